@@ -1,0 +1,106 @@
+/* protocol/base/options_help.c -- --help and the reference page */
+#include "protocol/base/options.h"
+#include "protocol/base/options_priv.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define HELP_COLUMN 26
+#define HELP_WIDTH  80
+
+/* Break help into lines that begin at HELP_COLUMN; column is where the cursor is now. */
+static void
+put_wrapped(struct gp_buf *out, const char *text, size_t column)
+{
+    while (*text != '\0') {
+        size_t n = strcspn(text, " ");
+
+        if (column + 1 + n > HELP_WIDTH && column > HELP_COLUMN) {
+            gp_buf_printf(out, "\n%*s", HELP_COLUMN, "");
+            column = HELP_COLUMN;
+        } else if (column > HELP_COLUMN) {
+            gp_buf_append_text(out, " ");
+            column++;
+        }
+        gp_buf_append(out, text, n);
+        column += n;
+        text += n;
+        text += strspn(text, " ");
+    }
+    gp_buf_append_text(out, "\n");
+}
+
+static void
+put_option(const struct gp_option *opt, struct gp_buf *out)
+{
+    GP_AUTO_BUF struct gp_buf help = {0};
+    size_t before = out->len, column;
+
+    gp_buf_printf(out, "  --%s%s%s", opt->name, opt->arg != NULL ? " " : "",
+                  opt->arg != NULL ? opt->arg : "");
+    column = out->len - before;
+    if (column + 2 > HELP_COLUMN) {
+        gp_buf_append_text(out, "\n");
+        column = 0;
+    }
+    gp_buf_printf(out, "%*s", (int)(HELP_COLUMN - column), "");
+
+    gp_buf_append_text(&help, opt->help);
+    if (opt->type == GP_OPT_ENUM)
+        gp_buf_printf(&help, ": %s", opt->choices);
+    if (opt->def != NULL)
+        gp_buf_printf(&help, " (%s)", opt->def);
+    gp_buf_append(&help, "", 1);
+    if (gp_buf_status(&help) == GP_OK)
+        put_wrapped(out, (const char *)help.data, HELP_COLUMN);
+}
+
+void
+gp_options_help(const struct gp_option_set *set, struct gp_buf *out)
+{
+    gp_buf_printf(out, "Usage: %s [OPTION]... %s\n\n", set->program, set->summary);
+    for (const struct gp_option *opt = set->options; opt->name != NULL; opt++)
+        put_option(opt, out);
+    gp_buf_printf(out, "  --%-*s%s\n", HELP_COLUMN - 4, "help", "print this and end");
+    if (set->env_prefix != NULL)
+        gp_buf_printf(out, "\nEach option may also be set as %sNAME in the environment.\n",
+                      set->env_prefix);
+}
+
+/* "|" would end a table's cell. */
+static void
+put_cell(struct gp_buf *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '|')
+            gp_buf_append_text(out, "\\");
+        gp_buf_append(out, text, 1);
+    }
+}
+
+void
+gp_options_reference(const struct gp_option_set *set, struct gp_buf *out)
+{
+    gp_buf_printf(out, "# %s: options\n\n", set->program);
+    gp_buf_append_text(out, "Generated from the option table, do not edit. Arguments win over the "
+                            "environment, that over the file.\n\n"
+                            "| Argument | Environment | File | Default | Meaning |\n"
+                            "|---|---|---|---|---|\n");
+    for (const struct gp_option *opt = set->options; opt->name != NULL; opt++) {
+        char env[128] = "";
+
+        if (set->env_prefix != NULL && !opt->args_only)
+            gp_option_env_name(set, opt, env, sizeof(env));
+        gp_buf_printf(out, "| `--%s%s%s` | %s | ", opt->name, opt->arg != NULL ? " " : "",
+                      opt->arg != NULL ? opt->arg : "", env);
+        if (!opt->args_only)
+            gp_buf_printf(out, "[%s] %s", gp_option_section(set, opt), gp_option_key(opt));
+        gp_buf_printf(out, " | %s | ", opt->def != NULL ? opt->def : "");
+        put_cell(out, opt->help);
+        if (opt->type == GP_OPT_ENUM) {
+            gp_buf_append_text(out, ": ");
+            put_cell(out, opt->choices);
+        }
+        gp_buf_append_text(out, " |\n");
+    }
+}

@@ -1,0 +1,39 @@
+/* protocol/base/url.h -- where a server is: scheme://host[:port]
+ *
+ * Pure. The host is a name, an IPv4 address, an IPv6 address in brackets, or "*". GP_ERR_INVALID
+ * for everything else, outputs untouched, nothing logged.
+ */
+#ifndef GP_URL_H
+#define GP_URL_H
+
+#include "protocol/base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GP_URL_HOST_MAX 253
+#define GP_URL_TEXT_MAX (16 + 3 + GP_URL_HOST_MAX + 2 + 6)
+
+struct gp_url {
+    char scheme[16];                /* lowercase */
+    char host[GP_URL_HOST_MAX + 1]; /* without brackets */
+    uint16_t port;
+    bool has_port; /* port was given, be it 0 */
+    bool is_ipv6;  /* host was in brackets */
+};
+
+GP_CHECK enum gp_status gp_url_parse(const char *text, struct gp_url *url_p);
+
+/* Writes it as it is read; out_bytes above GP_URL_TEXT_MAX always suffice. */
+void gp_url_format(const struct gp_url *url, char *out, size_t out_bytes);
+
+/*
+ * Read a list by comma ("tls://a:1,tls://[::1]:2"); blanks around an entry are allowed.
+ *
+ * Errors: GP_ERR_INVALID for an empty list or a bad entry; GP_ERR_LIMIT for more than max.
+ */
+GP_CHECK enum gp_status gp_url_list_parse(const char *text, struct gp_url *urls, size_t max,
+                                          size_t *count_p);
+
+#endif
