@@ -42,31 +42,31 @@ def client_in(call, param, f):
     name = param.name
     if f.base == "handle":
         nullable = "true" if f.nullable else "false"
-        return (f"    if (cr == CUDA_SUCCESS)\n        cr = fe_handle_wire(&call, WIRE_HANDLE_{f.detail.upper()}, "
-                f"{name}, {nullable}, &args.{f.name});\n")
+        return (f"    if (gp_cr == CUDA_SUCCESS)\n        gp_cr = fe_handle_wire(&gp_call, WIRE_HANDLE_{f.detail.upper()}, "
+                f"{name}, {nullable}, &gp_args.{f.name});\n")
     if f.base == "new":
-        return (f"    if (cr == CUDA_SUCCESS && {name} == NULL)\n        cr = CUDA_ERROR_INVALID_VALUE;\n"
-                f"    if (cr == CUDA_SUCCESS)\n        cr = fe_handle_new(&call, WIRE_HANDLE_{f.detail.upper()}, "
-                f"&fresh_{f.name}, &args.{f.name});\n")
+        return (f"    if (gp_cr == CUDA_SUCCESS && {name} == NULL)\n        gp_cr = CUDA_ERROR_INVALID_VALUE;\n"
+                f"    if (gp_cr == CUDA_SUCCESS)\n        gp_cr = fe_handle_new(&gp_call, WIRE_HANDLE_{f.detail.upper()}, "
+                f"&fresh_{f.name}, &gp_args.{f.name});\n")
     if f.base == "pod":
-        return (f"    if (cr == CUDA_SUCCESS && {name} == NULL)\n        cr = CUDA_ERROR_INVALID_VALUE;\n"
-                f"    if (cr == CUDA_SUCCESS)\n        args.{f.name} = *{name};\n")
+        return (f"    if (gp_cr == CUDA_SUCCESS && {name} == NULL)\n        gp_cr = CUDA_ERROR_INVALID_VALUE;\n"
+                f"    if (gp_cr == CUDA_SUCCESS)\n        gp_args.{f.name} = *{name};\n")
     if f.base == "string":
-        return (f"    if (cr == CUDA_SUCCESS && ({name} == NULL || strlen({name}) >= {f.max}))\n"
-                f"        cr = CUDA_ERROR_INVALID_VALUE;\n"
-                f"    if (cr == CUDA_SUCCESS) {{\n        args.{f.name} = {name};\n"
-                f"        args.{f.name}_len = (uint32_t)strlen({name});\n    }}\n")
+        return (f"    if (gp_cr == CUDA_SUCCESS && ({name} == NULL || strlen({name}) >= {f.max}))\n"
+                f"        gp_cr = CUDA_ERROR_INVALID_VALUE;\n"
+                f"    if (gp_cr == CUDA_SUCCESS) {{\n        gp_args.{f.name} = {name};\n"
+                f"        gp_args.{f.name}_len = (uint32_t)strlen({name});\n    }}\n")
     if f.base == "scalar":
         cast = "(uint64_t)" if f.type in ("u64", "devptr") else ""
-        return f"    args.{f.name} = {cast}{name};\n"
+        return f"    gp_args.{f.name} = {cast}{name};\n"
     raise SpecError(call.path, f.line, f"{call.name}.{f.name}: {f.type} needs client = \"hand\"")
 
 
 def client_out(call, param, f):
     if f.base not in ("scalar", "pod"):
         raise SpecError(call.path, f.line, f"{call.name}.{f.name}: {f.type} needs client = \"hand\"")
-    return f"        *{param.name} = ({pointed(param.ctype)})reply.{f.name};\n" if f.base == "scalar" else \
-        f"        *{param.name} = reply.{f.name};\n"
+    return f"        *{param.name} = ({pointed(param.ctype)})gp_reply.{f.name};\n" if f.base == "scalar" else \
+        f"        *{param.name} = gp_reply.{f.name};\n"
 
 
 def client_stub(call):
@@ -79,33 +79,33 @@ def client_stub(call):
             if f.base == "new":
                 fresh.append((param, f))
         else:
-            checks.append(f"    if (cr == CUDA_SUCCESS && {param.name} == NULL)\n"
-                          "        cr = CUDA_ERROR_INVALID_VALUE;\n")
+            checks.append(f"    if (gp_cr == CUDA_SUCCESS && {param.name} == NULL)\n"
+                          "        gp_cr = CUDA_ERROR_INVALID_VALUE;\n")
             outs.append(client_out(call, param, f))
     sync = call.mode == "sync"
-    out = [f"GP_EXPORT {ret}\n{rest}\n{{\n    struct wire_{call.name}_args args = {{0}};\n"]
+    out = [f"GP_EXPORT {ret}\n{rest}\n{{\n    struct wire_{call.name}_args gp_args = {{0}};\n"]
     if sync:
-        out.append(f"    struct wire_{call.name}_reply reply;\n    const uint8_t *bytes;\n    size_t len;\n")
+        out.append(f"    struct wire_{call.name}_reply gp_reply;\n    const uint8_t *gp_bytes;\n    size_t gp_len;\n")
     out += [f"    void *fresh_{f.name} = NULL;\n" for _, f in fresh]
-    out.append("    struct fe_call call;\n    CUresult cr;\n    void *to;\n\n"
-               f"    cr = fe_enter(&call, WIRE_CALL_{call.name});\n    if (GP_UNLIKELY(cr != CUDA_SUCCESS))\n"
-               "        return cr;\n\n")
+    out.append("    struct fe_call gp_call;\n    CUresult gp_cr;\n    void *gp_to;\n\n"
+               f"    gp_cr = fe_enter(&gp_call, WIRE_CALL_{call.name});\n    if (GP_UNLIKELY(gp_cr != CUDA_SUCCESS))\n"
+               "        return gp_cr;\n\n")
     out += checks + ins
-    out.append("    if (cr == CUDA_SUCCESS) {\n"
-               f"        to = fe_post(&call, wire_size_{call.name}_args(&args));\n"
-               "        if (to == NULL) {\n            cr = fe_lost(&call);\n        } else {\n"
-               f"            wire_put_{call.name}_args(to, &args);\n            fe_post_done(&call);\n"
+    out.append("    if (gp_cr == CUDA_SUCCESS) {\n"
+               f"        gp_to = fe_post(&gp_call, wire_size_{call.name}_args(&gp_args));\n"
+               "        if (gp_to == NULL) {\n            gp_cr = fe_lost(&gp_call);\n        } else {\n"
+               f"            wire_put_{call.name}_args(gp_to, &gp_args);\n            fe_post_done(&gp_call);\n"
                "        }\n    }\n")
     if sync:
-        out.append("    if (cr == CUDA_SUCCESS)\n        cr = fe_wait(&call, &bytes, &len);\n"
-                   f"    if (cr == CUDA_SUCCESS && !wire_get_{call.name}_reply(bytes, len, &reply))\n"
-                   "        cr = fe_malformed(&call);\n")
+        out.append("    if (gp_cr == CUDA_SUCCESS)\n        gp_cr = fe_wait(&gp_call, &gp_bytes, &gp_len);\n"
+                   f"    if (gp_cr == CUDA_SUCCESS && !wire_get_{call.name}_reply(gp_bytes, gp_len, &gp_reply))\n"
+                   "        gp_cr = fe_malformed(&gp_call);\n")
         if outs:
-            out.append("    if (cr == CUDA_SUCCESS) {\n" + "".join(outs) + "    }\n")
+            out.append("    if (gp_cr == CUDA_SUCCESS) {\n" + "".join(outs) + "    }\n")
     for param, f in fresh:
-        out.append(f"    if (cr == CUDA_SUCCESS)\n        *{param.name} = fresh_{f.name};\n"
-                   f"    else if (fresh_{f.name} != NULL)\n        fe_handle_drop(&call, fresh_{f.name});\n")
-    out.append("    return fe_leave(&call, cr);\n}\n\n")
+        out.append(f"    if (gp_cr == CUDA_SUCCESS)\n        *{param.name} = fresh_{f.name};\n"
+                   f"    else if (fresh_{f.name} != NULL)\n        fe_handle_drop(&gp_call, fresh_{f.name});\n")
+    out.append("    return fe_leave(&gp_call, gp_cr);\n}\n\n")
     return "".join(out)
 
 
