@@ -1,0 +1,102 @@
+/* tests/programs/c/drv.c */
+#include "drv.h"
+
+#include <stdatomic.h>
+
+static _Atomic int failures;
+
+const char *
+drv_name(CUresult cr)
+{
+    const char *name = NULL;
+
+    if (cuGetErrorName(cr, &name) != CUDA_SUCCESS || name == NULL)
+        return "?";
+    return name;
+}
+
+void
+drv_must(CUresult cr, const char *what, const char *file, int line)
+{
+    if (cr == CUDA_SUCCESS)
+        return;
+    fprintf(stderr, "%s:%d: %s: %s (%d)\n", file, line, what, drv_name(cr), (int)cr);
+    exit(2);
+}
+
+void
+drv_expect_cu(CUresult want, CUresult got, const char *what, const char *file, int line)
+{
+    if (got == want)
+        return;
+    fprintf(stderr, "%s:%d: %s: %s (%d), expected %s (%d)\n", file, line, what, drv_name(got),
+            (int)got, drv_name(want), (int)want);
+    failures++;
+}
+
+bool
+drv_expect(bool ok, const char *what, const char *file, int line)
+{
+    if (!ok) {
+        fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, what);
+        failures++;
+    }
+    return ok;
+}
+
+CUdevice
+drv_open(void)
+{
+    CUcontext ctx;
+    CUdevice dev;
+
+    CU(cuInit(0));
+    CU(cuDeviceGet(&dev, 0));
+    CU(cuDevicePrimaryCtxRetain(&ctx, dev));
+    CU(cuCtxSetCurrent(ctx));
+    return dev;
+}
+
+void
+drv_close(CUdevice dev)
+{
+    CU(cuCtxSetCurrent(NULL));
+    CU(cuDevicePrimaryCtxRelease(dev));
+}
+
+CUfunction
+drv_kernel(const char *ptx, const char *name)
+{
+    CUfunction f;
+    CUmodule mod;
+
+    CU(cuModuleLoadData(&mod, ptx));
+    CU(cuModuleGetFunction(&f, mod, name));
+    return f;
+}
+
+void
+drv_launch(CUfunction f, uint32_t n, CUstream stream, void **params)
+{
+    CU(cuLaunchKernel(f, (n + 127) / 128, 1, 1, 128, 1, 1, 0, stream, params, NULL));
+}
+
+uint32_t
+drv_lcg(uint32_t x, uint32_t rounds)
+{
+    while (rounds-- > 0)
+        x = x * 1664525u + 1013904223u;
+    return x;
+}
+
+int
+drv_result(const char *name)
+{
+    int n = failures;
+
+    if (n == 0)
+        printf("%s: passed\n", name);
+    else
+        printf("%s: %d checks failed\n", name, n);
+    return n == 0 ? 0 : 1;
+}

@@ -1,0 +1,116 @@
+/* tests/programs/c/drv_fault.c -- a kernel that goes wrong poisons its context and nothing else
+ *
+ * Each case runs in a process of its own, forked before CUDA was touched. */
+#include "drv.h"
+#include "misc_ptx.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What every call says from now on. */
+static void
+context_is_poisoned(CUresult want)
+{
+    CUdeviceptr p;
+    CUevent e;
+
+    EXPECT_CU(want, cuCtxSynchronize());
+    EXPECT_CU(want, cuMemAlloc(&p, 16));
+    EXPECT_CU(want, cuStreamSynchronize(NULL));
+    EXPECT_CU(want, cuEventCreate(&e, 0));
+}
+
+static int
+fault(const char *kernel, CUdeviceptr where, CUresult want)
+{
+    CUdevice dev = drv_open();
+    uint32_t value = 1;
+    void *params[] = {&where, &value};
+
+    CU(cuLaunchKernel(drv_kernel(misc_ptx, kernel), 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL));
+    context_is_poisoned(want);
+
+    /* a reset of the primary context heals it */
+    CU(cuDevicePrimaryCtxReset(dev));
+    CUcontext ctx;
+    CUdeviceptr p;
+    uint32_t got = 0;
+    CU(cuDevicePrimaryCtxRetain(&ctx, dev));
+    CU(cuCtxSetCurrent(ctx));
+    CU(cuMemAlloc(&p, 16));
+    CU(cuMemsetD32(p, 77, 4));
+    CU(cuMemcpyDtoH(&got, p, 4));
+    EXPECT(got == 77);
+    return drv_result(kernel);
+}
+
+static int
+null_store(void)
+{
+    return fault("store_at", 0, CUDA_ERROR_ILLEGAL_ADDRESS);
+}
+
+static int
+misaligned_store(void)
+{
+    return fault("store_at", 0x1001, CUDA_ERROR_MISALIGNED_ADDRESS);
+}
+
+static int
+freed_store(void)
+{
+    CUdevice dev = drv_open();
+    CUdeviceptr big;
+
+    /* large, so that its pages are not shared with a neighbour */
+    CU(cuMemAlloc(&big, 64ul << 20));
+    CU(cuMemFree(big));
+    drv_close(dev);
+    return fault("store_at", big, CUDA_ERROR_ILLEGAL_ADDRESS);
+}
+
+static int
+trap(void)
+{
+    return fault("trap_now", 0, CUDA_ERROR_LAUNCH_FAILED);
+}
+
+static int
+in_child(int (*body)(void))
+{
+    int status;
+    pid_t pid;
+
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        status = body();
+        fflush(NULL);
+        _exit(status);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        return -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int
+main(void)
+{
+    static const struct {
+        const char *name;
+        int (*body)(void);
+    } cases[] = {
+        {"null store", null_store},
+        {"misaligned store", misaligned_store},
+        {"store to freed memory", freed_store},
+        {"trap", trap},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        int status = in_child(cases[i].body);
+
+        EXPECT(status == 0);
+        printf("%s: status %d\n", cases[i].name, status);
+    }
+    return drv_result("drv_fault");
+}
