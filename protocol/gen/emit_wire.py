@@ -78,9 +78,19 @@ def structs(call, part):
     return "".join(out)
 
 
+def tail_field(call, part):
+    """The bytes that end a row of arguments, if they are its only variable field."""
+    variable = [f for f in getattr(call, part) if f.variable]
+    return variable[0] if part == "args" and len(variable) == 1 and variable[0].base == "bytes" else None
+
+
 def prototypes(call, tag):
     name = f"wire_{call.name}_{tag}"
-    return (f"size_t wire_size_{call.name}_{tag}(const struct {name} *a);\n"
+    head = ("/* Only what stands before the bytes at the end. */\n"
+            f"#define WIRE_HEAD_{call.name}_{tag} {field_layout(call.args)[1]}u\n"
+            f"void wire_head_{call.name}_{tag}(uint8_t *to, const struct {name} *a);\n"
+            ) if tail_field(call, tag) else ""
+    return (head +f"size_t wire_size_{call.name}_{tag}(const struct {name} *a);\n"
             f"void wire_put_{call.name}_{tag}(uint8_t *to, const struct {name} *a);\n"
             f"bool wire_get_{call.name}_{tag}(const uint8_t *from, size_t len, struct {name} *a);\n\n")
 
@@ -112,7 +122,14 @@ def size_function(call, tag, name, total, variable):
 
 
 def put_function(call, tag, name, rows, total, fields, variable):
-    out = [f"void\nwire_put_{call.name}_{tag}(uint8_t *to, const struct {name} *a)\n{{\n"]
+    whole = put_variant("put", call, tag, name, rows, total, fields, variable)
+    if tail_field(call, tag):
+        whole += put_variant("head", call, tag, name, rows, total, fields, variable)
+    return whole
+
+
+def put_variant(verb, call, tag, name, rows, total, fields, variable):
+    out = [f"void\nwire_{verb}_{call.name}_{tag}(uint8_t *to, const struct {name} *a)\n{{\n"]
     if not rows:
         out.append("    (void)to;\n    (void)a;\n}\n\n")
         return "".join(out)
@@ -125,6 +142,7 @@ def put_function(call, tag, name, rows, total, fields, variable):
         else:
             out.append(f"    fixed.{f.name} = a->{f.name};\n")
     out.append(f"    memcpy(to, &fixed, {total});\n")
+    variable = variable if verb == "put" else []
     if variable:
         out.append(f"    to += {total};\n")
     for f in variable:

@@ -1,0 +1,43 @@
+/* frontend/core/notice.h -- what the server says unasked
+ *
+ * Device printf is written to standard output by the engine. The rest goes to handlers of
+ * frontend/cuda. A server is not trusted: every value below must be looked up in the client's own
+ * tables before it is used as an address.
+ */
+#ifndef FE_NOTICE_H
+#define FE_NOTICE_H
+
+#include "frontend/core/session.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct fe_notice_handlers {
+    /*
+     * Run the host function with this client-made number. Called on the callback thread, one
+     * after the other in the server's order; may take as long as it likes. The engine answers
+     * gpHostDone when it returns.
+     */
+    void (*host)(struct fe_session *s, uint64_t callback, CUresult status);
+    /*
+     * Where bytes of host memory at source may be read for a gpPullAsync that this client posted;
+     * NULL refuses (the session ends). Called on a thread of its own; the engine sends the bytes.
+     * pull_done follows when they are sent.
+     */
+    const void *(*pull)(struct fe_session *s, uint64_t source, uint64_t bytes);
+    void (*pull_done)(struct fe_session *s, uint64_t source, uint64_t bytes);
+    /* These device addresses may be used again. On the reading thread: must be quick, must not
+     * post or wait. device is the server's ordinal. */
+    void (*freed)(struct fe_session *s, int device, const uint64_t *addresses, size_t count);
+};
+
+/* Before fe_start(); borrowed for ever. Members may be NULL: such notices are logged and, where an
+ * answer is owed, answered. */
+void fe_notice_set_handlers(const struct fe_notice_handlers *handlers);
+
+/* Something the server will say unasked is on its way (+1: a host callback or a pull was posted) or
+ * has come (-1): while the count is above 0 the line is read without delay also when nobody waits.
+ * Asynchronous data counts itself. */
+void fe_notice_expect(struct fe_session *s, int change);
+
+#endif

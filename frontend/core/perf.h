@@ -1,0 +1,26 @@
+/* frontend/core/perf.h -- GPUPOOL_PERF=no_batch,no_spin,...: switches optimisations off, for
+ * finding faults and for measuring what each is worth
+ */
+#ifndef FE_PERF_H
+#define FE_PERF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum fe_perf {
+    FE_PERF_BATCH = 1u << 0,     /* no_batch: every record is sent by itself, at once */
+    FE_PERF_SPIN = 1u << 1,      /* no_spin: sleep without looking first */
+    FE_PERF_ZERO_COPY = 1u << 2, /* no_zero_copy: large sources are copied into the buffer */
+    FE_PERF_CACHE = 1u << 3,     /* no_cache: answers that could be remembered are asked again */
+    FE_PERF_ASYNC = 1u << 4,     /* no_async: a barrier after each asynchronous call */
+};
+
+extern uint32_t fe_perf_bits; /* set once when the library is loaded; all by default */
+
+static inline bool
+fe_perf(enum fe_perf which)
+{
+    return (fe_perf_bits & which) != 0;
+}
+
+#endif
