@@ -1,0 +1,547 @@
+/* frontend/cuda/alloc.c -- addresses of device memory, chosen by the client */
+#include "frontend/cuda/alloc.h"
+
+#include "protocol/base/util.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define SLAB_TAG 1u
+
+struct block {
+    struct fe_block pub;
+    bool freed;               /* waits for fe_alloc_reuse */
+    struct block *next, *prev; /* live blocks, newest first */
+};
+
+/* A granule that small blocks of one device share. */
+struct slab {
+    uint64_t base;
+    int device;
+    uint32_t used_units;
+    uint32_t longest_max; /* no free run is longer */
+    struct slab *next, *prev;
+    struct block **owner;  /* of each unit, NULL: free */
+};
+
+/* A gap of the range, in granules from its start. */
+struct gap {
+    uint64_t first, count;
+};
+
+struct fe_alloc {
+    /* Set once. */
+    uint64_t base, bytes, granule;
+    uint32_t units; /* in a granule */
+
+    pthread_mutex_t lock;
+    /* Guarded by lock. */
+    uintptr_t *granules; /* NULL, a struct block, or a struct slab with SLAB_TAG */
+    struct gap *gaps;    /* sorted, never adjacent */
+    size_t gap_count, gap_room;
+    struct block *live;
+    uint64_t next_id;
+    struct {
+        struct slab *slabs;
+        uint64_t lease, charged, blocks;
+    } device[FE_ALLOC_DEVICES_MAX];
+};
+
+static uint64_t
+granule_of(const struct fe_alloc *a, uint64_t address)
+{
+    return (address - a->base) / a->granule;
+}
+
+bool
+fe_alloc_in_range(const struct fe_alloc *a, uint64_t address)
+{
+    return address - a->base < a->bytes;
+}
+
+struct fe_alloc *
+fe_alloc_create(uint64_t base, uint64_t bytes, uint64_t granule)
+{
+    struct fe_alloc *a = calloc(1, sizeof(*a));
+
+    if (a == NULL)
+        return NULL;
+    a->granule = gp_max_u64(granule, FE_ALLOC_GRANULE_MIN);
+    a->base = gp_align_up_u64(base, a->granule);
+    a->bytes = base + bytes < a->base ? 0 : (base + bytes - a->base) / a->granule * a->granule;
+    a->units = (uint32_t)(a->granule / FE_ALLOC_UNIT);
+    a->gaps = malloc(16 * sizeof(*a->gaps));
+    a->granules = mmap(NULL, a->bytes / a->granule * sizeof(*a->granules) + 1,
+                       PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (a->gaps == NULL || a->granules == MAP_FAILED) {
+        free(a->gaps);
+        free(a);
+        return NULL;
+    }
+    a->gap_room = 16;
+    if (a->bytes > 0)
+        a->gaps[a->gap_count++] = (struct gap){0, a->bytes / a->granule};
+    pthread_mutex_init(&a->lock, NULL);
+    return a;
+}
+
+static void
+free_slabs(struct slab *slab)
+{
+    while (slab != NULL) {
+        struct slab *next = slab->next;
+
+        free(slab->owner);
+        free(slab);
+        slab = next;
+    }
+}
+
+void
+fe_alloc_destroy(struct fe_alloc *a)
+{
+    if (a == NULL)
+        return;
+    for (uint64_t g = 0; g < a->bytes / a->granule; g++) {
+        struct slab *slab;
+
+        if (a->granules[g] == 0)
+            continue;
+        if (!(a->granules[g] & SLAB_TAG)) {
+            struct block *b = (struct block *)a->granules[g];
+            uint64_t count = gp_align_up_u64(b->pub.bytes, a->granule) / a->granule;
+
+            free(b);
+            g += count - 1;
+            continue;
+        }
+        slab = (struct slab *)(a->granules[g] - SLAB_TAG);
+        for (uint32_t u = 0; u < a->units; u++)
+            if (slab->owner[u] != NULL && (u == 0 || slab->owner[u] != slab->owner[u - 1]))
+                free(slab->owner[u]);
+    }
+    for (int d = 0; d < FE_ALLOC_DEVICES_MAX; d++)
+        free_slabs(a->device[d].slabs);
+    munmap(a->granules, a->bytes / a->granule * sizeof(*a->granules) + 1);
+    free(a->gaps);
+    pthread_mutex_destroy(&a->lock);
+    free(a);
+}
+
+void
+fe_alloc_grant(struct fe_alloc *a, int device, uint64_t bytes)
+{
+    pthread_mutex_lock(&a->lock);
+    if (bytes <= UINT64_MAX - a->device[device].lease)
+        a->device[device].lease += bytes;
+    pthread_mutex_unlock(&a->lock);
+}
+
+/* Of count granules, the first gap that is long enough; UINT64_MAX without one. */
+static uint64_t
+gap_take(struct fe_alloc *a, uint64_t count)
+{
+    for (size_t i = 0; i < a->gap_count; i++) {
+        uint64_t first = a->gaps[i].first;
+
+        if (a->gaps[i].count < count)
+            continue;
+        a->gaps[i].first += count;
+        a->gaps[i].count -= count;
+        if (a->gaps[i].count == 0)
+            memmove(&a->gaps[i], &a->gaps[i + 1], (--a->gap_count - i) * sizeof(*a->gaps));
+        return first;
+    }
+    return UINT64_MAX;
+}
+
+/* Without memory for a new gap the addresses are lost, nothing else. */
+static void
+gap_give(struct fe_alloc *a, uint64_t first, uint64_t count)
+{
+    size_t lo = 0, hi = a->gap_count;
+    bool left, right;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (a->gaps[mid].first < first)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    left = lo > 0 && a->gaps[lo - 1].first + a->gaps[lo - 1].count == first;
+    right = lo < a->gap_count && first + count == a->gaps[lo].first;
+    if (left) {
+        a->gaps[lo - 1].count += count;
+        if (right) {
+            a->gaps[lo - 1].count += a->gaps[lo].count;
+            memmove(&a->gaps[lo], &a->gaps[lo + 1], (--a->gap_count - lo) * sizeof(*a->gaps));
+        }
+    } else if (right) {
+        a->gaps[lo].first = first;
+        a->gaps[lo].count += count;
+    } else {
+        if (a->gap_count == a->gap_room) {
+            struct gap *gaps = realloc(a->gaps, 2 * a->gap_room * sizeof(*gaps));
+
+            if (gaps == NULL)
+                return;
+            a->gaps = gaps;
+            a->gap_room *= 2;
+        }
+        memmove(&a->gaps[lo + 1], &a->gaps[lo], (a->gap_count++ - lo) * sizeof(*a->gaps));
+        a->gaps[lo] = (struct gap){first, count};
+    }
+}
+
+static enum fe_alloc_result
+charge(struct fe_alloc *a, int device, uint64_t bytes, uint64_t *need_p)
+{
+    uint64_t left = a->device[device].lease - a->device[device].charged;
+
+    if (bytes > left) {
+        *need_p = bytes - left;
+        return FE_ALLOC_LEASE;
+    }
+    a->device[device].charged += bytes;
+    return FE_ALLOC_OK;
+}
+
+/* Charged and named in one step, so that either both happen or neither. */
+static enum fe_alloc_result
+granules_take(struct fe_alloc *a, int device, uint64_t count, uint64_t *first_p, uint64_t *need_p)
+{
+    enum fe_alloc_result result = charge(a, device, count * a->granule, need_p);
+
+    if (result != FE_ALLOC_OK)
+        return result;
+    *first_p = gap_take(a, count);
+    if (*first_p != UINT64_MAX)
+        return FE_ALLOC_OK;
+    a->device[device].charged -= count * a->granule;
+    return FE_ALLOC_ADDRESSES;
+}
+
+static void
+granules_give(struct fe_alloc *a, int device, uint64_t first, uint64_t count)
+{
+    memset(&a->granules[first], 0, count * sizeof(*a->granules));
+    a->device[device].charged -= count * a->granule;
+    gap_give(a, first, count);
+}
+
+static enum fe_alloc_result
+take_large(struct fe_alloc *a, struct block *b, uint64_t *need_p)
+{
+    uint64_t count, first = 0;
+    enum fe_alloc_result result;
+
+    if (b->pub.bytes > UINT64_MAX / 2)
+        return FE_ALLOC_ADDRESSES;
+    count = gp_align_up_u64(b->pub.bytes, a->granule) / a->granule;
+    result = granules_take(a, b->pub.device, count, &first, need_p);
+    if (result != FE_ALLOC_OK)
+        return result;
+    for (uint64_t i = 0; i < count; i++)
+        a->granules[first + i] = (uintptr_t)b;
+    b->pub.base = a->base + first * a->granule;
+    return FE_ALLOC_OK;
+}
+
+/* First unit of a free run of count units, or UINT32_MAX; learns the longest on a miss. */
+static uint32_t
+slab_search(const struct fe_alloc *a, struct slab *slab, uint32_t count)
+{
+    uint32_t run = 0, longest = 0;
+
+    for (uint32_t u = 0; u < a->units; u++) {
+        run = slab->owner[u] == NULL ? run + 1 : 0;
+        if (run == count)
+            return u + 1 - count;
+        if (run > longest)
+            longest = run;
+    }
+    slab->longest_max = longest;
+    return UINT32_MAX;
+}
+
+static enum fe_alloc_result
+slab_create(struct fe_alloc *a, int device, struct slab **slab_p, uint64_t *need_p)
+{
+    struct slab *slab = calloc(1, sizeof(*slab));
+    enum fe_alloc_result result;
+    uint64_t first = 0;
+
+    if (slab == NULL)
+        return FE_ALLOC_MEMORY;
+    slab->owner = calloc(a->units, sizeof(struct block *));
+    if (slab->owner == NULL) {
+        free(slab);
+        return FE_ALLOC_MEMORY;
+    }
+    result = granules_take(a, device, 1, &first, need_p);
+    if (result != FE_ALLOC_OK) {
+        free(slab->owner);
+        free(slab);
+        return result;
+    }
+    slab->base = a->base + first * a->granule;
+    slab->device = device;
+    slab->longest_max = a->units;
+    slab->next = a->device[device].slabs;
+    if (slab->next != NULL)
+        slab->next->prev = slab;
+    a->device[device].slabs = slab;
+    a->granules[first] = (uintptr_t)slab | SLAB_TAG;
+    *slab_p = slab;
+    return FE_ALLOC_OK;
+}
+
+static void
+slab_destroy(struct fe_alloc *a, struct slab *slab)
+{
+    if (slab->prev != NULL)
+        slab->prev->next = slab->next;
+    else
+        a->device[slab->device].slabs = slab->next;
+    if (slab->next != NULL)
+        slab->next->prev = slab->prev;
+    granules_give(a, slab->device, granule_of(a, slab->base), 1);
+    free(slab->owner);
+    free(slab);
+}
+
+static enum fe_alloc_result
+take_small(struct fe_alloc *a, struct block *b, uint64_t *need_p)
+{
+    uint32_t count = (uint32_t)((b->pub.bytes + FE_ALLOC_UNIT - 1) / FE_ALLOC_UNIT);
+    uint32_t at = UINT32_MAX;
+    struct slab *slab;
+
+    for (slab = a->device[b->pub.device].slabs; slab != NULL; slab = slab->next) {
+        if (slab->longest_max >= count)
+            at = slab_search(a, slab, count);
+        if (at != UINT32_MAX)
+            break;
+    }
+    if (slab == NULL) {
+        enum fe_alloc_result result = slab_create(a, b->pub.device, &slab, need_p);
+
+        if (result != FE_ALLOC_OK)
+            return result;
+        at = 0;
+    }
+    for (uint32_t u = at; u < at + count; u++)
+        slab->owner[u] = b;
+    slab->used_units += count;
+    b->pub.base = slab->base + (uint64_t)at * FE_ALLOC_UNIT;
+    return FE_ALLOC_OK;
+}
+
+static void
+live_add(struct fe_alloc *a, struct block *b)
+{
+    b->pub.id = ++a->next_id;
+    b->next = a->live;
+    if (b->next != NULL)
+        b->next->prev = b;
+    a->live = b;
+    a->device[b->pub.device].blocks++;
+}
+
+static void
+live_remove(struct fe_alloc *a, struct block *b)
+{
+    if (b->prev != NULL)
+        b->prev->next = b->next;
+    else
+        a->live = b->next;
+    if (b->next != NULL)
+        b->next->prev = b->prev;
+    b->next = b->prev = NULL;
+    b->freed = true;
+    a->device[b->pub.device].blocks--;
+}
+
+enum fe_alloc_result
+fe_alloc_take(struct fe_alloc *a, int device, uint64_t bytes, const void *owner, uint64_t *base_p,
+              uint64_t *need_p)
+{
+    struct block *b = calloc(1, sizeof(*b));
+    enum fe_alloc_result result;
+
+    if (b == NULL)
+        return FE_ALLOC_MEMORY;
+    b->pub.bytes = bytes;
+    b->pub.device = device;
+    b->pub.owner = owner;
+
+    pthread_mutex_lock(&a->lock);
+    if (bytes >= a->granule / 2)
+        result = take_large(a, b, need_p);
+    else
+        result = take_small(a, b, need_p);
+    if (result == FE_ALLOC_OK) {
+        live_add(a, b);
+        *base_p = b->pub.base;
+    }
+    pthread_mutex_unlock(&a->lock);
+    if (result != FE_ALLOC_OK)
+        free(b);
+    return result;
+}
+
+/* The block around address, freed or not. */
+static struct block *
+find(const struct fe_alloc *a, uint64_t address)
+{
+    const struct slab *slab;
+    struct block *b;
+    uintptr_t word;
+
+    if (!fe_alloc_in_range(a, address))
+        return NULL;
+    word = a->granules[granule_of(a, address)];
+    if (word & SLAB_TAG) {
+        slab = (const struct slab *)(word - SLAB_TAG);
+        b = slab->owner[(address - slab->base) / FE_ALLOC_UNIT];
+    } else {
+        b = (struct block *)word;
+    }
+    if (b == NULL || address - b->pub.base >= b->pub.bytes)
+        return NULL;
+    return b;
+}
+
+/* Addresses, charge and memory of a block that is not live go back. */
+static void
+give_back(struct fe_alloc *a, struct block *b)
+{
+    uint64_t granule = granule_of(a, b->pub.base);
+    struct slab *slab;
+
+    if (!(a->granules[granule] & SLAB_TAG)) {
+        uint64_t count = gp_align_up_u64(b->pub.bytes, a->granule) / a->granule;
+
+        granules_give(a, b->pub.device, granule, count);
+        free(b);
+        return;
+    }
+    slab = (struct slab *)(a->granules[granule] - SLAB_TAG);
+    for (uint32_t u = (uint32_t)((b->pub.base - slab->base) / FE_ALLOC_UNIT);
+         u < a->units && slab->owner[u] == b; u++) {
+        slab->owner[u] = NULL;
+        slab->used_units--;
+    }
+    slab->longest_max = a->units;
+    if (slab->used_units == 0)
+        slab_destroy(a, slab);
+    free(b);
+}
+
+void
+fe_alloc_untake(struct fe_alloc *a, uint64_t base)
+{
+    struct block *b;
+
+    pthread_mutex_lock(&a->lock);
+    b = find(a, base);
+    if (b != NULL && !b->freed) {
+        live_remove(a, b);
+        give_back(a, b);
+    }
+    pthread_mutex_unlock(&a->lock);
+}
+
+bool
+fe_alloc_free(struct fe_alloc *a, uint64_t base)
+{
+    struct block *b;
+    bool found;
+
+    pthread_mutex_lock(&a->lock);
+    b = find(a, base);
+    found = b != NULL && !b->freed && b->pub.base == base;
+    if (found)
+        live_remove(a, b);
+    pthread_mutex_unlock(&a->lock);
+    return found;
+}
+
+void
+fe_alloc_reuse(struct fe_alloc *a, uint64_t base)
+{
+    struct block *b;
+
+    pthread_mutex_lock(&a->lock);
+    b = find(a, base);
+    if (b != NULL && b->freed && b->pub.base == base)
+        give_back(a, b);
+    pthread_mutex_unlock(&a->lock);
+}
+
+bool
+fe_alloc_free_of(struct fe_alloc *a, const void *owner, uint64_t *base_p)
+{
+    struct block *b;
+
+    pthread_mutex_lock(&a->lock);
+    for (b = a->live; b != NULL && b->pub.owner != owner;)
+        b = b->next;
+    if (b != NULL) {
+        live_remove(a, b);
+        *base_p = b->pub.base;
+    }
+    pthread_mutex_unlock(&a->lock);
+    return b != NULL;
+}
+
+bool
+fe_alloc_find(struct fe_alloc *a, uint64_t address, struct fe_block *block_p)
+{
+    const struct block *b;
+
+    pthread_mutex_lock(&a->lock);
+    b = find(a, address);
+    if (b != NULL && b->freed)
+        b = NULL;
+    if (b != NULL)
+        *block_p = b->pub;
+    pthread_mutex_unlock(&a->lock);
+    return b != NULL;
+}
+
+bool
+fe_alloc_covers(struct fe_alloc *a, uint64_t address, uint64_t bytes)
+{
+    struct fe_block b;
+
+    return fe_alloc_find(a, address, &b) && bytes <= b.bytes - (address - b.base);
+}
+
+bool
+fe_alloc_set_sync_memops(struct fe_alloc *a, uint64_t address, bool on)
+{
+    struct block *b;
+    bool found;
+
+    pthread_mutex_lock(&a->lock);
+    b = find(a, address);
+    found = b != NULL && !b->freed;
+    if (found)
+        b->pub.sync_memops = on;
+    pthread_mutex_unlock(&a->lock);
+    return found;
+}
+
+void
+fe_alloc_usage(struct fe_alloc *a, int device, struct fe_alloc_usage *usage_p)
+{
+    pthread_mutex_lock(&a->lock);
+    usage_p->charged = a->device[device].charged;
+    usage_p->lease = a->device[device].lease;
+    usage_p->blocks = a->device[device].blocks;
+    pthread_mutex_unlock(&a->lock);
+}

@@ -1,0 +1,78 @@
+/* frontend/cuda/alloc.h -- addresses of device memory, chosen by the client
+ *
+ * The session has one range of device addresses; both sides keep it. Allocations of at least
+ * half a granule get whole granules, smaller ones share granules ("slabs") in units of
+ * FE_ALLOC_UNIT bytes. Physical memory is counted in granules against a lease per device.
+ *
+ * A freed block keeps its address and its part of the lease until fe_alloc_reuse(): the server
+ * may still have work queued that uses it.
+ *
+ * Units:   bytes, addresses.
+ * Threads: any; one lock inside, held for no call out of here.
+ */
+#ifndef FE_ALLOC_H
+#define FE_ALLOC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FE_ALLOC_UNIT        512u
+#define FE_ALLOC_GRANULE_MIN (2u << 20)
+#define FE_ALLOC_DEVICES_MAX 64
+
+struct fe_alloc;
+
+/* What is known of one allocation. */
+struct fe_block {
+    uint64_t base;
+    uint64_t bytes;    /* as the program asked for */
+    uint64_t id;       /* never used twice in a process */
+    const void *owner; /* the context it was made in; only compared */
+    int device;
+    bool sync_memops; /* CU_POINTER_ATTRIBUTE_SYNC_MEMOPS */
+};
+
+enum fe_alloc_result {
+    FE_ALLOC_OK,
+    FE_ALLOC_LEASE,     /* the lease lacks *need_p bytes */
+    FE_ALLOC_ADDRESSES, /* no gap of this length in the range */
+    FE_ALLOC_MEMORY,    /* no host memory for the book-keeping */
+};
+
+/* granule: physical memory comes in multiples of it, a power of two. NULL without memory. */
+struct fe_alloc *fe_alloc_create(uint64_t base, uint64_t bytes, uint64_t granule);
+void fe_alloc_destroy(struct fe_alloc *a);
+
+/* The lease of a device grows by bytes. */
+void fe_alloc_grant(struct fe_alloc *a, int device, uint64_t bytes);
+
+/* A new block of bytes > 0; *need_p is set with FE_ALLOC_LEASE only. */
+enum fe_alloc_result fe_alloc_take(struct fe_alloc *a, int device, uint64_t bytes,
+                                   const void *owner, uint64_t *base_p, uint64_t *need_p);
+/* The block was never sent: take it back at once. */
+void fe_alloc_untake(struct fe_alloc *a, uint64_t base);
+/* The program frees the block that begins at base; false if there is none. */
+bool fe_alloc_free(struct fe_alloc *a, uint64_t base);
+/* The server says that a freed block is gone; unknown addresses are ignored. */
+void fe_alloc_reuse(struct fe_alloc *a, uint64_t base);
+/* Free the next live block of owner; false when it has none (left). */
+bool fe_alloc_free_of(struct fe_alloc *a, const void *owner, uint64_t *base_p);
+
+/* The live block around address. */
+bool fe_alloc_find(struct fe_alloc *a, uint64_t address, struct fe_block *block_p);
+/* Whether [address, address + bytes) lies in one live block; bytes may be 0. */
+bool fe_alloc_covers(struct fe_alloc *a, uint64_t address, uint64_t bytes);
+bool fe_alloc_set_sync_memops(struct fe_alloc *a, uint64_t address, bool on);
+
+bool fe_alloc_in_range(const struct fe_alloc *a, uint64_t address);
+
+/* For messages and tests. */
+struct fe_alloc_usage {
+    uint64_t charged;  /* granules in use or waiting for reuse */
+    uint64_t lease;
+    uint64_t blocks;   /* live */
+};
+void fe_alloc_usage(struct fe_alloc *a, int device, struct fe_alloc_usage *usage_p);
+
+#endif
