@@ -11,10 +11,11 @@
  *          only when nobody else uses the lane.
  * Time:    deadlines are absolute (gp_now_ns()), GP_FOREVER waits without end, TP_NOW does not
  *          wait.
- * Errors:  logged where they are decided, unless opts->why takes the text. After any status but
- *          GP_OK, GP_ERR_AGAIN, GP_ERR_TIMEOUT of a receive and GP_ERR_INVALID a lane is finished:
- *          both directions answer GP_ERR_CLOSED or GP_ERR_IO from then on, and only tp_close()
- *          remains.
+ * Errors:  logged where they are decided, unless opts->why takes the text; a line that is cut or
+ *          ends is logged at level info only, what it means the caller knows. A failed send ends
+ *          sending, a failed receive (but GP_ERR_AGAIN, GP_ERR_TIMEOUT, GP_ERR_INVALID) ends
+ *          receiving: the direction repeats its status from then on. What a peer sent before it
+ *          went can still be received after a send failed.
  * Fork:    descriptors are close-on-exec. A forked child that goes on without exec calls
  *          tp_abandon() and nothing else.
  */
@@ -91,9 +92,9 @@ struct tp_peer {
 /* Since the lane was made; headers and payloads as the frames have them, without TLS's own. */
 struct tp_stats {
     uint64_t bytes_sent, bytes_received;
-    uint64_t frames_sent, frames_received;
-    uint64_t sends;  /* tp_send calls: batches on their way */
-    uint64_t sleeps; /* receives that found nothing and slept */
+    uint64_t sends;           /* tp_send calls: batches on their way */
+    uint64_t frames_received; /* headers taken */
+    uint64_t sleeps;          /* receives that found nothing and slept */
 };
 
 /* A frame that tp_recv_frame() holds; borrowed from the lane until its next receive. */
@@ -163,8 +164,8 @@ void tp_wake(struct tp_lane *lane);
  * Send iov: one or more whole frames, headers included. Returns when the lane has taken all.
  *
  * Ownership: the memory may be reused on return.
- * Errors:    GP_ERR_TIMEOUT, GP_ERR_CLOSED, GP_ERR_IO: how much has left is unknown, the lane is
- *            finished.
+ * Errors:    GP_ERR_TIMEOUT, GP_ERR_CLOSED (shut down here), GP_ERR_IO: how much has left is
+ *            unknown, nothing more can be sent.
  */
 GP_CHECK enum gp_status tp_send(struct tp_lane *lane, const struct iovec *iov, int iovcnt);
 GP_CHECK enum gp_status tp_send_by(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
@@ -172,7 +173,8 @@ GP_CHECK enum gp_status tp_send_by(struct tp_lane *lane, const struct iovec *iov
 
 /*
  * Receive the next frame whole, into the lane's memory (which grows to the largest frame seen).
- * What was not fetched of an earlier frame's payload is skipped.
+ * What was not fetched of an earlier frame's payload is skipped. A receive that ended with
+ * GP_ERR_AGAIN or GP_ERR_TIMEOUT is to be repeated by the same function.
  *
  * Errors: GP_ERR_TIMEOUT or, with TP_NOW or after tp_wake(), GP_ERR_AGAIN: nothing is lost, call
  *         again. GP_ERR_CLOSED: orderly end between two frames. GP_ERR_IO: the line was cut.
@@ -186,7 +188,7 @@ GP_CHECK enum gp_status tp_recv_frame(struct tp_lane *lane, struct tp_frame *fra
  * The same in steps, for payloads that belong somewhere: first the header, then its payload in as
  * many pieces as the caller likes, straight to where it shall lie.
  *
- * tp_recv_header() sets payload NULL. tp_recv_payload() reads exactly bytes, at most what is left
+ * tp_recv_header() sets payload NULL, payload_bytes is right. tp_recv_payload() reads exactly bytes, at most what is left
  * of the payload (tp_payload_left()); *got_p (may be NULL) says how many arrived if it did not
  * return GP_OK, and the next call goes on behind them.
  */

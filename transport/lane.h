@@ -1,0 +1,87 @@
+/* transport/lane.h -- what every lane has, and what a transport must supply
+ *
+ * Private to transport/ and its tests. transport.c wraps each operation for the public header and
+ * checks the arguments once for all transports.
+ */
+#ifndef TP_LANE_H
+#define TP_LANE_H
+
+#include "protocol/base/url.h"
+#include "protocol/base/util.h"
+#include "transport/transport.h"
+
+#include <stdatomic.h>
+
+/* Operations of an open lane. Contracts are those of the public functions of the same name. */
+struct tp_ops {
+    const char *scheme;
+    uint32_t caps;
+
+    enum gp_status (*send)(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
+                           uint64_t deadline_ns);
+    enum gp_status (*recv_frame)(struct tp_lane *lane, struct tp_frame *frame_p,
+                                 uint64_t deadline_ns);
+    enum gp_status (*recv_header)(struct tp_lane *lane, struct tp_frame *frame_p,
+                                  uint64_t deadline_ns);
+    /* bytes is at most lane->payload_left. */
+    enum gp_status (*recv_payload)(struct tp_lane *lane, void *dst, size_t bytes,
+                                   uint64_t deadline_ns, size_t *got_p);
+    bool (*pending)(const struct tp_lane *lane);
+    int (*event_fd)(const struct tp_lane *lane);
+    void (*wake)(struct tp_lane *lane);
+    void (*shutdown)(struct tp_lane *lane);
+    void (*close)(struct tp_lane *lane);
+    void (*abandon)(struct tp_lane *lane);
+};
+
+struct tp_lane {
+    const struct tp_ops *ops;
+
+    /* Set once before the lane is handed out. */
+    struct tp_peer peer;
+    const struct gp_framing *framing;
+
+    /* The receiver's. */
+    uint32_t max_payload_bytes;
+    uint32_t payload_left;
+
+    /* Relaxed: a hint that may arrive late. */
+    _Atomic uint32_t spin_us;
+
+    /* Written by the sender or the receiver alone, read by anyone; relaxed, counters only. */
+    _Atomic uint64_t bytes_sent, sends;
+    _Atomic uint64_t bytes_received, frames_received, sleeps;
+};
+
+/* How a scheme comes to lanes; an op is NULL where the scheme has nothing of the kind. */
+struct tp_scheme {
+    const char *name;
+    bool loopback_only; /* other addresses are refused at both ends */
+    const char *refusal; /* not NULL: known but not to be had, and why */
+    /* Takes fd; url is NULL for an accepted connection. */
+    enum gp_status (*adopt)(int fd, enum tp_role role, const struct gp_url *url,
+                            const struct tp_opts *opts, struct tp_lane **lane_p);
+};
+
+extern const struct tp_scheme tp_scheme_tcp, tp_scheme_tls;
+
+/* Fill the common part from opts (checked before). */
+void tp_lane_init(struct tp_lane *lane, const struct tp_ops *ops, const struct tp_opts *opts);
+
+/* Say why something failed, into opts->why or the log, and return status. */
+enum gp_status tp_fail(const struct tp_opts *opts, enum gp_status status, const char *fmt, ...)
+    GP_PRINTF(3, 4);
+
+/* opts->deadline_ns or the default. */
+uint64_t tp_opts_deadline(const struct tp_opts *opts);
+
+/* For counters with one writer: no locked instruction. */
+static inline void
+tp_count(_Atomic uint64_t *counter, uint64_t by)
+{
+    uint64_t now = atomic_load_explicit(counter, memory_order_relaxed);
+
+    atomic_store_explicit(counter, now + by, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,285 @@
+/* transport/stream.c -- waiting, waking, sending */
+#include "transport/stream.h"
+
+#include "protocol/base/log.h"
+#include "transport/stream_priv.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+/* Pieces handed to one write; a batch of more goes in several. */
+#define WRITE_PIECES 64
+/* Looks between two offers of the core to somebody else. */
+#define LOOKS_PER_YIELD 16
+/* Fruitless looking shrinks to this share of spin_us. */
+#define SPIN_SHARE_MIN 32
+
+enum gp_status
+tp_stream_init(struct tp_stream *s, const struct tp_ops *ops, const struct tp_stream_ops *bytes,
+               const struct tp_opts *opts)
+{
+    tp_lane_init(&s->lane, ops, opts);
+    s->bytes = bytes;
+    s->read_fd = -1;
+    s->write_fd = -1;
+    s->write_events = POLLOUT;
+    s->spin_ns = opts->spin_us * GP_NS_PER_US;
+    s->buf = aligned_alloc(64, TP_STREAM_BUFFER);
+    if (s->buf == NULL)
+        return GP_ERR_NO_MEMORY;
+    s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->wake_fd < 0) {
+        free(s->buf);
+        return tp_fail(opts, GP_ERR_LIMIT, "lane: eventfd: %s", strerror(errno));
+    }
+    return GP_OK;
+}
+
+void
+tp_stream_fini(struct tp_stream *s)
+{
+    close(s->wake_fd);
+    free(s->buf);
+    free(s->big);
+}
+
+/* Sleep until the line can be written. */
+static enum gp_status
+wait_writable(struct tp_stream *s, uint64_t deadline_ns)
+{
+    struct pollfd p = {.fd = s->write_fd, .events = s->write_events};
+    int rc = poll(&p, 1, gp_deadline_poll_ms(gp_now_ns(), deadline_ns));
+
+    if (rc < 0 && errno != EINTR)
+        return GP_ERR_IO;
+    if (rc == 0)
+        return GP_ERR_TIMEOUT;
+    return GP_OK;
+}
+
+/* A window of iov behind the first skip bytes. */
+static int
+window(const struct iovec *iov, int iovcnt, size_t skip, struct iovec out[WRITE_PIECES])
+{
+    int n = 0;
+
+    for (int i = 0; i < iovcnt && n < WRITE_PIECES; i++) {
+        if (skip >= iov[i].iov_len) {
+            skip -= iov[i].iov_len;
+            continue;
+        }
+        out[n].iov_base = (char *)iov[i].iov_base + skip;
+        out[n++].iov_len = iov[i].iov_len - skip;
+        skip = 0;
+    }
+    return n;
+}
+
+static enum gp_status
+write_all(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline_ns)
+{
+    struct iovec part[WRITE_PIECES];
+    size_t done = 0, put;
+    enum gp_status status;
+    int parts;
+
+    /* iov is walked on from the piece that was reached, so long batches cost no square. */
+    while ((parts = window(iov, iovcnt, done, part)) > 0) {
+        status = s->bytes->write(s, part, parts, &put);
+        if (status == GP_ERR_AGAIN)
+            status = wait_writable(s, deadline_ns);
+        else if (status == GP_OK) {
+            tp_count(&s->lane.bytes_sent, put);
+            for (done += put; iovcnt > 0 && done >= iov->iov_len; iovcnt--, iov++)
+                done -= iov->iov_len;
+        }
+        if (status != GP_OK)
+            return status;
+    }
+    while (s->bytes->flush != NULL && (status = s->bytes->flush(s)) != GP_OK) {
+        if (status == GP_ERR_AGAIN)
+            status = wait_writable(s, deadline_ns);
+        if (status != GP_OK)
+            return status;
+    }
+    return GP_OK;
+}
+
+enum gp_status
+tp_stream_send(struct tp_lane *lane, const struct iovec *iov, int iovcnt, uint64_t deadline_ns)
+{
+    struct tp_stream *s = tp_stream_of(lane);
+    enum gp_status status = s->send_status;
+
+    if (status != GP_OK)
+        return status;
+    tp_count(&lane->sends, 1);
+    status = write_all(s, iov, iovcnt, deadline_ns);
+    if (status != GP_OK) {
+        if (atomic_load_explicit(&s->ended, memory_order_relaxed))
+            status = GP_ERR_CLOSED;
+        s->send_status = status;
+    }
+    return status;
+}
+
+static bool
+take_wake(struct tp_stream *s)
+{
+    return atomic_exchange_explicit(&s->woken, false, memory_order_acquire);
+}
+
+/* Look at the line without sleeping. GP_ERR_TIMEOUT: looked long enough. */
+static enum gp_status
+spin(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline_ns, size_t *got_p)
+{
+    uint64_t most =
+        atomic_load_explicit(&s->lane.spin_us, memory_order_relaxed) * GP_NS_PER_US;
+    uint64_t now = gp_now_ns(), end;
+    enum gp_status status;
+
+    if (most == 0)
+        return GP_ERR_TIMEOUT;
+    s->spin_ns = gp_min_u64(gp_max_u64(s->spin_ns, most / SPIN_SHARE_MIN), most);
+    end = gp_min_u64(gp_deadline_after(now, s->spin_ns), deadline_ns);
+    for (unsigned looks = 1; now < end; looks++) {
+        status = s->bytes->read(s, iov, iovcnt, got_p);
+        if (status != GP_ERR_AGAIN) {
+            s->spin_ns *= 2;
+            return status;
+        }
+        if (atomic_load_explicit(&s->woken, memory_order_relaxed) && take_wake(s))
+            return GP_ERR_AGAIN;
+        if (looks % LOOKS_PER_YIELD == 0)
+            sched_yield();
+        else
+            __builtin_ia32_pause();
+        now = gp_now_ns();
+    }
+    s->spin_ns /= 2;
+    return GP_ERR_TIMEOUT;
+}
+
+/* Sleep until the line can be read, somebody wakes us, or the deadline passes. */
+static enum gp_status
+wait_readable(struct tp_stream *s, uint64_t deadline_ns)
+{
+    struct pollfd p[2] = {
+        {.fd = s->read_fd, .events = POLLIN},
+        {.fd = s->wake_fd, .events = POLLIN},
+    };
+    uint64_t count;
+    int rc;
+
+    tp_count(&s->lane.sleeps, 1);
+    rc = poll(p, 2, gp_deadline_poll_ms(gp_now_ns(), deadline_ns));
+    if (rc < 0 && errno != EINTR)
+        return GP_ERR_IO;
+    if (rc == 0)
+        return GP_ERR_TIMEOUT;
+    if (rc > 0 && p[1].revents != 0) {
+        /* Emptied before the flag is taken: tp_wake() sets them the other way round, so no wake
+         * is lost, and one that was taken without sleeping leaves only an idle round here. */
+        if (read(s->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+            return GP_ERR_IO;
+        if (take_wake(s))
+            return GP_ERR_AGAIN;
+    }
+    return GP_OK;
+}
+
+static enum gp_status
+read_waiting(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline_ns,
+             size_t *got_p)
+{
+    enum gp_status status = s->bytes->read(s, iov, iovcnt, got_p);
+
+    if (status == GP_ERR_AGAIN && deadline_ns != TP_NOW && !take_wake(s)) {
+        status = spin(s, iov, iovcnt, deadline_ns, got_p);
+        while (status == GP_ERR_TIMEOUT) {
+            status = wait_readable(s, deadline_ns);
+            if (status != GP_OK)
+                return status;
+            status = s->bytes->read(s, iov, iovcnt, got_p);
+            if (status == GP_ERR_AGAIN)
+                status = GP_ERR_TIMEOUT; /* nothing for us in it: sleep again */
+        }
+    }
+    return status;
+}
+
+enum gp_status
+tp_stream_read(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline_ns,
+               size_t *got_p)
+{
+    enum gp_status status;
+
+    if (s->recv_status != GP_OK)
+        return s->recv_status;
+    status = read_waiting(s, iov, iovcnt, deadline_ns, got_p);
+    s->dry = status == GP_ERR_AGAIN || status == GP_ERR_TIMEOUT;
+    if (status == GP_OK)
+        tp_count(&s->lane.bytes_received, *got_p);
+    else if (!s->dry)
+        s->recv_status = status;
+    return status;
+}
+
+bool
+tp_stream_pending(const struct tp_lane *lane)
+{
+    const struct tp_stream *s = (const struct tp_stream *)lane;
+
+    if (s->dry || s->recv_status != GP_OK)
+        return false;
+    return s->head < s->tail || (s->bytes->buffered != NULL && s->bytes->buffered(s));
+}
+
+int
+tp_stream_event_fd(const struct tp_lane *lane)
+{
+    return ((const struct tp_stream *)lane)->read_fd;
+}
+
+void
+tp_stream_wake(struct tp_lane *lane)
+{
+    struct tp_stream *s = tp_stream_of(lane);
+    uint64_t one = 1;
+
+    atomic_store_explicit(&s->woken, true, memory_order_release);
+    if (write(s->wake_fd, &one, sizeof(one)) < 0)
+        log_debug("lane %s: wake: %m", s->lane.peer.address); /* full: it is readable anyway */
+}
+
+void
+tp_stream_shutdown(struct tp_lane *lane)
+{
+    struct tp_stream *s = tp_stream_of(lane);
+
+    atomic_store_explicit(&s->ended, true, memory_order_relaxed);
+    s->bytes->shutdown(s);
+}
+
+void
+tp_stream_close(struct tp_lane *lane)
+{
+    struct tp_stream *s = tp_stream_of(lane);
+
+    if (s->send_status == GP_OK)
+        s->bytes->finish(s);
+    s->bytes->destroy(s);
+    tp_stream_fini(s);
+    free(s);
+}
+
+void
+tp_stream_abandon(struct tp_lane *lane)
+{
+    struct tp_stream *s = tp_stream_of(lane);
+
+    s->bytes->abandon(s);
+    close(s->wake_fd);
+}

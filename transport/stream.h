@@ -1,0 +1,100 @@
+/* transport/stream.h -- frames over a byte stream: what tcp, tls and loop share
+ *
+ * A byte stream moves bytes without waiting; waiting, spinning, waking, cutting into frames and
+ * placing payloads is done here once.
+ */
+#ifndef TP_STREAM_H
+#define TP_STREAM_H
+
+#include "transport/lane.h"
+
+#include <poll.h>
+#include <stdatomic.h>
+
+/* Frames up to here are served from the buffer, whole and without a copy. */
+#define TP_STREAM_BUFFER (64u << 10)
+
+struct tp_stream;
+
+/* None of these waits. */
+struct tp_stream_ops {
+    /* GP_OK with *got_p > 0, GP_ERR_AGAIN, GP_ERR_CLOSED (orderly end), or what went wrong. */
+    enum gp_status (*read)(struct tp_stream *s, const struct iovec *iov, int iovcnt,
+                           size_t *got_p);
+    /* GP_OK with *put_p > 0 taken, GP_ERR_AGAIN, or what went wrong. */
+    enum gp_status (*write)(struct tp_stream *s, const struct iovec *iov, int iovcnt,
+                            size_t *put_p);
+    /* NULL, or: push out what write took. GP_ERR_AGAIN while something is left. */
+    enum gp_status (*flush)(struct tp_stream *s);
+    /* NULL, or: a read would find bytes that the descriptor does not show. */
+    bool (*buffered)(const struct tp_stream *s);
+    void (*shutdown)(struct tp_stream *s);
+    void (*finish)(struct tp_stream *s); /* say the orderly end as far as it goes */
+    void (*destroy)(struct tp_stream *s);
+    void (*abandon)(struct tp_stream *s);
+};
+
+struct tp_stream {
+    struct tp_lane lane; /* first: a lane is cast to its stream */
+
+    /* Set once. */
+    const struct tp_stream_ops *bytes;
+    int read_fd, write_fd;
+    short write_events; /* what to poll write_fd for */
+    int wake_fd;        /* eventfd */
+
+    /* Any thread. woken: acquire/release with tp_wake(); ended: relaxed, errors follow anyway. */
+    atomic_bool woken, ended;
+
+    /* The sender's. */
+    enum gp_status send_status; /* not GP_OK: sending is over */
+
+    /* The receiver's. */
+    enum gp_status recv_status;
+    uint8_t header[GP_FRAMING_HEADER_MAX];
+    uint32_t payload_bytes; /* of the frame whose header was taken last */
+    bool partial;           /* tp_recv_frame() has taken a header and waits for its payload */
+    bool dry;               /* the last read found nothing */
+    uint8_t *buf;           /* TP_STREAM_BUFFER bytes; [head, tail) is unread */
+    size_t head, tail;
+    uint8_t *big; /* payloads that do not fit buf */
+    size_t big_bytes, big_got;
+    uint64_t spin_ns; /* how long it pays to look, between a share of spin_us and all of it */
+};
+
+/* Prepare everything but the bytes; on failure nothing is left to undo. */
+GP_CHECK enum gp_status tp_stream_init(struct tp_stream *s, const struct tp_ops *ops,
+                                       const struct tp_stream_ops *bytes,
+                                       const struct tp_opts *opts);
+/* Undo it, the lane's memory excepted. */
+void tp_stream_fini(struct tp_stream *s);
+
+static inline struct tp_stream *
+tp_stream_of(struct tp_lane *lane)
+{
+    return (struct tp_stream *)lane;
+}
+
+/* For struct tp_ops. */
+enum gp_status tp_stream_send(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
+                              uint64_t deadline_ns);
+enum gp_status tp_stream_recv_frame(struct tp_lane *lane, struct tp_frame *frame_p,
+                                    uint64_t deadline_ns);
+enum gp_status tp_stream_recv_header(struct tp_lane *lane, struct tp_frame *frame_p,
+                                     uint64_t deadline_ns);
+enum gp_status tp_stream_recv_payload(struct tp_lane *lane, void *dst, size_t bytes,
+                                      uint64_t deadline_ns, size_t *got_p);
+bool tp_stream_pending(const struct tp_lane *lane);
+int tp_stream_event_fd(const struct tp_lane *lane);
+void tp_stream_wake(struct tp_lane *lane);
+void tp_stream_shutdown(struct tp_lane *lane);
+void tp_stream_close(struct tp_lane *lane);
+void tp_stream_abandon(struct tp_lane *lane);
+
+#define TP_STREAM_OPS                                                                              \
+    .send = tp_stream_send, .recv_frame = tp_stream_recv_frame,                                    \
+    .recv_header = tp_stream_recv_header, .recv_payload = tp_stream_recv_payload,                  \
+    .pending = tp_stream_pending, .event_fd = tp_stream_event_fd, .wake = tp_stream_wake,          \
+    .shutdown = tp_stream_shutdown, .close = tp_stream_close, .abandon = tp_stream_abandon
+
+#endif

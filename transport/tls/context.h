@@ -1,0 +1,26 @@
+/* transport/tls/context.h -- credentials, and what we demand of the peer
+ *
+ * Private to transport/tls.
+ */
+#ifndef TP_TLS_CONTEXT_H
+#define TP_TLS_CONTEXT_H
+
+#include "protocol/base/status.h"
+#include "transport/transport.h"
+
+#include <openssl/ssl.h>
+
+/*
+ * Make an SSL for one connection: TLS 1.3 only, the peer's certificate demanded, our own loaded
+ * into the SSL alone, so that SSL_certs_clear() leaves no key behind.
+ *
+ * name: client: what the server's certificate must carry; NULL for a server.
+ * Errors: GP_ERR_INVALID for missing or bad files, said with what to do.
+ */
+GP_CHECK enum gp_status tp_tls_ssl_create(enum tp_role role, const char *name,
+                                          const struct tp_opts *opts, SSL **ssl_p);
+
+/* Copy what the certificate says about the peer; the handshake is done. */
+void tp_tls_identity(SSL *ssl, struct tp_peer *peer);
+
+#endif

@@ -1,0 +1,23 @@
+/* transport/tls/failure.h -- from OpenSSL's error to one line that says what to do */
+#ifndef TP_TLS_FAILURE_H
+#define TP_TLS_FAILURE_H
+
+#include "protocol/base/status.h"
+#include "transport/transport.h"
+
+#include <openssl/ssl.h>
+#include <stddef.h>
+
+/*
+ * Explain why ssl failed, from the certificate's verdict and the thread's error queue, which is
+ * emptied.
+ *
+ * name: what the server's certificate had to carry; NULL on a server.
+ * cut:  the line ended instead of answering.
+ * text: TP_WHY_BYTES, without the peer's address.
+ * Returns GP_ERR_AUTH for a certificate matter, GP_ERR_PROTOCOL for a peer that speaks no TLS 1.3,
+ * GP_ERR_IO otherwise.
+ */
+enum gp_status tp_tls_explain(SSL *ssl, enum tp_role role, const char *name, bool cut, char *text);
+
+#endif

@@ -1,0 +1,57 @@
+/* transport/tls/tls_priv.h -- a tls lane from inside, for transport/tls and its test only */
+#ifndef TP_TLS_PRIV_H
+#define TP_TLS_PRIV_H
+
+#include "protocol/base/buf.h"
+#include "transport/stream.h"
+
+#include <openssl/ssl.h>
+#include <pthread.h>
+
+/* Ciphertext taken by a look at the line; more is read straight into OpenSSL's own buffer. */
+#define TP_TLS_LOOK_BYTES (16u << 10)
+/* Plaintext of a record, and how much of it is encrypted before it is sent. */
+#define TP_TLS_RECORD_BYTES (16u << 10)
+#define TP_TLS_CHUNK_BYTES  (256u << 10)
+/* New keys after this much, far below AES-GCM's limit of 2^24.5 records. */
+#define TP_TLS_REKEY_BYTES (64ull << 30)
+
+struct tls_lane {
+    struct tp_stream s; /* first */
+    int fd;
+    enum tp_role role;
+    char name[256]; /* the server's, "" on a server; set once */
+
+    /* An SSL is not made for two threads: lock guards it and out. It is held while OpenSSL
+     * computes, never while anybody waits. Rank: a leaf, nothing is taken under it. */
+    pthread_mutex_t lock;
+    SSL *ssl;
+    struct gp_buf out; /* ciphertext that OpenSSL has made */
+
+    /* The sender's. */
+    struct gp_buf leaving; /* ciphertext on its way; [left_at, len) is not sent yet */
+    size_t left_at;
+    uint64_t key_bytes, rekey_bytes; /* sent under this key; limit */
+    uint8_t *record;                 /* small pieces are gathered here */
+
+    /* The receiver's; OpenSSL reads them through the BIO, in the receiver's thread only. */
+    uint8_t *in; /* TP_TLS_LOOK_BYTES of ciphertext; [in_head, in_tail) is unread */
+    size_t in_head, in_tail;
+    bool drained; /* the socket was empty when last asked */
+    bool ended;   /* the socket has ended or failed; in_error tells */
+    int in_error; /* errno, 0 for an end */
+    bool more;    /* OpenSSL may have plaintext that needs no socket */
+    enum gp_status read_status;
+};
+
+/* transport/tls/bio.c: OpenSSL's view of the line. Neither direction ever waits. */
+GP_CHECK enum gp_status tp_tls_attach(struct tls_lane *t);
+/* Take what the socket has into in. GP_OK, GP_ERR_AGAIN, or GP_ERR_CLOSED once it has ended. */
+GP_CHECK enum gp_status tp_tls_look(struct tls_lane *t);
+/* Send what is leaving, and what out holds. GP_ERR_AGAIN while something is left. */
+GP_CHECK enum gp_status tp_tls_push(struct tls_lane *t);
+
+/* transport/tls/handshake.c: until deadline_ns, nothing else uses the lane meanwhile. */
+GP_CHECK enum gp_status tp_tls_handshake(struct tls_lane *t, const struct tp_opts *opts);
+
+#endif

@@ -1,0 +1,356 @@
+/* transport/transport.c -- the public functions: find the scheme, check, pass on */
+#include "transport/transport.h"
+
+#include "protocol/base/log.h"
+#include "transport/lane.h"
+#include "transport/socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct tp_scheme not_built_in[] = {
+    {.name = "rdma", .refusal = "rdma:// is not built in yet: use tls://"},
+    {.name = "shm", .refusal = "shm:// is not built in yet: use tls://, or tcp:// on loopback"},
+};
+
+static const struct tp_scheme *
+find_scheme(const char *name)
+{
+    size_t i;
+
+    if (strcmp(name, tp_scheme_tls.name) == 0)
+        return &tp_scheme_tls;
+    if (strcmp(name, tp_scheme_tcp.name) == 0)
+        return &tp_scheme_tcp;
+    for (i = 0; i < GP_ARRAY_LEN(not_built_in); i++)
+        if (strcmp(name, not_built_in[i].name) == 0)
+            return &not_built_in[i];
+    return NULL;
+}
+
+enum gp_status
+tp_fail(const struct tp_opts *opts, enum gp_status status, const char *fmt, ...)
+{
+    char text[TP_WHY_BYTES];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (opts->why != NULL)
+        memcpy(opts->why, text, sizeof(text));
+    else
+        log_error("%s", text);
+    return status;
+}
+
+uint64_t
+tp_opts_deadline(const struct tp_opts *opts)
+{
+    if (opts->deadline_ns != 0)
+        return opts->deadline_ns;
+    return gp_deadline_after(gp_now_ns(), TP_CONNECT_DEFAULT_NS);
+}
+
+void
+tp_lane_init(struct tp_lane *lane, const struct tp_ops *ops, const struct tp_opts *opts)
+{
+    lane->ops = ops;
+    lane->framing = opts->framing;
+    lane->max_payload_bytes =
+        opts->max_payload_bytes != 0 ? opts->max_payload_bytes : TP_PAYLOAD_MAX_DEFAULT;
+    atomic_store_explicit(&lane->spin_us, opts->spin_us, memory_order_relaxed);
+}
+
+static bool
+framing_ok(const struct tp_opts *opts)
+{
+    return opts->framing != NULL && opts->framing->measure != NULL &&
+           opts->framing->header_bytes > 0 && opts->framing->header_bytes <= GP_FRAMING_HEADER_MAX;
+}
+
+static enum gp_status
+get_scheme(const char *name, const struct tp_opts *opts, const struct tp_scheme **scheme_p)
+{
+    const struct tp_scheme *scheme = find_scheme(name);
+
+    if (scheme == NULL)
+        return tp_fail(opts, GP_ERR_INVALID, "%s://: no such transport: use tls://host:port",
+                       name);
+    if (scheme->refusal != NULL)
+        return tp_fail(opts, GP_ERR_NOT_SUPPORTED, "%s", scheme->refusal);
+    *scheme_p = scheme;
+    return GP_OK;
+}
+
+static enum gp_status
+get_url(const char *text, const struct tp_opts *opts, struct gp_url *url_p,
+        const struct tp_scheme **scheme_p)
+{
+    if (gp_url_parse(text, url_p) != GP_OK)
+        return tp_fail(opts, GP_ERR_INVALID, "\"%s\" is no address: use tls://host:port", text);
+    if (!url_p->has_port) {
+        url_p->port = TP_PORT_DEFAULT;
+        url_p->has_port = true;
+    }
+    return get_scheme(url_p->scheme, opts, scheme_p);
+}
+
+enum gp_status
+tp_connect(const char *text, const struct tp_opts *opts, struct tp_lane **lane_p)
+{
+    struct tp_opts with_deadline = *opts;
+    const struct tp_scheme *scheme;
+    enum gp_status status;
+    struct gp_url url;
+    int fd;
+
+    if (!framing_ok(opts))
+        return tp_fail(opts, GP_ERR_INVALID, "transport: no framing given");
+    with_deadline.deadline_ns = tp_opts_deadline(opts);
+    status = get_url(text, opts, &url, &scheme);
+    if (status != GP_OK)
+        return status;
+    if (url.port == 0 || strcmp(url.host, "*") == 0)
+        return tp_fail(opts, GP_ERR_INVALID, "%s: nothing to connect to", text);
+
+    status = tp_socket_connect(&url, scheme->loopback_only, &with_deadline, &fd);
+    if (status != GP_OK)
+        return status;
+    return scheme->adopt(fd, TP_CLIENT, &url, &with_deadline, lane_p);
+}
+
+enum gp_status
+tp_adopt(const char *name, int fd, enum tp_role role, const struct tp_opts *opts,
+         struct tp_lane **lane_p)
+{
+    struct tp_opts with_deadline = *opts;
+    const struct tp_scheme *scheme;
+    enum gp_status status;
+
+    with_deadline.deadline_ns = tp_opts_deadline(opts);
+    status = get_scheme(name, opts, &scheme);
+    if (status == GP_OK && !framing_ok(opts))
+        status = tp_fail(opts, GP_ERR_INVALID, "transport: no framing given");
+    if (status == GP_OK)
+        status = tp_socket_prepare(fd, scheme->loopback_only, &with_deadline);
+    if (status != GP_OK) {
+        close(fd);
+        return status;
+    }
+    return scheme->adopt(fd, role, NULL, &with_deadline, lane_p);
+}
+
+struct tp_listener {
+    const struct tp_scheme *scheme;
+    int fd;
+    char url[GP_URL_TEXT_MAX + 1];
+};
+
+enum gp_status
+tp_listen(const char *text, const struct tp_opts *opts, struct tp_listener **listener_p)
+{
+    struct tp_listener *listener;
+    const struct tp_scheme *scheme;
+    enum gp_status status;
+    struct gp_url url;
+
+    status = get_url(text, opts, &url, &scheme);
+    if (status != GP_OK)
+        return status;
+    listener = calloc(1, sizeof(*listener));
+    if (listener == NULL)
+        return GP_ERR_NO_MEMORY;
+    status = tp_socket_listen(&url, scheme->loopback_only, opts, &listener->fd);
+    if (status != GP_OK) {
+        free(listener);
+        return status;
+    }
+    listener->scheme = scheme;
+    gp_url_format(&url, listener->url, sizeof(listener->url));
+    *listener_p = listener;
+    return GP_OK;
+}
+
+int
+tp_listener_fd(const struct tp_listener *listener)
+{
+    return listener->fd;
+}
+
+const char *
+tp_listener_url(const struct tp_listener *listener)
+{
+    return listener->url;
+}
+
+const char *
+tp_listener_scheme(const struct tp_listener *listener)
+{
+    return listener->scheme->name;
+}
+
+void
+tp_listener_close(struct tp_listener *listener)
+{
+    if (listener == NULL)
+        return;
+    close(listener->fd);
+    free(listener);
+}
+
+enum gp_status
+tp_accept(struct tp_listener *listener, int *fd_p)
+{
+    int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd >= 0) {
+        *fd_p = fd;
+        return GP_OK;
+    }
+    switch (errno) {
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        log_error("%s: accept: %m", listener->url);
+        return GP_ERR_LIMIT;
+    case EBADF:
+    case EINVAL:
+    case ENOTSOCK:
+    case EFAULT:
+        log_error("%s: accept: %m", listener->url);
+        return GP_ERR_IO;
+    default: /* nobody there, or gone again before we looked; accept(2) lists network errors too */
+        return GP_ERR_AGAIN;
+    }
+}
+
+void
+tp_close(struct tp_lane *lane)
+{
+    if (lane != NULL)
+        lane->ops->close(lane);
+}
+
+void
+tp_abandon(struct tp_lane *lane)
+{
+    if (lane != NULL)
+        lane->ops->abandon(lane);
+}
+
+void
+tp_shutdown(struct tp_lane *lane)
+{
+    lane->ops->shutdown(lane);
+}
+
+void
+tp_wake(struct tp_lane *lane)
+{
+    lane->ops->wake(lane);
+}
+
+enum gp_status
+tp_send(struct tp_lane *lane, const struct iovec *iov, int iovcnt)
+{
+    return tp_send_by(lane, iov, iovcnt, GP_FOREVER);
+}
+
+enum gp_status
+tp_send_by(struct tp_lane *lane, const struct iovec *iov, int iovcnt, uint64_t deadline_ns)
+{
+    if (iovcnt < 0)
+        return GP_ERR_INVALID;
+    return lane->ops->send(lane, iov, iovcnt, deadline_ns);
+}
+
+enum gp_status
+tp_recv_frame(struct tp_lane *lane, struct tp_frame *frame_p, uint64_t deadline_ns)
+{
+    return lane->ops->recv_frame(lane, frame_p, deadline_ns);
+}
+
+enum gp_status
+tp_recv_header(struct tp_lane *lane, struct tp_frame *frame_p, uint64_t deadline_ns)
+{
+    return lane->ops->recv_header(lane, frame_p, deadline_ns);
+}
+
+enum gp_status
+tp_recv_payload(struct tp_lane *lane, void *dst, size_t bytes, uint64_t deadline_ns, size_t *got_p)
+{
+    size_t got = 0;
+    enum gp_status status;
+
+    if (bytes > lane->payload_left)
+        return GP_ERR_INVALID;
+    status = lane->ops->recv_payload(lane, dst, bytes, deadline_ns, &got);
+    if (got_p != NULL)
+        *got_p = got;
+    return status;
+}
+
+uint32_t
+tp_payload_left(const struct tp_lane *lane)
+{
+    return lane->payload_left;
+}
+
+int
+tp_event_fd(const struct tp_lane *lane)
+{
+    return lane->ops->event_fd(lane);
+}
+
+bool
+tp_pending(const struct tp_lane *lane)
+{
+    return lane->ops->pending(lane);
+}
+
+void
+tp_set_spin(struct tp_lane *lane, uint32_t spin_us)
+{
+    atomic_store_explicit(&lane->spin_us, spin_us, memory_order_relaxed);
+}
+
+void
+tp_set_max_payload(struct tp_lane *lane, uint32_t max_payload_bytes)
+{
+    lane->max_payload_bytes = max_payload_bytes;
+}
+
+uint32_t
+tp_caps(const struct tp_lane *lane)
+{
+    return lane->ops->caps;
+}
+
+const char *
+tp_scheme(const struct tp_lane *lane)
+{
+    return lane->ops->scheme;
+}
+
+const struct tp_peer *
+tp_peer(const struct tp_lane *lane)
+{
+    return &lane->peer;
+}
+
+void
+tp_stats(const struct tp_lane *lane, struct tp_stats *stats_p)
+{
+    *stats_p = (struct tp_stats){
+        .bytes_sent = atomic_load_explicit(&lane->bytes_sent, memory_order_relaxed),
+        .bytes_received = atomic_load_explicit(&lane->bytes_received, memory_order_relaxed),
+        .sends = atomic_load_explicit(&lane->sends, memory_order_relaxed),
+        .frames_received = atomic_load_explicit(&lane->frames_received, memory_order_relaxed),
+        .sleeps = atomic_load_explicit(&lane->sleeps, memory_order_relaxed),
+    };
+}
