@@ -1,0 +1,156 @@
+#!/bin/sh
+# Builds and tests everything that can be tested on this machine.
+#
+# usage: tests/run.sh [--quick] [--fuzz-seconds N] [--no-install]
+#
+# Installs what is missing (apt, as root or with sudo), then: gcc build with all
+# Meson tests; clang build, and each fuzzer for 60 seconds; the quick suites again
+# under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer.
+# --quick stops after the first. Build trees are kept (build, build-clang,
+# build-asan, build-tsan), so a second run is quick. The last line is
+# "N passed, N failed, N skipped"; each skip is named with its reason. Exit
+# status 0 when nothing failed.
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+jobs=$(nproc)
+quick=no
+install=yes
+fuzz_seconds=60
+
+while [ $# -gt 0 ]; do
+    case $1 in
+    --quick) quick=yes; shift ;;
+    --no-install) install=no; shift ;;
+    --fuzz-seconds)
+        case ${2:-} in '' | *[!0-9]*) echo "--fuzz-seconds needs a number" >&2; exit 2 ;; esac
+        fuzz_seconds=$2
+        shift 2
+        ;;
+    -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "run.sh: unknown argument $1; try --help" >&2; exit 2 ;;
+    esac
+done
+
+cd "$root"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' HUP TERM
+results=$work/results
+: >"$results"
+began=$(date +%s)
+
+step() { echo "== [$(($(date +%s) - began)) s] $*"; }
+# record passed|failed|skipped NAME [REASON]
+record() { printf '%s\t%s\t%s\n' "$1" "$2" "${3:-}" >>"$results"; }
+
+# shellcheck source=deploy/packages.sh
+. "$root/deploy/packages.sh"
+if [ "$install" = yes ]; then
+    # shellcheck disable=SC2086
+    install_missing $build_packages $demo_packages $test_packages || exit 1
+fi
+
+# build TREE COMPILER MESON-OPTIONS...: configures when new, builds
+build() {
+    tree=$1
+    compiler=$2
+    shift 2
+    if [ ! -f "$tree/build.ninja" ]; then
+        CC=$compiler meson setup "$tree" "$@" >"$work/setup.log" 2>&1 || {
+            cat "$work/setup.log"
+            record failed "$tree: configure"
+            return 1
+        }
+    fi
+    if ninja -C "$tree" >"$work/build.log" 2>&1; then
+        record passed "$tree: build"
+    else
+        grep -E -A5 'error|FAILED|warning' "$work/build.log" | tail -n 60
+        record failed "$tree: build"
+        return 1
+    fi
+}
+
+# run_tests TREE LABEL MESON-TEST-ARGUMENTS...
+run_tests() {
+    tree=$1
+    label=$2
+    shift 2
+    $around meson test -C "$tree" --logbase "run-$label" --num-processes "$jobs" "$@" \
+        >"$work/$label.log" 2>&1 || true
+    python3 tests/support/meson_results.py "$tree/meson-logs/run-$label.json" "$label" "$results" || {
+        tail -n 30 "$work/$label.log"
+        record failed "$label: meson test"
+    }
+}
+around=
+
+step "gcc: build and all tests"
+if build build gcc; then
+    run_tests build all
+fi
+
+if [ "$quick" = yes ]; then
+    python3 tests/support/summary.py "$results"
+    exit $?
+fi
+
+# One fuzzer for its time; a finding's input stays in build-clang/findings.
+fuzz_one() {
+    name=$(basename "$1")
+    seeds=tests/fuzz/seeds/${name#fuzz_}
+    [ -d "$seeds" ] || seeds=
+    mkdir -p "build-clang/corpus/$name" build-clang/findings
+    if "$1" -max_total_time="$fuzz_seconds" -timeout=20 -rss_limit_mb=3000 -print_final_stats=1 \
+        -artifact_prefix="build-clang/findings/$name-" "build-clang/corpus/$name" \
+        ${seeds:+"$seeds"} >"$work/$name.log" 2>&1; then
+        record passed "$name" "$(grep -o 'number_of_executed_units: *[0-9]*' "$work/$name.log")"
+    else
+        tail -n 40 "$work/$name.log"
+        record failed "$name"
+    fi
+}
+
+step "clang: build, fuzzers for $fuzz_seconds s each"
+if ! command -v clang >/dev/null; then
+    record skipped "clang build and fuzzers" "clang is not installed"
+elif build build-clang clang; then
+    found=no
+    running=0
+    for fuzzer in build-clang/tests/fuzz/fuzz_*; do
+        if [ ! -x "$fuzzer" ] || [ -d "$fuzzer" ]; then
+            continue
+        fi
+        found=yes
+        fuzz_one "$fuzzer" &
+        running=$((running + 1))
+        if [ "$running" -ge "$jobs" ]; then
+            wait
+            running=0
+        fi
+    done
+    wait
+    [ "$found" = yes ] || record skipped "fuzzers" "this clang has no libFuzzer"
+fi
+
+step "AddressSanitizer and UndefinedBehaviorSanitizer"
+export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=0
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+if build build-asan gcc -Db_sanitize=address,undefined -Db_lundef=false; then
+    run_tests build-asan asan --timeout-multiplier 3 --suite unit --suite integration
+fi
+
+step "ThreadSanitizer"
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+# Its shadow memory needs the classic layout of the address space.
+around="setarch $(uname -m) -R"
+if ! $around true 2>/dev/null; then
+    record skipped "ThreadSanitizer" "setarch -R is not allowed here"
+elif build build-tsan gcc -Db_sanitize=thread -Db_lundef=false; then
+    run_tests build-tsan tsan --timeout-multiplier 5 --suite unit --suite integration
+fi
+
+step "done"
+python3 tests/support/summary.py "$results"
