@@ -90,6 +90,13 @@ around=
 step "gcc: build and all tests"
 if build build gcc; then
     run_tests build all
+    step "the quickstart"
+    if deploy/quickstart.sh --no-install >"$work/quickstart.log" 2>&1; then
+        record passed "quickstart"
+    else
+        cat "$work/quickstart.log"
+        record failed "quickstart"
+    fi
 fi
 
 if [ "$quick" = yes ]; then

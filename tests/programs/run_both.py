@@ -12,6 +12,7 @@ needed is not built (the reason is printed).
 """
 import argparse
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -122,9 +123,9 @@ class Outcome:
         self.status, self.out, self.err, self.seconds = status, out, err, seconds
 
 
-def run(command, env, seconds):
+def run(command, env, seconds, folder=None):
     start = time.monotonic()
-    process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL,
+    process = subprocess.Popen(command, env=env, cwd=folder, stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                start_new_session=True)
     try:
@@ -159,7 +160,12 @@ def show(title, outcome):
             print("    %s: %s" % (name, line))
 
 
-def differences(direct, pooled, unordered):
+def numbers_masked(lines):
+    """The lines with every number replaced, for output that holds times and rates."""
+    return [re.sub(r"[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?", "#", line) for line in lines]
+
+
+def differences(direct, pooled, options):
     """Why the pair does not pass; an empty list when it does."""
     why = []
     if direct.status != 0:
@@ -167,7 +173,9 @@ def differences(direct, pooled, unordered):
     if pooled.status != 0:
         why.append("pooled run: status %s" % pooled.status)
     a, b = direct.out.splitlines(), pooled.out.splitlines()
-    if unordered:
+    if options.mask_numbers:
+        a, b = numbers_masked(a), numbers_masked(b)
+    if options.unordered:
         a, b = sorted(a), sorted(b)
     if a != b:
         why.append("standard output differs")
@@ -183,11 +191,12 @@ def differences(direct, pooled, unordered):
 
 def run_pair(parts, server, env, program, args, options):
     direct_env = dict(env, LD_LIBRARY_PATH=os.path.dirname(parts.soft))
-    direct = run([program] + args, direct_env, options.timeout)
+    folder = os.path.dirname(program) if options.beside else None
+    direct = run([program] + args, direct_env, options.timeout, folder)
     pooled_env = dict(server.client_env, GPUPOOL_STATS="1")
     pooled = run([parts.tool, "run", "--server", server.url, "--", program] + args, pooled_env,
-                 options.timeout)
-    why = differences(direct, pooled, options.unordered)
+                 options.timeout, folder)
+    why = differences(direct, pooled, options)
     stats = stats_of(pooled.err)
     trips = stats.get("exposed_round_trips", "?")
     if options.max_round_trips is not None:
@@ -218,6 +227,9 @@ def parse():
     p.add_argument("--all", action="store_true", help="every argument is a program")
     p.add_argument("--direct", action="store_true", help="straight on the software device only")
     p.add_argument("--unordered", action="store_true", help="compare lines without their order")
+    p.add_argument("--mask-numbers", action="store_true",
+                   help="output holds times: compare it without its numbers")
+    p.add_argument("--beside", action="store_true", help="run each program in its own folder")
     p.add_argument("--timeout", type=float, default=120, help="seconds for each run")
     p.add_argument("--max-round-trips", type=int, help="at most so many exposed round trips")
     p.add_argument("program")
