@@ -88,9 +88,11 @@ static enum gp_status
 take_header(struct tp_stream *s, uint64_t deadline_ns)
 {
     const struct gp_framing *framing = s->lane.framing;
-    enum gp_status status = skip_payload(s, deadline_ns);
+    enum gp_status status = s->recv_status;
     uint32_t bytes = 0;
 
+    if (status == GP_OK)
+        status = skip_payload(s, deadline_ns);
     if (status == GP_OK)
         status = fill(s, framing->header_bytes, deadline_ns);
     if (status != GP_OK)

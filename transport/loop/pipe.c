@@ -63,7 +63,7 @@ set_due(struct tp_pipe *pipe)
 static void
 set_room(struct tp_pipe *pipe)
 {
-    bool room = pipe->held < pipe->faults.window_bytes || pipe->broken;
+    bool room = pipe->held < pipe->faults.window_bytes || pipe->broken || pipe->closed;
     uint64_t count = 1;
     ssize_t rc;
 
@@ -188,9 +188,9 @@ tp_pipe_write(struct tp_pipe *pipe, const struct iovec *iov, int iovcnt, size_t 
     pthread_mutex_lock(&pipe->lock);
     if (pipe->faults.cut && pipe->written == pipe->faults.cut_after)
         pipe->broken = true;
-    if (!pipe->broken)
+    if (!pipe->broken && !pipe->closed)
         n = admit(pipe, wanted);
-    if (pipe->broken)
+    if (pipe->broken || pipe->closed)
         status = GP_ERR_IO;
     else if (n == 0)
         status = GP_ERR_AGAIN;
@@ -212,6 +212,7 @@ tp_pipe_close(struct tp_pipe *pipe)
     pthread_mutex_lock(&pipe->lock);
     pipe->closed = true;
     set_due(pipe);
+    set_room(pipe);
     pthread_mutex_unlock(&pipe->lock);
 }
 

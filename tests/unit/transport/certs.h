@@ -1,0 +1,26 @@
+/* tests/unit/transport/certs.h -- throwaway certificates, good and bad */
+#ifndef TEST_CERTS_H
+#define TEST_CERTS_H
+
+#include <stdbool.h>
+
+/* What a certificate shall look like; zeros make a good one. */
+struct test_cert {
+    const char *name;    /* writes DIR/name.pem and DIR/name.key */
+    const char *ca;      /* signed by the certificate of this name; NULL: by itself */
+    const char *cn;      /* subject's common name */
+    const char *san;     /* "IP:127.0.0.1,DNS:localhost", NULL: none */
+    const char *usage;   /* extendedKeyUsage, "serverAuth"; NULL: none */
+    bool is_ca;
+    long from_s, until_s; /* seconds from now; both 0: -1 h to +1 h */
+};
+
+/* Make a directory of our own and in it the set that most tests need: ca, server (127.0.0.1, ::1,
+ * localhost), client (CN "alice", URI gpupool:tenant/alice). Returns its path, for rmdir below. */
+const char *test_certs_create(void);
+void test_certs_destroy(void);
+void test_certs_add(const struct test_cert *cert);
+/* DIR/name.suffix, in one of a few static buffers. */
+const char *test_certs_path(const char *name, const char *suffix);
+
+#endif
