@@ -64,8 +64,7 @@ gp_lz4_compress(const void *src, size_t src_len, void *dst, size_t dst_size, siz
 
     if (src_len > LZ4_MAX_INPUT_SIZE)
         return GP_ERR_LIMIT;
-    rc = LZ4_compress_default(src, dst, (int)src_len,
-                              dst_size > INT_MAX ? INT_MAX : (int)dst_size);
+    rc = LZ4_compress_default(src, dst, (int)src_len, dst_size > INT_MAX ? INT_MAX : (int)dst_size);
     if (rc <= 0)
         return GP_ERR_LIMIT;
     *len_p = (size_t)rc;

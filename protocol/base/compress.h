@@ -28,8 +28,8 @@ GP_CHECK enum gp_status gp_lz4_decompress(const void *src, size_t src_len, void 
  */
 GP_CHECK enum gp_status gp_zstd_compress(const void *src, size_t src_len, void *dst,
                                          size_t dst_size, int level, size_t *len_p);
-GP_CHECK enum gp_status gp_lz4_compress(const void *src, size_t src_len, void *dst,
-                                        size_t dst_size, size_t *len_p);
+GP_CHECK enum gp_status gp_lz4_compress(const void *src, size_t src_len, void *dst, size_t dst_size,
+                                        size_t *len_p);
 size_t gp_zstd_bound(size_t src_len);
 size_t gp_lz4_bound(size_t src_len);
 

@@ -99,6 +99,8 @@ gp_image_unpack(const struct gp_image_entry *entry, size_t limit, uint8_t **data
     uint8_t *data;
     size_t len;
 
+    if (entry->kind == GP_IMAGE_ENTRY_LTO)
+        return GP_ERR_NOT_SUPPORTED;
     if (size > limit || size == SIZE_MAX)
         return GP_ERR_LIMIT;
     data = malloc((size_t)size + 1);

@@ -70,8 +70,7 @@ struct gp_image_gather {
  * Units:     limit in bytes, the largest flat form accepted (GP_ERR_LIMIT above).
  * Errors:    GP_ERR_INVALID if nothing known is there (not logged); GP_ERR_NO_MEMORY.
  */
-GP_CHECK enum gp_status gp_image_gather(const void *image, size_t limit,
-                                        struct gp_image_gather *g);
+GP_CHECK enum gp_status gp_image_gather(const void *image, size_t limit, struct gp_image_gather *g);
 void gp_image_gather_fini(struct gp_image_gather *g);
 /* The same as one malloc'ed string. */
 GP_CHECK enum gp_status gp_image_flatten(const void *image, size_t limit, uint8_t **flat_p,
@@ -153,7 +152,8 @@ GP_CHECK enum gp_status gp_image_walk_next(struct gp_image_walk *walk,
 /*
  * The payload, decompressed: *data_p is malloc'ed, owned by the caller, and has a NUL after
  * its *len_p bytes. PTX ends at its first NUL.
- * Errors: GP_ERR_LIMIT if it would be larger than limit; GP_ERR_PROTOCOL if damaged.
+ * Errors: GP_ERR_LIMIT if it would be larger than limit; GP_ERR_PROTOCOL if damaged;
+ *         GP_ERR_NOT_SUPPORTED for LTO IR, whose bytes are scrambled.
  */
 GP_CHECK enum gp_status gp_image_unpack(const struct gp_image_entry *entry, size_t limit,
                                         uint8_t **data_p, size_t *len_p);

@@ -46,8 +46,8 @@ open_plain(enum gp_image_kind kind, const uint8_t *flat, size_t len, struct gp_i
         free(part);
         return status;
     }
-    *image = (struct gp_image){.kind = kind, .parts = part, .nparts = 1,
-                               .driver_image = flat, .memory = part};
+    *image = (struct gp_image){
+        .kind = kind, .parts = part, .nparts = 1, .driver_image = flat, .memory = part};
     return GP_OK;
 }
 
@@ -123,9 +123,12 @@ open_wrapper(const uint8_t *flat, size_t len, struct gp_image *image)
         r->prelinked[i - 1] = r->parts[i].data;
     r->wrapper = (struct gp_image_wrapper){GP_IMAGE_WRAPPER_MAGIC, version, r->parts[0].data,
                                            version == 2 ? r->prelinked : NULL};
-    *image = (struct gp_image){.kind = GP_IMAGE_WRAPPER, .wrapper_version = version,
-                               .parts = r->parts, .nparts = count,
-                               .driver_image = &r->wrapper, .memory = r};
+    *image = (struct gp_image){.kind = GP_IMAGE_WRAPPER,
+                               .wrapper_version = version,
+                               .parts = r->parts,
+                               .nparts = count,
+                               .driver_image = &r->wrapper,
+                               .memory = r};
     return GP_OK;
 }
 
@@ -202,8 +205,8 @@ gp_image_describe(const struct gp_image *image, char *text, size_t size)
     if (image->kind == GP_IMAGE_ELF) {
         char word[32];
 
-        snprintf(word, sizeof(word), " sm_%u", gp_image_elf_sm(image->parts[0].data,
-                                                              image->parts[0].len));
+        snprintf(word, sizeof(word), " sm_%u",
+                 gp_image_elf_sm(image->parts[0].data, image->parts[0].len));
         append(text, size, word);
     }
     if (image->kind != GP_IMAGE_WRAPPER && image->kind != GP_IMAGE_FATBIN)

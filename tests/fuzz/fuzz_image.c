@@ -43,7 +43,8 @@ check_round_trip(const struct gp_image *image, const uint8_t *flat, size_t size)
         return; /* may have bytes behind its end */
     if (gp_image_flatten(image->driver_image, size, &again, &len) != GP_OK)
         abort();
-    if (image->kind == GP_IMAGE_WRAPPER ? len != size : len != size || memcmp(again, flat, len) != 0)
+    if (image->kind == GP_IMAGE_WRAPPER ? len != size
+                                        : len != size || memcmp(again, flat, len) != 0)
         abort();
     free(again);
 }

@@ -6,12 +6,12 @@
 #include <math.h>
 
 struct format {
-    int man_bits;  /* stored significand bits */
-    int exp_min;   /* exponent of the smallest normal, 2^exp_min */
-    uint32_t max;  /* pattern of the largest finite value */
-    uint32_t inf;  /* 0 if none: overflow saturates */
-    uint32_t nan;  /* what a NaN becomes */
-    uint32_t sign; /* sign bit, 0 if none */
+    int man_bits;   /* stored significand bits */
+    int exp_min;    /* exponent of the smallest normal, 2^exp_min */
+    uint32_t max;   /* pattern of the largest finite value */
+    uint32_t inf;   /* 0 if none: overflow saturates */
+    uint32_t nan;   /* what a NaN becomes */
+    uint32_t sign;  /* sign bit, 0 if none */
     unsigned shift; /* pattern << shift is the register's (tf32) */
 };
 
@@ -177,8 +177,8 @@ fma_odd(double a, double b, double c)
 uint16_t
 sd_fma_f16(uint16_t a, uint16_t b, uint16_t c)
 {
-    double r = fma_odd((double)sd_f16_to_f32(a), (double)sd_f16_to_f32(b),
-                       (double)sd_f16_to_f32(c));
+    double r =
+        fma_odd((double)sd_f16_to_f32(a), (double)sd_f16_to_f32(b), (double)sd_f16_to_f32(c));
 
     return (uint16_t)sd_small_from_f64(r, SD_F16, SD_RN, 0);
 }
@@ -186,8 +186,8 @@ sd_fma_f16(uint16_t a, uint16_t b, uint16_t c)
 uint16_t
 sd_fma_bf16(uint16_t a, uint16_t b, uint16_t c)
 {
-    double r = fma_odd((double)sd_bf16_to_f32(a), (double)sd_bf16_to_f32(b),
-                       (double)sd_bf16_to_f32(c));
+    double r =
+        fma_odd((double)sd_bf16_to_f32(a), (double)sd_bf16_to_f32(b), (double)sd_bf16_to_f32(c));
 
     return (uint16_t)sd_small_from_f64(r, SD_BF16, SD_RN, 0);
 }

@@ -14,11 +14,8 @@ static inline unsigned
 mode_enter(enum sd_round mode)
 {
     static const unsigned bits[] = {
-        [SD_RN] = _MM_ROUND_NEAREST,
-        [SD_RZ] = _MM_ROUND_TOWARD_ZERO,
-        [SD_RM] = _MM_ROUND_DOWN,
-        [SD_RP] = _MM_ROUND_UP,
-        [SD_RNA] = _MM_ROUND_NEAREST,
+        [SD_RN] = _MM_ROUND_NEAREST, [SD_RZ] = _MM_ROUND_TOWARD_ZERO, [SD_RM] = _MM_ROUND_DOWN,
+        [SD_RP] = _MM_ROUND_UP,      [SD_RNA] = _MM_ROUND_NEAREST,
     };
     unsigned old = _mm_getcsr();
 
@@ -155,7 +152,7 @@ sd_s64_to_f64(uint64_t v, enum sd_round mode)
     double r = (double)(int64_t)v;
     __int128 back = (__int128)r;
 
-    return redirect(r, (int64_t)v < back, (int64_t)v > back, mode);
+    return redirect(r, (int64_t)v<back, (int64_t)v> back, mode);
 }
 
 double
@@ -164,7 +161,7 @@ sd_u64_to_f64(uint64_t v, enum sd_round mode)
     double r = (double)v;
     __int128 back = (__int128)r;
 
-    return redirect(r, (__int128)v < back, (__int128)v > back, mode);
+    return redirect(r, (__int128)v<back, (__int128)v> back, mode);
 }
 
 /* The top 53 bits, the last one sticky: rounds once more without harm. */

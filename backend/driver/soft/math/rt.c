@@ -85,7 +85,8 @@ read_string(const struct sd_rt_reader *reader, uint64_t address, size_t max,
     return READ_OK;
 }
 
-/* -- printf ---------------------------------------------------------------------------------------- */
+/* -- printf
+ * ---------------------------------------------------------------------------------------- */
 
 struct printer {
     const struct sd_rt_reader *reader;
@@ -135,9 +136,8 @@ next_arg(struct printer *p, size_t bytes)
 
     if (p->result != READ_OK)
         return 0;
-    ok = p->args != 0 &&
-         p->reader->read(p->reader->opaque, p->args + offset, bytes == 4 ? (void *)&word : &wide,
-                         bytes);
+    ok = p->args != 0 && p->reader->read(p->reader->opaque, p->args + offset,
+                                         bytes == 4 ? (void *)&word : &wide, bytes);
     if (!ok)
         fail(p, READ_FAULT, p->args + offset);
     p->used = offset + bytes;
@@ -439,8 +439,8 @@ int
 sd_rt_printf(const struct sd_rt_reader *reader, uint64_t format, uint64_t args,
              struct sd_rt_text *text, uint64_t *fault_p)
 {
-    struct printer p = {.reader = reader, .text = text, .args = args,
-                        .limit = text->len + SD_RT_TEXT_MAX};
+    struct printer p = {
+        .reader = reader, .text = text, .args = args, .limit = text->len + SD_RT_TEXT_MAX};
     struct sd_rt_text string = {0};
 
     if (format == 0)
@@ -454,7 +454,8 @@ sd_rt_printf(const struct sd_rt_reader *reader, uint64_t format, uint64_t args,
     return p.result == READ_OK ? p.count : -2;
 }
 
-/* -- assert ------------------------------------------------------------------------------------- */
+/* -- assert -------------------------------------------------------------------------------------
+ */
 
 /* An assertion's texts come from the compiler and are short; hostile ones are cut. */
 static bool

@@ -140,7 +140,8 @@ sd_subc_u64(uint64_t a, uint64_t b, uint64_t borrow_in, uint64_t *borrow_out)
     SD_INLINE uint##width##_t sd_sad_##sign##width(uint##width##_t a, uint##width##_t b,           \
                                                    uint##width##_t c)                              \
     {                                                                                              \
-        uint##width##_t d = (type)a < (type)b ? (uint##width##_t)(b - a) : (uint##width##_t)(a - b); \
+        uint##width##_t d =                                                                        \
+            (type)a < (type)b ? (uint##width##_t)(b - a) : (uint##width##_t)(a - b);               \
                                                                                                    \
         return (uint##width##_t)(c + d);                                                           \
     }
@@ -157,25 +158,25 @@ SD_SAD(64, s, int64_t)
 #define SD_DIV(width)                                                                              \
     SD_INLINE uint##width##_t sd_div_u##width(uint##width##_t a, uint##width##_t b)                \
     {                                                                                              \
-        return b == 0 ? (uint##width##_t)~0ull : (uint##width##_t)(a / b);                         \
+        return b == 0 ? (uint##width##_t) ~0ull : (uint##width##_t)(a / b);                        \
     }                                                                                              \
     SD_INLINE uint##width##_t sd_rem_u##width(uint##width##_t a, uint##width##_t b)                \
     {                                                                                              \
-        return b == 0 ? (uint##width##_t)~0ull : (uint##width##_t)(a % b);                         \
+        return b == 0 ? (uint##width##_t) ~0ull : (uint##width##_t)(a % b);                        \
     }                                                                                              \
     SD_INLINE uint##width##_t sd_div_s##width(uint##width##_t a, uint##width##_t b)                \
     {                                                                                              \
         if (b == 0)                                                                                \
-            return (uint##width##_t)~0ull;                                                         \
-        if (b == (uint##width##_t)~0ull)                                                           \
+            return (uint##width##_t) ~0ull;                                                        \
+        if (b == (uint##width##_t) ~0ull)                                                          \
             return (uint##width##_t)(0 - a);                                                       \
         return (uint##width##_t)((int##width##_t)a / (int##width##_t)b);                           \
     }                                                                                              \
     SD_INLINE uint##width##_t sd_rem_s##width(uint##width##_t a, uint##width##_t b)                \
     {                                                                                              \
         if (b == 0)                                                                                \
-            return (uint##width##_t)~0ull;                                                         \
-        if (b == (uint##width##_t)~0ull)                                                           \
+            return (uint##width##_t) ~0ull;                                                        \
+        if (b == (uint##width##_t) ~0ull)                                                          \
             return 0;                                                                              \
         return (uint##width##_t)((int##width##_t)a % (int##width##_t)b);                           \
     }
@@ -511,7 +512,8 @@ sd_abs_s16(uint16_t a)
     return (uint16_t)((int16_t)a < 0 ? 0 - a : a);
 }
 
-/* -- packed 16-bit integers (add, min, max .u16x2 .s16x2) ----------------------------------------- */
+/* -- packed 16-bit integers (add, min, max .u16x2 .s16x2) -----------------------------------------
+ */
 
 SD_INLINE uint32_t
 sd_add_16x2(uint32_t a, uint32_t b)
@@ -556,7 +558,8 @@ sd_relu_s32(uint32_t a)
     return (int32_t)a < 0 ? 0 : a;
 }
 
-/* -- cvt between integer widths: .sat clamps, without it the upper bits are dropped ----------------- */
+/* -- cvt between integer widths: .sat clamps, without it the upper bits are dropped
+ * ----------------- */
 
 /* v is the sign-extended source; the result is the pattern in the low bits of the target. */
 SD_INLINE uint64_t

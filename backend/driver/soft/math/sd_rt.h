@@ -50,8 +50,8 @@ int sd_rt_printf(const struct sd_rt_reader *reader, uint64_t format, uint64_t ar
  * "FILE:LINE: FUNCTION: block: [x,y,z], thread: [x,y,z] Assertion `MESSAGE` failed.\n".
  * Unreadable strings become "?"; false only if memory is exhausted.
  */
-bool sd_rt_assert(const struct sd_rt_reader *reader, uint64_t message, uint64_t file,
-                  uint32_t line, uint64_t function, const uint32_t block[3],
-                  const uint32_t thread[3], struct sd_rt_text *text);
+bool sd_rt_assert(const struct sd_rt_reader *reader, uint64_t message, uint64_t file, uint32_t line,
+                  uint64_t function, const uint32_t block[3], const uint32_t thread[3],
+                  struct sd_rt_text *text);
 
 #endif

@@ -49,16 +49,16 @@ enum sd_video_sel {
 /* One decoded instruction; zero-initialise and set what the suffixes say. */
 struct sd_video {
     enum sd_video_kind kind;
-    uint8_t lanes;    /* 1, 2 (v..2) or 4 (v..4) */
+    uint8_t lanes; /* 1, 2 (v..2) or 4 (v..4) */
     bool a_signed;
     bool b_signed;
-    bool d_signed;    /* also the type of c and of the merge */
-    bool sat;         /* clamp to d's range (scalar: of the selected part) */
-    bool wrap;        /* vshl, vshr: .wrap; otherwise .clamp */
-    bool neg_ab;      /* vmad: -(a * b) */
-    bool neg_c;       /* vmad: - c */
-    bool plus_one;    /* vmad: .po */
-    uint8_t scale;    /* vmad: 0, 7 or 15 */
+    bool d_signed;         /* also the type of c and of the merge */
+    bool sat;              /* clamp to d's range (scalar: of the selected part) */
+    bool wrap;             /* vshl, vshr: .wrap; otherwise .clamp */
+    bool neg_ab;           /* vmad: -(a * b) */
+    bool neg_c;            /* vmad: - c */
+    bool plus_one;         /* vmad: .po */
+    uint8_t scale;         /* vmad: 0, 7 or 15 */
     enum sd_video_cmp cmp; /* vset */
     enum sd_video_merge merge;
     /* Scalar forms. */
@@ -66,7 +66,7 @@ struct sd_video {
     /* SIMD forms: source lane (0 .. 2*lanes-1, the upper ones are b's) of each lane of a and b,
      * least significant lane first. .h32/.h10 and .b7654/.b3210 unless given. */
     uint8_t a_pick[4], b_pick[4];
-    uint8_t mask;     /* SIMD: bit per lane; all lanes unless given */
+    uint8_t mask; /* SIMD: bit per lane; all lanes unless given */
 };
 
 /* Fills the SIMD defaults of a_pick, b_pick and mask for v->lanes. */

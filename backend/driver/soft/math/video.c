@@ -109,8 +109,8 @@ static struct where
 where_is(enum sd_video_sel sel)
 {
     static const struct where table[] = {
-        [SD_VSEL_WORD] = {0, 32}, [SD_VSEL_B0] = {0, 8},   [SD_VSEL_B1] = {8, 8},
-        [SD_VSEL_B2] = {16, 8},   [SD_VSEL_B3] = {24, 8},  [SD_VSEL_H0] = {0, 16},
+        [SD_VSEL_WORD] = {0, 32}, [SD_VSEL_B0] = {0, 8},  [SD_VSEL_B1] = {8, 8},
+        [SD_VSEL_B2] = {16, 8},   [SD_VSEL_B3] = {24, 8}, [SD_VSEL_H0] = {0, 16},
         [SD_VSEL_H1] = {16, 16},
     };
 
