@@ -15,6 +15,8 @@
 #define LOOKS_PER_YIELD 16
 /* Fruitless looking shrinks to this share of spin_us. */
 #define SPIN_SHARE_MIN 32
+/* What a sleep and a wake-up at both ends add to a wait that looking would have made short. */
+#define SLEEP_COST_NS (100 * GP_NS_PER_US)
 
 enum gp_status
 tp_stream_init(struct tp_stream *s, const struct tp_ops *ops, const struct tp_stream_ops *bytes,
@@ -146,10 +148,8 @@ spin(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline
     end = gp_min_u64(gp_deadline_after(now, s->spin_ns), deadline_ns);
     for (unsigned looks = 1; now < end; looks++) {
         status = s->bytes->read(s, iov, iovcnt, got_p);
-        if (status != GP_ERR_AGAIN) {
-            s->spin_ns *= 2;
+        if (status != GP_ERR_AGAIN)
             return status;
-        }
         if (atomic_load_explicit(&s->woken, memory_order_relaxed) && take_wake(s))
             return GP_ERR_AGAIN;
         if (looks % LOOKS_PER_YIELD == 0)
@@ -158,8 +158,20 @@ spin(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline
             __builtin_ia32_pause();
         now = gp_now_ns();
     }
-    s->spin_ns /= 2;
     return GP_ERR_TIMEOUT;
+}
+
+/* Looking failed and sleep followed: was it the next moment's or a long wait? Short waits make us
+ * look longer the next time, long ones less. */
+static void
+learn(struct tp_stream *s, uint64_t waited_ns)
+{
+    uint64_t most = atomic_load_explicit(&s->lane.spin_us, memory_order_relaxed) * GP_NS_PER_US;
+
+    if (waited_ns < 2 * most + SLEEP_COST_NS)
+        s->spin_ns = gp_min_u64(s->spin_ns * 2, most);
+    else
+        s->spin_ns = gp_max_u64(s->spin_ns / 2, most / SPIN_SHARE_MIN);
 }
 
 /* Sleep until the line can be read, somebody wakes us, or the deadline passes. */
@@ -195,18 +207,21 @@ read_waiting(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t 
              size_t *got_p)
 {
     enum gp_status status = s->bytes->read(s, iov, iovcnt, got_p);
+    uint64_t start;
 
-    if (status == GP_ERR_AGAIN && deadline_ns != TP_NOW && !take_wake(s)) {
-        status = spin(s, iov, iovcnt, deadline_ns, got_p);
-        while (status == GP_ERR_TIMEOUT) {
-            status = wait_readable(s, deadline_ns);
-            if (status != GP_OK)
-                return status;
-            status = s->bytes->read(s, iov, iovcnt, got_p);
-            if (status == GP_ERR_AGAIN)
-                status = GP_ERR_TIMEOUT; /* nothing for us in it: sleep again */
-        }
-    }
+    if (status != GP_ERR_AGAIN || deadline_ns == TP_NOW || take_wake(s))
+        return status;
+    start = gp_now_ns();
+    status = spin(s, iov, iovcnt, deadline_ns, got_p);
+    if (status != GP_ERR_TIMEOUT)
+        return status;
+    do { /* a descriptor may be readable with nothing in it for us */
+        status = wait_readable(s, deadline_ns);
+        if (status != GP_OK)
+            break;
+        status = s->bytes->read(s, iov, iovcnt, got_p);
+    } while (status == GP_ERR_AGAIN);
+    learn(s, gp_now_ns() - start);
     return status;
 }
 

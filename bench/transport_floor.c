@@ -1,0 +1,252 @@
+/* bench/transport_floor.c -- what a transport costs by itself, on loopback
+ *
+ * Two processes, one lane: ping-pong of small frames and a stream of large ones. Everything else
+ * that is measured over a transport is compared with this. One JSON line for each figure.
+ */
+#include "protocol/base/clock.h"
+#include "protocol/base/log.h"
+#include "protocol/base/options.h"
+#include "protocol/wire/frame.h"
+#include "transport/transport.h"
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+static const struct gp_option floor_options[] = {
+    {"transport", "NAME", GP_OPT_ENUM, "tcp", "what to measure", .choices = "tcp|tls"},
+    {"cert", "FILE", GP_OPT_PATH, NULL, "certificate of both ends, PEM (tls)"},
+    {"key", "FILE", GP_OPT_PATH, NULL, "its private key, PEM"},
+    {"ca", "FILE", GP_OPT_PATH, NULL, "who signed it, PEM"},
+    {"server-name", "NAME", GP_OPT_TEXT, NULL, "name in the certificate"},
+    {"spin", "TIME", GP_OPT_TIME, "0s", "look so long before sleeping, both ends"},
+    {"bytes", "BYTES", GP_OPT_BYTES, "64", "payload of a ping"},
+    {"rounds", "N", GP_OPT_NUMBER, "5000", "pings"},
+    {"stream", "BYTES", GP_OPT_BYTES, "1g", "bytes to stream each way"},
+    {"chunk", "BYTES", GP_OPT_BYTES, "1m", "payload of a streamed frame"},
+    {"congestion", "NAME", GP_OPT_TEXT, NULL, "TCP congestion control"},
+    {NULL},
+};
+
+static const struct gp_option_set floor_set = {
+    .program = "transport_floor",
+    .summary = "measure a transport's own latency and bandwidth",
+    .options = floor_options,
+};
+
+struct plan {
+    const char *transport;
+    uint64_t rounds, ping_bytes, stream_bytes, chunk_bytes;
+};
+
+static enum gp_status
+send_frame(struct tp_lane *lane, enum wire_frame_kind kind, uint8_t *payload, size_t bytes)
+{
+    struct wire_frame_header h = {.kind = (uint8_t)kind, .payload_bytes = (uint32_t)bytes};
+    uint8_t head[WIRE_FRAME_HEADER_BYTES];
+    struct iovec iov[2] = {{head, sizeof(head)}, {payload, bytes}};
+
+    wire_frame_encode(&h, head);
+    return tp_send(lane, iov, 2);
+}
+
+/* Receive count frames into to. */
+static enum gp_status
+drain(struct tp_lane *lane, uint8_t *to, uint64_t count)
+{
+    struct tp_frame frame;
+    enum gp_status status = GP_OK;
+
+    for (; count > 0 && status == GP_OK; count--) {
+        status = tp_recv_header(lane, &frame, GP_FOREVER);
+        if (status == GP_OK)
+            status = tp_recv_payload(lane, to, frame.payload_bytes, GP_FOREVER, NULL);
+    }
+    return status;
+}
+
+static enum gp_status
+pour(struct tp_lane *lane, uint8_t *from, const struct plan *plan)
+{
+    enum gp_status status = GP_OK;
+
+    for (uint64_t n = 0; n < plan->stream_bytes && status == GP_OK; n += plan->chunk_bytes)
+        status = send_frame(lane, WIRE_FRAME_DATA, from, plan->chunk_bytes);
+    return status;
+}
+
+static uint64_t
+chunks(const struct plan *plan)
+{
+    return (plan->stream_bytes + plan->chunk_bytes - 1) / plan->chunk_bytes;
+}
+
+/* Echo pings; take the stream and answer it; pour one back and await the answer. */
+static enum gp_status
+serve(struct tp_lane *lane, uint8_t *memory, const struct plan *plan)
+{
+    enum gp_status status = GP_OK;
+
+    for (uint64_t i = 0; i < plan->rounds && status == GP_OK; i++) {
+        status = drain(lane, memory, 1);
+        if (status == GP_OK)
+            status = send_frame(lane, WIRE_FRAME_PONG, memory, plan->ping_bytes);
+    }
+    if (status == GP_OK)
+        status = drain(lane, memory, chunks(plan));
+    if (status == GP_OK)
+        status = send_frame(lane, WIRE_FRAME_PONG, memory, 0);
+    if (status == GP_OK)
+        status = pour(lane, memory, plan);
+    return status;
+}
+
+static int
+by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static enum gp_status
+ping(struct tp_lane *lane, uint8_t *memory, const struct plan *plan)
+{
+    GP_AUTO_FREE uint64_t *ns = calloc(plan->rounds + 1, sizeof(*ns));
+    enum gp_status status = ns != NULL ? GP_OK : GP_ERR_NO_MEMORY;
+
+    for (uint64_t i = 0; i < plan->rounds && status == GP_OK; i++) {
+        uint64_t start = gp_now_ns();
+
+        status = send_frame(lane, WIRE_FRAME_PING, memory, plan->ping_bytes);
+        if (status == GP_OK)
+            status = drain(lane, memory, 1);
+        ns[i] = gp_now_ns() - start;
+    }
+    if (status != GP_OK || plan->rounds == 0)
+        return status;
+    qsort(ns, plan->rounds, sizeof(*ns), by_value);
+    printf("{\"transport\": \"%s\", \"what\": \"pingpong\", \"bytes\": %llu, \"median_us\": %.2f, "
+           "\"p99_us\": %.2f}\n",
+           plan->transport, (unsigned long long)plan->ping_bytes,
+           (double)ns[plan->rounds / 2] / 1e3, (double)ns[plan->rounds * 99 / 100] / 1e3);
+    return GP_OK;
+}
+
+static void
+say_rate(const struct plan *plan, const char *what, uint64_t ns)
+{
+    printf("{\"transport\": \"%s\", \"what\": \"%s\", \"bytes\": %llu, \"gb_per_s\": %.3f}\n",
+           plan->transport, what, (unsigned long long)(chunks(plan) * plan->chunk_bytes),
+           (double)(chunks(plan) * plan->chunk_bytes) / (double)ns);
+}
+
+static enum gp_status
+measure(struct tp_lane *lane, uint8_t *memory, const struct plan *plan)
+{
+    enum gp_status status = ping(lane, memory, plan);
+    uint64_t start = gp_now_ns();
+
+    if (status == GP_OK)
+        status = pour(lane, memory, plan);
+    if (status == GP_OK)
+        status = drain(lane, memory, 1);
+    if (status != GP_OK)
+        return status;
+    say_rate(plan, "stream_out", gp_now_ns() - start);
+    start = gp_now_ns();
+    status = drain(lane, memory, chunks(plan));
+    if (status == GP_OK)
+        say_rate(plan, "stream_in", gp_now_ns() - start);
+    return status;
+}
+
+static enum gp_status
+accept_lane(struct tp_listener *listener, const struct tp_opts *opts, struct tp_lane **lane_p)
+{
+    struct pollfd p = {.fd = tp_listener_fd(listener), .events = POLLIN};
+    int fd;
+
+    do
+        poll(&p, 1, -1);
+    while (tp_accept(listener, &fd) != GP_OK);
+    return tp_adopt(tp_listener_scheme(listener), fd, TP_SERVER, opts, lane_p);
+}
+
+static int
+run(const struct plan *plan, const struct tp_opts *opts)
+{
+    GP_AUTO_FREE uint8_t *memory = calloc(1, gp_max_u64(plan->chunk_bytes, plan->ping_bytes) + 1);
+    struct tp_listener *listener;
+    struct tp_lane *lane;
+    enum gp_status status;
+    char url[64];
+    int child_status = 1;
+    pid_t child;
+
+    snprintf(url, sizeof(url), "%s://127.0.0.1:0", plan->transport);
+    if (memory == NULL || tp_listen(url, opts, &listener) != GP_OK)
+        return 1;
+    child = fork();
+    if (child == 0) {
+        status = accept_lane(listener, opts, &lane);
+        if (status == GP_OK)
+            status = serve(lane, memory, plan);
+        _exit(status == GP_OK ? 0 : 1);
+    }
+    status = tp_connect(tp_listener_url(listener), opts, &lane);
+    if (status == GP_OK) {
+        if (tp_peer(lane)->cipher[0] != '\0')
+            log_info("%s, %s", tp_peer(lane)->protocol, tp_peer(lane)->cipher);
+        status = measure(lane, memory, plan);
+        tp_close(lane);
+    }
+    tp_listener_close(listener);
+    if (status != GP_OK)
+        log_error("measurement failed: %s", gp_status_text(status));
+    waitpid(child, &child_status, 0);
+    return status == GP_OK && child_status == 0 ? 0 : 1;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct gp_options *o;
+    struct gp_buf help = {0};
+    enum gp_status status;
+    int next, rc;
+
+    if (gp_options_create(&floor_set, &o) != GP_OK)
+        return 1;
+    status = gp_options_load_args(o, argc, argv, &next);
+    if (status == GP_ERR_AGAIN) {
+        gp_options_help(&floor_set, &help);
+        fwrite(help.data, 1, help.len, stdout);
+        return 0;
+    }
+    if (status != GP_OK)
+        return 2;
+
+    struct plan plan = {
+        .transport = gp_options_text(o, "transport"),
+        .rounds = gp_options_u64(o, "rounds"),
+        .ping_bytes = gp_options_u64(o, "bytes"),
+        .stream_bytes = gp_options_u64(o, "stream"),
+        .chunk_bytes = gp_min_u64(gp_options_u64(o, "chunk"), TP_PAYLOAD_MAX_DEFAULT),
+    };
+    struct tp_opts opts = {
+        .framing = &wire_framing,
+        .spin_us = (uint32_t)(gp_options_u64(o, "spin") / GP_NS_PER_US),
+        .congestion = gp_options_text(o, "congestion"),
+        .tls = {.cert_path = gp_options_text(o, "cert"),
+                .key_path = gp_options_text(o, "key"),
+                .ca_path = gp_options_text(o, "ca"),
+                .server_name = gp_options_text(o, "server-name")},
+    };
+    rc = plan.chunk_bytes == 0 ? 2 : run(&plan, &opts);
+    gp_options_destroy(o);
+    return rc;
+}
