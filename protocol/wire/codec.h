@@ -61,13 +61,14 @@ wire_next_record(const uint8_t **row, size_t *len, struct wire_record *record,
     return true;
 }
 
-/* Copy len bytes (of which the last one is a NUL of ours if terminator) and pad to 8. */
+/* Copy len bytes (of which the last one is a NUL of ours if terminator) and pad to 8. With from
+ * NULL the room is left for the caller to fill. */
 static inline uint8_t *
 wire_put_bytes(uint8_t *to, const void *from, size_t len, size_t terminator)
 {
     size_t padded = WIRE_PAD(len);
 
-    if (len > terminator)
+    if (len > terminator && from != NULL)
         memcpy(to, from, len - terminator);
     memset(to + len - terminator, 0, padded - len + terminator);
     return to + padded;
