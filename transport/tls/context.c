@@ -3,6 +3,7 @@
 
 #include "protocol/base/util.h"
 #include "transport/lane.h"
+#include "transport/tls/failure.h"
 #include "transport/tls/library.h"
 #include "transport/tls/sha256.h"
 
@@ -130,7 +131,7 @@ context_create(enum tp_role role, const struct tp_opts *opts, SSL_CTX **ctx_p)
         return GP_ERR_NO_MEMORY;
     SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_verify(ctx, demand, NULL);
+    SSL_CTX_set_verify(ctx, demand, tp_tls_keep_refused);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_max_cert_list(ctx, CERT_LIST_MAX);
     SSL_CTX_set_read_ahead(ctx, 1);

@@ -8,6 +8,27 @@
 #include <stdio.h>
 #include <string.h>
 
+/* OpenSSL forgets a certificate that it refuses; the reason should name what was in it. */
+int
+tp_tls_keep_refused(int ok, X509_STORE_CTX *store)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    X509 *cert = X509_STORE_CTX_get0_cert(store);
+
+    if (!ok && cert != NULL && SSL_get_app_data(ssl) == NULL && X509_up_ref(cert) == 1)
+        SSL_set_app_data(ssl, cert);
+    return ok;
+}
+
+void
+tp_tls_forget_refused(SSL *ssl)
+{
+    if (ssl == NULL)
+        return;
+    X509_free(SSL_get_app_data(ssl));
+    SSL_set_app_data(ssl, NULL);
+}
+
 static const char *
 who(enum tp_role role)
 {
@@ -26,7 +47,7 @@ time_text(const ASN1_TIME *when, char *out, size_t out_bytes)
 static void
 say_date(SSL *ssl, enum tp_role role, bool expired, char *text)
 {
-    const X509 *cert = SSL_get0_peer_certificate(ssl);
+    const X509 *cert = SSL_get_app_data(ssl);
     char date[32] = "an unknown date";
 
     if (cert != NULL)
@@ -73,7 +94,7 @@ say_wrong_name(SSL *ssl, const char *name, char *text)
 {
     char names[100];
 
-    names_text(SSL_get0_peer_certificate(ssl), names, sizeof(names));
+    names_text(SSL_get_app_data(ssl), names, sizeof(names));
     snprintf(text, TP_WHY_BYTES,
              "the server's certificate is for %s, not for %.80s: connect by a name it carries or "
              "have it issued for this one",

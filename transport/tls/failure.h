@@ -8,6 +8,11 @@
 #include <openssl/ssl.h>
 #include <stddef.h>
 
+/* For SSL_CTX_set_verify(): decides nothing, keeps the certificate that was refused in the SSL's
+ * app data, for the words below. To be forgotten before the SSL is freed; NULL is allowed. */
+int tp_tls_keep_refused(int ok, X509_STORE_CTX *store);
+void tp_tls_forget_refused(SSL *ssl);
+
 /*
  * Explain why ssl failed, from the certificate's verdict and the thread's error queue, which is
  * emptied.

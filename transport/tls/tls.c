@@ -219,6 +219,7 @@ tls_destroy(struct tp_stream *s)
 {
     struct tls_lane *t = tls_of(s);
 
+    tp_tls_forget_refused(t->ssl);
     SSL_free(t->ssl);
     close(t->fd);
     gp_buf_fini(&t->out);
