@@ -79,7 +79,7 @@ Test(cvt, floats_become_integers_of_every_width_rounded_and_clamped)
     }
 }
 
-Test(cvt, quick_paths_to_32_bits_agree_with_the_general_one)
+Test(cvt, quick_paths_agree_with_the_general_one)
 {
     uint64_t state = 2, i;
     size_t m;
@@ -100,6 +100,12 @@ Test(cvt, quick_paths_to_32_bits_agree_with_the_general_one)
                          (uint32_t)reference_to_int(d, mode, 32, true, true));
             cr_assert_eq(sd_f64_to_u32(d, mode),
                          (uint32_t)reference_to_int(d, mode, 32, false, true));
+            cr_assert_eq(sd_f64_to_s64(d, mode), reference_to_int(d, mode, 64, true, true));
+            cr_assert_eq(sd_f64_to_u64(d, mode), reference_to_int(d, mode, 64, false, true));
+            cr_assert_eq(sd_f32_to_s64(f, mode),
+                         reference_to_int((double)f, mode, 64, true, false));
+            cr_assert_eq(sd_f32_to_u64(f, mode),
+                         reference_to_int((double)f, mode, 64, false, false));
         }
     }
 }

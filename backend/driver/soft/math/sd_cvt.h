@@ -83,28 +83,39 @@ sd_f64_to_u32(double x, enum sd_round mode)
 uint64_t sd_float_to_int(double x, enum sd_round mode, unsigned bits, bool is_signed,
                          bool from_f64);
 
-SD_INLINE uint64_t
-sd_f32_to_s64(float x, enum sd_round mode)
-{
-    return sd_float_to_int((double)x, mode, 64, true, false);
-}
-
-SD_INLINE uint64_t
-sd_f32_to_u64(float x, enum sd_round mode)
-{
-    return sd_float_to_int((double)x, mode, 64, false, false);
-}
-
+/* A NaN gives the top bit from f32 as well as from f64. */
 SD_INLINE uint64_t
 sd_f64_to_s64(double x, enum sd_round mode)
 {
-    return sd_float_to_int(x, mode, 64, true, true);
+    double r = sd_integral_f64(x, mode);
+    bool fits = r >= -0x1p63 && r < 0x1p63;
+    uint64_t far = r >= 0x1p63 ? INT64_MAX : (uint64_t)INT64_MIN;
+
+    return fits ? (uint64_t)(int64_t)r : far;
 }
 
 SD_INLINE uint64_t
 sd_f64_to_u64(double x, enum sd_round mode)
 {
-    return sd_float_to_int(x, mode, 64, false, true);
+    double r = sd_integral_f64(x, mode);
+
+    if (r < 0x1p63)
+        return r > 0.0 ? (uint64_t)(int64_t)r : 0;
+    if (r < 0x1p64)
+        return (uint64_t)(int64_t)(r - 0x1p63) + (1ull << 63);
+    return r != r ? 1ull << 63 : UINT64_MAX;
+}
+
+SD_INLINE uint64_t
+sd_f32_to_s64(float x, enum sd_round mode)
+{
+    return sd_f64_to_s64((double)x, mode);
+}
+
+SD_INLINE uint64_t
+sd_f32_to_u64(float x, enum sd_round mode)
+{
+    return sd_f64_to_u64((double)x, mode);
 }
 
 /* -- from integers -------------------------------------------------------------------------- */
