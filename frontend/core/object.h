@@ -34,8 +34,8 @@ struct fe_object {
      * handle (functions and kernels: wire_function_id()). */
     uint64_t wire;              /* generation << 32 | index */
     struct fe_context *context; /* owner, NULL where the kind has none */
-    uint16_t kind;              /* enum wire_handle */
-    uint16_t pad;
+    uint32_t generation;        /* how often this place was handed out */
+    uint32_t kind;              /* enum wire_handle */
 
     /* enum fe_object_state; release on change, acquire where a handle is checked. */
     _Atomic uint32_t state;

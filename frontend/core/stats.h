@@ -7,7 +7,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
 struct fe_session;
 
@@ -29,6 +28,9 @@ struct fe_stats {
 
 extern bool fe_stats_on; /* set once when the library is loaded */
 void fe_stats_count_local(void);
+
+/* To standard error, if the environment asks for it; once, at exit. */
+void fe_stats_print(struct fe_session *s);
 
 /* A snapshot; zeros without a session. */
 void fe_stats_get(struct fe_stats *stats_p);

@@ -1,0 +1,352 @@
+/* frontend/core/call.c */
+#include "frontend/core/call.h"
+
+#include "frontend/core/line.h"
+#include "frontend/core/perf.h"
+
+#include "protocol/base/log.h"
+#include "protocol/base/util.h"
+
+#include <string.h>
+
+#define NAMED_MAX 1024u /* functions that were refused and named; a power of two */
+
+__thread struct fe_thread fe_thread __attribute__((tls_model("initial-exec")));
+
+static const struct fe_call_hooks *hooks;
+
+void
+fe_call_set_hooks(const struct fe_call_hooks *new_hooks)
+{
+    hooks = new_hooks;
+}
+
+/* --- errors ------------------------------------------------------------------ */
+
+/* Errors after which CUDA's context answers every call with them. */
+static bool
+is_sticky(CUresult cr)
+{
+    switch ((int)cr) {
+    case CUDA_ERROR_ECC_UNCORRECTABLE:
+    case CUDA_ERROR_NVLINK_UNCORRECTABLE:
+    case CUDA_ERROR_ILLEGAL_ADDRESS:
+    case CUDA_ERROR_LAUNCH_TIMEOUT:
+    case CUDA_ERROR_ASSERT:
+    case CUDA_ERROR_HARDWARE_STACK_ERROR:
+    case CUDA_ERROR_ILLEGAL_INSTRUCTION:
+    case CUDA_ERROR_MISALIGNED_ADDRESS:
+    case CUDA_ERROR_INVALID_ADDRESS_SPACE:
+    case CUDA_ERROR_INVALID_PC:
+    case CUDA_ERROR_LAUNCH_FAILED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void
+note_sticky(struct fe_call *call, CUresult cr)
+{
+    struct fe_context_head *head = (struct fe_context_head *)call->context;
+    int32_t none = CUDA_SUCCESS;
+
+    if (head != NULL && is_sticky(cr))
+        atomic_compare_exchange_strong_explicit(&head->sticky, &none, (int32_t)cr,
+                                                memory_order_relaxed, memory_order_relaxed);
+}
+
+void
+fe_defer(struct fe_line *l, CUresult cr)
+{
+    int32_t none = CUDA_SUCCESS;
+
+    atomic_compare_exchange_strong_explicit(&l->deferred, &none, (int32_t)cr,
+                                            memory_order_relaxed, memory_order_relaxed);
+}
+
+/* Whether CUDA's documentation lets this call return the errors of earlier asynchronous work, and
+ * nothing is lost if it does: what makes or ends an object does not carry them. */
+static bool
+may_carry(uint16_t id)
+{
+    static const char *const starts[] = {
+        "cuLaunch",           "cuMemcpy",          "cuMemset",        "cuCtxSynchronize",
+        "cuStreamSynchronize", "cuStreamQuery",    "cuStreamWait",    "cuEventSynchronize",
+        "cuEventQuery",       "cuEventRecord",     "cuGraphLaunch",   "gpBarrier",
+        "gpCopy",             "gpPull",
+    };
+    const char *name = wire_calls[id].name;
+    size_t i;
+
+    for (i = 0; name != NULL && i < GP_ARRAY_LEN(starts); i++)
+        if (strncmp(name, starts[i], strlen(starts[i])) == 0)
+            return true;
+    return false;
+}
+
+CUresult
+fe_lost(struct fe_call *call)
+{
+    CUresult cr = fe_session_error();
+
+    (void)call;
+    /* A record that no frame can hold is refused without ending the session. */
+    return cr != CUDA_SUCCESS ? cr : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult
+fe_malformed(struct fe_call *call)
+{
+    fe_session_failf(call->session, CUDA_ERROR_DEVICE_UNAVAILABLE,
+                     "it broke the protocol: malformed answer to %s", wire_calls[call->id].name);
+    return fe_lost(call);
+}
+
+CUresult
+fe_refuse(const char *name)
+{
+    static const char *_Atomic named[NAMED_MAX];
+    size_t i, at = (uintptr_t)name / 8 % NAMED_MAX;
+
+    for (i = 0; i < NAMED_MAX; i++, at = (at + 1) % NAMED_MAX) {
+        const char *there = atomic_load_explicit(&named[at], memory_order_relaxed);
+
+        if (there == NULL && atomic_compare_exchange_strong(&named[at], &there, name)) {
+            log_warn("%s is not supported through the pool", name);
+            break;
+        }
+        if (there == name || (there != NULL && strcmp(there, name) == 0))
+            break;
+    }
+    return CUDA_ERROR_NOT_SUPPORTED;
+}
+
+/* --- enter -------------------------------------------------------------------- */
+
+static CUresult
+enter(struct fe_call *call, enum wire_call id, struct fe_context *context)
+{
+    struct fe_context_head *head = (struct fe_context_head *)context;
+
+    if (GP_UNLIKELY(!wire_call_set_has(&call->session->calls, (uint16_t)id)))
+        return fe_refuse(wire_calls[id].name);
+    if (head != NULL) {
+        int32_t sticky = atomic_load_explicit(&head->sticky, memory_order_relaxed);
+
+        if (GP_UNLIKELY(fe_object_state(head) != FE_OBJECT_LIVE))
+            return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+        if (GP_UNLIKELY(sticky != CUDA_SUCCESS))
+            return (CUresult)sticky;
+    }
+    call->context = context;
+    call->slot = NULL;
+    call->tag = 0;
+    call->id = (uint16_t)id;
+    return CUDA_SUCCESS;
+}
+
+CUresult
+fe_enter(struct fe_call *call, enum wire_call id)
+{
+    struct fe_context *context = NULL;
+    CUresult cr;
+
+    call->session = fe_session_get(&cr);
+    if (GP_UNLIKELY(call->session == NULL))
+        return cr;
+    if (wire_calls[id].context) {
+        context = fe_thread.context;
+        if (GP_UNLIKELY(context == NULL))
+            return CUDA_ERROR_INVALID_CONTEXT;
+    }
+    return enter(call, id, context);
+}
+
+CUresult
+fe_enter_in(struct fe_call *call, enum wire_call id, struct fe_context *context)
+{
+    CUresult cr;
+
+    call->session = fe_session_get(&cr);
+    if (GP_UNLIKELY(call->session == NULL))
+        return cr;
+    return enter(call, id, context);
+}
+
+CUresult
+fe_call_next(struct fe_call *call, enum wire_call id)
+{
+    if (call->slot != NULL) {
+        fe_receive_wait(call->session->line, &call->slot->done);
+        fe_submit_free_slot(call->session->line, call->slot);
+    }
+    return enter(call, id, call->context);
+}
+
+/* --- handles ------------------------------------------------------------------ */
+
+static CUresult
+stream_wire(struct fe_call *call, const void *handle, uint64_t *id_p)
+{
+    const struct fe_object *stream;
+
+    if (handle == NULL)
+        handle = fe_default_stream();
+    if (handle == NULL || handle == (const void *)CU_STREAM_LEGACY) {
+        *id_p = 0;
+        return CUDA_SUCCESS;
+    }
+    if (handle == (const void *)CU_STREAM_PER_THREAD) {
+        if (hooks == NULL || hooks->per_thread_stream == NULL)
+            return CUDA_ERROR_NOT_SUPPORTED;
+        return hooks->per_thread_stream(call, id_p);
+    }
+    stream = fe_object_get(WIRE_HANDLE_STREAM, handle);
+    if (stream == NULL)
+        return CUDA_ERROR_INVALID_HANDLE;
+    *id_p = stream->wire;
+    return CUDA_SUCCESS;
+}
+
+CUresult
+fe_handle_wire(struct fe_call *call, enum wire_handle kind, const void *handle, bool nullable,
+               uint64_t *id_p)
+{
+    const struct fe_object *object;
+
+    if (kind == WIRE_HANDLE_STREAM && (handle != NULL || nullable))
+        return stream_wire(call, handle, id_p);
+    if (handle == NULL && nullable) {
+        *id_p = 0;
+        return CUDA_SUCCESS;
+    }
+    object = fe_object_get(kind, handle);
+    if (object == NULL && kind == WIRE_HANDLE_FUNCTION)
+        object = fe_object_get(WIRE_HANDLE_KERNEL, handle); /* NVIDIA's runtime passes these */
+    if (object == NULL)
+        return kind == WIRE_HANDLE_CONTEXT ? CUDA_ERROR_INVALID_CONTEXT
+                                           : CUDA_ERROR_INVALID_HANDLE;
+    *id_p = object->wire;
+    return CUDA_SUCCESS;
+}
+
+CUresult
+fe_handle_new(struct fe_call *call, enum wire_handle kind, void **handle_p, uint64_t *id_p)
+{
+    struct fe_object *object = fe_object_create(kind, call->context);
+
+    if (object == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    *handle_p = object;
+    *id_p = object->wire;
+    return CUDA_SUCCESS;
+}
+
+void
+fe_handle_drop(struct fe_call *call, void *handle)
+{
+    (void)call;
+    fe_object_destroy(handle);
+}
+
+/* --- post, wait, leave ---------------------------------------------------------- */
+
+void *
+fe_post(struct fe_call *call, size_t arg_bytes)
+{
+    return fe_submit_begin(call->session->line, call, arg_bytes, NULL, 0);
+}
+
+void *
+fe_post_tail(struct fe_call *call, size_t head_bytes, const void *tail, size_t tail_bytes)
+{
+    return fe_submit_begin(call->session->line, call, head_bytes, tail, tail_bytes);
+}
+
+void
+fe_post_done(struct fe_call *call)
+{
+    /* Who is owed an answer sends the batch when it waits, right after this. */
+    fe_submit_end(call->session->line, call->slot == NULL);
+}
+
+void
+fe_post_done_wait(struct fe_call *call)
+{
+    fe_submit_end(call->session->line, false);
+}
+
+CUresult
+fe_wait(struct fe_call *call, const uint8_t **reply_p, size_t *len_p)
+{
+    struct fe_line *l = call->session->line;
+    struct fe_slot *slot = call->slot;
+    const struct wire_result *result;
+
+    if (slot == NULL)
+        return fe_malformed(call);
+    fe_submit_flush(l);
+    fe_receive_wait(l, &slot->done);
+    if (atomic_load_explicit(&slot->done.set, memory_order_acquire) == 0) {
+        call->slot = NULL; /* the session is over, nobody uses it again */
+        return fe_lost(call);
+    }
+    result = &slot->result;
+    note_sticky(call, (CUresult)result->result);
+    note_sticky(call, (CUresult)result->deferred);
+    *reply_p = slot->bytes;
+    *len_p = slot->len;
+    return (CUresult)result->result;
+}
+
+/* GPUPOOL_PERF=no_async: nothing is under way when a call returns. */
+static CUresult
+barrier(void)
+{
+    const uint8_t *bytes;
+    struct fe_call call;
+    size_t len;
+    CUresult cr = fe_enter_in(&call, WIRE_CALL_gpBarrier, NULL);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (fe_post(&call, 0) == NULL)
+        return fe_lost(&call);
+    fe_post_done(&call);
+    cr = fe_wait(&call, &bytes, &len);
+    return fe_leave(&call, cr);
+}
+
+static CUresult
+take_deferred(struct fe_call *call)
+{
+    CUresult cr = (CUresult)atomic_exchange_explicit(&call->session->line->deferred, CUDA_SUCCESS,
+                                                     memory_order_relaxed);
+
+    note_sticky(call, cr);
+    return cr;
+}
+
+CUresult
+fe_leave(struct fe_call *call, CUresult cr)
+{
+    struct fe_line *l = call->session->line;
+
+    if (call->slot != NULL) {
+        /* Posted but not waited for, because something else failed: the slot is busy till then. */
+        if (atomic_load_explicit(&call->slot->done.set, memory_order_acquire) == 0) {
+            fe_submit_flush(l);
+            fe_receive_wait(l, &call->slot->done);
+        }
+        if (atomic_load_explicit(&call->slot->done.set, memory_order_acquire) != 0)
+            fe_submit_free_slot(l, call->slot);
+        call->slot = NULL;
+    } else if (GP_UNLIKELY(!fe_perf(FE_PERF_ASYNC)) && cr == CUDA_SUCCESS) {
+        cr = barrier();
+    }
+    if (GP_UNLIKELY(atomic_load_explicit(&l->deferred, memory_order_relaxed) != CUDA_SUCCESS) &&
+        cr == CUDA_SUCCESS && may_carry(call->id))
+        cr = take_deferred(call);
+    return cr;
+}

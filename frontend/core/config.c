@@ -1,0 +1,172 @@
+/* frontend/core/config.c */
+#include "frontend/core/config.h"
+
+#include "protocol/base/log.h"
+#include "protocol/base/options.h"
+#include "protocol/base/url.h"
+#include "protocol/base/util.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SYSTEM_FOLDER "/etc/gpupool"
+#define FILE_NAME     "client.ini"
+
+static const struct gp_option options[] = {
+    {"server", "URL", GP_OPT_URLS, NULL, "the pool's servers, in order of preference"},
+    {"cert", "FILE", GP_OPT_PATH, NULL, "the client's certificate, PEM"},
+    {"key", "FILE", GP_OPT_PATH, NULL, "its private key, PEM"},
+    {"ca", "FILE", GP_OPT_PATH, NULL, "who signed the servers' certificates, PEM"},
+    {NULL},
+};
+static const struct gp_option_set set = {"gpupool", "use the pool", "GPUPOOL_", "client", options};
+
+/* "~/.config/gpupool", or NULL where there is no home. */
+static char *
+home_folder(void)
+{
+    const char *home = getenv("HOME");
+    char *folder;
+
+    if (home == NULL || home[0] == '\0' || asprintf(&folder, "%s/.config/gpupool", home) < 0)
+        return NULL;
+    return folder;
+}
+
+static char *
+joined(const char *folder, const char *name)
+{
+    char *path;
+
+    return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
+}
+
+/* Load folder's file if there is one. */
+static enum gp_status
+load_from(struct gp_options *o, const char *folder, struct fe_config *config)
+{
+    enum gp_status status;
+    char *path;
+
+    if (folder == NULL)
+        return GP_ERR_NOT_FOUND;
+    path = joined(folder, FILE_NAME);
+    if (path == NULL)
+        return GP_ERR_NO_MEMORY;
+    status = gp_options_load_file(o, path);
+    if (status == GP_OK)
+        config->file = path;
+    else
+        free(path);
+    return status;
+}
+
+static enum gp_status
+load_file(struct gp_options *o, const char *home, struct fe_config *config)
+{
+    const char *named = getenv("GPUPOOL_CONFIG");
+    enum gp_status status;
+
+    if (named != NULL && named[0] != '\0') {
+        status = gp_options_load_file(o, named);
+        if (status == GP_ERR_NOT_FOUND) {
+            log_error("GPUPOOL_CONFIG: no file %s", named);
+            return GP_ERR_INVALID;
+        }
+        config->file = strdup(named);
+        return status;
+    }
+    status = load_from(o, home, config);
+    if (status == GP_ERR_NOT_FOUND)
+        status = load_from(o, SYSTEM_FOLDER, config);
+    return status == GP_ERR_NOT_FOUND ? GP_OK : status;
+}
+
+/* The folder that certificates are in by default; the caller's. */
+static char *
+certs_folder(const struct fe_config *config, const char *home)
+{
+    const char *slash;
+    char *probe;
+    bool at_home;
+
+    if (config->file != NULL) {
+        slash = strrchr(config->file, '/');
+        return slash == NULL ? strdup(".") : strndup(config->file, (size_t)(slash - config->file));
+    }
+    probe = home != NULL ? joined(home, "client.crt") : NULL;
+    at_home = probe != NULL && access(probe, R_OK) == 0;
+    free(probe);
+    return strdup(at_home ? home : SYSTEM_FOLDER);
+}
+
+static char *
+path_of(const struct gp_options *o, const char *option, const char *folder, const char *name)
+{
+    const char *set_to = gp_options_text(o, option);
+    char *path;
+
+    if (set_to != NULL)
+        return strdup(set_to);
+    path = folder != NULL ? joined(folder, name) : NULL;
+    if (path != NULL && access(path, R_OK) != 0) {
+        free(path);
+        path = NULL;
+    }
+    return path;
+}
+
+static enum gp_status
+take_values(const struct gp_options *o, const char *home, struct fe_config *config)
+{
+    GP_AUTO_FREE char *folder = certs_folder(config, home);
+    size_t i, n = gp_options_count(o, "server");
+
+    if (n > FE_SERVERS_MAX) {
+        log_error("%s: more than %d servers", gp_options_where(o, "server"), FE_SERVERS_MAX);
+        return GP_ERR_INVALID;
+    }
+    for (i = 0; i < n; i++) {
+        config->servers[i] = strdup(gp_options_at(o, "server", i));
+        if (config->servers[i] == NULL)
+            return GP_ERR_NO_MEMORY;
+        config->server_count++;
+    }
+    config->cert = path_of(o, "cert", folder, "client.crt");
+    config->key = path_of(o, "key", folder, "client.key");
+    config->ca = path_of(o, "ca", folder, "ca.crt");
+    return n > 0 ? GP_OK : GP_ERR_NOT_FOUND;
+}
+
+enum gp_status
+fe_config_load(struct fe_config *config)
+{
+    GP_AUTO_FREE char *home = home_folder();
+    struct gp_options *o;
+    enum gp_status status;
+
+    memset(config, 0, sizeof(*config));
+    status = gp_options_create(&set, &o);
+    if (status != GP_OK)
+        return status;
+    status = load_file(o, home, config);
+    if (status == GP_OK)
+        status = gp_options_load_env(o);
+    if (status == GP_OK)
+        status = take_values(o, home, config);
+    gp_options_destroy(o);
+    return status;
+}
+
+void
+fe_config_fini(struct fe_config *config)
+{
+    size_t i;
+
+    for (i = 0; i < config->server_count; i++)
+        free(config->servers[i]);
+    free(config->cert);
+    free(config->key);
+    free(config->ca);
+    free(config->file);
+}

@@ -1,0 +1,456 @@
+/* frontend/core/connect.c */
+#include "frontend/core/connect.h"
+
+#include "frontend/core/visible.h"
+
+#include "protocol/base/log.h"
+#include "protocol/base/util.h"
+#include "protocol/wire/control.h"
+#include "protocol/wire/negotiate.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define OPEN_ROUNDS   4               /* how often another range of addresses is asked for */
+#define ADDRESS_END   (1ull << 47)
+#define HINT_STEP     (1ull << 43)    /* places far from where programs and their heaps lie */
+#define BUILD_TEXT    "gpupool 0.1.0 (" __VERSION__ ")"
+
+/* One try at one server. */
+struct attempt {
+    const char *url;
+    const struct fe_config *config;
+    uint64_t deadline_ns;
+    struct wire_range hint; /* addresses that are free here, and reserved; bytes 0: none */
+    /* Results. */
+    struct tp_lane *lane;
+    struct wire_hello peer;
+    struct wire_agreed agreed;
+    struct wire_open_answer answer;
+    CUresult cr;
+    char *why;
+};
+
+/* --- words and codes ----------------------------------------------------------- */
+
+CUresult
+fe_connect_result(enum gp_status status)
+{
+    switch (status) {
+    case GP_OK:
+        return CUDA_SUCCESS;
+    case GP_ERR_AUTH:
+        return CUDA_ERROR_NOT_PERMITTED;
+    case GP_ERR_VERSION:
+        return CUDA_ERROR_SYSTEM_DRIVER_MISMATCH;
+    case GP_ERR_NO_MEMORY:
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    default:
+        return CUDA_ERROR_NO_DEVICE;
+    }
+}
+
+CUresult
+fe_connect_refusal(uint32_t code)
+{
+    switch (code) {
+    case WIRE_CODE_VERSION:
+        return CUDA_ERROR_SYSTEM_DRIVER_MISMATCH;
+    case WIRE_CODE_NOT_ALLOWED:
+        return CUDA_ERROR_NOT_PERMITTED;
+    case WIRE_CODE_BUSY:
+    case WIRE_CODE_QUOTA:
+    case WIRE_CODE_LIMIT:
+    case WIRE_CODE_DRAINING:
+    case WIRE_CODE_WORKER_DIED:
+        return CUDA_ERROR_DEVICE_UNAVAILABLE;
+    case WIRE_CODE_DRIVER:
+        return CUDA_ERROR_SYSTEM_NOT_READY;
+    default:
+        return CUDA_ERROR_NO_DEVICE;
+    }
+}
+
+static bool
+fail(struct attempt *a, CUresult cr, const char *fmt, ...) GP_PRINTF(3, 4);
+
+static bool
+fail(struct attempt *a, CUresult cr, const char *fmt, ...)
+{
+    va_list args;
+
+    a->cr = cr;
+    va_start(args, fmt);
+    vsnprintf(a->why, FE_WHY_BYTES, fmt, args);
+    va_end(args);
+    return false;
+}
+
+static bool
+fail_status(struct attempt *a, const char *doing, enum gp_status status)
+{
+    return fail(a, fe_connect_result(status), "%s: %s: %s", a->url, doing, gp_status_text(status));
+}
+
+/* --- hello and open -------------------------------------------------------------- */
+
+static bool
+dial(struct attempt *a)
+{
+    char why[TP_WHY_BYTES] = "";
+    struct tp_opts opts = {
+        .framing = &wire_framing,
+        .max_payload_bytes = WIRE_FRAME_PAYLOAD_DEFAULT,
+        .deadline_ns = a->deadline_ns,
+        .tls = {.cert_path = a->config->cert, .key_path = a->config->key,
+                .ca_path = a->config->ca},
+        .why = why,
+    };
+    enum gp_status status = tp_connect(a->url, &opts, &a->lane);
+
+    if (status == GP_OK)
+        return true;
+    if (why[0] == '\0')
+        return fail_status(a, "connect", status);
+    return fail(a, fe_connect_result(status), "%s%s%s", strstr(why, a->url) ? "" : a->url,
+                strstr(why, a->url) ? "" : ": ", why);
+}
+
+static void
+my_hello(struct wire_hello *hello)
+{
+    memset(hello, 0, sizeof(*hello));
+    hello->wire_format = WIRE_FORMAT;
+    hello->minor = WIRE_MINOR;
+    hello->max_payload_bytes = WIRE_FRAME_PAYLOAD_DEFAULT;
+    hello->pid = (uint32_t)getpid();
+    snprintf(hello->build, sizeof(hello->build), "%s", BUILD_TEXT);
+    snprintf(hello->program, sizeof(hello->program), "%s", program_invocation_short_name);
+}
+
+static void
+frame_of(enum wire_control_kind kind, const struct gp_buf *buf, uint8_t *header)
+{
+    struct wire_frame_header h = {
+        .payload_bytes = (uint32_t)buf->len, .kind = WIRE_FRAME_HELLO, .tag = kind,
+    };
+
+    wire_frame_encode(&h, header);
+}
+
+/* Hello and open in one write: the answers to both come after one round trip. */
+static bool
+say_hello(struct attempt *a, const struct wire_hello *mine)
+{
+    struct wire_open_request open = {
+        .device_base_hint = a->hint.base, .device_bytes_hint = a->hint.bytes,
+    };
+    GP_AUTO_BUF struct gp_buf hello_buf = {0}, open_buf = {0};
+    uint8_t headers[2][WIRE_FRAME_HEADER_BYTES];
+    enum gp_status status;
+
+    status = wire_hello_encode(mine, &hello_buf);
+    if (status == GP_OK)
+        status = wire_open_request_encode(&open, &open_buf);
+    if (status == GP_OK) {
+        struct iovec iov[4] = {
+            {headers[0], WIRE_FRAME_HEADER_BYTES}, {hello_buf.data, hello_buf.len},
+            {headers[1], WIRE_FRAME_HEADER_BYTES}, {open_buf.data, open_buf.len},
+        };
+
+        frame_of(WIRE_CONTROL_HELLO, &hello_buf, headers[0]);
+        frame_of(WIRE_CONTROL_OPEN, &open_buf, headers[1]);
+        status = tp_send_by(a->lane, iov, 4, a->deadline_ns);
+    }
+    /* A server that refused us may have said why before it closed: that is read next. */
+    if (status == GP_OK || status == GP_ERR_IO || status == GP_ERR_CLOSED)
+        return true;
+    return fail_status(a, "hello", status);
+}
+
+static bool
+refused(struct attempt *a, const struct tp_frame *frame)
+{
+    struct wire_error_answer error;
+
+    if (wire_error_answer_decode(frame->payload, frame->payload_bytes, &error) != GP_OK)
+        return fail(a, CUDA_ERROR_NO_DEVICE, "%s: malformed refusal", a->url);
+    return fail(a, fe_connect_refusal(error.code), "%s refused: %s%s%s", a->url,
+                error.reason[0] != '\0' ? error.reason : wire_control_code_text(error.code),
+                error.hint[0] != '\0' ? "; " : "", error.hint);
+}
+
+/* The next control message of the kind that is due; a refusal and everything else fail. */
+static bool
+hear(struct attempt *a, enum wire_control_kind kind, struct tp_frame *frame)
+{
+    struct wire_frame_header header;
+    enum gp_status status;
+
+    do {
+        status = tp_recv_frame(a->lane, frame, a->deadline_ns);
+    } while (status == GP_ERR_AGAIN);
+    if (status == GP_OK)
+        status = wire_frame_decode(frame->header, WIRE_FRAME_PAYLOAD_DEFAULT, &header);
+    if (status == GP_ERR_AUTH)
+        return fail(a, CUDA_ERROR_NOT_PERMITTED,
+                    "%s: the server refused this client's certificate (%s)", a->url,
+                    a->config->cert != NULL ? a->config->cert : "none is configured");
+    if (status != GP_OK)
+        return fail_status(a, "waiting for its hello", status);
+    if (header.kind == WIRE_FRAME_HELLO && header.tag == WIRE_CONTROL_ERROR)
+        return refused(a, frame);
+    if (header.kind == WIRE_FRAME_BYE)
+        return fail(a, fe_connect_refusal(header.tag), "%s closed the session: %s", a->url,
+                    wire_control_code_text(header.tag));
+    if (header.kind != WIRE_FRAME_HELLO || header.tag != (uint32_t)kind)
+        return fail(a, CUDA_ERROR_NO_DEVICE, "%s: unexpected answer, is this a gpupool server?",
+                    a->url);
+    return true;
+}
+
+static bool
+hear_hello(struct attempt *a, const struct wire_hello *mine)
+{
+    struct wire_error_answer refusal;
+    struct tp_frame frame;
+    enum gp_status status;
+
+    if (!hear(a, WIRE_CONTROL_HELLO, &frame))
+        return false;
+    status = wire_hello_decode(frame.payload, frame.payload_bytes, &a->peer);
+    if (status != GP_OK)
+        return fail_status(a, "its hello", status);
+    status = wire_negotiate(mine, &a->peer, &a->agreed, &refusal);
+    if (status != GP_OK)
+        return fail(a, fe_connect_result(status), "%s: %s%s%s", a->url, refusal.reason,
+                    refusal.hint[0] != '\0' ? "; " : "", refusal.hint);
+    if (a->agreed.max_payload_bytes < WIRE_RECORD_BYTES_MAX)
+        return fail(a, CUDA_ERROR_SYSTEM_DRIVER_MISMATCH,
+                    "%s takes frames of %u bytes, this client needs %u", a->url,
+                    a->agreed.max_payload_bytes, WIRE_RECORD_BYTES_MAX);
+    return true;
+}
+
+static bool
+hear_answer(struct attempt *a)
+{
+    struct tp_frame frame;
+    enum gp_status status;
+
+    if (!hear(a, WIRE_CONTROL_ANSWER, &frame))
+        return false;
+    status = wire_open_answer_decode(frame.payload, frame.payload_bytes, &a->answer);
+    if (status != GP_OK)
+        return fail_status(a, "its answer", status);
+    if (a->answer.device_count == 0) {
+        wire_open_answer_fini(&a->answer);
+        return fail(a, CUDA_ERROR_NO_DEVICE, "%s has no device for this client", a->url);
+    }
+    return true;
+}
+
+static bool
+open_once(struct attempt *a)
+{
+    struct wire_hello mine;
+
+    my_hello(&mine);
+    if (!dial(a))
+        return false;
+    if (say_hello(a, &mine) && hear_hello(a, &mine) && hear_answer(a))
+        return true;
+    tp_close(a->lane);
+    a->lane = NULL;
+    return false;
+}
+
+/* --- addresses ------------------------------------------------------------------- */
+
+bool
+fe_reserve(const struct wire_range *range)
+{
+    long page = sysconf(_SC_PAGESIZE);
+    void *want = (void *)(uintptr_t)range->base, *got;
+
+    if (range->bytes == 0)
+        return true;
+    if (range->base % (uint64_t)page != 0 || range->base == 0 || range->base >= ADDRESS_END ||
+        range->bytes > ADDRESS_END - range->base)
+        return false;
+    got = mmap(want, range->bytes, PROT_NONE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (got == want)
+        return true;
+    if (got != MAP_FAILED) /* an old kernel that takes the address for a wish */
+        munmap(got, range->bytes);
+    return false;
+}
+
+static void
+release(const struct wire_range *range)
+{
+    if (range->bytes != 0)
+        munmap((void *)(uintptr_t)range->base, range->bytes);
+}
+
+/* Find another place for bytes, not the one that was refused; reserved on success. */
+static bool
+find_place(uint64_t bytes, uint64_t not_base, struct wire_range *range_p)
+{
+    struct wire_range range = {.bytes = bytes};
+
+    for (range.base = HINT_STEP; range.base < ADDRESS_END; range.base += HINT_STEP) {
+        if (range.base != not_base && fe_reserve(&range)) {
+            *range_p = range;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+same_range(const struct wire_range *x, const struct wire_range *y)
+{
+    return x->base == y->base && x->bytes == y->bytes;
+}
+
+/* Both ranges, all or none; the hint's reservation is used or released. */
+static bool
+reserve_both(struct attempt *a)
+{
+    const struct wire_open_answer *answer = &a->answer;
+    bool device = a->hint.bytes != 0 && same_range(&a->hint, &answer->device_range);
+
+    if (!device) {
+        release(&a->hint);
+        device = fe_reserve(&answer->device_range);
+    }
+    a->hint.bytes = 0;
+    if (!device)
+        return false;
+    if (fe_reserve(&answer->host_range))
+        return true;
+    release(&answer->device_range);
+    return false;
+}
+
+/* Open a session whose addresses are free here; the server is asked again where they are not. */
+static bool
+open_session(struct attempt *a)
+{
+    int round;
+
+    for (round = 0; round < OPEN_ROUNDS; round++) {
+        struct wire_range got;
+
+        if (!open_once(a)) {
+            release(&a->hint);
+            return false;
+        }
+        if (reserve_both(a))
+            return true;
+        got = a->answer.device_range;
+        log_debug("%s: device addresses %#llx + %#llx are in use here", a->url,
+                  (unsigned long long)got.base, (unsigned long long)got.bytes);
+        wire_open_answer_fini(&a->answer);
+        tp_close(a->lane);
+        a->lane = NULL;
+        if (!find_place(got.bytes, got.base, &a->hint))
+            break;
+    }
+    release(&a->hint);
+    return fail(a, CUDA_ERROR_NO_DEVICE,
+                "%s: no range of addresses is free in this process and on the server", a->url);
+}
+
+/* --- the session ------------------------------------------------------------------ */
+
+static bool
+fill_session(struct attempt *a, struct fe_session *s)
+{
+    struct wire_open_answer *answer = &a->answer;
+    unsigned order[WIRE_DEVICES_MAX], i;
+
+    s->device_count = fe_visible(getenv("CUDA_VISIBLE_DEVICES"), answer->devices,
+                                 answer->device_count, order);
+    if (s->device_count == 0)
+        return fail(a, CUDA_ERROR_NO_DEVICE,
+                    "CUDA_VISIBLE_DEVICES=%s shows none of the %u devices of %s",
+                    getenv("CUDA_VISIBLE_DEVICES"), answer->device_count, a->url);
+    for (i = 0; i < s->device_count; i++)
+        s->devices[i] = (struct fe_device){&answer->devices[order[i]], (int32_t)order[i]};
+    s->driver_version = answer->driver_version;
+    s->software = answer->software;
+    memcpy(s->driver, answer->driver, sizeof(s->driver));
+    memcpy(s->server, answer->server, sizeof(s->server));
+    snprintf(s->url, sizeof(s->url), "%s", a->url);
+    s->session_id = answer->session_id;
+    s->device_range = answer->device_range;
+    s->host_range = answer->host_range;
+    s->calls = a->peer.calls;
+    s->features = a->agreed.features;
+    return true;
+}
+
+static bool
+try_server(struct attempt *a, struct fe_session *s)
+{
+    enum gp_status status;
+
+    if (!open_session(a))
+        return false;
+    if (!fill_session(a, s)) {
+        tp_close(a->lane);
+        goto err_release;
+    }
+    status = fe_line_create(s, a->lane, a->agreed.max_payload_bytes, a->answer.heartbeat_ms,
+                            &s->line);
+    if (status != GP_OK) {
+        fail_status(a, "session", status);
+        goto err_release;
+    }
+    return true; /* the answer's devices live on in the session */
+
+err_release:
+    release(&a->answer.device_range);
+    release(&a->answer.host_range);
+    wire_open_answer_fini(&a->answer);
+    return false;
+}
+
+CUresult
+fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_session *s,
+           char why[FE_WHY_BYTES])
+{
+    struct attempt *a = calloc(1, sizeof(*a));
+    CUresult cr = CUDA_ERROR_OUT_OF_MEMORY;
+    size_t i;
+
+    snprintf(why, FE_WHY_BYTES, "out of memory");
+    for (i = 0; a != NULL && i < config->server_count; i++) {
+        uint64_t now = gp_now_ns();
+        /* A dead server leaves time for those behind it. */
+        uint64_t share = deadline_ns > now ? (deadline_ns - now) / (config->server_count - i) : 0;
+
+        memset(a, 0, sizeof(*a));
+        a->url = config->servers[i];
+        a->config = config;
+        a->deadline_ns = now + share;
+        a->why = why;
+        if (try_server(a, s)) {
+            cr = CUDA_SUCCESS;
+            break;
+        }
+        cr = a->cr;
+        if (i + 1 < config->server_count)
+            log_info("%s", why);
+    }
+    if (a != NULL)
+        explicit_bzero(a->answer.resume_secret, sizeof(a->answer.resume_secret));
+    free(a);
+    return cr;
+}

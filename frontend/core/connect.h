@@ -1,0 +1,26 @@
+/* frontend/core/connect.h -- from a configuration to an open session; private to frontend/core */
+#ifndef FE_CONNECT_H
+#define FE_CONNECT_H
+
+#include "frontend/core/config.h"
+#include "frontend/core/line.h"
+
+#define FE_WHY_BYTES 512
+
+/*
+ * Try the servers in order until one opens a session; fills s and its line, which is not started.
+ *
+ * Ownership: what s points to lives as long as the process.
+ * Errors:    what cuInit returns; why takes one line for the last server tried, and what to do.
+ */
+CUresult fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_session *s,
+                    char why[FE_WHY_BYTES]);
+
+/* Map what a server or the transport said to what cuInit returns; for tests. */
+CUresult fe_connect_result(enum gp_status status);
+CUresult fe_connect_refusal(uint32_t code);
+
+/* Keep a range of addresses without access; false if any of it is in use. bytes 0 is fine. */
+bool fe_reserve(const struct wire_range *range);
+
+#endif

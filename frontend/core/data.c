@@ -1,0 +1,262 @@
+/* frontend/core/data.c */
+#include "frontend/core/data.h"
+
+#include "frontend/core/line.h"
+
+#include "protocol/base/util.h"
+#include "protocol/wire/data.h"
+
+#include <sched.h>
+#include <string.h>
+
+#define ROW_DIRECT   4096u /* rows from here on are read in place, shorter ones by way of a buffer */
+#define BOUNCE_BYTES (16u << 10)
+
+/* recv.lock held; NULL for an id that is not open. */
+static struct fe_data *
+data_find(struct fe_receive *r, uint32_t data)
+{
+    uint32_t index = data & 0xffff;
+    struct fe_data *d;
+
+    if (index >= r->data_used)
+        return NULL;
+    d = &r->chunks[index / FE_DATA_CHUNK][index % FE_DATA_CHUNK];
+    return d->open && d->generation == data >> 16 ? d : NULL;
+}
+
+/* recv.lock held. */
+static void
+data_free(struct fe_receive *r, struct fe_data *d)
+{
+    d->open = false;
+    d->next_free = r->free_data;
+    r->free_data = d;
+}
+
+/* recv.lock held; NULL: too many, or no memory. */
+static struct fe_data *
+data_take(struct fe_receive *r)
+{
+    struct fe_data *d = r->free_data, **chunk;
+
+    if (d != NULL) {
+        r->free_data = d->next_free;
+        return d;
+    }
+    if (r->data_used == FE_DATA_CHUNK * FE_DATA_CHUNKS)
+        return NULL;
+    chunk = &r->chunks[r->data_used / FE_DATA_CHUNK];
+    if (*chunk == NULL)
+        *chunk = calloc(FE_DATA_CHUNK, sizeof(**chunk));
+    if (*chunk == NULL)
+        return NULL;
+    d = &(*chunk)[r->data_used % FE_DATA_CHUNK];
+    d->index = r->data_used++;
+    return d;
+}
+
+CUresult
+fe_data_open(struct fe_call *call, const struct fe_data_shape *shape, enum fe_data_mode mode,
+             uint32_t *data_p)
+{
+    struct fe_receive *r = &call->session->line->recv;
+    uint64_t rows;
+    struct fe_data *d;
+
+    pthread_mutex_lock(&r->lock);
+    d = data_take(r);
+    if (d == NULL) {
+        pthread_mutex_unlock(&r->lock);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    rows = shape->rows * shape->slices;
+    d->shape = *shape;
+    d->total = shape->row_bytes * rows;
+    d->received = 0;
+    d->result = CUDA_SUCCESS;
+    d->async = mode == FE_DATA_ASYNC;
+    d->busy = false;
+    d->generation = (uint16_t)(d->generation + 1);
+    if (d->generation == 0)
+        d->generation = 1;
+    atomic_store_explicit(&d->done.set, 0, memory_order_relaxed);
+    d->open = true;
+    *data_p = (uint32_t)d->generation << 16 | d->index;
+    pthread_mutex_unlock(&r->lock);
+    if (mode == FE_DATA_ASYNC)
+        fe_receive_expect(call->session->line, 1);
+    return CUDA_SUCCESS;
+}
+
+CUresult
+fe_data_open_linear(struct fe_call *call, void *dst, uint64_t bytes, enum fe_data_mode mode,
+                    uint32_t *data_p)
+{
+    const struct fe_data_shape shape = {
+        .dst = dst, .row_bytes = bytes, .row_pitch = bytes, .rows = 1, .slices = 1,
+    };
+
+    return fe_data_open(call, &shape, mode, data_p);
+}
+
+void
+fe_data_drop(struct fe_call *call, uint32_t data)
+{
+    struct fe_line *l = call->session->line;
+    struct fe_data *d;
+    bool async = false;
+
+    pthread_mutex_lock(&l->recv.lock);
+    d = data_find(&l->recv, data);
+    if (d != NULL) {
+        async = d->async;
+        data_free(&l->recv, d);
+    }
+    pthread_mutex_unlock(&l->recv.lock);
+    if (async)
+        fe_receive_expect(l, -1);
+}
+
+CUresult
+fe_data_wait(struct fe_call *call, uint32_t data)
+{
+    struct fe_line *l = call->session->line;
+    struct fe_data *d;
+    CUresult cr;
+
+    pthread_mutex_lock(&l->recv.lock);
+    d = data_find(&l->recv, data);
+    pthread_mutex_unlock(&l->recv.lock);
+    if (d == NULL)
+        return fe_lost(call);
+
+    fe_submit_flush(l);
+    fe_receive_wait(l, &d->done);
+
+    pthread_mutex_lock(&l->recv.lock);
+    while (d->busy) { /* only when the session ended: the reader is about to notice */
+        pthread_mutex_unlock(&l->recv.lock);
+        sched_yield();
+        pthread_mutex_lock(&l->recv.lock);
+    }
+    cr = atomic_load_explicit(&d->done.set, memory_order_acquire) != 0 ? d->result
+                                                                        : fe_lost(call);
+    data_free(&l->recv, d);
+    pthread_mutex_unlock(&l->recv.lock);
+    return cr;
+}
+
+/* --- the reader's side ------------------------------------------------------- */
+
+static uint8_t *
+row_at(const struct fe_data_shape *shape, uint64_t row)
+{
+    return (uint8_t *)shape->dst + row / shape->rows * shape->slice_pitch +
+           row % shape->rows * shape->row_pitch;
+}
+
+/* Short rows: several with one read. */
+static bool
+take_by_bounce(struct fe_line *l, const struct fe_data_shape *shape, uint64_t offset,
+               uint64_t bytes)
+{
+    uint8_t bounce[BOUNCE_BYTES];
+
+    while (bytes > 0) {
+        size_t have = (size_t)gp_min_u64(bytes, sizeof(bounce)), used = 0;
+
+        if (!fe_receive_bytes(l, bounce, have))
+            return false;
+        while (used < have) {
+            uint64_t in_row = offset % shape->row_bytes;
+            size_t n = (size_t)gp_min_u64(shape->row_bytes - in_row, have - used);
+
+            memcpy(row_at(shape, offset / shape->row_bytes) + in_row, bounce + used, n);
+            used += n;
+            offset += n;
+        }
+        bytes -= have;
+    }
+    return true;
+}
+
+static bool
+take_in_place(struct fe_line *l, const struct fe_data_shape *shape, uint64_t offset,
+              uint64_t bytes)
+{
+    if (shape->rows == 1 && shape->slices == 1)
+        return fe_receive_bytes(l, (uint8_t *)shape->dst + offset, bytes);
+    if (shape->row_bytes < ROW_DIRECT)
+        return take_by_bounce(l, shape, offset, bytes);
+    while (bytes > 0) {
+        uint64_t in_row = offset % shape->row_bytes;
+        uint64_t n = gp_min_u64(shape->row_bytes - in_row, bytes);
+
+        if (!fe_receive_bytes(l, row_at(shape, offset / shape->row_bytes) + in_row, n))
+            return false;
+        offset += n;
+        bytes -= n;
+    }
+    return true;
+}
+
+/* What ends a copy: its last piece, or its failure. */
+static void
+data_end(struct fe_line *l, struct fe_data *d, CUresult result)
+{
+    struct fe_receive *r = &l->recv;
+
+    if (!d->async) {
+        d->result = result; /* seen by who acquires done */
+        fe_receive_set(l, &d->done);
+        return;
+    }
+    if (result != CUDA_SUCCESS)
+        fe_defer(l, result);
+    pthread_mutex_lock(&r->lock);
+    data_free(r, d);
+    r->expected--;
+    pthread_mutex_unlock(&r->lock);
+}
+
+bool
+fe_data_frame(struct fe_line *l, uint32_t data, uint32_t payload_bytes)
+{
+    struct fe_receive *r = &l->recv;
+    struct wire_data head;
+    uint64_t bytes;
+    struct fe_data *d;
+    bool whole;
+
+    if (payload_bytes < sizeof(head) || !fe_receive_bytes(l, &head, sizeof(head)))
+        return false;
+    bytes = payload_bytes - sizeof(head);
+
+    pthread_mutex_lock(&r->lock);
+    d = data_find(r, data);
+    if (d == NULL || d->busy || atomic_load_explicit(&d->done.set, memory_order_relaxed) != 0 ||
+        head.offset > d->total || bytes > d->total - head.offset ||
+        bytes > d->total - d->received) {
+        pthread_mutex_unlock(&r->lock);
+        return false;
+    }
+    d->busy = true;
+    pthread_mutex_unlock(&r->lock);
+
+    whole = take_in_place(l, &d->shape, head.offset, bytes);
+
+    pthread_mutex_lock(&r->lock);
+    d->busy = false;
+    d->received += bytes;
+    pthread_mutex_unlock(&r->lock);
+    if (!whole)
+        return false;
+    if (head.flags & WIRE_DATA_FAILED)
+        data_end(l, d, head.result != CUDA_SUCCESS ? (CUresult)head.result : CUDA_ERROR_UNKNOWN);
+    else if ((head.flags & WIRE_DATA_LAST) && d->received == d->total)
+        data_end(l, d, CUDA_SUCCESS);
+    else if (head.flags & WIRE_DATA_LAST)
+        return false;
+    return true;
+}

@@ -1,0 +1,252 @@
+/* frontend/core/notice.c */
+#include "frontend/core/notice.h"
+
+#include "frontend/core/line.h"
+
+#include "protocol/base/log.h"
+#include "protocol/base/util.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define JOBS_MAX   65536u /* of a server that asks faster than we can answer */
+#define PULL_BYTES (4u << 20)
+
+struct job {
+    struct job *next;
+    struct fe_line *line;
+    uint32_t tag;
+    uint64_t a, b;
+};
+
+/* A thread of its own for each kind of request: a host function may take for ever, and may wait for
+ * work that needs a pull. */
+struct worker {
+    pthread_mutex_t lock; /* rank 35 */
+    pthread_cond_t came;
+    /* Guarded by lock. */
+    struct job *first, **end;
+    unsigned count;
+    bool started;
+    /* Set once. */
+    const char *name;
+    void (*run)(const struct job *job);
+};
+
+static const struct fe_notice_handlers *handlers;
+
+static void run_host(const struct job *job);
+static void run_pull(const struct job *job);
+
+static struct worker hosts = {
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .came = PTHREAD_COND_INITIALIZER,
+    .name = "gpupool-host",
+    .run = run_host,
+};
+static struct worker pulls = {
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .came = PTHREAD_COND_INITIALIZER,
+    .name = "gpupool-pull",
+    .run = run_pull,
+};
+
+void
+fe_notice_set_handlers(const struct fe_notice_handlers *new_handlers)
+{
+    handlers = new_handlers;
+}
+
+void
+fe_notice_expect(struct fe_session *s, int change)
+{
+    fe_receive_expect(s->line, change);
+}
+
+/* --- the threads ------------------------------------------------------------- */
+
+static void *
+worker_thread(void *arg)
+{
+    struct worker *w = arg;
+    struct job *job;
+
+    for (;;) {
+        pthread_mutex_lock(&w->lock);
+        while (w->first == NULL)
+            pthread_cond_wait(&w->came, &w->lock);
+        job = w->first;
+        w->first = job->next;
+        w->count--;
+        pthread_mutex_unlock(&w->lock);
+        w->run(job);
+        free(job);
+    }
+    return NULL;
+}
+
+/* w->lock held. */
+static bool
+worker_push(struct worker *w, struct job *job)
+{
+    if (w->count == JOBS_MAX)
+        return false;
+    if (!w->started && fe_thread_create(w->name, worker_thread, w) != GP_OK)
+        return false;
+    w->started = true;
+    if (w->first == NULL)
+        w->end = &w->first;
+    *w->end = job;
+    w->end = &job->next;
+    w->count++;
+    pthread_cond_signal(&w->came);
+    return true;
+}
+
+static void
+hand_over(struct worker *w, struct fe_line *l, uint32_t tag, uint64_t a, uint64_t b)
+{
+    struct job *job = malloc(sizeof(*job));
+    bool taken = false;
+
+    if (job != NULL) {
+        *job = (struct job){.line = l, .tag = tag, .a = a, .b = b};
+        pthread_mutex_lock(&w->lock);
+        taken = worker_push(w, job);
+        pthread_mutex_unlock(&w->lock);
+    }
+    if (!taken) {
+        free(job);
+        fe_session_failf(l->session, CUDA_ERROR_OUT_OF_MEMORY, "no room for its request");
+    }
+}
+
+static void
+run_host(const struct job *job)
+{
+    struct wire_gpHostDone_args args = {.tag = job->tag};
+    struct fe_call call;
+    void *to;
+
+    if (handlers != NULL && handlers->host != NULL)
+        handlers->host(job->line->session, job->a, (CUresult)job->b);
+    else
+        log_warn("the server asked for host function %llu, none is known",
+                 (unsigned long long)job->a);
+    if (fe_enter_in(&call, WIRE_CALL_gpHostDone, NULL) != CUDA_SUCCESS)
+        return;
+    to = fe_post(&call, wire_size_gpHostDone_args(&args));
+    if (to != NULL) {
+        wire_put_gpHostDone_args(to, &args);
+        fe_post_done(&call);
+    }
+    (void)fe_leave(&call, CUDA_SUCCESS);
+}
+
+static bool
+send_pulled(uint32_t tag, const uint8_t *from, uint64_t bytes)
+{
+    struct wire_gpPulled_args args = {.tag = tag};
+    struct fe_call call;
+    void *to = NULL;
+
+    if (fe_enter_in(&call, WIRE_CALL_gpPulled, NULL) != CUDA_SUCCESS)
+        return false;
+    do {
+        args.data_len = (uint32_t)gp_min_u64(bytes - args.offset, PULL_BYTES);
+        args.data = from + args.offset;
+        to = fe_post_tail(&call, WIRE_HEAD_gpPulled_args, args.data, args.data_len);
+        if (to == NULL)
+            break;
+        wire_head_gpPulled_args(to, &args);
+        fe_post_done(&call);
+        args.offset += args.data_len;
+    } while (args.offset < bytes);
+    (void)fe_leave(&call, CUDA_SUCCESS);
+    return to != NULL;
+}
+
+static void
+run_pull(const struct job *job)
+{
+    struct fe_session *s = job->line->session;
+    const uint8_t *from = NULL;
+
+    if (handlers != NULL && handlers->pull != NULL)
+        from = handlers->pull(s, job->a, job->b);
+    if (from == NULL) {
+        fe_session_failf(s, CUDA_ERROR_DEVICE_UNAVAILABLE,
+                         "it asked for %llu bytes of memory that were not offered",
+                         (unsigned long long)job->b);
+        return;
+    }
+    if (send_pulled(job->tag, from, job->b) && handlers->pull_done != NULL)
+        handlers->pull_done(s, job->a, job->b);
+}
+
+/* --- the reader's side --------------------------------------------------------- */
+
+static void
+take_freed(struct fe_line *l, const struct wire_gpNoticeFreed_args *args)
+{
+    if (handlers != NULL && handlers->freed != NULL)
+        handlers->freed(l->session, args->device, args->addresses, args->addresses_len);
+}
+
+static void
+take_lost(struct fe_line *l, const struct wire_gpNoticeLost_args *args)
+{
+    CUresult cr = args->result > 0 ? (CUresult)args->result : CUDA_ERROR_DEVICE_UNAVAILABLE;
+    char reason[512];
+    size_t i;
+
+    for (i = 0; i < args->reason_len && i < sizeof(reason) - 1; i++)
+        reason[i] = (unsigned char)args->reason[i] < ' ' ? '?' : args->reason[i];
+    reason[i] = '\0';
+    fe_session_failf(l->session, cr, "%s", reason);
+}
+
+bool
+fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint8_t *args,
+                 size_t len)
+{
+    union {
+        struct wire_gpNoticePrint_args print;
+        struct wire_gpNoticeHost_args host;
+        struct wire_gpNoticePull_args pull;
+        struct wire_gpNoticeFreed_args freed;
+        struct wire_gpNoticeLost_args lost;
+    } a;
+
+    switch (record->call) {
+    case WIRE_CALL_gpNoticePrint:
+        if (!wire_get_gpNoticePrint_args(args, len, &a.print))
+            return false;
+        /* Through libc's stream, so that it falls in line with what the program prints. */
+        (void)!fwrite(a.print.text, 1, a.print.text_len, stdout);
+        return true;
+    case WIRE_CALL_gpNoticeHost:
+        if (!wire_get_gpNoticeHost_args(args, len, &a.host))
+            return false;
+        hand_over(&hosts, l, record->tag, a.host.callback, (uint64_t)(uint32_t)a.host.status);
+        return true;
+    case WIRE_CALL_gpNoticePull:
+        if (!wire_get_gpNoticePull_args(args, len, &a.pull))
+            return false;
+        hand_over(&pulls, l, record->tag, a.pull.source, a.pull.bytes);
+        return true;
+    case WIRE_CALL_gpNoticeFreed:
+        if (!wire_get_gpNoticeFreed_args(args, len, &a.freed))
+            return false;
+        take_freed(l, &a.freed);
+        return true;
+    case WIRE_CALL_gpNoticeLost:
+        if (!wire_get_gpNoticeLost_args(args, len, &a.lost))
+            return false;
+        take_lost(l, &a.lost);
+        return true;
+    default:
+        log_debug("notice %#x of the server is not known", record->call);
+        return true; /* a newer server may say more */
+    }
+}

@@ -1,0 +1,229 @@
+/* frontend/core/session.c -- the process's one session: begin, end, fork, exit */
+#include "frontend/core/session.h"
+
+#include "frontend/core/config.h"
+#include "frontend/core/connect.h"
+#include "frontend/core/line.h"
+#include "frontend/core/stats.h"
+
+#include "protocol/base/log.h"
+#include "protocol/base/util.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define START_NS  (4500 * GP_NS_PER_MS) /* for all servers together */
+#define RETRY_NS  (5 * GP_NS_PER_S)     /* a failure is answered from memory for so long */
+#define FINISH_NS (500 * GP_NS_PER_MS)  /* for what is queued when the process ends */
+#define API_VERSION 13000 /* of cuDriverGetVersion before a session has told */
+
+enum state {
+    STATE_NONE,
+    STATE_STARTING,
+    STATE_READY,
+    STATE_LOST,
+    STATE_FORKED, /* in a child of a process with a session */
+    STATE_ENDED,  /* the process is exiting */
+};
+
+static struct {
+    pthread_mutex_t lock; /* rank 10: one starts */
+    /* Acquire and release; READY means that session is whole. */
+    _Atomic int state;
+    /* CUresult of a session that was lost; set before state is. */
+    _Atomic int32_t error;
+
+    /* Guarded by lock. */
+    CUresult failed; /* the last start's result */
+    uint64_t retry_ns;
+
+    /* Written once before READY. */
+    struct fe_session session;
+} engine = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static CUresult
+state_result(int state)
+{
+    switch (state) {
+    case STATE_READY:
+        return CUDA_SUCCESS;
+    case STATE_LOST:
+        return (CUresult)atomic_load_explicit(&engine.error, memory_order_acquire);
+    case STATE_ENDED:
+        return CUDA_ERROR_DEINITIALIZED;
+    default:
+        return CUDA_ERROR_NOT_INITIALIZED;
+    }
+}
+
+struct fe_session *
+fe_session_get(CUresult *cr_p)
+{
+    int state = atomic_load_explicit(&engine.state, memory_order_acquire);
+
+    if (GP_LIKELY(state == STATE_READY))
+        return &engine.session;
+    if (cr_p != NULL)
+        *cr_p = state_result(state);
+    return NULL;
+}
+
+CUresult
+fe_session_error(void)
+{
+    int state = atomic_load_explicit(&engine.state, memory_order_acquire);
+    int32_t error = atomic_load_explicit(&engine.error, memory_order_acquire);
+
+    if (state == STATE_READY && error != CUDA_SUCCESS)
+        return (CUresult)error; /* being lost just now */
+    return state_result(state);
+}
+
+int
+fe_driver_version(void)
+{
+    struct fe_session *s = fe_session_get(NULL);
+
+    return s != NULL ? s->driver_version : API_VERSION;
+}
+
+/* --- end --------------------------------------------------------------------------- */
+
+void
+fe_session_failf(struct fe_session *s, CUresult cr, const char *fmt, ...)
+{
+    char why[FE_WHY_BYTES];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(why, sizeof(why), fmt, args);
+    va_end(args);
+    fe_session_fail(s, cr, why);
+}
+
+void
+fe_session_fail(struct fe_session *s, CUresult cr, const char *why)
+{
+    int32_t none = CUDA_SUCCESS;
+    int ready = STATE_READY;
+    int state = atomic_load_explicit(&engine.state, memory_order_acquire);
+
+    if (state == STATE_ENDED || state == STATE_FORKED)
+        return;
+    if (!atomic_compare_exchange_strong(&engine.error, &none, (int32_t)cr))
+        return;
+    log_error("lost the server %s: %s", s->url, why);
+    atomic_compare_exchange_strong(&engine.state, &ready, STATE_LOST);
+    fe_line_end(s->line);
+}
+
+static void
+at_exit(void)
+{
+    struct fe_session *s = &engine.session;
+    int state = atomic_load_explicit(&engine.state, memory_order_acquire);
+    int ready = STATE_READY;
+
+    if (state != STATE_READY && state != STATE_LOST)
+        return;
+    /* From here on nothing new is posted; then what was, leaves. */
+    if (atomic_compare_exchange_strong(&engine.state, &ready, STATE_ENDED))
+        fe_submit_finish(s->line, gp_now_ns() + FINISH_NS);
+    fe_stats_print(s);
+    atomic_store_explicit(&engine.state, STATE_ENDED, memory_order_release);
+    fe_line_end(s->line);
+}
+
+/* The child owns copies of the descriptors: as long as they are open the server would not see the
+ * parent's end. */
+static void
+in_child(void)
+{
+    int state = atomic_load_explicit(&engine.state, memory_order_acquire);
+
+    if (state == STATE_NONE)
+        return;
+    atomic_store_explicit(&engine.state, STATE_FORKED, memory_order_release);
+    if (engine.session.line != NULL)
+        tp_abandon(engine.session.line->lane);
+}
+
+/* As early as possible, so that our hook runs after those of the program and of libraries that
+ * still make calls in theirs. */
+__attribute__((constructor)) static void
+register_hooks(void)
+{
+    (void)atexit(at_exit);
+    (void)pthread_atfork(NULL, NULL, in_child);
+}
+
+/* --- begin ---------------------------------------------------------------------------- */
+
+/* engine.lock held. */
+static CUresult
+connect_now(void)
+{
+    uint64_t deadline_ns = gp_now_ns() + START_NS;
+    struct fe_session *s = &engine.session;
+    char why[FE_WHY_BYTES];
+    struct fe_config config;
+    enum gp_status status = fe_config_load(&config);
+    CUresult cr;
+
+    if (status == GP_ERR_NOT_FOUND) {
+        log_error("no pool server is configured: set GPUPOOL_SERVER=tls://host:port or write "
+                  "~/.config/gpupool/client.ini");
+        cr = CUDA_ERROR_NO_DEVICE;
+    } else if (status != GP_OK) {
+        cr = fe_connect_result(status); /* logged where it was decided */
+    } else {
+        cr = fe_connect(&config, deadline_ns, s, why);
+        if (cr != CUDA_SUCCESS)
+            log_error("no pool: %s", why);
+    }
+    fe_config_fini(&config);
+    if (cr == CUDA_SUCCESS && fe_line_start(s->line) != GP_OK) {
+        fe_line_end(s->line);
+        cr = CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    return cr;
+}
+
+/* engine.lock held, no session yet. */
+static CUresult
+start_now(void)
+{
+    int starting = STATE_STARTING, ready = STATE_READY, none = STATE_NONE;
+    CUresult cr;
+
+    if (engine.failed != CUDA_SUCCESS && gp_now_ns() < engine.retry_ns)
+        return engine.failed;
+    if (!atomic_compare_exchange_strong(&engine.state, &none, STATE_STARTING))
+        return state_result(none);
+    cr = connect_now();
+    engine.failed = cr;
+    engine.retry_ns = gp_now_ns() + RETRY_NS;
+    if (cr != CUDA_SUCCESS) {
+        atomic_compare_exchange_strong(&engine.state, &starting, STATE_NONE);
+        return cr;
+    }
+    atomic_compare_exchange_strong(&engine.state, &starting, STATE_READY);
+    if (atomic_load(&engine.error) != CUDA_SUCCESS) /* lost meanwhile */
+        atomic_compare_exchange_strong(&engine.state, &ready, STATE_LOST);
+    return fe_session_error();
+}
+
+CUresult
+fe_start(void)
+{
+    int state = atomic_load_explicit(&engine.state, memory_order_acquire);
+    CUresult cr;
+
+    if (state != STATE_NONE && state != STATE_STARTING)
+        return state_result(state);
+    pthread_mutex_lock(&engine.lock);
+    state = atomic_load_explicit(&engine.state, memory_order_acquire);
+    cr = state == STATE_NONE ? start_now() : state_result(state);
+    pthread_mutex_unlock(&engine.lock);
+    return cr;
+}

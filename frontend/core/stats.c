@@ -1,0 +1,110 @@
+/* frontend/core/stats.c */
+#include "frontend/core/stats.h"
+
+#include "frontend/core/line.h"
+
+#include "protocol/base/util.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+bool fe_stats_on;
+static bool as_json;
+static _Atomic uint64_t local_calls; /* relaxed */
+
+__attribute__((constructor)) static void
+read_environment(void)
+{
+    const char *wish = getenv("GPUPOOL_STATS");
+
+    fe_stats_on = wish != NULL && wish[0] != '\0' && strcmp(wish, "0") != 0;
+    as_json = fe_stats_on && strcmp(wish, "json") == 0;
+}
+
+void
+fe_stats_count_local(void)
+{
+    atomic_fetch_add_explicit(&local_calls, 1, memory_order_relaxed);
+}
+
+static void
+collect(struct fe_line *l, struct fe_stats *stats)
+{
+    struct tp_stats lane;
+
+    tp_stats(l->lane, &lane);
+    stats->calls_async = atomic_load_explicit(&l->submit.calls_async, memory_order_relaxed);
+    stats->calls_sync = atomic_load_explicit(&l->submit.calls_sync, memory_order_relaxed);
+    stats->calls_local = atomic_load_explicit(&local_calls, memory_order_relaxed);
+    /* The opening waited for the server too. */
+    stats->exposed_round_trips =
+        1 + atomic_load_explicit(&l->recv.round_trips, memory_order_relaxed);
+    stats->waited_ns = atomic_load_explicit(&l->recv.waited_ns, memory_order_relaxed);
+    stats->bytes_sent = lane.bytes_sent;
+    stats->bytes_received = lane.bytes_received;
+    stats->batches = lane.sends;
+    stats->wakes = atomic_load_explicit(&l->submit.bell, memory_order_relaxed);
+}
+
+void
+fe_stats_get(struct fe_stats *stats_p)
+{
+    struct fe_session *s = fe_session_get(NULL);
+
+    memset(stats_p, 0, sizeof(*stats_p));
+    if (s != NULL)
+        collect(s->line, stats_p);
+}
+
+/* One line a value, or one for all. */
+static void
+put_number(const char *key, uint64_t value)
+{
+    fprintf(stderr, as_json ? "\"%s\": %" PRIu64 ", " : "gpupool-stats: %s %" PRIu64 "\n", key,
+            value);
+}
+
+static void
+put_text(const char *key, const char *value, bool last)
+{
+    char clean[WIRE_TEXT_MAX + 1];
+    size_t i;
+
+    for (i = 0; value[i] != '\0' && i < sizeof(clean) - 1; i++)
+        clean[i] = value[i] == '"' || value[i] == '\\' ? '\'' : value[i];
+    clean[i] = '\0';
+    if (as_json)
+        fprintf(stderr, "\"%s\": \"%s\"%s", key, clean, last ? "}\n" : ", ");
+    else
+        fprintf(stderr, "gpupool-stats: %s %s\n", key, clean);
+}
+
+void
+fe_stats_print(struct fe_session *s)
+{
+    struct fe_stats stats = {0};
+
+    if (!fe_stats_on)
+        return;
+    collect(s->line, &stats);
+    flockfile(stderr);
+    if (as_json)
+        fputs("gpupool-stats: {", stderr);
+    put_number("calls", stats.calls_async + stats.calls_sync + stats.calls_local);
+    put_number("calls_async", stats.calls_async);
+    put_number("calls_sync", stats.calls_sync);
+    put_number("calls_local", stats.calls_local);
+    put_number("exposed_round_trips", stats.exposed_round_trips);
+    put_number("bytes_sent", stats.bytes_sent);
+    put_number("bytes_received", stats.bytes_received);
+    put_number("batches", stats.batches);
+    put_number("wakes", stats.wakes);
+    put_number("waited_us", stats.waited_ns / 1000);
+    put_text("transport", tp_scheme(s->line->lane), false);
+    put_text("cipher", tp_peer(s->line->lane)->cipher, false);
+    put_text("server", s->server[0] != '\0' ? s->server : s->url, false);
+    put_text("device", s->devices[0].info->name, false);
+    put_text("driver", s->driver, true);
+    funlockfile(stderr);
+}
