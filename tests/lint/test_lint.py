@@ -6,11 +6,12 @@ import sys
 import tempfile
 import unittest
 
+COMPILER = os.environ.get("CC", "cc")
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Tree(unittest.TestCase):
-    def run_on(self, script, contents):
+    def run_on(self, script, contents, *more):
         """The script's exit status and output on a tree of these files."""
         with tempfile.TemporaryDirectory() as root:
             for name, text in contents.items():
@@ -18,7 +19,7 @@ class Tree(unittest.TestCase):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 with open(path, "w", encoding="utf-8") as f:
                     f.write(text)
-            done = subprocess.run([sys.executable, os.path.join(HERE, script), root],
+            done = subprocess.run([sys.executable, os.path.join(HERE, script), root, *more],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             return done.returncode, done.stdout.decode()
 
@@ -95,6 +96,19 @@ class TextRules(Tree):
 
     def test_unfinished_work_is_found(self):
         self.expect("text_rules.py", {"a/a.c": "/* " + "TO" + "DO */\n"}, "finish it")
+
+
+class HeadersAlone(Tree):
+    def test_a_complete_header_passes(self):
+        status, out = self.run_on("headers_alone.py", {
+            "transport/a.h": "#include <stdint.h>\nuint32_t a(void);\n"}, ".", COMPILER)
+        self.assertEqual(status, 0, out)
+
+    def test_a_header_that_needs_another_is_found(self):
+        status, out = self.run_on("headers_alone.py", {"transport/a.h": "uint32_t a(void);\n"},
+                                  ".", COMPILER)
+        self.assertEqual(status, 1, out)
+        self.assertIn("transport/a.h does not compile alone", out)
 
 
 if __name__ == "__main__":
