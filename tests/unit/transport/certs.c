@@ -1,7 +1,7 @@
 /* tests/unit/transport/certs.c */
 #include "tests/unit/transport/certs.h"
+#include "tests/unit/transport/need.h"
 
-#include <criterion/criterion.h>
 #include <dirent.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -35,7 +35,7 @@ add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
     X509V3_set_ctx_nodb(&ctx);
     X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
     ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-    cr_assert_not_null(ext, "extension %s", value);
+    need(ext != NULL);
     X509_add_ext(cert, ext, -1);
     X509_EXTENSION_free(ext);
 }
@@ -46,13 +46,13 @@ load(const char *name, const char *suffix)
     FILE *file = fopen(test_certs_path(name, suffix), "r");
     void *found;
 
-    cr_assert_not_null(file);
+    need(file != NULL);
     if (strcmp(suffix, "key") == 0)
         found = PEM_read_PrivateKey(file, NULL, NULL, NULL);
     else
         found = PEM_read_X509(file, NULL, NULL, NULL);
     fclose(file);
-    cr_assert_not_null(found);
+    need(found != NULL);
     return found;
 }
 
@@ -61,11 +61,11 @@ save(const char *name, X509 *cert, EVP_PKEY *key)
 {
     FILE *file = fopen(test_certs_path(name, "pem"), "w");
 
-    cr_assert_not_null(file);
+    need(file != NULL);
     PEM_write_X509(file, cert);
     fclose(file);
     file = fopen(test_certs_path(name, "key"), "w");
-    cr_assert_not_null(file);
+    need(file != NULL);
     PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL);
     fclose(file);
 }
@@ -77,7 +77,7 @@ test_certs_add(const struct test_cert *spec)
     EVP_PKEY *key = EVP_EC_gen("P-256"), *signer = key;
     X509 *cert = X509_new(), *issuer = cert;
 
-    cr_assert(key != NULL && cert != NULL);
+    need(key != NULL && cert != NULL);
     if (spec->ca != NULL) {
         issuer = load(spec->ca, "pem");
         signer = load(spec->ca, "key");
@@ -96,7 +96,7 @@ test_certs_add(const struct test_cert *spec)
         add_extension(cert, issuer, NID_subject_alt_name, spec->san);
     if (spec->usage != NULL)
         add_extension(cert, issuer, NID_ext_key_usage, spec->usage);
-    cr_assert(X509_sign(cert, signer, EVP_sha256()) > 0);
+    need(X509_sign(cert, signer, EVP_sha256()) > 0);
     save(spec->name, cert, key);
 
     if (spec->ca != NULL) {
@@ -125,7 +125,7 @@ test_certs_create(void)
     };
 
     snprintf(dir, sizeof(dir), "/tmp/gpupool-certs-XXXXXX");
-    cr_assert_not_null(mkdtemp(dir));
+    need(mkdtemp(dir) != NULL);
     for (size_t i = 0; i < sizeof(set) / sizeof(set[0]); i++)
         test_certs_add(&set[i]);
     return dir;

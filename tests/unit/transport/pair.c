@@ -2,8 +2,8 @@
 #include "tests/unit/transport/pair.h"
 
 #include "tests/unit/transport/certs.h"
+#include "tests/unit/transport/need.h"
 
-#include <criterion/criterion.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -66,10 +66,10 @@ test_acceptor_start(const char *url, const struct tp_opts *opts)
 {
     struct test_acceptor *acceptor = calloc(1, sizeof(*acceptor));
 
-    cr_assert_not_null(acceptor);
+    need(acceptor != NULL);
     acceptor->opts = *opts;
-    cr_assert_eq(tp_listen(url, opts, &acceptor->listener), GP_OK);
-    cr_assert_eq(pthread_create(&acceptor->thread, NULL, accept_one, acceptor), 0);
+    need(tp_listen(url, opts, &acceptor->listener) == GP_OK);
+    need(pthread_create(&acceptor->thread, NULL, accept_one, acceptor) == 0);
     return acceptor;
 }
 
@@ -109,13 +109,13 @@ test_pair_open(const char *name, const struct tp_opts *common, struct test_pair 
         client.max_payload_bytes = server.max_payload_bytes = common->max_payload_bytes;
     }
     if (strcmp(name, "loop") == 0) {
-        cr_assert_eq(tp_loop_pair(&client, NULL, &pair->client, &pair->server), GP_OK);
+        need(tp_loop_pair(&client, NULL, &pair->client, &pair->server) == GP_OK);
         return;
     }
     snprintf(url, sizeof(url), "%s://127.0.0.1:0", name);
     acceptor = test_acceptor_start(url, &server);
-    cr_assert_eq(tp_connect(test_acceptor_url(acceptor), &client, &pair->client), GP_OK);
-    cr_assert_eq(test_acceptor_finish(acceptor, &pair->server), GP_OK);
+    need(tp_connect(test_acceptor_url(acceptor), &client, &pair->client) == GP_OK);
+    need(test_acceptor_finish(acceptor, &pair->server) == GP_OK);
     if (strcmp(name, "tls") == 0)
         test_certs_destroy(); /* a lane needs its files no more */
 }
@@ -168,6 +168,6 @@ test_tag(const struct tp_frame *frame)
 {
     struct wire_frame_header header;
 
-    cr_assert_eq(wire_frame_decode(frame->header, WIRE_FRAME_PAYLOAD_MAX, &header), GP_OK);
+    need(wire_frame_decode(frame->header, WIRE_FRAME_PAYLOAD_MAX, &header) == GP_OK);
     return header.tag;
 }
