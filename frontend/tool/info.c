@@ -1,0 +1,103 @@
+/* frontend/tool/info.c -- gpupool info: what the pool would give to a program started here */
+#include "frontend/tool/tool.h"
+
+#include "frontend/core/line.h"
+#include "frontend/core/visible.h"
+#include "protocol/base/util.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define ROUNDS 51
+
+static const struct gp_option options[] = {
+    TOOL_CLIENT_OPTIONS,
+    {NULL},
+};
+static const struct gp_option_set set = {"gpupool info", "", NULL, NULL, options};
+static const char examples[] = "\nExamples:\n"
+                               "  gpupool info\n"
+                               "  gpupool info --server tls://gpu1.example:7470\n"
+                               "Exit code 0 if a session could be opened, 1 if not.\n";
+
+static bool
+round_trip(uint64_t *ns_p)
+{
+    uint64_t begin = gp_now_ns();
+    const uint8_t *bytes;
+    struct fe_call call;
+    size_t len;
+    CUresult cr;
+
+    if (fe_enter_in(&call, WIRE_CALL_gpBarrier, NULL) != CUDA_SUCCESS)
+        return false;
+    if (fe_post(&call, 0) == NULL)
+        return false;
+    fe_post_done(&call);
+    cr = fe_leave(&call, fe_wait(&call, &bytes, &len));
+    *ns_p = gp_now_ns() - begin;
+    return cr == CUDA_SUCCESS;
+}
+
+static int
+by_size(const void *x, const void *y)
+{
+    const uint64_t *a = x, *b = y;
+
+    return (*a > *b) - (*a < *b);
+}
+
+static void
+print_round_trip(void)
+{
+    uint64_t ns[ROUNDS];
+    int i;
+
+    for (i = 0; i < ROUNDS; i++)
+        if (!round_trip(&ns[i]))
+            return;
+    qsort(ns, ROUNDS, sizeof(ns[0]), by_size);
+    printf("round trip: %.1f us median, %.1f us least\n", (double)ns[ROUNDS / 2] / 1e3,
+           (double)ns[0] / 1e3);
+}
+
+static void
+print_session(struct fe_session *s)
+{
+    const struct tp_peer *peer = tp_peer(s->line->lane);
+    char uuid[48];
+    unsigned i;
+
+    printf("server:     %s (%s)\n", s->server[0] != '\0' ? s->server : "without a name", s->url);
+    printf("transport:  %s%s%s%s%s\n", tp_scheme(s->line->lane), peer->protocol[0] ? ", " : "",
+           peer->protocol, peer->cipher[0] ? ", " : "", peer->cipher);
+    printf("driver:     %s, CUDA %d.%d%s\n", s->driver, s->driver_version / 1000,
+           s->driver_version % 1000 / 10, s->software ? " (no GPU: computes on the CPU)" : "");
+    print_round_trip();
+    for (i = 0; i < s->device_count; i++) {
+        const struct wire_device *d = s->devices[i].info;
+
+        fe_uuid_text("GPU-", d->uuid, uuid);
+        printf("device %-4u %s, %" PRIu64 " MiB, %" PRIu64 " free, %s, %s\n", i, d->name,
+               d->total_bytes >> 20, d->free_bytes >> 20, d->pci_bus_id, uuid);
+    }
+}
+
+int
+tool_info(int argc, char **argv)
+{
+    struct gp_options *o;
+    int next, rc = tool_options(&set, examples, argc, argv, &o, &next);
+
+    if (rc >= 0)
+        return rc;
+    gp_options_destroy(o);
+    if (next < argc) {
+        fprintf(stderr, "gpupool info: unexpected argument %s\n", argv[next]);
+        return TOOL_USAGE;
+    }
+    if (fe_start() != CUDA_SUCCESS)
+        return TOOL_FAILED; /* one line has said why */
+    print_session(fe_session_get(NULL));
+    return 0;
+}

@@ -1,0 +1,143 @@
+/* frontend/tool/main.c -- the command `gpupool` */
+#include "frontend/tool/tool.h"
+
+#include "protocol/base/buf.h"
+#include "protocol/base/util.h"
+#include "protocol/wire/negotiate.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char help[] =
+    "Usage: gpupool COMMAND [OPTION]...\n"
+    "Use GPUs of a pool from a machine that has none.\n"
+    "\n"
+    "  run [OPTION]... -- PROGRAM [ARGUMENT]...   run a CUDA program on the pool\n"
+    "  info [OPTION]...                           connect, show server and devices\n"
+    "  version                                    show the versions of this client\n"
+    "\n"
+    "gpupool COMMAND --help tells more. The server is named by --server, by GPUPOOL_SERVER, or in\n"
+    "~/.config/gpupool/client.ini or /etc/gpupool/client.ini:\n"
+    "\n"
+    "  [client]\n"
+    "  server = tls://gpu1.example:7470\n"
+    "\n"
+    "with client.crt, client.key and ca.crt beside that file (or cert =, key =, ca =).\n"
+    "\n"
+    "Examples:\n"
+    "  gpupool run -- ./vectorAdd\n"
+    "  gpupool info --server tls://gpu1.example:7470\n"
+    "Exit code 0, 1: failed, 2: wrong usage.\n";
+
+/* A path as it will be understood from every folder; NULL when there is no such file. */
+static bool
+set_path(const char *variable, const char *path)
+{
+    char whole[PATH_MAX];
+
+    if (realpath(path, whole) == NULL) {
+        fprintf(stderr, "gpupool: %s: %s\n", path, "no such file");
+        return false;
+    }
+    return setenv(variable, whole, 1) == 0;
+}
+
+static bool
+set_servers(const struct gp_options *o)
+{
+    size_t i, n = gp_options_count(o, "server");
+    struct gp_buf list = {0};
+    bool ok;
+
+    if (n == 0)
+        return true;
+    for (i = 0; i < n; i++)
+        gp_buf_printf(&list, "%s%s", i > 0 ? "," : "", gp_options_at(o, "server", i));
+    gp_buf_append(&list, "", 1);
+    ok = gp_buf_status(&list) == GP_OK && setenv("GPUPOOL_SERVER", (char *)list.data, 1) == 0;
+    gp_buf_fini(&list);
+    return ok;
+}
+
+static bool
+set_environment(const struct gp_options *o)
+{
+    static const char *const paths[][2] = {
+        {"config", "GPUPOOL_CONFIG"}, {"cert", "GPUPOOL_CERT"},
+        {"key", "GPUPOOL_KEY"},       {"ca", "GPUPOOL_CA"},
+    };
+    size_t i;
+
+    for (i = 0; i < GP_ARRAY_LEN(paths); i++) {
+        const char *path = gp_options_text(o, paths[i][0]);
+
+        if (path != NULL && !set_path(paths[i][1], path))
+            return false;
+    }
+    return set_servers(o);
+}
+
+static void
+print_help(const struct gp_option_set *set, const char *examples)
+{
+    struct gp_buf text = {0};
+
+    gp_options_help(set, &text);
+    fwrite(text.data, 1, text.len, stdout);
+    fputs(examples, stdout);
+    gp_buf_fini(&text);
+}
+
+int
+tool_options(const struct gp_option_set *set, const char *examples, int argc, char **argv,
+             struct gp_options **options_p, int *next_p)
+{
+    struct gp_options *o;
+    enum gp_status status;
+
+    if (gp_options_create(set, &o) != GP_OK)
+        return TOOL_FAILED;
+    status = gp_options_load_args(o, argc, argv, next_p);
+    if (status == GP_OK && set_environment(o)) {
+        *options_p = o;
+        return -1;
+    }
+    gp_options_destroy(o);
+    if (status == GP_ERR_AGAIN) {
+        print_help(set, examples);
+        return 0;
+    }
+    return TOOL_USAGE;
+}
+
+static int
+tool_version(void)
+{
+    printf("gpupool %s\nwire format %u.%u\nCUDA driver API 13.0\n", GP_VERSION, WIRE_FORMAT,
+           WIRE_MINOR);
+    return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+    const char *command = argc > 1 ? argv[1] : "";
+
+    if (strcmp(command, "run") == 0)
+        return tool_run(argc - 1, argv + 1);
+    if (strcmp(command, "info") == 0)
+        return tool_info(argc - 1, argv + 1);
+    if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0)
+        return tool_version();
+    if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0 ||
+        strcmp(command, "help") == 0) {
+        fputs(help, stdout);
+        return 0;
+    }
+    if (command[0] == '\0')
+        fputs(help, stderr);
+    else
+        fprintf(stderr, "gpupool: unknown command %s; gpupool --help tells more\n", command);
+    return TOOL_USAGE;
+}

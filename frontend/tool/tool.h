@@ -1,0 +1,37 @@
+/* frontend/tool/tool.h -- the parts of the command `gpupool`; exit codes 0, 1: failed, 2: usage */
+#ifndef FE_TOOL_H
+#define FE_TOOL_H
+
+#include "protocol/base/options.h"
+
+#define TOOL_FAILED 1
+#define TOOL_USAGE  2
+
+/* argv[0] is the command's name. Return the exit code. */
+int tool_run(int argc, char **argv);
+int tool_info(int argc, char **argv);
+
+/*
+ * Read the options of a command that has --server, --config, --cert, --key, --ca, and put those
+ * into the environment, where the client library finds them. *next_p is the first argument that is
+ * no option. Returns -1 to go on, else the exit code.
+ */
+int tool_options(const struct gp_option_set *set, const char *examples, int argc, char **argv,
+                 struct gp_options **options_p, int *next_p);
+#define TOOL_CLIENT_OPTIONS                                                                        \
+    {"server", "URL", GP_OPT_URLS, NULL, "pool servers, tls://host:port, in order"},               \
+        {"config", "FILE", GP_OPT_PATH, NULL, "read FILE instead of ~/.config/gpupool/client.ini"},\
+        {"cert", "FILE", GP_OPT_PATH, NULL, "the client's certificate, PEM"},                      \
+        {"key", "FILE", GP_OPT_PATH, NULL, "its private key, PEM"},                                \
+        {"ca", "FILE", GP_OPT_PATH, NULL, "who signed the servers' certificates, PEM"}
+
+enum tool_place {
+    TOOL_CLIENT, /* the pool's client libraries */
+    TOOL_SOFT,   /* the software device */
+};
+
+/* The folder of a libcuda.so.1 of ours, seen from where this command lies, in a build tree or
+ * installed; malloc'ed, NULL with a message when there is none. */
+char *tool_place(enum tool_place place);
+
+#endif
