@@ -53,6 +53,6 @@ gp_deadline_poll_ms(uint64_t now_ns, uint64_t deadline_ns)
         return -1;
     if (deadline_ns <= now_ns)
         return 0;
-    ms = (deadline_ns - now_ns + GP_NS_PER_MS - 1) / GP_NS_PER_MS;
+    ms = (deadline_ns - now_ns - 1) / GP_NS_PER_MS + 1;
     return (int)gp_min_u64(ms, INT_MAX);
 }

@@ -1,0 +1,86 @@
+/* tests/unit/base/test_small.c -- buffers, clocks, random bytes, statuses */
+#include "protocol/base/buf.h"
+#include "protocol/base/clock.h"
+#include "protocol/base/random.h"
+
+#include <criterion/criterion.h>
+#include <limits.h>
+#include <string.h>
+
+Test(buf, grows_and_keeps_what_was_in_it)
+{
+    struct gp_buf buf = {0};
+
+    for (int i = 0; i < 10000; i++)
+        gp_buf_append(&buf, &(uint8_t){(uint8_t)i}, 1);
+    gp_buf_printf(&buf, "%d-%s", 42, "x");
+    cr_assert_eq(gp_buf_status(&buf), GP_OK);
+    cr_assert_eq(buf.len, 10004);
+    for (int i = 0; i < 10000; i++)
+        cr_assert_eq(buf.data[i], (uint8_t)i);
+    cr_assert_eq(memcmp(buf.data + 10000, "42-x", 4), 0);
+    gp_buf_consume(&buf, 10001);
+    cr_assert_eq(buf.len, 3);
+    cr_assert_eq(memcmp(buf.data, "2-x", 3), 0);
+    gp_buf_fini(&buf);
+}
+
+Test(buf, limit_is_sticky_until_reset)
+{
+    struct gp_buf buf;
+
+    gp_buf_init(&buf, 4);
+    gp_buf_append_text(&buf, "1234");
+    cr_assert_eq(gp_buf_status(&buf), GP_OK);
+    gp_buf_append_text(&buf, "5");
+    gp_buf_append_text(&buf, "");
+    cr_assert_eq(gp_buf_status(&buf), GP_ERR_LIMIT);
+    cr_assert_eq(buf.len, 4);
+    cr_assert_null(gp_buf_reserve(&buf, SIZE_MAX));
+    gp_buf_reset(&buf);
+    gp_buf_append_text(&buf, "5");
+    cr_assert_eq(gp_buf_status(&buf), GP_OK);
+    gp_buf_fini(&buf);
+}
+
+Test(clock, deadlines_round_up_and_do_not_wrap)
+{
+    cr_assert_eq(gp_deadline_after(5, 10), 15);
+    cr_assert_eq(gp_deadline_after(5, GP_FOREVER), GP_FOREVER);
+    cr_assert_eq(gp_deadline_poll_ms(0, GP_FOREVER), -1);
+    cr_assert_eq(gp_deadline_poll_ms(10, 10), 0);
+    cr_assert_eq(gp_deadline_poll_ms(11, 10), 0);
+    cr_assert_eq(gp_deadline_poll_ms(0, 1), 1, "never early");
+    cr_assert_eq(gp_deadline_poll_ms(0, GP_NS_PER_MS), 1);
+    cr_assert_eq(gp_deadline_poll_ms(0, GP_FOREVER - 1), INT_MAX);
+}
+
+Test(clock, fake_clock_moves_only_when_told)
+{
+    struct gp_clock_fake fake = GP_CLOCK_FAKE_INIT(100);
+
+    cr_assert_eq(gp_clock_ns(&fake.clock), 100);
+    gp_clock_fake_advance(&fake, 50);
+    cr_assert_eq(gp_clock_ns(&fake.clock), 150);
+    cr_assert_leq(gp_clock_ns(&gp_clock_monotonic), gp_now_ns());
+}
+
+Test(random, bytes_differ_and_compare)
+{
+    uint8_t a[32] = {0}, b[32] = {0};
+
+    cr_assert_eq(gp_random_bytes(a, sizeof(a)), GP_OK);
+    cr_assert_eq(gp_random_bytes(b, sizeof(b)), GP_OK);
+    cr_assert_not(gp_secret_equal(a, b, sizeof(a)));
+    memcpy(b, a, sizeof(a));
+    cr_assert(gp_secret_equal(a, b, sizeof(a)));
+    b[31] ^= 1;
+    cr_assert_not(gp_secret_equal(a, b, sizeof(a)));
+}
+
+Test(status, every_code_has_words)
+{
+    for (int i = GP_OK; i <= GP_ERR_LIMIT; i++)
+        cr_assert_str_neq(gp_status_text((enum gp_status)i), "unknown status");
+    cr_assert_str_eq(gp_status_text((enum gp_status)1000), "unknown status");
+}
