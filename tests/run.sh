@@ -86,6 +86,8 @@ run_tests() {
     }
 }
 around=
+# Programs that a sanitizer's build can run: client, server and device together.
+c_programs="drv_copies drv_launch drv_modules drv_pinned drv_streams drv_threads"
 
 step "gcc: build and all tests"
 if build build gcc; then
@@ -147,6 +149,8 @@ export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 if build build-asan gcc -Db_sanitize=address,undefined -Db_lundef=false; then
     run_tests build-asan asan --timeout-multiplier 3 --suite unit --suite integration
+    # shellcheck disable=SC2086
+    run_tests build-asan asan-programs --timeout-multiplier 3 $c_programs
 fi
 
 step "ThreadSanitizer"
@@ -156,7 +160,9 @@ around="setarch $(uname -m) -R"
 if ! $around true 2>/dev/null; then
     record skipped "ThreadSanitizer" "setarch -R is not allowed here"
 elif build build-tsan gcc -Db_sanitize=thread -Db_lundef=false; then
-    run_tests build-tsan tsan --timeout-multiplier 5 --suite unit --suite integration
+    # shellcheck disable=SC2046,SC2086
+    run_tests build-tsan tsan --timeout-multiplier 5 \
+        $(python3 tests/support/plain_tests.py build-tsan unit integration) $c_programs
 fi
 
 step "done"
