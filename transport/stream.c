@@ -10,7 +10,7 @@
 #include <sys/eventfd.h>
 
 /* Pieces handed to one write; a batch of more goes in several. */
-#define WRITE_PIECES 64
+#define WRITE_PIECES 256
 /* Looks between two offers of the core to somebody else. */
 #define LOOKS_PER_YIELD 16
 /* Fruitless looking shrinks to this share of spin_us. */

@@ -1,8 +1,8 @@
 /* transport/tls/bio.c -- between OpenSSL and the socket
  *
- * What OpenSSL writes is only collected: many records leave in one system call, outside the lock.
- * What it reads comes first from a small buffer that was filled outside the lock (the look that
- * waiting and spinning do), then, for bulk, straight from the socket.
+ * What OpenSSL writes is only collected: many records leave in one system call, in nobody's turn.
+ * What it reads comes first from a small buffer that was filled in nobody's turn (the look
+ * that waiting and spinning do), then, for bulk, straight from the socket.
  */
 #include "protocol/base/log.h"
 #include "transport/tls/tls_priv.h"
@@ -120,8 +120,8 @@ tp_tls_attach(struct tls_lane *t)
     return GP_OK;
 }
 
-static enum gp_status
-send_leaving(struct tls_lane *t)
+enum gp_status
+tp_tls_send_leaving(struct tls_lane *t)
 {
     while (t->left_at < t->leaving.len) {
         ssize_t put = send(t->fd, t->leaving.data + t->left_at, t->leaving.len - t->left_at,
@@ -140,25 +140,23 @@ send_leaving(struct tls_lane *t)
     return GP_OK;
 }
 
+void
+tp_tls_take_out(struct tls_lane *t)
+{
+    struct gp_buf empty = t->leaving;
+
+    t->leaving = t->out;
+    t->out = empty;
+}
+
 enum gp_status
 tp_tls_push(struct tls_lane *t)
 {
-    struct gp_buf empty;
-    enum gp_status status = send_leaving(t);
-    bool any;
+    enum gp_status status = tp_tls_send_leaving(t);
 
-    while (status == GP_OK) {
-        pthread_mutex_lock(&t->lock);
-        any = t->out.len > 0;
-        if (any) {
-            empty = t->leaving;
-            t->leaving = t->out;
-            t->out = empty;
-        }
-        pthread_mutex_unlock(&t->lock);
-        if (!any)
-            return GP_OK;
-        status = send_leaving(t);
+    while (status == GP_OK && t->out.len > 0) {
+        tp_tls_take_out(t);
+        status = tp_tls_send_leaving(t);
     }
     return status;
 }

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Records decrypted under one hold of the lock, so that a sender gets its turn. */
+/* Records decrypted in one turn, unless a sender wants it. */
 #define RECORDS_PER_HOLD 4
 
 static struct tls_lane *
@@ -18,7 +18,7 @@ tls_of(struct tp_stream *s)
     return (struct tls_lane *)s;
 }
 
-/* SSL_read has failed for good: find out why, say it where it matters. Lock held. */
+/* SSL_read has failed for good: find out why, say it where it matters. In our turn. */
 static enum gp_status
 read_failed(struct tls_lane *t, int error)
 {
@@ -37,17 +37,21 @@ read_failed(struct tls_lane *t, int error)
     return status;
 }
 
-/* Decrypt into iov under the lock. Bytes; 0 means that read_status or more tells why. */
+/* Decrypt into iov. Bytes; 0 means that read_status or more tells why. */
 static size_t
 decrypt(struct tls_lane *t, const struct iovec *iov, int iovcnt)
 {
     size_t total = 0, at = 0;
     int i = 0;
 
-    pthread_mutex_lock(&t->lock);
+    tp_turn_take_to_receive(&t->turn);
     ERR_clear_error();
     for (int records = 0; i < iovcnt && records < RECORDS_PER_HOLD; records++) {
         size_t got;
+
+        if (records > 0 && tp_turn_wanted(&t->turn))
+            break;
+
         int rc = SSL_read_ex(t->ssl, (char *)iov[i].iov_base + at, iov[i].iov_len - at, &got);
 
         t->more = rc == 1;
@@ -65,7 +69,7 @@ decrypt(struct tls_lane *t, const struct iovec *iov, int iovcnt)
             at = 0;
         }
     }
-    pthread_mutex_unlock(&t->lock);
+    tp_turn_give(&t->turn);
     return total;
 }
 
@@ -86,7 +90,7 @@ tls_read(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *got_p
     return GP_OK;
 }
 
-/* Encrypt one piece. Lock held. */
+/* Encrypt one piece. In our turn. */
 static enum gp_status
 encrypt(struct tls_lane *t, const void *data, size_t bytes)
 {
@@ -123,7 +127,7 @@ rekey_if_due(struct tls_lane *t, size_t bytes)
 }
 
 /* Encrypt up to a chunk of iov: small pieces gathered into records, large ones from where they
- * lie. Lock held. */
+ * lie. In our turn. */
 static enum gp_status
 encrypt_chunk(struct tls_lane *t, const struct iovec *iov, int iovcnt, size_t *put_p)
 {
@@ -166,23 +170,24 @@ static enum gp_status
 tls_write(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *put_p)
 {
     struct tls_lane *t = tls_of(s);
-    enum gp_status status = tp_tls_push(t); /* what is encrypted already leaves first */
+    enum gp_status status = tp_tls_send_leaving(t); /* what is encrypted already goes first */
 
     if (status != GP_OK)
         return status;
-    pthread_mutex_lock(&t->lock);
+    tp_turn_take_to_send(&t->turn);
     status = encrypt_chunk(t, iov, iovcnt, put_p);
-    pthread_mutex_unlock(&t->lock);
+    tp_tls_take_out(t);
+    tp_turn_give(&t->turn);
     if (status != GP_OK)
         return status;
-    status = tp_tls_push(t);
+    status = tp_tls_send_leaving(t);
     return status == GP_ERR_AGAIN ? GP_OK : status; /* taken; the next write or flush goes on */
 }
 
 static enum gp_status
 tls_flush(struct tp_stream *s)
 {
-    return tp_tls_push(tls_of(s));
+    return tp_tls_send_leaving(tls_of(s));
 }
 
 static bool
@@ -226,7 +231,7 @@ tls_destroy(struct tp_stream *s)
     gp_buf_fini(&t->leaving);
     free(t->record);
     free(t->in);
-    pthread_mutex_destroy(&t->lock);
+    tp_turn_fini(&t->turn);
 }
 
 static void
@@ -268,7 +273,7 @@ tls_create(int fd, enum tp_role role, const struct gp_url *url, const struct tp_
         close(fd);
         return status;
     }
-    pthread_mutex_init(&t->lock, NULL);
+    tp_turn_init(&t->turn);
     t->fd = t->s.read_fd = t->s.write_fd = fd;
     t->role = role;
     t->rekey_bytes = TP_TLS_REKEY_BYTES;

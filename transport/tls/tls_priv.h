@@ -4,9 +4,9 @@
 
 #include "protocol/base/buf.h"
 #include "transport/stream.h"
+#include "transport/tls/turn.h"
 
 #include <openssl/ssl.h>
-#include <pthread.h>
 
 /* Ciphertext taken by a look at the line; more is read straight into OpenSSL's own buffer. */
 #define TP_TLS_LOOK_BYTES (16u << 10)
@@ -22,9 +22,9 @@ struct tls_lane {
     enum tp_role role;
     char name[256]; /* the server's, "" on a server; set once */
 
-    /* An SSL is not made for two threads: lock guards it and out. It is held while OpenSSL
-     * computes, never while anybody waits. Rank: a leaf, nothing is taken under it. */
-    pthread_mutex_t lock;
+    /* An SSL is not made for two threads: whose turn it is may use ssl and out. A turn lasts while
+     * OpenSSL computes, never while anybody waits for the line; nothing is locked in it. */
+    struct tp_turn turn;
     SSL *ssl;
     struct gp_buf out; /* ciphertext that OpenSSL has made */
 
@@ -48,7 +48,11 @@ struct tls_lane {
 GP_CHECK enum gp_status tp_tls_attach(struct tls_lane *t);
 /* Take what the socket has into in. GP_OK, GP_ERR_AGAIN, or GP_ERR_CLOSED once it has ended. */
 GP_CHECK enum gp_status tp_tls_look(struct tls_lane *t);
-/* Send what is leaving, and what out holds. GP_ERR_AGAIN while something is left. */
+/* Send what is leaving. GP_ERR_AGAIN while something is left. The sender's. */
+GP_CHECK enum gp_status tp_tls_send_leaving(struct tls_lane *t);
+/* In our turn and with nothing leaving: what OpenSSL made is leaving now. */
+void tp_tls_take_out(struct tls_lane *t);
+/* Both, as long as it goes, while nobody else uses the lane. GP_ERR_AGAIN while something is left. */
 GP_CHECK enum gp_status tp_tls_push(struct tls_lane *t);
 
 /* transport/tls/handshake.c: until deadline_ns, nothing else uses the lane meanwhile. */

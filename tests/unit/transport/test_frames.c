@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 static struct transport_param all[] = {{"loop"}, {"tcp"}, {"tls"}};
 
@@ -414,5 +415,54 @@ EVERY_TRANSPORT(both_ends_count_the_same_bytes)
     cr_assert_eq(got.bytes_received, 5 * 40);
     cr_assert_eq(got.frames_received, 5);
     cr_assert_str_eq(tp_scheme(p.client), param->name);
+    test_pair_close(&p);
+}
+
+/* A server that refuses says why and goes; the client may be writing at that moment. */
+EVERY_TRANSPORT(last_words_of_a_peer_that_went_are_received_after_a_failed_send)
+{
+    static uint8_t payload[100000];
+    enum gp_status status = GP_OK;
+    struct tp_frame frame;
+    struct test_pair p;
+
+    test_pair_open(param->name, NULL, &p);
+    cr_assert_eq(test_send(p.client, 1, "hello", 5), GP_OK);
+    cr_assert_eq(test_send(p.server, 2, "no, because", 11), GP_OK);
+    tp_close(p.server); /* with our hello unread */
+    for (int i = 0; i < 1000 && status == GP_OK; i++)
+        status = test_send(p.client, 3, payload, sizeof(payload));
+    cr_assert_eq(status, GP_ERR_IO);
+    cr_assert_eq(tp_recv_frame(p.client, &frame, test_soon()), GP_OK);
+    cr_assert_eq(frame.payload_bytes, 11);
+    cr_assert_eq(memcmp(frame.payload, "no, because", 11), 0);
+    cr_assert_neq(tp_recv_frame(p.client, &frame, test_soon()), GP_OK);
+    tp_close(p.client);
+}
+
+EVERY_TRANSPORT(forked_child_that_abandons_its_copy_disturbs_nobody)
+{
+    struct tp_frame frame;
+    struct test_pair p;
+    int status = -1;
+    pid_t child;
+
+    test_pair_open(param->name, NULL, &p);
+    cr_assert_eq(test_send(p.client, 1, "a", 1), GP_OK);
+    child = fork();
+    if (child == 0) {
+        tp_abandon(p.client);
+        tp_abandon(p.server);
+        _exit(0);
+    }
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert_eq(status, 0);
+    cr_assert_eq(test_send(p.client, 2, "b", 1), GP_OK);
+    for (uint32_t tag = 1; tag <= 2; tag++) {
+        cr_assert_eq(tp_recv_frame(p.server, &frame, test_soon()), GP_OK);
+        cr_assert_eq(test_tag(&frame), tag);
+    }
+    cr_assert_eq(test_send(p.server, 3, "c", 1), GP_OK);
+    cr_assert_eq(tp_recv_frame(p.client, &frame, test_soon()), GP_OK);
     test_pair_close(&p);
 }
