@@ -3,7 +3,7 @@
 #
 # usage: deploy/certs.sh DIR [--tenant NAME]... [--server-name NAME|ADDRESS]... [--days N]
 #
-# Writes ca.pem ca.key, server.pem server.key, and NAME.pem NAME.key for each
+# Writes ca.crt ca.key, server.crt server.key, and NAME.crt NAME.key for each
 # tenant (one named "client" where none is given) into DIR. An authority that is
 # there already is kept and signs the new certificates, and certificates that are
 # there are not replaced, so a second call only adds tenants. The server's is good
@@ -75,9 +75,9 @@ ssl() {
 # new_key FILE
 new_key() { ssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1"; }
 
-# issue NAME SUBJECT USAGE ALTERNATIVE-NAMES: NAME.key and NAME.pem, signed by the authority
+# issue NAME SUBJECT USAGE ALTERNATIVE-NAMES: NAME.key and NAME.crt, signed by the authority
 issue() {
-    if [ -s "$dir/$1.pem" ] && [ -s "$dir/$1.key" ]; then
+    if [ -s "$dir/$1.crt" ] && [ -s "$dir/$1.key" ]; then
         return 0
     fi
     new_key "$work/$1.key"
@@ -90,21 +90,21 @@ subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 END
     ssl req -new -key "$work/$1.key" -subj "$2" -out "$work/$1.csr"
-    ssl x509 -req -in "$work/$1.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" \
+    ssl x509 -req -in "$work/$1.csr" -CA "$dir/ca.crt" -CAkey "$dir/ca.key" \
         -set_serial "0x$(openssl rand -hex 16 | sed 's/^./1/')" -days "$days" -sha256 \
-        -extfile "$work/$1.ext" -out "$work/$1.pem"
-    mv "$work/$1.key" "$work/$1.pem" "$dir/"
+        -extfile "$work/$1.ext" -out "$work/$1.crt"
+    mv "$work/$1.key" "$work/$1.crt" "$dir/"
 }
 
-if [ ! -s "$dir/ca.pem" ] || [ ! -s "$dir/ca.key" ]; then
+if [ ! -s "$dir/ca.crt" ] || [ ! -s "$dir/ca.key" ]; then
     new_key "$work/ca.key"
     ssl req -x509 -new -key "$work/ca.key" -sha256 -days "$days" -subj "/CN=gpupool laboratory" \
         -addext "basicConstraints=critical,CA:TRUE,pathlen:0" \
-        -addext "keyUsage=critical,keyCertSign,cRLSign" -out "$work/ca.pem"
-    mv "$work/ca.key" "$work/ca.pem" "$dir/"
-    rm -f "$dir/server.pem" # signed by an authority that is no more
+        -addext "keyUsage=critical,keyCertSign,cRLSign" -out "$work/ca.crt"
+    mv "$work/ca.key" "$work/ca.crt" "$dir/"
+    rm -f "$dir/server.crt" # signed by an authority that is no more
 fi
-[ -z "$renew_server" ] || rm -f "$dir/server.pem"
+[ -z "$renew_server" ] || rm -f "$dir/server.crt"
 issue server "/CN=gpupool server" serverAuth "$names"
 for tenant in $tenants; do
     issue "$tenant" "/CN=$tenant" clientAuth "URI:gpupool:tenant/$tenant"

@@ -94,7 +94,7 @@ certs=$work/certs
 "$root/deploy/certs.sh" "$certs" --tenant demo
 mkfifo "$work/ready"
 "$build/backend/gpupoold" --driver "$driver_arg" --listen tls://127.0.0.1:0 \
-    --tls-cert "$certs/server.pem" --tls-key "$certs/server.key" --tls-ca "$certs/ca.pem" \
+    --tls-cert "$certs/server.crt" --tls-key "$certs/server.key" --tls-ca "$certs/ca.crt" \
     --ready-fd 3 --exit-with-parent 3>"$work/ready" >"$work/server.log" 2>&1 &
 daemon=$!
 url=$(timeout 30 head -n 1 "$work/ready") || true
@@ -109,8 +109,8 @@ as_client() {
     name=$1
     shift
     began=$(date +%s%N)
-    HOME=$work GPUPOOL_STATS=1 GPUPOOL_CERT=$certs/demo.pem GPUPOOL_KEY=$certs/demo.key \
-        GPUPOOL_CA=$certs/ca.pem timeout 300 \
+    HOME=$work GPUPOOL_STATS=1 GPUPOOL_CERT=$certs/demo.crt GPUPOOL_KEY=$certs/demo.key \
+        GPUPOOL_CA=$certs/ca.crt timeout 300 \
         "$build/frontend/tool/gpupool" run --server "$url" -- "$@" \
         >"$work/$name.out" 2>"$work/$name.err" && rc=0 || rc=$?
     echo "gpupool-stats: wall_ms $((($(date +%s%N) - began) / 1000000))" >>"$work/$name.err"

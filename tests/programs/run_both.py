@@ -88,8 +88,8 @@ class Server:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [parts.daemon, "--driver", parts.soft, "--listen", "tls://127.0.0.1:0",
-                 "--tls-cert", certs + "/server.pem", "--tls-key", certs + "/server.key",
-                 "--tls-ca", certs + "/ca.pem", "--ready-fd", str(write_end),
+                 "--tls-cert", certs + "/server.crt", "--tls-key", certs + "/server.key",
+                 "--tls-ca", certs + "/ca.crt", "--ready-fd", str(write_end),
                  "--exit-with-parent"],
                 env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 pass_fds=[write_end], start_new_session=True)
@@ -99,8 +99,8 @@ class Server:
         if self.url is None:
             self.stop()
             die(1, "the server did not start:\n" + self.text())
-        self.client_env = dict(env, GPUPOOL_CERT=certs + "/client.pem",
-                               GPUPOOL_KEY=certs + "/client.key", GPUPOOL_CA=certs + "/ca.pem")
+        self.client_env = dict(env, GPUPOOL_CERT=certs + "/client.crt",
+                               GPUPOOL_KEY=certs + "/client.key", GPUPOOL_CA=certs + "/ca.crt")
 
     def text(self):
         with open(self.log, "rb") as log:

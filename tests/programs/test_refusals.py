@@ -81,8 +81,8 @@ class Refusals(unittest.TestCase):
 
     def certificates(self, name="client"):
         certs = os.path.join(WORK, "certs")
-        return {"cert": "%s/%s.pem" % (certs, name), "key": "%s/%s.key" % (certs, name),
-                "ca": certs + "/ca.pem"}
+        return {"cert": "%s/%s.crt" % (certs, name), "key": "%s/%s.key" % (certs, name),
+                "ca": certs + "/ca.crt"}
 
     def test_no_server_is_configured(self):
         self.assertEqual(self.refused("server"), 100)
@@ -114,20 +114,20 @@ class Refusals(unittest.TestCase):
 
     def test_the_certificate_is_missing(self):
         wrong = self.certificates()
-        wrong["cert"] = os.path.join(WORK, "nothing.pem")
-        self.refused("nothing.pem", server=SERVER.url, **wrong)
+        wrong["cert"] = os.path.join(WORK, "nothing.crt")
+        self.refused("nothing.crt", server=SERVER.url, **wrong)
 
     def test_the_server_is_of_another_authority(self):
         other = os.path.join(WORK, "other")
         subprocess.run([run_both.CERTS, other], check=True)
-        wrong = dict(self.certificates(), ca=other + "/ca.pem")
+        wrong = dict(self.certificates(), ca=other + "/ca.crt")
         self.refused("certificate|verif|authority", server=SERVER.url, **wrong)
 
     def test_the_client_is_of_another_authority(self):
         other = os.path.join(WORK, "stranger")
         subprocess.run([run_both.CERTS, other], check=True)
-        wrong = {"cert": other + "/client.pem", "key": other + "/client.key",
-                 "ca": os.path.join(WORK, "certs", "ca.pem")}
+        wrong = {"cert": other + "/client.crt", "key": other + "/client.key",
+                 "ca": os.path.join(WORK, "certs", "ca.crt")}
         self.refused("certificate|refus|tls", server=SERVER.url, **wrong)
 
     def test_with_the_right_certificate_it_works(self):
