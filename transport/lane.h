@@ -56,7 +56,7 @@ struct tp_lane {
 /* How a scheme comes to lanes; an op is NULL where the scheme has nothing of the kind. */
 struct tp_scheme {
     const char *name;
-    bool loopback_only; /* other addresses are refused at both ends */
+    bool loopback_only;  /* other addresses are refused at both ends */
     const char *refusal; /* not NULL: known but not to be had, and why */
     /* Takes fd; url is NULL for an accepted connection. */
     enum gp_status (*adopt)(int fd, enum tp_role role, const struct gp_url *url,

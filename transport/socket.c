@@ -28,11 +28,9 @@ tp_socket_is_loopback(const struct sockaddr *addr)
         return ntohl(in->sin_addr.s_addr) >> 24 == 127;
     }
     if (addr->sa_family == AF_INET6) {
-        const struct in6_addr *in6 =
-            &((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr;
+        const struct in6_addr *in6 = &((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr;
 
-        return IN6_IS_ADDR_LOOPBACK(in6) ||
-               (IN6_IS_ADDR_V4MAPPED(in6) && in6->s6_addr[12] == 127);
+        return IN6_IS_ADDR_LOOPBACK(in6) || (IN6_IS_ADDR_V4MAPPED(in6) && in6->s6_addr[12] == 127);
     }
     return addr->sa_family == AF_UNIX; /* socketpair(2), where a test or a launcher made one */
 }
@@ -48,8 +46,7 @@ tp_socket_address_text(const struct sockaddr *addr, socklen_t len, char *out, si
                          NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         snprintf(out, out_bytes, "?");
     else
-        snprintf(out, out_bytes, strchr(host, ':') != NULL ? "[%.64s]:%s" : "%.64s:%s", host,
-                 port);
+        snprintf(out, out_bytes, strchr(host, ':') != NULL ? "[%.64s]:%s" : "%.64s:%s", host, port);
 }
 
 void
@@ -100,8 +97,7 @@ tp_socket_prepare(int fd, bool loopback_only, const struct tp_opts *opts)
     int flags = fcntl(fd, F_GETFL);
 
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
-        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 ||
-        getpeername(fd, (struct sockaddr *)&addr, &len) != 0)
+        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 || getpeername(fd, (struct sockaddr *)&addr, &len) != 0)
         return tp_fail(opts, GP_ERR_IO, "connection is gone: %s", strerror(errno));
     if (loopback_only && !tp_socket_is_loopback((struct sockaddr *)&addr)) {
         tp_socket_address_text((struct sockaddr *)&addr, len, text, sizeof(text));
@@ -173,8 +169,8 @@ say_unreachable(const struct gp_url *url, const struct tp_opts *opts, int error,
                        text, address);
     if (error == ETIMEDOUT)
         return tp_fail(opts, GP_ERR_TIMEOUT,
-                       "%s: %s does not answer: check the address, the network and firewalls",
-                       text, address);
+                       "%s: %s does not answer: check the address, the network and firewalls", text,
+                       address);
     return tp_fail(opts, GP_ERR_IO, "%s: connect to %s: %s", text, address, strerror(error));
 }
 

@@ -20,7 +20,8 @@ GP_CHECK enum gp_status tp_socket_connect(const struct gp_url *url, bool loopbac
 GP_CHECK enum gp_status tp_socket_listen(struct gp_url *url, bool loopback_only,
                                          const struct tp_opts *opts, int *fd_p);
 
-/* Make a connected socket of anybody's ready for a lane; checks both addresses for loopback_only. */
+/* Make a connected socket of anybody's ready for a lane; checks both addresses for loopback_only.
+ */
 GP_CHECK enum gp_status tp_socket_prepare(int fd, bool loopback_only, const struct tp_opts *opts);
 
 /* "127.0.0.1:7470", "[::1]:7470"; "?" where the socket has none. */

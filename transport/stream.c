@@ -137,8 +137,7 @@ take_wake(struct tp_stream *s)
 static enum gp_status
 spin(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline_ns, size_t *got_p)
 {
-    uint64_t most =
-        atomic_load_explicit(&s->lane.spin_us, memory_order_relaxed) * GP_NS_PER_US;
+    uint64_t most = atomic_load_explicit(&s->lane.spin_us, memory_order_relaxed) * GP_NS_PER_US;
     uint64_t now = gp_now_ns(), end;
     enum gp_status status;
 

@@ -19,8 +19,7 @@ struct tp_stream;
 /* None of these waits. */
 struct tp_stream_ops {
     /* GP_OK with *got_p > 0, GP_ERR_AGAIN, GP_ERR_CLOSED (orderly end), or what went wrong. */
-    enum gp_status (*read)(struct tp_stream *s, const struct iovec *iov, int iovcnt,
-                           size_t *got_p);
+    enum gp_status (*read)(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *got_p);
     /* GP_OK with *put_p > 0 taken, GP_ERR_AGAIN, or what went wrong. */
     enum gp_status (*write)(struct tp_stream *s, const struct iovec *iov, int iovcnt,
                             size_t *put_p);

@@ -78,8 +78,7 @@ get_scheme(const char *name, const struct tp_opts *opts, const struct tp_scheme 
     const struct tp_scheme *scheme = find_scheme(name);
 
     if (scheme == NULL)
-        return tp_fail(opts, GP_ERR_INVALID, "%s://: no such transport: use tls://host:port",
-                       name);
+        return tp_fail(opts, GP_ERR_INVALID, "%s://: no such transport: use tls://host:port", name);
     if (scheme->refusal != NULL)
         return tp_fail(opts, GP_ERR_NOT_SUPPORTED, "%s", scheme->refusal);
     *scheme_p = scheme;

@@ -155,7 +155,8 @@ GP_CHECK enum gp_status tp_adopt(const char *scheme, int fd, enum tp_role role,
 void tp_close(struct tp_lane *lane);
 /* In a forked child: close the descriptors, say nothing, leak the rest. */
 void tp_abandon(struct tp_lane *lane);
-/* End both directions now; whoever waits in a send or receive returns. Any thread, twice is fine. */
+/* End both directions now; whoever waits in a send or receive returns. Any thread, twice is fine.
+ */
 void tp_shutdown(struct tp_lane *lane);
 /* Make the receive that waits, or the next that would, return GP_ERR_AGAIN once. Any thread. */
 void tp_wake(struct tp_lane *lane);
@@ -188,9 +189,9 @@ GP_CHECK enum gp_status tp_recv_frame(struct tp_lane *lane, struct tp_frame *fra
  * The same in steps, for payloads that belong somewhere: first the header, then its payload in as
  * many pieces as the caller likes, straight to where it shall lie.
  *
- * tp_recv_header() sets payload NULL, payload_bytes is right. tp_recv_payload() reads exactly bytes, at most what is left
- * of the payload (tp_payload_left()); *got_p (may be NULL) says how many arrived if it did not
- * return GP_OK, and the next call goes on behind them.
+ * tp_recv_header() sets payload NULL, payload_bytes is right. tp_recv_payload() reads exactly
+ * bytes, at most what is left of the payload (tp_payload_left()); *got_p (may be NULL) says how
+ * many arrived if it did not return GP_OK, and the next call goes on behind them.
  */
 GP_CHECK enum gp_status tp_recv_header(struct tp_lane *lane, struct tp_frame *frame_p,
                                        uint64_t deadline_ns);

@@ -168,8 +168,7 @@ ini_take(void *user, const char *section, const char *key, const char *value)
     if (opt->name != NULL)
         src->status = gp_options_set_value(src->options, opt, GP_OPTION_FILE, value, where);
     else if (src->options->other != NULL)
-        src->status =
-            src->options->other(src->options->other_user, section, key, value, where);
+        src->status = src->options->other(src->options->other_user, section, key, value, where);
     else
         src->status = GP_ERR_NOT_FOUND;
 

@@ -21,8 +21,7 @@ is_digit(char c)
 static bool
 is_name_char(char c)
 {
-    return is_lower(c) || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '-' || c == '.' ||
-           c == '_';
+    return is_lower(c) || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '-' || c == '.' || c == '_';
 }
 
 /* What an IPv6 address may hold, zone included; the resolver judges the rest. */

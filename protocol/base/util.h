@@ -7,13 +7,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define GP_EXPORT          __attribute__((visibility("default")))
-#define GP_PRINTF(fmt, va) __attribute__((format(printf, fmt, va)))
-#define GP_LIKELY(x)       __builtin_expect(!!(x), 1)
-#define GP_UNLIKELY(x)     __builtin_expect(!!(x), 0)
-#define GP_ARRAY_LEN(a)    (sizeof(a) / sizeof((a)[0]))
-#define GP_CONTAINER_OF(ptr, type, member)                                                         \
-    ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define GP_EXPORT                          __attribute__((visibility("default")))
+#define GP_PRINTF(fmt, va)                 __attribute__((format(printf, fmt, va)))
+#define GP_LIKELY(x)                       __builtin_expect(!!(x), 1)
+#define GP_UNLIKELY(x)                     __builtin_expect(!!(x), 0)
+#define GP_ARRAY_LEN(a)                    (sizeof(a) / sizeof((a)[0]))
+#define GP_CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 static inline void
 gp_auto_free(void *p)

@@ -332,8 +332,8 @@ wire_open_request_decode(const void *data, size_t bytes, struct wire_open_reques
         out.resume_received_seq = msg->resume_received_seq;
         out.device_base_hint = msg->device_base_hint;
         out.device_bytes_hint = msg->device_bytes_hint;
-        status = take_bytes("resume secret", &msg->resume_secret, out.resume_secret,
-                            WIRE_SECRET_BYTES);
+        status =
+            take_bytes("resume secret", &msg->resume_secret, out.resume_secret, WIRE_SECRET_BYTES);
         if (status == GP_OK)
             status = take_wanted(msg, &out);
     }
@@ -470,8 +470,7 @@ take_device(const Wire__Pb__Device *msg, struct wire_device *out)
     if (status == GP_OK)
         status = take_text("device name", msg->name, out->name, sizeof(out->name));
     if (status == GP_OK)
-        status = take_text("PCI bus id", msg->pci_bus_id, out->pci_bus_id,
-                           sizeof(out->pci_bus_id));
+        status = take_text("PCI bus id", msg->pci_bus_id, out->pci_bus_id, sizeof(out->pci_bus_id));
     if (status == GP_OK)
         status = take_bytes("uuid", &msg->uuid, out->uuid, WIRE_UUID_BYTES);
     if (status == GP_OK)
@@ -522,8 +521,8 @@ take_answer(const Wire__Pb__OpenAnswer *msg, struct wire_open_answer *out)
     out->software = msg->software != 0;
     out->heartbeat_ms = msg->heartbeat_ms;
     out->grace_ms = msg->grace_ms;
-    status = take_bytes("resume secret", &msg->resume_secret, out->resume_secret,
-                        WIRE_SECRET_BYTES);
+    status =
+        take_bytes("resume secret", &msg->resume_secret, out->resume_secret, WIRE_SECRET_BYTES);
     if (status == GP_OK)
         status = take_text("driver", msg->driver, out->driver, sizeof(out->driver));
     if (status == GP_OK)

@@ -155,8 +155,7 @@ struct wire_error_answer {
 const char *wire_control_code_text(uint32_t code);
 
 GP_CHECK enum gp_status wire_hello_encode(const struct wire_hello *in, struct gp_buf *out);
-GP_CHECK enum gp_status wire_hello_decode(const void *data, size_t bytes,
-                                          struct wire_hello *out_p);
+GP_CHECK enum gp_status wire_hello_decode(const void *data, size_t bytes, struct wire_hello *out_p);
 
 GP_CHECK enum gp_status wire_open_request_encode(const struct wire_open_request *in,
                                                  struct gp_buf *out);

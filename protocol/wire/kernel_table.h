@@ -15,11 +15,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#define WIRE_KERNEL_ATTRIBUTES    16 /* CU_FUNC_ATTRIBUTE_* 0 .. 15 */
-#define WIRE_KERNEL_PARAMS_MAX    4096u
-#define WIRE_KERNEL_NAME_MAX      4096u
-#define WIRE_KERNEL_ROW_NONE      0xffffffffu
-#define WIRE_KERNEL_HAS_DETAILS   1u /* attributes and parameters are filled */
+#define WIRE_KERNEL_ATTRIBUTES  16 /* CU_FUNC_ATTRIBUTE_* 0 .. 15 */
+#define WIRE_KERNEL_PARAMS_MAX  4096u
+#define WIRE_KERNEL_NAME_MAX    4096u
+#define WIRE_KERNEL_ROW_NONE    0xffffffffu
+#define WIRE_KERNEL_HAS_DETAILS 1u /* attributes and parameters are filled */
 
 struct wire_kernel_param {
     uint32_t offset;
@@ -31,7 +31,7 @@ struct wire_kernel_row {
     uint32_t row;   /* number of this kernel in its owner */
     uint32_t flags; /* WIRE_KERNEL_* */
     uint32_t nparams;
-    uint32_t name_len; /* without NUL */
+    uint32_t name_len;       /* without NUL */
     uint32_t attribute_mask; /* bit n: attributes[n] is known */
     int32_t attributes[WIRE_KERNEL_ATTRIBUTES];
 };

@@ -58,8 +58,8 @@ wire_negotiate(const struct wire_hello *mine, const struct wire_hello *peer,
     }
     out_p->minor = lower(mine->minor, peer->minor);
     out_p->features = mine->features & peer->features;
-    out_p->max_payload_bytes = lower(lower(mine->max_payload_bytes, peer->max_payload_bytes),
-                                     WIRE_FRAME_PAYLOAD_MAX);
+    out_p->max_payload_bytes =
+        lower(lower(mine->max_payload_bytes, peer->max_payload_bytes), WIRE_FRAME_PAYLOAD_MAX);
     return GP_OK;
 }
 

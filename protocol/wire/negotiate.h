@@ -35,8 +35,8 @@ struct wire_agreed {
  *         below WIRE_FRAME_PAYLOAD_MIN. Not logged: refusal says it in words for the answer and
  *         the log. *out_p is untouched then.
  */
-GP_CHECK enum gp_status wire_negotiate(const struct wire_hello *mine,
-                                       const struct wire_hello *peer, struct wire_agreed *out_p,
+GP_CHECK enum gp_status wire_negotiate(const struct wire_hello *mine, const struct wire_hello *peer,
+                                       struct wire_agreed *out_p,
                                        struct wire_error_answer *refusal_p);
 
 /* Features by name, for --mask-feature; GP_ERR_NOT_FOUND for an unknown name. */

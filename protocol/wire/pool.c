@@ -17,8 +17,7 @@ wire_pool_alloc(struct wire_pool *pool, size_t bytes)
     struct wire_pool_block *block;
 
     /* The head counts too, so that many tiny pieces reach the limit as well. */
-    if (bytes > pool->limit_bytes ||
-        pool->limit_bytes - bytes < pool->used_bytes + sizeof(*block))
+    if (bytes > pool->limit_bytes || pool->limit_bytes - bytes < pool->used_bytes + sizeof(*block))
         return NULL;
     block = calloc(1, sizeof(*block) + bytes);
     if (block == NULL)

@@ -35,8 +35,8 @@ fetch(struct tp_lane *lane, unsigned way, const uint8_t *at, size_t left, uint8_
     } else {
         status = tp_recv_header(lane, &frame, GP_FOREVER);
         if (status == GP_OK)
-            status = tp_recv_payload(lane, memory, frame.payload_bytes / (way % 3), GP_FOREVER,
-                                     &got);
+            status =
+                tp_recv_payload(lane, memory, frame.payload_bytes / (way % 3), GP_FOREVER, &got);
         if (way % 3 == 2)
             frame.payload_bytes /= 2; /* the rest is skipped by the next receive */
     }

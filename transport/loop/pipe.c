@@ -83,7 +83,8 @@ take(struct tp_pipe *pipe, const struct iovec *iov, int iovcnt, size_t most)
 
     while (i < iovcnt && total < most && pipe->first != NULL && pipe->first->due_ns <= now) {
         struct tp_pipe_piece *piece = pipe->first;
-        size_t n = gp_min_u64(gp_min_u64(iov[i].iov_len - at, piece->len - piece->at), most - total);
+        size_t n =
+            gp_min_u64(gp_min_u64(iov[i].iov_len - at, piece->len - piece->at), most - total);
 
         memcpy((char *)iov[i].iov_base + at, piece->data + piece->at, n);
         piece->at += n;

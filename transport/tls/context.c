@@ -16,11 +16,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KEY_FILE_MAX    (64u << 10)
-#define CERT_LIST_MAX   (64u << 10)
-#define READ_BUFFER     (128u << 10) /* ciphertext taken by one receive */
-#define CIPHERS                                                                                    \
-    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+#define KEY_FILE_MAX  (64u << 10)
+#define CERT_LIST_MAX (64u << 10)
+#define READ_BUFFER   (128u << 10) /* ciphertext taken by one receive */
+#define CIPHERS       "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
 /* Reading a key must never ask the terminal. */
 static int
@@ -116,8 +115,8 @@ load_ca(SSL_CTX *ctx, const struct tp_opts *opts)
         return tp_fail(opts, GP_ERR_INVALID,
                        "tls: no CA file given: set ca to the PEM file of who signs certificates");
     if (SSL_CTX_load_verify_file(ctx, path) != 1)
-        return tp_fail(opts, GP_ERR_INVALID, "CA file %s: %s: it must be a readable PEM file",
-                       path, last_reason());
+        return tp_fail(opts, GP_ERR_INVALID, "CA file %s: %s: it must be a readable PEM file", path,
+                       last_reason());
     return GP_OK;
 }
 
@@ -176,8 +175,7 @@ check_files(enum tp_role role, const struct tp_opts *opts)
 }
 
 enum gp_status
-tp_tls_ssl_create(enum tp_role role, const char *name, const struct tp_opts *opts,
-                  SSL **ssl_p)
+tp_tls_ssl_create(enum tp_role role, const char *name, const struct tp_opts *opts, SSL **ssl_p)
 {
     SSL_CTX *ctx = NULL;
     SSL *ssl = NULL;

@@ -74,9 +74,9 @@ names_text(const X509 *cert, char *out, size_t out_bytes)
         const unsigned char *b;
 
         if (name->type == GEN_DNS) {
-            used += (size_t)snprintf(out + used, out_bytes - used, "%s%.*s", used ? ", " : "",
-                                     ASN1_STRING_length(str),
-                                     (const char *)ASN1_STRING_get0_data(str));
+            used +=
+                (size_t)snprintf(out + used, out_bytes - used, "%s%.*s", used ? ", " : "",
+                                 ASN1_STRING_length(str), (const char *)ASN1_STRING_get0_data(str));
         } else if (name->type == GEN_IPADD && ASN1_STRING_length(name->d.iPAddress) == 4) {
             b = ASN1_STRING_get0_data(name->d.iPAddress);
             used += (size_t)snprintf(out + used, out_bytes - used, "%s%u.%u.%u.%u",
@@ -206,8 +206,9 @@ tp_tls_explain(SSL *ssl, enum tp_role role, const char *name, bool cut, char *te
         return GP_ERR_AUTH;
     }
     if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
-        snprintf(text, TP_WHY_BYTES, "the client sent no certificate: it must set its certificate "
-                                     "and key files");
+        snprintf(text, TP_WHY_BYTES,
+                 "the client sent no certificate: it must set its certificate "
+                 "and key files");
         return GP_ERR_AUTH;
     }
     if (!cut && error != 0)

@@ -10,8 +10,8 @@ static enum gp_status
 failed(struct tls_lane *t, const struct tp_opts *opts)
 {
     char text[TP_WHY_BYTES];
-    enum gp_status status = tp_tls_explain(t->ssl, t->role, t->name[0] != '\0' ? t->name : NULL,
-                                           t->ended, text);
+    enum gp_status status =
+        tp_tls_explain(t->ssl, t->role, t->name[0] != '\0' ? t->name : NULL, t->ended, text);
 
     /* Our alert tells the peer; whether it still gets it changes nothing here. */
     if (tp_tls_push(t) == GP_ERR_AGAIN)
@@ -22,8 +22,8 @@ failed(struct tls_lane *t, const struct tp_opts *opts)
 static enum gp_status
 timed_out(struct tls_lane *t, const struct tp_opts *opts)
 {
-    return tp_fail(opts, GP_ERR_TIMEOUT,
-                   "tls %s: no complete TLS handshake in time: %s", t->s.lane.peer.address,
+    return tp_fail(opts, GP_ERR_TIMEOUT, "tls %s: no complete TLS handshake in time: %s",
+                   t->s.lane.peer.address,
                    t->role == TP_SERVER ? "the client is silent or slow, dropped"
                                         : "check that gpupoold answers there");
 }

@@ -52,7 +52,8 @@ GP_CHECK enum gp_status tp_tls_look(struct tls_lane *t);
 GP_CHECK enum gp_status tp_tls_send_leaving(struct tls_lane *t);
 /* In our turn and with nothing leaving: what OpenSSL made is leaving now. */
 void tp_tls_take_out(struct tls_lane *t);
-/* Both, as long as it goes, while nobody else uses the lane. GP_ERR_AGAIN while something is left. */
+/* Both, as long as it goes, while nobody else uses the lane. GP_ERR_AGAIN while something is left.
+ */
 GP_CHECK enum gp_status tp_tls_push(struct tls_lane *t);
 
 /* transport/tls/handshake.c: until deadline_ns, nothing else uses the lane meanwhile. */

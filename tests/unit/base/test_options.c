@@ -9,8 +9,9 @@ static const struct gp_option table[] = {
     {"listen", "URL", GP_OPT_URLS, NULL, "accept sessions on URL"},
     {"driver", "NAME", GP_OPT_ENUM, "cuda", "which driver", .choices = "cuda|soft"},
     {"tls-cert", "FILE", GP_OPT_PATH, NULL, "certificate", .section = "tls", .key = "cert"},
-    {"reserve", "BYTES", GP_OPT_BYTES, "512m", "device memory that is kept free for contexts, and "
-                                               "what else a long help text may say"},
+    {"reserve", "BYTES", GP_OPT_BYTES, "512m",
+     "device memory that is kept free for contexts, and "
+     "what else a long help text may say"},
     {"slice", "TIME", GP_OPT_TIME, "20ms", "longest turn"},
     {"workers", "N", GP_OPT_NUMBER, "2", "warm workers"},
     {"ready-fd", "FD", GP_OPT_FD, NULL, "write the address there", .args_only = true},
@@ -129,9 +130,9 @@ Test(options, arguments_beat_environment_beats_file_whatever_comes_first)
 Test(options, file_mistakes_are_refused)
 {
     static const char *const bad[] = {
-        "[server]\nslise = 3ms\n", "[srv]\nslice = 3ms\n", "slice = 3ms\n", "[server]\nslice\n",
-        "[server]\nslice = x\n",   "[server\nslice=1ms\n", "[server]\nready-fd = 3\n",
-        "[server]\ncert = x\n",
+        "[server]\nslise = 3ms\n",  "[srv]\nslice = 3ms\n",  "slice = 3ms\n",
+        "[server]\nslice\n",        "[server]\nslice = x\n", "[server\nslice=1ms\n",
+        "[server]\nready-fd = 3\n", "[server]\ncert = x\n",
     };
     char line[1000];
 
@@ -160,8 +161,8 @@ Test(options, sections_of_others_go_to_their_owner)
     char got[64] = "";
 
     gp_options_set_other(o, other, got);
-    cr_assert_eq(gp_options_load_text(o, "t.ini",
-                                      "[tenant \"alice\"]\nmemory = 8g ; half\n[server]\nslice=1s\n"),
+    cr_assert_eq(gp_options_load_text(
+                     o, "t.ini", "[tenant \"alice\"]\nmemory = 8g ; half\n[server]\nslice=1s\n"),
                  GP_OK);
     cr_assert_str_eq(got, "8g at t.ini:2");
     cr_assert_eq(gp_options_load_text(o, "t.ini", "[tenant \"bob\"]\nmemory = 8g\n"),

@@ -14,14 +14,31 @@ struct pair {
 Test(parse, sizes_are_read_in_powers_of_1024)
 {
     static const struct pair good[] = {
-        {"0", 0},           {"512", 512},        {"512m", 512ull << 20}, {"1.5g", 3ull << 29},
-        {"4KiB", 4096},     {"2T", 2ull << 40},  {"7b", 7},              {"64kb", 65536},
-        {"0.5k", 512},      {"16777215t", 16777215ull << 40},
+        {"0", 0},
+        {"512", 512},
+        {"512m", 512ull << 20},
+        {"1.5g", 3ull << 29},
+        {"4KiB", 4096},
+        {"2T", 2ull << 40},
+        {"7b", 7},
+        {"64kb", 65536},
+        {"0.5k", 512},
+        {"16777215t", 16777215ull << 40},
         {"18446744073709551615", UINT64_MAX},
     };
-    static const char *const bad[] = {"",    "m",     "-1",   "1x",    "1 m", " 1", "1.m",
-                                      "1..5", "0x10", "1mib ", "16777216t",
-                                      "18446744073709551616", "999999999999999999999999"};
+    static const char *const bad[] = {"",
+                                      "m",
+                                      "-1",
+                                      "1x",
+                                      "1 m",
+                                      " 1",
+                                      "1.m",
+                                      "1..5",
+                                      "0x10",
+                                      "1mib ",
+                                      "16777216t",
+                                      "18446744073709551616",
+                                      "999999999999999999999999"};
     uint64_t v;
 
     for (size_t i = 0; i < GP_ARRAY_LEN(good); i++) {
@@ -51,7 +68,8 @@ Test(parse, times_are_read_as_nanoseconds)
 
 Test(parse, formatted_values_read_back_as_themselves)
 {
-    static const uint64_t values[] = {0, 1, 1000, 1024, 3ull << 29, 90, 60000000000, 1500, UINT64_MAX};
+    static const uint64_t values[] = {0,  1,           1000, 1024,      3ull << 29,
+                                      90, 60000000000, 1500, UINT64_MAX};
     char text[32];
     uint64_t v;
 
@@ -65,7 +83,8 @@ Test(parse, formatted_values_read_back_as_themselves)
 
 Test(parse, numbers_take_no_sign_blank_or_tail)
 {
-    static const char *const bad[] = {"", "+1", "-1", " 1", "1 ", "0x", "1a", "18446744073709551616"};
+    static const char *const bad[] = {"",   "+1", "-1", " 1",
+                                      "1 ", "0x", "1a", "18446744073709551616"};
     uint64_t v;
 
     cr_assert(gp_parse_u64("0x1267", &v) == GP_OK && v == 4711);
@@ -77,7 +96,7 @@ Test(parse, numbers_take_no_sign_blank_or_tail)
 Test(url, good_ones_read_back_as_they_were)
 {
     static const char *const good[] = {
-        "tls://host:7470", "tls://host",          "tcp://127.0.0.1:0",  "tls://[::1]:7470",
+        "tls://host:7470",        "tls://host",   "tcp://127.0.0.1:0",     "tls://[::1]:7470",
         "tls://[fe80::1%eth0]:1", "tls://*:7470", "rdma2://a-b.c_d:65535",
     };
     char text[GP_URL_TEXT_MAX + 1];
@@ -96,10 +115,26 @@ Test(url, good_ones_read_back_as_they_were)
 Test(url, bad_ones_are_refused)
 {
     static const char *const bad[] = {
-        "",           "host:1",        "tls:host",       "://host",        "tls://",
-        "tls://:1",   "tls://host:",   "tls://host:x",   "tls://host:65536", "tls://host:1/path",
-        "TLS://host", "1tls://host",   "tls://::1:7470", "tls://[::1",     "tls://[]:1",
-        "tls://[host]:1", "tls://ho st:1", "tls://host:-1", "tls://**:1",  "tls://host\n:1",
+        "",
+        "host:1",
+        "tls:host",
+        "://host",
+        "tls://",
+        "tls://:1",
+        "tls://host:",
+        "tls://host:x",
+        "tls://host:65536",
+        "tls://host:1/path",
+        "TLS://host",
+        "1tls://host",
+        "tls://::1:7470",
+        "tls://[::1",
+        "tls://[]:1",
+        "tls://[host]:1",
+        "tls://ho st:1",
+        "tls://host:-1",
+        "tls://**:1",
+        "tls://host\n:1",
         "averyveryverylongscheme://host",
     };
     struct gp_url url;

@@ -6,11 +6,11 @@
 
 /* What a certificate shall look like; zeros make a good one. */
 struct test_cert {
-    const char *name;    /* writes DIR/name.pem and DIR/name.key */
-    const char *ca;      /* signed by the certificate of this name; NULL: by itself */
-    const char *cn;      /* subject's common name */
-    const char *san;     /* "IP:127.0.0.1,DNS:localhost", NULL: none */
-    const char *usage;   /* extendedKeyUsage, "serverAuth"; NULL: none */
+    const char *name;  /* writes DIR/name.pem and DIR/name.key */
+    const char *ca;    /* signed by the certificate of this name; NULL: by itself */
+    const char *cn;    /* subject's common name */
+    const char *san;   /* "IP:127.0.0.1,DNS:localhost", NULL: none */
+    const char *usage; /* extendedKeyUsage, "serverAuth"; NULL: none */
     bool is_ca;
     long from_s, until_s; /* seconds from now; both 0: -1 h to +1 h */
 };

@@ -175,7 +175,9 @@ EVERY_TRANSPORT(what_is_left_of_a_payload_is_skipped)
 
 EVERY_TRANSPORT(many_small_pieces_in_one_batch_arrive)
 {
-    enum { FRAMES = 500 };
+    enum {
+        FRAMES = 500
+    };
     static uint8_t heads[FRAMES][WIRE_FRAME_HEADER_BYTES];
     static struct iovec iov[FRAMES * 3];
     uint8_t payload[9];

@@ -37,7 +37,10 @@ Test(loop_faults, bytes_that_come_one_by_one_make_the_same_frames, .timeout = 60
 
 Test(loop_faults, cut_at_any_byte_gives_the_whole_frames_before_it_and_then_an_error, .timeout = 60)
 {
-    enum { FRAME = WIRE_FRAME_HEADER_BYTES + 20, FRAMES = 4 };
+    enum {
+        FRAME = WIRE_FRAME_HEADER_BYTES + 20,
+        FRAMES = 4
+    };
     struct tp_frame frame;
     uint8_t payload[20];
     struct test_pair p;

@@ -19,7 +19,8 @@ sample_hello(void)
     hello->max_payload_bytes = WIRE_FRAME_PAYLOAD_DEFAULT;
     hello->pid = 4711;
     strcpy(hello->build, "gpupool test");
-    strcpy(hello->program, "vector\xc3\xa4""dd");
+    strcpy(hello->program, "vector\xc3\xa4"
+                           "dd");
     wire_call_set_add(&hello->calls, 0);
     wire_call_set_add(&hello->calls, 0x0501);
     wire_call_set_add(&hello->calls, 0xffff);
@@ -93,8 +94,9 @@ put_field(struct gp_buf *buf, unsigned number, const void *data, size_t bytes)
 
 Test(control, texts_over_their_maximum_or_not_plain_are_refused)
 {
-    static const char *const bad[] = {"a\nb", "\x1b[31m", "\xff", "\xc3", "\xc0\x80", "\xed\xa0\x80",
-                                      "\xf5\x80\x80\x80", "\xc2\x85", "del\x7f"};
+    static const char *const bad[] = {
+        "a\nb",         "\x1b[31m",         "\xff",     "\xc3",   "\xc0\x80",
+        "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xc2\x85", "del\x7f"};
     struct wire_error_answer out;
     struct gp_buf buf = {0};
     char longest[WIRE_TEXT_MAX + 1];
