@@ -14,6 +14,17 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* For code that runs without Criterion too (under ThreadSanitizer). */
+#define FAKE_NEED(cond)                                                                            \
+    do {                                                                                           \
+        if (!(cond)) {                                                                             \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #cond);                     \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
 
 struct fake;
 
@@ -23,11 +34,12 @@ typedef void (*fake_record_fn)(struct fake *f, const struct wire_record *record,
 
 struct fake_opts {
     fake_record_fn on_record; /* NULL: fake_answer() */
+    void (*on_ping)(struct fake *f); /* before the PONG */
     void *user;
     uint32_t wire_format; /* 0: the right one */
     uint32_t refuse;      /* answer the open with this enum wire_control_code */
     unsigned devices;     /* 0: 2 */
-    uint64_t device_base; /* of 1 GiB; 0: 0x500000000000 */
+    uint64_t device_base; /* of 1 GiB; 0: 0x551000000000 */
     uint64_t host_bytes;  /* behind it; 0: none */
     uint32_t heartbeat_ms;
     bool silent;       /* accept and say nothing */
@@ -41,8 +53,8 @@ struct fake {
     int listener;
     char url[64];
     pthread_t thread;
+    _Atomic int fd; /* of the connection in hand, -1: none */
     /* The thread's, readable by its callbacks and after fake_stop(). */
-    int fd;
     uint64_t sent;
     unsigned opens;         /* OPEN messages seen */
     uint64_t last_hint;     /* device_base_hint of the last one */

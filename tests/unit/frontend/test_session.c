@@ -1,0 +1,490 @@
+/* tests/unit/frontend/test_session.c -- how a session begins and ends */
+#include "fake.h"
+
+#include "frontend/core/call.h"
+#include "frontend/core/connect.h"
+#include "frontend/core/data.h"
+#include "protocol/base/clock.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <criterion/redirect.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#define SECOND GP_NS_PER_S
+
+static CUresult
+barrier(void)
+{
+    const uint8_t *bytes;
+    struct fe_call call;
+    size_t len;
+    CUresult cr = fe_enter(&call, WIRE_CALL_gpBarrier);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (fe_post(&call, 0) == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    fe_post_done(&call);
+    return fe_leave(&call, fe_wait(&call, &bytes, &len));
+}
+
+static CUresult
+post_done_notice(uint32_t tag)
+{
+    struct wire_gpHostDone_args args = {.tag = tag};
+    struct fe_call call;
+    CUresult cr = fe_enter(&call, WIRE_CALL_gpHostDone);
+    void *to;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    to = fe_post(&call, wire_size_gpHostDone_args(&args));
+    if (to == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    wire_put_gpHostDone_args(to, &args);
+    fe_post_done(&call);
+    return fe_leave(&call, CUDA_SUCCESS);
+}
+
+/* --- opening ------------------------------------------------------------------------ */
+
+Test(session, shows_what_the_server_told_and_reserves_its_addresses)
+{
+    struct fe_session *s;
+    struct fake f;
+
+    fake_start(&f, &(struct fake_opts){.devices = 3, .host_bytes = 1 << 20});
+    cr_assert_null(fe_session_get(NULL));
+    cr_assert_eq(fe_start(), CUDA_SUCCESS);
+    cr_assert_eq(fe_start(), CUDA_SUCCESS, "cuInit may be repeated");
+    s = fe_session_get(NULL);
+    cr_assert_eq(s->device_count, 3);
+    cr_assert_str_eq(s->devices[2].info->name, "device 2");
+    cr_assert_eq(s->driver_version, 13000);
+    cr_assert_str_eq(s->server, "fake");
+    cr_assert_eq(s->device_range.base, 0x551000000000);
+    cr_assert_not(fe_reserve(&s->device_range), "it is taken now");
+    cr_assert_not(fe_reserve(&s->host_range));
+    fake_stop(&f);
+    cr_assert_eq(f.opens, 1);
+}
+
+static void *
+start(void *unused)
+{
+    (void)unused;
+    return (void *)(uintptr_t)fe_start();
+}
+
+Test(session, is_one_however_many_threads_start_it)
+{
+    pthread_t threads[8];
+    struct fake f;
+    void *result;
+    int i;
+
+    fake_start(&f, NULL);
+    for (i = 0; i < 8; i++)
+        pthread_create(&threads[i], NULL, start, NULL);
+    for (i = 0; i < 8; i++) {
+        pthread_join(threads[i], &result);
+        cr_assert_null(result);
+    }
+    fake_stop(&f);
+    cr_assert_eq(f.opens, 1);
+}
+
+Test(session, asks_for_other_addresses_when_these_are_in_use)
+{
+    struct wire_range taken = {0x551000000000, 4096};
+    struct fe_session *s;
+    struct fake f;
+
+    cr_assert(fe_reserve(&taken));
+    fake_start(&f, NULL);
+    cr_assert_eq(fe_start(), CUDA_SUCCESS);
+    s = fe_session_get(NULL);
+    cr_assert_neq(s->device_range.base, taken.base);
+    cr_assert_eq(s->device_range.base, f.last_hint);
+    cr_assert_not(fe_reserve(&s->device_range));
+    fake_stop(&f);
+    cr_assert_eq(f.opens, 2);
+}
+
+Test(session, uses_the_next_server_when_the_first_is_not_there)
+{
+    char list[160];
+    struct fake f;
+
+    fake_start(&f, NULL);
+    snprintf(list, sizeof(list), "tcp://127.0.0.1:1,%s", f.url);
+    setenv("GPUPOOL_SERVER", list, 1);
+    cr_assert_eq(fe_start(), CUDA_SUCCESS);
+    fake_stop(&f);
+}
+
+Test(session, obeys_cuda_visible_devices)
+{
+    struct fe_session *s;
+    struct fake f;
+
+    fake_start(&f, &(struct fake_opts){.devices = 4});
+    setenv("CUDA_VISIBLE_DEVICES", "3,1", 1);
+    cr_assert_eq(fe_start(), CUDA_SUCCESS);
+    s = fe_session_get(NULL);
+    cr_assert_eq(s->device_count, 2);
+    cr_assert_eq(s->devices[0].server_ordinal, 3);
+    cr_assert_str_eq(s->devices[1].info->name, "device 1");
+    fake_stop(&f);
+}
+
+/* --- not opening: the fitting code, one line, in time ----------------------------------- */
+
+static void
+expect_failure(CUresult wanted)
+{
+    uint64_t begin = gp_now_ns();
+    CUresult cr = fe_start();
+
+    cr_assert_eq(cr, wanted, "got %d", (int)cr);
+    cr_assert_lt(gp_now_ns() - begin, 5 * SECOND);
+    begin = gp_now_ns();
+    cr_assert_eq(fe_start(), wanted);
+    cr_assert_lt(gp_now_ns() - begin, SECOND / 2, "the second try is answered from memory");
+    cr_assert_null(fe_session_get(&cr));
+    cr_assert_eq(cr, CUDA_ERROR_NOT_INITIALIZED);
+}
+
+Test(session, needs_a_server_to_be_named)
+{
+    setenv("HOME", "/nonexistent", 1);
+    unsetenv("GPUPOOL_SERVER");
+    unsetenv("GPUPOOL_CONFIG");
+    expect_failure(CUDA_ERROR_NO_DEVICE);
+}
+
+Test(session, finds_no_device_where_nobody_listens)
+{
+    setenv("GPUPOOL_SERVER", "tcp://127.0.0.1:1", 1);
+    setenv("HOME", "/nonexistent", 1);
+    expect_failure(CUDA_ERROR_NO_DEVICE);
+}
+
+Test(session, gives_up_on_a_silent_server_within_five_seconds, .timeout = 20)
+{
+    struct fake f;
+
+    fake_start(&f, &(struct fake_opts){.silent = true});
+    expect_failure(CUDA_ERROR_NO_DEVICE);
+    fake_stop(&f);
+}
+
+Test(session, with_another_wire_format_is_a_driver_mismatch)
+{
+    struct fake f;
+
+    fake_start(&f, &(struct fake_opts){.wire_format = 99});
+    expect_failure(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH);
+    fake_stop(&f);
+}
+
+Test(session, that_is_refused_says_so_with_the_fitting_code)
+{
+    struct fake f;
+
+    fake_start(&f, &(struct fake_opts){.refuse = WIRE_CODE_BUSY});
+    expect_failure(CUDA_ERROR_DEVICE_UNAVAILABLE);
+    fake_stop(&f);
+    cr_assert_eq(fe_connect_refusal(WIRE_CODE_NOT_ALLOWED), CUDA_ERROR_NOT_PERMITTED);
+    cr_assert_eq(fe_connect_refusal(WIRE_CODE_DRIVER), CUDA_ERROR_SYSTEM_NOT_READY);
+    cr_assert_eq(fe_connect_refusal(12345), CUDA_ERROR_NO_DEVICE);
+    cr_assert_eq(fe_connect_result(GP_ERR_AUTH), CUDA_ERROR_NOT_PERMITTED);
+}
+
+Test(session, without_a_visible_device_is_none)
+{
+    struct fake f;
+
+    fake_start(&f, NULL);
+    setenv("CUDA_VISIBLE_DEVICES", "", 1);
+    expect_failure(CUDA_ERROR_NO_DEVICE);
+    fake_stop(&f);
+}
+
+/* --- the end ----------------------------------------------------------------------------- */
+
+/* Runs in a forked child of its own, since a process has one session; the exit code tells. */
+static int
+in_child(int (*fn)(void *), void *arg)
+{
+    pid_t pid;
+    int status;
+
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0)
+        _exit(fn(arg));
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert(WIFEXITED(status), "the child ended by signal %d", WTERMSIG(status));
+    return WEXITSTATUS(status);
+}
+
+#define COPY_BYTES 256u
+
+static void
+answer_all(struct fake *f, const struct wire_record *record, const uint8_t *args, size_t len)
+{
+    static const uint8_t bytes[COPY_BYTES];
+    struct wire_gpCopyOut3D_args a;
+
+    if (record->call != WIRE_CALL_gpCopyOut3D) {
+        fake_answer(f, record, args, len);
+        return;
+    }
+    (void)wire_get_gpCopyOut3D_args(args, len, &a);
+    fake_data(f, a.data, 0, bytes, COPY_BYTES / 2, 0, 0);
+    fake_data(f, a.data, COPY_BYTES / 2, bytes, COPY_BYTES / 2, 1, 0);
+}
+
+static CUresult
+copy_out(void)
+{
+    struct wire_gpCopyOut3D_args args = {0};
+    uint8_t dst[COPY_BYTES];
+    struct fe_call call;
+    CUresult cr = fe_enter_in(&call, WIRE_CALL_gpCopyOut3D, NULL);
+    void *to;
+
+    if (cr == CUDA_SUCCESS)
+        cr = fe_data_open_linear(&call, dst, sizeof(dst), FE_DATA_WAIT, &args.data);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    to = fe_post(&call, wire_size_gpCopyOut3D_args(&args));
+    if (to == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    wire_put_gpCopyOut3D_args(to, &args);
+    fe_post_done_wait(&call);
+    return fe_leave(&call, fe_data_wait(&call, args.data));
+}
+
+/* 0: all went well before the cut; 1: an error came in time and stays; 2 and up: faults. */
+static int
+work_until_cut(void *arg)
+{
+    uint64_t begin = gp_now_ns();
+    CUresult cr = fe_start();
+
+    (void)arg;
+    if (cr != CUDA_SUCCESS)
+        return gp_now_ns() - begin < 5 * SECOND ? 1 : 2;
+    begin = gp_now_ns();
+    cr = barrier();
+    if (cr == CUDA_SUCCESS)
+        cr = copy_out();
+    if (cr == CUDA_SUCCESS)
+        cr = barrier();
+    if (gp_now_ns() - begin > SECOND)
+        return 3;
+    if (cr == CUDA_SUCCESS)
+        return 0;
+    if (cr != CUDA_ERROR_DEVICE_UNAVAILABLE)
+        return 4;
+    return barrier() == CUDA_ERROR_DEVICE_UNAVAILABLE && copy_out() == cr ? 1 : 5;
+}
+
+Test(session, that_is_cut_at_any_byte_ends_in_an_error_at_once, .timeout = 100)
+{
+    uint64_t whole, cut, step;
+    struct fake f;
+    int rc;
+
+    setenv("GPUPOOL_LOG", "error", 1);
+    cr_redirect_stderr();
+    fake_start(&f, &(struct fake_opts){.on_record = answer_all});
+    /* The child has no copy of this process's threads, and the server no thread in the child. */
+    cr_assert_eq(in_child(work_until_cut, NULL), 0);
+    fake_join(&f);
+    whole = f.sent;
+    for (cut = 0; cut < whole; cut += step) {
+        /* Every byte where frames begin and end, a sample inside the long device table. */
+        step = whole - cut > 800 ? 101 : 7;
+        fake_start(&f, &(struct fake_opts){.on_record = answer_all, .cut = true,
+                                           .cut_after = cut});
+        rc = in_child(work_until_cut, NULL);
+        cr_assert_eq(rc, 1, "cut after %lu of %lu bytes: %d", cut, whole, rc);
+        fake_join(&f);
+    }
+}
+
+static void
+never_answer(struct fake *f, const struct wire_record *record, const uint8_t *args, size_t len)
+{
+    (void)record;
+    (void)args;
+    (void)len;
+    fake_set(f, (unsigned)f->records);
+}
+
+static void *
+wait_in_vain(void *unused)
+{
+    (void)unused;
+    return (void *)(uintptr_t)barrier();
+}
+
+Test(session, whose_server_dies_wakes_everybody_who_waits, .timeout = 20)
+{
+    pthread_t threads[6];
+    struct fake f;
+    uint64_t begin;
+    void *result;
+    int i;
+
+    fake_start(&f, &(struct fake_opts){.on_record = never_answer});
+    cr_assert_eq(fe_start(), CUDA_SUCCESS);
+    for (i = 0; i < 6; i++)
+        pthread_create(&threads[i], NULL, wait_in_vain, NULL);
+    fake_await(&f, 6);
+    begin = gp_now_ns();
+    fake_stop(&f);
+    for (i = 0; i < 6; i++) {
+        pthread_join(threads[i], &result);
+        cr_assert_eq((uintptr_t)result, CUDA_ERROR_DEVICE_UNAVAILABLE);
+    }
+    cr_assert_lt(gp_now_ns() - begin, SECOND);
+    cr_assert_eq(fe_start(), CUDA_ERROR_DEVICE_UNAVAILABLE);
+}
+
+Test(session, notices_the_end_while_nobody_waits, .timeout = 20)
+{
+    struct fake f;
+
+    fake_start(&f, NULL);
+    cr_assert_eq(fe_start(), CUDA_SUCCESS);
+    cr_assert_eq(barrier(), CUDA_SUCCESS);
+    fake_stop(&f);
+    while (fe_session_get(NULL) != NULL) /* bounded by the test's timeout */
+        sched_yield();
+    cr_assert_eq(post_done_notice(1), CUDA_ERROR_DEVICE_UNAVAILABLE);
+}
+
+static void
+hang(struct fake *f, const struct wire_record *record, const uint8_t *args, size_t len)
+{
+    (void)record;
+    (void)args;
+    (void)len;
+    f->opts.silent = true; /* from now on not even a PONG */
+}
+
+Test(session, with_a_server_that_fell_silent_ends_after_some_heartbeats, .timeout = 20)
+{
+    struct fake f;
+
+    fake_start(&f, &(struct fake_opts){.on_record = hang, .heartbeat_ms = 50});
+    cr_assert_eq(fe_start(), CUDA_SUCCESS);
+    cr_assert_eq(barrier(), CUDA_ERROR_DEVICE_UNAVAILABLE);
+    fake_stop(&f);
+}
+
+static struct wire_record held;
+
+static void
+hold(struct fake *f, const struct wire_record *record, const uint8_t *args, size_t len)
+{
+    (void)f;
+    (void)args;
+    (void)len;
+    held = *record;
+}
+
+static void
+answer_held(struct fake *f)
+{
+    fake_reply(f, &held, 0, 0, NULL, 0);
+}
+
+Test(session, asks_whether_the_server_lives_when_an_answer_takes_long, .timeout = 20)
+{
+    struct fake f;
+
+    fake_start(&f, &(struct fake_opts){.on_record = hold, .on_ping = answer_held,
+                                       .heartbeat_ms = 50});
+    cr_assert_eq(fe_start(), CUDA_SUCCESS);
+    cr_assert_eq(barrier(), CUDA_SUCCESS, "answered only after a PING came");
+    fake_stop(&f);
+}
+
+static int
+use_in_fork(void *arg)
+{
+    (void)arg;
+    if (fe_start() != CUDA_ERROR_NOT_INITIALIZED || barrier() != CUDA_ERROR_NOT_INITIALIZED)
+        return 1;
+    exit(0); /* with exit handlers: they must leave the parent's line alone */
+}
+
+Test(session, is_not_the_forked_childs)
+{
+    struct fake f;
+
+    fake_start(&f, NULL);
+    cr_assert_eq(fe_start(), CUDA_SUCCESS);
+    cr_assert_eq(barrier(), CUDA_SUCCESS);
+    cr_assert_eq(in_child(use_in_fork, NULL), 0);
+    cr_assert_eq(barrier(), CUDA_SUCCESS, "the parent goes on");
+    cr_assert_eq(f.bye, UINT32_MAX);
+    fake_stop(&f);
+}
+
+/* --- exit ------------------------------------------------------------------------------------ */
+
+/* Posts and exits without waiting. */
+static int
+post_and_exit(void *arg)
+{
+    uint32_t n;
+
+    (void)arg;
+    if (fe_start() != CUDA_SUCCESS)
+        return 1;
+    for (n = 0; n < 500; n++)
+        if (post_done_notice(n) != CUDA_SUCCESS)
+            return 2;
+    exit(0);
+}
+
+Test(session, sends_what_is_queued_and_a_bye_at_exit)
+{
+    struct fake f;
+
+    fake_start(&f, NULL);
+    cr_assert_eq(in_child(post_and_exit, NULL), 0);
+    fake_join(&f);
+    cr_assert_eq(f.records, 500);
+    cr_assert_eq(f.bye, WIRE_CODE_OK);
+}
+
+Test(session, answers_deinitialized_to_calls_after_its_end)
+{
+    struct fake f;
+    pid_t pid;
+    int status;
+
+    fake_start(&f, NULL);
+    pid = fork();
+    if (pid == 0)
+        execl(LATE_EXIT, "late_exit", NULL);
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x", status);
+    fake_join(&f);
+    cr_assert_eq(f.bye, WIRE_CODE_OK);
+}
