@@ -4,7 +4,7 @@
 
 #include "protocol/base/buf.h"
 #include "transport/stream.h"
-#include "transport/tls/turn.h"
+#include "transport/tls/turns.h"
 
 #include <openssl/ssl.h>
 

@@ -1,5 +1,5 @@
-/* transport/tls/turn.c */
-#include "transport/tls/turn.h"
+/* transport/tls/turns.c */
+#include "transport/tls/turns.h"
 
 void
 tp_turn_init(struct tp_turn *turn)

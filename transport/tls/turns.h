@@ -1,4 +1,4 @@
-/* transport/tls/turn.h -- whose turn it is with an object that two threads share
+/* transport/tls/turns.h -- whose turn it is with an object that two threads share
  *
  * A lock for one sender and one receiver, in which a waiting sender goes first. With a plain mutex
  * a receiver of bulk data takes it again before the woken sender runs: a small frame then waited
