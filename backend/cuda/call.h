@@ -1,0 +1,68 @@
+/* backend/cuda/call.h -- one call of the client on its way to the driver
+ *
+ * The generated dispatch and the hooks of backend/cuda use this. The functions that talk to the
+ * client (replies, notices, data) are implemented above, in backend/session.
+ *
+ * Threads: hooks run on the session's executor thread only, one after the other, in the client's
+ *          order. Functions marked "any thread" may also be called by waiters.
+ */
+#ifndef BE_CALL_H
+#define BE_CALL_H
+
+#include "be_driver_table.h"
+#include "wire_calls.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct be_session;
+struct be_context;
+struct wire_data;
+
+/* A hook's result: the answer comes later, from a waiter. */
+#define BE_PARKED ((CUresult)-1)
+
+struct be_call {
+    struct be_session *session;
+    const struct be_driver_table *driver;
+    struct be_context *context; /* current; NULL for calls without one */
+    uint32_t tag;               /* 0: no reply is owed */
+    uint16_t id;                /* enum wire_call */
+};
+
+/* The object behind a wire id; NULL is id 0 where nullable. INVALID_HANDLE for what is unknown,
+ * stale, or not there because its creation failed. */
+CUresult be_handle_get(struct be_session *session, enum wire_handle kind, uint64_t id,
+                       bool nullable, void *object_p);
+/* Give an object the id that the client minted; the object is destroyed if that fails. */
+CUresult be_handle_bind(struct be_session *session, enum wire_handle kind, uint64_t id,
+                        void *object);
+/* Forget the id and return its object. */
+CUresult be_handle_take(struct be_session *session, enum wire_handle kind, uint64_t id,
+                        void *object_p);
+
+/* Any thread. Room for a reply's fields, NULL if the line is gone; end follows begin at once and
+ * on the same thread. The deferred error rides along. */
+uint8_t *be_reply_begin(const struct be_call *call, CUresult cr, size_t bytes);
+void be_reply_end(const struct be_call *call);
+/* A reply without fields. */
+void be_reply_plain(const struct be_call *call, CUresult cr);
+
+/* Any thread. Keep the first failure of a call that has no reply. */
+void be_defer(const struct be_call *call, CUresult cr);
+/* The client broke the protocol: the session ends. */
+void be_malformed(const struct be_call *call);
+
+/* Any thread. A notice's arguments, as be_reply_begin(). */
+uint8_t *be_notice_begin(struct be_session *session, uint16_t id, uint32_t tag, size_t bytes);
+void be_notice_end(struct be_session *session);
+
+/* Any thread. One DATA frame; payload is read until the call returns. False if the line is gone. */
+bool be_data_send(struct be_session *session, uint32_t data, const struct wire_data *head,
+                  const void *payload, size_t bytes);
+
+/* Any thread. Send what is gathered; the executor does it after each frame by itself. */
+void be_flush(struct be_session *session);
+
+#endif

@@ -1,0 +1,143 @@
+/* backend/cuda/image.c -- images that the client uploads in pieces */
+#include "backend/cuda/module.h"
+
+#include "be_hooks.h"
+#include "protocol/base/log.h"
+#include "protocol/base/util.h"
+#include "protocol/image/image.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct be_image {
+    struct gp_image image;
+    uint8_t *data; /* the upload's, ours now */
+};
+
+static struct be_upload *
+upload_find(struct be_session *session, uint32_t id)
+{
+    for (int i = 0; i < BE_UPLOADS_MAX; i++)
+        if (session->uploads[i].id == id)
+            return &session->uploads[i];
+    return NULL;
+}
+
+static uint64_t
+uploads_total(const struct be_session *session)
+{
+    uint64_t bytes = 0;
+
+    for (int i = 0; i < BE_UPLOADS_MAX; i++)
+        bytes += session->uploads[i].capacity;
+    return bytes;
+}
+
+static void
+upload_drop(struct be_upload *upload)
+{
+    free(upload->data);
+    memset(upload, 0, sizeof(*upload));
+}
+
+/* Grows with what has come, not with what was announced. */
+static CUresult
+upload_room(struct be_session *session, struct be_upload *upload, uint64_t need)
+{
+    uint64_t capacity = gp_max_u64(upload->capacity * 2, gp_align_up_u64(need, 4096));
+    uint8_t *data;
+
+    if (need <= upload->capacity)
+        return CUDA_SUCCESS;
+    capacity = gp_min_u64(capacity, gp_align_up_u64(upload->total, 4096));
+    if (uploads_total(session) - upload->capacity + capacity > session->limits.upload_bytes)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    data = realloc(upload->data, capacity);
+    if (data == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    upload->data = data;
+    upload->capacity = capacity;
+    return CUDA_SUCCESS;
+}
+
+CUresult
+be_hook_gpUpload(struct be_call *call, const struct wire_gpUpload_args *args)
+{
+    struct be_session *session = call->session;
+    struct be_upload *upload;
+    CUresult cr;
+
+    if (args->upload == 0 || args->total == 0 || args->data_len > args->total ||
+        args->offset > args->total - args->data_len)
+        return CUDA_ERROR_INVALID_VALUE;
+    upload = upload_find(session, args->upload);
+    if (upload == NULL) {
+        upload = upload_find(session, 0);
+        if (upload == NULL || args->total > session->limits.upload_bytes)
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        upload->id = args->upload;
+        upload->total = args->total;
+    }
+    if (args->total != upload->total || args->offset != upload->have) {
+        upload_drop(upload);
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    cr = upload_room(session, upload, upload->have + args->data_len);
+    if (cr != CUDA_SUCCESS) {
+        upload_drop(upload);
+        return cr;
+    }
+    memcpy(upload->data + upload->have, args->data, args->data_len);
+    upload->have += args->data_len;
+    return CUDA_SUCCESS;
+}
+
+CUresult
+be_image_open(struct be_session *session, uint32_t id, struct be_image **image_p)
+{
+    struct be_upload *upload = id != 0 ? upload_find(session, id) : NULL;
+    struct be_image *image;
+    enum gp_status status;
+
+    if (upload == NULL || upload->have != upload->total)
+        return CUDA_ERROR_INVALID_IMAGE;
+    image = calloc(1, sizeof(*image));
+    if (image == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    status = gp_image_open(upload->data, upload->total, &image->image);
+    if (status != GP_OK) {
+        log_info("session: image of %llu bytes refused: %s", (unsigned long long)upload->total,
+                 gp_status_text(status));
+        free(image);
+        upload_drop(upload);
+        return status == GP_ERR_NO_MEMORY ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_INVALID_IMAGE;
+    }
+    image->data = upload->data;
+    upload->data = NULL;
+    upload_drop(upload);
+    *image_p = image;
+    return CUDA_SUCCESS;
+}
+
+const void *
+be_image_driver(const struct be_image *image)
+{
+    return image->image.driver_image;
+}
+
+void
+be_image_close(struct be_image *image)
+{
+    if (image == NULL)
+        return;
+    gp_image_close(&image->image);
+    free(image->data);
+    free(image);
+}
+
+void
+be_uploads_destroy(struct be_session *session)
+{
+    for (int i = 0; i < BE_UPLOADS_MAX; i++)
+        upload_drop(&session->uploads[i]);
+}

@@ -1,0 +1,59 @@
+/* backend/cuda/jobs.h -- what the client waits for: data from the device, and proofs of completion
+ *
+ * A job is a device-to-host copy. Its pieces lie in pinned memory before they are sent. Who proves
+ * completion to the client (a synchronisation, a successful query, a callback) first sends the
+ * data of every earlier job whose event has happened, exactly once each, then what the device
+ * printed, then the answer.
+ *
+ * Threads: jobs are made by the executor, sent by any. Lock: session.jobs_lock (rank 30).
+ */
+#ifndef BE_JOBS_H
+#define BE_JOBS_H
+
+#include "backend/cuda/state.h"
+
+/* Any thread. Send what is proven for jobs with a number below before, and device output. */
+void be_prove(struct be_session *session, uint64_t before);
+
+/* Answer call when event has happened; the event is the context's. BE_PARKED or an error. */
+CUresult be_park_event(struct be_call *call, CUevent event, const void *lane);
+/* Answer call when user_event (the client's, not ours to keep) has happened. */
+CUresult be_park_user_event(struct be_call *call, struct be_handle_slot *slot);
+/* Answer call when all work of its context is done. */
+CUresult be_park_context(struct be_call *call);
+/* The client's event is recorded again or destroyed: who waits keeps the old one. */
+CUresult be_user_event_renew(struct be_call *call, struct be_handle_slot *slot);
+CUresult be_user_event_destroy(struct be_session *session, struct be_handle_slot *slot);
+
+/* Waits on one stream share a lane; the legacy stream has one in each context. */
+static inline const void *
+be_lane_key(const struct be_context *context, CUstream stream)
+{
+    return stream == CU_STREAM_LEGACY || stream == NULL ? (const void *)context
+                                                         : (const void *)stream;
+}
+
+/* After the waiters and the contexts are gone. */
+void be_events_destroy(struct be_session *session);
+
+/* Where a copy to the client reads. The data travels packed: rows of width bytes. */
+struct be_region {
+    CUdeviceptr base;
+    uint64_t width, height, depth; /* bytes, rows, slices; 1 each for a plain copy */
+    uint64_t pitch, slice;         /* bytes from row to row and from slice to slice */
+};
+
+/* Copy to the client in stream order; with a reply owed, answer when all is sent. */
+CUresult be_copy_out(struct be_call *call, const struct be_region *region, uint32_t data,
+                     CUstream stream);
+
+/* Tell who waits for the data that it does not come. */
+void be_copy_refuse(struct be_call *call, uint32_t data, CUresult cr);
+
+/* Read what the device printed and send it. */
+void be_print_drain(struct be_session *session);
+
+/* Free what was never sent; all waiters are gone. */
+void be_jobs_destroy(struct be_session *session);
+
+#endif

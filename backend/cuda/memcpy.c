@@ -1,0 +1,306 @@
+/* backend/cuda/memcpy.c -- copies to, from and on the device */
+#include "backend/cuda/callback.h"
+#include "backend/cuda/jobs.h"
+#include "be_hooks.h"
+#include "protocol/base/util.h"
+
+#include <string.h>
+
+/* A block for bytes that go to the device. Over the soft limit it waits for an earlier copy, but
+ * not where that could in the end wait for the client. */
+static CUresult
+block_get(struct be_call *call, struct be_staging *staging, size_t bytes, struct be_block **block_p)
+{
+    CUresult cr;
+
+    while ((cr = be_staging_get(staging, bytes, false, block_p)) == CUDA_ERROR_NOT_READY) {
+        if (be_callbacks_pending(call->session) || !be_staging_wait(staging))
+            return be_staging_get(staging, bytes, true, block_p);
+    }
+    return cr;
+}
+
+CUresult
+be_hook_cuMemcpyHtoDAsync_v2(struct be_call *call, const struct wire_cuMemcpyHtoDAsync_v2_args *args)
+{
+    struct be_staging *staging;
+    struct be_block *block;
+    CUstream stream;
+    CUresult cr;
+
+    cr = be_handle_get(call->session, WIRE_HANDLE_STREAM, args->stream, true, &stream);
+    if (cr == CUDA_SUCCESS)
+        cr = be_check_device(call->session, args->dst, args->data_len);
+    if (cr == CUDA_SUCCESS)
+        cr = be_context_staging(call->context, &staging);
+    for (uint32_t at = 0; at < args->data_len && cr == CUDA_SUCCESS;) {
+        uint32_t bytes = (uint32_t)gp_min_u64(args->data_len - at, BE_STAGING_BLOCK_MAX);
+
+        cr = block_get(call, staging, bytes, &block);
+        if (cr != CUDA_SUCCESS)
+            break;
+        memcpy(block->data, args->data + at, bytes);
+        cr = call->driver->cuMemcpyHtoDAsync_v2(args->dst + at, block->data, bytes, stream);
+        be_staging_put_after(staging, block, stream);
+        at += bytes;
+    }
+    return cr;
+}
+
+CUresult
+be_hook_cuMemcpyDtoDAsync_v2(struct be_call *call, const struct wire_cuMemcpyDtoDAsync_v2_args *args)
+{
+    CUstream stream;
+    CUresult cr;
+
+    cr = be_handle_get(call->session, WIRE_HANDLE_STREAM, args->stream, true, &stream);
+    if (cr == CUDA_SUCCESS)
+        cr = be_check_device(call->session, args->dst, args->bytes);
+    if (cr == CUDA_SUCCESS)
+        cr = be_check_device(call->session, args->src, args->bytes);
+    if (cr == CUDA_SUCCESS)
+        cr = call->driver->cuMemcpyDtoDAsync_v2(args->dst, args->src, args->bytes, stream);
+    return cr;
+}
+
+static CUresult
+copy_out_linear(struct be_call *call, uint64_t src, uint64_t bytes, uint32_t data,
+                uint64_t stream_id)
+{
+    struct be_region from = {.base = src, .width = bytes, .height = 1, .depth = 1,
+                             .pitch = bytes, .slice = bytes};
+    CUstream stream;
+    CUresult cr;
+
+    cr = be_handle_get(call->session, WIRE_HANDLE_STREAM, stream_id, true, &stream);
+    if (cr == CUDA_SUCCESS)
+        cr = be_check_device(call->session, src, bytes);
+    if (cr != CUDA_SUCCESS) {
+        be_copy_refuse(call, data, cr);
+        return cr;
+    }
+    return be_copy_out(call, &from, data, stream);
+}
+
+CUresult
+be_hook_cuMemcpyDtoHAsync_v2(struct be_call *call, const struct wire_cuMemcpyDtoHAsync_v2_args *args)
+{
+    return copy_out_linear(call, args->src, args->bytes, args->data, args->stream);
+}
+
+CUresult
+be_hook_cuMemcpyDtoH_v2(struct be_call *call, const struct wire_cuMemcpyDtoH_v2_args *args,
+                        struct wire_cuMemcpyDtoH_v2_reply *reply)
+{
+    (void)reply;
+    return copy_out_linear(call, args->src, args->bytes, args->data, args->stream);
+}
+
+/* -- three dimensions -------------------------------------------------------------------------------- */
+
+/* One side of a 3D copy on linear device memory, checked: its corner and its strides. */
+static CUresult
+side_check(struct be_call *call, const CUDA_MEMCPY3D *c, bool source, struct be_region *r)
+{
+    uint64_t base = source ? c->srcDevice : c->dstDevice;
+    uint64_t x = source ? c->srcXInBytes : c->dstXInBytes;
+    uint64_t y = source ? c->srcY : c->dstY;
+    uint64_t z = source ? c->srcZ : c->dstZ;
+    uint64_t pitch = source ? c->srcPitch : c->dstPitch;
+    uint64_t height = source ? c->srcHeight : c->dstHeight;
+    uint64_t slice, skip, reach, rows, from;
+    CUmemorytype type = source ? c->srcMemoryType : c->dstMemoryType;
+
+    if (type == CU_MEMORYTYPE_ARRAY)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    if (type != CU_MEMORYTYPE_DEVICE && type != CU_MEMORYTYPE_UNIFIED)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (pitch == 0)
+        pitch = c->WidthInBytes + x;
+    if (height == 0)
+        height = c->Height + y;
+    if (c->WidthInBytes > pitch || x > pitch - c->WidthInBytes)
+        return CUDA_ERROR_INVALID_VALUE;
+    /* Checked: base + z * slice + y * pitch + x, and from there to the last byte. */
+    if (__builtin_mul_overflow(pitch, height, &slice) ||
+        __builtin_mul_overflow(z, slice, &skip) || __builtin_mul_overflow(y, pitch, &rows) ||
+        __builtin_add_overflow(skip, rows, &skip) || __builtin_add_overflow(skip, x, &skip) ||
+        __builtin_add_overflow(base, skip, &from))
+        return CUDA_ERROR_INVALID_VALUE;
+    if (__builtin_mul_overflow(slice, c->Depth - 1, &reach) ||
+        __builtin_mul_overflow(pitch, c->Height - 1, &rows) ||
+        __builtin_add_overflow(reach, rows, &reach) ||
+        __builtin_add_overflow(reach, c->WidthInBytes, &reach))
+        return CUDA_ERROR_INVALID_VALUE;
+    *r = (struct be_region){.base = from, .width = c->WidthInBytes, .height = c->Height,
+                            .depth = c->Depth, .pitch = pitch, .slice = slice};
+    return be_check_device(call->session, from, reach);
+}
+
+/* Bytes of the packed rows; false if that is more than anything could be. */
+static bool
+copy_bytes(const CUDA_MEMCPY3D *c, uint64_t *bytes_p)
+{
+    uint64_t bytes;
+
+    return !__builtin_mul_overflow(c->WidthInBytes, c->Height, &bytes) &&
+           !__builtin_mul_overflow(bytes, c->Depth, bytes_p);
+}
+
+/* A copy between regions, with nothing of the client's struct left in it but checked numbers. */
+static void
+side_set(CUDA_MEMCPY3D *c, bool source, const struct be_region *r)
+{
+    if (source) {
+        c->srcMemoryType = CU_MEMORYTYPE_DEVICE;
+        c->srcDevice = r->base;
+        c->srcPitch = r->pitch;
+        c->srcHeight = r->slice / r->pitch;
+    } else {
+        c->dstMemoryType = CU_MEMORYTYPE_DEVICE;
+        c->dstDevice = r->base;
+        c->dstPitch = r->pitch;
+        c->dstHeight = r->slice / r->pitch;
+    }
+    c->WidthInBytes = r->width;
+    c->Height = r->height;
+    c->Depth = r->depth;
+}
+
+CUresult
+be_hook_cuMemcpy3DAsync_v2(struct be_call *call, const struct wire_cuMemcpy3DAsync_v2_args *args)
+{
+    struct be_region from, to;
+    CUDA_MEMCPY3D copy;
+    CUstream stream;
+    uint64_t bytes;
+    CUresult cr;
+
+    cr = be_handle_get(call->session, WIRE_HANDLE_STREAM, args->stream, true, &stream);
+    if (cr == CUDA_SUCCESS && !copy_bytes(&args->copy, &bytes))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr != CUDA_SUCCESS || bytes == 0)
+        return cr;
+    cr = side_check(call, &args->copy, true, &from);
+    if (cr == CUDA_SUCCESS)
+        cr = side_check(call, &args->copy, false, &to);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    memset(&copy, 0, sizeof(copy));
+    side_set(&copy, true, &from);
+    side_set(&copy, false, &to);
+    return call->driver->cuMemcpy3DAsync_v2(&copy, stream);
+}
+
+/* Rows [row, row + rows) of one slice go through one block. */
+static CUresult
+copy_in_rows(struct be_call *call, struct be_staging *staging, const struct be_region *to,
+             uint64_t slice, uint64_t row, uint64_t rows, const uint8_t *data, CUstream stream)
+{
+    struct be_block *block;
+    CUDA_MEMCPY2D copy;
+    CUresult cr;
+
+    cr = block_get(call, staging, to->width * rows, &block);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    memcpy(block->data, data, to->width * rows);
+    memset(&copy, 0, sizeof(copy));
+    copy.srcMemoryType = CU_MEMORYTYPE_HOST;
+    copy.srcHost = block->data;
+    copy.srcPitch = to->width;
+    copy.dstMemoryType = CU_MEMORYTYPE_DEVICE;
+    copy.dstDevice = to->base + slice * to->slice + row * to->pitch;
+    copy.dstPitch = to->pitch;
+    copy.WidthInBytes = to->width;
+    copy.Height = rows;
+    cr = call->driver->cuMemcpy2DAsync_v2(&copy, stream);
+    be_staging_put_after(staging, block, stream);
+    return cr;
+}
+
+/* A row longer than a block. */
+static CUresult
+copy_in_long(struct be_call *call, struct be_staging *staging, uint64_t dst, uint64_t width,
+             const uint8_t *data, CUstream stream)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    for (uint64_t at = 0; at < width && cr == CUDA_SUCCESS;) {
+        uint64_t bytes = gp_min_u64(width - at, BE_STAGING_BLOCK_MAX);
+        struct be_block *block;
+
+        cr = block_get(call, staging, bytes, &block);
+        if (cr != CUDA_SUCCESS)
+            break;
+        memcpy(block->data, data + at, bytes);
+        cr = call->driver->cuMemcpyHtoDAsync_v2(dst + at, block->data, bytes, stream);
+        be_staging_put_after(staging, block, stream);
+        at += bytes;
+    }
+    return cr;
+}
+
+static CUresult
+copy_in(struct be_call *call, const struct be_region *to, const uint8_t *data, CUstream stream)
+{
+    struct be_staging *staging;
+    CUresult cr;
+
+    cr = be_context_staging(call->context, &staging);
+    for (uint64_t z = 0; z < to->depth && cr == CUDA_SUCCESS; z++) {
+        for (uint64_t y = 0; y < to->height && cr == CUDA_SUCCESS;) {
+            uint64_t rows = 1;
+
+            if (to->width > BE_STAGING_BLOCK_MAX) {
+                cr = copy_in_long(call, staging, to->base + z * to->slice + y * to->pitch,
+                                  to->width, data, stream);
+            } else {
+                rows = gp_min_u64(to->height - y, BE_STAGING_BLOCK_MAX / to->width);
+                cr = copy_in_rows(call, staging, to, z, y, rows, data, stream);
+            }
+            data += rows * to->width;
+            y += rows;
+        }
+    }
+    return cr;
+}
+
+CUresult
+be_hook_gpCopyIn3D(struct be_call *call, const struct wire_gpCopyIn3D_args *args)
+{
+    struct be_region to;
+    CUstream stream;
+    uint64_t bytes;
+    CUresult cr;
+
+    cr = be_handle_get(call->session, WIRE_HANDLE_STREAM, args->stream, true, &stream);
+    if (cr == CUDA_SUCCESS && (!copy_bytes(&args->copy, &bytes) || bytes != args->data_len))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr != CUDA_SUCCESS || bytes == 0)
+        return cr;
+    cr = side_check(call, &args->copy, false, &to);
+    if (cr == CUDA_SUCCESS)
+        cr = copy_in(call, &to, args->data, stream);
+    return cr;
+}
+
+CUresult
+be_hook_gpCopyOut3D(struct be_call *call, const struct wire_gpCopyOut3D_args *args)
+{
+    struct be_region from = {0};
+    CUstream stream;
+    uint64_t bytes = 0;
+    CUresult cr;
+
+    cr = be_handle_get(call->session, WIRE_HANDLE_STREAM, args->stream, true, &stream);
+    if (cr == CUDA_SUCCESS && !copy_bytes(&args->copy, &bytes))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS && bytes != 0)
+        cr = side_check(call, &args->copy, true, &from);
+    if (cr != CUDA_SUCCESS) {
+        be_copy_refuse(call, args->data, cr);
+        return cr;
+    }
+    return be_copy_out(call, &from, args->data, stream);
+}

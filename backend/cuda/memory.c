@@ -1,0 +1,94 @@
+/* backend/cuda/memory.c -- allocations that the client names, and leases for more */
+#include "backend/cuda/state.h"
+#include "be_hooks.h"
+#include "protocol/base/log.h"
+
+#include <stdlib.h>
+
+#define BE_GLOBALS_MAX 65536
+
+CUresult
+be_hook_cuMemAlloc_v2(struct be_call *call, const struct wire_cuMemAlloc_v2_args *args)
+{
+    return be_space_alloc(call->session->space, args->address, args->bytes, args->device,
+                          call->context->index);
+}
+
+CUresult
+be_hook_cuMemFree_v2(struct be_call *call, const struct wire_cuMemFree_v2_args *args)
+{
+    return be_space_free(call->session->space, args->address, call->context->handle);
+}
+
+/* The answer comes from the reaper, after the frees that were asked for before. */
+CUresult
+be_hook_gpLease(struct be_call *call, const struct wire_gpLease_args *args,
+                struct wire_gpLease_reply *reply)
+{
+    struct be_session *session = call->session;
+    CUcontext context = NULL;
+    CUresult cr;
+
+    (void)reply;
+    for (uint32_t i = 1; i <= be_handles_highest(&session->handles, WIRE_HANDLE_CONTEXT); i++) {
+        struct be_handle_slot *slot = be_handles_at(&session->handles, WIRE_HANDLE_CONTEXT, i);
+
+        if (slot != NULL && ((struct be_context *)slot->object)->device == args->device)
+            context = ((struct be_context *)slot->object)->handle;
+    }
+    cr = be_space_lease(session->space, args->device, args->bytes, context,
+                        (uint64_t)call->id << 32 | call->tag);
+    return cr == CUDA_SUCCESS ? BE_PARKED : cr;
+}
+
+/* -- what copies may name -------------------------------------------------------------------------- */
+
+CUresult
+be_check_device(struct be_session *session, uint64_t address, uint64_t bytes)
+{
+    if (be_space_inside(session->space, address, bytes))
+        return be_space_mapped(session->space, address, bytes) ? CUDA_SUCCESS
+                                                               : CUDA_ERROR_INVALID_VALUE;
+    for (size_t i = 0; i < session->global_count; i++) {
+        const struct be_global *g = &session->globals[i];
+
+        if (address >= g->address && address - g->address <= g->bytes &&
+            bytes <= g->bytes - (address - g->address))
+            return CUDA_SUCCESS;
+    }
+    return CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult
+be_global_add(struct be_session *session, uint64_t address, uint64_t bytes, const void *owner)
+{
+    for (size_t i = 0; i < session->global_count; i++)
+        if (session->globals[i].address == address && session->globals[i].owner == owner)
+            return CUDA_SUCCESS;
+    if (session->global_count == session->global_cap) {
+        size_t cap = session->global_cap == 0 ? 16 : session->global_cap * 2;
+        struct be_global *globals;
+
+        if (cap > BE_GLOBALS_MAX)
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        globals = realloc(session->globals, cap * sizeof(*globals));
+        if (globals == NULL)
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        session->globals = globals;
+        session->global_cap = cap;
+    }
+    session->globals[session->global_count++] =
+        (struct be_global){.address = address, .bytes = bytes, .owner = owner};
+    return CUDA_SUCCESS;
+}
+
+void
+be_globals_drop(struct be_session *session, const void *owner)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < session->global_count; i++)
+        if (session->globals[i].owner != owner)
+            session->globals[kept++] = session->globals[i];
+    session->global_count = kept;
+}

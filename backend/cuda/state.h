@@ -1,0 +1,110 @@
+/* backend/cuda/state.h -- what a session owns, in CUDA's terms
+ *
+ * Threads: the executor owns everything that is not said otherwise.
+ */
+#ifndef BE_STATE_H
+#define BE_STATE_H
+
+#include "backend/cuda/call.h"
+#include "backend/cuda/context.h"
+#include "backend/cuda/handles.h"
+#include "backend/cuda/waits.h"
+#include "backend/driver/driver.h"
+#include "backend/memory/space.h"
+#include "protocol/base/buf.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct be_line; /* backend/session: the way to the client */
+
+#define BE_UPLOADS_MAX 64
+
+struct be_upload {
+    uint32_t id; /* 0: free */
+    uint64_t total, have;
+    size_t capacity;
+    uint8_t *data; /* 8-byte aligned */
+};
+
+struct be_limits {
+    uint64_t upload_bytes;  /* of one image, and of all that wait */
+    uint64_t staging_bytes; /* pinned memory of a context before copies wait for earlier ones */
+    uint32_t spin_us;       /* look for completion this long before a thread waits */
+};
+
+/* Address range of a module's variable, which copies may name. */
+struct be_global {
+    uint64_t address, bytes;
+    const void *owner;
+};
+
+struct be_session {
+    /* Set once. */
+    const struct be_driver *driver;
+    struct be_limits limits;
+    struct be_line *line;
+    struct be_space *space;
+    struct be_waits *waits;   /* for the device */
+    struct be_waits *notices; /* one thread, never waits for the device */
+    int print_fd;             /* the process's standard output; -1: nobody prints */
+
+    /* The executor's. */
+    struct be_handles handles;
+    struct be_context *current; /* on the executor thread */
+    uint32_t primary_refs[BE_DRIVER_DEVICES_MAX];
+    struct be_upload uploads[BE_UPLOADS_MAX];
+    struct be_global *globals;
+    size_t global_count, global_cap;
+    struct be_event_hold *holds; /* events of the client that somebody waits for */
+    uint64_t next_job; /* numbers copies in the sequence */
+    struct gp_buf scratch, scratch_text; /* of the reply that is being made */
+    struct be_wait *fresh, **fresh_tail; /* parked, not yet given to waiters */
+
+    pthread_mutex_t jobs_lock; /* rank 30 */
+    pthread_cond_t jobs_sent;
+    /* Guarded by jobs_lock. */
+    struct be_job *jobs, **jobs_tail; /* by number */
+
+    pthread_mutex_t callbacks_lock; /* rank 35 */
+    pthread_cond_t callbacks_done;
+    /* Guarded by callbacks_lock. */
+    struct be_callback *callbacks;
+    uint32_t next_callback;
+    unsigned callbacks_waiting; /* streams that wait for the client */
+    bool closing;               /* nobody waits for the client any more */
+
+    pthread_mutex_t print_lock; /* rank 38 */
+    uint64_t print_at;          /* guarded by print_lock: how far the output was read */
+
+    atomic_bool broken; /* the client broke the protocol, or the line did */
+};
+
+/* Leave a wait to be tried by the executor soon, then to the waiters. */
+void be_park(struct be_session *session, struct be_wait *wait);
+/* Run what is done; true if some are left. */
+bool be_parked_poll(struct be_session *session);
+/* Give the rest to the waiters. */
+void be_parked_hand_over(struct be_session *session);
+
+/* Room for a reply's variable fields, empty, valid until the call is answered. */
+static inline struct gp_buf *
+be_scratch(struct be_session *session)
+{
+    gp_buf_reset(&session->scratch);
+    return &session->scratch;
+}
+
+/* Make a context current on the executor; NULL: none. */
+CUresult be_use_context(struct be_session *session, struct be_context *context);
+
+/* INVALID_VALUE unless [address, address + bytes) is device memory of this session. */
+CUresult be_check_device(struct be_session *session, uint64_t address, uint64_t bytes);
+CUresult be_global_add(struct be_session *session, uint64_t address, uint64_t bytes,
+                       const void *owner);
+void be_globals_drop(struct be_session *session, const void *owner);
+
+
+#endif

@@ -1,0 +1,107 @@
+/* backend/main/main.c -- gpupoold: a supervisor, or one of its workers */
+#include "backend/main/options.h"
+#include "backend/main/worker.h"
+#include "backend/supervisor/supervisor.h"
+#include "protocol/base/log.h"
+#include "protocol/base/url.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+static void
+log_start(const struct gp_options *options, bool worker)
+{
+    static const char *const levels[] = {"error", "warn", "info", "debug"};
+    const char *level = gp_options_text(options, "log-level");
+    char name[48];
+
+    for (unsigned i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
+        if (strcmp(level, levels[i]) == 0)
+            gp_log_set_level((enum gp_log_level)i);
+    snprintf(name, sizeof(name), "%s[%d]", worker ? "gpupoold-worker" : "gpupoold", (int)getpid());
+    gp_log_set_name(name);
+}
+
+/* Certificates are read by workers; that they are there is better said now. */
+static bool
+tls_complete(const struct gp_options *options)
+{
+    static const char *const needed[] = {"tls-cert", "tls-key", "tls-ca"};
+    bool complete = true;
+
+    for (unsigned i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+        const char *path = gp_options_text(options, needed[i]);
+
+        if (path == NULL)
+            log_error("--%s is needed to listen on tls://", needed[i]);
+        else if (access(path, R_OK) != 0)
+            log_error("--%s %s: %m", needed[i], path);
+        else
+            continue;
+        complete = false;
+    }
+    return complete;
+}
+
+static int
+supervise(const struct gp_options *options, char *const argv[])
+{
+    struct be_supervisor_config config = {
+        .worker_argv = argv,
+        .ready_fd = -1,
+        .warm_workers = (unsigned)gp_options_u64(options, "warm-workers"),
+        .sessions_max = (unsigned)gp_options_u64(options, "sessions-max"),
+        .handshakes_max = (unsigned)gp_options_u64(options, "handshakes-max"),
+        .drain_ns = gp_options_u64(options, "drain-time"),
+    };
+    bool tls = false;
+
+    if (config.warm_workers == 0)
+        config.warm_workers = 1; /* the first tells whether the driver can be loaded at all */
+    if (gp_options_is_set(options, "ready-fd"))
+        config.ready_fd = (int)gp_options_u64(options, "ready-fd");
+    if (gp_options_count(options, "listen") > BE_LISTENERS_MAX) {
+        log_error("at most %d --listen", BE_LISTENERS_MAX);
+        return 2;
+    }
+    for (size_t i = 0; i < gp_options_count(options, "listen"); i++) {
+        config.listen[config.listen_count++] = gp_options_at(options, "listen", i);
+        tls = tls || strncmp(gp_options_at(options, "listen", i), "tls:", 4) == 0;
+    }
+    if (tls && !tls_complete(options))
+        return 2;
+    return be_supervisor_run(&config);
+}
+
+int
+main(int argc, char *argv[])
+{
+    pid_t parent = getppid();
+    struct gp_options *options;
+    enum gp_status status;
+    int code;
+
+    gp_log_set_name("gpupoold");
+    gp_log_set_level(GP_LOG_INFO);
+    status = be_options_load(argc, argv, &options);
+    if (status == GP_ERR_AGAIN)
+        return 0;
+    if (status != GP_OK)
+        return 2;
+    log_start(options, gp_options_is_set(options, "worker"));
+    if (gp_options_is_set(options, "worker")) {
+        code = be_worker_run(options, (int)gp_options_u64(options, "worker"));
+    } else {
+        if (gp_options_flag(options, "exit-with-parent")) {
+            (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+            if (getppid() != parent)
+                return 0;
+        }
+        code = supervise(options, argv);
+    }
+    gp_options_destroy(options);
+    return code;
+}

@@ -1,0 +1,114 @@
+/* backend/main/options.c */
+#include "backend/main/options.h"
+
+#include "protocol/base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BE_CONFIG_DEFAULT "/etc/gpupool/server.ini"
+
+static const struct gp_option be_options[] = {
+    {"config", "FILE", GP_OPT_PATH, NULL,
+     "read options from FILE; /etc/gpupool/server.ini is read if it is there", NULL, NULL, NULL,
+     true},
+    {"driver", "NAME", GP_OPT_TEXT, "auto",
+     "cuda, soft to compute on the CPU, a library's path, or auto: cuda where there is one", NULL,
+     NULL, NULL, false},
+    {"listen", "URL", GP_OPT_URLS, "tls://*:7470",
+     "accept sessions on URL; port 0 picks one; tcp:// on loopback only", NULL, NULL, NULL, false},
+    {"tls-cert", "FILE", GP_OPT_PATH, NULL, "server certificate and chain, PEM", "tls", "cert",
+     NULL, false},
+    {"tls-key", "FILE", GP_OPT_PATH, NULL, "its private key, PEM", "tls", "key", NULL, false},
+    {"tls-ca", "FILE", GP_OPT_PATH, NULL, "who may have signed clients' certificates, PEM", "tls",
+     "ca", NULL, false},
+    {"name", "TEXT", GP_OPT_TEXT, NULL, "the server's name for clients; the host's if unset", NULL,
+     NULL, NULL, false},
+    {"warm-workers", "COUNT", GP_OPT_NUMBER, "2", "processes kept ready for sessions to come", NULL,
+     NULL, NULL, false},
+    {"sessions-max", "COUNT", GP_OPT_NUMBER, "256", "open sessions at once", "limits", "sessions",
+     NULL, false},
+    {"handshakes-max", "COUNT", GP_OPT_NUMBER, "128", "connections that are not open yet, at once",
+     "limits", "handshakes", NULL, false},
+    {"handshake-time", "TIME", GP_OPT_TIME, "10s", "a connection that is not open by then is cut",
+     "limits", "handshake-time", NULL, false},
+    {"frame-max", "BYTES", GP_OPT_BYTES, "16m", "longest frame that a client may send", "limits",
+     "frame", NULL, false},
+    {"image-max", "BYTES", GP_OPT_BYTES, "2g", "module images that a session may have on their way",
+     "limits", "image", NULL, false},
+    {"lease-max", "BYTES", GP_OPT_BYTES, "8g",
+     "device memory that a session may take without asking for more", "limits", "lease", NULL,
+     false},
+    {"spin", "TIME", GP_OPT_TIME, "50us",
+     "look for completion this long before a thread sleeps on it", NULL, NULL, NULL, false},
+    {"drain-time", "TIME", GP_OPT_TIME, "30s", "on SIGTERM wait this long for sessions to end",
+     NULL, NULL, NULL, false},
+    {"mask-feature", "NAME", GP_OPT_STRINGS, NULL, "do not offer NAME (tests of old peers)", NULL,
+     NULL, NULL, false},
+    {"wire-format", "NUMBER", GP_OPT_NUMBER, NULL, "pretend to speak another one (tests)", NULL,
+     NULL, NULL, true},
+    {"ready-fd", "FD", GP_OPT_FD, NULL, "write one line with the bound URL for each --listen", NULL,
+     NULL, NULL, true},
+    {"exit-with-parent", NULL, GP_OPT_FLAG, NULL, "end when the parent process ends", NULL, NULL,
+     NULL, true},
+    {"log-level", "LEVEL", GP_OPT_ENUM, "info", "how much to say on standard error", NULL, NULL,
+     "error|warn|info|debug", false},
+    {"worker", "FD", GP_OPT_FD, NULL, "be a worker of the supervisor behind FD (internal)", NULL,
+     NULL, NULL, true},
+    {"version", NULL, GP_OPT_FLAG, NULL, "print the version and end", NULL, NULL, NULL, true},
+    {NULL},
+};
+
+const struct gp_option_set be_option_set = {"gpupoold", "serve GPUs to remote programs",
+                                            "GPUPOOLD_", "server", be_options};
+
+static enum gp_status
+load_file(struct gp_options *options)
+{
+    const char *path = gp_options_text(options, "config");
+    enum gp_status status;
+
+    status = gp_options_load_file(options, path != NULL ? path : BE_CONFIG_DEFAULT);
+    if (status != GP_ERR_NOT_FOUND)
+        return status;
+    if (path == NULL)
+        return GP_OK;
+    log_error("%s: no such file", path);
+    return GP_ERR_NOT_FOUND;
+}
+
+enum gp_status
+be_options_load(int argc, char *const argv[], struct gp_options **options_p)
+{
+    struct gp_options *options;
+    enum gp_status status;
+    int next;
+
+    status = gp_options_create(&be_option_set, &options);
+    if (status != GP_OK)
+        return status;
+    status = gp_options_load_args(options, argc, argv, &next);
+    if (status == GP_ERR_AGAIN) {
+        GP_AUTO_BUF struct gp_buf text = {0};
+
+        gp_options_help(&be_option_set, &text);
+        fwrite(text.data, 1, text.len, stdout);
+    } else if (status == GP_OK && gp_options_flag(options, "version")) {
+        puts("gpupoold 0.1.0");
+        status = GP_ERR_AGAIN;
+    } else if (status == GP_OK && next < argc) {
+        log_error("%s: not an option; see --help", argv[next]);
+        status = GP_ERR_INVALID;
+    }
+    if (status == GP_OK)
+        status = gp_options_load_env(options);
+    if (status == GP_OK)
+        status = load_file(options);
+    if (status != GP_OK) {
+        gp_options_destroy(options);
+        return status;
+    }
+    *options_p = options;
+    return GP_OK;
+}

@@ -1,0 +1,15 @@
+/* backend/main/options.h -- gpupoold's options, from arguments, environment and file */
+#ifndef BE_OPTIONS_H
+#define BE_OPTIONS_H
+
+#include "protocol/base/options.h"
+
+/* For the reference page too. */
+extern const struct gp_option_set be_option_set;
+
+/*
+ * Load everything. GP_ERR_AGAIN: --help or --version was asked for and answered, end with 0.
+ */
+GP_CHECK enum gp_status be_options_load(int argc, char *const argv[], struct gp_options **options_p);
+
+#endif

@@ -1,0 +1,86 @@
+/* backend/memory/granules.h -- which bytes of the reserved address range belong to whom
+ *
+ * The range falls into granules, the driver's unit of physical memory. An extent is a run of
+ * granules that is mapped and unmapped as one; allocations hold extents by reference. A granule
+ * that an allocation covers whole belongs to it alone; one that it touches at its head or tail
+ * may be shared with others, byte ranges of 256 then say what is taken.
+ *
+ * Pure: no driver, no lock, no clock. The caller maps what _plan says and unmaps what _drop says.
+ * Hostile input: addresses and lengths come from the client and are checked here.
+ */
+#ifndef BE_GRANULES_H
+#define BE_GRANULES_H
+
+#include "protocol/base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BE_UNIT_BYTES         256u
+#define BE_EXTENT_BYTES_MAX   (64ull << 20)
+#define BE_ALLOCATIONS_MAX    (4u << 20)
+
+struct be_extent {
+    uint64_t first;      /* granule */
+    uint32_t count;      /* granules */
+    uint32_t refs;       /* allocations that touch it */
+    int32_t device;
+    bool mapped;         /* the caller's: physical memory is behind it */
+    uint64_t handle;     /* the caller's: CUmemGenericAllocationHandle */
+    uint32_t *taken;     /* bitmap of units, shared granules only */
+};
+
+struct be_allocation {
+    uint64_t address; /* 0: the slot is free */
+    uint64_t bytes;   /* as asked for, > 0 */
+    int32_t device;
+    uint32_t context; /* wire index of its context */
+    bool freeing;     /* the client freed it, its memory is still there */
+};
+
+struct be_granules;
+
+/* base is a multiple of granule_bytes, a power of two; bytes too. */
+GP_CHECK enum gp_status be_granules_create(uint64_t base, uint64_t bytes, uint64_t granule_bytes,
+                                           struct be_granules **map_p);
+void be_granules_destroy(struct be_granules *map);
+
+/*
+ * Take [address, address + bytes).
+ *
+ * *fresh_bytes_p is the physical memory that it needs beyond what is there; nothing is changed
+ * if that is above limit_bytes. The caller then maps every extent that be_granules_next_extent()
+ * gives with mapped == false, or takes it back with be_granules_drop().
+ * Errors: GP_ERR_INVALID outside the range, misaligned, overlapping or of another device than
+ *         its shared granule; GP_ERR_LIMIT; GP_ERR_NO_MEMORY.
+ */
+GP_CHECK enum gp_status be_granules_take(struct be_granules *map, uint64_t address,
+                                         uint64_t bytes, int32_t device, uint32_t context,
+                                         uint64_t limit_bytes, uint64_t *fresh_bytes_p);
+
+/* The extents that an allocation touches, in order: *at_p begins with 0. NULL at the end. */
+struct be_extent *be_granules_next_extent(struct be_granules *map, uint64_t address,
+                                          uint64_t *at_p);
+
+/* The allocation that begins at address; NULL if there is none. */
+struct be_allocation *be_granules_find(struct be_granules *map, uint64_t address);
+
+/*
+ * Give an allocation back. gone is called for each extent that nobody holds any more, before it
+ * is forgotten. GP_ERR_NOT_FOUND if no allocation begins there.
+ */
+typedef void (*be_extent_gone_fn)(void *user, struct be_extent *extent);
+GP_CHECK enum gp_status be_granules_drop(struct be_granules *map, uint64_t address,
+                                         be_extent_gone_fn gone, void *user);
+
+/* Every allocation there is, in no order; fn must not change the map. */
+typedef void (*be_allocation_fn)(void *user, const struct be_allocation *allocation);
+void be_granules_each(struct be_granules *map, be_allocation_fn fn, void *user);
+
+/* True if physical memory is behind all of [address, address + bytes). */
+bool be_granules_mapped(const struct be_granules *map, uint64_t address, uint64_t bytes);
+bool be_granules_inside(const struct be_granules *map, uint64_t address, uint64_t bytes);
+size_t be_granules_count(const struct be_granules *map); /* allocations */
+
+#endif

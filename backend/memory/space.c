@@ -1,0 +1,595 @@
+/* backend/memory/space.c -- physical memory behind the addresses that the client names */
+#include "backend/memory/space.h"
+
+#include "backend/memory/granules.h"
+#include "protocol/base/log.h"
+#include "protocol/base/util.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BE_REAP_QUEUE_MAX (1u << 20)
+/* Kept free on a device for contexts and modules of whoever comes. */
+#define BE_DEVICE_KEEP_BYTES (64ull << 20)
+
+/* One entry of the reaper's queue: a free, or a question for a lease. */
+struct be_reap {
+    uint64_t address; /* 0: a lease */
+    uint64_t bytes;
+    uint64_t ticket;
+    int32_t device;
+    CUcontext sync;
+    struct be_reap *next;
+};
+
+struct be_space_device {
+    uint64_t lease_bytes; /* what the client may have */
+    uint64_t used_bytes;  /* physical memory that is there, frees that wait included */
+};
+
+struct be_space {
+    /* Written once before the reaper starts. */
+    const struct be_driver *driver;
+    struct be_space_events events;
+    uint64_t base, bytes, granularity;
+    pthread_t reaper;
+
+    pthread_mutex_t lock; /* rank 10 */
+    pthread_cond_t wake;  /* the reaper: work or end */
+    pthread_cond_t idle;  /* others: the reaper has nothing left */
+
+    /* Guarded by lock. */
+    struct be_granules *map;
+    struct be_space_device devices[BE_DRIVER_DEVICES_MAX];
+    struct be_reap *head, **tail;
+    unsigned queued;
+    bool busy, stop;
+};
+
+/* -- the range -------------------------------------------------------------------------------- */
+
+/* Where x86-64 programs rarely have anything: above heaps of position-independent programs'
+ * shadow memory, below the mmap area; 0 leaves it to the driver. */
+static const uint64_t be_base_hints[] = {0x300000000000ull, 0x200000000000ull, 0x400000000000ull,
+                                         0x100000000000ull, 0x500000000000ull, 0};
+
+static enum gp_status
+range_reserve(const struct be_driver *driver, uint64_t hint, uint64_t bytes, uint64_t *base_p)
+{
+    CUdeviceptr at = 0;
+    CUresult cr = CUDA_ERROR_OUT_OF_MEMORY;
+
+    if (hint != 0) {
+        cr = driver->table.cuMemAddressReserve(&at, bytes, 0, hint, 0);
+        if (cr == CUDA_SUCCESS) {
+            *base_p = at;
+            return GP_OK;
+        }
+    }
+    for (size_t i = 0; i < GP_ARRAY_LEN(be_base_hints); i++) {
+        cr = driver->table.cuMemAddressReserve(&at, bytes, 0, be_base_hints[i], 0);
+        if (cr == CUDA_SUCCESS) {
+            *base_p = at;
+            return GP_OK;
+        }
+    }
+    log_error("memory: cannot reserve %llu GiB of device addresses: %s",
+              (unsigned long long)(bytes >> 30), be_driver_error(driver, cr));
+    return GP_ERR_IO;
+}
+
+/* One granularity for all devices: the largest. */
+static enum gp_status
+granularity_find(const struct be_driver *driver, uint64_t *granularity_p)
+{
+    uint64_t largest = 0;
+
+    for (int i = 0; i < driver->device_count; i++) {
+        CUmemAllocationProp prop;
+        size_t bytes = 0;
+        int supported = 0;
+        CUdevice device;
+
+        memset(&prop, 0, sizeof(prop));
+        if (driver->table.cuDeviceGet(&device, i) != CUDA_SUCCESS)
+            continue;
+        (void)driver->table.cuDeviceGetAttribute(
+            &supported, CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, device);
+        prop.type = CU_MEM_ALLOCATION_TYPE_PINNED;
+        prop.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+        prop.location.id = i;
+        if (!supported || driver->table.cuMemGetAllocationGranularity(
+                              &bytes, &prop, CU_MEM_ALLOC_GRANULARITY_MINIMUM) != CUDA_SUCCESS) {
+            log_error("memory: device %d has no virtual memory management, it cannot be served", i);
+            return GP_ERR_NOT_SUPPORTED;
+        }
+        largest = gp_max_u64(largest, bytes);
+    }
+    if (largest == 0 || (largest & (largest - 1)) != 0) {
+        log_error("memory: no usable granularity of physical memory");
+        return GP_ERR_NOT_SUPPORTED;
+    }
+    *granularity_p = largest;
+    return GP_OK;
+}
+
+/* -- mapping ---------------------------------------------------------------------------------- */
+
+static uint64_t
+extent_address(const struct be_space *space, const struct be_extent *extent)
+{
+    return space->base + extent->first * space->granularity;
+}
+
+static CUresult
+extent_map(struct be_space *space, struct be_extent *extent)
+{
+    const struct be_driver_table *t = &space->driver->table;
+    uint64_t bytes = extent->count * space->granularity;
+    uint64_t address = extent_address(space, extent);
+    CUmemGenericAllocationHandle handle = 0;
+    CUmemAllocationProp prop;
+    CUmemAccessDesc access;
+    CUresult cr;
+
+    memset(&prop, 0, sizeof(prop));
+    prop.type = CU_MEM_ALLOCATION_TYPE_PINNED;
+    prop.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+    prop.location.id = extent->device;
+    cr = t->cuMemCreate(&handle, bytes, &prop, 0);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cr = t->cuMemMap(address, bytes, 0, handle, 0);
+    if (cr == CUDA_SUCCESS) {
+        memset(&access, 0, sizeof(access));
+        access.location = prop.location;
+        access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+        cr = t->cuMemSetAccess(address, bytes, &access, 1);
+        if (cr != CUDA_SUCCESS)
+            (void)t->cuMemUnmap(address, bytes);
+    }
+    if (cr != CUDA_SUCCESS) {
+        (void)t->cuMemRelease(handle);
+        return cr;
+    }
+    extent->handle = handle;
+    extent->mapped = true;
+    return CUDA_SUCCESS;
+}
+
+/* be_extent_gone_fn */
+static void
+extent_unmap(void *user, struct be_extent *extent)
+{
+    struct be_space *space = user;
+    uint64_t bytes = extent->count * space->granularity;
+    CUresult cr;
+
+    if (!extent->mapped)
+        return;
+    cr = space->driver->table.cuMemUnmap(extent_address(space, extent), bytes);
+    if (cr == CUDA_SUCCESS)
+        cr = space->driver->table.cuMemRelease(extent->handle);
+    if (cr != CUDA_SUCCESS)
+        log_warn("memory: unmap %llu bytes at 0x%llx: %s", (unsigned long long)bytes,
+                 (unsigned long long)extent_address(space, extent),
+                 be_driver_error(space->driver, cr));
+    extent->mapped = false;
+    space->devices[extent->device].used_bytes -= bytes;
+}
+
+static CUresult
+status_result(enum gp_status status)
+{
+    switch (status) {
+    case GP_OK:
+        return CUDA_SUCCESS;
+    case GP_ERR_LIMIT:
+    case GP_ERR_NO_MEMORY:
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    default:
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+}
+
+static CUresult
+alloc_locked(struct be_space *space, uint64_t address, uint64_t bytes, int32_t device,
+             uint32_t context)
+{
+    struct be_space_device *d = &space->devices[device];
+    uint64_t fresh, at = 0, left = d->lease_bytes - gp_min_u64(d->lease_bytes, d->used_bytes);
+    struct be_extent *extent;
+    enum gp_status status;
+    CUresult cr;
+
+    status = be_granules_take(space->map, address, bytes, device, context, left, &fresh);
+    if (status != GP_OK)
+        return status_result(status);
+    while ((extent = be_granules_next_extent(space->map, address, &at)) != NULL) {
+        if (extent->mapped)
+            continue;
+        cr = extent_map(space, extent);
+        if (cr != CUDA_SUCCESS) {
+            status = be_granules_drop(space->map, address, extent_unmap, space);
+            (void)status;
+            return cr;
+        }
+        d->used_bytes += extent->count * space->granularity;
+    }
+    return CUDA_SUCCESS;
+}
+
+CUresult
+be_space_alloc(struct be_space *space, uint64_t address, uint64_t bytes, int32_t device,
+               uint32_t context)
+{
+    CUresult cr;
+
+    if (device < 0 || device >= space->driver->device_count)
+        return CUDA_ERROR_INVALID_DEVICE;
+    /* Mapping does not wait for the device, so the lock may be held. */
+    pthread_mutex_lock(&space->lock);
+    cr = alloc_locked(space, address, bytes, device, context);
+    pthread_mutex_unlock(&space->lock);
+    return cr;
+}
+
+/* -- the reaper ------------------------------------------------------------------------------- */
+
+static CUresult
+reap_push(struct be_space *space, const struct be_reap *what)
+{
+    struct be_reap *reap;
+
+    if (space->queued >= BE_REAP_QUEUE_MAX)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    reap = malloc(sizeof(*reap));
+    if (reap == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    *reap = *what;
+    reap->next = NULL;
+    *space->tail = reap;
+    space->tail = &reap->next;
+    space->queued++;
+    pthread_cond_signal(&space->wake);
+    return CUDA_SUCCESS;
+}
+
+CUresult
+be_space_free(struct be_space *space, uint64_t address, CUcontext sync)
+{
+    struct be_allocation *a;
+    CUresult cr;
+
+    pthread_mutex_lock(&space->lock);
+    a = be_granules_find(space->map, address);
+    if (a == NULL || a->freeing) {
+        cr = CUDA_ERROR_INVALID_VALUE;
+    } else {
+        struct be_reap reap = {.address = address, .device = a->device, .sync = sync};
+
+        cr = reap_push(space, &reap);
+        a->freeing = cr == CUDA_SUCCESS;
+    }
+    pthread_mutex_unlock(&space->lock);
+    return cr;
+}
+
+CUresult
+be_space_lease(struct be_space *space, int32_t device, uint64_t bytes, CUcontext context,
+               uint64_t ticket)
+{
+    struct be_reap reap = {.bytes = bytes, .ticket = ticket, .device = device, .sync = context};
+    CUresult cr;
+
+    if (device < 0 || device >= space->driver->device_count)
+        return CUDA_ERROR_INVALID_DEVICE;
+    pthread_mutex_lock(&space->lock);
+    cr = reap_push(space, &reap);
+    pthread_mutex_unlock(&space->lock);
+    return cr;
+}
+
+/* Free memory of a device; a context is borrowed or, without one, retained for the question. */
+static CUresult
+device_free_bytes(struct be_space *space, int32_t device, CUcontext context, uint64_t *free_p)
+{
+    const struct be_driver_table *t = &space->driver->table;
+    size_t free_bytes = 0, total = 0;
+    CUcontext own = NULL;
+    CUresult cr;
+
+    if (context == NULL) {
+        cr = t->cuDevicePrimaryCtxRetain(&own, device);
+        if (cr != CUDA_SUCCESS)
+            return cr;
+        context = own;
+    }
+    cr = t->cuCtxSetCurrent(context);
+    if (cr == CUDA_SUCCESS)
+        cr = t->cuMemGetInfo_v2(&free_bytes, &total);
+    (void)t->cuCtxSetCurrent(NULL);
+    if (own != NULL)
+        (void)t->cuDevicePrimaryCtxRelease_v2(device);
+    *free_p = free_bytes;
+    return cr;
+}
+
+static void
+reap_lease(struct be_space *space, const struct be_reap *reap)
+{
+    struct be_space_device *d = &space->devices[reap->device];
+    uint64_t there = 0, promised, granted = 0;
+    CUresult cr;
+
+    cr = device_free_bytes(space, reap->device, reap->sync, &there);
+    pthread_mutex_lock(&space->lock);
+    promised = d->lease_bytes - gp_min_u64(d->lease_bytes, d->used_bytes);
+    if (!space->driver->software)
+        promised += BE_DEVICE_KEEP_BYTES;
+    if (cr == CUDA_SUCCESS && there > promised) {
+        granted = gp_min_u64(there - promised, reap->bytes);
+        granted -= granted % space->granularity;
+        /* What was asked for is in whole granules, or rounded up to them if that fits. */
+        if (granted < reap->bytes &&
+            gp_align_up_u64(reap->bytes, space->granularity) <= there - promised)
+            granted = gp_align_up_u64(reap->bytes, space->granularity);
+        d->lease_bytes += granted;
+    }
+    pthread_mutex_unlock(&space->lock);
+    space->events.leased(space->events.user, reap->ticket, cr, granted);
+}
+
+/* All frees of the batch, by device; the contexts are synchronised already. */
+static void
+reap_frees(struct be_space *space, struct be_reap *batch, struct be_reap *end)
+{
+    uint64_t addresses[BE_FREED_BATCH];
+    uint32_t count = 0;
+    int32_t device = 0;
+
+    for (struct be_reap *r = batch; r != end; r = r->next) {
+        if (count > 0 && (r->device != device || count == BE_FREED_BATCH)) {
+            space->events.freed(space->events.user, device, addresses, count);
+            count = 0;
+        }
+        pthread_mutex_lock(&space->lock);
+        device = r->device;
+        if (be_granules_drop(space->map, r->address, extent_unmap, space) == GP_OK)
+            addresses[count++] = r->address;
+        pthread_mutex_unlock(&space->lock);
+    }
+    if (count > 0)
+        space->events.freed(space->events.user, device, addresses, count);
+}
+
+static void
+reap_sync(struct be_space *space, CUcontext context)
+{
+    const struct be_driver_table *t = &space->driver->table;
+
+    if (context == NULL || t->cuCtxSetCurrent(context) != CUDA_SUCCESS)
+        return;
+    /* A context with a sticky error says so here and runs nothing any more: fine too. */
+    (void)t->cuCtxSynchronize();
+    (void)t->cuCtxSetCurrent(NULL);
+}
+
+static void
+reap_batch(struct be_space *space, struct be_reap *batch)
+{
+    while (batch != NULL) {
+        struct be_reap *end = batch;
+        CUcontext sync = batch->sync;
+
+        if (batch->address == 0) {
+            reap_lease(space, batch);
+            end = batch->next;
+        } else {
+            while (end != NULL && end->address != 0 && end->sync == sync)
+                end = end->next;
+            reap_sync(space, sync);
+            reap_frees(space, batch, end);
+        }
+        while (batch != end) {
+            struct be_reap *next = batch->next;
+
+            free(batch);
+            batch = next;
+        }
+    }
+}
+
+static void *
+reaper_main(void *arg)
+{
+    struct be_space *space = arg;
+    struct be_reap *batch;
+
+    pthread_mutex_lock(&space->lock);
+    for (;;) {
+        while (space->head == NULL && !space->stop)
+            pthread_cond_wait(&space->wake, &space->lock);
+        if (space->head == NULL)
+            break;
+        batch = space->head;
+        space->head = NULL;
+        space->tail = &space->head;
+        space->queued = 0;
+        space->busy = true;
+        pthread_mutex_unlock(&space->lock);
+        reap_batch(space, batch);
+        pthread_mutex_lock(&space->lock);
+        space->busy = false;
+        if (space->head == NULL)
+            pthread_cond_broadcast(&space->idle);
+    }
+    pthread_mutex_unlock(&space->lock);
+    return NULL;
+}
+
+void
+be_space_settle(struct be_space *space)
+{
+    pthread_mutex_lock(&space->lock);
+    while (space->busy || space->head != NULL)
+        pthread_cond_wait(&space->idle, &space->lock);
+    pthread_mutex_unlock(&space->lock);
+}
+
+struct drop_list {
+    uint64_t *addresses;
+    size_t count;
+    uint32_t context;
+};
+
+/* be_allocation_fn */
+static void
+drop_collect(void *user, const struct be_allocation *a)
+{
+    struct drop_list *list = user;
+
+    if (list->context == UINT32_MAX || list->context == a->context)
+        list->addresses[list->count++] = a->address;
+}
+
+void
+be_space_drop_context(struct be_space *space, uint32_t context)
+{
+    struct drop_list list = {.context = context};
+    enum gp_status status;
+
+    be_space_settle(space);
+    pthread_mutex_lock(&space->lock);
+    list.addresses = calloc(be_granules_count(space->map) + 1, sizeof(uint64_t));
+    if (list.addresses != NULL)
+        be_granules_each(space->map, drop_collect, &list);
+    for (size_t i = 0; i < list.count; i++) {
+        status = be_granules_drop(space->map, list.addresses[i], extent_unmap, space);
+        (void)status;
+    }
+    pthread_mutex_unlock(&space->lock);
+    free(list.addresses);
+}
+
+/* -- life ------------------------------------------------------------------------------------- */
+
+enum gp_status
+be_space_create(const struct be_driver *driver, uint64_t base_hint, uint64_t bytes,
+                const struct be_space_events *events, struct be_space **space_p)
+{
+    struct be_space *space;
+    enum gp_status status;
+
+    space = calloc(1, sizeof(*space));
+    if (space == NULL)
+        return GP_ERR_NO_MEMORY;
+    space->driver = driver;
+    space->events = *events;
+    space->tail = &space->head;
+    pthread_mutex_init(&space->lock, NULL);
+    pthread_cond_init(&space->wake, NULL);
+    pthread_cond_init(&space->idle, NULL);
+    status = granularity_find(driver, &space->granularity);
+    if (status != GP_OK)
+        goto err_free;
+    space->bytes = gp_align_up_u64(bytes, space->granularity);
+    base_hint &= ~(space->granularity - 1);
+    status = range_reserve(driver, base_hint, space->bytes, &space->base);
+    if (status != GP_OK)
+        goto err_free;
+    status = be_granules_create(space->base, space->bytes, space->granularity, &space->map);
+    if (status != GP_OK)
+        goto err_range;
+    if (pthread_create(&space->reaper, NULL, reaper_main, space) != 0) {
+        status = GP_ERR_NO_MEMORY;
+        goto err_map;
+    }
+    *space_p = space;
+    return GP_OK;
+
+err_map:
+    be_granules_destroy(space->map);
+err_range:
+    (void)driver->table.cuMemAddressFree(space->base, space->bytes);
+err_free:
+    pthread_cond_destroy(&space->idle);
+    pthread_cond_destroy(&space->wake);
+    pthread_mutex_destroy(&space->lock);
+    free(space);
+    return status;
+}
+
+void
+be_space_destroy(struct be_space *space)
+{
+    if (space == NULL)
+        return;
+    be_space_drop_context(space, UINT32_MAX);
+    pthread_mutex_lock(&space->lock);
+    space->stop = true;
+    pthread_cond_signal(&space->wake);
+    pthread_mutex_unlock(&space->lock);
+    pthread_join(space->reaper, NULL);
+    be_granules_destroy(space->map);
+    (void)space->driver->table.cuMemAddressFree(space->base, space->bytes);
+    pthread_cond_destroy(&space->idle);
+    pthread_cond_destroy(&space->wake);
+    pthread_mutex_destroy(&space->lock);
+    free(space);
+}
+
+uint64_t
+be_space_base(const struct be_space *space)
+{
+    return space->base;
+}
+
+uint64_t
+be_space_bytes(const struct be_space *space)
+{
+    return space->bytes;
+}
+
+uint64_t
+be_space_granularity(const struct be_space *space)
+{
+    return space->granularity;
+}
+
+void
+be_space_set_lease(struct be_space *space, int32_t device, uint64_t bytes)
+{
+    pthread_mutex_lock(&space->lock);
+    space->devices[device].lease_bytes = bytes;
+    pthread_mutex_unlock(&space->lock);
+}
+
+uint64_t
+be_space_used(struct be_space *space, int32_t device)
+{
+    uint64_t bytes;
+
+    pthread_mutex_lock(&space->lock);
+    bytes = space->devices[device].used_bytes;
+    pthread_mutex_unlock(&space->lock);
+    return bytes;
+}
+
+bool
+be_space_inside(const struct be_space *space, uint64_t address, uint64_t bytes)
+{
+    return be_granules_inside(space->map, address, bytes);
+}
+
+bool
+be_space_mapped(struct be_space *space, uint64_t address, uint64_t bytes)
+{
+    bool mapped;
+
+    pthread_mutex_lock(&space->lock);
+    mapped = be_granules_mapped(space->map, address, bytes);
+    pthread_mutex_unlock(&space->lock);
+    return mapped;
+}

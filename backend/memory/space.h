@@ -1,0 +1,68 @@
+/* backend/memory/space.h -- the session's device memory: a reserved range, physical memory behind
+ *
+ * The client names addresses inside the range and stays within a lease of bytes for each device.
+ * A freed allocation keeps its memory until the work that was queued before is done: the reaper
+ * thread synchronises the context, unmaps, and tells (freed callback).
+ *
+ * Threads: _alloc, _free, _lease and _drop_context from the session's executor; _mapped from any.
+ * Locks:   space.lock (rank 10), never held across a driver call that waits.
+ */
+#ifndef BE_SPACE_H
+#define BE_SPACE_H
+
+#include "backend/driver/driver.h"
+#include "protocol/base/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct be_space;
+
+#define BE_FREED_BATCH 1024 /* as gpNoticeFreed takes */
+
+/* From the reaper's thread. */
+struct be_space_events {
+    void *user;
+    void (*freed)(void *user, int32_t device, const uint64_t *addresses, uint32_t count);
+    void (*leased)(void *user, uint64_t ticket, CUresult cr, uint64_t granted_bytes);
+};
+
+/*
+ * Reserve bytes of addresses, near base_hint if that is not 0, and start the reaper.
+ *
+ * Errors: logged; GP_ERR_NOT_SUPPORTED if no device has virtual memory management, GP_ERR_IO if
+ *         the driver has no such range free.
+ */
+GP_CHECK enum gp_status be_space_create(const struct be_driver *driver, uint64_t base_hint,
+                                        uint64_t bytes, const struct be_space_events *events,
+                                        struct be_space **space_p);
+/* Unmaps everything and gives the range back; nothing may run on the devices any more. */
+void be_space_destroy(struct be_space *space);
+
+uint64_t be_space_base(const struct be_space *space);
+uint64_t be_space_bytes(const struct be_space *space);
+uint64_t be_space_granularity(const struct be_space *space);
+/* The lease a device begins with; before the first allocation only. */
+void be_space_set_lease(struct be_space *space, int32_t device, uint64_t bytes);
+uint64_t be_space_used(struct be_space *space, int32_t device);
+
+/* INVALID_VALUE for an address that is not the client's to name, OUT_OF_MEMORY over the lease or
+ * when the driver has no memory; nothing is changed then. */
+CUresult be_space_alloc(struct be_space *space, uint64_t address, uint64_t bytes, int32_t device,
+                        uint32_t context);
+/* Queue for the reaper. sync is the context whose work has to be done before. */
+CUresult be_space_free(struct be_space *space, uint64_t address, CUcontext sync);
+/* Answered by events.leased once the frees before it are done. */
+CUresult be_space_lease(struct be_space *space, int32_t device, uint64_t bytes, CUcontext context,
+                        uint64_t ticket);
+/* Wait for the reaper to have nothing left to do, then free what belongs to context (UINT32_MAX:
+ * to any) at once. The caller knows that no work of the context runs. */
+void be_space_drop_context(struct be_space *space, uint32_t context);
+/* Wait until no queued free needs a context any more. */
+void be_space_settle(struct be_space *space);
+
+bool be_space_inside(const struct be_space *space, uint64_t address, uint64_t bytes);
+/* True if physical memory is behind all of it. */
+bool be_space_mapped(struct be_space *space, uint64_t address, uint64_t bytes);
+
+#endif

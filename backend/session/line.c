@@ -1,0 +1,349 @@
+/* backend/session/line.c */
+#include "backend/session/line.h"
+
+#include "backend/cuda/state.h"
+#include "protocol/base/log.h"
+#include "protocol/base/util.h"
+#include "protocol/wire/codec.h"
+#include "protocol/wire/data.h"
+
+#include <string.h>
+
+#define BE_LINE_EAGER_BYTES  (64u << 10) /* the executor sends when this much has gathered */
+#define BE_LINE_FULL_BYTES   (8u << 20)  /* nobody adds more before some is sent */
+#define BE_LINE_COPIED_BYTES (16u << 10) /* data up to here travels with the records */
+
+void
+be_line_init(struct be_line *line, struct tp_lane *lane, uint32_t max_payload_bytes)
+{
+    memset(line, 0, sizeof(*line));
+    line->lane = lane;
+    line->max_payload_bytes = max_payload_bytes;
+    line->executor = pthread_self();
+    pthread_mutex_init(&line->lock, NULL);
+    pthread_cond_init(&line->turn, NULL);
+}
+
+void
+be_line_fini(struct be_line *line)
+{
+    pthread_cond_destroy(&line->turn);
+    pthread_mutex_destroy(&line->lock);
+    gp_buf_fini(&line->front);
+    gp_buf_fini(&line->back);
+}
+
+static bool
+on_executor(const struct be_line *line)
+{
+    return pthread_equal(pthread_self(), line->executor) != 0;
+}
+
+static void
+header_make(struct be_line *line, uint8_t kind, uint32_t tag, size_t bytes, uint8_t *to)
+{
+    struct wire_frame_header header = {
+        .payload_bytes = (uint32_t)bytes,
+        .kind = kind,
+        .tag = tag,
+        .seq = ++line->seq,
+        .ack = atomic_load_explicit(&line->received_seq, memory_order_relaxed),
+    };
+
+    wire_frame_encode(&header, to);
+}
+
+static void
+frame_close(struct be_line *line)
+{
+    if (line->open_kind == 0)
+        return;
+    header_make(line, line->open_kind, line->open_records,
+                line->front.len - line->open_at - WIRE_FRAME_HEADER_BYTES,
+                line->front.data + line->open_at);
+    line->open_kind = 0;
+}
+
+/* With the lock held and nobody sending; gives the lock away meanwhile. */
+static void
+flush_locked(struct be_line *line)
+{
+    while (line->front.len != 0 && !line->closed) {
+        struct gp_buf full;
+        struct iovec iov;
+        enum gp_status status = GP_OK;
+
+        frame_close(line);
+        full = line->front;
+        line->front = line->back;
+        line->back = full;
+        line->sending = true;
+        pthread_mutex_unlock(&line->lock);
+        iov.iov_base = line->back.data;
+        iov.iov_len = line->back.len;
+        if (line->lane != NULL)
+            status = tp_send(line->lane, &iov, 1);
+        pthread_mutex_lock(&line->lock);
+        line->sending = false;
+        gp_buf_reset(&line->back);
+        if (status != GP_OK)
+            line->closed = true;
+    }
+    pthread_cond_broadcast(&line->turn);
+}
+
+void
+be_line_flush(struct be_line *line)
+{
+    pthread_mutex_lock(&line->lock);
+    if (!line->sending)
+        flush_locked(line);
+    pthread_mutex_unlock(&line->lock);
+}
+
+bool
+be_line_closed(struct be_line *line)
+{
+    bool closed;
+
+    pthread_mutex_lock(&line->lock);
+    closed = line->closed;
+    pthread_mutex_unlock(&line->lock);
+    return closed;
+}
+
+void
+be_line_frame(struct be_line *line, enum wire_frame_kind kind, uint32_t tag, const void *payload,
+              size_t bytes)
+{
+    uint8_t header[WIRE_FRAME_HEADER_BYTES];
+
+    pthread_mutex_lock(&line->lock);
+    frame_close(line);
+    header_make(line, (uint8_t)kind, tag, bytes, header);
+    gp_buf_append(&line->front, header, sizeof(header));
+    gp_buf_append(&line->front, payload, bytes);
+    if (gp_buf_status(&line->front) != GP_OK)
+        line->closed = true;
+    pthread_mutex_unlock(&line->lock);
+}
+
+/* -- records --------------------------------------------------------------------------------------- */
+
+/* Room for a record in a frame of kind; the lock is held on return, but on NULL. */
+static uint8_t *
+record_begin(struct be_line *line, enum wire_frame_kind kind, const struct wire_record *record)
+{
+    uint8_t *to;
+
+    pthread_mutex_lock(&line->lock);
+    while (line->sending && line->front.len > BE_LINE_FULL_BYTES && !line->closed)
+        pthread_cond_wait(&line->turn, &line->lock);
+    if (line->closed || record->bytes > line->max_payload_bytes) {
+        pthread_mutex_unlock(&line->lock);
+        return NULL;
+    }
+    if (line->open_kind != kind ||
+        line->front.len - line->open_at - WIRE_FRAME_HEADER_BYTES + record->bytes >
+            line->max_payload_bytes) {
+        frame_close(line);
+        if (gp_buf_reserve(&line->front, WIRE_FRAME_HEADER_BYTES) != NULL) {
+            line->open_at = line->front.len;
+            line->front.len += WIRE_FRAME_HEADER_BYTES;
+            line->open_kind = (uint8_t)kind;
+            line->open_records = 0;
+        }
+    }
+    to = gp_buf_reserve(&line->front, record->bytes);
+    if (to == NULL) {
+        line->closed = true;
+        pthread_mutex_unlock(&line->lock);
+        log_error("session: no memory for an answer");
+        return NULL;
+    }
+    memcpy(to, record, sizeof(*record));
+    line->record_at = line->front.len;
+    line->front.len += record->bytes;
+    line->open_records++;
+    return to + sizeof(*record);
+}
+
+static void
+record_end(struct be_line *line)
+{
+    bool eager = !on_executor(line) || line->front.len > BE_LINE_EAGER_BYTES;
+
+    if (eager && !line->sending)
+        flush_locked(line);
+    pthread_mutex_unlock(&line->lock);
+}
+
+uint8_t *
+be_reply_begin(const struct be_call *call, CUresult cr, size_t bytes)
+{
+    struct be_line *line = call->session->line;
+    struct wire_result result = {.result = (int32_t)cr};
+    struct wire_record record = {
+        .bytes = (uint32_t)(sizeof(struct wire_record) + sizeof(struct wire_result) + bytes),
+        .call = call->id,
+        .tag = call->tag,
+    };
+    uint8_t *to;
+
+    if (bytes > WIRE_RECORD_BYTES_MAX)
+        return NULL;
+    if (record.bytes > line->max_payload_bytes) {
+        /* The client said that it cannot take frames as long as this answer. */
+        be_reply_plain(call, CUDA_ERROR_NOT_SUPPORTED);
+        return NULL;
+    }
+    to = record_begin(line, WIRE_FRAME_REPLY, &record);
+    if (to == NULL)
+        return NULL;
+    result.deferred = line->deferred;
+    result.deferred_call = line->deferred_call;
+    line->deferred = 0;
+    line->deferred_call = 0;
+    memcpy(to, &result, sizeof(result));
+    return to + sizeof(result);
+}
+
+void
+be_reply_end(const struct be_call *call)
+{
+    record_end(call->session->line);
+}
+
+void
+be_reply_plain(const struct be_call *call, CUresult cr)
+{
+    if (be_reply_begin(call, cr, 0) != NULL)
+        be_reply_end(call);
+}
+
+uint8_t *
+be_notice_begin(struct be_session *session, uint16_t id, uint32_t tag, size_t bytes)
+{
+    struct wire_record record = {
+        .bytes = (uint32_t)(sizeof(record) + bytes), .call = id, .tag = tag};
+
+    return record_begin(session->line, WIRE_FRAME_NOTICE, &record);
+}
+
+void
+be_notice_end(struct be_session *session)
+{
+    record_end(session->line);
+}
+
+void
+be_flush(struct be_session *session)
+{
+    be_line_flush(session->line);
+}
+
+void
+be_defer(const struct be_call *call, CUresult cr)
+{
+    struct be_line *line = call->session->line;
+
+    pthread_mutex_lock(&line->lock);
+    if (line->deferred == 0) {
+        line->deferred = (int32_t)cr;
+        line->deferred_call = call->id;
+    }
+    pthread_mutex_unlock(&line->lock);
+}
+
+/* -- data ------------------------------------------------------------------------------------------- */
+
+static bool
+data_copied(struct be_line *line, uint32_t data, const struct wire_data *head, const void *payload,
+            size_t bytes)
+{
+    uint8_t header[WIRE_FRAME_HEADER_BYTES];
+    bool ok;
+
+    pthread_mutex_lock(&line->lock);
+    while (line->sending && line->front.len > BE_LINE_FULL_BYTES && !line->closed)
+        pthread_cond_wait(&line->turn, &line->lock);
+    frame_close(line);
+    header_make(line, WIRE_FRAME_DATA, data, sizeof(*head) + bytes, header);
+    gp_buf_append(&line->front, header, sizeof(header));
+    gp_buf_append(&line->front, head, sizeof(*head));
+    gp_buf_append(&line->front, payload, bytes);
+    if (gp_buf_status(&line->front) != GP_OK)
+        line->closed = true;
+    ok = !line->closed;
+    if (line->front.len > BE_LINE_EAGER_BYTES && !line->sending)
+        flush_locked(line);
+    pthread_mutex_unlock(&line->lock);
+    return ok;
+}
+
+static bool
+data_direct(struct be_line *line, uint32_t data, const struct wire_data *head, const void *payload,
+            size_t bytes)
+{
+    uint8_t header[WIRE_FRAME_HEADER_BYTES];
+    enum gp_status status = GP_OK;
+    struct gp_buf full;
+    struct iovec iov[4];
+
+    pthread_mutex_lock(&line->lock);
+    while (line->sending)
+        pthread_cond_wait(&line->turn, &line->lock);
+    if (line->closed) {
+        pthread_mutex_unlock(&line->lock);
+        return false;
+    }
+    frame_close(line);
+    full = line->front;
+    line->front = line->back;
+    line->back = full;
+    header_make(line, WIRE_FRAME_DATA, data, sizeof(*head) + bytes, header);
+    line->sending = true;
+    pthread_mutex_unlock(&line->lock);
+
+    iov[0] = (struct iovec){line->back.data, line->back.len};
+    iov[1] = (struct iovec){header, sizeof(header)};
+    iov[2] = (struct iovec){(void *)(uintptr_t)head, sizeof(*head)};
+    iov[3] = (struct iovec){(void *)(uintptr_t)payload, bytes};
+    if (line->lane != NULL)
+        status = line->back.len != 0 ? tp_send(line->lane, iov, 4) : tp_send(line->lane, iov + 1, 3);
+
+    pthread_mutex_lock(&line->lock);
+    line->sending = false;
+    gp_buf_reset(&line->back);
+    if (status != GP_OK)
+        line->closed = true;
+    flush_locked(line);
+    pthread_mutex_unlock(&line->lock);
+    return status == GP_OK;
+}
+
+bool
+be_data_send(struct be_session *session, uint32_t data, const struct wire_data *head,
+             const void *payload, size_t bytes)
+{
+    struct be_line *line = session->line;
+    size_t most = line->max_payload_bytes - sizeof(*head);
+    const uint8_t *at = payload;
+    size_t done = 0;
+    bool ok;
+
+    do {
+        struct wire_data piece = *head;
+        size_t now = gp_min_u64(bytes - done, most);
+
+        piece.offset += done;
+        if (done + now < bytes)
+            piece.flags &= ~WIRE_DATA_LAST;
+        if (now <= BE_LINE_COPIED_BYTES)
+            ok = data_copied(line, data, &piece, at + done, now);
+        else
+            ok = data_direct(line, data, &piece, at + done, now);
+        done += now;
+    } while (ok && done < bytes);
+    return ok;
+}

@@ -1,0 +1,266 @@
+/* backend/session/open.c -- hello, open, and the answer */
+#include "backend/session/session.h"
+
+#include "be_hooks.h"
+#include "protocol/base/log.h"
+#include "protocol/base/random.h"
+#include "protocol/base/util.h"
+#include "protocol/wire/negotiate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BE_BUILD        "gpupool 0.1.0 (" __VERSION__ ")"
+#define BE_HEARTBEAT_MS 20000u
+#define BE_LEASE_MIN    (64ull << 20)
+
+static void
+send_control(struct be_line *line, enum wire_control_kind kind, const struct gp_buf *message)
+{
+    be_line_frame(line, WIRE_FRAME_HELLO, kind, message->data, message->len);
+}
+
+static void
+refuse(struct be_line *line, const struct wire_error_answer *why)
+{
+    GP_AUTO_BUF struct gp_buf message = {0};
+
+    log_warn("session refused: %s%s%s", why->reason, why->hint[0] != 0 ? "; " : "", why->hint);
+    if (wire_error_answer_encode(why, &message) == GP_OK)
+        send_control(line, WIRE_CONTROL_ERROR, &message);
+    be_line_frame(line, WIRE_FRAME_BYE, why->code, NULL, 0);
+    be_line_flush(line);
+}
+
+static void
+refuse_text(struct be_line *line, enum wire_control_code code, const char *reason, const char *hint)
+{
+    struct wire_error_answer why = {.code = (uint32_t)code};
+
+    snprintf(why.reason, sizeof(why.reason), "%s", reason);
+    snprintf(why.hint, sizeof(why.hint), "%s", hint);
+    refuse(line, &why);
+}
+
+/* The next control message, which must be of this kind. */
+static enum gp_status
+receive_control(struct tp_lane *lane, struct be_line *line, enum wire_control_kind kind,
+                uint64_t deadline_ns, struct tp_frame *frame)
+{
+    struct wire_frame_header header;
+    enum gp_status status;
+
+    do
+        status = tp_recv_frame(lane, frame, deadline_ns);
+    while (status == GP_ERR_AGAIN);
+    if (status != GP_OK) {
+        if (status == GP_ERR_TIMEOUT)
+            log_warn("session: %s: no hello in time", tp_peer(lane)->address);
+        return status;
+    }
+    status = wire_frame_decode(frame->header, WIRE_FRAME_PAYLOAD_MAX, &header);
+    if (status != GP_OK)
+        return status;
+    atomic_store_explicit(&line->received_seq, header.seq, memory_order_relaxed);
+    if (header.kind == WIRE_FRAME_BYE)
+        return GP_ERR_CLOSED;
+    if (header.kind != WIRE_FRAME_HELLO || header.tag != kind) {
+        refuse_text(line, WIRE_CODE_PROTOCOL, "the session did not begin with hello and open", "");
+        return GP_ERR_PROTOCOL;
+    }
+    return GP_OK;
+}
+
+/* -- hello ------------------------------------------------------------------------------------------ */
+
+static void
+hello_fill(const struct be_open_config *config, struct wire_hello *mine)
+{
+    memset(mine, 0, sizeof(*mine));
+    mine->wire_format = config->wire_format;
+    mine->minor = WIRE_MINOR;
+    mine->features = config->features;
+    mine->max_payload_bytes = config->max_payload_bytes;
+    mine->pid = (uint32_t)getpid();
+    snprintf(mine->build, sizeof(mine->build), "%s", BE_BUILD);
+    snprintf(mine->program, sizeof(mine->program), "gpupoold");
+    for (uint32_t id = 0; id < WIRE_CALL_COUNT; id++)
+        if (be_dispatch[id] != NULL)
+            wire_call_set_add(&mine->calls, (uint16_t)id);
+}
+
+static enum gp_status
+hello(const struct be_open_config *config, struct tp_lane *lane, struct be_line *line)
+{
+    GP_AUTO_FREE struct wire_hello *hellos = calloc(2, sizeof(*hellos));
+    GP_AUTO_BUF struct gp_buf message = {0};
+    struct wire_error_answer refusal = {0};
+    struct wire_agreed agreed;
+    struct tp_frame frame;
+    enum gp_status status;
+
+    if (hellos == NULL)
+        return GP_ERR_NO_MEMORY;
+    status = receive_control(lane, line, WIRE_CONTROL_HELLO, config->deadline_ns, &frame);
+    if (status == GP_OK)
+        status = wire_hello_decode(frame.payload, frame.payload_bytes, &hellos[1]);
+    if (status == GP_ERR_PROTOCOL)
+        refuse_text(line, WIRE_CODE_PROTOCOL, "the hello is malformed", "");
+    if (status != GP_OK)
+        return status;
+    hello_fill(config, &hellos[0]);
+    status = wire_negotiate(&hellos[0], &hellos[1], &agreed, &refusal);
+    if (status != GP_OK) {
+        refuse(line, &refusal);
+        return status;
+    }
+    line->max_payload_bytes = agreed.max_payload_bytes;
+    status = wire_hello_encode(&hellos[0], &message);
+    if (status != GP_OK)
+        return status;
+    send_control(line, WIRE_CONTROL_HELLO, &message);
+    log_info("session: %s pid %u at %s (%s%s%s)", hellos[1].program, hellos[1].pid,
+             tp_peer(lane)->address, hellos[1].build,
+             tp_peer(lane)->common_name[0] != 0 ? ", " : "", tp_peer(lane)->common_name);
+    return GP_OK;
+}
+
+/* -- open ------------------------------------------------------------------------------------------- */
+
+static bool
+device_matches(const struct wire_device *device, int index, const char *text)
+{
+    char number[16];
+
+    snprintf(number, sizeof(number), "%d", index);
+    return strcmp(text, number) == 0 || strcasestr(device->name, text) != NULL;
+}
+
+/* Every wish must be met by some device; which ones a client sees it chooses itself. */
+static bool
+wishes_met(const struct wire_open_request *request, const struct wire_device *devices, int count)
+{
+    for (uint32_t w = 0; w < request->wanted_count; w++) {
+        bool met = false;
+
+        for (int i = 0; i < count && !met; i++)
+            met = device_matches(&devices[i], i, request->wanted[w].text) ||
+                  strncmp(request->wanted[w].text, "GPU-", 4) == 0;
+        if (!met)
+            return false;
+    }
+    return true;
+}
+
+/* A quarter of the device, so that several sessions fit; more is asked for by gpLease. */
+static void
+leases_grant(const struct be_session_config *config, struct be_space *space,
+             struct wire_device *devices)
+{
+    for (int i = 0; i < config->driver->device_count; i++) {
+        uint64_t lease = gp_max_u64(devices[i].total_bytes / 4, BE_LEASE_MIN);
+
+        lease = gp_min_u64(gp_min_u64(lease, config->lease_bytes), devices[i].total_bytes);
+        lease -= lease % be_space_granularity(space);
+        devices[i].lease_bytes = lease;
+        devices[i].granularity_bytes = be_space_granularity(space);
+        be_space_set_lease(space, i, lease);
+    }
+}
+
+static enum gp_status
+answer(const struct be_open_config *config, struct be_line *line, struct be_session *session,
+       struct wire_device *devices)
+{
+    GP_AUTO_BUF struct gp_buf message = {0};
+    struct wire_open_answer out = {
+        .driver_version = config->session.driver->version,
+        .software = config->session.driver->software,
+        .device_range = {be_space_base(session->space), be_space_bytes(session->space)},
+        .heartbeat_ms = BE_HEARTBEAT_MS,
+        .device_count = (uint32_t)config->session.driver->device_count,
+        .devices = devices,
+    };
+    enum gp_status status;
+
+    snprintf(out.driver, sizeof(out.driver), "%s", config->session.driver->text);
+    snprintf(out.server, sizeof(out.server), "%s", config->server_name);
+    status = gp_random_bytes(&out.session_id, sizeof(out.session_id));
+    if (status == GP_OK)
+        status = gp_random_bytes(out.resume_secret, sizeof(out.resume_secret));
+    out.session_id |= 1; /* 0 means none */
+    if (status == GP_OK)
+        status = wire_open_answer_encode(&out, &message);
+    if (status == GP_OK)
+        send_control(line, WIRE_CONTROL_ANSWER, &message);
+    explicit_bzero(out.resume_secret, sizeof(out.resume_secret));
+    return status;
+}
+
+static enum gp_status
+open_session(const struct be_open_config *config, const struct wire_open_request *request,
+             struct be_line *line, struct be_session **session_p)
+{
+    struct be_session_config with = config->session;
+    GP_AUTO_FREE struct wire_device *devices = NULL;
+    struct be_session *session = NULL;
+    enum gp_status status;
+
+    if (config->refuse != WIRE_CODE_OK) {
+        refuse_text(line, config->refuse, "the server has as many sessions as it may have",
+                    "try again later, or ask for another server");
+        return GP_ERR_LIMIT;
+    }
+    if (request->resume_id != 0) {
+        refuse_text(line, WIRE_CODE_NO_SESSION, "there is no such session to resume", "");
+        return GP_ERR_NOT_FOUND;
+    }
+    status = be_devices_describe(with.driver, &devices);
+    if (status == GP_OK && (with.driver->device_count == 0 ||
+                            !wishes_met(request, devices, with.driver->device_count))) {
+        refuse_text(line, WIRE_CODE_NO_DEVICE, "no device here matches what was asked for",
+                    "see gpupool info");
+        return GP_ERR_NOT_FOUND;
+    }
+    with.device_base_hint = request->device_base_hint;
+    if (status == GP_OK)
+        status = be_session_create(&with, line, &session);
+    if (status == GP_OK) {
+        leases_grant(&with, session->space, devices);
+        status = answer(config, line, session, devices);
+    }
+    if (status != GP_OK) {
+        refuse_text(line, WIRE_CODE_DRIVER, "the server's driver cannot serve a session now",
+                    "see the server's log");
+        be_session_destroy(session);
+        return status;
+    }
+    *session_p = session;
+    return GP_OK;
+}
+
+enum gp_status
+be_session_open(const struct be_open_config *config, struct tp_lane *lane, struct be_line *line,
+                struct be_session **session_p)
+{
+    struct wire_open_request request;
+    struct tp_frame frame;
+    enum gp_status status;
+
+    status = hello(config, lane, line);
+    if (status != GP_OK)
+        return status;
+    be_line_flush(line);
+    status = receive_control(lane, line, WIRE_CONTROL_OPEN, config->deadline_ns, &frame);
+    if (status == GP_OK)
+        status = wire_open_request_decode(frame.payload, frame.payload_bytes, &request);
+    if (status == GP_ERR_PROTOCOL)
+        refuse_text(line, WIRE_CODE_PROTOCOL, "the open request is malformed", "");
+    if (status != GP_OK)
+        return status;
+    status = open_session(config, &request, line, session_p);
+    wire_open_request_fini(&request);
+    be_line_flush(line);
+    return status;
+}

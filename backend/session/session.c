@@ -1,0 +1,345 @@
+/* backend/session/session.c -- frames in, calls out to the driver */
+#include "backend/session/session.h"
+
+#include "backend/cuda/callback.h"
+#include "backend/cuda/jobs.h"
+#include "backend/cuda/module.h"
+#include "be_hooks.h"
+#include "protocol/base/log.h"
+#include "protocol/base/util.h"
+#include "protocol/wire/codec.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BE_WAITERS_MAX 256
+
+/* -- what the reaper tells ------------------------------------------------------------------------ */
+
+static void
+memory_freed(void *user, int32_t device, const uint64_t *addresses, uint32_t count)
+{
+    struct be_session *session = user;
+    struct wire_gpNoticeFreed_args args = {
+        .device = device, .addresses = addresses, .addresses_len = count};
+    uint8_t *to = be_notice_begin(session, WIRE_CALL_gpNoticeFreed, 0,
+                                  wire_size_gpNoticeFreed_args(&args));
+
+    if (to == NULL)
+        return;
+    wire_put_gpNoticeFreed_args(to, &args);
+    be_notice_end(session);
+}
+
+static void
+memory_leased(void *user, uint64_t ticket, CUresult cr, uint64_t granted)
+{
+    struct be_session *session = user;
+    struct be_call call = {.session = session,
+                           .driver = &session->driver->table,
+                           .id = (uint16_t)(ticket >> 32),
+                           .tag = (uint32_t)ticket};
+    struct wire_gpLease_reply reply = {.granted = granted};
+    uint8_t *to = be_reply_begin(&call, cr, wire_size_gpLease_reply(&reply));
+
+    if (to == NULL)
+        return;
+    wire_put_gpLease_reply(to, &reply);
+    be_reply_end(&call);
+}
+
+/* -- life ------------------------------------------------------------------------------------------ */
+
+/* Addresses for four times the memory there is, so that holes do not matter. */
+static uint64_t
+range_bytes(const struct be_driver *driver)
+{
+    uint64_t bytes = 0;
+
+    for (int i = 0; i < driver->device_count; i++) {
+        size_t total = 0;
+        CUdevice device;
+
+        if (driver->table.cuDeviceGet(&device, i) == CUDA_SUCCESS &&
+            driver->table.cuDeviceTotalMem_v2(&total, device) == CUDA_SUCCESS)
+            bytes += total;
+    }
+    bytes = gp_align_up_u64(bytes * 4, 1ull << 30);
+    return gp_min_u64(gp_max_u64(bytes, 64ull << 30), 4ull << 40);
+}
+
+static void
+session_free(struct be_session *session)
+{
+    be_waits_destroy(session->notices);
+    be_waits_destroy(session->waits);
+    be_space_destroy(session->space);
+    be_handles_fini(&session->handles);
+    be_uploads_destroy(session);
+    free(session->globals);
+    gp_buf_fini(&session->scratch);
+    gp_buf_fini(&session->scratch_text);
+    pthread_mutex_destroy(&session->jobs_lock);
+    pthread_cond_destroy(&session->jobs_sent);
+    pthread_mutex_destroy(&session->callbacks_lock);
+    pthread_cond_destroy(&session->callbacks_done);
+    pthread_mutex_destroy(&session->print_lock);
+    free(session);
+}
+
+enum gp_status
+be_session_create(const struct be_session_config *config, struct be_line *line,
+                  struct be_session **session_p)
+{
+    struct be_session *session = calloc(1, sizeof(*session));
+    struct be_space_events events = {
+        .user = session, .freed = memory_freed, .leased = memory_leased};
+    enum gp_status status;
+
+    if (session == NULL)
+        return GP_ERR_NO_MEMORY;
+    session->driver = config->driver;
+    session->limits = config->limits;
+    session->line = line;
+    session->print_fd = config->print_fd;
+    session->fresh_tail = &session->fresh;
+    session->jobs_tail = &session->jobs;
+    be_handles_init(&session->handles);
+    pthread_mutex_init(&session->jobs_lock, NULL);
+    pthread_cond_init(&session->jobs_sent, NULL);
+    pthread_mutex_init(&session->callbacks_lock, NULL);
+    pthread_cond_init(&session->callbacks_done, NULL);
+    pthread_mutex_init(&session->print_lock, NULL);
+    status = be_waits_create(config->driver, BE_WAITERS_MAX, &session->waits);
+    if (status == GP_OK)
+        status = be_waits_create(config->driver, 1, &session->notices);
+    if (status == GP_OK)
+        status = be_space_create(config->driver, config->device_base_hint,
+                                 config->range_bytes != 0 ? config->range_bytes
+                                                          : range_bytes(config->driver),
+                                 &events, &session->space);
+    if (status != GP_OK) {
+        session_free(session);
+        return status;
+    }
+    *session_p = session;
+    return GP_OK;
+}
+
+/* Libraries belong to no context, so they are left when the contexts are gone. */
+static void
+libraries_destroy(struct be_session *session)
+{
+    uint32_t highest = be_handles_highest(&session->handles, WIRE_HANDLE_LIBRARY);
+
+    for (uint32_t i = 1; i <= highest; i++) {
+        struct be_handle_slot *slot = be_handles_at(&session->handles, WIRE_HANDLE_LIBRARY, i);
+
+        if (slot != NULL)
+            be_owner_destroy(session, slot->object);
+    }
+}
+
+void
+be_session_destroy(struct be_session *session)
+{
+    if (session == NULL)
+        return;
+    be_callbacks_close(session);
+    be_parked_hand_over(session);
+    be_waits_drain(session->waits, NULL);
+    be_contexts_destroy(session);
+    libraries_destroy(session);
+    be_waits_drain(session->notices, NULL);
+    be_callbacks_destroy(session);
+    be_jobs_destroy(session);
+    be_events_destroy(session);
+    session_free(session);
+}
+
+/* -- rows ------------------------------------------------------------------------------------------ */
+
+void
+be_malformed(const struct be_call *call)
+{
+    atomic_store_explicit(&call->session->broken, true, memory_order_relaxed);
+}
+
+static const char *
+record_check(const struct wire_record *record, const uint8_t *body, size_t len)
+{
+    const struct wire_call_info *info;
+
+    if (record->call >= WIRE_CALL_COUNT || wire_calls[record->call].name == NULL ||
+        wire_calls[record->call].notice || be_dispatch[record->call] == NULL)
+        return "a call that is not in the server's set";
+    info = &wire_calls[record->call];
+    if (record->flags != 0)
+        return "flags that nobody defined";
+    if (info->sync != (record->tag != 0))
+        return info->sync ? "a call without the tag that its reply needs"
+                          : "a tag on a call without reply";
+    if (!info->check(body, len))
+        return "arguments that do not fit their call";
+    return NULL;
+}
+
+static void
+record_run(struct be_session *session, const struct wire_record *record, const uint8_t *body,
+           size_t len)
+{
+    struct be_call call = {
+        .session = session,
+        .driver = &session->driver->table,
+        .id = record->call,
+        .tag = record->tag,
+    };
+    CUresult cr = CUDA_SUCCESS;
+
+    if (wire_calls[record->call].context) {
+        struct be_handle_slot *slot =
+            be_handles_at(&session->handles, WIRE_HANDLE_CONTEXT, record->context);
+
+        if (slot == NULL) {
+            cr = CUDA_ERROR_INVALID_CONTEXT;
+        } else {
+            call.context = slot->object;
+            cr = be_use_context(session, call.context);
+        }
+    }
+    if (cr == CUDA_SUCCESS)
+        be_dispatch[record->call](&call, body, len);
+    else if (call.tag != 0)
+        be_reply_plain(&call, cr);
+    else
+        be_defer(&call, cr);
+}
+
+enum gp_status
+be_session_feed(struct be_session *session, const uint8_t *row, size_t bytes, const char **why_p)
+{
+    struct wire_record record;
+    const uint8_t *at = row, *body;
+    size_t left = bytes, len;
+    bool bad = false;
+
+    while (wire_next_record(&at, &left, &record, &body, &len, &bad)) {
+        *why_p = record_check(&record, body, len);
+        if (*why_p != NULL)
+            return GP_ERR_PROTOCOL;
+    }
+    if (bad) {
+        *why_p = "a row that is cut";
+        return GP_ERR_PROTOCOL;
+    }
+    while (wire_next_record(&row, &bytes, &record, &body, &len, &bad))
+        record_run(session, &record, body, len);
+    if (atomic_load_explicit(&session->broken, memory_order_relaxed)) {
+        *why_p = "arguments that do not fit their call";
+        return GP_ERR_PROTOCOL;
+    }
+    return GP_OK;
+}
+
+/* -- frames ---------------------------------------------------------------------------------------- */
+
+static void
+session_lost(struct be_session *session, const char *why)
+{
+    struct wire_gpNoticeLost_args args = {.result = CUDA_ERROR_DEVICE_UNAVAILABLE,
+                                          .reason = why,
+                                          .reason_len = (uint32_t)strlen(why)};
+    uint8_t *to =
+        be_notice_begin(session, WIRE_CALL_gpNoticeLost, 0, wire_size_gpNoticeLost_args(&args));
+
+    if (to != NULL) {
+        wire_put_gpNoticeLost_args(to, &args);
+        be_notice_end(session);
+    }
+}
+
+/* False at the session's end, and then *code_p says why. */
+static bool
+frame_take(struct be_session *session, const struct tp_frame *frame, enum wire_control_code *code_p)
+{
+    struct wire_frame_header header;
+    const char *why = NULL;
+
+    if (wire_frame_decode(frame->header, WIRE_FRAME_PAYLOAD_MAX, &header) != GP_OK)
+        why = "a header that is none";
+    else
+        atomic_store_explicit(&session->line->received_seq, header.seq, memory_order_relaxed);
+    if (why == NULL) {
+        switch (header.kind) {
+        case WIRE_FRAME_CALLS:
+            if (be_session_feed(session, frame->payload, frame->payload_bytes, &why) == GP_OK)
+                return true;
+            break;
+        case WIRE_FRAME_PING:
+            if (frame->payload_bytes <= WIRE_FRAME_PAYLOAD_MIN)
+                be_line_frame(session->line, WIRE_FRAME_PONG, header.tag, frame->payload,
+                              frame->payload_bytes);
+            return true;
+        case WIRE_FRAME_PONG:
+            return true;
+        case WIRE_FRAME_BYE:
+            *code_p = WIRE_CODE_OK;
+            return false;
+        default:
+            why = "a frame of a kind that only the server sends";
+            break;
+        }
+    }
+    log_warn("session: the client broke the protocol: %s", why);
+    session_lost(session, why);
+    *code_p = WIRE_CODE_PROTOCOL;
+    return false;
+}
+
+/* Look at the line and at what is parked in turn, then leave what is parked to the waiters. */
+static enum gp_status
+receive(struct be_session *session, struct tp_frame *frame)
+{
+    struct tp_lane *lane = session->line->lane;
+    uint64_t give_up = gp_now_ns() + session->limits.spin_us * GP_NS_PER_US;
+    enum gp_status status;
+
+    while (be_parked_poll(session)) {
+        be_line_flush(session->line);
+        status = tp_recv_frame(lane, frame, TP_NOW);
+        if (status != GP_ERR_AGAIN && status != GP_ERR_TIMEOUT)
+            return status;
+        if (gp_now_ns() > give_up) {
+            be_parked_hand_over(session);
+            break;
+        }
+        sched_yield();
+    }
+    be_line_flush(session->line);
+    return tp_recv_frame(lane, frame, GP_FOREVER);
+}
+
+enum wire_control_code
+be_session_run(struct be_session *session)
+{
+    enum wire_control_code code = WIRE_CODE_OK;
+    struct tp_frame frame;
+    enum gp_status status;
+
+    session->line->executor = pthread_self();
+    while (!be_line_closed(session->line)) {
+        status = receive(session, &frame);
+        if (status == GP_ERR_AGAIN || status == GP_ERR_TIMEOUT)
+            continue;
+        if (status == GP_ERR_PROTOCOL || status == GP_ERR_LIMIT)
+            code = WIRE_CODE_PROTOCOL;
+        if (status != GP_OK || !frame_take(session, &frame, &code))
+            break;
+    }
+    if (code != WIRE_CODE_OK) {
+        be_line_frame(session->line, WIRE_FRAME_BYE, code, NULL, 0);
+        be_line_flush(session->line);
+    }
+    return code;
+}

@@ -1,0 +1,58 @@
+/* backend/session/session.h -- one client's session, from its first frame to its last
+ *
+ * Threads: one, the executor, is in these functions; waiters and a reaper are behind them.
+ */
+#ifndef BE_SESSION_H
+#define BE_SESSION_H
+
+#include "backend/cuda/state.h"
+#include "backend/session/line.h"
+#include "protocol/wire/control.h"
+
+struct be_session_config {
+    const struct be_driver *driver;
+    struct be_limits limits;
+    uint64_t lease_bytes;      /* most that a session may allocate of a device without asking */
+    uint64_t device_base_hint; /* 0: anywhere */
+    uint64_t range_bytes;      /* of device addresses; 0: by the devices' memory */
+    int print_fd;
+};
+
+/* line is borrowed. Errors are logged. */
+GP_CHECK enum gp_status be_session_create(const struct be_session_config *config,
+                                          struct be_line *line, struct be_session **session_p);
+/* Ends everything the session owns; waits for the device. */
+void be_session_destroy(struct be_session *session);
+
+/*
+ * Check a row of call records whole, then execute it. *why_p says in words what was wrong.
+ * Errors: GP_ERR_PROTOCOL: nothing of a malformed row was executed.
+ */
+GP_CHECK enum gp_status be_session_feed(struct be_session *session, const uint8_t *row, size_t bytes,
+                                        const char **why_p);
+
+/* Receive and execute until the client says BYE, the line ends, or the client breaks the protocol.
+ * The code is what ended it. */
+enum wire_control_code be_session_run(struct be_session *session);
+
+/* -- opening ------------------------------------------------------------------------------------ */
+
+struct be_open_config {
+    struct be_session_config session;
+    const char *server_name;
+    uint64_t deadline_ns; /* for hello and open */
+    uint32_t max_payload_bytes;
+    uint64_t features; /* offered */
+    uint32_t wire_format; /* WIRE_FORMAT; another one makes tests of old peers */
+    enum wire_control_code refuse; /* not 0: answer the open with it */
+};
+
+/* Hello and open on a fresh lane; *session_p is ready to run. Refusals are answered and logged. */
+GP_CHECK enum gp_status be_session_open(const struct be_open_config *config, struct tp_lane *lane,
+                                        struct be_line *line, struct be_session **session_p);
+
+/* The table of devices as the answer has it; *devices_p is the caller's. */
+GP_CHECK enum gp_status be_devices_describe(const struct be_driver *driver,
+                                            struct wire_device **devices_p);
+
+#endif

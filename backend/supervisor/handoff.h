@@ -1,0 +1,36 @@
+/* backend/supervisor/handoff.h -- what supervisor and worker say to each other
+ *
+ * Over a SOCK_SEQPACKET pair. The supervisor sends one connection, with its descriptor; the worker
+ * says how far it is. Either end closed means the other process is gone or wants to be alone.
+ * Threads: one on each side.
+ */
+#ifndef BE_HANDOFF_H
+#define BE_HANDOFF_H
+
+#include "protocol/base/status.h"
+
+#include <stdint.h>
+
+/* A connection for the worker. */
+struct be_handoff {
+    uint32_t refuse; /* enum wire_control_code; not 0: tell the client and close */
+    char scheme[16]; /* as tp_adopt() takes it */
+};
+
+enum be_worker_state {
+    BE_WORKER_STARTING,
+    BE_WORKER_READY,   /* driver loaded, waits for a connection */
+    BE_WORKER_GIVEN,   /* has a connection; handshake and open */
+    BE_WORKER_SERVING, /* a session is open */
+};
+
+/* GP_ERR_IO if the other side is gone; fd stays the caller's. */
+GP_CHECK enum gp_status be_handoff_send(int socket, const struct be_handoff *what, int fd);
+/* Waits. GP_ERR_CLOSED if the supervisor closed; *fd_p is the caller's, close-on-exec. */
+GP_CHECK enum gp_status be_handoff_receive(int socket, struct be_handoff *what_p, int *fd_p);
+/* The worker's state; a supervisor that is gone is noticed elsewhere. */
+void be_handoff_tell(int socket, enum be_worker_state state);
+/* Never waits. GP_ERR_AGAIN: nothing new; GP_ERR_CLOSED: the worker is gone. */
+GP_CHECK enum gp_status be_handoff_hear(int socket, enum be_worker_state *state_p);
+
+#endif

@@ -1,0 +1,310 @@
+/* backend/supervisor/supervisor.c -- the loop: accept, hand over, keep workers warm, drain */
+#include "backend/supervisor/supervisor.h"
+
+#include "backend/supervisor/workers.h"
+#include "protocol/base/clock.h"
+#include "protocol/base/log.h"
+#include "protocol/wire/control.h"
+#include "protocol/wire/frame.h"
+#include "transport/transport.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define BE_STARTING_MAX 8
+
+struct be_supervisor {
+    const struct be_supervisor_config *config;
+    struct tp_listener *listeners[BE_LISTENERS_MAX];
+    unsigned listener_count;
+    struct be_workers workers;
+    int signals;
+    int ready_fd;
+    bool draining, drain_over;
+    uint64_t drain_until_ns;
+    struct pollfd *polls;
+    size_t poll_cap;
+};
+
+/* -- start ---------------------------------------------------------------------------------------- */
+
+static enum gp_status
+signals_open(struct be_supervisor *s)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGCHLD);
+    signal(SIGPIPE, SIG_IGN);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+        return GP_ERR_IO;
+    s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (s->signals < 0) {
+        log_error("supervisor: signalfd: %m");
+        return GP_ERR_IO;
+    }
+    return GP_OK;
+}
+
+static enum gp_status
+listeners_open(struct be_supervisor *s)
+{
+    struct tp_opts opts = {.framing = &wire_framing};
+    enum gp_status status = GP_OK;
+
+    for (unsigned i = 0; i < s->config->listen_count && status == GP_OK; i++) {
+        status = tp_listen(s->config->listen[i], &opts, &s->listeners[i]);
+        if (status == GP_OK) {
+            s->listener_count++;
+            log_info("listening on %s", tp_listener_url(s->listeners[i]));
+        }
+    }
+    return status;
+}
+
+static void
+listeners_close(struct be_supervisor *s)
+{
+    for (unsigned i = 0; i < s->listener_count; i++)
+        tp_listener_close(s->listeners[i]);
+    s->listener_count = 0;
+}
+
+/* Each connection and each worker costs a descriptor. */
+static void
+descriptors_raise(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* Told once the first worker has its driver: from then on a client is served at once. */
+static void
+ready_tell(struct be_supervisor *s)
+{
+    if (s->ready_fd < 0)
+        return;
+    for (unsigned i = 0; i < s->listener_count; i++)
+        if (dprintf(s->ready_fd, "%s\n", tp_listener_url(s->listeners[i])) < 0)
+            log_warn("supervisor: nobody reads --ready-fd: %m");
+    close(s->ready_fd);
+    s->ready_fd = -1;
+}
+
+/* -- connections ------------------------------------------------------------------------------------ */
+
+static unsigned
+busy_count(const struct be_supervisor *s)
+{
+    return s->workers.counts[BE_WORKER_GIVEN] + s->workers.counts[BE_WORKER_SERVING];
+}
+
+static void
+connection_give(struct be_supervisor *s, const char *scheme, int fd)
+{
+    struct be_handoff what = {0};
+    struct be_worker *worker;
+
+    if (s->workers.counts[BE_WORKER_GIVEN] >= s->config->handshakes_max) {
+        log_warn("supervisor: connection dropped: %u are not open yet",
+                 s->workers.counts[BE_WORKER_GIVEN]);
+        return;
+    }
+    snprintf(what.scheme, sizeof(what.scheme), "%s", scheme);
+    if (busy_count(s) >= s->config->sessions_max)
+        what.refuse = WIRE_CODE_BUSY;
+    worker = be_workers_free_one(&s->workers);
+    if (worker == NULL && be_workers_start(&s->workers, &worker) != GP_OK)
+        return;
+    if (be_workers_give(&s->workers, worker, &what, fd) != GP_OK)
+        log_warn("supervisor: worker %d does not take a connection", (int)worker->pid);
+}
+
+static void
+connections_accept(struct be_supervisor *s, struct tp_listener *listener)
+{
+    int fd;
+
+    while (tp_accept(listener, &fd) == GP_OK) {
+        connection_give(s, tp_listener_scheme(listener), fd);
+        close(fd);
+    }
+}
+
+/* -- signals ------------------------------------------------------------------------------------------ */
+
+static void
+drain_begin(struct be_supervisor *s)
+{
+    if (s->draining) { /* asked twice: at once */
+        s->drain_until_ns = 0;
+        return;
+    }
+    s->draining = true;
+    s->drain_until_ns = gp_deadline_after(gp_now_ns(), s->config->drain_ns);
+    log_info("draining: %u sessions, %llu s at most", busy_count(s),
+             (unsigned long long)(s->config->drain_ns / GP_NS_PER_S));
+    listeners_close(s);
+    be_workers_dismiss(&s->workers);
+}
+
+static void
+signals_take(struct be_supervisor *s)
+{
+    struct signalfd_siginfo info;
+
+    while (read(s->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
+            drain_begin(s);
+        else if (info.ssi_signo == SIGHUP)
+            log_info("SIGHUP: workers that start from now on read the configuration anew");
+    }
+    be_workers_reap(&s->workers);
+}
+
+/* -- the loop ------------------------------------------------------------------------------------------ */
+
+/* As many as shall be warm, but not all of a failing kind at once. */
+static void
+workers_fill(struct be_supervisor *s)
+{
+    struct be_workers *w = &s->workers;
+
+    if (s->draining || gp_now_ns() < w->not_before_ns)
+        return;
+    while (w->counts[BE_WORKER_READY] + w->counts[BE_WORKER_STARTING] < s->config->warm_workers &&
+           w->counts[BE_WORKER_STARTING] < BE_STARTING_MAX) {
+        if (be_workers_start(w, NULL) != GP_OK)
+            break;
+    }
+}
+
+static size_t
+polls_fill(struct be_supervisor *s)
+{
+    size_t need = 1 + s->listener_count + be_workers_total(&s->workers), n = 0;
+
+    if (need > s->poll_cap) {
+        struct pollfd *polls = realloc(s->polls, need * 2 * sizeof(*polls));
+
+        if (polls == NULL)
+            return 0;
+        s->polls = polls;
+        s->poll_cap = need * 2;
+    }
+    s->polls[n++] = (struct pollfd){.fd = s->signals, .events = POLLIN};
+    for (unsigned i = 0; i < s->listener_count; i++)
+        s->polls[n++] = (struct pollfd){.fd = tp_listener_fd(s->listeners[i]), .events = POLLIN};
+    for (struct be_worker *w = s->workers.list; w != NULL; w = w->next)
+        s->polls[n++] = (struct pollfd){.fd = w->socket, .events = POLLIN};
+    return n;
+}
+
+static int
+poll_timeout(const struct be_supervisor *s)
+{
+    uint64_t now = gp_now_ns(), next = GP_FOREVER;
+
+    if (s->draining)
+        next = s->drain_until_ns;
+    else if (s->workers.not_before_ns > now)
+        next = s->workers.not_before_ns;
+    return gp_deadline_poll_ms(now, next);
+}
+
+static void
+loop_once(struct be_supervisor *s)
+{
+    size_t count = polls_fill(s), n = 1;
+    unsigned listeners = s->listener_count;
+    struct be_worker *w = s->workers.list, *next;
+
+    if (count == 0 || poll(s->polls, count, poll_timeout(s)) <= 0)
+        return;
+    /* Workers first: what is accepted then goes to those that just became ready. */
+    n += listeners;
+    for (; w != NULL && n < count; w = next, n++) {
+        next = w->next;
+        if (s->polls[n].revents != 0)
+            be_workers_hear(&s->workers, w);
+    }
+    for (unsigned i = 0; i < listeners; i++)
+        if (s->polls[1 + i].revents != 0)
+            connections_accept(s, s->listeners[i]);
+    if (s->polls[0].revents != 0)
+        signals_take(s);
+}
+
+static void
+drain_check(struct be_supervisor *s)
+{
+    if (!s->draining || gp_now_ns() < s->drain_until_ns || be_workers_total(&s->workers) == 0)
+        return;
+    log_warn("drain time is over: %u sessions are ended", busy_count(s));
+    be_workers_signal(&s->workers, SIGTERM);
+    /* A worker that does not end by itself within 2 s is ended. */
+    s->drain_until_ns = gp_now_ns() + 2 * GP_NS_PER_S;
+    if (s->drain_over)
+        be_workers_signal(&s->workers, SIGKILL);
+    s->drain_over = true;
+}
+
+int
+be_supervisor_run(const struct be_supervisor_config *config)
+{
+    struct be_supervisor s = {
+        .config = config, .signals = -1, .ready_fd = config->ready_fd,
+        .workers = {.argv = config->worker_argv}};
+    enum gp_status status;
+    bool started = false;
+    int code = 0;
+
+    descriptors_raise();
+    status = signals_open(&s);
+    if (status == GP_OK)
+        status = listeners_open(&s);
+    while (status == GP_OK) {
+        workers_fill(&s);
+        loop_once(&s);
+        drain_check(&s);
+        if (!started &&
+            s.workers.counts[BE_WORKER_READY] + s.workers.counts[BE_WORKER_SERVING] != 0) {
+            started = true;
+            ready_tell(&s);
+        }
+        if (!started && s.workers.early_deaths != 0) {
+            log_error("the first worker could not start, see above; giving up");
+            code = 1;
+            break;
+        }
+        if (s.draining && be_workers_total(&s.workers) == 0)
+            break;
+    }
+    be_workers_dismiss(&s.workers);
+    be_workers_signal(&s.workers, SIGKILL);
+    while (s.workers.list != NULL) {
+        be_workers_reap(&s.workers);
+        if (s.workers.list != NULL)
+            (void)poll(NULL, 0, 1);
+    }
+    listeners_close(&s);
+    if (s.ready_fd >= 0)
+        close(s.ready_fd);
+    if (s.signals >= 0)
+        close(s.signals);
+    free(s.polls);
+    return status != GP_OK ? 1 : code;
+}

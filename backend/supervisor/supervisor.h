@@ -1,0 +1,29 @@
+/* backend/supervisor/supervisor.h -- accepts connections and gives each to a worker process
+ *
+ * One thread. It never touches CUDA and reads no private key; workers are this program, executed
+ * again, one for each session.
+ */
+#ifndef BE_SUPERVISOR_H
+#define BE_SUPERVISOR_H
+
+#include "protocol/base/status.h"
+
+#include <stdint.h>
+
+#define BE_LISTENERS_MAX 16
+
+struct be_supervisor_config {
+    char *const *worker_argv; /* of this process; the worker's descriptor is added */
+    const char *listen[BE_LISTENERS_MAX];
+    unsigned listen_count;
+    int ready_fd; /* -1: nobody asks; closed when told */
+    unsigned warm_workers;
+    unsigned sessions_max;   /* open ones */
+    unsigned handshakes_max; /* connections that are not open yet */
+    uint64_t drain_ns;
+};
+
+/* Serve until told to end; the process's exit code. */
+int be_supervisor_run(const struct be_supervisor_config *config);
+
+#endif

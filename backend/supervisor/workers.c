@@ -1,0 +1,221 @@
+/* backend/supervisor/workers.c -- starting, counting and reaping */
+#include "backend/supervisor/workers.h"
+
+#include "protocol/base/clock.h"
+#include "protocol/base/log.h"
+#include "protocol/base/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BE_ARGV_MAX 256
+
+static void
+state_set(struct be_workers *workers, struct be_worker *worker, enum be_worker_state state)
+{
+    workers->counts[worker->state]--;
+    worker->state = state;
+    workers->counts[state]++;
+}
+
+/* In the child, between fork and exec: nothing that could wait for a lock. */
+static void
+child_exec(char *const *argv, int socket, pid_t parent)
+{
+    char *args[BE_ARGV_MAX + 2];
+    char option[32];
+    sigset_t none;
+    int n = 0;
+
+    /* The supervisor's death ends us, also if it died before this line. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+        _exit(125);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (fcntl(socket, F_SETFD, 0) != 0)
+        _exit(125);
+    /* Ours comes first, so that "--" in the arguments does not hide it. */
+    args[n++] = argv[0];
+    snprintf(option, sizeof(option), "--worker=%d", socket);
+    args[n++] = option;
+    for (int i = 1; argv[i] != NULL && n < BE_ARGV_MAX; i++)
+        args[n++] = argv[i];
+    args[n] = NULL;
+    execv("/proc/self/exe", args);
+    _exit(126);
+}
+
+enum gp_status
+be_workers_start(struct be_workers *workers, struct be_worker **worker_p)
+{
+    pid_t parent = getpid(), pid;
+    struct be_worker *worker;
+    int pair[2];
+
+    worker = calloc(1, sizeof(*worker));
+    if (worker == NULL)
+        return GP_ERR_NO_MEMORY;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+        log_error("supervisor: socketpair: %m");
+        free(worker);
+        return GP_ERR_LIMIT;
+    }
+    pid = fork();
+    if (pid == 0)
+        child_exec(workers->argv, pair[1], parent);
+    close(pair[1]);
+    if (pid < 0) {
+        log_error("supervisor: fork: %m");
+        close(pair[0]);
+        free(worker);
+        return GP_ERR_LIMIT;
+    }
+    worker->pid = pid;
+    worker->socket = pair[0];
+    worker->state = BE_WORKER_STARTING;
+    workers->counts[BE_WORKER_STARTING]++;
+    worker->next = workers->list;
+    workers->list = worker;
+    if (worker_p != NULL)
+        *worker_p = worker;
+    return GP_OK;
+}
+
+struct be_worker *
+be_workers_free_one(struct be_workers *workers)
+{
+    struct be_worker *starting = NULL;
+
+    for (struct be_worker *w = workers->list; w != NULL; w = w->next) {
+        if (w->state == BE_WORKER_READY)
+            return w;
+        if (w->state == BE_WORKER_STARTING)
+            starting = w;
+    }
+    return starting;
+}
+
+enum gp_status
+be_workers_give(struct be_workers *workers, struct be_worker *worker, const struct be_handoff *what,
+                int fd)
+{
+    enum gp_status status = be_handoff_send(worker->socket, what, fd);
+
+    if (status == GP_OK)
+        state_set(workers, worker, BE_WORKER_GIVEN);
+    return status;
+}
+
+void
+be_workers_hear(struct be_workers *workers, struct be_worker *worker)
+{
+    enum be_worker_state state;
+
+    while (worker->socket >= 0) {
+        switch (be_handoff_hear(worker->socket, &state)) {
+        case GP_OK:
+            if (state == BE_WORKER_READY) {
+                worker->ever_ready = true;
+                workers->early_deaths = 0;
+            }
+            /* One that got its connection while it started is ready and more. */
+            if (state > worker->state)
+                state_set(workers, worker, state);
+            break;
+        case GP_ERR_AGAIN:
+            return;
+        default:
+            close(worker->socket);
+            worker->socket = -1;
+            return;
+        }
+    }
+}
+
+static const char *
+state_text(enum be_worker_state state)
+{
+    static const char *const texts[] = {"starting", "ready", "opening", "serving"};
+
+    return texts[state];
+}
+
+static void
+death_log(struct be_workers *workers, const struct be_worker *worker, int how)
+{
+    bool signalled = WIFSIGNALED(how);
+    int code = signalled ? WTERMSIG(how) : WEXITSTATUS(how);
+
+    if (!signalled && code == 0) {
+        log_debug("supervisor: worker %d ended", (int)worker->pid);
+        return;
+    }
+    log_error("supervisor: worker %d died while %s: %s %d%s%s", (int)worker->pid,
+              state_text(worker->state), signalled ? "signal" : "exit code", code,
+              signalled ? ", " : "", signalled ? strsignal(code) : "");
+    if (!worker->ever_ready) {
+        unsigned shift = workers->early_deaths < 5 ? workers->early_deaths : 5;
+
+        workers->early_deaths++;
+        workers->not_before_ns = gp_now_ns() + (GP_NS_PER_S << shift);
+    }
+}
+
+void
+be_workers_reap(struct be_workers *workers)
+{
+    struct be_worker **at = &workers->list;
+
+    while (*at != NULL) {
+        struct be_worker *worker = *at;
+        int how;
+
+        if (waitpid(worker->pid, &how, WNOHANG) != worker->pid) {
+            at = &worker->next;
+            continue;
+        }
+        be_workers_hear(workers, worker); /* what it said last */
+        death_log(workers, worker, how);
+        workers->counts[worker->state]--;
+        *at = worker->next;
+        if (worker->socket >= 0)
+            close(worker->socket);
+        free(worker);
+    }
+}
+
+void
+be_workers_dismiss(struct be_workers *workers)
+{
+    for (struct be_worker *w = workers->list; w != NULL; w = w->next) {
+        if (w->socket >= 0 && w->state <= BE_WORKER_READY) {
+            close(w->socket); /* end of file: it has nothing to do and ends */
+            w->socket = -1;
+        }
+    }
+}
+
+void
+be_workers_signal(struct be_workers *workers, int number)
+{
+    for (struct be_worker *w = workers->list; w != NULL; w = w->next)
+        (void)kill(w->pid, number);
+}
+
+unsigned
+be_workers_total(const struct be_workers *workers)
+{
+    unsigned total = 0;
+
+    for (size_t i = 0; i < GP_ARRAY_LEN(workers->counts); i++)
+        total += workers->counts[i];
+    return total;
+}

@@ -1,0 +1,45 @@
+/* backend/supervisor/workers.h -- the processes behind the sessions
+ *
+ * Threads: the supervisor's.
+ */
+#ifndef BE_WORKERS_H
+#define BE_WORKERS_H
+
+#include "backend/supervisor/handoff.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct be_worker {
+    pid_t pid;
+    int socket;
+    enum be_worker_state state;
+    bool ever_ready;
+    struct be_worker *next;
+};
+
+struct be_workers {
+    char *const *argv;
+    struct be_worker *list;
+    unsigned counts[BE_WORKER_SERVING + 1]; /* by state */
+    unsigned early_deaths; /* in a row, before they were ready */
+    uint64_t not_before_ns; /* start no more before */
+};
+
+/* Start one; *worker_p may be NULL. */
+GP_CHECK enum gp_status be_workers_start(struct be_workers *workers, struct be_worker **worker_p);
+/* Somebody without a connection, ready if there is one; NULL. */
+struct be_worker *be_workers_free_one(struct be_workers *workers);
+GP_CHECK enum gp_status be_workers_give(struct be_workers *workers, struct be_worker *worker,
+                                        const struct be_handoff *what, int fd);
+/* Take in what a worker said. */
+void be_workers_hear(struct be_workers *workers, struct be_worker *worker);
+/* Take in what ended; says in the log how. */
+void be_workers_reap(struct be_workers *workers);
+/* Let those go that have no connection. */
+void be_workers_dismiss(struct be_workers *workers);
+void be_workers_signal(struct be_workers *workers, int number);
+unsigned be_workers_total(const struct be_workers *workers);
+
+#endif
