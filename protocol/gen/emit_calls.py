@@ -165,6 +165,7 @@ def server_body(call):
     arguments = [server_argument(call, p, before, after, local) for p in call.params]
     table = "call->driver"
     unused = "    (void)args;\n" if not call.args else ""
+    unused += "    (void)reply;\n" if call.mode == "sync" and not call.reply else ""
     return (f"static {hook_prototype(call)}\n{{\n" + "".join(local) + "    CUresult cr = CUDA_SUCCESS;\n\n" + unused +
             f"    if ({table}->{call.name} == NULL)\n        return CUDA_ERROR_NOT_SUPPORTED;\n" + "".join(before) +
             f"    if (cr == CUDA_SUCCESS)\n        cr = {table}->{call.name}({', '.join(arguments)});\n" +
