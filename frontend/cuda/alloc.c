@@ -30,6 +30,11 @@ struct gap {
     uint64_t first, count;
 };
 
+struct foreign {
+    struct fe_block pub;
+    const void *key;
+};
+
 struct fe_alloc {
     /* Set once. */
     uint64_t base, bytes, granule;
@@ -42,6 +47,8 @@ struct fe_alloc {
     size_t gap_count, gap_room;
     struct block *live;
     uint64_t next_id;
+    struct foreign *foreign; /* sorted by base; may overlap nothing but itself */
+    size_t foreign_count, foreign_room;
     struct {
         struct slab *slabs;
         uint64_t lease, charged, blocks;
@@ -125,6 +132,7 @@ fe_alloc_destroy(struct fe_alloc *a)
         free_slabs(a->device[d].slabs);
     munmap(a->granules, a->bytes / a->granule * sizeof(*a->granules) + 1);
     free(a->gaps);
+    free(a->foreign);
     pthread_mutex_destroy(&a->lock);
     free(a);
 }
@@ -498,19 +506,82 @@ fe_alloc_free_of(struct fe_alloc *a, const void *owner, uint64_t *base_p)
     return b != NULL;
 }
 
+/* Index of the first foreign block that begins above address. */
+static size_t
+foreign_above(const struct fe_alloc *a, uint64_t address)
+{
+    size_t lo = 0, hi = a->foreign_count;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (a->foreign[mid].pub.base <= address)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+void
+fe_alloc_add_foreign(struct fe_alloc *a, const struct fe_block *block, const void *key)
+{
+    size_t at;
+
+    pthread_mutex_lock(&a->lock);
+    if (a->foreign_count == a->foreign_room) {
+        size_t room = a->foreign_room == 0 ? 16 : 2 * a->foreign_room;
+        void *list = realloc(a->foreign, room * sizeof(*a->foreign));
+
+        if (list != NULL) {
+            a->foreign = list;
+            a->foreign_room = room;
+        }
+    }
+    at = foreign_above(a, block->base);
+    if (a->foreign_count < a->foreign_room &&
+        (at == 0 || a->foreign[at - 1].pub.base != block->base)) {
+        memmove(&a->foreign[at + 1], &a->foreign[at],
+                (a->foreign_count++ - at) * sizeof(*a->foreign));
+        a->foreign[at] = (struct foreign){*block, key};
+        a->foreign[at].pub.id = ++a->next_id;
+    }
+    pthread_mutex_unlock(&a->lock);
+}
+
+void
+fe_alloc_drop_foreign(struct fe_alloc *a, const void *key_or_owner)
+{
+    size_t kept = 0;
+
+    pthread_mutex_lock(&a->lock);
+    for (size_t i = 0; i < a->foreign_count; i++)
+        if (a->foreign[i].key != key_or_owner && a->foreign[i].pub.owner != key_or_owner)
+            a->foreign[kept++] = a->foreign[i];
+    a->foreign_count = kept;
+    pthread_mutex_unlock(&a->lock);
+}
+
 bool
 fe_alloc_find(struct fe_alloc *a, uint64_t address, struct fe_block *block_p)
 {
+    const struct fe_block *found = NULL;
     const struct block *b;
+    size_t above;
 
     pthread_mutex_lock(&a->lock);
     b = find(a, address);
-    if (b != NULL && b->freed)
-        b = NULL;
-    if (b != NULL)
-        *block_p = b->pub;
+    if (b != NULL && !b->freed) {
+        found = &b->pub;
+    } else if (!fe_alloc_in_range(a, address) && a->foreign_count > 0) {
+        above = foreign_above(a, address);
+        if (above > 0 && address - a->foreign[above - 1].pub.base < a->foreign[above - 1].pub.bytes)
+            found = &a->foreign[above - 1].pub;
+    }
+    if (found != NULL)
+        *block_p = *found;
     pthread_mutex_unlock(&a->lock);
-    return b != NULL;
+    return found != NULL;
 }
 
 bool

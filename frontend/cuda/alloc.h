@@ -59,7 +59,12 @@ void fe_alloc_reuse(struct fe_alloc *a, uint64_t base);
 /* Free the next live block of owner; false when it has none (left). */
 bool fe_alloc_free_of(struct fe_alloc *a, const void *owner, uint64_t *base_p);
 
-/* The live block around address. */
+/* Device memory outside the range, such as a module's variable; for lookups only. It stays until
+ * fe_alloc_drop_foreign() of the same key (a module) or owner (its context). */
+void fe_alloc_add_foreign(struct fe_alloc *a, const struct fe_block *block, const void *key);
+void fe_alloc_drop_foreign(struct fe_alloc *a, const void *key_or_owner);
+
+/* The live block or foreign memory around address. */
 bool fe_alloc_find(struct fe_alloc *a, uint64_t address, struct fe_block *block_p);
 /* Whether [address, address + bytes) lies in one live block; bytes may be 0. */
 bool fe_alloc_covers(struct fe_alloc *a, uint64_t address, uint64_t bytes);

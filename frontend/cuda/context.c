@@ -1,0 +1,712 @@
+/* frontend/cuda/context.c -- contexts: primary ones, created ones, and what is current
+ *
+ * What is current is a matter of the thread and never travels: each record names its context.
+ * A primary context has one handle for ever; it is dormant while nobody retains it, and gets a
+ * new wire id with each activation.
+ *
+ * Lock: context_lock guards retained, flags and attached of every context. Nothing waits for the
+ *       server under it but the calls that change a primary context themselves.
+ */
+#include "cuda_api.h"
+#include "frontend/core/stats.h"
+#include "frontend/cuda/kernels.h"
+#include "frontend/cuda/state.h"
+#include "protocol/base/util.h"
+#include "protocol/cudart/export_tables.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#define STACK_MAX 256
+
+static pthread_mutex_t context_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic uint64_t next_id;
+
+/* Contexts below the current one. */
+static __thread struct {
+    int depth;
+    struct fe_context *below[STACK_MAX];
+} stack;
+
+struct fe_context *
+fe_context_current(void)
+{
+    return fe_thread.context;
+}
+
+CUresult
+fe_context_get(CUcontext handle, struct fe_context **ctx_p)
+{
+    struct fe_context *ctx = NULL;
+
+    if (handle == NULL)
+        ctx = fe_thread.context;
+    else
+        ctx = fe_object_get(WIRE_HANDLE_CONTEXT, handle);
+    if (ctx == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    *ctx_p = ctx;
+    return CUDA_SUCCESS;
+}
+
+static CUresult
+current(struct fe_context **ctx_p)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    FE_COUNT_LOCAL();
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    return fe_context_get(NULL, ctx_p);
+}
+
+static void
+activate(struct fe_context *ctx)
+{
+    atomic_store(&ctx->id, ++next_id);
+    atomic_store(&ctx->head.sticky, CUDA_SUCCESS);
+    atomic_store(&ctx->proven, ctx->submitted);
+    ctx->legacy.id = ctx->id << 24;
+    atomic_store(&ctx->cache_config, CU_FUNC_CACHE_PREFER_NONE);
+    atomic_store(&ctx->shared_config, CU_SHARED_MEM_CONFIG_DEFAULT_BANK_SIZE);
+}
+
+/* -- what goes with a context ----------------------------------------------------------- */
+
+static bool
+drop_if_inside(void *object, void *ctx)
+{
+    if (((struct fe_object *)object)->context == ctx)
+        fe_object_destroy(object);
+    return true;
+}
+
+static bool
+drop_module(void *object, void *ctx)
+{
+    if (((struct fe_object *)object)->context == ctx)
+        fe_module_drop(object);
+    return true;
+}
+
+void
+fe_context_drop_objects(struct fe_context *ctx)
+{
+    struct fe_state *state = fe_state_get(NULL);
+    uint64_t base;
+
+    fe_object_each(WIRE_HANDLE_STREAM, drop_if_inside, ctx);
+    fe_object_each(WIRE_HANDLE_EVENT, drop_if_inside, ctx);
+    fe_object_each(WIRE_HANDLE_MODULE, drop_module, ctx);
+    fe_host_drop_context(ctx);
+    while (state != NULL && fe_alloc_free_of(state->alloc, ctx, &base)) {
+        struct wire_cuMemFree_v2_args args = {.address = base};
+        struct fe_call call;
+        void *to;
+
+        if (fe_enter_in(&call, WIRE_CALL_cuMemFree_v2, ctx) != CUDA_SUCCESS)
+            continue;
+        to = fe_post(&call, wire_size_cuMemFree_v2_args(&args));
+        if (to != NULL) {
+            wire_put_cuMemFree_v2_args(to, &args);
+            fe_post_done(&call);
+        }
+        (void)fe_leave(&call, CUDA_SUCCESS);
+    }
+}
+
+/* -- the thread's stack ----------------------------------------------------------------- */
+
+GP_EXPORT CUresult
+cuCtxGetCurrent(CUcontext *ctx)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    FE_COUNT_LOCAL();
+    if (GP_UNLIKELY(fe_state_get(&cr) == NULL))
+        return cr;
+    if (ctx == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    *ctx = (CUcontext)fe_thread.context;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuCtxSetCurrent(CUcontext handle)
+{
+    struct fe_context *ctx = NULL;
+    CUresult cr = CUDA_SUCCESS;
+
+    FE_COUNT_LOCAL();
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    if (handle != NULL && (cr = fe_context_get(handle, &ctx)) != CUDA_SUCCESS)
+        return cr;
+    /* NULL pops; the one below then is current. */
+    if (ctx == NULL && stack.depth > 0)
+        ctx = stack.below[--stack.depth];
+    fe_thread.context = ctx;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuCtxPushCurrent_v2(CUcontext handle)
+{
+    struct fe_context *ctx = NULL;
+    CUresult cr = CUDA_SUCCESS;
+
+    FE_COUNT_LOCAL();
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    if (handle == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    cr = fe_context_get(handle, &ctx);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (fe_thread.context != NULL) {
+        if (stack.depth == STACK_MAX)
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        stack.below[stack.depth++] = fe_thread.context;
+    }
+    fe_thread.context = ctx;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuCtxPushCurrent(CUcontext handle)
+{
+    return cuCtxPushCurrent_v2(handle);
+}
+
+GP_EXPORT CUresult
+cuCtxPopCurrent_v2(CUcontext *handle)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    FE_COUNT_LOCAL();
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    if (fe_thread.context == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    if (handle != NULL)
+        *handle = (CUcontext)fe_thread.context;
+    fe_thread.context = stack.depth > 0 ? stack.below[--stack.depth] : NULL;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuCtxPopCurrent(CUcontext *handle)
+{
+    return cuCtxPopCurrent_v2(handle);
+}
+
+/* -- primary contexts ------------------------------------------------------------------- */
+
+static CUresult
+primary_get(CUdevice dev, struct fe_state **state_p, struct fe_context **ctx_p)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    *state_p = fe_state_get(&cr);
+    if (*state_p == NULL)
+        return cr;
+    if (fe_state_device(*state_p, dev) == NULL)
+        return CUDA_ERROR_INVALID_DEVICE;
+    *ctx_p = (*state_p)->primary[dev];
+    return CUDA_SUCCESS;
+}
+
+static int32_t
+server_ordinal(const struct fe_state *state, CUdevice dev)
+{
+    return state->session->devices[dev].server_ordinal;
+}
+
+/* Under context_lock: tell the server of the first retain. */
+static CUresult
+primary_activate(struct fe_state *state, struct fe_context *ctx)
+{
+    struct wire_cuDevicePrimaryCtxRetain_args args;
+    struct fe_call call;
+    CUresult cr = fe_enter_in(&call, WIRE_CALL_cuDevicePrimaryCtxRetain, NULL);
+    void *to;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (ctx->id != 0) /* not the first time: the old id stays dead */
+        ctx->head.object.wire += 1ull << 32;
+    args.device = server_ordinal(state, ctx->device);
+    args.context = ctx->head.object.wire;
+    to = fe_post(&call, wire_size_cuDevicePrimaryCtxRetain_args(&args));
+    if (to == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    wire_put_cuDevicePrimaryCtxRetain_args(to, &args);
+    activate(ctx);
+    fe_object_set_state(ctx, FE_OBJECT_LIVE);
+    fe_post_done(&call);
+    return fe_leave(&call, CUDA_SUCCESS);
+}
+
+GP_EXPORT CUresult
+cuDevicePrimaryCtxRetain(CUcontext *handle, CUdevice dev)
+{
+    struct fe_context *ctx = NULL;
+    struct fe_state *state = NULL;
+    CUresult cr = primary_get(dev, &state, &ctx);
+
+    FE_COUNT_LOCAL();
+    if (cr == CUDA_SUCCESS && handle == NULL)
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    pthread_mutex_lock(&context_lock);
+    if (ctx->retained == 0)
+        cr = primary_activate(state, ctx);
+    if (cr == CUDA_SUCCESS)
+        ctx->retained++;
+    pthread_mutex_unlock(&context_lock);
+    if (cr == CUDA_SUCCESS)
+        *handle = (CUcontext)ctx;
+    return cr;
+}
+
+/* The last release and a reset: what was in the context goes, then the context. No lock is held,
+ * for destructors of stored values call the API. */
+static void
+primary_empty(struct fe_context *ctx)
+{
+    gp_cudart_ctx_gone((CUcontext)ctx);
+    fe_context_drop_objects(ctx);
+}
+
+GP_EXPORT CUresult
+cuDevicePrimaryCtxRelease_v2(CUdevice dev)
+{
+    struct wire_cuDevicePrimaryCtxRelease_v2_args args;
+    struct fe_context *ctx = NULL;
+    struct fe_state *state = NULL;
+    struct fe_call call;
+    CUresult cr = primary_get(dev, &state, &ctx);
+    bool last = false;
+    void *to;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    pthread_mutex_lock(&context_lock);
+    if (ctx->retained == 0)
+        cr = CUDA_ERROR_INVALID_CONTEXT;
+    else
+        last = --ctx->retained == 0;
+    pthread_mutex_unlock(&context_lock);
+    if (cr != CUDA_SUCCESS || !last)
+        return cr;
+
+    primary_empty(ctx);
+    cr = fe_enter_in(&call, WIRE_CALL_cuDevicePrimaryCtxRelease_v2, NULL);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    pthread_mutex_lock(&context_lock);
+    if (ctx->retained == 0 && fe_object_state(ctx) == FE_OBJECT_LIVE) {
+        fe_object_set_state(ctx, FE_OBJECT_DORMANT);
+        args.device = server_ordinal(state, dev);
+        to = fe_post(&call, wire_size_cuDevicePrimaryCtxRelease_v2_args(&args));
+        if (to != NULL) {
+            wire_put_cuDevicePrimaryCtxRelease_v2_args(to, &args);
+            fe_post_done(&call);
+        } else {
+            cr = fe_lost(&call);
+        }
+    }
+    pthread_mutex_unlock(&context_lock);
+    return fe_leave(&call, cr);
+}
+
+GP_EXPORT CUresult
+cuDevicePrimaryCtxRelease(CUdevice dev)
+{
+    return cuDevicePrimaryCtxRelease_v2(dev);
+}
+
+GP_EXPORT CUresult
+cuDevicePrimaryCtxReset_v2(CUdevice dev)
+{
+    struct wire_cuDevicePrimaryCtxReset_v2_args args;
+    const uint8_t *reply;
+    size_t len;
+    struct fe_context *ctx = NULL;
+    struct fe_state *state = NULL;
+    struct fe_call call;
+    CUresult cr = primary_get(dev, &state, &ctx);
+    void *to;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (fe_object_state(ctx) == FE_OBJECT_DORMANT)
+        return CUDA_SUCCESS; /* nothing there */
+    primary_empty(ctx);
+    cr = fe_enter_in(&call, WIRE_CALL_cuDevicePrimaryCtxReset_v2, NULL);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    args.device = server_ordinal(state, dev);
+    pthread_mutex_lock(&context_lock);
+    to = fe_post(&call, wire_size_cuDevicePrimaryCtxReset_v2_args(&args));
+    if (to != NULL) {
+        wire_put_cuDevicePrimaryCtxReset_v2_args(to, &args);
+        fe_object_set_state(ctx, FE_OBJECT_DORMANT);
+        ctx->retained = 0;
+        fe_post_done(&call);
+        cr = fe_wait(&call, &reply, &len);
+    } else {
+        cr = fe_lost(&call);
+    }
+    pthread_mutex_unlock(&context_lock);
+    return fe_leave(&call, cr);
+}
+
+GP_EXPORT CUresult
+cuDevicePrimaryCtxReset(CUdevice dev)
+{
+    return cuDevicePrimaryCtxReset_v2(dev);
+}
+
+GP_EXPORT CUresult
+cuDevicePrimaryCtxGetState(CUdevice dev, unsigned int *flags, int *active)
+{
+    struct fe_context *ctx = NULL;
+    struct fe_state *state = NULL;
+    CUresult cr = primary_get(dev, &state, &ctx);
+
+    FE_COUNT_LOCAL();
+    if (cr == CUDA_SUCCESS && (flags == NULL || active == NULL))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    pthread_mutex_lock(&context_lock);
+    *flags = ctx->flags;
+    *active = ctx->retained > 0;
+    pthread_mutex_unlock(&context_lock);
+    return CUDA_SUCCESS;
+}
+
+/* One way of scheduling at most, no unknown bits. */
+static bool
+flags_ok(unsigned flags)
+{
+    unsigned how = flags & CU_CTX_SCHED_MASK;
+
+    return (flags & ~(unsigned)CU_CTX_FLAGS_MASK) == 0 && (how & (how - 1)) == 0;
+}
+
+GP_EXPORT CUresult
+cuDevicePrimaryCtxSetFlags_v2(CUdevice dev, unsigned int flags)
+{
+    struct wire_cuDevicePrimaryCtxSetFlags_v2_args args = {.flags = flags};
+    const uint8_t *reply;
+    size_t len;
+    struct fe_context *ctx = NULL;
+    struct fe_state *state = NULL;
+    struct fe_call call;
+    CUresult cr = primary_get(dev, &state, &ctx);
+    void *to;
+
+    if (cr == CUDA_SUCCESS && !flags_ok(flags))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS)
+        cr = fe_enter_in(&call, WIRE_CALL_cuDevicePrimaryCtxSetFlags_v2, NULL);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    args.device = server_ordinal(state, dev);
+    to = fe_post(&call, wire_size_cuDevicePrimaryCtxSetFlags_v2_args(&args));
+    if (to == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    wire_put_cuDevicePrimaryCtxSetFlags_v2_args(to, &args);
+    fe_post_done(&call);
+    cr = fe_wait(&call, &reply, &len);
+    if (cr == CUDA_SUCCESS) {
+        pthread_mutex_lock(&context_lock);
+        ctx->flags = flags;
+        pthread_mutex_unlock(&context_lock);
+    }
+    return fe_leave(&call, cr);
+}
+
+GP_EXPORT CUresult
+cuDevicePrimaryCtxSetFlags(CUdevice dev, unsigned int flags)
+{
+    return cuDevicePrimaryCtxSetFlags_v2(dev, flags);
+}
+
+/* -- created contexts ------------------------------------------------------------------- */
+
+static CUresult
+create(struct fe_call *call, struct fe_state *state, unsigned flags, CUdevice dev,
+       struct fe_context **ctx_p)
+{
+    struct wire_cuCtxCreate_v2_args args = {.flags = flags};
+    struct fe_context *ctx = fe_object_create(WIRE_HANDLE_CONTEXT, NULL);
+    const uint8_t *reply;
+    size_t len;
+    CUresult cr;
+    void *to;
+
+    if (ctx == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    ctx->device = dev;
+    ctx->flags = flags;
+    ctx->legacy.object.context = ctx;
+    ctx->attached = 1;
+    activate(ctx);
+    args.context = ctx->head.object.wire;
+    args.device = server_ordinal(state, dev);
+    to = fe_post(call, wire_size_cuCtxCreate_v2_args(&args));
+    if (to == NULL) {
+        cr = fe_lost(call);
+    } else {
+        wire_put_cuCtxCreate_v2_args(to, &args);
+        fe_post_done(call);
+        cr = fe_wait(call, &reply, &len);
+    }
+    if (cr == CUDA_SUCCESS)
+        *ctx_p = ctx;
+    else
+        fe_object_destroy(ctx);
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuCtxCreate_v2(CUcontext *handle, unsigned int flags, CUdevice dev)
+{
+    struct fe_context *ctx = NULL;
+    struct fe_state *state = NULL;
+    struct fe_call call;
+    CUresult cr = CUDA_SUCCESS;
+
+    state = fe_state_get(&cr);
+    if (state == NULL)
+        return cr;
+    if (handle == NULL || !flags_ok(flags))
+        return CUDA_ERROR_INVALID_VALUE;
+    if (fe_state_device(state, dev) == NULL)
+        return CUDA_ERROR_INVALID_DEVICE;
+    if (fe_thread.context != NULL && stack.depth == STACK_MAX)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    cr = fe_enter_in(&call, WIRE_CALL_cuCtxCreate_v2, NULL);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cr = fe_leave(&call, create(&call, state, flags, dev, &ctx));
+    if (ctx == NULL)
+        return cr;
+    *handle = (CUcontext)ctx;
+    return cuCtxPushCurrent_v2(*handle);
+}
+
+GP_EXPORT CUresult
+cuCtxCreate(CUcontext *ctx, unsigned int flags, CUdevice dev)
+{
+    return cuCtxCreate_v2(ctx, flags, dev);
+}
+
+GP_EXPORT CUresult
+cuCtxCreate_v3(CUcontext *ctx, CUexecAffinityParam *params, int count, unsigned int flags,
+               CUdevice dev)
+{
+    if (count != 0)
+        return params == NULL || count < 0 ? CUDA_ERROR_INVALID_VALUE
+                                           : CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
+    return cuCtxCreate_v2(ctx, flags, dev);
+}
+
+GP_EXPORT CUresult
+cuCtxCreate_v4(CUcontext *ctx, CUctxCreateParams *params, unsigned int flags, CUdevice dev)
+{
+    if (params != NULL && params->cigParams != NULL)
+        return fe_refuse("cuCtxCreate_v4 with CIG parameters");
+    if (params != NULL && params->numExecAffinityParams != 0)
+        return CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
+    return cuCtxCreate_v2(ctx, flags, dev);
+}
+
+GP_EXPORT CUresult
+cuCtxDestroy_v2(CUcontext handle)
+{
+    struct wire_cuCtxDestroy_v2_args args;
+    struct fe_context *ctx = NULL;
+    struct fe_call call;
+    CUresult cr = CUDA_SUCCESS;
+    void *to;
+
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    ctx = handle != NULL ? fe_object_get(WIRE_HANDLE_CONTEXT, handle) : NULL;
+    if (ctx == NULL || ctx->primary)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    gp_cudart_ctx_gone(handle);
+    fe_context_drop_objects(ctx);
+    cr = fe_enter_in(&call, WIRE_CALL_cuCtxDestroy_v2, NULL);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    args.ctx = ctx->head.object.wire;
+    to = fe_post(&call, wire_size_cuCtxDestroy_v2_args(&args));
+    if (to != NULL) {
+        wire_put_cuCtxDestroy_v2_args(to, &args);
+        fe_post_done(&call);
+    } else {
+        cr = fe_lost(&call);
+    }
+    fe_object_destroy(ctx);
+    /* As if popped; a context that is current elsewhere is left there, destroyed. */
+    if (fe_thread.context == ctx)
+        fe_thread.context = stack.depth > 0 ? stack.below[--stack.depth] : NULL;
+    return fe_leave(&call, cr);
+}
+
+GP_EXPORT CUresult
+cuCtxDestroy(CUcontext handle)
+{
+    return cuCtxDestroy_v2(handle);
+}
+
+GP_EXPORT CUresult
+cuCtxAttach(CUcontext *handle, unsigned int flags)
+{
+    struct fe_context *ctx = NULL;
+    CUresult cr = current(&ctx);
+
+    if (cr == CUDA_SUCCESS && (handle == NULL || flags != 0))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    pthread_mutex_lock(&context_lock);
+    ctx->attached++;
+    pthread_mutex_unlock(&context_lock);
+    *handle = (CUcontext)ctx;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuCtxDetach(CUcontext handle)
+{
+    struct fe_context *ctx = NULL;
+    CUresult cr = current(&ctx);
+    bool last;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (handle != (CUcontext)ctx) /* only the current one can be detached */
+        return CUDA_ERROR_INVALID_CONTEXT;
+    pthread_mutex_lock(&context_lock);
+    last = ctx->attached <= 1;
+    if (!last)
+        ctx->attached--;
+    pthread_mutex_unlock(&context_lock);
+    return last && !ctx->primary ? cuCtxDestroy_v2(handle) : CUDA_SUCCESS;
+}
+
+/* -- questions -------------------------------------------------------------------------- */
+
+GP_EXPORT CUresult
+cuCtxGetDevice_v2(CUdevice *dev, CUcontext handle)
+{
+    struct fe_context *ctx = NULL;
+    CUresult cr = CUDA_SUCCESS;
+
+    FE_COUNT_LOCAL();
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    cr = fe_context_get(handle, &ctx);
+    if (cr == CUDA_SUCCESS && dev == NULL)
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS)
+        *dev = ctx->device;
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuCtxGetDevice(CUdevice *dev)
+{
+    return cuCtxGetDevice_v2(dev, NULL);
+}
+
+GP_EXPORT CUresult
+cuCtxGetFlags(unsigned int *flags)
+{
+    struct fe_context *ctx = NULL;
+    CUresult cr = current(&ctx);
+
+    if (cr == CUDA_SUCCESS && flags == NULL)
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    pthread_mutex_lock(&context_lock);
+    *flags = ctx->flags;
+    pthread_mutex_unlock(&context_lock);
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuCtxSetFlags(unsigned int flags)
+{
+    struct fe_context *ctx = NULL;
+    CUresult cr = current(&ctx);
+
+    if (cr == CUDA_SUCCESS && !flags_ok(flags))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    /* How this process waits is the engine's matter; the flags are only remembered. */
+    pthread_mutex_lock(&context_lock);
+    ctx->flags = flags;
+    pthread_mutex_unlock(&context_lock);
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuCtxGetId(CUcontext handle, unsigned long long *id)
+{
+    struct fe_context *ctx = NULL;
+    CUresult cr = CUDA_SUCCESS;
+
+    FE_COUNT_LOCAL();
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    cr = fe_context_get(handle, &ctx);
+    if (cr == CUDA_SUCCESS && id == NULL)
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS)
+        *id = ctx->id;
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuCtxGetApiVersion(CUcontext handle, unsigned int *version)
+{
+    struct fe_context *ctx = NULL;
+    CUresult cr = CUDA_SUCCESS;
+
+    FE_COUNT_LOCAL();
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    cr = fe_context_get(handle, &ctx);
+    if (cr == CUDA_SUCCESS && version == NULL)
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS)
+        *version = 3020;
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuCtxGetStreamPriorityRange(int *least, int *greatest)
+{
+    const struct wire_device *info = NULL;
+    struct fe_context *ctx = NULL;
+    CUresult cr = current(&ctx);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    info = fe_state_get(NULL)->session->devices[ctx->device].info;
+    if (least != NULL)
+        *least = info->stream_priority_least;
+    if (greatest != NULL)
+        *greatest = info->stream_priority_greatest;
+    return CUDA_SUCCESS;
+}

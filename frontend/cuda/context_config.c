@@ -1,0 +1,187 @@
+/* frontend/cuda/context_config.c -- limits and preferences of a context, and waiting for all of it */
+#include "cuda_api.h"
+#include "frontend/core/perf.h"
+#include "frontend/core/stats.h"
+#include "frontend/cuda/state.h"
+#include "protocol/base/util.h"
+
+GP_EXPORT CUresult
+cuCtxGetLimit(size_t *value, CUlimit limit)
+{
+    struct wire_cuCtxGetLimit_args args = {.limit = (uint32_t)limit};
+    struct wire_cuCtxGetLimit_reply reply;
+    const uint8_t *bytes;
+    struct fe_call call;
+    size_t len;
+    CUresult cr;
+    void *to;
+
+    cr = fe_enter(&call, WIRE_CALL_cuCtxGetLimit);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (value == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    if ((int)limit < 0 || limit >= CU_LIMIT_MAX)
+        return fe_leave(&call, CUDA_ERROR_UNSUPPORTED_LIMIT);
+    to = fe_post(&call, wire_size_cuCtxGetLimit_args(&args));
+    if (to == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    wire_put_cuCtxGetLimit_args(to, &args);
+    fe_post_done(&call);
+    cr = fe_wait(&call, &bytes, &len);
+    if (cr == CUDA_SUCCESS && !wire_get_cuCtxGetLimit_reply(bytes, len, &reply))
+        cr = fe_malformed(&call);
+    if (cr == CUDA_SUCCESS)
+        *value = reply.pvalue;
+    return fe_leave(&call, cr);
+}
+
+GP_EXPORT CUresult
+cuCtxSetLimit(CUlimit limit, size_t value)
+{
+    struct wire_cuCtxSetLimit_args args = {.limit = (uint32_t)limit, .value = value};
+    const uint8_t *bytes;
+    struct fe_call call;
+    size_t len;
+    CUresult cr;
+    void *to;
+
+    cr = fe_enter(&call, WIRE_CALL_cuCtxSetLimit);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if ((int)limit < 0 || limit >= CU_LIMIT_MAX)
+        return fe_leave(&call, CUDA_ERROR_UNSUPPORTED_LIMIT);
+    to = fe_post(&call, wire_size_cuCtxSetLimit_args(&args));
+    if (to == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    wire_put_cuCtxSetLimit_args(to, &args);
+    fe_post_done(&call);
+    return fe_leave(&call, fe_wait(&call, &bytes, &len));
+}
+
+GP_EXPORT CUresult
+cuCtxGetCacheConfig(CUfunc_cache *config)
+{
+    struct fe_context *ctx = fe_context_current();
+    CUresult cr = CUDA_SUCCESS;
+
+    FE_COUNT_LOCAL();
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    if (ctx == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    if (config == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    *config = (CUfunc_cache)ctx->cache_config;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuCtxSetCacheConfig(CUfunc_cache config)
+{
+    struct wire_cuCtxSetCacheConfig_args args = {.config = (uint32_t)config};
+    struct fe_call call;
+    CUresult cr;
+    void *to;
+
+    cr = fe_enter(&call, WIRE_CALL_cuCtxSetCacheConfig);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if ((int)config < 0 || config > CU_FUNC_CACHE_PREFER_EQUAL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    to = fe_post(&call, wire_size_cuCtxSetCacheConfig_args(&args));
+    if (to == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    wire_put_cuCtxSetCacheConfig_args(to, &args);
+    call.context->cache_config = (int)config;
+    fe_post_done(&call);
+    return fe_leave(&call, CUDA_SUCCESS);
+}
+
+GP_EXPORT CUresult
+cuCtxGetSharedMemConfig(CUsharedconfig *config)
+{
+    struct fe_context *ctx = fe_context_current();
+    CUresult cr = CUDA_SUCCESS;
+
+    FE_COUNT_LOCAL();
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    if (ctx == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    if (config == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    /* What devices since Maxwell answer, whatever was set: banks are four bytes wide. */
+    *config = ctx->shared_config == CU_SHARED_MEM_CONFIG_DEFAULT_BANK_SIZE
+                  ? CU_SHARED_MEM_CONFIG_FOUR_BYTE_BANK_SIZE
+                  : (CUsharedconfig)ctx->shared_config;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuCtxSetSharedMemConfig(CUsharedconfig config)
+{
+    struct wire_cuCtxSetSharedMemConfig_args args = {.config = (uint32_t)config};
+    struct fe_call call;
+    CUresult cr;
+    void *to;
+
+    cr = fe_enter(&call, WIRE_CALL_cuCtxSetSharedMemConfig);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if ((int)config < 0 || config > CU_SHARED_MEM_CONFIG_EIGHT_BYTE_BANK_SIZE)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    to = fe_post(&call, wire_size_cuCtxSetSharedMemConfig_args(&args));
+    if (to == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    wire_put_cuCtxSetSharedMemConfig_args(to, &args);
+    fe_post_done(&call);
+    return fe_leave(&call, CUDA_SUCCESS);
+}
+
+static CUresult
+synchronize(struct fe_call *call)
+{
+    struct fe_context *ctx = call->context;
+    const uint8_t *bytes;
+    uint64_t now;
+    size_t len;
+    CUresult cr;
+    void *to;
+
+    if (fe_perf(FE_PERF_CACHE) && ctx->proven >= fe_context_now(ctx))
+        return CUDA_SUCCESS; /* nothing was submitted since the last proof */
+    to = fe_post(call, 0);
+    if (to == NULL)
+        return fe_lost(call);
+    now = fe_context_now(ctx);
+    fe_post_done(call);
+    cr = fe_wait(call, &bytes, &len);
+    if (cr == CUDA_SUCCESS)
+        fe_prove(&ctx->proven, now);
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuCtxSynchronize(void)
+{
+    struct fe_call call;
+    CUresult cr = fe_enter(&call, WIRE_CALL_cuCtxSynchronize);
+
+    return cr != CUDA_SUCCESS ? cr : fe_leave(&call, synchronize(&call));
+}
+
+GP_EXPORT CUresult
+cuCtxSynchronize_v2(CUcontext handle)
+{
+    struct fe_context *ctx = NULL;
+    struct fe_call call;
+    CUresult cr = CUDA_SUCCESS;
+
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    cr = fe_context_get(handle, &ctx);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_enter_in(&call, WIRE_CALL_cuCtxSynchronize, ctx);
+    return cr != CUDA_SUCCESS ? cr : fe_leave(&call, synchronize(&call));
+}

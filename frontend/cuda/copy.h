@@ -1,0 +1,39 @@
+/* frontend/cuda/copy.h -- linear copies, for every call that copies
+ *
+ * The caller entered with call (in any call id) and resolved the stream. Addresses are checked by
+ * the caller.
+ */
+#ifndef FE_COPY_H
+#define FE_COPY_H
+
+#include "frontend/cuda/objects.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct fe_where {
+    struct fe_stream *stream;
+    uint64_t wire;
+};
+
+/* Bytes are captured, or will be read when the stream gets there if queued work may write them:
+ * *pulled_p (may be NULL) tells. */
+CUresult fe_copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
+                    const struct fe_where *where, bool *pulled_p);
+/* Returns when the bytes are there. */
+CUresult fe_copy_out_wait(struct fe_call *call, void *dst, uint64_t src, size_t bytes,
+                          const struct fe_where *where);
+/* The bytes are there before any call that proves it returns; dst is pinned. */
+CUresult fe_copy_out_async(struct fe_call *call, void *dst, uint64_t src, size_t bytes,
+                           const struct fe_where *where);
+CUresult fe_copy_on_device(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
+                           const struct fe_where *where);
+/* Wait until the stream is empty; for copies between host memory. */
+CUresult fe_copy_drain(struct fe_call *call, const struct fe_where *where);
+
+/* CUDA_ERROR_INVALID_VALUE unless [address, address + bytes) is device memory of the program. */
+CUresult fe_check_device(const struct fe_call *call, uint64_t address, size_t bytes);
+/* Whether address is, or was, device memory. */
+bool fe_is_device(const struct fe_call *call, uint64_t address);
+
+#endif

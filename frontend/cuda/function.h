@@ -1,0 +1,18 @@
+/* frontend/cuda/function.h -- attributes of functions and kernels, kept until something sets them
+ */
+#ifndef FE_FUNCTION_H
+#define FE_FUNCTION_H
+
+#include "frontend/cuda/kernels.h"
+
+/* CUDA_ERROR_INVALID_VALUE past the last parameter. NULL outputs are skipped. */
+CUresult fe_function_param(struct fe_function *f, size_t index, size_t *offset, size_t *size);
+
+/* Of a library's kernel on a device of the program; all enter and leave by themselves. */
+CUresult fe_kernel_attribute(struct fe_function *kernel, CUfunction_attribute attribute,
+                             CUdevice dev, int *value);
+CUresult fe_kernel_set_attribute(struct fe_function *kernel, CUfunction_attribute attribute,
+                                 int value, CUdevice dev);
+CUresult fe_kernel_set_cache(struct fe_function *kernel, CUfunc_cache config, CUdevice dev);
+
+#endif

@@ -1,0 +1,40 @@
+/* frontend/cuda/image.h -- images and JIT options on their way to the server
+ */
+#ifndef FE_IMAGE_H
+#define FE_IMAGE_H
+
+#include "frontend/core/call.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define FE_JIT_OPTIONS_MAX 64
+#define FE_JIT_LOG_MAX     65535
+
+/*
+ * Send the image at a pointer of the program. The call's id is restored.
+ * Errors: CUDA_ERROR_INVALID_VALUE (NULL), CUDA_ERROR_INVALID_IMAGE, CUDA_ERROR_OUT_OF_MEMORY.
+ */
+CUresult fe_image_send(struct fe_call *call, const void *image, uint32_t *upload_p,
+                       uint32_t *kind_p);
+
+/* A whole file, with a NUL behind it, checked to be an image of the right length; free() it.
+ * Errors: CUDA_ERROR_FILE_NOT_FOUND, CUDA_ERROR_INVALID_IMAGE, CUDA_ERROR_OUT_OF_MEMORY. */
+CUresult fe_image_read(const char *path, void **image_p);
+
+/* What of JIT options travels, and where their answers go. */
+struct fe_jit {
+    uint32_t options[FE_JIT_OPTIONS_MAX];
+    uint64_t values[FE_JIT_OPTIONS_MAX];
+    uint32_t count;
+    uint32_t info_bytes, error_bytes; /* room in the program's logs */
+    char *info, *error;
+    void **info_size_p, **error_size_p; /* where their filled lengths go; may be NULL */
+};
+
+/* Errors: CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED for options that carry pointers. */
+CUresult fe_jit_read(struct fe_jit *jit, unsigned count, const CUjit_option *options,
+                     void **values);
+void fe_jit_answer(const struct fe_jit *jit, const char *info, const char *error);
+
+#endif

@@ -1,0 +1,182 @@
+/* frontend/cuda/launch.c -- launches: checked against cached limits, values packed straight into
+ * the line's buffer, no answer
+ */
+#include "cuda_api.h"
+#include "frontend/cuda/attributes.h"
+#include "frontend/cuda/check.h"
+#include "frontend/cuda/kernels.h"
+#include "frontend/cuda/occupancy.h"
+#include "frontend/cuda/state.h"
+#include "protocol/base/util.h"
+
+#include <string.h>
+
+#define PARAMS_MAX  32768u
+#define FLAG_BUFFER 1u /* params hold the buffer of the extra form */
+
+struct launch {
+    struct fe_function *f;
+    struct fe_stream *stream;
+    struct fe_launch_shape shape;
+    const struct fe_attributes *attributes; /* NULL: none */
+    void *const *values;
+    const void *buffer; /* the extra form */
+    size_t bytes;       /* of all values, or of buffer */
+};
+
+/* Parameters come in exactly one of two forms, unless there are none. */
+static CUresult
+read_params(struct launch *l, void **values, void **extra)
+{
+    l->values = values;
+    l->buffer = NULL;
+    l->bytes = 0;
+    if (extra != NULL) {
+        if (values != NULL)
+            return CUDA_ERROR_INVALID_VALUE;
+        return fe_params_extra(extra, PARAMS_MAX, &l->buffer, &l->bytes);
+    }
+    if (l->f->nparams == 0)
+        return CUDA_SUCCESS;
+    if (values == NULL || l->f->param_bytes > PARAMS_MAX)
+        return CUDA_ERROR_INVALID_VALUE;
+    l->bytes = l->f->param_bytes;
+    return CUDA_SUCCESS;
+}
+
+/* All blocks of a cooperative launch must be resident at once. */
+static CUresult
+check_cooperative(struct fe_call *call, const struct launch *l)
+{
+    const struct fe_launch_shape *s = &l->shape;
+    uint64_t threads = (uint64_t)s->block[0] * s->block[1] * s->block[2];
+    unsigned __int128 grid = (unsigned __int128)s->grid[0] * s->grid[1] * s->grid[2];
+    const struct fe_launch_limits *limits;
+    int blocks = 0;
+    CUresult cr;
+
+    cr = fe_occupancy_blocks(call, l->f, (int)threads, s->shared_bytes, 0, &blocks);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    limits = &fe_state_of(call)->limits[call->context->device];
+    return grid > (uint64_t)blocks * limits->multiprocessors
+               ? CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE
+               : CUDA_SUCCESS;
+}
+
+static CUresult
+post(struct fe_call *call, const struct launch *l, uint64_t stream_wire)
+{
+    struct wire_cuLaunchKernelEx_args args = {
+        .function = l->f->object.wire,
+        .grid = {l->shape.grid[0], l->shape.grid[1], l->shape.grid[2]},
+        .block = {l->shape.block[0], l->shape.block[1], l->shape.block[2]},
+        .shared_bytes = l->shape.shared_bytes,
+        .flags = l->buffer != NULL ? FLAG_BUFFER : 0,
+        .stream = stream_wire,
+        .params = l->buffer, /* NULL: the values are packed behind it below */
+        .params_len = (uint32_t)l->bytes,
+    };
+    size_t size;
+    uint64_t n;
+    void *to;
+
+    if (l->attributes != NULL) {
+        args.attributes = l->attributes->list;
+        args.attributes_len = l->attributes->count;
+    }
+    size = wire_size_cuLaunchKernelEx_args(&args);
+    to = fe_post(call, size);
+    if (to == NULL)
+        return fe_lost(call);
+    wire_put_cuLaunchKernelEx_args(to, &args);
+    if (l->buffer == NULL && l->bytes > 0)
+        fe_params_pack((uint8_t *)to + size - WIRE_PAD(l->bytes), l->f->params, l->f->nparams,
+                       l->values);
+    n = fe_stream_mark(call, l->stream);
+    if (l->attributes != NULL)
+        fe_attributes_mark(l->attributes, call->context, l->stream, stream_wire, n);
+    fe_post_done(call);
+    return CUDA_SUCCESS;
+}
+
+/* The order of the checks is the driver's. */
+static CUresult
+launch(struct launch *l, CUfunction handle, CUstream stream, void **values, void **extra)
+{
+    uint64_t stream_wire;
+    struct fe_call call;
+    CUresult cr;
+
+    cr = fe_enter(&call, WIRE_CALL_cuLaunchKernelEx);
+    if (GP_UNLIKELY(cr != CUDA_SUCCESS))
+        return cr;
+    l->f = fe_function_get(handle);
+    if (GP_UNLIKELY(l->f == NULL))
+        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
+    cr = fe_stream_resolve(&call, stream, &l->stream, &stream_wire);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_function_ready(&call, l->f);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_launch_check(&fe_state_of(&call)->limits[call.context->device], l->f->attributes,
+                             atomic_load_explicit(&l->f->mask, memory_order_acquire), &l->shape);
+    if (cr == CUDA_SUCCESS)
+        cr = read_params(l, values, extra);
+    if (cr == CUDA_SUCCESS && l->attributes != NULL && l->attributes->cooperative)
+        cr = check_cooperative(&call, l);
+    if (GP_LIKELY(cr == CUDA_SUCCESS))
+        cr = post(&call, l, stream_wire);
+    return fe_leave(&call, cr);
+}
+
+GP_EXPORT CUresult
+cuLaunchKernel(CUfunction f, unsigned int gx, unsigned int gy, unsigned int gz, unsigned int bx,
+               unsigned int by, unsigned int bz, unsigned int shared_bytes, CUstream stream,
+               void **values, void **extra)
+{
+    struct launch l = {.shape = {{gx, gy, gz}, {bx, by, bz}, shared_bytes}};
+
+    return launch(&l, f, stream, values, extra);
+}
+
+GP_EXPORT CUresult
+cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **values, void **extra)
+{
+    struct fe_attributes attributes;
+    struct launch l;
+    CUresult cr = CUDA_SUCCESS;
+
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    if (config == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (fe_function_get(f) == NULL)
+        return CUDA_ERROR_INVALID_HANDLE;
+    cr = fe_attributes_read(&attributes, config->attrs, config->numAttrs);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    l = (struct launch){
+        .shape = {{config->gridDimX, config->gridDimY, config->gridDimZ},
+                  {config->blockDimX, config->blockDimY, config->blockDimZ},
+                  config->sharedMemBytes},
+        .attributes = attributes.count > 0 ? &attributes : NULL,
+    };
+    return launch(&l, f, config->hStream, values, extra);
+}
+
+GP_EXPORT CUresult
+cuLaunchCooperativeKernel(CUfunction f, unsigned int gx, unsigned int gy, unsigned int gz,
+                          unsigned int bx, unsigned int by, unsigned int bz,
+                          unsigned int shared_bytes, CUstream stream, void **values)
+{
+    CUlaunchAttribute cooperative = {.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE,
+                                     .value.cooperative = 1};
+    CUlaunchConfig config = {
+        .gridDimX = gx, .gridDimY = gy, .gridDimZ = gz,
+        .blockDimX = bx, .blockDimY = by, .blockDimZ = bz,
+        .sharedMemBytes = shared_bytes, .hStream = stream,
+        .attrs = &cooperative, .numAttrs = 1,
+    };
+
+    return cuLaunchKernelEx(&config, f, values, NULL);
+}

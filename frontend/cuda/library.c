@@ -1,0 +1,356 @@
+/* frontend/cuda/library.c -- libraries and kernels: objects without a context
+ *
+ * One round trip at the load brings the table of kernels; handles are made from it.
+ */
+#include "cuda_api.h"
+#include "frontend/core/perf.h"
+#include "frontend/core/stats.h"
+#include "frontend/cuda/image.h"
+#include "frontend/cuda/kernels.h"
+#include "frontend/cuda/state.h"
+#include "protocol/base/util.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_MAX_BYTES 4095
+
+static CUresult
+load(struct fe_call *call, const void *image, struct fe_jit *jit, struct fe_library **library_p)
+{
+    struct wire_cuLibraryLoadData_args args = {
+        .jit_options = jit->options, .jit_options_len = jit->count,
+        .jit_values = jit->values, .jit_values_len = jit->count,
+        .info_bytes = jit->info_bytes, .error_bytes = jit->error_bytes,
+    };
+    struct wire_cuLibraryLoadData_reply reply;
+    struct fe_library *library = NULL;
+    const uint8_t *bytes;
+    size_t len = 0;
+    CUresult cr;
+    void *to;
+
+    cr = fe_image_send(call, image, &args.upload, &args.kind);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    library = fe_object_create(WIRE_HANDLE_LIBRARY, NULL);
+    if (library == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    args.library = library->object.wire;
+    to = fe_post(call, wire_size_cuLibraryLoadData_args(&args));
+    if (to == NULL) {
+        cr = fe_lost(call);
+    } else {
+        wire_put_cuLibraryLoadData_args(to, &args);
+        fe_post_done(call);
+        cr = fe_wait(call, &bytes, &len);
+    }
+    if (len > 0 || cr == CUDA_SUCCESS) {
+        if (!wire_get_cuLibraryLoadData_reply(bytes, len, &reply)) {
+            cr = fe_malformed(call);
+        } else {
+            fe_jit_answer(jit, reply.info, reply.error);
+            if (cr == CUDA_SUCCESS)
+                cr = fe_kernels_create(reply.table, reply.table_len, WIRE_HANDLE_KERNEL,
+                                       library->object.wire, &library->object,
+                                       &library->kernels);
+        }
+    }
+    if (cr == CUDA_SUCCESS)
+        *library_p = library;
+    else
+        fe_object_destroy(library);
+    return cr;
+}
+
+/* Options of the library itself: that the program keeps the image means nothing here, for it
+ * was sent. */
+static CUresult
+check_options(const CUlibraryOption *options, void **values, unsigned count)
+{
+    if (count > 0 && (options == NULL || values == NULL))
+        return CUDA_ERROR_INVALID_VALUE;
+    for (unsigned i = 0; i < count; i++) {
+        if (options[i] == CU_LIBRARY_HOST_UNIVERSAL_FUNCTION_AND_DATA_TABLE)
+            return fe_refuse("cuLibraryLoadData with a host function table");
+        if (options[i] != CU_LIBRARY_BINARY_IS_PRESERVED)
+            return CUDA_ERROR_INVALID_VALUE;
+    }
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuLibraryLoadData(CUlibrary *handle, const void *image, CUjit_option *jit_options,
+                  void **jit_values, unsigned int jit_count, CUlibraryOption *options,
+                  void **values, unsigned int count)
+{
+    struct fe_library *library = NULL;
+    struct fe_call call;
+    struct fe_jit jit;
+    CUresult cr;
+
+    cr = fe_enter_in(&call, WIRE_CALL_cuLibraryLoadData, NULL);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (handle == NULL || image == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    cr = check_options(options, values, count);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_jit_read(&jit, jit_count, jit_options, jit_values);
+    if (cr == CUDA_SUCCESS)
+        cr = load(&call, image, &jit, &library);
+    if (cr == CUDA_SUCCESS)
+        *handle = (CUlibrary)library;
+    return fe_leave(&call, cr);
+}
+
+GP_EXPORT CUresult
+cuLibraryLoadFromFile(CUlibrary *handle, const char *path, CUjit_option *jit_options,
+                      void **jit_values, unsigned int jit_count, CUlibraryOption *options,
+                      void **values, unsigned int count)
+{
+    GP_AUTO_FREE void *image = NULL;
+    CUresult cr = CUDA_SUCCESS;
+
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    if (handle == NULL || path == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = fe_image_read(path, &image);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    return cuLibraryLoadData(handle, image, jit_options, jit_values, jit_count, options, values,
+                             count);
+}
+
+GP_EXPORT CUresult
+cuLibraryUnload(CUlibrary handle)
+{
+    struct wire_cuLibraryUnload_args args;
+    struct fe_library *library = NULL;
+    struct fe_module *module = NULL;
+    struct fe_call call;
+    CUresult cr;
+    void *to;
+
+    cr = fe_enter_in(&call, WIRE_CALL_cuLibraryUnload, NULL);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    library = fe_object_get(WIRE_HANDLE_LIBRARY, handle);
+    if (library == NULL || library->kernels == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
+    args.library = library->object.wire;
+    to = fe_post(&call, wire_size_cuLibraryUnload_args(&args));
+    if (to == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    wire_put_cuLibraryUnload_args(to, &args);
+    fe_post_done(&call);
+
+    module = fe_object_get(WIRE_HANDLE_MODULE, library->module);
+    if (module != NULL && module->object.wire == library->module_wire)
+        fe_module_drop(module);
+    fe_alloc_drop_foreign(fe_state_of(&call)->alloc, library);
+    fe_object_destroy(library);
+    fe_kernels_destroy(library->kernels);
+    return fe_leave(&call, CUDA_SUCCESS);
+}
+
+/* A library for a call that stays here. */
+static CUresult
+local(CUlibrary handle, struct fe_library **library_p)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    FE_COUNT_LOCAL();
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    *library_p = fe_object_get(WIRE_HANDLE_LIBRARY, handle);
+    return *library_p != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+GP_EXPORT CUresult
+cuLibraryGetKernel(CUkernel *kernel, CUlibrary handle, const char *name)
+{
+    struct fe_library *library = NULL;
+    struct fe_function *f = NULL;
+    CUresult cr = local(handle, &library);
+
+    if (cr == CUDA_SUCCESS && (kernel == NULL || name == NULL || *name == 0))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS)
+        cr = fe_kernels_by_name(library->kernels, name, &f);
+    if (cr == CUDA_SUCCESS)
+        *kernel = (CUkernel)f;
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuLibraryGetKernelCount(unsigned int *count, CUlibrary handle)
+{
+    struct fe_library *library = NULL;
+    CUresult cr = local(handle, &library);
+
+    if (cr == CUDA_SUCCESS && count == NULL)
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS)
+        *count = fe_kernels_count(library->kernels);
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuLibraryEnumerateKernels(CUkernel *kernels, unsigned int count, CUlibrary handle)
+{
+    struct fe_library *library = NULL;
+    struct fe_function *f = NULL;
+    CUresult cr = local(handle, &library);
+
+    if (cr == CUDA_SUCCESS && (kernels == NULL || count == 0))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    for (unsigned i = 0; cr == CUDA_SUCCESS && i < count; i++) {
+        if (i >= fe_kernels_count(library->kernels))
+            break;
+        cr = fe_kernels_at(library->kernels, i, &f);
+        if (cr == CUDA_SUCCESS)
+            kernels[i] = (CUkernel)f;
+    }
+    return cr;
+}
+
+/* cuLibraryGetGlobal in the current context, remembered; the runtime asks at each symbol copy. */
+static CUresult
+global(struct fe_call *call, struct fe_library *library, const char *name, uint64_t *address_p,
+       uint64_t *bytes_p)
+{
+    struct wire_cuLibraryGetGlobal_args args = {.library = library->object.wire, .name = name};
+    struct wire_cuLibraryGetGlobal_reply reply;
+    const uint8_t *bytes;
+    size_t len;
+    CUresult cr;
+    void *to;
+
+    if (fe_perf(FE_PERF_CACHE) &&
+        fe_kernels_global_get(library->kernels, call->context, name, address_p, bytes_p))
+        return CUDA_SUCCESS;
+    args.name_len = (uint32_t)strlen(name);
+    to = fe_post(call, wire_size_cuLibraryGetGlobal_args(&args));
+    if (to == NULL)
+        return fe_lost(call);
+    wire_put_cuLibraryGetGlobal_args(to, &args);
+    fe_post_done(call);
+    cr = fe_wait(call, &bytes, &len);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (!wire_get_cuLibraryGetGlobal_reply(bytes, len, &reply))
+        return fe_malformed(call);
+    fe_global_learn(library->kernels, call->context, library, name, reply.address, reply.bytes);
+    *address_p = reply.address;
+    *bytes_p = reply.bytes;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuLibraryGetGlobal(CUdeviceptr *address, size_t *size, CUlibrary handle, const char *name)
+{
+    uint64_t at = 0, bytes = 0;
+    struct fe_library *library = NULL;
+    struct fe_call call;
+    CUresult cr;
+
+    cr = fe_enter(&call, WIRE_CALL_cuLibraryGetGlobal);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    library = fe_object_get(WIRE_HANDLE_LIBRARY, handle);
+    if (library == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
+    if (name == NULL || (address == NULL && size == NULL) || strlen(name) > NAME_MAX_BYTES)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    cr = global(&call, library, name, &at, &bytes);
+    if (cr == CUDA_SUCCESS && address != NULL)
+        *address = at;
+    if (cr == CUDA_SUCCESS && size != NULL)
+        *size = bytes;
+    return fe_leave(&call, cr);
+}
+
+/* The host follows the pointer it gets; memory that it cannot reach must not be handed out. */
+GP_EXPORT CUresult
+cuLibraryGetManaged(CUdeviceptr *address, size_t *size, CUlibrary handle, const char *name)
+{
+    struct fe_library *library = NULL;
+    CUresult cr = local(handle, &library);
+
+    (void)address;
+    (void)size;
+    if (cr == CUDA_SUCCESS && name == NULL)
+        cr = CUDA_ERROR_INVALID_VALUE;
+    return cr == CUDA_SUCCESS ? fe_refuse("cuLibraryGetManaged") : cr;
+}
+
+static CUresult
+module_of(struct fe_call *call, struct fe_library *library, struct fe_module **module_p)
+{
+    struct wire_cuLibraryGetModule_args args = {.library = library->object.wire};
+    struct wire_cuLibraryGetModule_reply reply;
+    struct fe_module *module = NULL;
+    const uint8_t *bytes;
+    size_t len;
+    CUresult cr;
+    void *to;
+
+    module = fe_object_create(WIRE_HANDLE_MODULE, call->context);
+    if (module == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    args.module = module->object.wire;
+    to = fe_post(call, wire_size_cuLibraryGetModule_args(&args));
+    if (to == NULL) {
+        cr = fe_lost(call);
+    } else {
+        wire_put_cuLibraryGetModule_args(to, &args);
+        fe_post_done(call);
+        cr = fe_wait(call, &bytes, &len);
+    }
+    if (cr == CUDA_SUCCESS && !wire_get_cuLibraryGetModule_reply(bytes, len, &reply))
+        cr = fe_malformed(call);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_kernels_create(reply.table, reply.table_len, WIRE_HANDLE_FUNCTION,
+                               module->object.wire, &module->object, &module->kernels);
+    if (cr == CUDA_SUCCESS)
+        *module_p = module;
+    else
+        fe_object_destroy(module);
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuLibraryGetModule(CUmodule *handle, CUlibrary library_handle)
+{
+    struct fe_library *library = NULL;
+    struct fe_module *module = NULL;
+    struct fe_call call;
+    CUresult cr;
+
+    cr = fe_enter(&call, WIRE_CALL_cuLibraryGetModule);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    library = fe_object_get(WIRE_HANDLE_LIBRARY, library_handle);
+    if (library == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
+    if (handle == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    fe_kernels_lock(library->kernels);
+    module = fe_object_get(WIRE_HANDLE_MODULE, library->module);
+    if (module != NULL && (module->object.wire != library->module_wire ||
+                           module->object.context != call.context))
+        module = NULL;
+    fe_kernels_unlock(library->kernels);
+    if (module == NULL)
+        cr = module_of(&call, library, &module);
+    if (cr == CUDA_SUCCESS) {
+        fe_kernels_lock(library->kernels);
+        library->module = module;
+        library->module_wire = module->object.wire;
+        fe_kernels_unlock(library->kernels);
+        *handle = (CUmodule)module;
+    }
+    return fe_leave(&call, cr);
+}

@@ -1,0 +1,182 @@
+/* frontend/cuda/memcpy.c -- linear copies of all directions
+ *
+ * Host to device: the bytes are captured before the call returns, so that also the synchronous
+ * form needs no answer. Device to host into pageable memory waits, into pinned memory does not.
+ */
+#include "cuda_api.h"
+#include "frontend/cuda/copy.h"
+#include "frontend/cuda/host.h"
+#include "frontend/cuda/state.h"
+#include "protocol/base/util.h"
+
+#include <string.h>
+
+static CUresult
+enter(struct fe_call *call, enum wire_call id, CUstream stream, struct fe_where *where)
+{
+    CUresult cr = fe_enter(call, id);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cr = fe_stream_resolve(call, stream, &where->stream, &where->wire);
+    return cr == CUDA_SUCCESS ? cr : fe_leave(call, cr);
+}
+
+static CUresult
+copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
+        const struct fe_where *where, bool wait)
+{
+    CUresult cr;
+    bool pulled;
+
+    if (bytes == 0)
+        return CUDA_SUCCESS;
+    if (src == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = fe_check_device(call, dst, bytes);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_copy_in(call, dst, src, bytes, where, &pulled);
+    /* The program may change the source once a synchronous copy has returned. */
+    if (cr == CUDA_SUCCESS && wait && pulled)
+        cr = fe_copy_drain(call, where);
+    return cr;
+}
+
+static CUresult
+copy_out(struct fe_call *call, void *dst, uint64_t src, size_t bytes, const struct fe_where *where,
+         bool wait)
+{
+    CUresult cr;
+
+    if (bytes == 0)
+        return CUDA_SUCCESS;
+    if (dst == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = fe_check_device(call, src, bytes);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (!wait && fe_host_pinned((uint64_t)(uintptr_t)dst, bytes))
+        return fe_copy_out_async(call, dst, src, bytes, where);
+    return fe_copy_out_wait(call, dst, src, bytes, where);
+}
+
+static CUresult
+copy_on_device(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
+               const struct fe_where *where)
+{
+    CUresult cr;
+
+    if (bytes == 0)
+        return CUDA_SUCCESS;
+    cr = fe_check_device(call, dst, bytes);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_check_device(call, src, bytes);
+    return cr == CUDA_SUCCESS ? fe_copy_on_device(call, dst, src, bytes, where) : cr;
+}
+
+/* Addresses say what they are. */
+static CUresult
+copy_unified(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
+             const struct fe_where *where, bool wait)
+{
+    bool to_device = fe_is_device(call, dst), from_device = fe_is_device(call, src);
+    CUresult cr;
+
+    if (bytes == 0)
+        return CUDA_SUCCESS;
+    if (to_device && from_device)
+        return copy_on_device(call, dst, src, bytes, where);
+    if (to_device)
+        return copy_in(call, dst, (const void *)(uintptr_t)src, bytes, where, wait);
+    if (from_device)
+        return copy_out(call, (void *)(uintptr_t)dst, src, bytes, where, wait);
+    if (dst == 0 || src == 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = fe_copy_drain(call, where);
+    if (cr == CUDA_SUCCESS)
+        memmove((void *)(uintptr_t)dst, (const void *)(uintptr_t)src, bytes);
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuMemcpyHtoD_v2(CUdeviceptr dst, const void *src, size_t bytes)
+{
+    struct fe_where where;
+    struct fe_call call;
+    CUresult cr = enter(&call, WIRE_CALL_cuMemcpyHtoDAsync_v2, NULL, &where);
+
+    return cr != CUDA_SUCCESS ? cr : fe_leave(&call, copy_in(&call, dst, src, bytes, &where, true));
+}
+
+GP_EXPORT CUresult
+cuMemcpyHtoDAsync_v2(CUdeviceptr dst, const void *src, size_t bytes, CUstream stream)
+{
+    struct fe_where where;
+    struct fe_call call;
+    CUresult cr = enter(&call, WIRE_CALL_cuMemcpyHtoDAsync_v2, stream, &where);
+
+    return cr != CUDA_SUCCESS ? cr
+                              : fe_leave(&call, copy_in(&call, dst, src, bytes, &where, false));
+}
+
+GP_EXPORT CUresult
+cuMemcpyDtoH_v2(void *dst, CUdeviceptr src, size_t bytes)
+{
+    struct fe_where where;
+    struct fe_call call;
+    CUresult cr = enter(&call, WIRE_CALL_cuMemcpyDtoHAsync_v2, NULL, &where);
+
+    return cr != CUDA_SUCCESS ? cr
+                              : fe_leave(&call, copy_out(&call, dst, src, bytes, &where, true));
+}
+
+GP_EXPORT CUresult
+cuMemcpyDtoHAsync_v2(void *dst, CUdeviceptr src, size_t bytes, CUstream stream)
+{
+    struct fe_where where;
+    struct fe_call call;
+    CUresult cr = enter(&call, WIRE_CALL_cuMemcpyDtoHAsync_v2, stream, &where);
+
+    return cr != CUDA_SUCCESS ? cr
+                              : fe_leave(&call, copy_out(&call, dst, src, bytes, &where, false));
+}
+
+GP_EXPORT CUresult
+cuMemcpyDtoDAsync_v2(CUdeviceptr dst, CUdeviceptr src, size_t bytes, CUstream stream)
+{
+    struct fe_where where;
+    struct fe_call call;
+    CUresult cr = enter(&call, WIRE_CALL_cuMemcpyDtoDAsync_v2, stream, &where);
+
+    return cr != CUDA_SUCCESS ? cr
+                              : fe_leave(&call, copy_on_device(&call, dst, src, bytes, &where));
+}
+
+/* The host does not wait for a copy between device memory, as with the driver. */
+GP_EXPORT CUresult
+cuMemcpyDtoD_v2(CUdeviceptr dst, CUdeviceptr src, size_t bytes)
+{
+    return cuMemcpyDtoDAsync_v2(dst, src, bytes, NULL);
+}
+
+GP_EXPORT CUresult
+cuMemcpyAsync(CUdeviceptr dst, CUdeviceptr src, size_t bytes, CUstream stream)
+{
+    struct fe_where where;
+    struct fe_call call;
+    CUresult cr = enter(&call, WIRE_CALL_cuMemcpyDtoDAsync_v2, stream, &where);
+
+    return cr != CUDA_SUCCESS ? cr
+                              : fe_leave(&call, copy_unified(&call, dst, src, bytes, &where, false));
+}
+
+GP_EXPORT CUresult
+cuMemcpy(CUdeviceptr dst, CUdeviceptr src, size_t bytes)
+{
+    struct fe_where where;
+    struct fe_call call;
+    CUresult cr = enter(&call, WIRE_CALL_cuMemcpyDtoDAsync_v2, NULL, &where);
+
+    return cr != CUDA_SUCCESS ? cr
+                              : fe_leave(&call, copy_unified(&call, dst, src, bytes, &where, true));
+}

@@ -1,0 +1,263 @@
+/* frontend/cuda/memcpy_nd.c -- copies of rectangles and boxes on linear memory
+ *
+ * Between device memory the shape travels as it is. With a host side the rows travel packed: in
+ * pieces of whole rows to the device, in DATA frames from it. Arrays are refused.
+ */
+#include "cuda_api.h"
+#include "frontend/core/data.h"
+#include "frontend/cuda/copy.h"
+#include "frontend/cuda/geometry.h"
+#include "frontend/cuda/host.h"
+#include "frontend/cuda/state.h"
+#include "protocol/base/util.h"
+
+#include <string.h>
+
+#define PIECE_BYTES ((size_t)4 << 20)
+
+static CUresult
+post_on_device(struct fe_call *call, const struct fe_copy *copy, const struct fe_where *where)
+{
+    struct wire_cuMemcpy3DAsync_v2_args args = {.stream = where->wire};
+    CUresult cr = fe_call_next(call, WIRE_CALL_cuMemcpy3DAsync_v2);
+    void *to;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    fe_copy_to_3d(copy, &args.copy);
+    to = fe_post(call, wire_size_cuMemcpy3DAsync_v2_args(&args));
+    if (to == NULL)
+        return fe_lost(call);
+    wire_put_cuMemcpy3DAsync_v2_args(to, &args);
+    (void)fe_stream_mark(call, where->stream);
+    fe_post_done(call);
+    return CUDA_SUCCESS;
+}
+
+/* Rows that fit one piece, packed straight into the line's buffer. */
+static CUresult
+post_in(struct fe_call *call, const struct fe_copy *copy, const struct fe_where *where)
+{
+    struct wire_gpCopyIn3D_args args = {.stream = where->wire};
+    CUresult cr = fe_call_next(call, WIRE_CALL_gpCopyIn3D);
+    size_t size;
+    void *to;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    fe_copy_to_3d(copy, &args.copy);
+    args.data_len = (uint32_t)fe_shape_bytes(&copy->shape);
+    size = wire_size_gpCopyIn3D_args(&args);
+    to = fe_post(call, size);
+    if (to == NULL)
+        return fe_lost(call);
+    wire_put_gpCopyIn3D_args(to, &args);
+    fe_gather((uint8_t *)to + size - WIRE_PAD(args.data_len), &copy->src, &copy->shape);
+    (void)fe_stream_mark(call, where->stream);
+    fe_post_done(call);
+    return CUDA_SUCCESS;
+}
+
+static CUresult
+copy_in(struct fe_call *call, const struct fe_copy *copy, const struct fe_where *where)
+{
+    size_t rows = copy->shape.width < PIECE_BYTES ? PIECE_BYTES / copy->shape.width : 1;
+    CUresult cr = CUDA_SUCCESS;
+
+    if (fe_shape_bytes(&copy->shape) <= PIECE_BYTES)
+        return post_in(call, copy, where);
+    for (size_t z = 0; z < copy->shape.depth; z++) {
+        for (size_t y = 0; y < copy->shape.height && cr == CUDA_SUCCESS; y += rows) {
+            size_t left = copy->shape.height - y;
+            struct fe_copy part = {
+                .shape = {copy->shape.width, left < rows ? left : rows, 1},
+                .src = fe_side_at(&copy->src, z, y),
+                .dst = fe_side_at(&copy->dst, z, y),
+            };
+
+            if (part.shape.width > PIECE_BYTES)
+                cr = fe_copy_in(call, part.dst.base, (const void *)(uintptr_t)part.src.base,
+                                part.shape.width, where, NULL);
+            else
+                cr = post_in(call, &part, where);
+        }
+    }
+    return cr;
+}
+
+static CUresult
+copy_out(struct fe_call *call, const struct fe_copy *copy, const struct fe_where *where, bool wait)
+{
+    const struct fe_data_shape shape = {
+        .dst = (void *)(uintptr_t)copy->dst.base,
+        .row_bytes = copy->shape.width,
+        .row_pitch = copy->dst.pitch,
+        .rows = copy->shape.height,
+        .slice_pitch = copy->dst.slice,
+        .slices = copy->shape.depth,
+    };
+    struct wire_gpCopyOut3D_args args = {.stream = where->wire};
+    CUresult cr = fe_call_next(call, WIRE_CALL_gpCopyOut3D);
+    uint64_t n;
+    void *to;
+
+    if (cr == CUDA_SUCCESS)
+        cr = fe_data_open(call, &shape, wait ? FE_DATA_WAIT : FE_DATA_ASYNC, &args.data);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    fe_copy_to_3d(copy, &args.copy);
+    to = fe_post(call, wire_size_gpCopyOut3D_args(&args));
+    if (to == NULL) {
+        fe_data_drop(call, args.data);
+        return fe_lost(call);
+    }
+    wire_put_gpCopyOut3D_args(to, &args);
+    n = fe_stream_mark(call, where->stream);
+    if (!wait) {
+        fe_host_written(copy->dst.base, call->context, where->stream, where->wire, n);
+        fe_post_done(call);
+        return CUDA_SUCCESS;
+    }
+    fe_post_done_wait(call);
+    cr = fe_data_wait(call, args.data);
+    if (cr == CUDA_SUCCESS)
+        fe_prove(&where->stream->proven, n);
+    return cr;
+}
+
+/* A side whose type is UNIFIED becomes what its address says; a device side must lie in one
+ * allocation. */
+static CUresult
+settle_side(struct fe_call *call, struct fe_side *side, const struct fe_shape *shape)
+{
+    size_t span;
+
+    if (side->type == CU_MEMORYTYPE_UNIFIED)
+        side->type =
+            fe_is_device(call, side->base) ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
+    if (!fe_side_span(side, shape, &span))
+        return CUDA_ERROR_INVALID_VALUE;
+    if (side->type == CU_MEMORYTYPE_DEVICE)
+        return fe_check_device(call, side->base, span);
+    return side->base == 0 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+}
+
+static bool
+pinned(const struct fe_side *side, const struct fe_shape *shape)
+{
+    size_t span;
+
+    return fe_side_span(side, shape, &span) && fe_host_pinned(side->base, span);
+}
+
+/* A host source that queued work may still write is read after that work. */
+static CUresult
+wait_for_source(struct fe_call *call, const struct fe_copy *copy, const struct fe_where *where)
+{
+    if (!pinned(&copy->src, &copy->shape) || !fe_host_may_change(copy->src.base))
+        return CUDA_SUCCESS;
+    return fe_copy_drain(call, where);
+}
+
+static CUresult
+copy_any(struct fe_call *call, struct fe_copy *copy, const struct fe_where *where, bool wait)
+{
+    bool from_device, to_device;
+    CUresult cr;
+
+    if (fe_shape_empty(&copy->shape))
+        return CUDA_SUCCESS;
+    cr = settle_side(call, &copy->src, &copy->shape);
+    if (cr == CUDA_SUCCESS)
+        cr = settle_side(call, &copy->dst, &copy->shape);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    from_device = copy->src.type == CU_MEMORYTYPE_DEVICE;
+    to_device = copy->dst.type == CU_MEMORYTYPE_DEVICE;
+    if (from_device && to_device)
+        return post_on_device(call, copy, where);
+    if (to_device) {
+        cr = wait_for_source(call, copy, where);
+        return cr == CUDA_SUCCESS ? copy_in(call, copy, where) : cr;
+    }
+    if (from_device)
+        return copy_out(call, copy, where, wait || !pinned(&copy->dst, &copy->shape));
+    cr = fe_copy_drain(call, where);
+    if (cr == CUDA_SUCCESS)
+        fe_copy_host(copy);
+    return cr;
+}
+
+static CUresult
+run(CUresult described, struct fe_copy *copy, CUstream stream, bool wait, const char *name)
+{
+    struct fe_where where;
+    struct fe_call call;
+    CUresult cr = fe_enter(&call, WIRE_CALL_cuMemcpy3DAsync_v2);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (described == CUDA_ERROR_NOT_SUPPORTED)
+        described = fe_refuse(name);
+    if (described != CUDA_SUCCESS)
+        return fe_leave(&call, described);
+    cr = fe_stream_resolve(&call, stream, &where.stream, &where.wire);
+    if (cr == CUDA_SUCCESS)
+        cr = copy_any(&call, copy, &where, wait);
+    return fe_leave(&call, cr);
+}
+
+/* The aligned form is the stricter one: no row may be longer than the device's largest pitch. */
+static CUresult
+described_2d(const CUDA_MEMCPY2D *from, struct fe_copy *copy, bool strict)
+{
+    CUresult cr = fe_copy_from_2d(from, copy);
+    struct fe_context *ctx = fe_context_current();
+    struct fe_state *state = fe_state_get(NULL);
+    size_t most;
+
+    if (cr != CUDA_SUCCESS || !strict || state == NULL || ctx == NULL)
+        return cr;
+    most = (size_t)(unsigned)fe_device_attribute(state, ctx->device, CU_DEVICE_ATTRIBUTE_MAX_PITCH);
+    return copy->src.pitch > most || copy->dst.pitch > most ? CUDA_ERROR_INVALID_VALUE : cr;
+}
+
+GP_EXPORT CUresult
+cuMemcpy2D_v2(const CUDA_MEMCPY2D *copy)
+{
+    struct fe_copy c;
+
+    return run(described_2d(copy, &c, true), &c, NULL, true, "cuMemcpy2D with arrays");
+}
+
+GP_EXPORT CUresult
+cuMemcpy2DUnaligned_v2(const CUDA_MEMCPY2D *copy)
+{
+    struct fe_copy c;
+
+    return run(described_2d(copy, &c, false), &c, NULL, true, "cuMemcpy2DUnaligned with arrays");
+}
+
+GP_EXPORT CUresult
+cuMemcpy2DAsync_v2(const CUDA_MEMCPY2D *copy, CUstream stream)
+{
+    struct fe_copy c;
+
+    return run(described_2d(copy, &c, true), &c, stream, false, "cuMemcpy2DAsync with arrays");
+}
+
+GP_EXPORT CUresult
+cuMemcpy3D_v2(const CUDA_MEMCPY3D *copy)
+{
+    struct fe_copy c;
+
+    return run(fe_copy_from_3d(copy, &c), &c, NULL, true, "cuMemcpy3D with arrays");
+}
+
+GP_EXPORT CUresult
+cuMemcpy3DAsync_v2(const CUDA_MEMCPY3D *copy, CUstream stream)
+{
+    struct fe_copy c;
+
+    return run(fe_copy_from_3d(copy, &c), &c, stream, false, "cuMemcpy3DAsync with arrays");
+}

@@ -1,0 +1,205 @@
+/* frontend/cuda/memory.c -- device memory: addresses are chosen here, the server maps behind them
+ *
+ * An allocation inside the lease is asynchronous. Beyond it the server is asked for more, which is
+ * where out-of-memory is decided, so that it falls on the right call.
+ */
+#include "cuda_api.h"
+#include "frontend/core/stats.h"
+#include "frontend/cuda/state.h"
+#include "protocol/base/util.h"
+
+/* One more round trip is saved for the next allocations by asking for a little more. */
+#define LEASE_SLACK  (64ull << 20)
+#define LEASE_ROUNDS 4
+#define PITCH_ALIGN  512u
+
+static CUresult
+lease(struct fe_call *call, struct fe_state *state, uint64_t bytes, uint64_t *granted_p)
+{
+    struct wire_gpLease_args args = {.bytes = bytes};
+    struct wire_gpLease_reply reply;
+    const uint8_t *answer;
+    size_t len;
+    CUresult cr;
+    void *to;
+
+    args.device = state->session->devices[call->context->device].server_ordinal;
+    cr = fe_call_next(call, WIRE_CALL_gpLease);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    to = fe_post(call, wire_size_gpLease_args(&args));
+    if (to == NULL)
+        return fe_lost(call);
+    wire_put_gpLease_args(to, &args);
+    fe_post_done(call);
+    cr = fe_wait(call, &answer, &len);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (!wire_get_gpLease_reply(answer, len, &reply))
+        return fe_malformed(call);
+    *granted_p = reply.granted;
+    fe_alloc_grant(state->alloc, call->context->device, reply.granted);
+    return CUDA_SUCCESS;
+}
+
+/* An address for bytes; leases grow as needed. */
+static CUresult
+name_block(struct fe_call *call, struct fe_state *state, uint64_t bytes, uint64_t *base_p)
+{
+    bool slack = true;
+
+    for (int round = 0; round < LEASE_ROUNDS; round++) {
+        uint64_t need = 0, granted = 0;
+        CUresult cr;
+
+        switch (fe_alloc_take(state->alloc, call->context->device, bytes, call->context, base_p,
+                              &need)) {
+        case FE_ALLOC_OK:
+            return CUDA_SUCCESS;
+        case FE_ALLOC_LEASE:
+            break;
+        default:
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        }
+        if (need > UINT64_MAX - LEASE_SLACK)
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        cr = lease(call, state, need + (slack ? LEASE_SLACK : 0), &granted);
+        if (cr != CUDA_SUCCESS)
+            return cr;
+        /* Less than needed: what others freed meanwhile may do, else ask for exactly that. */
+        slack = false;
+    }
+    return CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+GP_EXPORT CUresult
+cuMemAlloc_v2(CUdeviceptr *address, size_t bytes)
+{
+    struct wire_cuMemAlloc_v2_args args = {.bytes = bytes};
+    struct fe_state *state = NULL;
+    struct fe_call call;
+    uint64_t base = 0;
+    CUresult cr;
+    void *to;
+
+    cr = fe_enter(&call, WIRE_CALL_cuMemAlloc_v2);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (address == NULL || bytes == 0)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    state = fe_state_of(&call);
+    cr = name_block(&call, state, bytes, &base);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_call_next(&call, WIRE_CALL_cuMemAlloc_v2);
+    if (cr == CUDA_SUCCESS) {
+        args.address = base;
+        args.device = state->session->devices[call.context->device].server_ordinal;
+        to = fe_post(&call, wire_size_cuMemAlloc_v2_args(&args));
+        if (to != NULL) {
+            wire_put_cuMemAlloc_v2_args(to, &args);
+            fe_post_done(&call);
+            *address = base;
+            return fe_leave(&call, CUDA_SUCCESS);
+        }
+        cr = fe_lost(&call);
+    }
+    if (base != 0)
+        fe_alloc_untake(state->alloc, base);
+    return fe_leave(&call, cr);
+}
+
+GP_EXPORT CUresult
+cuMemAllocPitch_v2(CUdeviceptr *address, size_t *pitch, size_t width, size_t height,
+                   unsigned int element)
+{
+    size_t row, bytes;
+    CUresult cr = CUDA_SUCCESS;
+
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    if (address == NULL || pitch == NULL || width == 0 || height == 0 ||
+        (element != 4 && element != 8 && element != 16))
+        return CUDA_ERROR_INVALID_VALUE;
+    if (width > SIZE_MAX - PITCH_ALIGN)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    row = gp_align_up_u64(width, PITCH_ALIGN);
+    if (__builtin_mul_overflow(row, height, &bytes))
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    cr = cuMemAlloc_v2(address, bytes);
+    if (cr == CUDA_SUCCESS)
+        *pitch = row;
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuMemFree_v2(CUdeviceptr address)
+{
+    struct wire_cuMemFree_v2_args args = {.address = address};
+    struct fe_call call;
+    CUresult cr;
+    void *to;
+
+    cr = fe_enter(&call, WIRE_CALL_cuMemFree_v2);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (address == 0)
+        return fe_leave(&call, CUDA_SUCCESS);
+    if (!fe_alloc_free(fe_state_of(&call)->alloc, address))
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    to = fe_post(&call, wire_size_cuMemFree_v2_args(&args));
+    if (to == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    wire_put_cuMemFree_v2_args(to, &args);
+    fe_post_done(&call);
+    return fe_leave(&call, CUDA_SUCCESS);
+}
+
+GP_EXPORT CUresult
+cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdeviceptr address)
+{
+    struct fe_block block;
+    CUresult cr = CUDA_SUCCESS;
+    struct fe_state *state = fe_state_get(&cr);
+
+    FE_COUNT_LOCAL();
+    if (state == NULL)
+        return cr;
+    if (fe_context_current() == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    if (!fe_alloc_find(state->alloc, address, &block))
+        return CUDA_ERROR_NOT_FOUND;
+    if (base != NULL)
+        *base = block.base;
+    if (size != NULL)
+        *size = block.bytes;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes)
+{
+    struct wire_cuMemGetInfo_v2_reply reply;
+    const uint8_t *bytes;
+    struct fe_call call;
+    size_t len;
+    CUresult cr;
+    void *to;
+
+    cr = fe_enter(&call, WIRE_CALL_cuMemGetInfo_v2);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (free_bytes == NULL && total_bytes == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    to = fe_post(&call, 0);
+    if (to == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    fe_post_done(&call);
+    cr = fe_wait(&call, &bytes, &len);
+    if (cr == CUDA_SUCCESS && !wire_get_cuMemGetInfo_v2_reply(bytes, len, &reply))
+        cr = fe_malformed(&call);
+    if (cr == CUDA_SUCCESS && free_bytes != NULL)
+        *free_bytes = reply.free;
+    if (cr == CUDA_SUCCESS && total_bytes != NULL)
+        *total_bytes = reply.total;
+    return fe_leave(&call, cr);
+}

@@ -1,0 +1,266 @@
+/* frontend/cuda/module.c -- modules: loaded with one round trip, which brings all of their kernels */
+#include "cuda_api.h"
+#include "frontend/core/perf.h"
+#include "frontend/core/stats.h"
+#include "frontend/cuda/image.h"
+#include "frontend/cuda/kernels.h"
+#include "frontend/cuda/state.h"
+#include "protocol/base/util.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_MAX_BYTES 4095
+
+void
+fe_module_drop(struct fe_module *module)
+{
+    struct fe_state *state = fe_state_get(NULL);
+    struct fe_kernels *kernels = module->kernels;
+
+    if (state != NULL)
+        fe_alloc_drop_foreign(state->alloc, module);
+    fe_object_destroy(module);
+    fe_kernels_destroy(kernels);
+}
+
+static CUresult
+load(struct fe_call *call, const void *image, struct fe_jit *jit, struct fe_module **module_p)
+{
+    struct wire_cuModuleLoadDataEx_args args = {
+        .options = jit->options, .options_len = jit->count,
+        .values = jit->values, .values_len = jit->count,
+        .info_bytes = jit->info_bytes, .error_bytes = jit->error_bytes,
+    };
+    struct wire_cuModuleLoadDataEx_reply reply;
+    struct fe_module *module = NULL;
+    const uint8_t *bytes;
+    size_t len = 0;
+    CUresult cr;
+    void *to;
+
+    cr = fe_image_send(call, image, &args.upload, &args.kind);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    module = fe_object_create(WIRE_HANDLE_MODULE, call->context);
+    if (module == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    args.module = module->object.wire;
+    to = fe_post(call, wire_size_cuModuleLoadDataEx_args(&args));
+    if (to == NULL) {
+        cr = fe_lost(call);
+    } else {
+        wire_put_cuModuleLoadDataEx_args(to, &args);
+        fe_post_done(call);
+        cr = fe_wait(call, &bytes, &len);
+    }
+    if (len > 0 || cr == CUDA_SUCCESS) { /* the logs come with a failure too */
+        if (!wire_get_cuModuleLoadDataEx_reply(bytes, len, &reply)) {
+            cr = fe_malformed(call);
+        } else {
+            fe_jit_answer(jit, reply.info, reply.error);
+            if (cr == CUDA_SUCCESS)
+                cr = fe_kernels_create(reply.table, reply.table_len, WIRE_HANDLE_FUNCTION,
+                                       module->object.wire, &module->object, &module->kernels);
+        }
+    }
+    if (cr == CUDA_SUCCESS)
+        *module_p = module;
+    else
+        fe_object_destroy(module);
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuModuleLoadDataEx(CUmodule *handle, const void *image, unsigned int count, CUjit_option *options,
+                   void **values)
+{
+    struct fe_module *module = NULL;
+    struct fe_call call;
+    struct fe_jit jit;
+    CUresult cr;
+
+    cr = fe_enter(&call, WIRE_CALL_cuModuleLoadDataEx);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (handle == NULL || image == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    cr = fe_jit_read(&jit, count, options, values);
+    if (cr == CUDA_SUCCESS)
+        cr = load(&call, image, &jit, &module);
+    if (cr == CUDA_SUCCESS)
+        *handle = (CUmodule)module;
+    return fe_leave(&call, cr);
+}
+
+GP_EXPORT CUresult
+cuModuleLoadData(CUmodule *handle, const void *image)
+{
+    return cuModuleLoadDataEx(handle, image, 0, NULL, NULL);
+}
+
+GP_EXPORT CUresult
+cuModuleLoadFatBinary(CUmodule *handle, const void *image)
+{
+    return cuModuleLoadDataEx(handle, image, 0, NULL, NULL);
+}
+
+GP_EXPORT CUresult
+cuModuleLoad(CUmodule *handle, const char *path)
+{
+    GP_AUTO_FREE void *image = NULL;
+    CUresult cr = CUDA_SUCCESS;
+
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    if (handle == NULL || path == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (fe_context_current() == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    cr = fe_image_read(path, &image);
+    return cr == CUDA_SUCCESS ? cuModuleLoadData(handle, image) : cr;
+}
+
+GP_EXPORT CUresult
+cuModuleUnload(CUmodule handle)
+{
+    struct wire_cuModuleUnload_args args;
+    struct fe_module *module = NULL;
+    struct fe_call call;
+    CUresult cr;
+    void *to;
+
+    cr = fe_enter(&call, WIRE_CALL_cuModuleUnload);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    module = fe_object_get(WIRE_HANDLE_MODULE, handle);
+    if (module == NULL || module->kernels == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
+    args.module = module->object.wire;
+    to = fe_post(&call, wire_size_cuModuleUnload_args(&args));
+    if (to == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    wire_put_cuModuleUnload_args(to, &args);
+    fe_post_done(&call);
+    fe_module_drop(module);
+    return fe_leave(&call, CUDA_SUCCESS);
+}
+
+/* A module for a call that stays here. */
+static CUresult
+local(CUmodule handle, struct fe_module **module_p)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    FE_COUNT_LOCAL();
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    *module_p = fe_object_get(WIRE_HANDLE_MODULE, handle);
+    return *module_p != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+GP_EXPORT CUresult
+cuModuleGetFunction(CUfunction *handle, CUmodule module_handle, const char *name)
+{
+    struct fe_function *f = NULL;
+    struct fe_module *module = NULL;
+    CUresult cr = local(module_handle, &module);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (handle == NULL || name == NULL || *name == 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = fe_kernels_by_name(module->kernels, name, &f);
+    if (cr == CUDA_SUCCESS)
+        *handle = (CUfunction)f;
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuModuleGetFunctionCount(unsigned int *count, CUmodule handle)
+{
+    struct fe_module *module = NULL;
+    CUresult cr = local(handle, &module);
+
+    if (cr == CUDA_SUCCESS && count == NULL)
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS)
+        *count = fe_kernels_count(module->kernels);
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuModuleEnumerateFunctions(CUfunction *functions, unsigned int count, CUmodule handle)
+{
+    struct fe_module *module = NULL;
+    struct fe_function *f = NULL;
+    CUresult cr = local(handle, &module);
+
+    if (cr == CUDA_SUCCESS && (functions == NULL || count == 0))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    for (unsigned i = 0; cr == CUDA_SUCCESS && i < count; i++) {
+        if (i >= fe_kernels_count(module->kernels))
+            break;
+        cr = fe_kernels_at(module->kernels, i, &f);
+        if (cr == CUDA_SUCCESS)
+            functions[i] = (CUfunction)f;
+    }
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuModuleGetGlobal_v2(CUdeviceptr *address, size_t *size, CUmodule handle, const char *name)
+{
+    struct wire_cuModuleGetGlobal_v2_args args = {.name = name};
+    struct wire_cuModuleGetGlobal_v2_reply reply;
+    struct fe_module *module = NULL;
+    const uint8_t *bytes;
+    struct fe_call call;
+    size_t len;
+    CUresult cr;
+    void *to;
+
+    cr = fe_enter(&call, WIRE_CALL_cuModuleGetGlobal_v2);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    module = fe_object_get(WIRE_HANDLE_MODULE, handle);
+    if (module == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
+    if (name == NULL || (address == NULL && size == NULL) || strlen(name) > NAME_MAX_BYTES)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    if (!fe_perf(FE_PERF_CACHE) ||
+        !fe_kernels_global_get(module->kernels, module->object.context, name, &reply.address,
+                               &reply.bytes)) {
+        args.module = module->object.wire;
+        args.name_len = (uint32_t)strlen(name);
+        to = fe_post(&call, wire_size_cuModuleGetGlobal_v2_args(&args));
+        if (to == NULL)
+            return fe_leave(&call, fe_lost(&call));
+        wire_put_cuModuleGetGlobal_v2_args(to, &args);
+        fe_post_done(&call);
+        cr = fe_wait(&call, &bytes, &len);
+        if (cr == CUDA_SUCCESS && !wire_get_cuModuleGetGlobal_v2_reply(bytes, len, &reply))
+            cr = fe_malformed(&call);
+        if (cr == CUDA_SUCCESS)
+            fe_global_learn(module->kernels, module->object.context, module, name, reply.address,
+                            reply.bytes);
+    }
+    if (cr == CUDA_SUCCESS && address != NULL)
+        *address = reply.address;
+    if (cr == CUDA_SUCCESS && size != NULL)
+        *size = reply.bytes;
+    return fe_leave(&call, cr);
+}
+
+void
+fe_global_learn(struct fe_kernels *k, struct fe_context *ctx, const void *key, const char *name,
+                uint64_t address, uint64_t bytes)
+{
+    struct fe_block block = {.base = address, .bytes = bytes, .owner = ctx,
+                             .device = ctx->device};
+    struct fe_state *state = fe_state_get(NULL);
+
+    fe_kernels_global_put(k, ctx, name, address, bytes);
+    if (state != NULL && !fe_alloc_in_range(state->alloc, address) && bytes > 0)
+        fe_alloc_add_foreign(state->alloc, &block, key);
+}

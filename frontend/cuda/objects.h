@@ -1,0 +1,157 @@
+/* frontend/cuda/objects.h -- what the client knows of each object of the program
+ *
+ * Ownership: objects live in slabs (frontend/core/object.h); what they point to is freed when
+ *            the object is destroyed.
+ * Threads:   fields without a word beside them are set before the handle is given out.
+ *
+ * Proof of completion: each context numbers the work posted to its streams, under the
+ * submission lock, so that numbers and the order on the line agree. A stream remembers the
+ * number of its last work; a reply that proves completion moves `proven` up. Waiting for
+ * a stream whose last work is proven costs nothing.
+ */
+#ifndef FE_OBJECTS_H
+#define FE_OBJECTS_H
+
+#include "frontend/core/call.h"
+#include "protocol/wire/kernel_table.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct fe_stream {
+    struct fe_object object;
+    unsigned flags; /* CU_STREAM_NON_BLOCKING */
+    int priority;
+    uint64_t id; /* cuStreamGetId */
+
+    /* Atomic; written under the submission lock (last) or by whoever learned it (proven). */
+    _Atomic uint64_t last;   /* number of its last work */
+    _Atomic uint64_t proven; /* its work up to this number is complete */
+};
+
+struct fe_event {
+    struct fe_object object;
+    unsigned flags; /* CU_EVENT_* */
+
+    /* Atomic: the work number of the last record, 0 before the first, and what was recorded. */
+    _Atomic uint64_t recorded;
+    _Atomic uint64_t proven;          /* the record with this number is complete */
+    _Atomic(struct fe_stream *) stream;
+    _Atomic uint64_t stream_wire; /* its id then: a reused object is another stream */
+    _Atomic(struct fe_context *) context;
+};
+
+struct fe_context {
+    struct fe_context_head head;
+    int device; /* ordinal of the program */
+    bool primary;
+
+    /* Guarded by the context lock (context.c). */
+    unsigned retained; /* primary */
+    unsigned flags;
+    unsigned attached; /* cuCtxAttach */
+
+    /* Atomic: plain settings. */
+    _Atomic uint64_t id; /* cuCtxGetId; a new one for each activation */
+    _Atomic int cache_config, shared_config;
+
+    _Atomic uint64_t submitted; /* number of the last work; moves under the submission lock */
+    _Atomic uint64_t proven;    /* all work up to here is complete */
+    struct fe_stream legacy;    /* the default stream; not a handle, wire id 0 */
+};
+
+/* The kernels and globals of one module or library; kernels.h. */
+struct fe_kernels;
+
+/* A CUfunction or a CUkernel. */
+struct fe_function {
+    struct fe_object object; /* wire: wire_function_id() */
+    struct fe_kernels *owner;
+    const char *name; /* in the owner's table */
+    uint32_t row;
+
+    /* Set together, before ready. */
+    uint32_t nparams;
+    uint32_t param_bytes; /* of all values, without gaps */
+    const struct wire_kernel_param *params;
+    _Atomic bool ready; /* release after the above */
+
+    /* An attribute is written before its bit: release, acquire. */
+    _Atomic uint32_t mask;
+    int32_t attributes[WIRE_KERNEL_ATTRIBUTES];
+    /* Grows when an attribute is set: occupancy answers of an older number are void. */
+    _Atomic uint32_t version;
+
+    /* Guarded by the owner's lock, then constant. A CUfunction that was made from a CUkernel stands
+     * for it: all that is known is kept with the kernel. */
+    struct fe_function *kernel;
+    struct fe_function *function; /* the other way round */
+};
+
+struct fe_module {
+    struct fe_object object;
+    struct fe_kernels *kernels;
+};
+
+struct fe_library {
+    struct fe_object object; /* context NULL */
+    struct fe_kernels *kernels;
+    /* cuLibraryGetModule; guarded by the lock of kernels. Dropped with its context. */
+    struct fe_module *module;
+    uint64_t module_wire;
+};
+
+/* -- streams and proof --------------------------------------------------------------- */
+
+/* The object behind a stream handle in call's context, and its wire id. NULL means the thread's
+ * default stream. Errors: CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_CONTEXT for a stream
+ * of a context that is gone. */
+CUresult fe_stream_resolve(struct fe_call *call, CUstream handle, struct fe_stream **stream_p,
+                           uint64_t *wire_p);
+
+/* Count work for a stream; between fe_post and fe_post_done. The work's number. */
+static inline uint64_t
+fe_stream_mark(struct fe_call *call, struct fe_stream *stream)
+{
+    uint64_t n = atomic_load_explicit(&call->context->submitted, memory_order_relaxed) + 1;
+
+    atomic_store_explicit(&call->context->submitted, n, memory_order_release);
+    atomic_store_explicit(&stream->last, n, memory_order_release);
+    return n;
+}
+
+/* The number of the last work posted so far; between fe_post and fe_post_done. */
+static inline uint64_t
+fe_context_now(const struct fe_context *ctx)
+{
+    return atomic_load_explicit(&ctx->submitted, memory_order_acquire);
+}
+
+/* value moves up to n, never down. */
+static inline void
+fe_prove(_Atomic uint64_t *value, uint64_t n)
+{
+    uint64_t old = atomic_load_explicit(value, memory_order_relaxed);
+
+    while (old < n && !atomic_compare_exchange_weak_explicit(value, &old, n, memory_order_release,
+                                                             memory_order_relaxed))
+        ;
+}
+
+/* Whether work n is known to be complete that was posted to this stream; its wire id tells
+ * whether the object is still the same stream. */
+static inline bool
+fe_work_proven(const struct fe_context *ctx, const struct fe_stream *stream, uint64_t stream_wire,
+               uint64_t n)
+{
+    return atomic_load_explicit(&ctx->proven, memory_order_acquire) >= n ||
+           (stream->object.wire == stream_wire &&
+            atomic_load_explicit(&stream->proven, memory_order_acquire) >= n);
+}
+
+/* Whether all work of a stream is known to be complete. */
+bool fe_stream_clean(struct fe_context *ctx, struct fe_stream *stream);
+
+#endif

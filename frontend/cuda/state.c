@@ -1,0 +1,143 @@
+/* frontend/cuda/state.c -- what the semantic layer keeps for the process */
+#include "frontend/cuda/state.h"
+
+#include "frontend/core/notice.h"
+#include "protocol/base/log.h"
+
+#include <pthread.h>
+#include <string.h>
+
+static struct fe_state state;
+static _Atomic bool ready;
+static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t define_once = PTHREAD_ONCE_INIT;
+
+static void
+define(void)
+{
+    static const struct fe_call_hooks hooks = {.per_thread_stream = fe_stream_per_thread_wire};
+
+    fe_slab_define(WIRE_HANDLE_CONTEXT, sizeof(struct fe_context), 1u << 16);
+    fe_slab_define(WIRE_HANDLE_STREAM, sizeof(struct fe_stream), 1u << 20);
+    fe_slab_define(WIRE_HANDLE_EVENT, sizeof(struct fe_event), 1u << 22);
+    fe_slab_define(WIRE_HANDLE_MODULE, sizeof(struct fe_module), 1u << 20);
+    fe_slab_define(WIRE_HANDLE_LIBRARY, sizeof(struct fe_library), 1u << 20);
+    fe_slab_define(WIRE_HANDLE_FUNCTION, sizeof(struct fe_function), 1u << 22);
+    fe_slab_define(WIRE_HANDLE_KERNEL, sizeof(struct fe_function), 1u << 22);
+    fe_call_set_hooks(&hooks);
+    fe_init_notices();
+    fe_init_cudart();
+}
+
+int
+fe_device_attribute(const struct fe_state *s, int device, int attribute)
+{
+    const struct wire_device *info = s->session->devices[device].info;
+
+    return attribute >= 0 && (uint32_t)attribute < info->attribute_count
+               ? info->attributes[attribute]
+               : 0;
+}
+
+static void
+read_limits(int device)
+{
+    struct fe_launch_limits *l = &state.limits[device];
+
+    for (int i = 0; i < 3; i++) {
+        l->block[i] = (uint32_t)fe_device_attribute(
+            &state, device, CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X + i);
+        l->grid[i] = (uint32_t)fe_device_attribute(&state, device,
+                                                   CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X + i);
+    }
+    l->block_threads = (uint32_t)fe_device_attribute(&state, device,
+                                                     CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
+    l->multiprocessors = (uint32_t)fe_device_attribute(&state, device,
+                                                       CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+}
+
+static bool
+make_devices(void)
+{
+    struct fe_session *s = state.session;
+    uint64_t granule = 1;
+
+    for (unsigned d = 0; d < s->device_count; d++)
+        granule = gp_max_u64(granule, s->devices[d].info->granularity_bytes);
+    if ((granule & (granule - 1)) != 0) {
+        log_error("server %s: memory granularity %llu is no power of two", s->server,
+                  (unsigned long long)granule);
+        return false;
+    }
+    state.alloc = fe_alloc_create(s->device_range.base, s->device_range.bytes, granule);
+    if (state.alloc == NULL)
+        return false;
+    for (unsigned d = 0; d < s->device_count; d++) {
+        struct fe_context *ctx = fe_object_create(WIRE_HANDLE_CONTEXT, NULL);
+
+        if (ctx == NULL)
+            return false;
+        ctx->device = (int)d;
+        ctx->primary = true;
+        ctx->legacy.object.context = ctx;
+        fe_object_set_state(ctx, FE_OBJECT_DORMANT);
+        state.primary[d] = ctx;
+        read_limits((int)d);
+        fe_alloc_grant(state.alloc, (int)d, s->devices[d].info->lease_bytes);
+    }
+    return true;
+}
+
+CUresult
+fe_state_start(void)
+{
+    CUresult cr;
+
+    pthread_once(&define_once, define);
+    cr = fe_start();
+    if (cr != CUDA_SUCCESS || atomic_load_explicit(&ready, memory_order_acquire))
+        return cr;
+    pthread_mutex_lock(&start_lock);
+    if (!ready) {
+        state.session = fe_session_get(&cr);
+        if (state.session != NULL && !make_devices())
+            cr = CUDA_ERROR_OUT_OF_MEMORY;
+        if (cr == CUDA_SUCCESS)
+            atomic_store_explicit(&ready, true, memory_order_release);
+    }
+    pthread_mutex_unlock(&start_lock);
+    return cr;
+}
+
+struct fe_state *
+fe_state_get(CUresult *cr_p)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    if (GP_UNLIKELY(fe_session_get(&cr) == NULL)) {
+        if (cr_p != NULL)
+            *cr_p = cr;
+        return NULL;
+    }
+    if (GP_UNLIKELY(!atomic_load_explicit(&ready, memory_order_acquire))) {
+        if (cr_p != NULL)
+            *cr_p = CUDA_ERROR_NOT_INITIALIZED;
+        return NULL;
+    }
+    return &state;
+}
+
+struct fe_state *
+fe_state_of(const struct fe_call *call)
+{
+    (void)call;
+    return &state;
+}
+
+const struct fe_device *
+fe_state_device(const struct fe_state *s, CUdevice dev)
+{
+    if (dev < 0 || (unsigned)dev >= s->session->device_count)
+        return NULL;
+    return &s->session->devices[dev];
+}

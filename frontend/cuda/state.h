@@ -1,0 +1,56 @@
+/* frontend/cuda/state.h -- what the semantic layer keeps for the process
+ *
+ * Made once, by the first cuInit that succeeds; never unmade.
+ */
+#ifndef FE_STATE_H
+#define FE_STATE_H
+
+#include "frontend/core/session.h"
+#include "frontend/cuda/alloc.h"
+#include "frontend/cuda/check.h"
+#include "frontend/cuda/objects.h"
+
+struct fe_state {
+    struct fe_session *session;
+    struct fe_alloc *alloc;
+    struct fe_context *primary[WIRE_DEVICES_MAX]; /* dormant until retained */
+    struct fe_launch_limits limits[WIRE_DEVICES_MAX];
+};
+
+/* cuInit: the engine's fe_start(), then the state. */
+CUresult fe_state_start(void);
+
+/* The state, or NULL with *cr_p saying what a call must return: NOT_INITIALIZED before cuInit and
+ * in a forked child, DEINITIALIZED at the end, the session's error after its loss. */
+struct fe_state *fe_state_get(CUresult *cr_p);
+
+/* The state behind a call that fe_enter let in. */
+struct fe_state *fe_state_of(const struct fe_call *call);
+
+/* The device of an ordinal, or NULL. */
+const struct fe_device *fe_state_device(const struct fe_state *state, CUdevice dev);
+
+/* A device attribute; 0 for one that the server did not name. */
+int fe_device_attribute(const struct fe_state *state, int device, int attribute);
+
+/* cuCtxGetCurrent without checks: the thread's context, live or dormant, or NULL. */
+struct fe_context *fe_context_current(void);
+
+/* The object behind a context handle, NULL meaning the current one.
+ * Errors: CUDA_ERROR_INVALID_CONTEXT. */
+CUresult fe_context_get(CUcontext handle, struct fe_context **ctx_p);
+
+/* Callbacks of cudart's tables; init.c. */
+void fe_init_cudart(void);
+
+/* Notices; callback.c. */
+void fe_init_notices(void);
+
+/* Hook for CU_STREAM_PER_THREAD; stream.c. */
+CUresult fe_stream_per_thread_wire(struct fe_call *call, uint64_t *id_p);
+
+/* Everything in a context that goes is dropped here; the server drops its own. */
+void fe_context_drop_objects(struct fe_context *ctx);
+void fe_host_drop_context(const struct fe_context *ctx); /* host_memory.c */
+
+#endif
