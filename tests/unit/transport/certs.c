@@ -132,6 +132,12 @@ test_certs_create(void)
 }
 
 void
+test_certs_use(const char *path)
+{
+    snprintf(dir, sizeof(dir), "%s", path);
+}
+
+void
 test_certs_destroy(void)
 {
     DIR *d = opendir(dir);

@@ -18,6 +18,8 @@ struct test_cert {
 /* Make a directory of our own and in it the set that most tests need: ca, server (127.0.0.1, ::1,
  * localhost), client (CN "alice", URI gpupool:tenant/alice). Returns its path, for rmdir below. */
 const char *test_certs_create(void);
+/* Go on with the directory that another process made. */
+void test_certs_use(const char *path);
 void test_certs_destroy(void);
 void test_certs_add(const struct test_cert *cert);
 /* DIR/name.suffix, in one of a few static buffers. */
