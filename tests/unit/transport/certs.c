@@ -124,6 +124,8 @@ test_certs_create(void)
          .usage = "clientAuth"},
     };
 
+    if (dir[0] != '\0')
+        return dir;
     snprintf(dir, sizeof(dir), "/tmp/gpupool-certs-XXXXXX");
     need(mkdtemp(dir) != NULL);
     for (size_t i = 0; i < sizeof(set) / sizeof(set[0]); i++)
@@ -150,4 +152,5 @@ test_certs_destroy(void)
             unlinkat(dirfd(d), entry->d_name, 0);
     closedir(d);
     rmdir(dir);
+    dir[0] = '\0';
 }

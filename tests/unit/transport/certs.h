@@ -15,8 +15,9 @@ struct test_cert {
     long from_s, until_s; /* seconds from now; both 0: -1 h to +1 h */
 };
 
-/* Make a directory of our own and in it the set that most tests need: ca, server (127.0.0.1, ::1,
- * localhost), client (CN "alice", URI gpupool:tenant/alice). Returns its path, for rmdir below. */
+/* Make a directory of our own, unless there is one, and in it the set that most tests need: ca,
+ * server (127.0.0.1, ::1, localhost), client (CN "alice", URI gpupool:tenant/alice). Returns its
+ * path, for rmdir below. */
 const char *test_certs_create(void);
 /* Go on with the directory that another process made. */
 void test_certs_use(const char *path);
