@@ -32,7 +32,7 @@ enum corpus_class {
 
 /* How a result is compared. */
 enum corpus_compare {
-    EXACT,  /* all bits; class F32 and F64: any NaN equals any NaN */
+    EXACT,  /* all bits, but any NaN equals any NaN (not in packed pairs) */
     CANON,  /* all bits, also of NaNs */
     REL22,  /* relative 2^-22, or equal */
     ULP2,   /* 2 units in the last place */

@@ -307,6 +307,21 @@ put_pointer(struct printer *p, const struct spec *spec)
     put_host(p, format, (void *)(uintptr_t)raw);
 }
 
+static void
+put_spaces(struct printer *p, size_t n)
+{
+    size_t room = p->limit > p->text->len ? p->limit - p->text->len : 0;
+
+    n = n < room ? n : room;
+    if (!text_reserve(p->text, n)) {
+        fail(p, READ_NO_MEMORY, 0);
+        return;
+    }
+    memset(p->text->data + p->text->len, ' ', n);
+    p->text->len += n;
+    p->text->data[p->text->len] = '\0';
+}
+
 /* Text with width: not through snprintf, because it may hold a NUL or be long. */
 static void
 put_padded(struct printer *p, const struct spec *spec, const char *bytes, size_t len)
@@ -316,8 +331,7 @@ put_padded(struct printer *p, const struct spec *spec, const char *bytes, size_t
 
     if (left)
         put(p, bytes, len);
-    for (; pad > 0 && p->text->len < p->limit; pad--)
-        put(p, " ", 1);
+    put_spaces(p, pad);
     if (!left)
         put(p, bytes, len);
 }
