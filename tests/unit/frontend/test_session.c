@@ -423,13 +423,23 @@ Test(session, asks_whether_the_server_lives_when_an_answer_takes_long, .timeout 
     fake_stop(&f);
 }
 
+/* --- exit ------------------------------------------------------------------------------------ */
+
+/* A program of its own: what it returns. */
 static int
-use_in_fork(void *arg)
+run_client(struct fake *f, const char *mode)
 {
-    (void)arg;
-    if (fe_start() != CUDA_ERROR_NOT_INITIALIZED || barrier() != CUDA_ERROR_NOT_INITIALIZED)
-        return 1;
-    exit(0); /* with exit handlers: they must leave the parent's line alone */
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        execl(CLIENT, "client", mode, NULL);
+        _exit(99);
+    }
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert(WIFEXITED(status), "it ended by signal %d", WTERMSIG(status));
+    fake_join(f);
+    return WEXITSTATUS(status);
 }
 
 Test(session, is_not_the_forked_childs)
@@ -437,29 +447,9 @@ Test(session, is_not_the_forked_childs)
     struct fake f;
 
     fake_start(&f, NULL);
-    cr_assert_eq(fe_start(), CUDA_SUCCESS);
-    cr_assert_eq(barrier(), CUDA_SUCCESS);
-    cr_assert_eq(in_child(use_in_fork, NULL), 0);
-    cr_assert_eq(barrier(), CUDA_SUCCESS, "the parent goes on");
-    cr_assert_eq(f.bye, UINT32_MAX);
-    fake_stop(&f);
-}
-
-/* --- exit ------------------------------------------------------------------------------------ */
-
-/* Posts and exits without waiting. */
-static int
-post_and_exit(void *arg)
-{
-    uint32_t n;
-
-    (void)arg;
-    if (fe_start() != CUDA_SUCCESS)
-        return 1;
-    for (n = 0; n < 500; n++)
-        if (post_done_notice(n) != CUDA_SUCCESS)
-            return 2;
-    exit(0);
+    cr_assert_eq(run_client(&f, "fork"), 0);
+    cr_assert_eq(f.records, 2, "the child sent nothing");
+    cr_assert_eq(f.bye, WIRE_CODE_OK);
 }
 
 Test(session, sends_what_is_queued_and_a_bye_at_exit)
@@ -467,8 +457,7 @@ Test(session, sends_what_is_queued_and_a_bye_at_exit)
     struct fake f;
 
     fake_start(&f, NULL);
-    cr_assert_eq(in_child(post_and_exit, NULL), 0);
-    fake_join(&f);
+    cr_assert_eq(run_client(&f, "post"), 0);
     cr_assert_eq(f.records, 500);
     cr_assert_eq(f.bye, WIRE_CODE_OK);
 }
@@ -476,15 +465,8 @@ Test(session, sends_what_is_queued_and_a_bye_at_exit)
 Test(session, answers_deinitialized_to_calls_after_its_end)
 {
     struct fake f;
-    pid_t pid;
-    int status;
 
     fake_start(&f, NULL);
-    pid = fork();
-    if (pid == 0)
-        execl(LATE_EXIT, "late_exit", NULL);
-    cr_assert_eq(waitpid(pid, &status, 0), pid);
-    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x", status);
-    fake_join(&f);
+    cr_assert_eq(run_client(&f, "late"), 0);
     cr_assert_eq(f.bye, WIRE_CODE_OK);
 }
