@@ -111,9 +111,9 @@ sd_fma_f64(double a, double b, double c, enum sd_round mode)
 uint64_t
 sd_float_to_int(double x, enum sd_round mode, unsigned bits, bool is_signed, bool from_f64)
 {
-    double low = is_signed ? -ldexp(1.0, (int)bits - 1) : 0.0;
-    double over = ldexp(1.0, (int)bits - (is_signed ? 1 : 0)); /* the first value too large */
     uint64_t top = 1ull << (bits - 1);
+    double low = is_signed ? -(double)top : 0.0;
+    double over = is_signed ? (double)top : 2.0 * (double)top; /* the first value too large */
     double r;
 
     if (x != x) {
@@ -150,25 +150,25 @@ double
 sd_s64_to_f64(uint64_t v, enum sd_round mode)
 {
     double r = (double)(int64_t)v;
-    __int128 back = (__int128)r;
+    __int128 back = (__int128)r, exact = (int64_t)v;
 
-    return redirect(r, (int64_t)v<back, (int64_t)v> back, mode);
+    return redirect(r, exact < back, exact > back, mode);
 }
 
 double
 sd_u64_to_f64(uint64_t v, enum sd_round mode)
 {
     double r = (double)v;
-    __int128 back = (__int128)r;
+    __int128 back = (__int128)r, exact = v;
 
-    return redirect(r, (__int128)v<back, (__int128)v> back, mode);
+    return redirect(r, exact < back, exact > back, mode);
 }
 
 /* The top 53 bits, the last one sticky: rounds once more without harm. */
 static double
 odd_u64(uint64_t v)
 {
-    uint64_t sticky = v >> 11 != 0 && (v & 0x7ff) != 0;
+    uint64_t sticky = (v & 0x7ff) != 0;
 
     return v < 1ull << 53 ? (double)v : (double)((v & ~0x7ffull) | sticky << 11);
 }
