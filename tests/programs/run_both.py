@@ -49,7 +49,7 @@ class Parts:
 def clean_environment(home):
     """The environment without anything that chooses a driver or a server."""
     env = {k: v for k, v in os.environ.items()
-           if not k.startswith(("GPUPOOL_", "CUDA_")) and k != "LD_LIBRARY_PATH"}
+           if not k.startswith(("GPUPOOL", "CUDA_")) and k != "LD_LIBRARY_PATH"}
     for name in ("GPUPOOL_SOFT_THREADS", "GPUPOOL_PERF"):
         if name in os.environ:
             env[name] = os.environ[name]

@@ -88,7 +88,7 @@ class Refusals(unittest.TestCase):
         self.assertEqual(self.refused("server"), 100)
 
     def test_nobody_listens(self):
-        self.refused("refused|connect", server="tls://127.0.0.1:%d" % closed_port(),
+        self.refused("nobody listens", server="tls://127.0.0.1:%d" % closed_port(),
                      **self.certificates())
 
     def test_the_server_says_nothing(self):
