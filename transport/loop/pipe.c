@@ -14,6 +14,7 @@ enum gp_status
 tp_pipe_init(struct tp_pipe *pipe, const struct tp_loop_faults *faults)
 {
     *pipe = (struct tp_pipe){.faults = faults != NULL ? *faults : (struct tp_loop_faults){0}};
+    pipe->room = true;
     if (pipe->faults.window_bytes == 0)
         pipe->faults.window_bytes = WINDOW_DEFAULT;
     pipe->due_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
@@ -53,6 +54,9 @@ set_due(struct tp_pipe *pipe)
         ns = pipe->first->due_ns;
     else if (pipe->closed || pipe->broken)
         ns = 1; /* long past; 0 would disarm */
+    if (ns == pipe->armed_ns)
+        return;
+    pipe->armed_ns = ns;
     when.it_value.tv_sec = (time_t)(ns / GP_NS_PER_S);
     when.it_value.tv_nsec = (long)(ns % GP_NS_PER_S);
     if (timerfd_settime(pipe->due_fd, TFD_TIMER_ABSTIME, &when, NULL) != 0)
@@ -67,6 +71,9 @@ set_room(struct tp_pipe *pipe)
     uint64_t count = 1;
     ssize_t rc;
 
+    if (room == pipe->room)
+        return;
+    pipe->room = room;
     /* Non-blocking in both directions: fails only if it is as we want it already. */
     rc = room ? write(pipe->room_fd, &count, sizeof(count))
               : read(pipe->room_fd, &count, sizeof(count));

@@ -29,10 +29,12 @@ struct tp_pipe {
 
     pthread_mutex_t lock; /* a leaf; guards what follows */
     struct tp_pipe_piece *first, *last;
-    size_t held;      /* bytes in the pieces */
-    uint64_t written; /* in all */
-    bool closed;      /* the writer said the end */
-    bool broken;      /* the line is cut: nothing more goes in */
+    size_t held;       /* bytes in the pieces */
+    uint64_t written;  /* in all */
+    bool closed;       /* the writer said the end */
+    bool room;         /* what room_fd shows */
+    uint64_t armed_ns; /* what due_fd waits for; 0: nothing */
+    bool broken;       /* the line is cut: nothing more goes in */
 };
 
 GP_CHECK enum gp_status tp_pipe_init(struct tp_pipe *pipe, const struct tp_loop_faults *faults);

@@ -101,8 +101,10 @@ encrypt(struct tls_lane *t, const void *data, size_t bytes)
         int rc = SSL_write_ex(t->ssl, at, bytes, &put);
 
         if (rc != 1 || gp_buf_status(&t->out) != GP_OK) {
-            log_error("lane %s: cannot encrypt: %s", t->s.lane.peer.address,
-                      t->out.status != GP_OK ? gp_status_text(t->out.status) : "tls failed");
+            if (gp_buf_status(&t->out) != GP_OK)
+                log_error("lane %s: no memory to send %zu bytes", t->s.lane.peer.address, bytes);
+            else /* the receiver met a fatal error, which ended both directions */
+                log_info("lane %s: tls is over, nothing more is sent", t->s.lane.peer.address);
             ERR_clear_error();
             return GP_ERR_IO;
         }
