@@ -8,6 +8,7 @@
 #include "protocol/wire/frame.h"
 #include "transport/transport.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -273,6 +274,8 @@ be_supervisor_run(const struct be_supervisor_config *config)
     int code = 0;
 
     descriptors_raise();
+    if (s.ready_fd >= 0) /* who reads it waits for its end, which no worker may delay */
+        (void)fcntl(s.ready_fd, F_SETFD, FD_CLOEXEC);
     status = signals_open(&s);
     if (status == GP_OK)
         status = listeners_open(&s);
