@@ -1,0 +1,370 @@
+/* tests/integration/test_faults.c -- clients that break the protocol, die, or are too many */
+#include "tests/support/client.h"
+#include "tests/support/server.h"
+
+#include "protocol/wire/negotiate.h"
+
+#include <criterion/criterion.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ID(index) (1ull << 32 | (index))
+
+static void
+open_with_context(struct test_client *c, const struct test_server *server)
+{
+    cr_assert(test_client_open(c, server->url[0], NULL), "%s", c->refused.reason);
+    TEST_ADD(c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
+    c->context = 1;
+    TEST_ADD(c, gpBarrier, 0);
+    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
+}
+
+/* A client that the server must be rid of, and another one that must not notice. */
+struct pair {
+    struct test_server server;
+    struct test_client good, bad;
+};
+
+static void
+pair_open(struct pair *p)
+{
+    p->server = test_server_start(NULL);
+    open_with_context(&p->good, &p->server);
+    open_with_context(&p->bad, &p->server);
+}
+
+static void
+good_works(struct pair *p)
+{
+    TEST_ADD(&p->good, gpBarrier, 0);
+    cr_assert_eq(test_client_call(&p->good), CUDA_SUCCESS);
+    cr_assert_eq(p->good.result.deferred, 0);
+}
+
+static void
+bad_is_ended(struct pair *p)
+{
+    while (test_client_receive(&p->bad, gp_now_ns() + 10 * GP_NS_PER_S))
+        ;
+    cr_assert(p->bad.bye);
+    cr_assert_eq(p->bad.bye_code, WIRE_CODE_PROTOCOL);
+    good_works(p);
+    test_client_abandon(&p->bad);
+    test_client_close(&p->good);
+    test_server_stop(&p->server);
+}
+
+/* One record of a call with these bytes as arguments, behind a good one that must not run. */
+static void
+send_record(struct test_client *c, uint16_t call, uint16_t flags, uint32_t tag, const void *args,
+            size_t bytes, uint32_t claimed)
+{
+    uint8_t row[4096] = {0};
+    struct wire_record good = {.bytes = sizeof(good), .call = WIRE_CALL_gpBarrier, .tag = 4711};
+    struct wire_record record = {.bytes = claimed, .call = call, .flags = flags, .tag = tag};
+
+    memcpy(row, &good, sizeof(good));
+    memcpy(row + sizeof(good), &record, sizeof(record));
+    memcpy(row + sizeof(good) + sizeof(record), args, bytes);
+    test_client_frame(c, WIRE_FRAME_CALLS, 2, row, sizeof(good) + sizeof(record) + bytes);
+}
+
+Test(faults, a_malformed_row_runs_nothing_and_ends_its_session_only)
+{
+    static const struct {
+        uint16_t call, flags;
+        uint32_t tag, bytes, claimed;
+    } cases[] = {
+        {WIRE_CALL_gpBarrier, 0, 1, 0, 8},                    /* shorter than a header */
+        {WIRE_CALL_gpBarrier, 0, 1, 0, 4096},                 /* longer than the row */
+        {WIRE_CALL_gpBarrier, 0, 1, 4, 20},                   /* not a multiple of 8 */
+        {WIRE_CALL_gpBarrier, 0, 0, 0, 16},                   /* no tag where one is owed */
+        {WIRE_CALL_cuMemFree_v2, 0, 9, 8, 24},                /* a tag where none is */
+        {WIRE_CALL_cuMemFree_v2, 0, 0, 0, 16},                /* no arguments */
+        {WIRE_CALL_cuMemFree_v2, 1, 0, 8, 24},                /* flags */
+        {WIRE_CALL_gpNoticeHost, 0, 0, 16, 32},               /* the server's to say */
+        {0xffff, 0, 0, 0, 16},                                /* nobody's */
+        {WIRE_CALL_cuMemcpyHtoDAsync_v2, 0, 0, 24, 40},       /* bytes that are not there */
+    };
+    uint8_t args[64];
+
+    memset(args, 0xff, sizeof(args));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct pair p;
+
+        pair_open(&p);
+        p.bad.reply_tag = 0;
+        send_record(&p.bad, cases[i].call, cases[i].flags, cases[i].tag, args, cases[i].bytes,
+                    cases[i].claimed);
+        bad_is_ended(&p);
+        cr_assert_neq(p.bad.reply_tag, 4711, "case %zu ran its first record", i);
+    }
+}
+
+Test(faults, a_frame_of_the_wrong_kind_ends_its_session_only)
+{
+    struct pair p;
+
+    pair_open(&p);
+    test_client_frame(&p.bad, WIRE_FRAME_REPLY, 1, "12345678", 8);
+    bad_is_ended(&p);
+}
+
+Test(faults, an_oversized_frame_is_refused_unread)
+{
+    struct pair p;
+    uint8_t head[WIRE_FRAME_HEADER_BYTES];
+    struct wire_frame_header header = {.payload_bytes = 60u << 20, .kind = WIRE_FRAME_CALLS};
+    struct iovec iov = {head, sizeof(head)};
+    enum gp_status status;
+
+    pair_open(&p);
+    wire_frame_encode(&header, head);
+    status = tp_send(p.bad.lane, &iov, 1);
+    cr_assert_eq(status, GP_OK);
+    while (test_client_receive(&p.bad, gp_now_ns() + 10 * GP_NS_PER_S))
+        ;
+    good_works(&p);
+    test_client_abandon(&p.bad);
+    test_client_close(&p.good);
+    test_server_stop(&p.server);
+}
+
+Test(faults, the_death_of_a_client_ends_its_worker_only)
+{
+    pid_t workers[16];
+    struct pair p;
+    size_t count;
+
+    pair_open(&p);
+    /* In the middle of everything: a held stream, a parked wait, memory, a half upload. */
+    TEST_ADD(&p.bad, cuMemAlloc_v2, .address = p.bad.answer.device_range.base, .bytes = 8 << 20);
+    TEST_ADD(&p.bad, cuStreamCreateWithPriority, .phStream = ID(1), .flags = 1);
+    TEST_ADD(&p.bad, cuLaunchHostFunc, .stream = ID(1), .callback = 1);
+    TEST_ADD(&p.bad, gpUpload, .upload = 3, .total = 1 << 20, .data = (const uint8_t *)"12345678",
+             .data_len = 8);
+    TEST_ADD(&p.bad, cuStreamSynchronize, .stream = ID(1));
+    test_client_send(&p.bad);
+    while (p.bad.notices.len == 0)
+        cr_assert(test_client_receive(&p.bad, gp_now_ns() + 10 * GP_NS_PER_S));
+    count = test_server_workers(&p.server, workers, 16);
+    cr_assert_geq(count, 2);
+    test_client_abandon(&p.bad);
+    /* One of them ends; which one is the server's business. */
+    for (uint64_t until = gp_now_ns() + 10 * GP_NS_PER_S; gp_now_ns() < until;) {
+        if (test_server_logged(&p.server, "session ended"))
+            break;
+        usleep(1000);
+    }
+    cr_assert(test_server_logged(&p.server, "session ended"));
+    cr_assert(!test_server_logged(&p.server, "died"));
+    good_works(&p);
+    test_client_close(&p.good);
+    test_server_stop(&p.server);
+}
+
+Test(faults, a_killed_worker_is_noticed_by_its_client_within_a_second)
+{
+    struct test_server server = test_server_start((const char *[]){"--warm-workers=1", NULL});
+    struct test_client c;
+    pid_t workers[16];
+    uint64_t before;
+    size_t count;
+
+    open_with_context(&c, &server);
+    count = test_server_workers(&server, workers, 16);
+    before = gp_now_ns();
+    for (size_t i = 0; i < count; i++)
+        kill(workers[i], SIGKILL);
+    while (test_client_receive(&c, gp_now_ns() + 10 * GP_NS_PER_S))
+        ;
+    cr_assert_lt(gp_now_ns() - before, GP_NS_PER_S);
+    test_client_abandon(&c);
+    /* The warm one died too, and there is another. */
+    open_with_context(&c, &server);
+    cr_assert(test_server_logged(&server, "signal 9"));
+    test_client_close(&c);
+    test_server_stop(&server);
+}
+
+Test(faults, the_supervisors_death_ends_its_workers)
+{
+    struct test_server server = test_server_start(NULL);
+    struct test_client c;
+    pid_t workers[16];
+    size_t count;
+
+    open_with_context(&c, &server);
+    count = test_server_workers(&server, workers, 16);
+    cr_assert_geq(count, 1);
+    test_server_kill(&server, SIGKILL);
+    (void)test_server_wait(&server);
+    for (size_t i = 0; i < count; i++)
+        test_server_await_gone(&server, workers[i]);
+    while (test_client_receive(&c, gp_now_ns() + 10 * GP_NS_PER_S))
+        ;
+    test_client_abandon(&c);
+}
+
+Test(faults, sixty_four_sessions_at_once)
+{
+    struct test_server server = test_server_start(NULL);
+    static struct test_client clients[64];
+
+    for (int i = 0; i < 64; i++)
+        open_with_context(&clients[i], &server);
+    for (int i = 0; i < 64; i++) {
+        struct test_client *c = &clients[i];
+        uint32_t value = 0x01010101u * (unsigned)i;
+
+        TEST_ADD(c, cuMemAlloc_v2, .address = c->answer.device_range.base, .bytes = 4096);
+        TEST_ADD(c, cuMemsetD32Async, .dst = c->answer.device_range.base, .value = value,
+                 .count = 1024);
+        TEST_ADD(c, cuMemcpyDtoH_v2, .src = c->answer.device_range.base, .bytes = 4096, .data = 1);
+        test_client_send(c);
+    }
+    for (int i = 0; i < 64; i++) {
+        cr_assert_eq(test_client_wait(&clients[i], 0), CUDA_SUCCESS);
+        cr_assert_eq(clients[i].data.len, 4096);
+        for (int k = 0; k < 4096; k++)
+            cr_assert_eq(clients[i].data.data[k], (uint8_t)i);
+    }
+    for (int i = 0; i < 64; i++)
+        test_client_close(&clients[i]);
+    test_server_stop(&server);
+}
+
+Test(faults, sessions_over_the_limit_are_told_so)
+{
+    struct test_server server = test_server_start((const char *[]){"--sessions-max=2", NULL});
+    struct test_client a, b, c;
+
+    open_with_context(&a, &server);
+    open_with_context(&b, &server);
+    cr_assert(!test_client_open(&c, server.url[0], NULL));
+    cr_assert_eq(c.refused.code, WIRE_CODE_BUSY);
+    test_client_close(&c);
+    test_client_close(&a);
+    test_client_close(&b);
+    test_server_stop(&server);
+}
+
+Test(faults, many_sessions_leave_nothing_behind)
+{
+    const char *text = getenv("GPUPOOL_TEST_SESSIONS");
+    int rounds = text != NULL ? atoi(text) : 100;
+    struct test_server server = test_server_start(NULL);
+    unsigned fds_before = 0;
+    long rss_before = 0;
+    pid_t workers[64];
+
+    for (int i = 0; i < rounds + 10; i++) {
+        struct test_client c;
+
+        if (i == 10) {
+            fds_before = test_server_fds(&server);
+            rss_before = test_server_rss_kib(&server);
+        }
+        open_with_context(&c, &server);
+        if (i % 3 == 0)
+            test_client_abandon(&c);
+        else
+            test_client_close(&c);
+    }
+    /* What ends is reaped before the next is accepted, so a few may be in between. */
+    cr_assert_leq(test_server_fds(&server), fds_before + 4);
+    cr_assert_leq(test_server_rss_kib(&server), rss_before + 512);
+    cr_assert_leq(test_server_workers(&server, workers, 64), 6);
+    cr_assert(!test_server_logged(&server, "died"));
+    test_server_stop(&server);
+}
+
+Test(faults, another_wire_format_gets_a_clear_answer)
+{
+    static struct wire_hello hello = {.wire_format = WIRE_FORMAT + 1,
+                                      .max_payload_bytes = 1u << 20,
+                                      .build = "gpupool 9.9.9",
+                                      .program = "test"};
+    struct test_server server = test_server_start(NULL);
+    struct test_client c;
+
+    cr_assert(!test_client_hello(&c, server.url[0], &hello));
+    cr_assert_eq(c.refused.code, WIRE_CODE_VERSION);
+    cr_assert_not_null(strstr(c.refused.reason, "wire format"));
+    test_client_close(&c);
+    test_server_stop(&server);
+}
+
+Test(faults, an_old_server_gets_a_clear_answer_from_itself)
+{
+    struct test_server server = test_server_start((const char *[]){"--wire-format=0", NULL});
+    struct test_client c;
+
+    cr_assert(!test_client_open(&c, server.url[0], NULL));
+    cr_assert_eq(c.refused.code, WIRE_CODE_VERSION);
+    test_client_close(&c);
+    test_server_stop(&server);
+}
+
+Test(faults, a_silent_client_is_cut_at_the_deadline)
+{
+    struct test_server server = test_server_start((const char *[]){"--handshake-time=200ms", NULL});
+    struct tp_opts opts = {.framing = &wire_framing};
+    struct tp_frame frame;
+    struct tp_lane *lane;
+    enum gp_status status;
+
+    status = tp_connect(server.url[0], &opts, &lane);
+    cr_assert_eq(status, GP_OK);
+    do
+        status = tp_recv_frame(lane, &frame, gp_now_ns() + 10 * GP_NS_PER_S);
+    while (status == GP_OK || status == GP_ERR_AGAIN);
+    cr_assert_neq(status, GP_ERR_TIMEOUT);
+    tp_close(lane);
+    test_server_stop(&server);
+}
+
+Test(faults, sigterm_waits_for_sessions_and_then_ends_them)
+{
+    struct test_server server = test_server_start((const char *[]){"--drain-time=300ms", NULL});
+    struct test_client c;
+    int how;
+
+    open_with_context(&c, &server);
+    test_server_kill(&server, SIGTERM);
+    TEST_ADD(&c, gpBarrier, 0);
+    cr_assert_eq(test_client_call(&c), CUDA_SUCCESS, "a session goes on while the server drains");
+    while (test_client_receive(&c, gp_now_ns() + 10 * GP_NS_PER_S))
+        ;
+    cr_assert(c.bye);
+    cr_assert_eq(c.bye_code, WIRE_CODE_DRAINING);
+    how = test_server_wait(&server);
+    cr_assert(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+    test_client_abandon(&c);
+}
+
+Test(faults, a_missing_driver_ends_the_server_with_a_reason)
+{
+    int status, pipes[2];
+    pid_t pid;
+
+    cr_assert_eq(pipe(pipes), 0);
+    pid = fork();
+    if (pid == 0) {
+        dup2(pipes[1], STDERR_FILENO);
+        close(pipes[0]);
+        execl(getenv("GPUPOOL_TEST_SERVER"), "gpupoold", "--driver=/nonexistent/libcuda.so.1",
+              "--listen=tcp://127.0.0.1:0", (char *)NULL);
+        _exit(127);
+    }
+    close(pipes[1]);
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    close(pipes[0]);
+}
