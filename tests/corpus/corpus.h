@@ -57,12 +57,13 @@ struct corpus_case {
     /* Exactly one of the two; the second sees a whole warp. */
     uint64_t (*lane)(uint64_t a, uint64_t b, uint64_t c);
     void (*warp)(const uint64_t *a, const uint64_t *b, const uint64_t *c, uint64_t *d);
+    const char *before; /* module-scope text before the kernel, may be NULL */
 };
 
 /* Tables end with a NULL name. */
 extern const struct corpus_case corpus_int[], corpus_bits[], corpus_arithmetic[],
     corpus_functions[], corpus_half[], corpus_cvt[], corpus_predicates[], corpus_warp[],
-    corpus_memory[];
+    corpus_memory[], corpus_control[];
 
 /* Declares the reference of one case; the expression sees a, b, c as zero-extended patterns. */
 #define CORPUS_REF(id, text, d, ta, tb, tc, sm, cmp, expr)                                         \

@@ -37,6 +37,7 @@ corpus_ptx(const struct corpus_case *c)
         return NULL;
     fprintf(out, ".version %s\n.target sm_%u\n.address_size 64\n\n", c->sm >= 100 ? "8.7" : "8.3",
             c->sm);
+    fprintf(out, "%s\n", c->before != NULL ? c->before : "");
     fprintf(out, ".visible .entry k(.param .u64 ka, .param .u64 kb, .param .u64 kc, "
                  ".param .u64 kd)\n{\n");
     fprintf(out, "\t.reg .pred p, q;\n\t.reg .b16 x16, y16, z16;\n\t.reg .b32 x32, y32, z32;\n");
