@@ -163,4 +163,10 @@ CUresult sd_exec_run(struct sd_pool *pool, const struct sd_launch *launch, struc
  * this many blocks of a cooperative grid alive at once. */
 #define SD_COOPERATIVE_BLOCKS_MAX 2048u
 
+/* What kernels read: %clock and %clock64 tick at this rate, %nsmid is this. Report the same. */
+#define SD_CLOCK_KHZ 1000000u
+#define SD_SM_COUNT  16u
+/* Largest dynamic plus static shared memory of a block that the machine can address. */
+#define SD_SHARED_BYTES_MAX (1u << 20)
+
 #endif

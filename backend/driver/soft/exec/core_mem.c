@@ -1,0 +1,597 @@
+/* backend/driver/soft/exec/core_mem.c -- loads and stores
+ *
+ * ld and st: a address row, c offset (signed), d site, flags: elements per lane and modifiers;
+ * dst (ld) or b (st): the value's row, or for vectors the first of a list in fn->extra.
+ *
+ * Ways, quickest first: all 32 lanes one after another in memory; all lanes the same; any
+ * addresses in one known allocation; lane by lane. The first three check the whole access
+ * against one span, the last asks sd_resolve. Nothing outside of the checked span is touched.
+ */
+#include "backend/driver/soft/exec/core.h"
+
+struct access {
+    uint8_t *base;   /* host address of offset 0 */
+    uint64_t origin; /* what to subtract from an address to get an offset */
+    uint64_t size;   /* bytes that may be accessed from base */
+};
+
+/* The span a site used last; empty when it may not be written. */
+static inline struct access
+global_span(struct sd_warp *w, const struct sd_insn *ip, bool write)
+{
+    const struct sd_cached_span *s = &w->cpu->spans[ip->d % SD_SPAN_CACHE];
+    struct access acc = {(uint8_t *)(uintptr_t)s->base, s->base, s->end - s->base}; // NOLINT
+
+    if (write && !s->writable)
+        acc.size = 0;
+    return acc;
+}
+
+/* ---- lane by lane ---- */
+
+static inline uint64_t
+load_any(const void *p, unsigned size)
+{
+    uint64_t v = 0;
+
+    switch (size) {
+    case 1: v = __atomic_load_n((const uint8_t *)p, __ATOMIC_RELAXED); break;
+    case 2: v = __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED); break;
+    case 4: v = __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED); break;
+    default: v = __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED); break;
+    }
+    return v;
+}
+
+static inline void
+store_any(void *p, unsigned size, uint64_t v)
+{
+    switch (size) {
+    case 1: __atomic_store_n((uint8_t *)p, (uint8_t)v, __ATOMIC_RELAXED); break;
+    case 2: __atomic_store_n((uint16_t *)p, (uint16_t)v, __ATOMIC_RELAXED); break;
+    case 4: __atomic_store_n((uint32_t *)p, (uint32_t)v, __ATOMIC_RELAXED); break;
+    default: __atomic_store_n((uint64_t *)p, v, __ATOMIC_RELAXED); break;
+    }
+}
+
+/* The same on memory of our own. */
+static inline uint64_t
+load_buf(const uint8_t *p, unsigned size)
+{
+    uint64_t v = 0;
+
+    memcpy(&v, p, size);
+    return v;
+}
+
+static inline void
+store_buf(uint8_t *p, unsigned size, uint64_t v)
+{
+    memcpy(p, &v, size);
+}
+
+static inline uint64_t
+extend(uint64_t v, unsigned size, bool is_signed)
+{
+    unsigned shift = 64 - 8 * size;
+
+    return is_signed ? (uint64_t)((int64_t)(v << shift) >> shift) : v;
+}
+
+static inline void
+set_lane(uint8_t *row, unsigned lane, unsigned width, uint64_t v)
+{
+    if (width == 2)
+        ((uint16_t *)row)[lane] = (uint16_t)v;
+    else if (width == 4)
+        ((uint32_t *)row)[lane] = (uint32_t)v;
+    else
+        ((uint64_t *)row)[lane] = v;
+}
+
+static inline uint64_t
+get_lane(const uint8_t *row, unsigned lane, unsigned width)
+{
+    if (width == 2)
+        return ((const uint16_t *)row)[lane];
+    if (width == 4)
+        return ((const uint32_t *)row)[lane];
+    return ((const uint64_t *)row)[lane];
+}
+
+/* A vector of 8 or 16 bytes is read or written at once: programs use it to pass a flag
+ * together with a value. */
+static inline void
+copy_once(void *dst, const void *src, unsigned bytes)
+{
+    if (bytes == 16) {
+        typedef long long v2 __attribute__((vector_size(16), may_alias));
+        *(volatile v2 *)dst = *(const volatile v2 *)src;
+    } else if (bytes == 8) {
+        *(volatile uint64_t *)dst = *(const volatile uint64_t *)src;
+    } else {
+        memcpy(dst, src, bytes);
+    }
+}
+
+/* Space 'g', 's', 'l', 'x'. Address of one lane as a generic pointer; false: out of range. */
+static inline bool
+lane_address(const struct sd_insn *ip, const uint8_t *regs, char space, unsigned lane,
+             uint64_t *addr_p)
+{
+    uint64_t a;
+
+    if (space == 's') {
+        a = (uint64_t)((const uint32_t *)(regs + ip->a))[lane] + (uint64_t)(int64_t)(int32_t)ip->c;
+        *addr_p = SD_WINDOW_SHARED + a;
+        return a < SD_WINDOW_BYTES;
+    }
+    a = ((const uint64_t *)(regs + ip->a))[lane] + (uint64_t)(int64_t)(int32_t)ip->c;
+    *addr_p = space == 'l' ? SD_WINDOW_LOCAL + a : a;
+    if (space == 'l')
+        return a < SD_WINDOW_BYTES;
+    /* ld.global of a window's address is an error, as on the hardware. */
+    return space == 'x' || a < SD_WINDOW_SHARED || a >= SD_WINDOW_END;
+}
+
+static __attribute__((noinline)) const struct sd_insn *
+load_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char space, unsigned size,
+          bool is_signed, unsigned width)
+{
+    const uint32_t *list = w->frame->fn->extra + ip->dst;
+    unsigned n = ip->flags & SD_FL_VEC;
+    _Alignas(16) uint8_t buf[128];
+
+    SD_EACH_SET(lane, w->mask)
+    {
+        uint64_t addr;
+        bool valid = lane_address(ip, regs, space, lane, &addr);
+        const void *p;
+
+        if ((addr & (n * size - 1)) != 0 && valid)
+            return sd_fault_access(w, ip, lane, addr, n * size, false);
+        p = valid ? sd_resolve(w, lane, addr, n * size, false, ip->d) : NULL;
+        if (p == NULL)
+            return sd_fault_access(w, ip, lane, addr, n * size, false);
+        if (n == 1) {
+            set_lane(regs + ip->dst, lane, width, extend(load_any(p, size), size, is_signed));
+            continue;
+        }
+        copy_once(buf, p, n * size);
+        for (unsigned k = 0; k < n; k++)
+            if (list[k] != UINT32_MAX)
+                set_lane(regs + list[k], lane, width,
+                         extend(load_buf(buf + k * size, size), size, is_signed));
+    }
+    return ip + 1;
+}
+
+static __attribute__((noinline)) const struct sd_insn *
+store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char space, unsigned size,
+           unsigned width)
+{
+    const uint32_t *list = w->frame->fn->extra + ip->b;
+    unsigned n = ip->flags & SD_FL_VEC;
+    _Alignas(16) uint8_t buf[128];
+
+    SD_EACH_SET(lane, w->mask)
+    {
+        uint64_t addr;
+        bool valid = lane_address(ip, regs, space, lane, &addr);
+        void *p;
+
+        if ((addr & (n * size - 1)) != 0 && valid)
+            return sd_fault_access(w, ip, lane, addr, n * size, true);
+        p = valid ? sd_resolve(w, lane, addr, n * size, true, ip->d) : NULL;
+        if (p == NULL)
+            return sd_fault_access(w, ip, lane, addr, n * size, true);
+        if (n == 1) {
+            store_any(p, size, get_lane(regs + ip->b, lane, width));
+            continue;
+        }
+        for (unsigned k = 0; k < n; k++)
+            store_buf(buf + k * size, size, get_lane(regs + list[k], lane, width));
+        copy_once(p, buf, n * size);
+    }
+    return ip + 1;
+}
+
+/* ---- addresses of a whole warp ---- */
+
+enum pattern { PAT_ANY, PAT_STEP, PAT_SAME };
+
+/* Offsets from the span's start, and whether they follow each other. */
+#define PATTERN(A, T, step, pattern)                                                               \
+    do {                                                                                           \
+        T same_ = 0, next_ = 0;                                                                    \
+        const T first_ = (A)[0];                                                                   \
+        SD_EACH_LANE(i)                                                                            \
+        {                                                                                          \
+            T x_ = (A)[i] - first_;                                                                \
+            same_ |= x_;                                                                           \
+            next_ |= x_ ^ (T)(i * (step));                                                         \
+        }                                                                                          \
+        (pattern) = next_ == 0 ? PAT_STEP : same_ == 0 ? PAT_SAME : PAT_ANY;                       \
+    } while (0)
+
+/* All offsets in bounds and aligned? Only lanes of m count. */
+#define CHECK(A, T, add, limit, align, m, bad)                                                     \
+    do {                                                                                           \
+        T bad_ = 0;                                                                                \
+        if ((m) == SD_LANES_ALL) {                                                                 \
+            SD_EACH_LANE(i)                                                                        \
+            {                                                                                      \
+                T o_ = (A)[i] + (add);                                                             \
+                bad_ |= (o_ > (limit) ? (T)1 : (T)0) | (o_ & (T)((align)-1));                      \
+            }                                                                                      \
+        } else {                                                                                   \
+            SD_EACH_LANE(i)                                                                        \
+            {                                                                                      \
+                T o_ = (A)[i] + (add);                                                             \
+                T x_ = (o_ > (limit) ? (T)1 : (T)0) | (o_ & (T)((align)-1));                       \
+                bad_ |= (sd_lane_bits[i] & (m)) != 0 ? x_ : 0;                                     \
+            }                                                                                      \
+        }                                                                                          \
+        (bad) = bad_ != 0;                                                                         \
+    } while (0)
+
+/*
+ * The body of a load. M: type in memory, D: type of a register lane (signed to extend signs),
+ * A: type of an address lane. acc: the span; add: what makes an address an offset in it.
+ */
+#define LOAD_BODY(space, M, D, A, w, ip, regs)                                                     \
+    const unsigned n = ip->flags & SD_FL_VEC;                                                      \
+    const unsigned bytes = n * (unsigned)sizeof(M);                                                \
+    const uint32_t m = w->mask;                                                                    \
+    const A *addr = SD_ROW(const A, ip->a);                                                        \
+    const A add = (A)((uint64_t)(int64_t)(int32_t)ip->c - acc.origin);                             \
+    const A limit = (A)(acc.size - bytes);                                                         \
+    enum pattern pat = PAT_ANY;                                                                    \
+    bool bad;                                                                                      \
+                                                                                                   \
+    if (GP_UNLIKELY(acc.size < bytes || ((ip->flags & SD_FL_STRONG) != 0 && n > 1)))               \
+        return load_slow(w, ip, regs, space, sizeof(M), (M)-1 < (M)1, sizeof(D));                  \
+    if (GP_LIKELY(n == 1)) {                                                                       \
+        D *d = SD_ROW(D, ip->dst);                                                                 \
+        if (GP_LIKELY(m == SD_LANES_ALL)) {                                                        \
+            const A o = addr[0] + add;                                                             \
+            PATTERN(addr, A, sizeof(M), pat);                                                      \
+            if (pat == PAT_STEP && o <= limit && limit - o >= 31 * sizeof(M) &&                    \
+                o % sizeof(M) == 0) {                                                              \
+                const M *p = (const M *)(acc.base + o);                                            \
+                SD_EACH_LANE(i)                                                                    \
+                    d[i] = (D)p[i];                                                                \
+                return ip + 1;                                                                     \
+            }                                                                                      \
+            if (pat == PAT_SAME && o <= limit && o % sizeof(M) == 0) {                             \
+                const D v = (D) * (const M *)(acc.base + o);                                       \
+                SD_EACH_LANE(i)                                                                    \
+                    d[i] = v;                                                                      \
+                return ip + 1;                                                                     \
+            }                                                                                      \
+        }                                                                                          \
+        CHECK(addr, A, add, limit, sizeof(M), m, bad);                                             \
+        if (GP_LIKELY(!bad)) {                                                                     \
+            if (m == SD_LANES_ALL) {                                                               \
+                for (unsigned i = 0; i < SD_LANES; i++)                                            \
+                    d[i] = (D) * (const M *)(acc.base + (A)(addr[i] + add));                       \
+            } else {                                                                               \
+                SD_EACH_SET(i, m)                                                                  \
+                    d[i] = (D) * (const M *)(acc.base + (A)(addr[i] + add));                       \
+            }                                                                                      \
+            return ip + 1;                                                                         \
+        }                                                                                          \
+    } else {                                                                                       \
+        const uint32_t *list = w->frame->fn->extra + ip->dst;                                      \
+        CHECK(addr, A, add, limit, bytes, m, bad);                                                 \
+        if (GP_LIKELY(!bad)) {                                                                     \
+            for (unsigned k = 0; k < n; k++) {                                                     \
+                D tmp[SD_LANES] __attribute__((aligned(64)));                                      \
+                const uint8_t *p = acc.base + k * sizeof(M);                                       \
+                D *d = (D *)tmp;                                                                   \
+                if (list[k] == UINT32_MAX)                                                         \
+                    continue;                                                                      \
+                SD_EACH_SET(i, m)                                                                  \
+                    d[i] = (D) * (const M *)(p + (A)(addr[i] + add));                              \
+                SD_BLEND(D, SD_ROW(D, list[k]), tmp, m);                                           \
+            }                                                                                      \
+            return ip + 1;                                                                         \
+        }                                                                                          \
+    }                                                                                              \
+    return load_slow(w, ip, regs, space, sizeof(M), (M)-1 < (M)1, sizeof(D));
+
+#define STORE_BODY(space, M, D, A, w, ip, regs)                                                    \
+    const unsigned n = ip->flags & SD_FL_VEC;                                                      \
+    const unsigned bytes = n * (unsigned)sizeof(M);                                                \
+    const uint32_t m = w->mask;                                                                    \
+    const A *addr = SD_ROW(const A, ip->a);                                                        \
+    const A add = (A)((uint64_t)(int64_t)(int32_t)ip->c - acc.origin);                             \
+    const A limit = (A)(acc.size - bytes);                                                         \
+    enum pattern pat = PAT_ANY;                                                                    \
+    bool bad;                                                                                      \
+                                                                                                   \
+    if (GP_UNLIKELY(acc.size < bytes || ((ip->flags & SD_FL_STRONG) != 0 && n > 1)))               \
+        return store_slow(w, ip, regs, space, sizeof(M), sizeof(D));                               \
+    if (GP_LIKELY(n == 1)) {                                                                       \
+        const D *s = SD_ROW(const D, ip->b);                                                       \
+        if (GP_LIKELY(m == SD_LANES_ALL)) {                                                        \
+            const A o = addr[0] + add;                                                             \
+            PATTERN(addr, A, sizeof(M), pat);                                                      \
+            if (pat == PAT_STEP && o <= limit && limit - o >= 31 * sizeof(M) &&                    \
+                o % sizeof(M) == 0) {                                                              \
+                M *p = (M *)(acc.base + o);                                                        \
+                SD_EACH_LANE(i)                                                                    \
+                    p[i] = (M)s[i];                                                                \
+                return ip + 1;                                                                     \
+            }                                                                                      \
+        }                                                                                          \
+        CHECK(addr, A, add, limit, sizeof(M), m, bad);                                             \
+        if (GP_LIKELY(!bad)) {                                                                     \
+            SD_EACH_SET(i, m)                                                                      \
+                *(M *)(acc.base + (A)(addr[i] + add)) = (M)s[i];                                   \
+            return ip + 1;                                                                         \
+        }                                                                                          \
+    } else {                                                                                       \
+        const uint32_t *list = w->frame->fn->extra + ip->b;                                        \
+        CHECK(addr, A, add, limit, bytes, m, bad);                                                 \
+        if (GP_LIKELY(!bad)) {                                                                     \
+            for (unsigned k = 0; k < n; k++) {                                                     \
+                const D *s = SD_ROW(const D, list[k]);                                             \
+                uint8_t *p = acc.base + k * sizeof(M);                                             \
+                SD_EACH_SET(i, m)                                                                  \
+                    *(M *)(p + (A)(addr[i] + add)) = (M)s[i];                                      \
+            }                                                                                      \
+            return ip + 1;                                                                         \
+        }                                                                                          \
+    }                                                                                              \
+    return store_slow(w, ip, regs, space, sizeof(M), sizeof(D));
+
+/* Shared memory: 32-bit addresses. An offset that wraps below 0 lands above the limit. */
+#define SHARED_ACCESS                                                                              \
+    const struct access acc = {w->shared, 0, w->shared_bytes};
+
+/* Generic: as global if no lane points into a window, as shared if all do. */
+static inline bool
+any_window(const uint64_t *addr, int32_t offset)
+{
+    uint64_t high = 0;
+
+    SD_EACH_LANE(i)
+        high |= addr[i] + (uint64_t)(int64_t)offset;
+    return high >> 47 != 0;
+}
+
+/* All lanes in the shared window: turn their addresses into offsets. */
+static inline bool
+all_shared(const uint64_t *addr, uint32_t m, uint32_t *out)
+{
+    uint64_t outside = 0;
+
+    SD_EACH_LANE(i)
+    {
+        uint64_t o = addr[i] - SD_WINDOW_SHARED;
+
+        outside |= (sd_lane_bits[i] & m) != 0 ? o >> 24 : 0;
+        out[i] = (uint32_t)o;
+    }
+    return outside == 0;
+}
+
+#define LD(id, M, D)                                                                               \
+    SD_HANDLER(h_ld_g_##id)                                                                        \
+    {                                                                                              \
+        const struct access acc = global_span(w, ip, false);                                       \
+        LOAD_BODY('g', M, D, uint64_t, w, ip, regs)                                                \
+    }                                                                                              \
+    SD_HANDLER(h_ld_s_##id)                                                                        \
+    {                                                                                              \
+        SHARED_ACCESS                                                                              \
+        LOAD_BODY('s', M, D, uint32_t, w, ip, regs)                                                \
+    }                                                                                              \
+    SD_HANDLER(h_ld_l_##id)                                                                        \
+    {                                                                                              \
+        return load_local(w, ip, regs, sizeof(M), (M)-1 < (M)1, sizeof(D));                        \
+    }                                                                                              \
+    SD_HANDLER(h_ld_x_##id)                                                                        \
+    {                                                                                              \
+        if (GP_LIKELY(!any_window(SD_ROW(const uint64_t, ip->a), (int32_t)ip->c)))                 \
+            return h_ld_g_##id(w, ip, regs);                                                       \
+        return load_window(w, ip, regs, sizeof(M), (M)-1 < (M)1, sizeof(D));                       \
+    }
+
+#define ST(id, M, D)                                                                               \
+    SD_HANDLER(h_st_g_##id)                                                                        \
+    {                                                                                              \
+        const struct access acc = global_span(w, ip, true);                                        \
+        STORE_BODY('g', M, D, uint64_t, w, ip, regs)                                               \
+    }                                                                                              \
+    SD_HANDLER(h_st_s_##id)                                                                        \
+    {                                                                                              \
+        SHARED_ACCESS                                                                              \
+        STORE_BODY('s', M, D, uint32_t, w, ip, regs)                                               \
+    }                                                                                              \
+    SD_HANDLER(h_st_l_##id)                                                                        \
+    {                                                                                              \
+        return store_local(w, ip, regs, sizeof(M), sizeof(D));                                     \
+    }                                                                                              \
+    SD_HANDLER(h_st_x_##id)                                                                        \
+    {                                                                                              \
+        if (GP_LIKELY(!any_window(SD_ROW(const uint64_t, ip->a), (int32_t)ip->c)))                 \
+            return h_st_g_##id(w, ip, regs);                                                       \
+        return store_window(w, ip, regs, sizeof(M), sizeof(D));                                    \
+    }
+
+/* ---- local memory: each lane has its own stretch ---- */
+
+static inline bool
+local_ok(const struct sd_warp *w, const uint64_t *addr, int32_t offset, uint32_t bytes)
+{
+    const uint64_t add = (uint64_t)(int64_t)offset;
+    const uint32_t m = w->mask;
+    bool bad;
+
+    if (w->local_stride < bytes)
+        return false;
+    CHECK(addr, uint64_t, add, (uint64_t)(w->local_stride - bytes), bytes, m, bad);
+    return !bad;
+}
+
+#define LOCAL_SIZES(X)                                                                             \
+    switch (size) {                                                                                \
+    case 1: X(uint8_t, int8_t) break;                                                              \
+    case 2: X(uint16_t, int16_t) break;                                                            \
+    case 4: X(uint32_t, int32_t) break;                                                            \
+    default: X(uint64_t, int64_t) break;                                                           \
+    }
+
+static const struct sd_insn *
+load_local(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, unsigned size,
+           bool is_signed, unsigned width)
+{
+    const uint64_t *addr = SD_ROW(const uint64_t, ip->a);
+    const unsigned n = ip->flags & SD_FL_VEC;
+    const uint64_t add = (uint64_t)(int64_t)(int32_t)ip->c;
+    const uint32_t *list = n == 1 ? &ip->dst : w->frame->fn->extra + ip->dst;
+
+    if (GP_UNLIKELY(!local_ok(w, addr, (int32_t)ip->c, n * size)))
+        return load_slow(w, ip, regs, 'l', size, is_signed, width);
+    for (unsigned k = 0; k < n; k++) {
+        const uint8_t *p = w->local + add + (uint64_t)k * size;
+        uint8_t *row;
+
+        if (list[k] == UINT32_MAX)
+            continue;
+        row = regs + list[k];
+#define X(U, S)                                                                                    \
+    SD_EACH_SET(i, w->mask)                                                                        \
+    {                                                                                              \
+        uint64_t v = *(const U *)(p + addr[i] + (uint64_t)i * w->local_stride);                    \
+        set_lane(row, i, width, is_signed ? (uint64_t)(int64_t)(S)v : v);                          \
+    }
+        LOCAL_SIZES(X)
+#undef X
+    }
+    return ip + 1;
+}
+
+static const struct sd_insn *
+store_local(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, unsigned size,
+            unsigned width)
+{
+    const uint64_t *addr = SD_ROW(const uint64_t, ip->a);
+    const unsigned n = ip->flags & SD_FL_VEC;
+    const uint64_t add = (uint64_t)(int64_t)(int32_t)ip->c;
+    const uint32_t *list = n == 1 ? &ip->b : w->frame->fn->extra + ip->b;
+
+    if (GP_UNLIKELY(!local_ok(w, addr, (int32_t)ip->c, n * size)))
+        return store_slow(w, ip, regs, 'l', size, width);
+    for (unsigned k = 0; k < n; k++) {
+        uint8_t *p = w->local + add + (uint64_t)k * size;
+        const uint8_t *row = regs + list[k];
+
+#define X(U, S)                                                                                    \
+    SD_EACH_SET(i, w->mask)                                                                        \
+        *(U *)(p + addr[i] + (uint64_t)i * w->local_stride) = (U)get_lane(row, i, width);
+        LOCAL_SIZES(X)
+#undef X
+    }
+    return ip + 1;
+}
+
+/* ---- generic pointers into windows ---- */
+
+static inline bool
+shared_ok(const struct sd_warp *w, const struct sd_insn *ip, const uint32_t *offsets,
+          uint32_t bytes)
+{
+    const uint32_t add = ip->c;
+    const uint32_t m = w->mask;
+    bool bad;
+
+    if (w->shared_bytes < bytes || (ip->flags & SD_FL_STRONG) != 0)
+        return false;
+    CHECK(offsets, uint32_t, add, w->shared_bytes - bytes, bytes, m, bad);
+    return !bad;
+}
+
+static __attribute__((noinline)) const struct sd_insn *
+load_window(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, unsigned size,
+            bool is_signed, unsigned width)
+{
+    uint32_t offsets[SD_LANES] __attribute__((aligned(64)));
+    const unsigned n = ip->flags & SD_FL_VEC;
+    const uint32_t *list = n == 1 ? &ip->dst : w->frame->fn->extra + ip->dst;
+
+    if (!all_shared(SD_ROW(const uint64_t, ip->a), w->mask, offsets) ||
+        !shared_ok(w, ip, offsets, n * size))
+        return load_slow(w, ip, regs, 'x', size, is_signed, width);
+    for (unsigned k = 0; k < n; k++) {
+        const uint8_t *p = w->shared + k * size;
+        uint8_t *row;
+
+        if (list[k] == UINT32_MAX)
+            continue;
+        row = regs + list[k];
+#define X(U, S)                                                                                    \
+    SD_EACH_SET(i, w->mask)                                                                        \
+    {                                                                                              \
+        uint64_t v = *(const U *)(p + (uint32_t)(offsets[i] + ip->c));                             \
+        set_lane(row, i, width, is_signed ? (uint64_t)(int64_t)(S)v : v);                          \
+    }
+        LOCAL_SIZES(X)
+#undef X
+    }
+    return ip + 1;
+}
+
+static __attribute__((noinline)) const struct sd_insn *
+store_window(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, unsigned size,
+             unsigned width)
+{
+    uint32_t offsets[SD_LANES] __attribute__((aligned(64)));
+    const unsigned n = ip->flags & SD_FL_VEC;
+    const uint32_t *list = n == 1 ? &ip->b : w->frame->fn->extra + ip->b;
+
+    if (!all_shared(SD_ROW(const uint64_t, ip->a), w->mask, offsets) ||
+        !shared_ok(w, ip, offsets, n * size))
+        return store_slow(w, ip, regs, 'x', size, width);
+    for (unsigned k = 0; k < n; k++) {
+        uint8_t *p = w->shared + k * size;
+        const uint8_t *row = regs + list[k];
+
+#define X(U, S)                                                                                    \
+    SD_EACH_SET(i, w->mask)                                                                        \
+        *(U *)(p + (uint32_t)(offsets[i] + ip->c)) = (U)get_lane(row, i, width);
+        LOCAL_SIZES(X)
+#undef X
+    }
+    return ip + 1;
+}
+
+#define LOADS                                                                                      \
+    LD(u8_16, uint8_t, uint16_t) LD(u8_32, uint8_t, uint32_t) LD(u8_64, uint8_t, uint64_t)         \
+    LD(s8_16, int8_t, uint16_t) LD(s8_32, int8_t, uint32_t) LD(s8_64, int8_t, uint64_t)            \
+    LD(u16_16, uint16_t, uint16_t) LD(u16_32, uint16_t, uint32_t) LD(u16_64, uint16_t, uint64_t)   \
+    LD(s16_32, int16_t, uint32_t) LD(s16_64, int16_t, uint64_t)                                    \
+    LD(u32_32, uint32_t, uint32_t) LD(u32_64, uint32_t, uint64_t) LD(s32_64, int32_t, uint64_t)    \
+    LD(u64_64, uint64_t, uint64_t)
+#define STORES                                                                                     \
+    ST(u8_16, uint8_t, uint16_t) ST(u8_32, uint8_t, uint32_t) ST(u8_64, uint8_t, uint64_t)         \
+    ST(u16_16, uint16_t, uint16_t) ST(u16_32, uint16_t, uint32_t) ST(u16_64, uint16_t, uint64_t)   \
+    ST(u32_32, uint32_t, uint32_t) ST(u32_64, uint32_t, uint64_t) ST(u64_64, uint64_t, uint64_t)
+
+LOADS
+STORES
+
+void
+SD_NAME(sd_fill_mem)(struct sd_core *core)
+{
+#undef LD
+#undef ST
+#define ONE(id) core->full[SD_OP_##id] = core->masked[SD_OP_##id] = h_##id;
+#define LD(id, M, D) ONE(ld_g_##id) ONE(ld_s_##id) ONE(ld_l_##id) ONE(ld_x_##id)
+#define ST(id, M, D) ONE(st_g_##id) ONE(st_s_##id) ONE(st_l_##id) ONE(st_x_##id)
+    LOADS
+    STORES
+    core->full[SD_OP_atom] = core->masked[SD_OP_atom] = sd_atom;
+}
