@@ -135,9 +135,9 @@ sext24(uint64_t a)
       PAIR(MIN_(LO(a), LO(b)), MIN_(HI(a), HI(b))))                                                \
     X(max_s16x2, "max.s16x2 d, a, b;", I32, I32, I32, NO, 90, EXACT,                               \
       PAIR(MAX_(S16(LO(a)), S16(LO(b))), MAX_(S16(HI(a)), S16(HI(b)))))                            \
-    X(min_relu_s16x2, "min.s16x2.relu d, a, b;", I32, I32, I32, NO, 90, EXACT,                     \
+    X(min_relu_s16x2, "min.relu.s16x2 d, a, b;", I32, I32, I32, NO, 90, EXACT,                     \
       PAIR(MAX_(0, MIN_(S16(LO(a)), S16(LO(b)))), MAX_(0, MIN_(S16(HI(a)), S16(HI(b))))))          \
-    X(max_relu_s32, "max.s32.relu d, a, b;", I32, I32, I32, NO, 90, EXACT,                         \
+    X(max_relu_s32, "max.relu.s32 d, a, b;", I32, I32, I32, NO, 90, EXACT,                         \
       U32(MAX_(0, MAX_(S32(a), S32(b)))))
 
 static uint32_t
