@@ -19,7 +19,8 @@ struct block {
 struct slab {
     uint64_t base;
     int device;
-    uint32_t used_units;
+    uint32_t used_units;  /* by live and freed blocks */
+    uint32_t live_blocks;
     uint32_t longest_max; /* no free run is longer */
     struct slab *next, *prev;
     struct block **owner;  /* of each unit, NULL: free */
@@ -51,7 +52,7 @@ struct fe_alloc {
     size_t foreign_count, foreign_room;
     struct {
         struct slab *slabs;
-        uint64_t lease, charged, blocks;
+        uint64_t lease, charged, live, blocks; /* live: charged for live blocks */
     } device[FE_ALLOC_DEVICES_MAX];
 };
 
@@ -348,9 +349,30 @@ take_small(struct fe_alloc *a, struct block *b, uint64_t *need_p)
     return FE_ALLOC_OK;
 }
 
+/* The slab that a block lies in, or NULL. */
+static struct slab *
+slab_of(const struct fe_alloc *a, const struct block *b)
+{
+    uintptr_t word = a->granules[granule_of(a, b->pub.base)];
+
+    return word & SLAB_TAG ? (struct slab *)(word - SLAB_TAG) : NULL;
+}
+
+static uint64_t
+granules_bytes(const struct fe_alloc *a, const struct block *b)
+{
+    return gp_align_up_u64(b->pub.bytes, a->granule);
+}
+
 static void
 live_add(struct fe_alloc *a, struct block *b)
 {
+    struct slab *slab = slab_of(a, b);
+
+    if (slab != NULL && slab->live_blocks++ == 0)
+        a->device[b->pub.device].live += a->granule;
+    if (slab == NULL)
+        a->device[b->pub.device].live += granules_bytes(a, b);
     b->pub.id = ++a->next_id;
     b->next = a->live;
     if (b->next != NULL)
@@ -362,6 +384,12 @@ live_add(struct fe_alloc *a, struct block *b)
 static void
 live_remove(struct fe_alloc *a, struct block *b)
 {
+    struct slab *slab = slab_of(a, b);
+
+    if (slab != NULL && --slab->live_blocks == 0)
+        a->device[b->pub.device].live -= a->granule;
+    if (slab == NULL)
+        a->device[b->pub.device].live -= granules_bytes(a, b);
     if (b->prev != NULL)
         b->prev->next = b->next;
     else
@@ -612,6 +640,7 @@ fe_alloc_usage(struct fe_alloc *a, int device, struct fe_alloc_usage *usage_p)
 {
     pthread_mutex_lock(&a->lock);
     usage_p->charged = a->device[device].charged;
+    usage_p->pending = a->device[device].charged - a->device[device].live;
     usage_p->lease = a->device[device].lease;
     usage_p->blocks = a->device[device].blocks;
     pthread_mutex_unlock(&a->lock);

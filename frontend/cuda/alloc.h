@@ -74,7 +74,8 @@ bool fe_alloc_in_range(const struct fe_alloc *a, uint64_t address);
 
 /* For messages and tests. */
 struct fe_alloc_usage {
-    uint64_t charged;  /* granules in use or waiting for reuse */
+    uint64_t charged; /* granules in use or waiting for reuse */
+    uint64_t pending; /* of these, those that only freed blocks hold */
     uint64_t lease;
     uint64_t blocks;   /* live */
 };

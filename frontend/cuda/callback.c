@@ -71,6 +71,25 @@ unqueue(uint64_t number)
     return q;
 }
 
+/* A context whose calls are all refused: current while a host function runs, for it must not call
+ * the API. */
+static void
+forbid_calls(void)
+{
+    static _Atomic(struct fe_context *) forbidden;
+    struct fe_context *ctx = forbidden;
+
+    if (ctx == NULL) {
+        ctx = fe_object_create(WIRE_HANDLE_CONTEXT, NULL);
+        if (ctx == NULL)
+            return;
+        ctx->legacy.object.context = ctx;
+        atomic_store(&ctx->head.sticky, CUDA_ERROR_NOT_PERMITTED);
+        forbidden = ctx;
+    }
+    fe_thread.context = ctx;
+}
+
 /* On the callback thread. */
 static void
 on_host(struct fe_session *s, uint64_t number, CUresult status)
@@ -83,6 +102,7 @@ on_host(struct fe_session *s, uint64_t number, CUresult status)
         return;
     }
     fe_notice_expect(s, -1);
+    forbid_calls();
     if (q->callback != NULL)
         q->callback(q->stream, status, q->data);
     else if (status == CUDA_SUCCESS)

@@ -92,6 +92,41 @@ Test(alloc, a_freed_block_is_neither_found_nor_reused_before_the_server_says_so)
     cr_expect_eq(take(0, 4 * GRANULE), one);
 }
 
+Test(alloc, what_only_freed_blocks_hold_is_pending)
+{
+    uint64_t one = take(0, 4 * GRANULE), two = take(0, 100), three = take(0, 100);
+    struct fe_alloc_usage usage;
+
+    fe_alloc_free(a, one);
+    fe_alloc_free(a, two);
+    fe_alloc_usage(a, 0, &usage);
+    cr_expect_eq(usage.pending, 4 * GRANULE);
+    fe_alloc_free(a, three);
+    fe_alloc_usage(a, 0, &usage);
+    cr_expect_eq(usage.pending, 5 * GRANULE);
+    fe_alloc_reuse(a, one);
+    fe_alloc_reuse(a, two);
+    fe_alloc_reuse(a, three);
+    fe_alloc_usage(a, 0, &usage);
+    cr_expect_eq(usage.pending, 0);
+    cr_expect_eq(usage.charged, 0);
+}
+
+Test(alloc, foreign_memory_is_found_until_its_module_goes)
+{
+    struct fe_block global = {.base = 0x10000, .bytes = 256, .owner = &global}, found;
+    int module = 0;
+
+    fe_alloc_add_foreign(a, &global, &module);
+    cr_expect(fe_alloc_find(a, 0x100ff, &found));
+    cr_expect_eq(found.base, 0x10000);
+    cr_expect_not(fe_alloc_find(a, 0x10100, &found));
+    cr_expect_not(fe_alloc_find(a, 0xffff, &found));
+    cr_expect_not(fe_alloc_free(a, 0x10000));
+    fe_alloc_drop_foreign(a, &module);
+    cr_expect_not(fe_alloc_find(a, 0x10000, &found));
+}
+
 Test(alloc, the_lease_is_the_limit_and_names_what_lacks)
 {
     uint64_t base, need = 0;
