@@ -218,6 +218,33 @@ coarse(double x)
     return d64(ftz64(x));
 }
 
+/* Pairs of f32 in a 64-bit register, and minima of three: sm_100. */
+static uint64_t
+pair(char op, char mode, uint64_t a, uint64_t b, uint64_t c)
+{
+    uint64_t low = f(host_f32(op, mode, F(a), F(b), F(c)));
+
+    return f(host_f32(op, mode, F(a >> 32), F(b >> 32), F(c >> 32))) << 32 | low;
+}
+
+/* NaN payloads of packed pairs are compared, so the inputs are made numbers first. */
+#define NUMBERS "and.b64 t, a, 0xbfffffffbfffffff; and.b64 u, b, 0xbfffffffbfffffff; "
+#define N_(x)   ((x)&0xbfffffffbfffffff)
+#define SM_100(X)                                                                                  \
+    X(add_rn_f32x2, NUMBERS "add.rn.f32x2 d, t, u;", I64, I64, I64, NO, 100, EXACT,                \
+      pair('+', 'n', N_(a), N_(b), 0))                                                             \
+    X(sub_rz_f32x2, NUMBERS "sub.rz.f32x2 d, t, u;", I64, I64, I64, NO, 100, EXACT,                \
+      pair('-', 'z', N_(a), N_(b), 0))                                                             \
+    X(mul_rp_f32x2, NUMBERS "mul.rp.f32x2 d, t, u;", I64, I64, I64, NO, 100, EXACT,                \
+      pair('*', 'p', N_(a), N_(b), 0))                                                             \
+    X(fma_rn_f32x2, NUMBERS "and.b64 v, c, 0xbfffffffbfffffff; fma.rn.f32x2 d, t, u, v;", I64,     \
+      I64, I64, I64, 100, EXACT, pair('f', 'n', N_(a), N_(b), N_(c)))                              \
+    X(min3_f32, "min.f32 d, a, b, c;", F32, F32, F32, F32, 100, EXACT,                             \
+      f(lesser(lesser(F(a), F(b)), F(c))))                                                         \
+    X(max3_nan_f32, "max.NaN.f32 d, a, b, c;", F32, F32, F32, F32, 100, EXACT,                     \
+      F(a) != F(a) || F(b) != F(b) || F(c) != F(c) ? 0x7fffffff                                    \
+                                                   : f(greater(greater(F(a), F(b)), F(c))))
+
 #define ALL_F32(X)                                                                                 \
     IN_MODES(X, n)                                                                                 \
     IN_MODES(X, z)                                                                                 \
@@ -227,6 +254,7 @@ coarse(double x)
 #define ALL_OTHER(X)                                                                               \
     SIGNS_F32(X)                                                                                   \
     SIGNS_F64(X)                                                                                   \
+    SM_100(X)                                                                                      \
     APPROX(X)
 
 ALL_F32(CORPUS_REF)

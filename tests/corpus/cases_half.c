@@ -93,6 +93,10 @@ nan_or(double a, double b, double r)
     X(abs_f16, "abs.f16 d, a;", H16, H16, NO, NO, 75, EXACT, a & 0x7fff)                           \
     X(neg_bf16x2, "neg.bf16x2 d, a;", BH32, BH32, NO, NO, 80, EXACT, a ^ 0x80008000)               \
     X(ex2_approx_f16, "ex2.approx.f16 d, a;", H16, H16, NO, NO, 75, HALF10, h(exp2(H(a))))         \
+    X(ex2_approx_f16x2, "ex2.approx.f16x2 x32, a; mov.b32 {x16, d}, x32;", H16, H32, NO, NO, 75,   \
+      HALF10, h(exp2(H(a >> 16))))                                                                 \
+    X(tanh_approx_f16x2, "tanh.approx.f16x2 x32, a; mov.b32 {d, x16}, x32;", H16, H32, NO, NO, 75, \
+      HALF10, h(tanh(H(a))))                                                                       \
     X(tanh_approx_f16, "tanh.approx.f16 d, a;", H16, H16, NO, NO, 75, HALF10, h(tanh(H(a))))       \
     X(ex2_approx_ftz_bf16, "ex2.approx.ftz.bf16 d, a;", BF16, BF16, NO, NO, 90, BHALF7,            \
       bf(exp2(B(a))))                                                                              \

@@ -80,6 +80,14 @@ add_f16x2(uint64_t a, uint64_t b)
       I16, I16, 75, EXACT, a == b ? c : a)                                                         \
     X(atom_add_f16x2_new, "atom.global.add.noftz.f16x2 t, [pa], b; ld.global.b32 d, [pa];", H32,   \
       H32, H32, NO, 75, CANON, add_f16x2(a, b))                                                    \
+    X(atom_add_v2_f32_new,                                                                         \
+      "mov.b64 {x32, y32}, 0x3f80000040000000; atom.global.add.v2.f32 {x32, y32}, [pa], "          \
+      "{x32, y32}; ld.global.f32 d, [pa+4];",                                                      \
+      F32, I64, NO, NO, 90, EXACT, add_f32_ftz(a >> 32, 0x3f800000))                               \
+    X(red_add_bf16x2, "red.global.add.noftz.bf16x2 [pa], b; ld.global.b32 d, [pa];", BH32, BH32,   \
+      BH32, NO, 90, CANON,                                                                         \
+      sd_fma_bf16((uint16_t)a, 0x3f80, (uint16_t)b) |                                              \
+          (uint64_t)sd_fma_bf16((uint16_t)(a >> 16), 0x3f80, (uint16_t)(b >> 16)) << 16)           \
     X(atom_generic_relaxed_sys,                                                                    \
       "cvta.global.u64 x64, pa; atom.relaxed.sys.add.u32 t, [x64], b; ld.global.u32 d, [pa];",     \
       I32, I32, I32, NO, 75, EXACT, U32(a + b))                                                    \

@@ -35,7 +35,7 @@ corpus_ptx(const struct corpus_case *c)
 
     if (out == NULL)
         return NULL;
-    fprintf(out, ".version %s\n.target sm_%u\n.address_size 64\n\n", c->sm >= 100 ? "8.7" : "8.3",
+    fprintf(out, ".version %s\n.target sm_%u\n.address_size 64\n\n", c->sm >= 100 ? "8.8" : "8.3",
             c->sm);
     fprintf(out, "%s\n", c->before != NULL ? c->before : "");
     fprintf(out, ".visible .entry k(.param .u64 ka, .param .u64 kb, .param .u64 kc, "
