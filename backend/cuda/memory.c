@@ -20,25 +20,40 @@ be_hook_cuMemFree_v2(struct be_call *call, const struct wire_cuMemFree_v2_args *
     return be_space_free(call->session->space, args->address, call->context->handle);
 }
 
-/* The answer comes from the reaper, after the frees that were asked for before. */
-CUresult
-be_hook_gpLease(struct be_call *call, const struct wire_gpLease_args *args,
-                struct wire_gpLease_reply *reply)
+/* The answer comes from the reaper, after the frees that were asked for before: to the client a
+ * free is done when it returns. */
+static CUresult
+ask(struct be_call *call, int32_t device, uint64_t bytes)
 {
     struct be_session *session = call->session;
     CUcontext context = NULL;
     CUresult cr;
 
-    (void)reply;
     for (uint32_t i = 1; i <= be_handles_highest(&session->handles, WIRE_HANDLE_CONTEXT); i++) {
         struct be_handle_slot *slot = be_handles_at(&session->handles, WIRE_HANDLE_CONTEXT, i);
 
-        if (slot != NULL && ((struct be_context *)slot->object)->device == args->device)
+        if (slot != NULL && ((struct be_context *)slot->object)->device == device)
             context = ((struct be_context *)slot->object)->handle;
     }
-    cr = be_space_lease(session->space, args->device, args->bytes, context,
-                        (uint64_t)call->id << 32 | call->tag);
+    cr = be_space_ask(session->space, device, bytes, context, (uint64_t)call->id << 32 | call->tag);
     return cr == CUDA_SUCCESS ? BE_PARKED : cr;
+}
+
+CUresult
+be_hook_gpLease(struct be_call *call, const struct wire_gpLease_args *args,
+                struct wire_gpLease_reply *reply)
+{
+    (void)reply;
+    return ask(call, args->device, args->bytes);
+}
+
+CUresult
+be_hook_cuMemGetInfo_v2(struct be_call *call, const struct wire_cuMemGetInfo_v2_args *args,
+                        struct wire_cuMemGetInfo_v2_reply *reply)
+{
+    (void)args;
+    (void)reply;
+    return ask(call, call->context->device, 0);
 }
 
 /* -- what copies may name -------------------------------------------------------------------------- */

@@ -13,9 +13,9 @@
 /* Kept free on a device for contexts and modules of whoever comes. */
 #define BE_DEVICE_KEEP_BYTES (64ull << 20)
 
-/* One entry of the reaper's queue: a free, or a question for a lease. */
+/* One entry of the reaper's queue: a free, or a question. */
 struct be_reap {
-    uint64_t address; /* 0: a lease */
+    uint64_t address; /* 0: a question */
     uint64_t bytes;
     uint64_t ticket;
     int32_t device;
@@ -277,8 +277,8 @@ be_space_free(struct be_space *space, uint64_t address, CUcontext sync)
 }
 
 CUresult
-be_space_lease(struct be_space *space, int32_t device, uint64_t bytes, CUcontext context,
-               uint64_t ticket)
+be_space_ask(struct be_space *space, int32_t device, uint64_t bytes, CUcontext context,
+             uint64_t ticket)
 {
     struct be_reap reap = {.bytes = bytes, .ticket = ticket, .device = device, .sync = context};
     CUresult cr;
@@ -293,7 +293,8 @@ be_space_lease(struct be_space *space, int32_t device, uint64_t bytes, CUcontext
 
 /* Free memory of a device; a context is borrowed or, without one, retained for the question. */
 static CUresult
-device_free_bytes(struct be_space *space, int32_t device, CUcontext context, uint64_t *free_p)
+device_memory(struct be_space *space, int32_t device, CUcontext context,
+              struct be_space_answer *answer)
 {
     const struct be_driver_table *t = &space->driver->table;
     size_t free_bytes = 0, total = 0;
@@ -312,33 +313,35 @@ device_free_bytes(struct be_space *space, int32_t device, CUcontext context, uin
     (void)t->cuCtxSetCurrent(NULL);
     if (own != NULL)
         (void)t->cuDevicePrimaryCtxRelease_v2(device);
-    *free_p = free_bytes;
+    answer->free_bytes = free_bytes;
+    answer->total_bytes = total;
     return cr;
 }
 
 static void
-reap_lease(struct be_space *space, const struct be_reap *reap)
+reap_answer(struct be_space *space, const struct be_reap *reap)
 {
     struct be_space_device *d = &space->devices[reap->device];
-    uint64_t there = 0, promised, granted = 0;
+    struct be_space_answer answer = {0};
+    uint64_t promised, there = 0;
     CUresult cr;
 
-    cr = device_free_bytes(space, reap->device, reap->sync, &there);
+    cr = device_memory(space, reap->device, reap->sync, &answer);
     pthread_mutex_lock(&space->lock);
     promised = d->lease_bytes - gp_min_u64(d->lease_bytes, d->used_bytes);
     if (!space->driver->software)
         promised += BE_DEVICE_KEEP_BYTES;
-    if (cr == CUDA_SUCCESS && there > promised) {
-        granted = gp_min_u64(there - promised, reap->bytes);
-        granted -= granted % space->granularity;
-        /* What was asked for is in whole granules, or rounded up to them if that fits. */
-        if (granted < reap->bytes &&
-            gp_align_up_u64(reap->bytes, space->granularity) <= there - promised)
-            granted = gp_align_up_u64(reap->bytes, space->granularity);
-        d->lease_bytes += granted;
-    }
+    if (cr == CUDA_SUCCESS && answer.free_bytes > promised)
+        there = answer.free_bytes - promised;
+    there -= there % space->granularity;
+    /* In whole granules: what was asked for rounded up, or all that is left. */
+    if (reap->bytes <= there)
+        answer.granted_bytes = gp_align_up_u64(reap->bytes, space->granularity);
+    else
+        answer.granted_bytes = there;
+    d->lease_bytes += answer.granted_bytes;
     pthread_mutex_unlock(&space->lock);
-    space->events.leased(space->events.user, reap->ticket, cr, granted);
+    space->events.answered(space->events.user, reap->ticket, cr, &answer);
 }
 
 /* All frees of the batch, by device; the contexts are synchronised already. */
@@ -384,7 +387,7 @@ reap_batch(struct be_space *space, struct be_reap *batch)
         CUcontext sync = batch->sync;
 
         if (batch->address == 0) {
-            reap_lease(space, batch);
+            reap_answer(space, batch);
             end = batch->next;
         } else {
             while (end != NULL && end->address != 0 && end->sync == sync)

@@ -4,7 +4,7 @@
  * A freed allocation keeps its memory until the work that was queued before is done: the reaper
  * thread synchronises the context, unmaps, and tells (freed callback).
  *
- * Threads: _alloc, _free, _lease and _drop_context from the session's executor; _mapped from any.
+ * Threads: _alloc, _free, _ask and _drop_context from the session's executor; _mapped from any.
  * Locks:   space.lock (rank 10), never held across a driver call that waits.
  */
 #ifndef BE_SPACE_H
@@ -20,11 +20,18 @@ struct be_space;
 
 #define BE_FREED_BATCH 1024 /* as gpNoticeFreed takes */
 
+/* To be_space_ask(). */
+struct be_space_answer {
+    uint64_t granted_bytes;           /* more of the lease */
+    uint64_t free_bytes, total_bytes; /* of the device */
+};
+
 /* From the reaper's thread. */
 struct be_space_events {
     void *user;
     void (*freed)(void *user, int32_t device, const uint64_t *addresses, uint32_t count);
-    void (*leased)(void *user, uint64_t ticket, CUresult cr, uint64_t granted_bytes);
+    void (*answered)(void *user, uint64_t ticket, CUresult cr,
+                     const struct be_space_answer *answer);
 };
 
 /*
@@ -52,9 +59,10 @@ CUresult be_space_alloc(struct be_space *space, uint64_t address, uint64_t bytes
                         uint32_t context);
 /* Queue for the reaper. sync is the context whose work has to be done before. */
 CUresult be_space_free(struct be_space *space, uint64_t address, CUcontext sync);
-/* Answered by events.leased once the frees before it are done. */
-CUresult be_space_lease(struct be_space *space, int32_t device, uint64_t bytes, CUcontext context,
-                        uint64_t ticket);
+/* Ask for bytes more of lease, and how much is free; events.answered says it, once the frees before
+ * are done. context is one of the device, or NULL. */
+CUresult be_space_ask(struct be_space *space, int32_t device, uint64_t bytes, CUcontext context,
+                      uint64_t ticket);
 /* Wait for the reaper to have nothing left to do, then free what belongs to context (UINT32_MAX:
  * to any) at once. The caller knows that no work of the context runs. */
 void be_space_drop_context(struct be_space *space, uint32_t context);

@@ -33,20 +33,43 @@ memory_freed(void *user, int32_t device, const uint64_t *addresses, uint32_t cou
 }
 
 static void
-memory_leased(void *user, uint64_t ticket, CUresult cr, uint64_t granted)
+lease_answer(const struct be_call *call, CUresult cr, const struct be_space_answer *answer)
+{
+    struct wire_gpLease_reply reply = {.granted = answer->granted_bytes};
+    uint8_t *to = be_reply_begin(call, cr, wire_size_gpLease_reply(&reply));
+
+    if (to == NULL)
+        return;
+    wire_put_gpLease_reply(to, &reply);
+    be_reply_end(call);
+}
+
+static void
+info_answer(const struct be_call *call, CUresult cr, const struct be_space_answer *answer)
+{
+    struct wire_cuMemGetInfo_v2_reply reply = {.free = answer->free_bytes,
+                                               .total = answer->total_bytes};
+    uint8_t *to = be_reply_begin(call, cr, wire_size_cuMemGetInfo_v2_reply(&reply));
+
+    if (to == NULL)
+        return;
+    wire_put_cuMemGetInfo_v2_reply(to, &reply);
+    be_reply_end(call);
+}
+
+static void
+memory_answered(void *user, uint64_t ticket, CUresult cr, const struct be_space_answer *answer)
 {
     struct be_session *session = user;
     struct be_call call = {.session = session,
                            .driver = &session->driver->table,
                            .id = (uint16_t)(ticket >> 32),
                            .tag = (uint32_t)ticket};
-    struct wire_gpLease_reply reply = {.granted = granted};
-    uint8_t *to = be_reply_begin(&call, cr, wire_size_gpLease_reply(&reply));
 
-    if (to == NULL)
-        return;
-    wire_put_gpLease_reply(to, &reply);
-    be_reply_end(&call);
+    if (call.id == WIRE_CALL_gpLease)
+        lease_answer(&call, cr, answer);
+    else
+        info_answer(&call, cr, answer);
 }
 
 /* -- life ------------------------------------------------------------------------------------------ */
@@ -94,7 +117,7 @@ be_session_create(const struct be_session_config *config, struct be_line *line,
 {
     struct be_session *session = calloc(1, sizeof(*session));
     struct be_space_events events = {
-        .user = session, .freed = memory_freed, .leased = memory_leased};
+        .user = session, .freed = memory_freed, .answered = memory_answered};
     enum gp_status status;
 
     if (session == NULL)

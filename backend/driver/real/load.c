@@ -121,6 +121,19 @@ start(struct be_driver *driver, const char *path)
     return GP_OK;
 }
 
+/* Ours says so in the device's name, whatever path it was loaded from. */
+static bool
+is_software(const struct be_driver *driver)
+{
+    char name[128] = "";
+    CUdevice device;
+
+    return driver->device_count != 0 && driver->table.cuDeviceGetName != NULL &&
+           driver->table.cuDeviceGet(&device, 0) == CUDA_SUCCESS &&
+           driver->table.cuDeviceGetName(name, sizeof(name), device) == CUDA_SUCCESS &&
+           strstr(name, "software device") != NULL;
+}
+
 enum gp_status
 be_driver_open(const char *name, struct be_driver *driver_p)
 {
@@ -154,8 +167,7 @@ be_driver_open(const char *name, struct be_driver *driver_p)
         dlclose(driver.library);
         return status;
     }
-    /* Ours says so by a symbol of its own, whatever path it was loaded from. */
-    driver.software = strcmp(name, "soft") == 0 || dlsym(driver.library, "sd_refuse") != NULL;
+    driver.software = is_software(&driver);
     if (driver.software)
         snprintf(driver.text, sizeof(driver.text), "software device");
     else
