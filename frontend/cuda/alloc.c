@@ -518,20 +518,20 @@ fe_alloc_reuse(struct fe_alloc *a, uint64_t base)
     pthread_mutex_unlock(&a->lock);
 }
 
-bool
-fe_alloc_free_of(struct fe_alloc *a, const void *owner, uint64_t *base_p)
+void
+fe_alloc_drop_owner(struct fe_alloc *a, const void *owner)
 {
-    struct block *b;
+    struct block *next;
 
     pthread_mutex_lock(&a->lock);
-    for (b = a->live; b != NULL && b->pub.owner != owner;)
-        b = b->next;
-    if (b != NULL) {
-        live_remove(a, b);
-        *base_p = b->pub.base;
+    for (struct block *b = a->live; b != NULL; b = next) {
+        next = b->next;
+        if (b->pub.owner == owner) {
+            live_remove(a, b);
+            give_back(a, b);
+        }
     }
     pthread_mutex_unlock(&a->lock);
-    return b != NULL;
 }
 
 /* Index of the first foreign block that begins above address. */

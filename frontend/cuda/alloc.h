@@ -56,8 +56,9 @@ void fe_alloc_untake(struct fe_alloc *a, uint64_t base);
 bool fe_alloc_free(struct fe_alloc *a, uint64_t base);
 /* The server says that a freed block is gone; unknown addresses are ignored. */
 void fe_alloc_reuse(struct fe_alloc *a, uint64_t base);
-/* Free the next live block of owner; false when it has none (left). */
-bool fe_alloc_free_of(struct fe_alloc *a, const void *owner, uint64_t *base_p);
+/* The live blocks of a context that ended, once its end was sent: the server frees them before it
+ * reads on, so that their addresses may be used again at once. */
+void fe_alloc_drop_owner(struct fe_alloc *a, const void *owner);
 
 /* Device memory outside the range, such as a module's variable; for lookups only. It stays until
  * fe_alloc_drop_foreign() of the same key (a module) or owner (its context). */

@@ -92,27 +92,22 @@ drop_module(void *object, void *ctx)
 void
 fe_context_drop_objects(struct fe_context *ctx)
 {
-    struct fe_state *state = fe_state_get(NULL);
-    uint64_t base;
-
     fe_object_each(WIRE_HANDLE_STREAM, drop_if_inside, ctx);
     fe_object_each(WIRE_HANDLE_EVENT, drop_if_inside, ctx);
     fe_object_each(WIRE_HANDLE_MODULE, drop_module, ctx);
     fe_host_drop_context(ctx);
-    while (state != NULL && fe_alloc_free_of(state->alloc, ctx, &base)) {
-        struct wire_cuMemFree_v2_args args = {.address = base};
-        struct fe_call call;
-        void *to;
+}
 
-        if (fe_enter_in(&call, WIRE_CALL_cuMemFree_v2, ctx) != CUDA_SUCCESS)
-            continue;
-        to = fe_post(&call, wire_size_cuMemFree_v2_args(&args));
-        if (to != NULL) {
-            wire_put_cuMemFree_v2_args(to, &args);
-            fe_post_done(&call);
-        }
-        (void)fe_leave(&call, CUDA_SUCCESS);
-    }
+/* After the end was sent. */
+static void
+drop_memory(const struct fe_context *ctx)
+{
+    struct fe_state *state = fe_state_get(NULL);
+
+    if (state == NULL)
+        return;
+    fe_alloc_drop_owner(state->alloc, ctx);
+    fe_alloc_drop_foreign(state->alloc, ctx);
 }
 
 /* -- the thread's stack ----------------------------------------------------------------- */
@@ -313,6 +308,7 @@ cuDevicePrimaryCtxRelease_v2(CUdevice dev)
         if (to != NULL) {
             wire_put_cuDevicePrimaryCtxRelease_v2_args(to, &args);
             fe_post_done(&call);
+            drop_memory(ctx);
         } else {
             cr = fe_lost(&call);
         }
@@ -355,6 +351,7 @@ cuDevicePrimaryCtxReset_v2(CUdevice dev)
         fe_object_set_state(ctx, FE_OBJECT_DORMANT);
         ctx->retained = 0;
         fe_post_done(&call);
+        drop_memory(ctx);
         cr = fe_wait(&call, &reply, &len);
     } else {
         cr = fe_lost(&call);
@@ -550,6 +547,7 @@ cuCtxDestroy_v2(CUcontext handle)
     if (to != NULL) {
         wire_put_cuCtxDestroy_v2_args(to, &args);
         fe_post_done(&call);
+        drop_memory(ctx);
     } else {
         cr = fe_lost(&call);
     }

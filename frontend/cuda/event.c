@@ -143,12 +143,11 @@ ask(enum wire_call id, CUevent handle)
     event = fe_object_get(WIRE_HANDLE_EVENT, handle);
     if (event == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
-    cr = fe_enter_in(&call, id, NULL);
+    cr = fe_enter_in(&call, id, event->object.context);
     if (cr != CUDA_SUCCESS)
         return cr;
-    cr = (CUresult)((struct fe_context *)event->object.context)->head.sticky;
-    if (cr != CUDA_SUCCESS || known_complete(event))
-        return fe_leave(&call, cr);
+    if (known_complete(event))
+        return fe_leave(&call, CUDA_SUCCESS);
     args.event = event->object.wire;
     to = fe_post(&call, wire_size_cuEventSynchronize_args(&args));
     if (to == NULL)
@@ -188,18 +187,21 @@ cuEventElapsedTime_v2(float *milliseconds, CUevent start_handle, CUevent end_han
     const uint8_t *bytes;
     struct fe_call call;
     size_t len;
-    CUresult cr = fe_enter_in(&call, WIRE_CALL_cuEventElapsedTime_v2, NULL);
+    CUresult cr = CUDA_SUCCESS;
     void *to;
 
-    if (cr != CUDA_SUCCESS)
+    if (fe_state_get(&cr) == NULL)
         return cr;
     if (milliseconds == NULL)
-        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+        return CUDA_ERROR_INVALID_VALUE;
     start = fe_object_get(WIRE_HANDLE_EVENT, start_handle);
     end = fe_object_get(WIRE_HANDLE_EVENT, end_handle);
     if (start == NULL || end == NULL || ((start->flags | end->flags) & CU_EVENT_DISABLE_TIMING) ||
         start->recorded == 0 || end->recorded == 0)
-        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
+        return CUDA_ERROR_INVALID_HANDLE;
+    cr = fe_enter_in(&call, WIRE_CALL_cuEventElapsedTime_v2, start->object.context);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     args.start = start->object.wire;
     args.end = end->object.wire;
     to = fe_post(&call, wire_size_cuEventElapsedTime_v2_args(&args));

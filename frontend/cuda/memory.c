@@ -11,7 +11,6 @@
 /* One more round trip is saved for the next allocations by asking for a little more. */
 #define LEASE_SLACK  (64ull << 20)
 #define LEASE_ROUNDS 4
-#define INFO_ROUNDS  4
 #define PITCH_ALIGN  512u
 
 static CUresult
@@ -176,76 +175,32 @@ cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdeviceptr address)
     return CUDA_SUCCESS;
 }
 
-static uint64_t
-pending_bytes(const struct fe_call *call)
-{
-    struct fe_alloc_usage usage;
-
-    fe_alloc_usage(fe_state_of(call)->alloc, call->context->device, &usage);
-    return usage.pending;
-}
-
-static CUresult
-ask_info(struct fe_call *call, struct wire_cuMemGetInfo_v2_reply *reply)
-{
-    const uint8_t *bytes;
-    size_t len;
-    CUresult cr;
-    void *to;
-
-    to = fe_post(call, 0);
-    if (to == NULL)
-        return fe_lost(call);
-    fe_post_done(call);
-    cr = fe_wait(call, &bytes, &len);
-    if (cr == CUDA_SUCCESS && !wire_get_cuMemGetInfo_v2_reply(bytes, len, reply))
-        cr = fe_malformed(call);
-    return cr;
-}
-
-/* What was freed is free for the program at once, also where the server still waits for the work
- * that may use it. If that changed while the answer was on its way, it is asked again. */
-static CUresult
-info(struct fe_call *call, uint64_t *free_p, uint64_t *total_p)
-{
-    struct wire_cuMemGetInfo_v2_reply reply;
-    uint64_t before, after;
-    CUresult cr;
-
-    for (int round = 0;; round++) {
-        before = pending_bytes(call);
-        cr = ask_info(call, &reply);
-        if (cr != CUDA_SUCCESS)
-            return cr;
-        after = pending_bytes(call);
-        if (before == after || round == INFO_ROUNDS)
-            break;
-        cr = fe_call_next(call, WIRE_CALL_cuMemGetInfo_v2);
-        if (cr != CUDA_SUCCESS)
-            return cr;
-    }
-    *total_p = reply.total;
-    *free_p = reply.free > reply.total || after > reply.total - reply.free ? reply.total
-                                                                           : reply.free + after;
-    return CUDA_SUCCESS;
-}
-
+/* The server answers after the frees that were sent before. */
 GP_EXPORT CUresult
 cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes)
 {
-    uint64_t left = 0, total = 0;
+    struct wire_cuMemGetInfo_v2_reply reply;
+    const uint8_t *bytes;
     struct fe_call call;
+    size_t len;
     CUresult cr;
+    void *to;
 
     cr = fe_enter(&call, WIRE_CALL_cuMemGetInfo_v2);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (free_bytes == NULL && total_bytes == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    cr = info(&call, &left, &total);
+    to = fe_post(&call, 0);
+    if (to == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    fe_post_done(&call);
+    cr = fe_wait(&call, &bytes, &len);
+    if (cr == CUDA_SUCCESS && !wire_get_cuMemGetInfo_v2_reply(bytes, len, &reply))
+        cr = fe_malformed(&call);
     if (cr == CUDA_SUCCESS && free_bytes != NULL)
-        *free_bytes = left;
+        *free_bytes = reply.free;
     if (cr == CUDA_SUCCESS && total_bytes != NULL)
-        *total_bytes = total;
+        *total_bytes = reply.total;
     return fe_leave(&call, cr);
 }

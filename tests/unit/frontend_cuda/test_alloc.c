@@ -171,17 +171,23 @@ Test(alloc, a_range_is_covered_only_inside_one_block)
     cr_expect_not(fe_alloc_covers(a, one, UINT64_MAX));
 }
 
-Test(alloc, the_blocks_of_one_owner_are_freed_together)
+Test(alloc, what_a_context_had_goes_with_it)
 {
-    uint64_t base, need, freed = 0;
+    struct fe_alloc_usage usage;
+    uint64_t base, need;
     int x, y;
 
     for (int i = 0; i < 10; i++)
-        cr_assert_eq(fe_alloc_take(a, 0, 100, i % 2 ? (void *)&x : (void *)&y, &base, &need), 0);
-    while (fe_alloc_free_of(a, &x, &base))
-        freed++;
-    cr_expect_eq(freed, 5);
-    cr_expect(fe_alloc_free_of(a, &y, &base));
+        cr_assert_eq(fe_alloc_take(a, 0, i % 3 == 0 ? 3 * GRANULE / 2 : 100,
+                                   i % 2 ? (void *)&x : (void *)&y, &base, &need), 0);
+    fe_alloc_drop_owner(a, &x);
+    fe_alloc_usage(a, 0, &usage);
+    cr_expect_eq(usage.blocks, 5);
+    cr_expect_eq(usage.pending, 0);
+    fe_alloc_drop_owner(a, &y);
+    fe_alloc_usage(a, 0, &usage);
+    cr_expect_eq(usage.blocks, 0);
+    cr_expect_eq(usage.charged, 0);
 }
 
 Test(alloc, random_use_never_hands_out_an_address_twice_and_gives_everything_back)
