@@ -17,6 +17,9 @@ FLAGS = ["-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-Wno-unu
 # Headers of libraries that the build may be told to leave out.
 OPTIONAL = re.compile(r"fatal error: '?((?:infiniband|rdma|microhttpd|criterion)[\w/.]*)")
 
+# A header that refuses to be included without some macro is no interface.
+TEMPLATE = re.compile(r'error: #error "?(.*must[^"\n]*)')
+
 
 def compile_alone(compiler, root, build, name):
     """None when it compiles, otherwise the compiler's first lines."""
@@ -29,6 +32,9 @@ def compile_alone(compiler, root, build, name):
     text = done.stdout.decode(errors="replace")
     if OPTIONAL.search(text):
         print("%s: left out, %s is not installed" % (name, OPTIONAL.search(text).group(1)))
+        return None
+    if TEMPLATE.search(text):
+        print("%s: left out, a template: %s" % (name, TEMPLATE.search(text).group(1)))
         return None
     return "\n".join(text.splitlines()[:6])
 

@@ -109,6 +109,9 @@ class Checker:
             return
         if beside in self.names and name.startswith(("tests/", "deploy/", "bench/")):
             return
+        if name.startswith("tests/") and any(n.startswith("tests/") and n.endswith("/" + target)
+                                             for n in self.names):
+            return
         if beside in self.names:
             self.find(name, number, '"%s" must be named from the root of the project' % target)
         elif not os.path.exists(os.path.join(self.root, target)):
@@ -123,13 +126,17 @@ class Checker:
         if not own and not name.startswith("tests/"):
             self.find(name, number, "%s is for %s and its test" % (target, stem))
 
+    def is_template(self, name):
+        """A header that refuses to be included without some macro is no interface."""
+        return re.search(r'^#error ".*must', files.read(self.root, name) or "", re.M) is not None
+
     def check_order(self, name, includes):
         """Own header first, then the project's, then the system's."""
         if not name.endswith(".c") or not includes:
             return
         own = name[:-2] + ".h"
         first = includes[0][1]
-        if own in self.names and first not in (own, os.path.basename(own)) \
+        if own in self.names and not self.is_template(own) and first not in (own, os.path.basename(own)) \
                 and first not in (own[:-2] + "_priv.h",):
             self.find(name, includes[0][0], "the first include must be its own header")
         system_seen = False
