@@ -38,15 +38,15 @@ sext24(uint64_t a)
 }
 
 /* What both signednesses have, for one width: t is the type's name, T its C type. */
-#define ARITHMETIC(X, t, T, W)                                                                     \
-    X(add_##t, "add." #t " d, a, b;", W, W, W, NO, 75, EXACT, (T)((T)a + (T)b))                    \
-    X(sub_##t, "sub." #t " d, a, b;", W, W, W, NO, 75, EXACT, (T)((T)a - (T)b))                    \
+#define ARITHMETIC(X, t, T, W, WIDE)                                                               \
+    X(add_##t, "add." #t " d, a, b;", W, W, W, NO, 75, EXACT, (T)(a + b))                          \
+    X(sub_##t, "sub." #t " d, a, b;", W, W, W, NO, 75, EXACT, (T)(a - b))                          \
     X(mul_lo_##t, "mul.lo." #t " d, a, b;", W, W, W, NO, 75, EXACT, (T)(a * b))                    \
     X(mul_hi_##t, "mul.hi." #t " d, a, b;", W, W, W, NO, 75, EXACT,                                \
-      (T)((__int128)(T)a * (T)b >> sizeof(T) * 8))                                                 \
+      (T)((WIDE)(T)a * (WIDE)(T)b >> sizeof(T) * 8))                                               \
     X(mad_lo_##t, "mad.lo." #t " d, a, b, c;", W, W, W, W, 75, EXACT, (T)(a * b + c))              \
     X(mad_hi_##t, "mad.hi." #t " d, a, b, c;", W, W, W, W, 75, EXACT,                              \
-      (T)((uint64_t)((__int128)(T)a * (T)b >> sizeof(T) * 8) + c))                                 \
+      (T)((uint64_t)((WIDE)(T)a * (WIDE)(T)b >> sizeof(T) * 8) + c))                               \
     X(min_##t, "min." #t " d, a, b;", W, W, W, NO, 75, EXACT, (T)a < (T)b ? (T)a : (T)b)           \
     X(max_##t, "max." #t " d, a, b;", W, W, W, NO, 75, EXACT, (T)a > (T)b ? (T)a : (T)b)
 
@@ -231,12 +231,12 @@ add4_sat_s(uint64_t a, uint64_t b)
       U32((uint64_t)(S16(LO(a)) * (int64_t)S16(HI(b))) + c))
 
 #define ALL(X)                                                                                     \
-    ARITHMETIC(X, u16, uint16_t, I16)                                                              \
-    ARITHMETIC(X, s16, int16_t, I16)                                                               \
-    ARITHMETIC(X, u32, uint32_t, I32)                                                              \
-    ARITHMETIC(X, s32, int32_t, I32)                                                               \
-    ARITHMETIC(X, u64, uint64_t, I64)                                                              \
-    ARITHMETIC(X, s64, int64_t, I64)                                                               \
+    ARITHMETIC(X, u16, uint16_t, I16, unsigned __int128)                                           \
+    ARITHMETIC(X, s16, int16_t, I16, __int128)                                                     \
+    ARITHMETIC(X, u32, uint32_t, I32, unsigned __int128)                                           \
+    ARITHMETIC(X, s32, int32_t, I32, __int128)                                                     \
+    ARITHMETIC(X, u64, uint64_t, I64, unsigned __int128)                                           \
+    ARITHMETIC(X, s64, int64_t, I64, __int128)                                                     \
     SIGNED(X, s16, int16_t, I16)                                                                   \
     SIGNED(X, s32, int32_t, I32)                                                                   \
     SIGNED(X, s64, int64_t, I64)                                                                   \
