@@ -1,0 +1,171 @@
+/* backend/driver/soft/dev/graph.h -- graphs, their nodes, and what is launched of them
+ *
+ * A node holds the work that it stands for. Instantiation copies all works, in an order that
+ * respects the edges, into a plan; a launch runs the plan of its moment, so that later changes
+ * of the executable graph do not reach launches that are queued.
+ *
+ * One lock (rank 15) guards graphs, nodes, executable graphs and captures.
+ */
+#ifndef SD_GRAPH_H
+#define SD_GRAPH_H
+
+#include "backend/driver/soft/dev/copy.h"
+#include "backend/driver/soft/dev/launch.h"
+#include "backend/driver/soft/dev/sched.h"
+
+#define SD_NODE_ATTRIBUTES CU_LAUNCH_ATTRIBUTE_MAX
+
+/* Memory of an allocation node: its place stays while a node or plan refers to it, whether it is
+ * allocated at the moment or not. */
+struct sd_graph_mem {
+    unsigned refs;
+    struct sd_device *dev;
+    CUcontext ctx;
+    uint64_t address;
+    uint64_t bytes;
+};
+
+struct sd_edge {
+    CUgraphNode from;
+    CUgraphEdgeData data;
+};
+
+struct CUgraphNode_st {
+    struct sd_object obj;
+    CUgraph graph;
+    CUgraphNodeType type;
+    CUcontext ctx;
+    struct sd_edge *deps; /* owned */
+    size_t dep_count;
+    CUgraphNode origin; /* of which this is a copy; only compared */
+    size_t index;       /* scratch: in the graph's order, of the plan, of a copy */
+    bool mark;          /* scratch */
+
+    struct sd_work work;  /* KERNEL, COPY, FILL, HOST, VALUES; NOTHING for the others */
+    void **kernel_params; /* for those who ask; owned */
+    CUfunction function;  /* as the program named it */
+    CUDA_MEMCPY3D memcpy_params;
+    CUDA_MEMSET_NODE_PARAMS memset_params;
+    CUDA_MEM_ALLOC_NODE_PARAMS alloc_params;
+    CUgraph child; /* owned */
+    CUevent event;
+    struct sd_graph_mem *mem; /* a reference */
+    CUdeviceptr freed;
+    struct {
+        CUgraphConditionalHandle handle;
+        CUgraphConditionalNodeType type;
+        unsigned size;
+        CUgraph *bodies; /* owned */
+    } cond;
+    CUlaunchAttributeValue attributes[SD_NODE_ATTRIBUTES];
+    uint32_t attributes_set; /* bit per attribute */
+};
+
+/* A word that kernels set and conditional nodes read; its address is the handle. */
+struct sd_cond {
+    struct sd_cond *next;
+    CUgraphConditionalHandle handle;
+    unsigned value;
+    unsigned flags;
+};
+
+struct sd_user_ref {
+    CUuserObject object;
+    unsigned count;
+};
+
+struct CUgraph_st {
+    struct sd_object obj;
+    CUgraphNode *nodes; /* in order of creation */
+    size_t count;
+    size_t size;
+    bool owned; /* by a node: the program may not destroy it */
+    struct sd_cond *conds;
+    struct sd_user_ref *users;
+    size_t user_count;
+};
+
+struct sd_plan;
+
+/* One step of a plan. */
+struct sd_plan_node {
+    CUgraphNode origin; /* only compared */
+    CUgraphNodeType type;
+    struct sd_work work;
+    bool disabled;
+    size_t *deps; /* positions in the order of creation; owned */
+    size_t dep_count;
+    size_t created; /* position in the order of creation */
+    struct sd_plan *child; /* a reference */
+    CUevent event;
+    struct sd_graph_mem *mem; /* a reference */
+    CUdeviceptr freed;
+    CUgraphConditionalHandle cond;
+    CUgraphConditionalNodeType cond_type;
+    struct sd_plan **bodies; /* owned references */
+    unsigned body_count;
+};
+
+struct sd_plan {
+    _Atomic unsigned refs;
+    struct sd_plan_node *nodes;
+    size_t count;
+    struct sd_cond_default {
+        CUgraphConditionalHandle handle;
+        unsigned value;
+        unsigned flags;
+    } * conds;
+    size_t cond_count;
+};
+
+struct CUgraphExec_st {
+    struct sd_object obj;
+    CUcontext ctx;
+    struct sd_plan *plan; /* a reference */
+    cuuint64_t flags;
+    struct sd_user_ref *users;
+    size_t user_count;
+};
+
+void sd_graph_lock(void);
+void sd_graph_unlock(void);
+
+/* With the lock held. */
+bool sd_graph_valid(CUgraph graph);
+CUresult sd_graph_new(CUgraph *graph_p);
+void sd_graph_delete(CUgraph graph);
+/* deps may be NULL if count is 0; data may be NULL. The node is of type NOTHING's work. */
+CUresult sd_graph_add(CUgraph graph, CUgraphNodeType type, const CUgraphNode *deps,
+                      const CUgraphEdgeData *data, size_t count, CUgraphNode *node_p);
+void sd_graph_drop(CUgraphNode node);
+CUresult sd_node_depend(CUgraphNode node, CUgraphNode from, const CUgraphEdgeData *data);
+CUresult sd_graph_clone(CUgraph graph, CUgraph *clone_p);
+/* A deep copy of a work. */
+CUresult sd_work_copy(struct sd_work *to, const struct sd_work *from);
+CUresult sd_graph_mem_new(CUcontext ctx, uint64_t bytes, struct sd_graph_mem **mem_p);
+void sd_graph_mem_put(struct sd_graph_mem *mem);
+CUresult sd_graph_users_copy(const struct sd_user_ref *from, size_t count,
+                             struct sd_user_ref **to_p);
+/* Without the lock: a destructor of the program may run. */
+void sd_graph_users_put(struct sd_user_ref *users, size_t count);
+
+CUresult sd_plan_make(CUgraph graph, struct sd_plan **plan_p);
+void sd_plan_put(struct sd_plan *plan);
+
+/* What the parameter structs of CUDA say, as work of a node; checked. */
+CUresult sd_node_set_kernel(CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS *p);
+CUresult sd_node_set_memcpy(CUgraphNode node, const CUDA_MEMCPY3D *p, CUcontext ctx);
+CUresult sd_node_set_memset(CUgraphNode node, const CUDA_MEMSET_NODE_PARAMS *p, CUcontext ctx);
+CUresult sd_node_set_values(CUgraphNode node, const CUDA_BATCH_MEM_OP_NODE_PARAMS *p);
+/* The same in a work, for executable graphs. like: what the node has at the moment. */
+CUresult sd_kernel_params_work(const CUDA_KERNEL_NODE_PARAMS *p, CUcontext ctx,
+                               struct sd_work *work);
+CUresult sd_memcpy_params_work(const CUDA_MEMCPY3D *p, CUcontext ctx, struct sd_work *work);
+CUresult sd_memset_params_work(const CUDA_MEMSET_NODE_PARAMS *p, CUcontext ctx,
+                               struct sd_work *work);
+CUresult sd_values_params_work(const CUDA_BATCH_MEM_OP_NODE_PARAMS *p, CUcontext ctx,
+                               struct sd_work *work);
+/* The attributes that launches of the node obey: cooperative, cluster. */
+CUresult sd_node_apply_attribute(CUgraphNode node, unsigned id);
+
+#endif

@@ -1,0 +1,889 @@
+/* backend/driver/soft/dev/graph_exec.c -- instantiation, launch and update of graphs
+ *
+ * A launch runs its nodes one after the other in one executor: correct for every order that
+ * the edges allow, without overlap inside a graph.
+ */
+#include "backend/driver/soft/dev/capture.h"
+#include "backend/driver/soft/dev/graph.h"
+#include "backend/driver/soft/dev/mempool.h"
+#include "cuda_api.h"
+#include "protocol/base/clock.h"
+
+#include <string.h>
+#include <time.h>
+
+#define EXEC_FLAGS                                                                                 \
+    (CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH | CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD |        \
+     CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY)
+
+/* --- plans --- */
+
+static void
+plan_node_fini(struct sd_plan_node *n)
+{
+    sd_work_fini(&n->work);
+    sd_graph_mem_put(n->mem);
+    if (n->child != NULL)
+        sd_plan_put(n->child);
+    for (unsigned i = 0; i < n->body_count; i++)
+        if (n->bodies[i] != NULL)
+            sd_plan_put(n->bodies[i]);
+    free(n->bodies);
+    free(n->deps);
+}
+
+/* The graphs' lock is held: memory of nodes is counted under it. */
+void
+sd_plan_put(struct sd_plan *plan)
+{
+    if (atomic_fetch_sub(&plan->refs, 1) != 1)
+        return;
+    for (size_t i = 0; i < plan->count; i++)
+        plan_node_fini(&plan->nodes[i]);
+    free(plan->nodes);
+    free(plan->conds);
+    free(plan);
+}
+
+static struct sd_plan *
+plan_get(struct sd_plan *plan)
+{
+    atomic_fetch_add(&plan->refs, 1);
+    return plan;
+}
+
+static struct sd_plan *
+plan_new(size_t count)
+{
+    struct sd_plan *plan = calloc(1, sizeof(*plan));
+
+    if (plan == NULL)
+        return NULL;
+    plan->nodes = calloc(count != 0 ? count : 1, sizeof(*plan->nodes));
+    if (plan->nodes == NULL) {
+        free(plan);
+        return NULL;
+    }
+    atomic_init(&plan->refs, 1);
+    return plan;
+}
+
+static CUresult
+plan_bodies(struct sd_plan_node *n, CUgraphNode node)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    n->cond = node->cond.handle;
+    n->cond_type = node->cond.type;
+    n->bodies = calloc(node->cond.size, sizeof(*n->bodies));
+    if (n->bodies == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    for (; n->body_count < node->cond.size && cr == CUDA_SUCCESS; n->body_count++)
+        cr = sd_plan_make(node->cond.bodies[n->body_count], &n->bodies[n->body_count]);
+    return cr;
+}
+
+static CUresult
+plan_node_make(struct sd_plan_node *n, CUgraphNode node, size_t created)
+{
+    CUresult cr = sd_work_copy(&n->work, &node->work);
+
+    n->origin = node;
+    n->type = node->type;
+    n->created = created;
+    n->event = node->event;
+    n->freed = node->freed;
+    n->work.ctx = node->work.ctx != NULL ? node->work.ctx : node->ctx;
+    n->mem = node->mem;
+    if (n->mem != NULL)
+        n->mem->refs++;
+    n->deps = calloc(node->dep_count != 0 ? node->dep_count : 1, sizeof(*n->deps));
+    if (n->deps == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    for (; n->dep_count < node->dep_count; n->dep_count++)
+        n->deps[n->dep_count] = node->deps[n->dep_count].from->index;
+    if (cr == CUDA_SUCCESS && node->child != NULL)
+        cr = sd_plan_make(node->child, &n->child);
+    if (cr == CUDA_SUCCESS && node->cond.bodies != NULL)
+        cr = plan_bodies(n, node);
+    return cr;
+}
+
+static CUresult
+plan_conds(struct sd_plan *plan, const struct CUgraph_st *graph)
+{
+    for (const struct sd_cond *c = graph->conds; c != NULL; c = c->next)
+        plan->cond_count++;
+    if (plan->cond_count == 0)
+        return CUDA_SUCCESS;
+    plan->conds = calloc(plan->cond_count, sizeof(*plan->conds));
+    if (plan->conds == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    plan->cond_count = 0;
+    for (const struct sd_cond *c = graph->conds; c != NULL; c = c->next)
+        plan->conds[plan->cond_count++] =
+            (struct sd_cond_default){c->handle, c->value, c->flags};
+    return CUDA_SUCCESS;
+}
+
+/* True when all that node depends on is already in the plan. */
+static bool
+node_ready(const struct CUgraphNode_st *node)
+{
+    for (size_t i = 0; i < node->dep_count; i++)
+        if (!node->deps[i].from->mark)
+            return false;
+    return true;
+}
+
+CUresult
+sd_plan_make(CUgraph graph, struct sd_plan **plan_p)
+{
+    struct sd_plan *plan = plan_new(graph->count);
+    CUresult cr = plan != NULL ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+    bool progress = true;
+
+    for (size_t i = 0; i < graph->count; i++) {
+        graph->nodes[i]->mark = false;
+        graph->nodes[i]->index = i;
+    }
+    /* Nodes are mostly created in a valid order already: one or two rounds. */
+    while (cr == CUDA_SUCCESS && plan->count < graph->count && progress) {
+        progress = false;
+        for (size_t i = 0; i < graph->count && cr == CUDA_SUCCESS; i++) {
+            CUgraphNode node = graph->nodes[i];
+
+            if (node->mark || !node_ready(node))
+                continue;
+            cr = plan_node_make(&plan->nodes[plan->count++], node, i);
+            node->mark = true;
+            progress = true;
+        }
+    }
+    if (cr == CUDA_SUCCESS && plan->count < graph->count)
+        cr = CUDA_ERROR_INVALID_VALUE; /* a cycle */
+    if (cr == CUDA_SUCCESS)
+        cr = plan_conds(plan, graph);
+    if (cr != CUDA_SUCCESS) {
+        if (plan != NULL)
+            sd_plan_put(plan);
+        return cr;
+    }
+    *plan_p = plan;
+    return CUDA_SUCCESS;
+}
+
+/* A plan of its own for an executable graph whose plan is queued somewhere. */
+static CUresult
+plan_own(CUgraphExec exec)
+{
+    const struct sd_plan *from = exec->plan;
+    struct sd_plan *plan;
+    CUresult cr = CUDA_SUCCESS;
+
+    if (atomic_load(&from->refs) == 1)
+        return CUDA_SUCCESS;
+    plan = plan_new(from->count);
+    if (plan == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    for (; plan->count < from->count && cr == CUDA_SUCCESS; plan->count++) {
+        const struct sd_plan_node *a = &from->nodes[plan->count];
+        struct sd_plan_node *b = &plan->nodes[plan->count];
+
+        *b = *a;
+        b->bodies = NULL;
+        b->body_count = 0;
+        if (b->mem != NULL)
+            b->mem->refs++;
+        if (b->child != NULL)
+            plan_get(b->child);
+        b->deps = malloc((a->dep_count + 1) * sizeof(*b->deps));
+        cr = sd_work_copy(&b->work, &a->work);
+        if (b->deps == NULL)
+            cr = CUDA_ERROR_OUT_OF_MEMORY;
+        else
+            memcpy(b->deps, a->deps, a->dep_count * sizeof(*b->deps));
+        if (a->body_count != 0) {
+            b->bodies = calloc(a->body_count, sizeof(*b->bodies));
+            if (b->bodies == NULL)
+                cr = CUDA_ERROR_OUT_OF_MEMORY;
+            for (; b->bodies != NULL && b->body_count < a->body_count; b->body_count++)
+                b->bodies[b->body_count] = plan_get(a->bodies[b->body_count]);
+        }
+    }
+    if (cr == CUDA_SUCCESS && from->cond_count != 0) {
+        plan->conds = malloc(from->cond_count * sizeof(*plan->conds));
+        if (plan->conds == NULL) {
+            cr = CUDA_ERROR_OUT_OF_MEMORY;
+        } else {
+            memcpy(plan->conds, from->conds, from->cond_count * sizeof(*plan->conds));
+            plan->cond_count = from->cond_count;
+        }
+    }
+    if (cr != CUDA_SUCCESS) {
+        sd_plan_put(plan);
+        return cr;
+    }
+    sd_plan_put(exec->plan);
+    exec->plan = plan;
+    return CUDA_SUCCESS;
+}
+
+/* --- running --- */
+
+static CUresult run_plan(const struct sd_plan *plan, struct CUctx_st *ctx);
+
+static CUresult
+run_alloc(const struct sd_graph_mem *mem)
+{
+    struct sd_alloc alloc = {
+        .base = mem->address,
+        .end = mem->address + gp_align_up_u64(mem->bytes, 512),
+        .bytes = mem->bytes,
+        .kind = SD_MEM_GRAPH,
+        .device = mem->dev->ordinal,
+        .readable = 1ull << mem->dev->ordinal,
+        .writable = 1ull << mem->dev->ordinal,
+        .ctx = mem->ctx,
+        .owner = (void *)mem,
+    };
+    CUresult cr = sd_map_add(&alloc);
+
+    /* Still allocated from an earlier launch: the same memory again. */
+    return cr == CUDA_ERROR_ALREADY_MAPPED ? CUDA_SUCCESS : cr;
+}
+
+static CUresult
+run_values(struct sd_work *work)
+{
+    long ns = 20000;
+
+    work->values.next = 0;
+    while (!sd_work_ready(work)) {
+        if (atomic_load(&work->ctx->error) != 0)
+            return CUDA_SUCCESS;
+        nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
+        ns = ns < 1000000 ? ns + ns / 8 : ns;
+    }
+    return CUDA_SUCCESS;
+}
+
+static uint32_t
+cond_value(CUgraphConditionalHandle handle)
+{
+    return __atomic_load_n((const uint32_t *)(uintptr_t)handle, __ATOMIC_ACQUIRE);
+}
+
+static CUresult
+run_conditional(const struct sd_plan_node *n, struct CUctx_st *ctx)
+{
+    uint32_t value = cond_value(n->cond);
+    CUresult cr = CUDA_SUCCESS;
+
+    switch (n->cond_type) {
+    case CU_GRAPH_COND_TYPE_IF:
+        if (value != 0)
+            return run_plan(n->bodies[0], ctx);
+        return n->body_count > 1 ? run_plan(n->bodies[1], ctx) : CUDA_SUCCESS;
+    case CU_GRAPH_COND_TYPE_SWITCH:
+        return value < n->body_count ? run_plan(n->bodies[value], ctx) : CUDA_SUCCESS;
+    default:
+        while (cr == CUDA_SUCCESS && value != 0 && atomic_load(&ctx->error) == 0) {
+            cr = run_plan(n->bodies[0], ctx);
+            value = cond_value(n->cond);
+        }
+        return cr;
+    }
+}
+
+static CUresult
+run_node(const struct sd_plan_node *n, struct CUctx_st *ctx)
+{
+    struct sd_work work;
+    CUresult cr;
+
+    switch (n->type) {
+    case CU_GRAPH_NODE_TYPE_GRAPH:
+        return run_plan(n->child, ctx);
+    case CU_GRAPH_NODE_TYPE_CONDITIONAL:
+        return run_conditional(n, ctx);
+    case CU_GRAPH_NODE_TYPE_MEM_ALLOC:
+        return run_alloc(n->mem);
+    case CU_GRAPH_NODE_TYPE_MEM_FREE:
+        return sd_mempool_free_now(n->freed);
+    case CU_GRAPH_NODE_TYPE_BATCH_MEM_OP:
+        cr = sd_work_copy(&work, &n->work); /* it counts its progress in itself */
+        if (cr == CUDA_SUCCESS)
+            cr = run_values(&work);
+        sd_work_fini(&work);
+        return cr;
+    case CU_GRAPH_NODE_TYPE_KERNEL:
+    case CU_GRAPH_NODE_TYPE_MEMCPY:
+    case CU_GRAPH_NODE_TYPE_MEMSET:
+    case CU_GRAPH_NODE_TYPE_HOST:
+        work = n->work; /* borrowed: running changes nothing of these */
+        return sd_work_run(&work);
+    default:
+        return CUDA_SUCCESS; /* empty; events are the launch's dependencies and marks */
+    }
+}
+
+static CUresult
+run_plan(const struct sd_plan *plan, struct CUctx_st *ctx)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        CUresult cr;
+
+        if (plan->nodes[i].disabled)
+            continue;
+        cr = run_node(&plan->nodes[i], ctx);
+        if (cr != CUDA_SUCCESS)
+            return cr;
+    }
+    return CUDA_SUCCESS;
+}
+
+static void
+reset_conditions(const struct sd_plan *plan)
+{
+    for (size_t i = 0; i < plan->cond_count; i++)
+        if ((plan->conds[i].flags & CU_GRAPH_COND_ASSIGN_DEFAULT) != 0)
+            __atomic_store_n((uint32_t *)(uintptr_t)plan->conds[i].handle, plan->conds[i].value,
+                             __ATOMIC_RELEASE);
+}
+
+CUresult
+sd_graph_run(struct sd_work *work)
+{
+    reset_conditions(work->plan);
+    return run_plan(work->plan, work->ctx);
+}
+
+void
+sd_graph_plan_put(struct sd_plan *plan)
+{
+    sd_graph_lock();
+    sd_plan_put(plan);
+    sd_graph_unlock();
+}
+
+/* --- instantiation --- */
+
+static CUresult
+instantiate(CUgraphExec *exec_p, CUgraph graph, cuuint64_t flags)
+{
+    CUgraphExec exec;
+    CUcontext ctx;
+    CUresult cr;
+
+    SD_ENTER(ctx);
+    if (exec_p == NULL || (flags & ~(cuuint64_t)(EXEC_FLAGS | CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH)) != 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    if ((flags & CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH) != 0)
+        return sd_refuse("cuGraphInstantiate for launches from the device");
+    exec = sd_object_new(SD_GRAPH_EXEC, sizeof(*exec));
+    if (exec == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    exec->ctx = ctx;
+    exec->flags = flags;
+    sd_graph_lock();
+    cr = sd_graph_valid(graph) ? sd_plan_make(graph, &exec->plan) : CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS) {
+        cr = sd_graph_users_copy(graph->users, graph->user_count, &exec->users);
+        exec->user_count = cr == CUDA_SUCCESS ? graph->user_count : 0;
+        if (cr != CUDA_SUCCESS)
+            sd_plan_put(exec->plan);
+    }
+    sd_graph_unlock();
+    if (cr != CUDA_SUCCESS)
+        sd_object_free(exec);
+    else
+        *exec_p = exec;
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuGraphInstantiateWithFlags(CUgraphExec *phGraphExec, CUgraph hGraph, unsigned long long flags)
+{
+    return instantiate(phGraphExec, hGraph, flags);
+}
+
+GP_EXPORT CUresult
+cuGraphInstantiateWithParams(CUgraphExec *phGraphExec, CUgraph hGraph,
+                             CUDA_GRAPH_INSTANTIATE_PARAMS *instantiateParams)
+{
+    CUresult cr;
+
+    if (instantiateParams == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = instantiate(phGraphExec, hGraph, instantiateParams->flags);
+    instantiateParams->hErrNode_out = NULL;
+    instantiateParams->result_out =
+        cr == CUDA_SUCCESS ? CUDA_GRAPH_INSTANTIATE_SUCCESS : CUDA_GRAPH_INSTANTIATE_ERROR;
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuGraphInstantiate_v2(CUgraphExec *phGraphExec, CUgraph hGraph, CUgraphNode *phErrorNode,
+                      char *logBuffer, size_t bufferSize)
+{
+    if (phErrorNode != NULL)
+        *phErrorNode = NULL;
+    if (logBuffer != NULL && bufferSize != 0)
+        logBuffer[0] = '\0';
+    return instantiate(phGraphExec, hGraph, 0);
+}
+
+GP_EXPORT CUresult
+cuGraphInstantiate(CUgraphExec *phGraphExec, CUgraph hGraph, CUgraphNode *phErrorNode,
+                   char *logBuffer, size_t bufferSize)
+{
+    return cuGraphInstantiate_v2(phGraphExec, hGraph, phErrorNode, logBuffer, bufferSize);
+}
+
+static CUresult
+exec_get(CUgraphExec exec)
+{
+    SD_ENTER_READY();
+    return sd_object_is(exec, SD_GRAPH_EXEC) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+GP_EXPORT CUresult
+cuGraphExecDestroy(CUgraphExec hGraphExec)
+{
+    struct sd_user_ref *users;
+    size_t user_count;
+    CUresult cr = exec_get(hGraphExec);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    users = hGraphExec->users;
+    user_count = hGraphExec->user_count;
+    sd_graph_lock();
+    sd_plan_put(hGraphExec->plan);
+    sd_object_free(hGraphExec);
+    sd_graph_unlock();
+    sd_graph_users_put(users, user_count);
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuGraphExecGetFlags(CUgraphExec hGraphExec, cuuint64_t *flags)
+{
+    CUresult cr = exec_get(hGraphExec);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (flags == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    *flags = hGraphExec->flags;
+    return CUDA_SUCCESS;
+}
+
+/* --- launch --- */
+
+/* What the launch waits for: the events of its wait nodes, as they are now. */
+static CUresult
+wait_for_events(const struct sd_plan *plan, struct sd_op *op)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        CUevent event = plan->nodes[i].event;
+        struct sd_mark *mark = NULL;
+        CUresult cr;
+
+        if (plan->nodes[i].type != CU_GRAPH_NODE_TYPE_WAIT_EVENT || !sd_object_is(event, SD_EVENT))
+            continue;
+        sd_sched_lock();
+        if (event->mark != NULL)
+            mark = sd_mark_get(event->mark);
+        sd_sched_unlock();
+        cr = mark != NULL ? sd_op_depend(op, mark->timeline, mark->seq) : CUDA_SUCCESS;
+        sd_mark_put(mark);
+        if (cr != CUDA_SUCCESS)
+            return cr;
+    }
+    return CUDA_SUCCESS;
+}
+
+/* Events of record nodes are reached when the whole graph is. */
+static CUresult
+record_events(const struct sd_plan *plan, CUstream stream)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        CUresult cr;
+
+        if (plan->nodes[i].type != CU_GRAPH_NODE_TYPE_EVENT_RECORD)
+            continue;
+        cr = cuEventRecord(plan->nodes[i].event, stream);
+        if (cr != CUDA_SUCCESS)
+            return cr;
+    }
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuGraphLaunch(CUgraphExec hGraph, CUstream hStream)
+{
+    struct sd_plan *plan;
+    struct sd_op *op;
+    CUstream stream;
+    CUresult cr = exec_get(hGraph);
+
+    if (cr == CUDA_SUCCESS)
+        cr = sd_stream_get(hStream, &stream);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    op = sd_op_new(SD_WORK_NOTHING, stream->ctx);
+    if (op == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    sd_graph_lock();
+    plan = plan_get(hGraph->plan);
+    sd_graph_unlock();
+    cr = wait_for_events(plan, op);
+    if (cr == CUDA_SUCCESS) {
+        op->work.kind = SD_WORK_GRAPH;
+        op->work.plan = plan_get(plan);
+        cr = sd_stream_submit(stream, op, NULL);
+        if (cr == CUDA_SUCCESS)
+            cr = record_events(plan, hStream);
+    } else {
+        sd_op_free(op);
+    }
+    sd_graph_plan_put(plan);
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuGraphUpload(CUgraphExec hGraph, CUstream hStream)
+{
+    CUstream stream;
+    CUresult cr = exec_get(hGraph);
+
+    return cr != CUDA_SUCCESS ? cr : sd_stream_get(hStream, &stream);
+}
+
+/* --- changes of an executable graph --- */
+
+/* Takes the lock; the step of the node of that type. */
+static CUresult
+step_enter(CUgraphExec exec, CUgraphNode node, CUgraphNodeType type, struct sd_plan_node **step_p)
+{
+    CUresult cr = exec_get(exec);
+
+    sd_graph_lock();
+    if (cr == CUDA_SUCCESS)
+        cr = plan_own(exec);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    for (size_t i = 0; i < exec->plan->count; i++) {
+        if (exec->plan->nodes[i].origin != node)
+            continue;
+        if (exec->plan->nodes[i].type != type)
+            return CUDA_ERROR_INVALID_VALUE;
+        *step_p = &exec->plan->nodes[i];
+        return CUDA_SUCCESS;
+    }
+    return CUDA_ERROR_INVALID_VALUE;
+}
+
+static void
+step_take_work(struct sd_plan_node *step, const struct sd_work *work)
+{
+    sd_work_fini(&step->work);
+    step->work = *work;
+}
+
+GP_EXPORT CUresult
+cuGraphExecKernelNodeSetParams_v2(CUgraphExec hGraphExec, CUgraphNode hNode,
+                                  const CUDA_KERNEL_NODE_PARAMS *nodeParams)
+{
+    struct sd_plan_node *step;
+    struct sd_work work;
+    CUresult cr = step_enter(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_KERNEL, &step);
+
+    if (cr == CUDA_SUCCESS)
+        cr = nodeParams != NULL ? sd_kernel_params_work(nodeParams, step->work.ctx, &work)
+                                : CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS) {
+        work.kernel.cooperative = step->work.kernel.cooperative;
+        memcpy(work.kernel.cluster, step->work.kernel.cluster, sizeof(work.kernel.cluster));
+        step_take_work(step, &work);
+    }
+    sd_graph_unlock();
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuGraphExecKernelNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
+                               const CUDA_KERNEL_NODE_PARAMS_v1 *nodeParams)
+{
+    CUDA_KERNEL_NODE_PARAMS p = {0};
+
+    if (nodeParams == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    memcpy(&p, nodeParams, sizeof(*nodeParams));
+    return cuGraphExecKernelNodeSetParams_v2(hGraphExec, hNode, &p);
+}
+
+GP_EXPORT CUresult
+cuGraphExecMemcpyNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
+                               const CUDA_MEMCPY3D *copyParams, CUcontext ctx)
+{
+    struct sd_plan_node *step;
+    struct sd_work work;
+    CUresult cr = step_enter(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_MEMCPY, &step);
+
+    if (cr == CUDA_SUCCESS)
+        cr = copyParams != NULL
+                 ? sd_memcpy_params_work(copyParams, ctx != NULL ? ctx : step->work.ctx, &work)
+                 : CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS)
+        step_take_work(step, &work);
+    sd_graph_unlock();
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuGraphExecMemsetNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
+                               const CUDA_MEMSET_NODE_PARAMS *memsetParams, CUcontext ctx)
+{
+    struct sd_plan_node *step;
+    struct sd_work work;
+    CUresult cr = step_enter(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_MEMSET, &step);
+
+    if (cr == CUDA_SUCCESS)
+        cr = memsetParams != NULL
+                 ? sd_memset_params_work(memsetParams, ctx != NULL ? ctx : step->work.ctx, &work)
+                 : CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS)
+        step_take_work(step, &work);
+    sd_graph_unlock();
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuGraphExecHostNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
+                             const CUDA_HOST_NODE_PARAMS *nodeParams)
+{
+    struct sd_plan_node *step;
+    CUresult cr = step_enter(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_HOST, &step);
+
+    if (cr == CUDA_SUCCESS && (nodeParams == NULL || nodeParams->fn == NULL))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS) {
+        step->work.host.fn = nodeParams->fn;
+        step->work.host.user = nodeParams->userData;
+    }
+    sd_graph_unlock();
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuGraphExecBatchMemOpNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
+                                   const CUDA_BATCH_MEM_OP_NODE_PARAMS *nodeParams)
+{
+    struct sd_plan_node *step;
+    struct sd_work work;
+    CUresult cr = step_enter(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_BATCH_MEM_OP, &step);
+
+    if (cr == CUDA_SUCCESS)
+        cr = nodeParams != NULL ? sd_values_params_work(nodeParams, step->work.ctx, &work)
+                                : CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS)
+        step_take_work(step, &work);
+    sd_graph_unlock();
+    return cr;
+}
+
+static CUresult
+exec_set_event(CUgraphExec exec, CUgraphNode node, CUgraphNodeType type, CUevent event)
+{
+    struct sd_plan_node *step;
+    CUresult cr = step_enter(exec, node, type, &step);
+
+    if (cr == CUDA_SUCCESS && !sd_object_is(event, SD_EVENT))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS)
+        step->event = event;
+    sd_graph_unlock();
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuGraphExecEventRecordNodeSetEvent(CUgraphExec hGraphExec, CUgraphNode hNode, CUevent event)
+{
+    return exec_set_event(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_EVENT_RECORD, event);
+}
+
+GP_EXPORT CUresult
+cuGraphExecEventWaitNodeSetEvent(CUgraphExec hGraphExec, CUgraphNode hNode, CUevent event)
+{
+    return exec_set_event(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_WAIT_EVENT, event);
+}
+
+GP_EXPORT CUresult
+cuGraphExecChildGraphNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode, CUgraph childGraph)
+{
+    struct sd_plan_node *step;
+    struct sd_plan *child = NULL;
+    CUresult cr = step_enter(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_GRAPH, &step);
+
+    if (cr == CUDA_SUCCESS)
+        cr = sd_graph_valid(childGraph) ? sd_plan_make(childGraph, &child)
+                                        : CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS && child->count != step->child->count) {
+        sd_plan_put(child);
+        cr = CUDA_ERROR_INVALID_VALUE;
+    } else if (cr == CUDA_SUCCESS) {
+        sd_plan_put(step->child);
+        step->child = child;
+    }
+    sd_graph_unlock();
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuGraphExecNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode, CUgraphNodeParams *nodeParams)
+{
+    CUDA_KERNEL_NODE_PARAMS kernel;
+    CUDA_MEMSET_NODE_PARAMS set;
+    CUDA_HOST_NODE_PARAMS host;
+
+    if (nodeParams == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    switch (nodeParams->type) {
+    case CU_GRAPH_NODE_TYPE_KERNEL:
+        memcpy(&kernel, &nodeParams->kernel, sizeof(kernel));
+        return cuGraphExecKernelNodeSetParams_v2(hGraphExec, hNode, &kernel);
+    case CU_GRAPH_NODE_TYPE_MEMCPY:
+        return cuGraphExecMemcpyNodeSetParams(hGraphExec, hNode, &nodeParams->memcpy.copyParams,
+                                              nodeParams->memcpy.copyCtx);
+    case CU_GRAPH_NODE_TYPE_MEMSET:
+        memcpy(&set, &nodeParams->memset, sizeof(set));
+        return cuGraphExecMemsetNodeSetParams(hGraphExec, hNode, &set, nodeParams->memset.ctx);
+    case CU_GRAPH_NODE_TYPE_HOST:
+        host = (CUDA_HOST_NODE_PARAMS){nodeParams->host.fn, nodeParams->host.userData};
+        return cuGraphExecHostNodeSetParams(hGraphExec, hNode, &host);
+    case CU_GRAPH_NODE_TYPE_GRAPH:
+        return cuGraphExecChildGraphNodeSetParams(hGraphExec, hNode, nodeParams->graph.graph);
+    case CU_GRAPH_NODE_TYPE_EVENT_RECORD:
+        return cuGraphExecEventRecordNodeSetEvent(hGraphExec, hNode,
+                                                  nodeParams->eventRecord.event);
+    case CU_GRAPH_NODE_TYPE_WAIT_EVENT:
+        return cuGraphExecEventWaitNodeSetEvent(hGraphExec, hNode, nodeParams->eventWait.event);
+    default:
+        return CUDA_ERROR_NOT_SUPPORTED;
+    }
+}
+
+static bool
+may_be_disabled(CUgraphNodeType type)
+{
+    return type == CU_GRAPH_NODE_TYPE_KERNEL || type == CU_GRAPH_NODE_TYPE_MEMCPY ||
+           type == CU_GRAPH_NODE_TYPE_MEMSET;
+}
+
+GP_EXPORT CUresult
+cuGraphNodeSetEnabled(CUgraphExec hGraphExec, CUgraphNode hNode, unsigned int isEnabled)
+{
+    struct sd_plan_node *step;
+    CUresult cr;
+
+    if (!sd_object_is(hNode, SD_NODE) || !may_be_disabled(hNode->type))
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = step_enter(hGraphExec, hNode, hNode->type, &step);
+    if (cr == CUDA_SUCCESS)
+        step->disabled = isEnabled == 0;
+    sd_graph_unlock();
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuGraphNodeGetEnabled(CUgraphExec hGraphExec, CUgraphNode hNode, unsigned int *isEnabled)
+{
+    struct sd_plan_node *step;
+    CUresult cr;
+
+    if (isEnabled == NULL || !sd_object_is(hNode, SD_NODE) || !may_be_disabled(hNode->type))
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = step_enter(hGraphExec, hNode, hNode->type, &step);
+    if (cr == CUDA_SUCCESS)
+        *isEnabled = !step->disabled;
+    sd_graph_unlock();
+    return cr;
+}
+
+/* Steps are paired by their place in the order of creation, with the same edges. */
+static CUgraphExecUpdateResult
+compare_plans(const struct sd_plan *a, const struct sd_plan *b, CUgraphNode *node_p)
+{
+    *node_p = NULL;
+    if (a->count != b->count)
+        return CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
+    for (size_t i = 0; i < a->count; i++) {
+        const struct sd_plan_node *x = &a->nodes[i], *y = &b->nodes[i];
+
+        *node_p = y->origin;
+        if (x->type != y->type)
+            return CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED;
+        if (x->created != y->created || x->dep_count != y->dep_count ||
+            memcmp(x->deps, y->deps, x->dep_count * sizeof(*x->deps)) != 0)
+            return CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
+        if (x->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC || x->type == CU_GRAPH_NODE_TYPE_MEM_FREE)
+            return CU_GRAPH_EXEC_UPDATE_ERROR_NOT_SUPPORTED;
+        if (x->type == CU_GRAPH_NODE_TYPE_KERNEL && x->work.ctx != y->work.ctx)
+            return CU_GRAPH_EXEC_UPDATE_ERROR_UNSUPPORTED_FUNCTION_CHANGE;
+        if (x->type == CU_GRAPH_NODE_TYPE_KERNEL &&
+            x->work.kernel.cooperative != y->work.kernel.cooperative)
+            return CU_GRAPH_EXEC_UPDATE_ERROR_ATTRIBUTES_CHANGED;
+    }
+    *node_p = NULL;
+    return CU_GRAPH_EXEC_UPDATE_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuGraphExecUpdate_v2(CUgraphExec hGraphExec, CUgraph hGraph,
+                     CUgraphExecUpdateResultInfo *resultInfo)
+{
+    struct sd_plan *plan = NULL;
+    CUresult cr = exec_get(hGraphExec);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (resultInfo == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    memset(resultInfo, 0, sizeof(*resultInfo));
+    sd_graph_lock();
+    cr = sd_graph_valid(hGraph) ? sd_plan_make(hGraph, &plan) : CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS) {
+        resultInfo->result = compare_plans(hGraphExec->plan, plan, &resultInfo->errorNode);
+        if (resultInfo->result == CU_GRAPH_EXEC_UPDATE_SUCCESS) {
+            /* Handles of the nodes that it was made from stay valid for its setters. */
+            for (size_t i = 0; i < plan->count; i++) {
+                plan->nodes[i].origin = hGraphExec->plan->nodes[i].origin;
+                plan->nodes[i].disabled = hGraphExec->plan->nodes[i].disabled;
+            }
+            sd_plan_put(hGraphExec->plan);
+            hGraphExec->plan = plan;
+        } else {
+            sd_plan_put(plan);
+            cr = CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
+        }
+    }
+    sd_graph_unlock();
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuGraphExecUpdate(CUgraphExec hGraphExec, CUgraph hGraph, CUgraphNode *hErrorNode_out,
+                  CUgraphExecUpdateResult *updateResult_out)
+{
+    CUgraphExecUpdateResultInfo info = {0};
+    CUresult cr = cuGraphExecUpdate_v2(hGraphExec, hGraph, &info);
+
+    if (hErrorNode_out != NULL)
+        *hErrorNode_out = info.errorNode;
+    if (updateResult_out != NULL)
+        *updateResult_out = info.result;
+    return cr;
+}

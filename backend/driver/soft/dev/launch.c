@@ -1,0 +1,379 @@
+/* backend/driver/soft/dev/launch.c -- kernel launches */
+#include "backend/driver/soft/dev/launch.h"
+
+#include "backend/driver/soft/dev/heap.h"
+#include "backend/driver/soft/dev/span.h"
+#include "cuda_api.h"
+#include "protocol/base/clock.h"
+
+#include <string.h>
+
+/* --- what the machine asks while it runs --- */
+
+static bool
+env_span_of(void *opaque, uint64_t addr, struct sd_span *span)
+{
+    const struct CUctx_st *ctx = opaque;
+
+    return sd_map_span(addr, ctx->dev->ordinal, atomic_load(&ctx->peers), &span->base, &span->end,
+                       &span->writable);
+}
+
+static void
+env_print(void *opaque, const char *text, size_t len)
+{
+    sd_ctx_print(opaque, text, len);
+}
+
+static uint64_t
+env_heap_alloc(void *opaque, uint64_t bytes)
+{
+    return sd_heap_alloc(opaque, bytes);
+}
+
+static void
+env_heap_free(void *opaque, uint64_t address)
+{
+    sd_heap_free(opaque, address);
+}
+
+static uint64_t
+env_globaltimer(void *opaque)
+{
+    (void)opaque;
+    return gp_now_ns();
+}
+
+/* A context that failed ends all its kernels. */
+static bool
+env_cancelled(void *opaque)
+{
+    return atomic_load_explicit(&((struct CUctx_st *)opaque)->error, memory_order_relaxed) != 0;
+}
+
+static void
+log_fault(const struct sd_kernel_work *k, const struct sd_fault *f)
+{
+    log_error("kernel %s: %s (CUDA error %d) at PTX line %u, block (%u,%u,%u) thread (%u,%u,%u), "
+              "address 0x%llx",
+              k->fn->kernel->name, f->what, (int)f->code, f->ptx_line, f->block[0], f->block[1],
+              f->block[2], f->thread[0], f->thread[1], f->thread[2],
+              (unsigned long long)f->address);
+}
+
+CUresult
+sd_kernel_run(struct sd_work *work)
+{
+    const struct sd_kernel_work *k = &work->kernel;
+    struct sd_env env = {
+        .opaque = work->ctx,
+        .span_of = env_span_of,
+        .span_epoch = &sd_map_epoch,
+        .print = env_print,
+        .heap_alloc = env_heap_alloc,
+        .heap_free = env_heap_free,
+        .globaltimer_ns = env_globaltimer,
+        .cancelled = env_cancelled,
+    };
+    struct sd_launch launch = {
+        .kernel = k->fn->kernel,
+        .dynamic_shared_bytes = k->shared_bytes,
+        .params = k->params,
+        .cooperative = k->cooperative,
+        .env = &env,
+    };
+    struct sd_pool *machine;
+    struct sd_fault fault;
+    CUresult cr;
+
+    if (work->ctx->dev->profile.instant)
+        return CUDA_SUCCESS;
+    machine = sd_machine();
+    if (machine == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    memcpy(launch.grid, k->grid, sizeof(launch.grid));
+    memcpy(launch.block, k->block, sizeof(launch.block));
+    memcpy(launch.cluster, k->cluster, sizeof(launch.cluster));
+    memset(&fault, 0, sizeof(fault));
+    cr = sd_exec_run(machine, &launch, &fault);
+    if (cr != CUDA_SUCCESS && !env_cancelled(work->ctx))
+        log_fault(k, &fault);
+    return cr;
+}
+
+/* --- checks --- */
+
+static CUresult
+check_shape(const struct CUfunc_st *fn, const struct sd_launch_dims *d)
+{
+    const struct sd_kernel *k = fn->kernel;
+    uint64_t threads = (uint64_t)d->block[0] * d->block[1] * d->block[2];
+
+    for (int i = 0; i < 3; i++)
+        if (d->grid[i] == 0 || d->block[i] == 0)
+            return CUDA_ERROR_INVALID_VALUE;
+    if (d->grid[0] > 0x7fffffff || d->grid[1] > 65535 || d->grid[2] > 65535 ||
+        d->block[0] > 1024 || d->block[1] > 1024 || d->block[2] > 64 || threads > 1024)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (k->req_ntid[0] != 0)
+        for (int i = 0; i < 3; i++)
+            if (d->block[i] != (k->req_ntid[i] != 0 ? k->req_ntid[i] : 1))
+                return CUDA_ERROR_INVALID_VALUE;
+    if (threads > sd_function_max_threads(fn))
+        return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+    if (d->shared_bytes > sd_function_max_dynamic(fn))
+        return CUDA_ERROR_INVALID_VALUE;
+    return CUDA_SUCCESS;
+}
+
+static CUresult
+check_cluster(struct CUfunc_st *fn, const struct sd_launch_dims *d, unsigned cluster[3])
+{
+    unsigned blocks = 1;
+    int non_portable = 0;
+
+    for (int i = 0; i < 3; i++) {
+        int set = 0;
+
+        cluster[i] = d->cluster[i];
+        if (cluster[i] == 0) {
+            (void)sd_function_attribute(
+                fn, (CUfunction_attribute)(CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH + i), &set);
+            cluster[i] = set > 0 ? (unsigned)set : 1;
+        } else if (fn->kernel->req_cluster[0] != 0 &&
+                   cluster[i] != (fn->kernel->req_cluster[i] != 0 ? fn->kernel->req_cluster[i] : 1))
+            return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+        if (cluster[i] > 16 || d->grid[i] % cluster[i] != 0)
+            return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+        blocks *= cluster[i];
+    }
+    if (blocks <= 1)
+        return CUDA_SUCCESS;
+    if (fn->mod->ctx->dev->profile.cc_major < 9)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    (void)sd_function_attribute(fn, CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED,
+                                &non_portable);
+    return blocks > (non_portable != 0 ? 16u : 8u) ? CUDA_ERROR_INVALID_CLUSTER_SIZE
+                                                   : CUDA_SUCCESS;
+}
+
+static CUresult
+check_cooperative(const struct CUfunc_st *fn, const struct sd_launch_dims *d)
+{
+    uint64_t blocks = (uint64_t)d->grid[0] * d->grid[1] * d->grid[2];
+    uint64_t room = (uint64_t)sd_occupancy_blocks(fn, d->block[0] * d->block[1] * d->block[2],
+                                                  d->shared_bytes) *
+                    (unsigned)fn->mod->ctx->dev->profile.multiprocessors;
+
+    if (!d->cooperative)
+        return CUDA_SUCCESS;
+    return blocks > room || blocks > SD_COOPERATIVE_BLOCKS_MAX
+               ? CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE
+               : CUDA_SUCCESS;
+}
+
+/* The pair list that stands in extra. */
+static CUresult
+extra_parse(void **extra, const void **data_p, size_t *bytes_p)
+{
+    const size_t *size = NULL;
+
+    *data_p = NULL;
+    for (int i = 0; extra[i] != CU_LAUNCH_PARAM_END; i += 2) {
+        if (extra[i] == CU_LAUNCH_PARAM_BUFFER_POINTER)
+            *data_p = extra[i + 1];
+        else if (extra[i] == CU_LAUNCH_PARAM_BUFFER_SIZE)
+            size = extra[i + 1];
+        else
+            return CUDA_ERROR_INVALID_VALUE;
+        if (i >= 8)
+            return CUDA_ERROR_INVALID_VALUE;
+    }
+    if (size == NULL || (*data_p == NULL && *size != 0))
+        return CUDA_ERROR_INVALID_VALUE;
+    *bytes_p = *size;
+    return CUDA_SUCCESS;
+}
+
+static CUresult
+pack_params(const struct sd_kernel *k, void **kernel_params, void **extra,
+            struct sd_kernel_work *work)
+{
+    const void *data;
+    size_t bytes;
+    CUresult cr;
+
+    if (kernel_params != NULL && extra != NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    work->param_bytes = k->param_bytes;
+    if (k->nparams == 0)
+        return CUDA_SUCCESS;
+    if (kernel_params == NULL && extra == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (extra != NULL) {
+        cr = extra_parse(extra, &data, &bytes);
+        if (cr != CUDA_SUCCESS)
+            return cr;
+        if (bytes < k->params[k->nparams - 1].offset + k->params[k->nparams - 1].bytes)
+            return CUDA_ERROR_INVALID_VALUE;
+    }
+    work->params = calloc(1, gp_align_up_u64(k->param_bytes, 16));
+    if (work->params == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    if (extra != NULL) {
+        memcpy(work->params, data, gp_min_u64(bytes, k->param_bytes));
+        return CUDA_SUCCESS;
+    }
+    for (uint32_t i = 0; i < k->nparams; i++) {
+        if (kernel_params[i] == NULL) {
+            free(work->params);
+            work->params = NULL;
+            return CUDA_ERROR_INVALID_VALUE;
+        }
+        memcpy(work->params + k->params[i].offset, kernel_params[i], k->params[i].bytes);
+    }
+    return CUDA_SUCCESS;
+}
+
+CUresult
+sd_launch_make(struct CUfunc_st *fn, const struct sd_launch_dims *d, void **kernel_params,
+               void **extra, struct sd_kernel_work *work)
+{
+    CUresult cr = sd_function_prepare(fn);
+
+    memset(work, 0, sizeof(*work));
+    if (cr == CUDA_SUCCESS)
+        cr = check_shape(fn, d);
+    if (cr == CUDA_SUCCESS)
+        cr = check_cluster(fn, d, work->cluster);
+    if (cr == CUDA_SUCCESS)
+        cr = check_cooperative(fn, d);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    work->fn = fn;
+    memcpy(work->grid, d->grid, sizeof(work->grid));
+    memcpy(work->block, d->block, sizeof(work->block));
+    work->shared_bytes = d->shared_bytes;
+    work->cooperative = d->cooperative;
+    return pack_params(fn->kernel, kernel_params, extra, work);
+}
+
+/* --- entry points --- */
+
+static CUresult
+launch(CUfunction f, const struct sd_launch_dims *dims, CUstream hStream, void **kernel_params,
+       void **extra, CUevent after)
+{
+    struct CUfunc_st *fn;
+    struct sd_op *op;
+    CUstream stream;
+    CUresult cr = sd_stream_get(hStream, &stream);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cr = sd_function_get(f, stream->ctx, &fn);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (fn->mod->ctx != stream->ctx)
+        return CUDA_ERROR_INVALID_HANDLE;
+    op = sd_op_new(SD_WORK_KERNEL, stream->ctx);
+    if (op == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    cr = sd_launch_make(fn, dims, kernel_params, extra, &op->work.kernel);
+    if (cr != CUDA_SUCCESS) {
+        sd_op_free(op);
+        return cr;
+    }
+    cr = sd_stream_submit(stream, op, NULL);
+    if (cr == CUDA_SUCCESS && after != NULL)
+        cr = cuEventRecord(after, hStream);
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuLaunchKernel(CUfunction f, unsigned int gridDimX, unsigned int gridDimY, unsigned int gridDimZ,
+               unsigned int blockDimX, unsigned int blockDimY, unsigned int blockDimZ,
+               unsigned int sharedMemBytes, CUstream hStream, void **kernelParams, void **extra)
+{
+    struct sd_launch_dims dims = {.grid = {gridDimX, gridDimY, gridDimZ},
+                                  .block = {blockDimX, blockDimY, blockDimZ},
+                                  .shared_bytes = sharedMemBytes};
+
+    return launch(f, &dims, hStream, kernelParams, extra, NULL);
+}
+
+GP_EXPORT CUresult
+cuLaunchCooperativeKernel(CUfunction f, unsigned int gridDimX, unsigned int gridDimY,
+                          unsigned int gridDimZ, unsigned int blockDimX, unsigned int blockDimY,
+                          unsigned int blockDimZ, unsigned int sharedMemBytes, CUstream hStream,
+                          void **kernelParams)
+{
+    struct sd_launch_dims dims = {.grid = {gridDimX, gridDimY, gridDimZ},
+                                  .block = {blockDimX, blockDimY, blockDimZ},
+                                  .shared_bytes = sharedMemBytes,
+                                  .cooperative = true};
+
+    return launch(f, &dims, hStream, kernelParams, NULL, NULL);
+}
+
+/* What an attribute changes; hints change nothing. */
+static CUresult
+apply_attribute(const CUlaunchAttribute *attr, struct sd_launch_dims *dims, CUevent *after_p)
+{
+    switch (attr->id) {
+    case CU_LAUNCH_ATTRIBUTE_IGNORE:
+    case CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW:
+    case CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY:
+    case CU_LAUNCH_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
+    case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: /* full order satisfies it */
+    case CU_LAUNCH_ATTRIBUTE_PRIORITY:
+    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:
+    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN:
+    case CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION:
+    case CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
+    case CU_LAUNCH_ATTRIBUTE_NVLINK_UTIL_CENTRIC_SCHEDULING:
+        return CUDA_SUCCESS;
+    case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
+        dims->cooperative = attr->value.cooperative != 0;
+        return CUDA_SUCCESS;
+    case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
+        dims->cluster[0] = attr->value.clusterDim.x;
+        dims->cluster[1] = attr->value.clusterDim.y;
+        dims->cluster[2] = attr->value.clusterDim.z;
+        if (dims->cluster[0] == 0 || dims->cluster[1] == 0 || dims->cluster[2] == 0)
+            return CUDA_ERROR_INVALID_VALUE;
+        return CUDA_SUCCESS;
+    case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT:
+        *after_p = attr->value.programmaticEvent.event;
+        return CUDA_SUCCESS;
+    case CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT:
+        *after_p = attr->value.launchCompletionEvent.event;
+        return CUDA_SUCCESS;
+    case CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE:
+        return sd_refuse("cuLaunchKernelEx of a node that the device may update");
+    default:
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+}
+
+GP_EXPORT CUresult
+cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **kernelParams, void **extra)
+{
+    struct sd_launch_dims dims = {0};
+    CUevent after = NULL;
+
+    if (config == NULL || (config->numAttrs != 0 && config->attrs == NULL))
+        return CUDA_ERROR_INVALID_VALUE;
+    dims = (struct sd_launch_dims){
+        .grid = {config->gridDimX, config->gridDimY, config->gridDimZ},
+        .block = {config->blockDimX, config->blockDimY, config->blockDimZ},
+        .shared_bytes = config->sharedMemBytes,
+    };
+    for (unsigned i = 0; i < config->numAttrs; i++) {
+        CUresult cr = apply_attribute(&config->attrs[i], &dims, &after);
+
+        if (cr != CUDA_SUCCESS)
+            return cr;
+    }
+    return launch(f, &dims, config->hStream, kernelParams, extra, after);
+}

@@ -1,0 +1,24 @@
+/* backend/driver/soft/dev/launch.h -- validated kernel launches */
+#ifndef SD_LAUNCH_H
+#define SD_LAUNCH_H
+
+#include "backend/driver/soft/dev/module.h"
+#include "backend/driver/soft/dev/sched.h"
+
+struct sd_launch_dims {
+    unsigned grid[3];
+    unsigned block[3];
+    unsigned cluster[3]; /* 0 0 0: what the kernel says */
+    unsigned shared_bytes;
+    bool cooperative;
+};
+
+/*
+ * Checks a launch of fn as the driver does and makes work of it; work->params is owned by it.
+ * Errors: CUDA_ERROR_INVALID_VALUE, LAUNCH_OUT_OF_RESOURCES, COOPERATIVE_LAUNCH_TOO_LARGE,
+ *         INVALID_CLUSTER_SIZE, what preparing the kernel says, OUT_OF_MEMORY.
+ */
+CUresult sd_launch_make(struct CUfunc_st *fn, const struct sd_launch_dims *dims,
+                        void **kernel_params, void **extra, struct sd_kernel_work *work);
+
+#endif

@@ -1,0 +1,23 @@
+/* backend/driver/soft/dev/mempool.h -- memory pools, in stream order
+ *
+ * An allocation has its memory from the call on; a free takes place when its stream gets there.
+ * Freed blocks stay with the pool up to its release threshold.
+ */
+#ifndef SD_MEMPOOL_H
+#define SD_MEMPOOL_H
+
+#include "backend/driver/soft/dev/mem.h"
+
+/* By cuInit. */
+CUresult sd_mempool_create_defaults(void);
+/* CUDA_ERROR_INVALID_VALUE if no pool memory begins at addr. */
+CUresult sd_mempool_free_now(uint64_t addr);
+/* The pool's part of an entry that was taken out of the map. */
+void sd_mempool_give(const struct sd_alloc *alloc);
+/* Gives cached blocks of all pools of the device back; false if there were none. */
+bool sd_mempool_trim_all(struct sd_device *dev);
+/* Memory of the device's current pool for ctx. */
+CUresult sd_mempool_alloc(struct CUmemPoolHandle_st *pool, CUcontext ctx, uint64_t bytes,
+                          uint64_t *addr_p);
+
+#endif

@@ -1,0 +1,37 @@
+/* backend/driver/soft/dev/profile.h -- what kind of device is played
+ *
+ * An INI file named by GPUPOOL_SOFT_PROFILE, section [device] for all and [device N] for one of
+ * them, then the variables GPUPOOL_SOFT_MEMORY, _DEVICES, _CC, _SMS, _INSTANT, _STRICT.
+ *
+ *   [device]
+ *   name = GPUpool software device    compute_capability = 12.1
+ *   memory = 8g                       devices = 1
+ *   multiprocessors = 16              threads = 0 (one per CPU)
+ *   instant = no                      strict = no
+ */
+#ifndef SD_PROFILE_H
+#define SD_PROFILE_H
+
+#include "protocol/base/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sd_profile {
+    char name[128];
+    int cc_major;
+    int cc_minor;
+    uint64_t memory_bytes;
+    int multiprocessors;
+    unsigned threads; /* of the machine, 0: one per CPU */
+    bool instant;     /* kernels are not executed */
+    bool strict;      /* allocations end at their exact size, not at the next 512 bytes */
+};
+
+/*
+ * Profiles of all devices.
+ * Errors: GP_ERR_INVALID (logged): a file that cannot be read or a value that makes no sense.
+ */
+GP_CHECK enum gp_status sd_profiles_load(struct sd_profile *profiles, int max, int *count_p);
+
+#endif

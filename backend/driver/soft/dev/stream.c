@@ -1,0 +1,451 @@
+/* backend/driver/soft/dev/stream.c -- the stream entry points */
+#include "backend/driver/soft/dev/capture.h"
+#include "backend/driver/soft/dev/sched.h"
+#include "backend/driver/soft/dev/span.h"
+#include "backend/driver/soft/dev/thread.h"
+#include "cuda_api.h"
+
+#include <string.h>
+
+CUresult
+sd_stream_get(CUstream handle, CUstream *stream_p)
+{
+    CUcontext ctx;
+    CUresult cr;
+
+    if (handle == NULL)
+        handle = sd_default_stream();
+    if (handle == CU_STREAM_LEGACY || handle == CU_STREAM_PER_THREAD) {
+        cr = sd_enter(&ctx);
+        if (cr != CUDA_SUCCESS)
+            return cr;
+        if (handle == CU_STREAM_PER_THREAD)
+            return sd_thread_stream(ctx, stream_p);
+        if (GP_UNLIKELY(atomic_load(&ctx->captures) != 0)) {
+            cr = sd_capture_legacy(ctx);
+            if (cr != CUDA_SUCCESS)
+                return cr;
+        }
+        *stream_p = ctx->legacy;
+        return CUDA_SUCCESS;
+    }
+    SD_ENTER_READY();
+    if (sd_in_host_function())
+        return CUDA_ERROR_NOT_PERMITTED;
+    if (!sd_object_is(handle, SD_STREAM) || handle->gone)
+        return CUDA_ERROR_INVALID_HANDLE;
+    cr = sd_ctx_check(handle->ctx);
+    if (cr == CUDA_SUCCESS)
+        *stream_p = handle;
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuStreamCreateWithPriority(CUstream *phStream, unsigned int flags, int priority)
+{
+    CUcontext ctx;
+
+    SD_ENTER(ctx);
+    if (phStream == NULL || (flags & ~(unsigned)CU_STREAM_NON_BLOCKING) != 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    return sd_stream_create(ctx, flags, priority, phStream);
+}
+
+GP_EXPORT CUresult
+cuStreamCreate(CUstream *phStream, unsigned int Flags)
+{
+    return cuStreamCreateWithPriority(phStream, Flags, 0);
+}
+
+GP_EXPORT CUresult
+cuStreamDestroy_v2(CUstream hStream)
+{
+    CUresult cr;
+
+    SD_ENTER_READY();
+    if (hStream == NULL || hStream == CU_STREAM_LEGACY || hStream == CU_STREAM_PER_THREAD ||
+        !sd_object_is(hStream, SD_STREAM) || hStream->gone || hStream->legacy)
+        return CUDA_ERROR_INVALID_HANDLE;
+    cr = sd_ctx_check(hStream->ctx);
+    sd_capture_stream_gone(hStream);
+    sd_stream_destroy(hStream);
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuStreamDestroy(CUstream hStream)
+{
+    return cuStreamDestroy_v2(hStream);
+}
+
+GP_EXPORT CUresult
+cuStreamSynchronize(CUstream hStream)
+{
+    CUstream stream;
+    CUcontext ctx;
+    CUresult cr = sd_stream_get(hStream, &stream);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cr = sd_capture_blocks_wait(stream);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    ctx = stream->ctx;
+    sd_stream_wait_all(stream);
+    sd_ctx_print_flush(ctx);
+    return (CUresult)atomic_load(&ctx->error);
+}
+
+GP_EXPORT CUresult
+cuStreamQuery(CUstream hStream)
+{
+    CUstream stream;
+    CUresult cr = sd_stream_get(hStream, &stream);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cr = sd_capture_blocks_wait(stream);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (!sd_stream_all_done(stream))
+        return CUDA_ERROR_NOT_READY;
+    return (CUresult)atomic_load(&stream->ctx->error);
+}
+
+GP_EXPORT CUresult
+cuStreamGetFlags(CUstream hStream, unsigned int *flags)
+{
+    CUstream stream;
+    CUresult cr = sd_stream_get(hStream, &stream);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (flags == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    *flags = stream->flags;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuStreamGetPriority(CUstream hStream, int *priority)
+{
+    CUstream stream;
+    CUresult cr = sd_stream_get(hStream, &stream);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (priority == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    *priority = stream->priority;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuStreamGetId(CUstream hStream, unsigned long long *streamId)
+{
+    CUstream stream;
+    CUresult cr = sd_stream_get(hStream, &stream);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (streamId == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    *streamId = stream->id;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuStreamGetCtx(CUstream hStream, CUcontext *pctx)
+{
+    CUstream stream;
+    CUresult cr = sd_stream_get(hStream, &stream);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (pctx == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    *pctx = stream->ctx;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuStreamGetCtx_v2(CUstream hStream, CUcontext *pCtx, CUgreenCtx *pGreenCtx)
+{
+    if (pGreenCtx != NULL)
+        *pGreenCtx = NULL;
+    return cuStreamGetCtx(hStream, pCtx);
+}
+
+GP_EXPORT CUresult
+cuStreamGetDevice(CUstream hStream, CUdevice *device)
+{
+    CUstream stream;
+    CUresult cr = sd_stream_get(hStream, &stream);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (device == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    *device = stream->ctx->dev->ordinal;
+    return CUDA_SUCCESS;
+}
+
+/* --- attributes: kept, and hints to a device without caches --- */
+
+static int
+attribute_slot(CUstreamAttrID attr)
+{
+    switch (attr) {
+    case CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW:
+        return 0;
+    case CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY:
+        return 1;
+    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:
+        return 2;
+    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN:
+        return 3;
+    default:
+        return -1;
+    }
+}
+
+GP_EXPORT CUresult
+cuStreamGetAttribute(CUstream hStream, CUstreamAttrID attr, CUstreamAttrValue *value)
+{
+    int slot = attribute_slot(attr);
+    CUstream stream;
+    CUresult cr = sd_stream_get(hStream, &stream);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (value == NULL || (slot < 0 && attr != CU_LAUNCH_ATTRIBUTE_PRIORITY))
+        return CUDA_ERROR_INVALID_VALUE;
+    if (slot < 0) {
+        value->priority = stream->priority;
+        return CUDA_SUCCESS;
+    }
+    sd_sched_lock();
+    *value = stream->attributes[slot];
+    sd_sched_unlock();
+    if (attr == CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY && value->syncPolicy == 0)
+        value->syncPolicy = CU_SYNC_POLICY_AUTO;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuStreamSetAttribute(CUstream hStream, CUstreamAttrID attr, const CUstreamAttrValue *param)
+{
+    int slot = attribute_slot(attr);
+    CUstream stream;
+    CUresult cr = sd_stream_get(hStream, &stream);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (param == NULL || slot < 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (attr == CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW &&
+        (param->accessPolicyWindow.hitRatio < 0.0f || param->accessPolicyWindow.hitRatio > 1.0f))
+        return CUDA_ERROR_INVALID_VALUE;
+    sd_sched_lock();
+    stream->attributes[slot] = *param;
+    sd_sched_unlock();
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuStreamCopyAttributes(CUstream dstStream, CUstream srcStream)
+{
+    CUstream dst, src;
+    CUresult cr = sd_stream_get(dstStream, &dst);
+
+    if (cr == CUDA_SUCCESS)
+        cr = sd_stream_get(srcStream, &src);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    sd_sched_lock();
+    memcpy(dst->attributes, src->attributes, sizeof(dst->attributes));
+    sd_sched_unlock();
+    return CUDA_SUCCESS;
+}
+
+/* --- host functions --- */
+
+static CUresult
+submit_host(CUstream hStream, enum sd_work_kind kind, const struct sd_host_work *host)
+{
+    struct sd_op *op;
+    CUstream stream;
+    CUresult cr = sd_stream_get(hStream, &stream);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    op = sd_op_new(kind, stream->ctx);
+    if (op == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    op->work.host = *host;
+    return sd_stream_submit(stream, op, NULL);
+}
+
+GP_EXPORT CUresult
+cuLaunchHostFunc(CUstream hStream, CUhostFn fn, void *userData)
+{
+    if (fn == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    return submit_host(hStream, SD_WORK_HOST, &(struct sd_host_work){.fn = fn, .user = userData});
+}
+
+GP_EXPORT CUresult
+cuStreamAddCallback(CUstream hStream, CUstreamCallback callback, void *userData,
+                    unsigned int flags)
+{
+    CUstream stream;
+    CUresult cr = sd_stream_get(hStream, &stream);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (callback == NULL || flags != 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (atomic_load(&stream->capture) != NULL)
+        return sd_capture_break(stream, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+    return submit_host(
+        hStream, SD_WORK_CALLBACK,
+        &(struct sd_host_work){.callback = callback, .user = userData, .stream = hStream});
+}
+
+/* --- wait and write values --- */
+
+static CUresult
+value_op_valid(const CUstreamBatchMemOpParams *op)
+{
+    uint64_t bytes = 4;
+
+    switch (op->operation) {
+    case CU_STREAM_MEM_OP_WAIT_VALUE_64:
+    case CU_STREAM_MEM_OP_WRITE_VALUE_64:
+        bytes = 8;
+        break;
+    case CU_STREAM_MEM_OP_WAIT_VALUE_32:
+    case CU_STREAM_MEM_OP_WRITE_VALUE_32:
+        break;
+    case CU_STREAM_MEM_OP_BARRIER:
+    case CU_STREAM_MEM_OP_FLUSH_REMOTE_WRITES:
+        return CUDA_SUCCESS;
+    default:
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    if (op->waitValue.address % bytes != 0 ||
+        sd_map_reach(op->waitValue.address, bytes, NULL) != SD_REACH_WRITE)
+        return CUDA_ERROR_INVALID_VALUE;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuStreamBatchMemOp_v2(CUstream hStream, unsigned int count, CUstreamBatchMemOpParams *paramArray,
+                      unsigned int flags)
+{
+    CUstreamBatchMemOpParams *copy;
+    struct sd_op *op;
+    CUstream stream;
+    CUresult cr = sd_stream_get(hStream, &stream);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (paramArray == NULL || count == 0 || count > 256 || flags != 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    for (unsigned i = 0; i < count; i++) {
+        cr = value_op_valid(&paramArray[i]);
+        if (cr != CUDA_SUCCESS)
+            return cr;
+    }
+    copy = malloc(count * sizeof(*copy));
+    op = sd_op_new(SD_WORK_VALUES, stream->ctx);
+    if (copy == NULL || op == NULL) {
+        free(copy);
+        sd_op_free(op);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    memcpy(copy, paramArray, count * sizeof(*copy));
+    op->work.values = (struct sd_values_work){copy, count, 0};
+    return sd_stream_submit(stream, op, NULL);
+}
+
+GP_EXPORT CUresult
+cuStreamBatchMemOp(CUstream stream, unsigned int count, CUstreamBatchMemOpParams *paramArray,
+                   unsigned int flags)
+{
+    return cuStreamBatchMemOp_v2(stream, count, paramArray, flags);
+}
+
+static CUresult
+one_value_op(CUstream stream, CUstreamBatchMemOpType type, CUdeviceptr addr, uint64_t value,
+             unsigned flags)
+{
+    CUstreamBatchMemOpParams op;
+
+    memset(&op, 0, sizeof(op));
+    op.waitValue.operation = type; /* wait and write have the same shape */
+    op.waitValue.address = addr;
+    op.waitValue.value64 = value;
+    op.waitValue.flags = flags;
+    return cuStreamBatchMemOp_v2(stream, 1, &op, 0);
+}
+
+GP_EXPORT CUresult
+cuStreamWaitValue32_v2(CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags)
+{
+    return one_value_op(stream, CU_STREAM_MEM_OP_WAIT_VALUE_32, addr, value, flags);
+}
+
+GP_EXPORT CUresult
+cuStreamWaitValue32(CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags)
+{
+    return cuStreamWaitValue32_v2(stream, addr, value, flags);
+}
+
+GP_EXPORT CUresult
+cuStreamWaitValue64_v2(CUstream stream, CUdeviceptr addr, cuuint64_t value, unsigned int flags)
+{
+    return one_value_op(stream, CU_STREAM_MEM_OP_WAIT_VALUE_64, addr, value, flags);
+}
+
+GP_EXPORT CUresult
+cuStreamWaitValue64(CUstream stream, CUdeviceptr addr, cuuint64_t value, unsigned int flags)
+{
+    return cuStreamWaitValue64_v2(stream, addr, value, flags);
+}
+
+GP_EXPORT CUresult
+cuStreamWriteValue32_v2(CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags)
+{
+    return one_value_op(stream, CU_STREAM_MEM_OP_WRITE_VALUE_32, addr, value, flags);
+}
+
+GP_EXPORT CUresult
+cuStreamWriteValue32(CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags)
+{
+    return cuStreamWriteValue32_v2(stream, addr, value, flags);
+}
+
+GP_EXPORT CUresult
+cuStreamWriteValue64_v2(CUstream stream, CUdeviceptr addr, cuuint64_t value, unsigned int flags)
+{
+    return one_value_op(stream, CU_STREAM_MEM_OP_WRITE_VALUE_64, addr, value, flags);
+}
+
+GP_EXPORT CUresult
+cuStreamWriteValue64(CUstream stream, CUdeviceptr addr, cuuint64_t value, unsigned int flags)
+{
+    return cuStreamWriteValue64_v2(stream, addr, value, flags);
+}
+
+GP_EXPORT CUresult
+cuFlushGPUDirectRDMAWrites(CUflushGPUDirectRDMAWritesTarget target,
+                           CUflushGPUDirectRDMAWritesScope scope)
+{
+    CUcontext ctx;
+
+    SD_ENTER(ctx);
+    (void)target;
+    (void)scope;
+    return sd_refuse("cuFlushGPUDirectRDMAWrites");
+}

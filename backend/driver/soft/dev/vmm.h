@@ -1,0 +1,29 @@
+/* backend/driver/soft/dev/vmm.h -- physical objects and where they are mapped */
+#ifndef SD_VMM_H
+#define SD_VMM_H
+
+#include "backend/driver/soft/dev/mem.h"
+
+/*
+ * A physical object: a piece of the device's memory file, or, where it can be exported, a memory
+ * file of its own. Lives while a handle or a mapping refers to it.
+ */
+struct sd_phys {
+    struct sd_object obj;
+
+    /* Written once. */
+    struct sd_device *dev;
+    CUmemAllocationProp prop;
+    uint64_t bytes;
+    uint64_t place; /* in the device's file; 0 in one of its own */
+    int fd;         /* of its own, else -1 */
+    bool imported;  /* counted by the process that made it */
+
+    /* Guarded by the lock of vmm.c. */
+    unsigned handles;
+    unsigned mappings;
+};
+
+unsigned sd_phys_handle_types(const void *phys);
+
+#endif

@@ -1,0 +1,146 @@
+/* backend/driver/soft/dev/work.c -- runs one piece of work */
+#include "backend/driver/soft/dev/work.h"
+
+#include "backend/driver/soft/dev/mempool.h"
+#include "backend/driver/soft/dev/sched.h"
+#include "backend/driver/soft/dev/thread.h"
+#include "protocol/base/clock.h"
+
+#include <string.h>
+
+void
+sd_work_fini(struct sd_work *work)
+{
+    switch (work->kind) {
+    case SD_WORK_KERNEL:
+        free(work->kernel.params);
+        break;
+    case SD_WORK_COPY:
+        free(work->copy.staging);
+        break;
+    case SD_WORK_VALUES:
+        free(work->values.ops);
+        break;
+    case SD_WORK_RECORD:
+        sd_mark_put(work->mark);
+        break;
+    case SD_WORK_GRAPH:
+        sd_graph_plan_put(work->plan);
+        break;
+    default:
+        break;
+    }
+    work->kind = SD_WORK_NOTHING;
+}
+
+static void
+host_run(const struct sd_work *work)
+{
+    sd_thread_host_function(1);
+    if (work->kind == SD_WORK_HOST)
+        work->host.fn(work->host.user);
+    else
+        work->host.callback(work->host.stream, (CUresult)atomic_load(&work->ctx->error),
+                            work->host.user);
+    sd_thread_host_function(-1);
+}
+
+/* Device memory is shared with kernels and host threads: words are read and written whole. */
+static uint64_t
+value_load(const CUstreamBatchMemOpParams *op)
+{
+    if (op->operation == CU_STREAM_MEM_OP_WAIT_VALUE_32)
+        return __atomic_load_n((const uint32_t *)(uintptr_t)op->waitValue.address,
+                               __ATOMIC_ACQUIRE);
+    return __atomic_load_n((const uint64_t *)(uintptr_t)op->waitValue.address, __ATOMIC_ACQUIRE);
+}
+
+static bool
+value_reached(const CUstreamBatchMemOpParams *op)
+{
+    bool wide = op->operation == CU_STREAM_MEM_OP_WAIT_VALUE_64;
+    uint64_t have = value_load(op);
+    uint64_t want = wide ? op->waitValue.value64 : op->waitValue.value;
+
+    switch (op->waitValue.flags & 3) {
+    case CU_STREAM_WAIT_VALUE_GEQ: /* cyclic */
+        return wide ? (int64_t)(have - want) >= 0 : (int32_t)((uint32_t)have - (uint32_t)want) >= 0;
+    case CU_STREAM_WAIT_VALUE_EQ:
+        return have == want;
+    case CU_STREAM_WAIT_VALUE_AND:
+        return (have & want) != 0;
+    default: /* NOR */
+        return wide ? ~(have | want) != 0 : (uint32_t) ~(have | want) != 0;
+    }
+}
+
+bool
+sd_work_ready(struct sd_work *work)
+{
+    struct sd_values_work *values = &work->values;
+
+    for (; values->next < values->count; values->next++) {
+        const CUstreamBatchMemOpParams *op = &values->ops[values->next];
+
+        switch (op->operation) {
+        case CU_STREAM_MEM_OP_WAIT_VALUE_32:
+        case CU_STREAM_MEM_OP_WAIT_VALUE_64:
+            if (!value_reached(op))
+                return false;
+            break;
+        case CU_STREAM_MEM_OP_WRITE_VALUE_32:
+            __atomic_store_n((uint32_t *)(uintptr_t)op->writeValue.address, op->writeValue.value,
+                             __ATOMIC_RELEASE);
+            break;
+        case CU_STREAM_MEM_OP_WRITE_VALUE_64:
+            __atomic_store_n((uint64_t *)(uintptr_t)op->writeValue.address,
+                             op->writeValue.value64, __ATOMIC_RELEASE);
+            break;
+        default: /* memory is coherent */
+            break;
+        }
+    }
+    return true;
+}
+
+CUresult
+sd_work_run(struct sd_work *work)
+{
+    bool poisoned = atomic_load(&work->ctx->error) != 0;
+
+    switch (work->kind) {
+    case SD_WORK_NOTHING:
+    case SD_WORK_VALUES: /* done by sd_work_ready */
+        return CUDA_SUCCESS;
+    case SD_WORK_RECORD:
+        atomic_store(&work->mark->ns, gp_now_ns());
+        return CUDA_SUCCESS;
+    case SD_WORK_CALLBACK:
+        host_run(work);
+        return CUDA_SUCCESS;
+    case SD_WORK_FREE:
+        (void)sd_mempool_free_now(work->address);
+        return CUDA_SUCCESS;
+    default:
+        break;
+    }
+    if (poisoned)
+        return CUDA_SUCCESS; /* nothing runs in a context that failed */
+    switch (work->kind) {
+    case SD_WORK_KERNEL:
+        return sd_kernel_run(work);
+    case SD_WORK_COPY:
+        sd_copy_run(&work->copy);
+        return CUDA_SUCCESS;
+    case SD_WORK_FILL:
+        sd_fill_run(&work->fill);
+        return CUDA_SUCCESS;
+    case SD_WORK_HOST:
+        host_run(work);
+        return CUDA_SUCCESS;
+    case SD_WORK_GRAPH:
+        return sd_graph_run(work);
+    default:
+        return CUDA_ERROR_UNKNOWN;
+    }
+}
