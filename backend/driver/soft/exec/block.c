@@ -12,6 +12,9 @@
 #define SLICES_LONG 64u
 #define SLICES_SPIN 1u
 
+/* A warp that used up its budget with so many accesses that programs wait with is spinning. */
+#define SPUN_MIN 3u
+
 /* ---- barriers ---- */
 
 void
@@ -321,11 +324,11 @@ run_warp(struct sd_cpu *cpu, struct sd_block *b, struct sd_warp *w, unsigned *yi
         return true;
     case SD_EV_YIELD:
         ++*yields_p;
-        if (w->spun)
+        if (w->spun >= SPUN_MIN)
             b->stuck = true;
         if (w->mask == 0) /* the handler left the choice open */
             sd_group_pick(w);
-        else if (w->nwait > 0 && (w->spun || ++w->yields % 8 == 0))
+        else if (w->nwait > 0 && (w->spun >= SPUN_MIN || ++w->yields % 8 == 0))
             sd_group_rotate(w);
         w->spun = 0;
         return true;

@@ -366,7 +366,9 @@ SD_HANDLER(h_nop)
 SD_HANDLER(h_hint)
 {
     (void)regs;
-    w->budget -= (int32_t)ip->a;
+    /* More so when lanes of the same warp may be what this one waits for. */
+    w->budget -= (int64_t)ip->a << (w->nwait > 0 ? 3 : 0);
+    w->spun += w->spun < 255;
     if (w->budget < 0)
         return yield(w, ip + 1);
     return ip + 1;

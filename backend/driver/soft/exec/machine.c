@@ -209,22 +209,20 @@ sd_module_place(struct sd_module *m, size_t index, uint64_t address)
 
 /* What a name in an initialiser stands for; false if nothing does. */
 static bool
-reloc_value(struct sd_module *m, const struct ptx_reloc *r, uint64_t *value_p)
+reloc_value(const struct ptx_var *in, const struct ptx_reloc *r, uint64_t *value_p)
 {
-    struct ptx_sym *s = ptx_sym_find(&m->ptx->symbols, r->name);
+    struct ptx_sym *s = ptx_sym_find(&in->module->symbols, r->name);
     uint64_t v;
 
     if (s == NULL)
         return false;
     if (s->kind == SYM_FUNC) {
-        struct ptx_func *f = s->object;
+        struct ptx_func *f = ptx_func_final(s->object);
 
-        while (f->alias_of != NULL)
-            f = f->alias_of;
         f->address_taken = true;
         v = ptx_func_address(f);
     } else if (s->kind == SYM_VAR && is_device_var(s->object)) {
-        v = ((struct ptx_var *)s->object)->address;
+        v = ptx_var_final(s->object)->address;
         if (v == 0)
             return false;
     } else {
@@ -236,7 +234,7 @@ reloc_value(struct sd_module *m, const struct ptx_reloc *r, uint64_t *value_p)
 }
 
 static CUresult
-write_initial(struct sd_module *m, const struct ptx_var *v, struct sd_text *log_p)
+write_initial(const struct ptx_var *v, struct sd_text *log_p)
 {
     uint8_t *p = (uint8_t *)(uintptr_t)v->address;
     uint64_t value;
@@ -252,7 +250,7 @@ write_initial(struct sd_module *m, const struct ptx_var *v, struct sd_text *log_
     for (i = 0; i < v->nrelocs; i++) {
         const struct ptx_reloc *r = &v->relocs[i];
 
-        if (!reloc_value(m, r, &value)) {
+        if (!reloc_value(v, r, &value)) {
             sd_text_add(log_p, "line %u: unresolved name '%.*s'\n", v->line, (int)r->name.len,
                         r->name.text);
             return CUDA_ERROR_INVALID_PTX;
@@ -270,7 +268,7 @@ sd_module_finish(struct sd_module *m, struct sd_text *log_p)
     size_t i;
 
     for (i = 0; i < m->nvars && cr == CUDA_SUCCESS; i++)
-        cr = write_initial(m, m->var_of[i], log_p);
+        cr = write_initial(m->var_of[i], log_p);
     return cr;
 }
 

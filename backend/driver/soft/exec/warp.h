@@ -84,7 +84,7 @@ struct sd_warp {
     uint32_t initial;            /* lanes that exist */
     uint32_t turn;               /* for fairness between groups */
     uint32_t yields;             /* since groups were rotated */
-    uint8_t spun;                /* executed something that programs wait with */
+    uint8_t spun;                /* hints since the last yield: what programs wait with */
     uint8_t force;               /* the next meeting counts as complete */
     size_t local_cap;
     struct sd_group wait[32];

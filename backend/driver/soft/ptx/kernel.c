@@ -45,8 +45,7 @@ lower_fn_index(const struct lower_kernel *k, const struct ptx_func *f)
 static CUresult
 reach(struct lower_kernel *k, struct ptx_func *f)
 {
-    while (f->alias_of != NULL)
-        f = f->alias_of;
+    f = ptx_func_final(f);
     if (!f->defined || f->index >= k->code->nby_ptx || k->code->by_ptx[f->index] != 0)
         return CUDA_SUCCESS;
     if (!ptx_grow(&k->funcs, k->nfuncs, &k->funcs_cap, sizeof(*k->funcs)))
@@ -88,12 +87,13 @@ scan(struct lower_kernel *k, struct ptx_func *f)
 }
 
 uint32_t
-lower_shared_offset(struct lower *lw, const struct ptx_var *v)
+lower_shared_offset(const struct lower *lw, const struct ptx_var *v)
 {
-    struct lower_kernel *k = lw->k;
+    const struct lower_kernel *k = lw->k;
     uint64_t at;
     uint32_t i;
 
+    v = ptx_var_final(v);
     for (i = 0; i < k->nshared; i++)
         if (k->shared[i].var == v)
             return k->shared[i].offset;
@@ -108,6 +108,7 @@ place_shared(struct lower_kernel *k, const struct ptx_var *v)
     uint32_t i;
     uint64_t at;
 
+    v = ptx_var_final(v);
     if (v->space != SPACE_SHARED || v->bytes == 0)
         return CUDA_SUCCESS;
     for (i = 0; i < k->nshared; i++)
@@ -154,7 +155,7 @@ uses_dynamic(const struct lower_kernel *k)
 
         for (j = 0; j < b->noperands; j++)
             if (b->operands[j].kind == OPND_VAR && b->operands[j].var->space == SPACE_SHARED &&
-                b->operands[j].var->bytes == 0)
+                ptx_var_final(b->operands[j].var)->bytes == 0)
                 return true;
     }
     return false;
@@ -188,7 +189,7 @@ lower_functions(struct lower_kernel *k)
 CUresult
 ptx_lower_kernel(struct ptx_func *kernel, struct sd_text *log_p, struct sd_kernel_code **code_p)
 {
-    struct lower_kernel k = {.m = kernel->module, .log = log_p};
+    struct lower_kernel k = {.m = ptx_root(kernel->module), .log = log_p};
     CUresult cr;
     uint32_t i;
 

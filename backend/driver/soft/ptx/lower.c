@@ -426,8 +426,7 @@ lower_const_value(const struct lower *lw, const struct ptx_operand *o, uint64_t 
         return true;
     case OPND_VAR:
         if (o->var->space == SPACE_SHARED) {
-            *value_p = lower_shared_offset((struct lower *)(uintptr_t)lw, o->var) +
-                       (uint64_t)o->imm;
+            *value_p = lower_shared_offset(lw, o->var) + (uint64_t)o->imm;
             return true;
         }
         if (o->var->space == SPACE_LOCAL) {
@@ -438,7 +437,7 @@ lower_const_value(const struct lower *lw, const struct ptx_operand *o, uint64_t 
             *value_p = lw->locals[i].offset + (uint64_t)o->imm;
             return true;
         }
-        *value_p = ptx_var_address(o->var) + (uint64_t)o->imm;
+        *value_p = ptx_var_address(ptx_var_final(o->var)) + (uint64_t)o->imm;
         return true;
     case OPND_PARAM:
         if (!lw->f->entry || lw->b->pvars[o->reg].klass != 0 || o->address)

@@ -195,7 +195,7 @@ unsigned lower_type_bytes(unsigned type);
 /* lower_mem.c */
 bool lower_address(struct lower *lw, const struct ptx_insn *in, const struct ptx_operand *o,
                    enum ptx_space space, uint32_t *row_p, int32_t *offset_p);
-uint32_t lower_shared_offset(struct lower *lw, const struct ptx_var *v);
+uint32_t lower_shared_offset(const struct lower *lw, const struct ptx_var *v);
 enum ptx_space lower_space(const struct ptx_opcode *op);
 
 #endif

@@ -7,8 +7,9 @@
 #include <string.h>
 
 /* What an access that programs may wait with takes from the budget. */
-#define HINT_GLOBAL 200u
-#define HINT_SHARED 50u
+#define HINT_ATOM   1500u
+#define HINT_GLOBAL 500u
+#define HINT_SHARED 100u
 
 enum ptx_space
 lower_space(const struct ptx_opcode *op)
@@ -314,10 +315,9 @@ check_vector(struct lower *lw, const struct ptx_insn *in, unsigned n, unsigned b
 }
 
 static bool
-emit_hint(struct lower *lw, enum ptx_space space)
+emit_hint(struct lower *lw, uint32_t cost)
 {
-    return lower_emit(lw, SD_OP_hint, 0, 0, space == SPACE_SHARED ? HINT_SHARED : HINT_GLOBAL, 0,
-                      0, 0) != NULL;
+    return lower_emit(lw, SD_OP_hint, 0, 0, cost, 0, 0, 0) != NULL;
 }
 
 static bool
@@ -360,7 +360,8 @@ lower_ld(struct lower *lw, const struct ptx_insn *in)
                    n | (is_strong(op) ? SD_FL_STRONG : 0), n > 1 ? at : rows[0], row, 0,
                    (uint32_t)offset, site) == NULL)
         return false;
-    return !is_strong(op) || emit_hint(lw, space);
+    return !is_strong(op) ||
+           emit_hint(lw, space == SPACE_SHARED ? HINT_SHARED : HINT_GLOBAL);
 }
 
 static bool
@@ -483,7 +484,7 @@ lower_atom(struct lower *lw, const struct ptx_insn *in)
     if (!lower_extra(lw, extra, 6, &at) ||
         lower_emit(lw, SD_OP_atom, 0, dst, row, value, (uint32_t)offset, at) == NULL)
         return false;
-    return red || emit_hint(lw, space);
+    return red || emit_hint(lw, HINT_ATOM);
 }
 
 /* prefetch, discard, applypriority: nothing that a program can see */

@@ -110,7 +110,8 @@ struct ptx_var {
     uint32_t line;
     uint32_t index;    /* in the module's list of device variables */
     uint64_t address;  /* of device variables, once placed */
-    struct ptx_var *alias_of;
+    struct ptx_module *module;
+    struct ptx_var *alias_of; /* the definition in another module, after linking */
 };
 
 struct ptx_param {
@@ -257,6 +258,12 @@ void ptx_body_destroy(struct ptx_body *b);
 /* Calls between functions: the parameters' common layout. */
 void ptx_params_layout(struct ptx_param *params, uint32_t n, uint32_t *bytes_p);
 
+/* The module that owns the numbering of functions. */
+struct ptx_module *ptx_root(struct ptx_module *m);
+/* What a name stands for after linking. */
+const struct ptx_var *ptx_var_final(const struct ptx_var *v);
+struct ptx_func *ptx_func_final(struct ptx_func *f);
+
 /* ---- inside the parser and the linker ---- */
 
 enum ptx_sym_kind {
@@ -303,7 +310,8 @@ struct ptx_module {
     uint32_t nfuncs, funcs_cap;
     struct ptx_opcode **opcodes; /* hash table */
     uint32_t opcodes_size, nopcodes;
-    struct ptx_module *linked; /* next module merged into this one; owned */
+    struct ptx_module *root;   /* that this one was linked into; NULL: itself */
+    struct ptx_module *linked; /* next of those that were linked into the root; owned by it */
 };
 
 void *ptx_alloc(struct ptx_arena *a, size_t bytes); /* zeroed; NULL when out of memory */

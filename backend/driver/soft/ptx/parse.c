@@ -162,7 +162,7 @@ parse_alias(struct ptx_parser *ps)
     sa = ptx_sym_find(&ps->m->symbols, a);
     sb = ptx_sym_find(&ps->m->symbols, b);
     if (sa == NULL || sb == NULL || sa->kind != SYM_FUNC || sb->kind != SYM_FUNC ||
-        sa->object == sb->object)
+        ptx_func_final(sb->object) == sa->object)
         return ptx_fail(ps, ".alias of unknown functions");
     ((struct ptx_func *)sa->object)->alias_of = sb->object;
     return true;
@@ -539,15 +539,11 @@ ptx_module_parse(const char *text, size_t len, struct sd_text *log_p, struct ptx
     return CUDA_SUCCESS;
 }
 
-void
-ptx_module_destroy(struct ptx_module *m)
+static void
+destroy_one(struct ptx_module *m)
 {
     uint32_t i;
 
-    if (m == NULL)
-        return;
-    if (m->linked != NULL)
-        ptx_module_destroy(m->linked);
     for (i = 0; i < m->nfuncs; i++)
         if (m->funcs[i]->module == m)
             ptx_body_destroy(m->funcs[i]->body);
@@ -558,4 +554,15 @@ ptx_module_destroy(struct ptx_module *m)
     free(m->opcodes);
     free(m->text);
     free(m);
+}
+
+void
+ptx_module_destroy(struct ptx_module *m)
+{
+    while (m != NULL) {
+        struct ptx_module *next = m->linked;
+
+        destroy_one(m);
+        m = next;
+    }
 }

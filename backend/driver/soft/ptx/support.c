@@ -194,6 +194,30 @@ sd_text_add(struct sd_text *log_p, const char *fmt, ...)
     log_p->data[log_p->len] = '\0';
 }
 
+/* ---- names after linking ---- */
+
+struct ptx_module *
+ptx_root(struct ptx_module *m)
+{
+    return m->root != NULL ? m->root : m;
+}
+
+const struct ptx_var *
+ptx_var_final(const struct ptx_var *v)
+{
+    while (v->alias_of != NULL)
+        v = v->alias_of;
+    return v;
+}
+
+struct ptx_func *
+ptx_func_final(struct ptx_func *f)
+{
+    while (f->alias_of != NULL)
+        f = f->alias_of;
+    return f;
+}
+
 /* ---- types ---- */
 
 static const struct {

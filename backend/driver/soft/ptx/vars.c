@@ -438,6 +438,7 @@ ptx_parse_var(struct ptx_parser *ps, const struct ptx_var_head *head, struct ptx
     var->line = ps->lx.tok.line;
     if (!ptx_expect_name(ps, &var->name))
         return false;
+    var->module = ps->m;
     var->space = head->space;
     var->linkage = head->linkage;
     var->type = head->type;
