@@ -1,7 +1,8 @@
 /* bench/transport_floor.c -- what a transport costs by itself, on loopback
  *
  * Two processes, one lane: ping-pong of small frames and a stream of large ones. Everything else
- * that is measured over a transport is compared with this. One JSON line for each figure.
+ * that is measured over a transport is compared with this. One JSON line for each figure. With
+ * --role the two processes are started by the user, who may put a relay between them.
  */
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
@@ -9,6 +10,7 @@
 #include "protocol/wire/frame.h"
 #include "transport/transport.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -28,6 +30,10 @@ static const struct gp_option floor_options[] = {
     {"stream", "BYTES", GP_OPT_BYTES, "1g", "bytes to stream each way"},
     {"chunk", "BYTES", GP_OPT_BYTES, "1m", "payload of a streamed frame"},
     {"congestion", "NAME", GP_OPT_TEXT, NULL, "TCP congestion control"},
+    {"role", "NAME", GP_OPT_ENUM, "both", "be one end only, the other has the same options",
+     .choices = "both|serve|connect"},
+    {"url", "URL", GP_OPT_URLS, NULL, "where the end that serves is (--role=connect)"},
+    {"ready-fd", "FD", GP_OPT_FD, NULL, "write one line with that URL (--role=serve)"},
     {NULL},
 };
 
@@ -40,6 +46,8 @@ static const struct gp_option_set floor_set = {
 struct plan {
     const char *transport;
     uint64_t rounds, ping_bytes, stream_bytes, chunk_bytes;
+    const char *connect_url; /* NULL: be the other end, or both */
+    int ready_fd;            /* of the end that only serves; -1: both */
 };
 
 static enum gp_status
@@ -130,9 +138,10 @@ ping(struct tp_lane *lane, uint8_t *memory, const struct plan *plan)
         return status;
     qsort(ns, plan->rounds, sizeof(*ns), by_value);
     printf("{\"transport\": \"%s\", \"what\": \"pingpong\", \"bytes\": %llu, \"median_us\": %.2f, "
-           "\"p99_us\": %.2f}\n",
+           "\"p99_us\": %.2f, \"min_us\": %.2f}\n",
            plan->transport, (unsigned long long)plan->ping_bytes,
-           (double)ns[plan->rounds / 2] / 1e3, (double)ns[plan->rounds * 99 / 100] / 1e3);
+           (double)ns[plan->rounds / 2] / 1e3, (double)ns[plan->rounds * 99 / 100] / 1e3,
+           (double)ns[0] / 1e3);
     return GP_OK;
 }
 
@@ -176,39 +185,94 @@ accept_lane(struct tp_listener *listener, const struct tp_opts *opts, struct tp_
     return tp_adopt(tp_listener_scheme(listener), fd, TP_SERVER, opts, lane_p);
 }
 
-static int
-run(const struct plan *plan, const struct tp_opts *opts)
+static bool
+serve_one(struct tp_listener *listener, uint8_t *memory, const struct plan *plan,
+          const struct tp_opts *opts)
 {
-    GP_AUTO_FREE uint8_t *memory = calloc(1, gp_max_u64(plan->chunk_bytes, plan->ping_bytes) + 1);
-    struct tp_listener *listener;
     struct tp_lane *lane;
-    enum gp_status status;
-    char url[64];
-    int child_status = 1;
-    pid_t child;
+    enum gp_status status = accept_lane(listener, opts, &lane);
 
-    snprintf(url, sizeof(url), "%s://127.0.0.1:0", plan->transport);
-    if (memory == NULL || tp_listen(url, opts, &listener) != GP_OK)
-        return 1;
-    child = fork();
-    if (child == 0) {
-        status = accept_lane(listener, opts, &lane);
-        if (status == GP_OK)
-            status = serve(lane, memory, plan);
-        _exit(status == GP_OK ? 0 : 1);
+    if (status == GP_OK) {
+        status = serve(lane, memory, plan);
+        tp_close(lane);
     }
-    status = tp_connect(tp_listener_url(listener), opts, &lane);
+    return status == GP_OK;
+}
+
+static bool
+connect_one(const char *url, uint8_t *memory, const struct plan *plan, const struct tp_opts *opts)
+{
+    struct tp_lane *lane;
+    enum gp_status status = tp_connect(url, opts, &lane);
+
     if (status == GP_OK) {
         if (tp_peer(lane)->cipher[0] != '\0')
             log_info("%s, %s", tp_peer(lane)->protocol, tp_peer(lane)->cipher);
         status = measure(lane, memory, plan);
         tp_close(lane);
     }
-    tp_listener_close(listener);
     if (status != GP_OK)
         log_error("measurement failed: %s", gp_status_text(status));
-    waitpid(child, &child_status, 0);
-    return status == GP_OK && child_status == 0 ? 0 : 1;
+    return status == GP_OK;
+}
+
+static bool
+both(struct tp_listener *listener, uint8_t *memory, const struct plan *plan,
+     const struct tp_opts *opts)
+{
+    int child_status = 1;
+    pid_t child = fork();
+    bool ok;
+
+    if (child == 0)
+        _exit(serve_one(listener, memory, plan, opts) ? 0 : 1);
+    ok = child > 0 && connect_one(tp_listener_url(listener), memory, plan, opts);
+    if (child > 0)
+        waitpid(child, &child_status, 0);
+    return ok && child_status == 0;
+}
+
+static int
+run(const struct plan *plan, const struct tp_opts *opts)
+{
+    GP_AUTO_FREE uint8_t *memory = calloc(1, gp_max_u64(plan->chunk_bytes, plan->ping_bytes) + 1);
+    struct tp_listener *listener;
+    char url[64];
+    bool ok;
+
+    if (memory == NULL)
+        return 1;
+    if (plan->connect_url != NULL)
+        return connect_one(plan->connect_url, memory, plan, opts) ? 0 : 1;
+    snprintf(url, sizeof(url), "%s://127.0.0.1:0", plan->transport);
+    if (tp_listen(url, opts, &listener) != GP_OK)
+        return 1;
+    if (plan->ready_fd >= 0) {
+        dprintf(plan->ready_fd, "%s\n", tp_listener_url(listener));
+        close(plan->ready_fd);
+        ok = serve_one(listener, memory, plan, opts);
+    } else {
+        ok = both(listener, memory, plan, opts);
+    }
+    tp_listener_close(listener);
+    return ok ? 0 : 1;
+}
+
+/* What --role needs beside it. */
+static bool
+read_role(const struct gp_options *o, struct plan *plan)
+{
+    const char *role = gp_options_text(o, "role");
+    uint64_t fd = gp_options_u64(o, "ready-fd");
+
+    plan->ready_fd = -1;
+    if (strcmp(role, "connect") == 0)
+        plan->connect_url = gp_options_count(o, "url") == 1 ? gp_options_at(o, "url", 0) : "";
+    if (strcmp(role, "serve") == 0)
+        plan->ready_fd = fd <= INT_MAX ? (int)fd : STDOUT_FILENO;
+    if (plan->connect_url != NULL && plan->connect_url[0] == '\0')
+        log_error("--role=connect needs one --url");
+    return plan->connect_url == NULL || plan->connect_url[0] != '\0';
 }
 
 int
@@ -246,7 +310,7 @@ main(int argc, char **argv)
                 .ca_path = gp_options_text(o, "ca"),
                 .server_name = gp_options_text(o, "server-name")},
     };
-    rc = plan.chunk_bytes == 0 ? 2 : run(&plan, &opts);
+    rc = read_role(o, &plan) && plan.chunk_bytes > 0 ? run(&plan, &opts) : 2;
     gp_options_destroy(o);
     return rc;
 }

@@ -1,0 +1,136 @@
+/* bench/workloads/copies.c -- bytes a second both ways, and what small copies take */
+#include "bench/workloads/bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BIG    ((size_t)256 << 20)
+#define MIDDLE ((size_t)64 << 10)
+
+/* Pages that exist and differ, so that neither zero pages nor compression help. */
+static void
+fill(void *memory, size_t bytes)
+{
+    uint64_t *word = memory, x = 0x9e3779b97f4a7c15u;
+
+    for (size_t i = 0; i < bytes / sizeof(*word); i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        word[i] = x;
+    }
+}
+
+static void
+big_copies(struct bench *b, struct bench_series *series, void *host, bool to_device)
+{
+    CUdeviceptr device;
+
+    CU(cuMemAlloc_v2(&device, BIG));
+    fill(host, BIG);
+    CU(cuMemcpyHtoD_v2(device, host, BIG)); /* memory behind every page, both sides */
+    CU(cuCtxSynchronize());
+    for (size_t i = 0; i < bench_rounds(b, 3); i++) {
+        uint64_t start = bench_ns();
+
+        if (to_device) {
+            CU(cuMemcpyHtoD_v2(device, host, BIG));
+            CU(cuCtxSynchronize()); /* until the device has them, not until they are captured */
+        } else {
+            CU(cuMemcpyDtoH_v2(host, device, BIG));
+        }
+        bench_add(series, (double)BIG / 1e3 / bench_us(start));
+    }
+    CU(cuMemFree_v2(device));
+}
+
+static void
+pageable(struct bench *b, struct bench_series *series, bool to_device)
+{
+    void *host = malloc(BIG);
+
+    bench_must(host != NULL ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY, "malloc");
+    big_copies(b, series, host, to_device);
+    free(host);
+}
+
+static void
+pinned(struct bench *b, struct bench_series *series, bool to_device)
+{
+    void *host;
+
+    if (!BENCH_TRY(series, cuMemAllocHost_v2(&host, BIG)))
+        return;
+    big_copies(b, series, host, to_device);
+    CU(cuMemFreeHost(host));
+}
+
+static void
+htod_256m(struct bench *b, struct bench_series *series)
+{
+    pageable(b, series, true);
+}
+
+static void
+dtoh_256m(struct bench *b, struct bench_series *series)
+{
+    pageable(b, series, false);
+}
+
+static void
+htod_256m_pinned(struct bench *b, struct bench_series *series)
+{
+    pinned(b, series, true);
+}
+
+static void
+dtoh_256m_pinned(struct bench *b, struct bench_series *series)
+{
+    pinned(b, series, false);
+}
+
+static void
+middle_copies(struct bench *b, struct bench_series *series, bool to_device)
+{
+    CUdeviceptr device;
+    void *host = malloc(MIDDLE);
+
+    bench_must(host != NULL ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY, "malloc");
+    fill(host, MIDDLE);
+    CU(cuMemAlloc_v2(&device, MIDDLE));
+    for (size_t i = 0; i < bench_rounds(b, 500); i++) {
+        uint64_t start = bench_ns();
+
+        if (to_device) {
+            CU(cuMemcpyHtoD_v2(device, host, MIDDLE));
+            CU(cuCtxSynchronize());
+        } else {
+            CU(cuMemcpyDtoH_v2(host, device, MIDDLE));
+        }
+        bench_add(series, bench_us(start));
+    }
+    CU(cuMemFree_v2(device));
+    free(host);
+}
+
+static void
+htod_64k(struct bench *b, struct bench_series *series)
+{
+    middle_copies(b, series, true);
+}
+
+static void
+dtoh_64k(struct bench *b, struct bench_series *series)
+{
+    middle_copies(b, series, false);
+}
+
+const struct bench_workload bench_copies[] = {
+    {"htod_64k", "us", htod_64k, "cuMemcpyHtoD of 64 KiB, awaited", false},
+    {"dtoh_64k", "us", dtoh_64k, "cuMemcpyDtoH of 64 KiB", false},
+    {"htod_256m", "GB/s", htod_256m, "256 MiB from pageable memory, awaited", false},
+    {"dtoh_256m", "GB/s", dtoh_256m, "256 MiB to pageable memory", false},
+    {"htod_256m_pinned", "GB/s", htod_256m_pinned, "256 MiB from pinned memory, awaited", false},
+    {"dtoh_256m_pinned", "GB/s", dtoh_256m_pinned, "256 MiB to pinned memory", false},
+    {NULL, NULL, NULL, NULL, false},
+};
