@@ -67,7 +67,7 @@ be_hook_gpUpload(struct be_call *call, const struct wire_gpUpload_args *args)
     struct be_upload *upload;
     CUresult cr;
 
-    if (args->upload == 0 || args->total == 0 || args->data_len > args->total ||
+    if (args->upload == 0 || args->data_len == 0 || args->data_len > args->total ||
         args->offset > args->total - args->data_len)
         return CUDA_ERROR_INVALID_VALUE;
     upload = upload_find(session, args->upload);

@@ -328,7 +328,7 @@ be_data_send(struct be_session *session, uint32_t data, const struct wire_data *
 {
     struct be_line *line = session->line;
     size_t most = line->max_payload_bytes - sizeof(*head);
-    const uint8_t *at = payload;
+    const uint8_t *at = payload != NULL ? payload : (const uint8_t *)"";
     size_t done = 0;
     bool ok;
 

@@ -127,11 +127,12 @@ connection_give(struct be_supervisor *s, const char *scheme, int fd)
     snprintf(what.scheme, sizeof(what.scheme), "%s", scheme);
     if (busy_count(s) >= s->config->sessions_max)
         what.refuse = WIRE_CODE_BUSY;
-    worker = be_workers_free_one(&s->workers);
-    if (worker == NULL && be_workers_start(&s->workers, &worker) != GP_OK)
-        return;
-    if (be_workers_give(&s->workers, worker, &what, fd) != GP_OK)
-        log_warn("supervisor: worker %d does not take a connection", (int)worker->pid);
+    /* One that just died and was not reaped yet does not take it: then the next does. */
+    do {
+        worker = be_workers_free_one(&s->workers);
+        if (worker == NULL && be_workers_start(&s->workers, &worker) != GP_OK)
+            return;
+    } while (be_workers_give(&s->workers, worker, &what, fd) != GP_OK);
 }
 
 static void

@@ -95,6 +95,8 @@ be_workers_free_one(struct be_workers *workers)
     struct be_worker *starting = NULL;
 
     for (struct be_worker *w = workers->list; w != NULL; w = w->next) {
+        if (w->socket < 0)
+            continue;
         if (w->state == BE_WORKER_READY)
             return w;
         if (w->state == BE_WORKER_STARTING)
@@ -109,8 +111,12 @@ be_workers_give(struct be_workers *workers, struct be_worker *worker, const stru
 {
     enum gp_status status = be_handoff_send(worker->socket, what, fd);
 
-    if (status == GP_OK)
+    if (status == GP_OK) {
         state_set(workers, worker, BE_WORKER_GIVEN);
+    } else {
+        close(worker->socket);
+        worker->socket = -1;
+    }
     return status;
 }
 

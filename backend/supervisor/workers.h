@@ -31,6 +31,7 @@ struct be_workers {
 GP_CHECK enum gp_status be_workers_start(struct be_workers *workers, struct be_worker **worker_p);
 /* Somebody without a connection, ready if there is one; NULL. */
 struct be_worker *be_workers_free_one(struct be_workers *workers);
+/* An error means that this worker is of no use any more; it is reaped later. */
 GP_CHECK enum gp_status be_workers_give(struct be_workers *workers, struct be_worker *worker,
                                         const struct be_handoff *what, int fd);
 /* Take in what a worker said. */

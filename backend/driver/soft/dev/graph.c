@@ -67,6 +67,26 @@ sd_work_copy(struct sd_work *to, const struct sd_work *from)
 /* --- memory of allocation nodes --- */
 
 CUresult
+sd_graph_mem_map(const struct sd_graph_mem *mem)
+{
+    struct sd_alloc alloc = {
+        .base = mem->address,
+        .end = mem->address + gp_align_up_u64(mem->bytes, 512),
+        .bytes = mem->bytes,
+        .kind = SD_MEM_GRAPH,
+        .device = mem->dev->ordinal,
+        .readable = 1ull << mem->dev->ordinal,
+        .writable = 1ull << mem->dev->ordinal,
+        .ctx = mem->ctx,
+        .owner = (void *)mem,
+    };
+    CUresult cr = sd_map_add(&alloc);
+
+    /* Still allocated from an earlier launch: the same memory again. */
+    return cr == CUDA_ERROR_ALREADY_MAPPED ? CUDA_SUCCESS : cr;
+}
+
+CUresult
 sd_graph_mem_new(CUcontext ctx, uint64_t bytes, struct sd_graph_mem **mem_p)
 {
     uint64_t rounded = gp_align_up_u64(bytes, SD_MEM_ALIGN), place;
@@ -83,6 +103,12 @@ sd_graph_mem_new(CUcontext ctx, uint64_t bytes, struct sd_graph_mem **mem_p)
         return cr;
     }
     *mem = (struct sd_graph_mem){1, ctx->dev, ctx, sd_arena_base(ctx->dev) + place, bytes};
+    /* The address is valid from now on: further nodes are checked against it. */
+    cr = sd_graph_mem_map(mem);
+    if (cr != CUDA_SUCCESS) {
+        sd_graph_mem_put(mem);
+        return cr;
+    }
     *mem_p = mem;
     return CUDA_SUCCESS;
 }

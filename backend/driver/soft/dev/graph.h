@@ -143,6 +143,8 @@ CUresult sd_graph_clone(CUgraph graph, CUgraph *clone_p);
 /* A deep copy of a work. */
 CUresult sd_work_copy(struct sd_work *to, const struct sd_work *from);
 CUresult sd_graph_mem_new(CUcontext ctx, uint64_t bytes, struct sd_graph_mem **mem_p);
+/* Makes it accessible, which it may be already. */
+CUresult sd_graph_mem_map(const struct sd_graph_mem *mem);
 void sd_graph_mem_put(struct sd_graph_mem *mem);
 CUresult sd_graph_users_copy(const struct sd_user_ref *from, size_t count,
                              struct sd_user_ref **to_p);

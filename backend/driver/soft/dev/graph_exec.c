@@ -234,26 +234,6 @@ plan_own(CUgraphExec exec)
 static CUresult run_plan(const struct sd_plan *plan, struct CUctx_st *ctx);
 
 static CUresult
-run_alloc(const struct sd_graph_mem *mem)
-{
-    struct sd_alloc alloc = {
-        .base = mem->address,
-        .end = mem->address + gp_align_up_u64(mem->bytes, 512),
-        .bytes = mem->bytes,
-        .kind = SD_MEM_GRAPH,
-        .device = mem->dev->ordinal,
-        .readable = 1ull << mem->dev->ordinal,
-        .writable = 1ull << mem->dev->ordinal,
-        .ctx = mem->ctx,
-        .owner = (void *)mem,
-    };
-    CUresult cr = sd_map_add(&alloc);
-
-    /* Still allocated from an earlier launch: the same memory again. */
-    return cr == CUDA_ERROR_ALREADY_MAPPED ? CUDA_SUCCESS : cr;
-}
-
-static CUresult
 run_values(struct sd_work *work)
 {
     long ns = 20000;
@@ -308,7 +288,7 @@ run_node(const struct sd_plan_node *n, struct CUctx_st *ctx)
     case CU_GRAPH_NODE_TYPE_CONDITIONAL:
         return run_conditional(n, ctx);
     case CU_GRAPH_NODE_TYPE_MEM_ALLOC:
-        return run_alloc(n->mem);
+        return sd_graph_mem_map(n->mem);
     case CU_GRAPH_NODE_TYPE_MEM_FREE:
         return sd_mempool_free_now(n->freed);
     case CU_GRAPH_NODE_TYPE_BATCH_MEM_OP:

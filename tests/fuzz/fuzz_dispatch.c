@@ -1,0 +1,149 @@
+/* tests/fuzz/fuzz_dispatch.c -- the server's way below the transport, with calls of a stranger
+ *
+ * The input is either one row as it would come in a frame, or (first byte even) a list of calls:
+ * two bytes that choose one, a byte for its context and stream, a length, the arguments. The
+ * second form passes the checks of the row more often. A session has no line; its driver is the
+ * software device, named by GPUPOOL_TEST_DRIVER or found beside the build.
+ */
+#include "backend/session/session.h"
+#include "be_hooks.h"
+#include "protocol/base/buf.h"
+#include "protocol/base/log.h"
+#include "protocol/wire/codec.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROW_MAX (256u << 10)
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct be_driver driver;
+static uint16_t ids[WIRE_CALL_COUNT];
+static unsigned id_count;
+
+int
+LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    const char *name = getenv("GPUPOOL_TEST_DRIVER");
+
+    (void)argc;
+    (void)argv;
+    gp_log_set_level(GP_LOG_ERROR);
+    setenv("GPUPOOL_SOFT_MEMORY", "256m", 0);
+    if (be_driver_open(name != NULL ? name : "soft", &driver) != GP_OK) {
+        fprintf(stderr, "no driver to fuzz with\n");
+        exit(77);
+    }
+    for (unsigned id = 0; id < WIRE_CALL_COUNT; id++)
+        if (be_dispatch[id] != NULL)
+            ids[id_count++] = (uint16_t)id;
+    return 0;
+}
+
+static void
+record_add(struct gp_buf *row, uint16_t call, uint32_t context, const void *args, size_t bytes)
+{
+    struct wire_record record = {.bytes = (uint32_t)(sizeof(record) + WIRE_PAD(bytes)),
+                                 .call = call,
+                                 .tag = wire_calls[call].sync ? 1 : 0,
+                                 .context = context};
+    static const uint8_t zeros[8];
+
+    gp_buf_append(row, &record, sizeof(record));
+    gp_buf_append(row, args, bytes);
+    gp_buf_append(row, zeros, WIRE_PAD(bytes) - bytes);
+}
+
+/* What every program does first, so that the rest has a context to run in. */
+static void
+begin(struct be_session *session)
+{
+    GP_AUTO_BUF struct gp_buf row = {0};
+    struct wire_cuDevicePrimaryCtxRetain_args retain = {.device = 0, .context = 1ull << 32 | 1};
+    struct wire_cuMemAlloc_v2_args alloc = {.address = be_space_base(session->space),
+                                            .bytes = 1u << 20};
+    uint8_t args[64];
+    const char *why;
+
+    wire_put_cuDevicePrimaryCtxRetain_args(args, &retain);
+    record_add(&row, WIRE_CALL_cuDevicePrimaryCtxRetain, 0, args,
+               wire_size_cuDevicePrimaryCtxRetain_args(&retain));
+    wire_put_cuMemAlloc_v2_args(args, &alloc);
+    record_add(&row, WIRE_CALL_cuMemAlloc_v2, 1, args, wire_size_cuMemAlloc_v2_args(&alloc));
+    if (be_session_feed(session, row.data, row.len, &why) != GP_OK)
+        abort();
+}
+
+/* One call with as much of data as are well-formed arguments of it; nothing if nothing is. */
+static void
+feed_one(struct be_session *session, uint16_t call, uint32_t context, const uint8_t *data,
+         size_t bytes)
+{
+    for (size_t len = WIRE_PAD(bytes);; len -= 8) {
+        GP_AUTO_BUF struct gp_buf row = {0};
+        const char *why;
+
+        record_add(&row, call, context, data, len < bytes ? len : bytes);
+        if (wire_calls[call].check(row.data + sizeof(struct wire_record),
+                                   row.len - sizeof(struct wire_record))) {
+            if (be_session_feed(session, row.data, row.len, &why) != GP_OK)
+                abort(); /* it was checked */
+            return;
+        }
+        if (len < 8)
+            return;
+    }
+}
+
+static void
+feed_list(struct be_session *session, const uint8_t *data, size_t size)
+{
+    while (size >= 4) {
+        uint16_t call = ids[(data[0] | data[1] << 8) % id_count];
+        uint32_t context = data[2] % 3;
+        size_t bytes = data[3];
+
+        data += 4;
+        size -= 4;
+        bytes = bytes < size ? bytes : size;
+        feed_one(session, call, context, data, bytes);
+        data += bytes;
+        size -= bytes;
+    }
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct be_session_config config = {.driver = &driver, .print_fd = -1, .range_bytes = 1ull << 30};
+    struct be_session *session;
+    struct be_line line;
+    enum gp_status status;
+    const char *why;
+
+    if (size < 1 || size > ROW_MAX)
+        return -1;
+    config.limits.upload_bytes = 1u << 20;
+    be_line_init(&line, NULL, 1u << 20);
+    if (be_session_create(&config, &line, &session) != GP_OK)
+        abort();
+    be_space_set_lease(session->space, 0, 64u << 20);
+    begin(session);
+    if (data[0] % 2 == 0) {
+        feed_list(session, data + 1, size - 1);
+    } else {
+        void *row = malloc(size - 1 + (size == 1));
+
+        memcpy(row, data + 1, size - 1);
+        status = be_session_feed(session, row, size - 1, &why);
+        (void)status;
+        free(row);
+    }
+    (void)be_parked_poll(session);
+    be_session_destroy(session);
+    be_line_fini(&line);
+    return 0;
+}
