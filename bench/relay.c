@@ -109,7 +109,8 @@ set_events(struct relay *r, struct end *end, const struct way *in, const struct 
     uint32_t want = (way_wants_input(in) ? EPOLLIN : 0u) | (out->full ? EPOLLOUT : 0u);
     struct epoll_event event = {.events = want, .data.ptr = end};
 
-    if (!end->gone && want != end->events && epoll_ctl(r->epoll_fd, EPOLL_CTL_MOD, end->fd, &event) == 0)
+    if (!end->gone && want != end->events &&
+        epoll_ctl(r->epoll_fd, EPOLL_CTL_MOD, end->fd, &event) == 0)
         end->events = want;
 }
 
@@ -188,8 +189,8 @@ accept_link(struct relay *r)
 
     if (l == NULL || server < 0 || fcntl(server, F_SETFL, flags | O_NONBLOCK) != 0 ||
         way_init(&l->up, &r->up, client, server) != GP_OK ||
-        way_init(&l->down, &r->down, server, client) != GP_OK ||
-        !watch(r, l, &l->client, client) || !watch(r, l, &l->server, server)) {
+        way_init(&l->down, &r->down, server, client) != GP_OK || !watch(r, l, &l->client, client) ||
+        !watch(r, l, &l->server, server)) {
         if (client >= 0)
             close(client);
         if (server >= 0)

@@ -56,8 +56,8 @@ mark(struct way *w, uint64_t bytes, uint64_t now_ns)
 {
     struct way_mark *m = &w->marks[w->next_mark++ % WAY_MARKS];
 
-    w->line_free_ns = gp_max_u64(w->line_free_ns, now_ns) +
-                      (uint64_t)((double)bytes * w->plan->ns_per_byte);
+    w->line_free_ns =
+        gp_max_u64(w->line_free_ns, now_ns) + (uint64_t)((double)bytes * w->plan->ns_per_byte);
     w->in += bytes;
     *m = (struct way_mark){w->line_free_ns + w->plan->delay_ns, w->in};
 }

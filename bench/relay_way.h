@@ -17,11 +17,11 @@
 
 /* What the line does to one direction. */
 struct line_plan {
-    uint64_t delay_ns;      /* one way */
-    double ns_per_byte;     /* 0: no limit */
-    uint64_t cut_after;     /* bytes; then both ends are reset; UINT64_MAX: never */
-    uint64_t stall_after;   /* bytes; then silence; UINT64_MAX: never */
-    size_t buffer_bytes;    /* on the way at once; then the sender waits, as TCP makes it */
+    uint64_t delay_ns;    /* one way */
+    double ns_per_byte;   /* 0: no limit */
+    uint64_t cut_after;   /* bytes; then both ends are reset; UINT64_MAX: never */
+    uint64_t stall_after; /* bytes; then silence; UINT64_MAX: never */
+    size_t buffer_bytes;  /* on the way at once; then the sender waits, as TCP makes it */
 };
 
 /* Bytes up to `end` may leave at `due_ns`. */
@@ -30,16 +30,16 @@ struct way_mark {
 };
 
 struct way {
-    const struct line_plan *plan; /* borrowed */
-    int from, to;                 /* borrowed, non-blocking */
-    uint8_t *ring;                /* plan->buffer_bytes */
-    struct way_mark *marks;       /* WAY_MARKS, a ring as well */
+    const struct line_plan *plan;   /* borrowed */
+    int from, to;                   /* borrowed, non-blocking */
+    uint8_t *ring;                  /* plan->buffer_bytes */
+    struct way_mark *marks;         /* WAY_MARKS, a ring as well */
     uint64_t first_mark, next_mark; /* counters; equal: nothing on the way */
-    uint64_t in, out;             /* bytes taken and given since the beginning */
-    uint64_t base;                /* byte count that lies at ring[0] */
-    uint64_t line_free_ns;        /* when the rate lets the next byte in */
-    bool ended, end_given;        /* the sender's end was read, was passed on */
-    bool full;                    /* the receiver takes no more just now */
+    uint64_t in, out;               /* bytes taken and given since the beginning */
+    uint64_t base;                  /* byte count that lies at ring[0] */
+    uint64_t line_free_ns;          /* when the rate lets the next byte in */
+    bool ended, end_given;          /* the sender's end was read, was passed on */
+    bool full;                      /* the receiver takes no more just now */
 };
 
 GP_CHECK enum gp_status way_init(struct way *w, const struct line_plan *plan, int from, int to);

@@ -33,13 +33,13 @@ struct bench {
     CUdevice device;
     CUcontext context;
     CUmodule module;
-    CUfunction add;     /* (u64 a, u64 b, u64 c, u32 n): four parameters */
-    CUfunction nothing; /* () */
-    CUstream stream;    /* non-blocking */
+    CUfunction add;      /* (u64 a, u64 b, u64 c, u32 n): four parameters */
+    CUfunction nothing;  /* () */
+    CUstream stream;     /* non-blocking */
     CUdeviceptr a, b, c; /* BENCH_VECTOR floats each */
-    size_t rounds;      /* repetitions that the user asked for; 0: the workload's own number */
-    double seconds;     /* how long sustained rates are measured */
-    uint64_t since_ns;  /* CLOCK_MONOTONIC when this process was made; 0: not told */
+    size_t rounds;       /* repetitions that the user asked for; 0: the workload's own number */
+    double seconds;      /* how long sustained rates are measured */
+    uint64_t since_ns;   /* CLOCK_MONOTONIC when this process was made; 0: not told */
 };
 
 #define BENCH_VECTOR 1024u

@@ -4,10 +4,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define BURST      1000
-#define BURSTS     100
-#define WAITS      3000
-#define THREADS    4
+#define BURST       1000
+#define BURSTS      100
+#define WAITS       3000
+#define THREADS     4
 #define SMALL_BLOCK (64u << 10)
 
 /* A call that must wait: one kernel, then its stream. */
