@@ -106,6 +106,7 @@ both_directions(void)
     for (uint32_t i = 0; i < PIECES * N; i++)
         up[i] = i ^ 0x5a5a5a5a;
     CU(cuMemsetD32(b, 0xcafef00d, PIECES * N));
+    CU(cuCtxSynchronize()); /* a fill does not wait, and the streams do not wait for it */
     for (uint32_t p = 0; p < PIECES; p++) {
         CU(cuMemcpyHtoDAsync(a + p * N * 4ul, up + p * N, N * 4, s));
         CU(cuMemcpyDtoHAsync(down + p * N, b + p * N * 4ul, N * 4, t));

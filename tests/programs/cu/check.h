@@ -56,6 +56,14 @@ test_result(const char *name)
     return n == 0 ? 0 : 1;
 }
 
+/* A launch of an impossible shape is refused; by which of the two codes the runtime leaves to the
+ * driver. */
+static inline bool
+refused_shape(cudaError_t err)
+{
+    return err == cudaErrorInvalidConfiguration || err == cudaErrorInvalidValue;
+}
+
 /* One step of the generator that the kernels of several programs iterate. */
 static inline __host__ __device__ uint32_t
 lcg(uint32_t x)

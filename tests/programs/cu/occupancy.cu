@@ -53,7 +53,7 @@ main()
     bounded<<<1, 129>>>(dev);
     EXPECT(cudaGetLastError() != cudaSuccess);
     plain<<<1, 1025>>>(dev);
-    EXPECT_RT(cudaErrorInvalidConfiguration, cudaGetLastError());
+    EXPECT(refused_shape(cudaGetLastError()));
     plain<<<1, 1024>>>(dev);
     EXPECT_RT(cudaSuccess, cudaGetLastError());
     RT(cudaDeviceSynchronize());
