@@ -151,6 +151,78 @@ measure(void)
            (double)STREAM / (double)(after.batches - before.batches));
 }
 
+/* Bytes out of the program's memory: the transport's own stream, then through the engine. */
+#define BULK_PIECE (4u << 20)
+#define BULK_COUNT 128
+
+static uint8_t bulk[BULK_PIECE];
+
+static void
+print_rate(const char *what, uint64_t ns)
+{
+    printf("%-28s %.2f GB/s\n", what, (double)BULK_PIECE * BULK_COUNT / (double)ns);
+}
+
+static void
+floor_stream(const char *url)
+{
+    struct tp_opts opts = {.framing = &wire_framing};
+    struct wire_gpUpload_args args = {.data = bulk, .data_len = BULK_PIECE};
+    struct wire_record record = {
+        .bytes = (uint32_t)(sizeof(record) + wire_size_gpUpload_args(&args)),
+        .call = WIRE_CALL_gpUpload,
+    };
+    struct wire_record last = {.bytes = sizeof(last), .call = WIRE_CALL_gpBarrier, .tag = 1};
+    uint8_t head[WIRE_FRAME_HEADER_BYTES + sizeof(record) + WIRE_HEAD_gpUpload_args];
+    uint8_t end[WIRE_FRAME_HEADER_BYTES + sizeof(last)];
+    struct wire_frame_header header = {.kind = WIRE_FRAME_CALLS, .tag = 1};
+    struct iovec iov[2] = {{head, sizeof(head)}, {bulk, sizeof(bulk)}}, end_iov = {end, sizeof(end)};
+    struct tp_lane *lane;
+    struct tp_frame frame;
+    uint64_t begin;
+    int i;
+
+    FAKE_NEED(tp_connect(url, &opts, &lane) == GP_OK);
+    begin = gp_now_ns();
+    for (i = 0; i < BULK_COUNT; i++) {
+        header.seq++;
+        header.payload_bytes = record.bytes;
+        wire_frame_encode(&header, head);
+        memcpy(head + WIRE_FRAME_HEADER_BYTES, &record, sizeof(record));
+        wire_head_gpUpload_args(head + WIRE_FRAME_HEADER_BYTES + sizeof(record), &args);
+        FAKE_NEED(tp_send(lane, iov, 2) == GP_OK);
+    }
+    header.seq++;
+    header.payload_bytes = sizeof(last);
+    wire_frame_encode(&header, end);
+    memcpy(end + WIRE_FRAME_HEADER_BYTES, &last, sizeof(last));
+    FAKE_NEED(tp_send(lane, &end_iov, 1) == GP_OK);
+    FAKE_NEED(tp_recv_frame(lane, &frame, GP_FOREVER) == GP_OK);
+    print_rate("floor, 4 MiB out", gp_now_ns() - begin);
+    tp_close(lane);
+}
+
+static void
+engine_stream(void)
+{
+    struct wire_gpUpload_args args = {.data = bulk, .data_len = BULK_PIECE};
+    uint64_t begin = gp_now_ns();
+    struct fe_call call;
+    void *to;
+    int i;
+
+    for (i = 0; i < BULK_COUNT; i++) {
+        FAKE_NEED(fe_enter(&call, WIRE_CALL_gpUpload) == CUDA_SUCCESS);
+        to = fe_post_tail(&call, WIRE_HEAD_gpUpload_args, bulk, BULK_PIECE);
+        FAKE_NEED(to != NULL);
+        wire_head_gpUpload_args(to, &args);
+        fe_post_done(&call);
+        FAKE_NEED(fe_leave(&call, CUDA_SUCCESS) == CUDA_SUCCESS);
+    }
+    barrier();
+    print_rate("engine, 4 MiB out", gp_now_ns() - begin);
+}
+
 int
 main(void)
 {
@@ -166,7 +238,10 @@ main(void)
     setenv("GPUPOOL_SERVER", url, 1);
     floor_latency(url, 0);
     floor_latency(url, 20);
+    memset(bulk, 7, sizeof(bulk));
+    floor_stream(url);
     FAKE_NEED(fe_start() == CUDA_SUCCESS);
+    engine_stream();
     measure();
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
