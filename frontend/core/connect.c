@@ -110,13 +110,17 @@ dial(struct attempt *a)
         .why = why,
     };
     enum gp_status status = tp_connect(a->url, &opts, &a->lane);
+    const char *place;
+    bool named;
 
     if (status == GP_OK)
         return true;
     if (why[0] == '\0')
         return fail_status(a, "connect", status);
-    return fail(a, fe_connect_result(status), "%s%s%s", strstr(why, a->url) ? "" : a->url,
-                strstr(why, a->url) ? "" : ": ", why);
+    place = strstr(a->url, "://");
+    named = place != NULL && strstr(why, place + 3) != NULL;
+    return fail(a, fe_connect_result(status), "%s%s%s", named ? "" : a->url, named ? "" : ": ",
+                why);
 }
 
 static void
@@ -195,10 +199,12 @@ hear(struct attempt *a, enum wire_control_kind kind, struct tp_frame *frame)
     } while (status == GP_ERR_AGAIN);
     if (status == GP_OK)
         status = wire_frame_decode(frame->header, WIRE_FRAME_PAYLOAD_DEFAULT, &header);
-    if (status == GP_ERR_AUTH)
-        return fail(a, CUDA_ERROR_NOT_PERMITTED,
-                    "%s: the server refused this client's certificate (%s)", a->url,
-                    a->config->cert != NULL ? a->config->cert : "none is configured");
+    if (status == GP_ERR_AUTH) /* the transport has said what was wrong with our certificate */
+        return fail(a, CUDA_ERROR_NOT_PERMITTED, "%s", "");
+    if (status == GP_ERR_CLOSED)
+        return fail(a, CUDA_ERROR_NO_DEVICE,
+                    "%s closed the line before its hello: correct scheme and port, or see the "
+                    "server's log", a->url);
     if (status != GP_OK)
         return fail_status(a, "waiting for its hello", status);
     if (header.kind == WIRE_FRAME_HELLO && header.tag == WIRE_CONTROL_ERROR)
@@ -446,7 +452,7 @@ fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_sessi
             break;
         }
         cr = a->cr;
-        if (i + 1 < config->server_count)
+        if (i + 1 < config->server_count && why[0] != '\0')
             log_info("%s", why);
     }
     if (a != NULL)

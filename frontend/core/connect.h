@@ -11,7 +11,8 @@
  * Try the servers in order until one opens a session; fills s and its line, which is not started.
  *
  * Ownership: what s points to lives as long as the process.
- * Errors:    what cuInit returns; why takes one line for the last server tried, and what to do.
+ * Errors:    what cuInit returns; why takes one line for the last server tried, and what to do; it
+ *            is empty where the transport has logged that line.
  */
 CUresult fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_session *s,
                     char why[FE_WHY_BYTES]);

@@ -178,7 +178,7 @@ connect_now(void)
         cr = fe_connect_result(status); /* logged where it was decided */
     } else {
         cr = fe_connect(&config, deadline_ns, s, why);
-        if (cr != CUDA_SUCCESS)
+        if (cr != CUDA_SUCCESS && why[0] != '\0')
             log_error("no pool: %s", why);
     }
     fe_config_fini(&config);

@@ -399,7 +399,10 @@ fe_submit_finish(struct fe_line *l, uint64_t deadline_ns)
     if (!sub->sending && !line_over(l)) {
         struct fe_batch *b = &sub->batch[sub->fill];
 
-        sub->sending = true; /* for ever: nothing follows the BYE */
+        /* For ever: nothing follows the BYE. What a late thread still posts gathers elsewhere. */
+        sub->sending = true;
+        sub->fill ^= 1;
+        sub->filling++;
         control_add(&bye, WIRE_FRAME_BYE, WIRE_CODE_OK, NULL, 0);
         pthread_mutex_unlock(&sub->lock);
         if (send_now(l, b, &none, b->records > 0 ? sub->next_seq + 1 : 0, deadline_ns) == GP_OK)
