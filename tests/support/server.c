@@ -135,6 +135,12 @@ test_server_stop(struct test_server *server)
     }
     for (size_t i = 0; i < count; i++)
         cr_assert(kill(workers[i], 0) != 0, "worker %d is left", (int)workers[i]);
+    if (test_server_logged(server, "Sanitizer") || test_server_logged(server, "runtime error")) {
+        char log[16384] = "";
+
+        (void)!pread(server->log_fd, log, sizeof(log) - 1, 0);
+        cr_assert_fail("a sanitizer has found something:\n%s", log);
+    }
     close(server->log_fd);
 }
 
