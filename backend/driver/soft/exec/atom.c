@@ -58,6 +58,8 @@ LOOP(max_s64, uint64_t, (int64_t)v > (int64_t)old ? v : old)
 LOOP(inc_u32, uint32_t, old >= v ? 0 : old + 1)
 LOOP(dec_u32, uint32_t, old == 0 || old > v ? v : old - 1)
 LOOP(add_f32, uint32_t, sd_bits_f32(sd_canon_f32(sd_f32_bits(old) + sd_f32_bits(v))))
+#define FLUSH(u) sd_ftz_f32(sd_f32_bits(u))
+LOOP(add_ftz_f32, uint32_t, sd_bits_f32(sd_canon_f32(sd_ftz_f32(FLUSH(old) + FLUSH(v)))))
 LOOP(add_f64, uint64_t, sd_bits_f64(sd_f64_bits(old) + sd_f64_bits(v)))
 LOOP(min_f32, uint32_t, sd_bits_f32(sd_min_f32(sd_f32_bits(old), sd_f32_bits(v))))
 LOOP(max_f32, uint32_t, sd_bits_f32(sd_max_f32(sd_f32_bits(old), sd_f32_bits(v))))
@@ -89,6 +91,8 @@ static const atom_fn table[SD_ATOM_TYPES][SD_ATOM_OPS] = {
     [SD_ATOM_S64] = {INT_ROW(u64), [SD_ATOM_MIN] = min_s64, [SD_ATOM_MAX] = max_s64},
     [SD_ATOM_F32] = {[SD_ATOM_ADD] = add_f32, [SD_ATOM_MIN] = min_f32, [SD_ATOM_MAX] = max_f32,
                      [SD_ATOM_EXCH] = exch_u32},
+    [SD_ATOM_F32_FTZ] = {[SD_ATOM_ADD] = add_ftz_f32, [SD_ATOM_MIN] = min_f32,
+                         [SD_ATOM_MAX] = max_f32, [SD_ATOM_EXCH] = exch_u32},
     [SD_ATOM_F64] = {[SD_ATOM_ADD] = add_f64, [SD_ATOM_EXCH] = exch_u64},
     [SD_ATOM_B16] = {INT_ROW(b16)},
     [SD_ATOM_F16] = {[SD_ATOM_ADD] = add_f16, [SD_ATOM_MIN] = min_f16, [SD_ATOM_MAX] = max_f16},
@@ -100,7 +104,7 @@ static const atom_fn table[SD_ATOM_TYPES][SD_ATOM_OPS] = {
                         [SD_ATOM_MAX] = max_bf16x2},
 };
 
-static const uint8_t type_bytes[SD_ATOM_TYPES] = {4, 4, 8, 8, 4, 8, 2, 2, 4, 2, 4, 16};
+static const uint8_t type_bytes[SD_ATOM_TYPES] = {4, 4, 8, 8, 4, 8, 2, 2, 4, 2, 4, 16, 4};
 
 bool
 sd_atom_known(enum sd_atom_op op, enum sd_atom_type type)
@@ -186,6 +190,8 @@ sd_atom(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
             put(regs, ip->dst + 256, lane, 8, old[1]);
             continue;
         }
+        if (x[1] == SD_ATOM_F32)
+            fn = table[addr < SD_WINDOW_SHARED ? SD_ATOM_F32_FTZ : SD_ATOM_F32][x[0]];
         uint64_t old = fn(p, get(regs, ip->b, lane, bytes),
                           x[0] == SD_ATOM_CAS ? get(regs, x[3], lane, bytes) : 0);
 

@@ -16,6 +16,7 @@ enum sd_atom_op {
 enum sd_atom_type {
     SD_ATOM_U32, SD_ATOM_S32, SD_ATOM_U64, SD_ATOM_S64, SD_ATOM_F32, SD_ATOM_F64,
     SD_ATOM_B16, SD_ATOM_F16, SD_ATOM_F16X2, SD_ATOM_BF16, SD_ATOM_BF16X2, SD_ATOM_B128,
+    SD_ATOM_F32_FTZ, /* f32 in global memory: additions flush subnormals */
     SD_ATOM_TYPES,
 };
 

@@ -307,6 +307,20 @@ SD_HANDLER(h_local_addr)
     return ip + 1;
 }
 
+/* d: a struct sd_video in extra */
+SD_HANDLER(h_video)
+{
+    const uint32_t *a = SD_ROW(const uint32_t, ip->a);
+    const uint32_t *b = SD_ROW(const uint32_t, ip->b);
+    const uint32_t *c = SD_ROW(const uint32_t, ip->c);
+    struct sd_video v;
+
+    memcpy(&v, w->frame->fn->extra + ip->d, sizeof(v));
+    SD_EACH_SET(i, w->mask)
+        SD_ROW(uint32_t, ip->dst)[i] = sd_video(&v, a[i], b[i], c[i]);
+    return ip + 1;
+}
+
 void
 SD_NAME(sd_fill_lanes)(struct sd_core *core)
 {
@@ -314,6 +328,8 @@ SD_NAME(sd_fill_lanes)(struct sd_core *core)
 #define RT(id)  core->full[SD_OP_##id] = core->masked[SD_OP_##id] = sd_rt_call;
     ONE(shfl) ONE(vote_ballot) ONE(vote) ONE(match32) ONE(match64) ONE(redux) ONE(redux_f32)
     ONE(activemask) ONE(elect) ONE(bar) ONE(bar_arrive) ONE(bar_result) ONE(syncwarp) ONE(sreg)
-    ONE(local_addr)
+    ONE(local_addr) ONE(video)
+    core->full[SD_OP_cp_async] = core->masked[SD_OP_cp_async] = sd_cp_async;
+    core->full[SD_OP_mbarrier] = core->masked[SD_OP_mbarrier] = sd_mbarrier;
     RT(rt_vprintf) RT(rt_assert) RT(rt_malloc) RT(rt_free)
 }

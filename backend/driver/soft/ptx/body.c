@@ -229,6 +229,17 @@ find_local(struct body_parser *bp, struct ptx_name n, uint32_t *index_p)
 }
 
 static bool
+add_selector(struct body_parser *bp, struct ptx_operand *o)
+{
+    o->name = ptx_alloc(&bp->ps.m->arena, sizeof(*o->name));
+    if (o->name == NULL)
+        return ptx_fail_memory(&bp->ps);
+    *o->name = ptx_tok_name(&bp->ps.lx.tok);
+    ptx_lex_next(&bp->ps.lx);
+    return true;
+}
+
+static bool
 name_operand(struct body_parser *bp, struct ptx_operand *o)
 {
     struct ptx_name n = ptx_tok_name(&bp->ps.lx.tok);
@@ -245,6 +256,8 @@ name_operand(struct body_parser *bp, struct ptx_operand *o)
         o->reg = s->first + index;
         if (s->kind == SYM_REG || s->kind == SYM_REG_RANGE) {
             o->kind = OPND_REG;
+            if (bp->ps.lx.tok.kind == TOK_DOT) /* part of a register: video instructions */
+                return add_selector(bp, o);
         } else if (s->kind == SYM_VAR) {
             o->kind = OPND_VAR;
             o->var = s->object;

@@ -56,6 +56,7 @@ lower_rule_of(struct ptx_opcode *op)
     static const struct lower_rule *const tables[] = {
         lower_alu_rules, lower_cvt_rules,  lower_mem_rules,
         lower_ctl_rules, lower_warp_rules, lower_mma_rules,
+        lower_video_rules, lower_async_rules,
     };
     static const struct lower_rule none = {"", NULL, 0};
     const struct lower_rule *r;
@@ -815,6 +816,7 @@ lower_all(struct lower *lw)
         return false;
     for (i = 0; i < b->ninsns; i++)
         alias_insn(lw, &b->insns[i]);
+    lw->rows_end = 64; /* no row is 0 */
     /* Rows of the calling convention, one per 32-bit word. */
     lw->param_row = lw->rows_end;
     if (!lw->f->entry)

@@ -62,7 +62,7 @@ find_typed(const char *stem, enum ptx_type type)
     return op;
 }
 
-/* Emit op with operands 1 .. n of in; flush: subnormal f32 sources become zero first. */
+/* Emit op with operands 1 .. n of in; flush: subnormal sources become zero first. */
 static bool
 emit_op(struct lower *lw, const struct ptx_insn *in, const struct lower_op *op, unsigned flags,
         bool flush)
@@ -76,10 +76,13 @@ emit_op(struct lower *lw, const struct ptx_insn *in, const struct lower_op *op, 
         row[i] = lower_src(lw, in, lower_opnd(lw, in, i + 1), op->size[i + 1]);
         if (row[i] == ROW_NONE)
             return false;
-        if (flush && op->size[i + 1] == 4) {
-            uint32_t t = lower_temp(lw, 4);
+        if (flush && op->size[i + 1] <= 4) {
+            uint32_t t = lower_temp(lw, op->size[i + 1]);
+            char name[16];
 
-            lower_emit_op(lw, "ftz.f32", 0, t, row[i], 0, 0);
+            snprintf(name, sizeof(name), "ftz.%s",
+                     ptx_type_text((enum ptx_type)in->op->types[0]));
+            lower_emit_op(lw, name, 0, t, row[i], 0, 0);
             row[i] = t;
         }
     }
@@ -180,6 +183,36 @@ is_half(unsigned t)
     return t == PT_F16 || t == PT_F16X2 || t == PT_BF16 || t == PT_BF16X2;
 }
 
+/* add sub mul fma .f32x2: the halves one after the other. */
+static bool
+lower_f32x2(struct lower *lw, const struct ptx_insn *in)
+{
+    const struct ptx_opcode *op = in->op;
+    unsigned flags = mode_flags(op) | modifier_flags(op), n = in->count - 1u, i, half;
+    uint32_t part[3][2] = {{0}}, out[2], dst;
+    char name[32];
+
+    snprintf(name, sizeof(name), "%.*sx.f32", (int)op->root.len, op->root.text);
+    if (lower_op_find(name) == NULL || lower_op_find(name)->n != n || n > 3)
+        return lower_unsupported(lw, in);
+    for (i = 0; i < n; i++) {
+        uint32_t row = lower_src(lw, in, lower_opnd(lw, in, i + 1), 8);
+
+        if (row == ROW_NONE)
+            return false;
+        for (half = 0; half < 2; half++) {
+            part[i][half] = lower_temp(lw, 4);
+            lower_emit_op(lw, half == 0 ? "lo.64" : "hi.64", 0, part[i][half], row, 0, 0);
+        }
+    }
+    for (half = 0; half < 2; half++) {
+        out[half] = lower_temp(lw, 4);
+        lower_emit_op(lw, name, flags, out[half], part[0][half], part[1][half], part[2][half]);
+    }
+    dst = lower_dst(lw, in, lower_opnd(lw, in, 0), 8);
+    return dst != ROW_NONE && lower_emit_op(lw, "pack.64", 0, dst, out[0], out[1], 0);
+}
+
 /* add sub mul fma div rcp sqrt and the approximate functions */
 static bool
 lower_float(struct lower *lw, const struct ptx_insn *in)
@@ -197,7 +230,8 @@ lower_float(struct lower *lw, const struct ptx_insn *in)
         return lower_unsupported(lw, in); /* mixed precision */
     if (is_half(type)) {
         o = find_typed(root, type);
-        return o == NULL ? lower_unsupported(lw, in) : emit_op(lw, in, o, flags, false);
+        return o == NULL ? lower_unsupported(lw, in)
+                         : emit_op(lw, in, o, flags, (flags & SD_FL_FTZ) != 0);
     }
     if (ptx_has(op, W_approx) || ptx_has(op, W_full)) {
         snprintf(name, sizeof(name), "%s.%s.%s%s", root, ptx_has(op, W_full) ? "full" : "approx",
@@ -228,6 +262,8 @@ lower_arith(struct lower *lw, const struct ptx_insn *in)
         return lower_unsupported(lw, in);
     if (ptx_has(op, W_cc))
         return lower_carry(lw, in);
+    if (op->types[0] == PT_F32X2)
+        return lower_f32x2(lw, in);
     if (is_float(op->types[0]) || is_half(op->types[0]))
         return lower_float(lw, in);
     return lower_plain(lw, in);
@@ -295,11 +331,19 @@ lower_minmax(struct lower *lw, const struct ptx_insn *in)
             return o == NULL ? lower_unsupported(lw, in) : emit_op(lw, in, o, flags, false);
         }
     }
-    if (type == PT_S16X2 && ptx_has(op, W_relu))
-        return lower_unsupported(lw, in);
+    if (type == PT_S16X2)
+        stem[3] = '\0';
     o = find_typed(stem, type);
     if (o == NULL)
         return lower_unsupported(lw, in);
+    if (type == PT_S16X2 && ptx_has(op, W_relu)) {
+        uint32_t dst;
+
+        if (!emit_op(lw, in, o, 0, false))
+            return false;
+        dst = lower_dst(lw, in, lower_opnd(lw, in, 0), 4);
+        return lower_emit_op(lw, "relu.s16x2", 0, dst, dst, 0, 0);
+    }
     if (in->count == 4) {
         uint32_t a = lower_src(lw, in, lower_opnd(lw, in, 1), o->size[1]);
         uint32_t b = lower_src(lw, in, lower_opnd(lw, in, 2), o->size[1]);

@@ -441,38 +441,29 @@ atom_type(unsigned type)
     }
 }
 
+/* One element: value and result (NULL: none wanted) at byte `at` behind the address. */
 static bool
-lower_atom(struct lower *lw, const struct ptx_insn *in)
+atom_element(struct lower *lw, const struct ptx_insn *in, unsigned first, unsigned at,
+             const struct ptx_operand *value_o, const struct ptx_operand *dst_o)
 {
     const struct ptx_opcode *op = in->op;
-    bool red = ptx_root_is(op, "red");
-    unsigned first = red ? 0 : 1;
     enum ptx_space space = lower_space(op);
-    int operation = atom_operation(op), type;
-    uint32_t extra[6] = {0}, row, value, at, dst = 0, compare = 0;
-    unsigned bytes, need;
+    int operation = atom_operation(op), type = atom_type(op->types[0]);
+    unsigned bytes = lower_type_bytes(op->types[0]);
+    uint32_t extra[6] = {0}, row, value, where, dst = 0, compare = 0;
+    struct ptx_operand address = *lower_opnd(lw, in, first);
     int32_t offset;
 
-    if (op->unknown || op->ntypes != 1 || operation < 0 || ptx_has(op, W_v2) ||
-        ptx_has(op, W_v4) || ptx_has(op, W_v8))
-        return lower_unsupported(lw, in);
-    type = atom_type(op->types[0]);
-    need = first + (operation == SD_ATOM_CAS ? 3 : 2);
-    if (type < 0 || !sd_atom_known((enum sd_atom_op)operation, (enum sd_atom_type)type))
-        return lower_unsupported(lw, in);
-    if (!lower_count(lw, in, need, need))
+    address.imm += at;
+    if (!lower_address(lw, in, &address, space, &row, &offset))
         return false;
-    bytes = lower_type_bytes(op->types[0]);
-    if (!lower_address(lw, in, lower_opnd(lw, in, first), space, &row, &offset))
-        return false;
-    value = lower_src(lw, in, lower_opnd(lw, in, first + 1), bytes);
+    value = lower_src(lw, in, value_o, bytes);
     if (operation == SD_ATOM_CAS) {
         compare = value;
         value = lower_src(lw, in, lower_opnd(lw, in, first + 2), bytes);
     }
-    if (!red)
-        dst = lower_opnd(lw, in, 0)->kind == OPND_SINK
-                  ? lower_temp(lw, bytes) : lower_dst(lw, in, lower_opnd(lw, in, 0), bytes);
+    if (dst_o != NULL)
+        dst = dst_o->kind == OPND_SINK ? lower_temp(lw, bytes) : lower_dst(lw, in, dst_o, bytes);
     if (value == ROW_NONE || compare == ROW_NONE || dst == ROW_NONE)
         return false;
     extra[0] = (uint32_t)operation;
@@ -480,10 +471,37 @@ lower_atom(struct lower *lw, const struct ptx_insn *in)
     extra[2] = (uint32_t)space_index(space);
     extra[3] = compare;
     extra[4] = lw->k->code->nsites++;
-    extra[5] = !red;
-    if (!lower_extra(lw, extra, 6, &at) ||
-        lower_emit(lw, SD_OP_atom, 0, dst, row, value, (uint32_t)offset, at) == NULL)
+    extra[5] = dst_o != NULL;
+    return lower_extra(lw, extra, 6, &where) &&
+           lower_emit(lw, SD_OP_atom, 0, dst, row, value, (uint32_t)offset, where) != NULL;
+}
+
+static bool
+lower_atom(struct lower *lw, const struct ptx_insn *in)
+{
+    const struct ptx_opcode *op = in->op;
+    bool red = ptx_root_is(op, "red");
+    unsigned first = red ? 0 : 1, i, n, need;
+    int operation = atom_operation(op), type;
+    const struct ptx_operand *value, *dst = NULL;
+
+    if (op->unknown || op->ntypes != 1 || operation < 0)
+        return lower_unsupported(lw, in);
+    type = atom_type(op->types[0]);
+    need = first + (operation == SD_ATOM_CAS ? 3 : 2);
+    /* A cache policy may follow. */
+    if (type < 0 || !sd_atom_known((enum sd_atom_op)operation, (enum sd_atom_type)type))
+        return lower_unsupported(lw, in);
+    if (!lower_count(lw, in, need, need + ptx_has(op, W_l2_hint)))
         return false;
+    n = elements(lw, lower_opnd(lw, in, first + 1), &value);
+    if (!red && elements(lw, lower_opnd(lw, in, 0), &dst) != n &&
+        lower_opnd(lw, in, 0)->kind != OPND_SINK)
+        return lower_fail(lw, in, "vectors of different lengths");
+    for (i = 0; i < n; i++)
+        if (!atom_element(lw, in, first, i * lower_type_bytes(op->types[0]), &value[i],
+                          dst == NULL || lower_opnd(lw, in, 0)->kind == OPND_SINK ? dst : &dst[i]))
+            return false;
     return red || emit_hint(lw, HINT_ATOM);
 }
 

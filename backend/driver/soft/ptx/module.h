@@ -25,7 +25,7 @@ enum ptx_type {
     PT_B8, PT_U8, PT_S8,
     PT_B16, PT_U16, PT_S16, PT_F16, PT_BF16,
     PT_B32, PT_U32, PT_S32, PT_F32, PT_F16X2, PT_BF16X2, PT_TF32,
-    PT_B64, PT_U64, PT_S64, PT_F64,
+    PT_B64, PT_U64, PT_S64, PT_F64, PT_F32X2,
     PT_B128,
     PT_E4M3, PT_E5M2, PT_E4M3X2, PT_E5M2X2, PT_UE8M0X2,
     PT_U16X2, PT_S16X2,
@@ -183,7 +183,7 @@ struct ptx_operand {
     union {
         struct ptx_var *var;
         struct ptx_func *func;
-        struct ptx_name *name; /* not yet resolved label */
+        struct ptx_name *name; /* label not yet resolved; of a register: .b0 .h1 .b3210 or NULL */
     };
 };
 

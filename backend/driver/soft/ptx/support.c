@@ -236,7 +236,7 @@ static const struct {
     [PT_F16X2] = {"f16x2", 4, false}, [PT_BF16X2] = {"bf16x2", 4, false},
     [PT_TF32] = {"tf32", 4, false},   [PT_B64] = {"b64", 8, false},
     [PT_U64] = {"u64", 8, false},     [PT_S64] = {"s64", 8, true},
-    [PT_F64] = {"f64", 8, false},     [PT_B128] = {"b128", 16, false},
+    [PT_F64] = {"f64", 8, false},     [PT_F32X2] = {"f32x2", 8, false}, [PT_B128] = {"b128", 16, false},
     [PT_E4M3] = {"e4m3", 1, false},   [PT_E5M2] = {"e5m2", 1, false},
     [PT_E4M3X2] = {"e4m3x2", 2, false}, [PT_E5M2X2] = {"e5m2x2", 2, false},
     [PT_UE8M0X2] = {"ue8m0x2", 2, false},
