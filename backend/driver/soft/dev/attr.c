@@ -5,6 +5,7 @@
  */
 #include "backend/driver/soft/dev/ctx.h"
 #include "backend/driver/soft/dev/mem.h"
+#include "backend/driver/soft/exec/exec.h"
 #include "cuda_api.h"
 
 #include <stdio.h>
@@ -24,7 +25,7 @@ static const int attributes[] = {
     [CU_DEVICE_ATTRIBUTE_WARP_SIZE] = 32,
     [CU_DEVICE_ATTRIBUTE_MAX_PITCH] = 0x7fffffff,
     [CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK] = 65536,
-    [CU_DEVICE_ATTRIBUTE_CLOCK_RATE] = 1500000,
+    [CU_DEVICE_ATTRIBUTE_CLOCK_RATE] = SD_CLOCK_KHZ,
     [CU_DEVICE_ATTRIBUTE_TEXTURE_ALIGNMENT] = 512,
     [CU_DEVICE_ATTRIBUTE_GPU_OVERLAP] = 1,
     [CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY] = 1,

@@ -44,6 +44,38 @@ ptx_add(struct sd_ptx *ptx, char *text, size_t len)
     return CUDA_SUCCESS;
 }
 
+/* All entries of a fatbin that cuLinkComplete made. */
+static CUresult
+ptx_of_linked(const struct gp_image_part *part, struct sd_ptx *ptx)
+{
+    struct gp_image_entry entry;
+    struct gp_image_walk walk;
+    enum gp_status status = gp_image_walk_begin(part, &walk);
+    CUresult cr = CUDA_SUCCESS;
+
+    while (status == GP_OK && cr == CUDA_SUCCESS) {
+        uint8_t *text;
+        size_t len;
+
+        status = gp_image_walk_next(&walk, &entry);
+        if (status == GP_OK)
+            status = gp_image_unpack(&entry, PTX_MAX, &text, &len);
+        if (status == GP_OK)
+            cr = ptx_add(ptx, (char *)text, len);
+    }
+    ptx->link = true;
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    return status == GP_ERR_NOT_FOUND ? CUDA_SUCCESS : cuda_of(status);
+}
+
+static bool
+is_linked(const struct gp_image_entry *entry)
+{
+    return entry->name_len == sizeof(SD_LINKED_NAME) - 1 &&
+           memcmp(entry->name, SD_LINKED_NAME, entry->name_len) == 0;
+}
+
 /* The best PTX of one fatbin; CUDA_ERROR_NO_BINARY_FOR_GPU if it has none that fits. */
 static CUresult
 ptx_of_fatbin(const struct gp_image_part *part, unsigned cc, struct sd_ptx *ptx)
@@ -55,6 +87,8 @@ ptx_of_fatbin(const struct gp_image_part *part, unsigned cc, struct sd_ptx *ptx)
 
     if (status == GP_ERR_NOT_FOUND)
         return CUDA_ERROR_NO_BINARY_FOR_GPU;
+    if (status == GP_OK && is_linked(&entry))
+        return ptx_of_linked(part, ptx);
     if (status == GP_OK)
         status = gp_image_unpack(&entry, PTX_MAX, &text, &len);
     if (status != GP_OK)

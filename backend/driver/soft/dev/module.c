@@ -184,9 +184,8 @@ cuModuleLoadFatBinary(CUmodule *module, const void *fatCubin)
     return cuModuleLoadDataEx(module, fatCubin, 0, NULL, NULL);
 }
 
-/* The file's bytes and a NUL behind them. */
-static CUresult
-read_file(const char *path, char **data_p)
+CUresult
+sd_read_file(const char *path, char **data_p, size_t *size_p)
 {
     GP_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
@@ -209,6 +208,7 @@ read_file(const char *path, char **data_p)
     }
     memset(data + done, 0, 8);
     *data_p = data;
+    *size_p = done;
     return CUDA_SUCCESS;
 }
 
@@ -216,13 +216,14 @@ GP_EXPORT CUresult
 cuModuleLoad(CUmodule *module, const char *fname)
 {
     GP_AUTO_FREE char *data = NULL;
+    size_t size;
     CUcontext ctx;
     CUresult cr;
 
     SD_ENTER(ctx);
     if (module == NULL || fname == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    cr = read_file(fname, &data);
+    cr = sd_read_file(fname, &data, &size);
     return cr != CUDA_SUCCESS ? cr : cuModuleLoadData(module, data);
 }
 
@@ -233,12 +234,13 @@ cuLibraryLoadFromFile(CUlibrary *library, const char *fileName, CUjit_option *ji
                       unsigned int numLibraryOptions)
 {
     GP_AUTO_FREE char *data = NULL;
+    size_t size;
     CUresult cr;
 
     SD_ENTER_READY();
     if (library == NULL || fileName == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    cr = read_file(fileName, &data);
+    cr = sd_read_file(fileName, &data, &size);
     if (cr != CUDA_SUCCESS)
         return cr;
     return cuLibraryLoadData(library, data, jitOptions, jitOptionsValues, numJitOptions,

@@ -74,6 +74,13 @@ void sd_ptx_fini(struct sd_ptx *ptx);
 CUresult sd_ptx_build(const struct sd_ptx *ptx, unsigned cc, struct sd_text *log_p,
                       struct sd_module **code_p);
 
+/* Of fatbin entries that belong together; see link.c. */
+#define SD_LINKED_NAME "gpupool.linked"
+
+/* A regular file's bytes with eight NUL behind them; *data_p is malloc'ed.
+ * Errors: CUDA_ERROR_FILE_NOT_FOUND, OUT_OF_MEMORY. */
+CUresult sd_read_file(const char *path, char **data_p, size_t *size_p);
+
 unsigned sd_ctx_capability(const struct CUctx_st *ctx);
 
 /* Options of cuModuleLoadDataEx and cuLink*: where logs go. */
