@@ -83,7 +83,7 @@ fe_line_create(struct fe_session *s, struct tp_lane *lane, size_t payload_max,
     l->session = s;
     l->heartbeat_ns = heartbeat_ms * GP_NS_PER_MS;
     l->spin_us = spin_us();
-    atomic_store_explicit(&l->recv.heard_ns, gp_now_ns(), memory_order_relaxed);
+    l->recv.heard_ns = gp_now_ns();
     if (!submit_init(&l->submit, payload_max) || pthread_mutex_init(&l->recv.lock, NULL) != 0) {
         line_destroy(l);
         return GP_ERR_NO_MEMORY;

@@ -140,11 +140,13 @@ struct fe_receive {
     /* Futex of the background thread. */
     _Atomic uint32_t bell;
     /* Relaxed. */
-    _Atomic uint64_t heard_ns;    /* when the last frame came */
     _Atomic uint64_t highest_seq; /* of the server's frames */
     _Atomic uint64_t round_trips, waited_ns;
 
     /* The leader's. */
+    uint64_t heard_ns; /* when the last bytes came */
+    uint64_t ping_ns;  /* when the last PING was asked for */
+    unsigned pings;    /* since anything came */
     uint8_t *scratch;
     size_t scratch_bytes;
 };

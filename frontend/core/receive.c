@@ -17,7 +17,7 @@
 
 #define PARK_MIN_NS  (1 * GP_NS_PER_MS)
 #define PARK_MAX_NS  (16 * GP_NS_PER_MS)
-#define HEARTS_LOST  3 /* beats of silence after which the server is given up */
+#define PINGS_LOST   3 /* unanswered, after which the server is given up */
 #define SCRATCH_MIN  (16u << 10)
 
 static bool
@@ -54,19 +54,33 @@ next_beat(const struct fe_line *l)
     return l->heartbeat_ns != 0 ? gp_now_ns() + l->heartbeat_ns : GP_FOREVER;
 }
 
-/* Nothing came for a beat: ask, and give up after some. */
+/* Leader only: something came. */
+static void
+heard(struct fe_line *l)
+{
+    l->recv.heard_ns = gp_now_ns();
+    l->recv.pings = 0;
+}
+
+/* Leader only. Nothing came for a beat: ask, and give up when some questions stay unanswered. What
+ * counts is not the time alone, so that a process that was stopped for a while finds its session. */
 static void
 check_heart(struct fe_line *l)
 {
-    uint64_t silent = gp_now_ns() - atomic_load_explicit(&l->recv.heard_ns, memory_order_relaxed);
+    struct fe_receive *r = &l->recv;
+    uint64_t now = gp_now_ns();
 
-    if (l->heartbeat_ns == 0 || silent < l->heartbeat_ns)
+    if (l->heartbeat_ns == 0 || now - r->heard_ns < l->heartbeat_ns ||
+        now - r->ping_ns < l->heartbeat_ns)
         return;
-    if (silent > HEARTS_LOST * l->heartbeat_ns)
-        fe_session_failf(l->session, CUDA_ERROR_DEVICE_UNAVAILABLE,
-                         "silent for %llu ms", (unsigned long long)(silent / GP_NS_PER_MS));
-    else
-        fe_submit_ping(l);
+    if (r->pings == PINGS_LOST) {
+        fe_session_failf(l->session, CUDA_ERROR_DEVICE_UNAVAILABLE, "silent for %llu ms",
+                         (unsigned long long)((now - r->heard_ns) / GP_NS_PER_MS));
+        return;
+    }
+    r->pings++;
+    r->ping_ns = now;
+    fe_submit_ping(l);
 }
 
 bool
@@ -83,7 +97,7 @@ fe_receive_bytes(struct fe_line *l, void *to, size_t bytes)
         at += got;
         bytes -= got;
         if (got > 0)
-            atomic_store_explicit(&l->recv.heard_ns, gp_now_ns(), memory_order_relaxed);
+            heard(l);
         if (status == GP_ERR_TIMEOUT)
             check_heart(l);
         else if (status != GP_ERR_AGAIN)
@@ -175,7 +189,7 @@ take_ping(struct fe_line *l, const struct wire_frame_header *header)
 static void
 take_frame(struct fe_line *l, const struct wire_frame_header *header)
 {
-    atomic_store_explicit(&l->recv.heard_ns, gp_now_ns(), memory_order_relaxed);
+    heard(l);
     if (header->seq > atomic_load_explicit(&l->recv.highest_seq, memory_order_relaxed))
         atomic_store_explicit(&l->recv.highest_seq, header->seq, memory_order_relaxed);
 
