@@ -2,7 +2,9 @@
 # deploy/packages.sh -- installs Debian packages that are missing; sourced by scripts
 #
 # Where there is no apt, or no right to use it, the missing packages are named and
-# the caller decides: install_missing then returns 1.
+# the caller decides: install_missing then returns 1. What it installed stands in
+# $installed.
+installed=
 
 # What the build needs, and what the demo and the tests need besides.
 build_packages="gcc libc6-dev meson ninja-build pkg-config python3 libssl-dev libprotobuf-c-dev
@@ -29,6 +31,7 @@ install_missing() {
     missing=$(missing_packages "$@")
     [ -n "$missing" ] || return 0
     echo "installing with apt: $missing"
+    installed=$missing
     as_root=
     if [ "$(id -u)" != 0 ]; then
         if ! command -v sudo >/dev/null || ! sudo -n true 2>/dev/null; then

@@ -63,6 +63,8 @@ build() {
             record failed "$tree: configure"
             return 1
         }
+    elif [ -n "$installed" ]; then
+        meson setup --reconfigure "$tree" >"$work/setup.log" 2>&1 || true # ninja tells
     fi
     if ninja -C "$tree" >"$work/build.log" 2>&1; then
         record passed "$tree: build"
