@@ -9,10 +9,9 @@
 #include <string.h>
 
 /* Relative to the folder of this executable: installed, then in the build tree. */
-static const char *const places[][4] = {
+static const char *const places[][3] = {
     [TOOL_CLIENT] = {"../" GP_LIBDIR "/gpupool/client", "../cuda", NULL},
-    [TOOL_SOFT] = {"../" GP_LIBDIR "/gpupool/soft", "../../backend/driver/soft/dev",
-                   "../../backend/driver/soft", NULL},
+    [TOOL_SOFT] = {"../" GP_LIBDIR "/gpupool/soft", "../../backend/driver/soft", NULL},
 };
 
 static char *
