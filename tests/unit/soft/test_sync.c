@@ -1,0 +1,165 @@
+/* tests/unit/soft/test_sync.c -- threads that wait for each other */
+#include "tests/unit/soft/soft_test.h"
+
+#define LOCKS_PTX PTX_HEAD                                                                         \
+    ".visible .entry count(.param .u64 lock, .param .u64 counter) {\n"                             \
+    "  .reg .pred %p<2>; .reg .b32 %r<4>; .reg .b64 %rd<3>;\n"                                     \
+    "  ld.param.u64 %rd1, [lock]; ld.param.u64 %rd2, [counter];\n"                                 \
+    "SPIN: atom.global.cas.b32 %r1, [%rd1], 0, 1; setp.ne.u32 %p1, %r1, 0; @%p1 bra SPIN;\n"       \
+    "  membar.gl; ld.volatile.global.u32 %r2, [%rd2]; add.u32 %r3, %r2, 1;\n"                      \
+    "  st.volatile.global.u32 [%rd2], %r3; membar.gl; atom.global.exch.b32 %r1, [%rd1], 0; ret; }\n"
+
+Test(soft_sync, spin_locks_between_threads_of_a_warp_and_blocks_make_progress)
+{
+    unsigned threads;
+
+    for (threads = 1; threads <= 2; threads++) {
+        struct soft *s = soft_open(LOCKS_PTX, threads);
+        uint32_t *mem = soft_alloc(s, 8);
+
+        cr_assert_eq(soft_launch(s, "count", (struct soft_shape){.grid = 4, .block = 64},
+                                 SOFT_ARGS(SOFT_PTR(mem), SOFT_PTR(mem + 1))),
+                     CUDA_SUCCESS, "%s", s->fault.what);
+        cr_assert_eq(mem[1], 4 * 64);
+        soft_close(s);
+    }
+}
+
+/* Block 0 waits for what the last block gives: also with one thread for all blocks. */
+Test(soft_sync, a_block_may_wait_for_a_later_one)
+{
+    static const char ptx[] = PTX_HEAD
+        ".visible .entry k(.param .u64 flag) {\n"
+        "  .reg .pred %p<3>; .reg .b32 %r<5>; .reg .b64 %rd<2>;\n"
+        "  ld.param.u64 %rd1, [flag]; mov.u32 %r1, %ctaid.x; setp.ne.u32 %p1, %r1, 0;\n"
+        "  @%p1 bra GIVE;\n"
+        "WAIT: ld.acquire.gpu.global.u32 %r2, [%rd1]; setp.ne.u32 %p2, %r2, 7; @%p2 bra WAIT;\n"
+        "  st.global.u32 [%rd1+4], %r2; ret;\n"
+        "GIVE: red.release.gpu.global.add.u32 [%rd1], 1; ret; }\n";
+    struct soft *s = soft_open(ptx, 1);
+    uint32_t *mem = soft_alloc(s, 8);
+
+    cr_assert_eq(soft_launch(s, "k", (struct soft_shape){.grid = 8, .block = 1},
+                             SOFT_ARGS(SOFT_PTR(mem))),
+                 CUDA_SUCCESS, "%s", s->fault.what);
+    cr_assert_eq(mem[1], 7);
+    soft_close(s);
+}
+
+/* What cooperative groups do in grid.sync(), a hundred times. */
+Test(soft_sync, all_blocks_of_a_cooperative_grid_meet)
+{
+    static const char ptx[] = PTX_HEAD
+        ".visible .entry k(.param .u64 out) {\n"
+        "  .reg .pred %p<5>; .reg .b32 %r<24>; .reg .b64 %rd<9>;\n"
+        "  ld.param.u64 %rd1, [out]; mov.u32 %r1, %ctaid.x; mov.u32 %r2, %nctaid.x;\n"
+        "  mov.u32 %r3, %envreg2; cvt.u64.u32 %rd2, %r3; mov.u32 %r4, %envreg1;\n"
+        "  cvt.u64.u32 %rd3, %r4; bfi.b64 %rd4, %rd3, %rd2, 32, 32; mov.u32 %r20, 0;\n"
+        "  mov.u32 %r15, %tid.x;\n"
+        "ROUND: mul.wide.u32 %rd5, %r1, 4; add.u64 %rd6, %rd1, %rd5; setp.ne.u32 %p3, %r15, 0;\n"
+        "  @%p3 bra SYNC; ld.global.u32 %r5, [%rd6]; add.u32 %r5, %r5, 1;\n"
+        "  st.global.u32 [%rd6], %r5;\n"
+        "SYNC: barrier.sync 0; @%p3 bra MET; sub.u32 %r6, -2147483647, %r2;\n"
+        "  setp.eq.u32 %p1, %r1, 0; selp.b32 %r7, %r6, 1, %p1;\n"
+        "  atom.add.release.gpu.u32 %r8, [%rd4+4], %r7;\n"
+        "W: ld.acquire.gpu.u32 %r9, [%rd4+4]; xor.b32 %r10, %r9, %r8; setp.gt.s32 %p2, %r10, -1;\n"
+        "  @%p2 bra W;\n"
+        "MET: barrier.sync 0;\n"
+        "  add.u32 %r11, %r1, 1; rem.u32 %r12, %r11, %r2; mul.wide.u32 %rd7, %r12, 4;\n"
+        "  add.u64 %rd8, %rd1, %rd7; ld.volatile.global.u32 %r13, [%rd8];\n"
+        "  add.u32 %r20, %r20, 1; setp.lt.u32 %p4, %r13, %r20; @%p4 trap;\n"
+        "  setp.lt.u32 %p4, %r20, 100; @%p4 bra ROUND; ret; }\n";
+    unsigned threads, i;
+
+    for (threads = 1; threads <= 2; threads++) {
+        struct soft *s = soft_open(ptx, threads);
+        uint32_t *out = soft_alloc(s, 12 * 4);
+
+        cr_assert_eq(soft_launch(s, "k",
+                                 (struct soft_shape){.grid = 12, .block = 64, .cooperative = true},
+                                 SOFT_ARGS(SOFT_PTR(out))),
+                     CUDA_SUCCESS, "%s", s->fault.what);
+        for (i = 0; i < 12; i++)
+            cr_assert_eq(out[i], 100);
+        soft_close(s);
+    }
+}
+
+/* Two producers fill, two consumers empty: named barriers with counts, arrive and sync. */
+Test(soft_sync, named_barriers_pass_data_between_warps)
+{
+    static const char ptx[] = PTX_HEAD
+        ".visible .entry k(.param .u64 out) {\n"
+        "  .shared .align 4 .b8 buf[128];\n"
+        "  .reg .pred %p<4>; .reg .b32 %r<12>; .reg .b64 %rd<4>;\n"
+        "  ld.param.u64 %rd1, [out]; mov.u32 %r1, %tid.x; and.b32 %r2, %r1, 31;\n"
+        "  shl.b32 %r3, %r2, 2; mov.u32 %r4, buf; add.u32 %r5, %r4, %r3; mov.u32 %r6, 0;\n"
+        "  mov.u32 %r9, 0; setp.ge.u32 %p1, %r1, 32; @%p1 bra CONSUME;\n"
+        "PRODUCE: bar.sync 2, 64; mad.lo.u32 %r7, %r6, 100, %r2; st.shared.u32 [%r5], %r7;\n"
+        "  bar.arrive 1, 64; add.u32 %r6, %r6, 1; setp.lt.u32 %p2, %r6, 50; @%p2 bra PRODUCE; ret;\n"
+        "CONSUME: bar.arrive 2, 64; bar.sync 1, 64; ld.shared.u32 %r8, [%r5];\n"
+        "  add.u32 %r9, %r9, %r8; add.u32 %r6, %r6, 1; setp.lt.u32 %p2, %r6, 50;\n"
+        "  @%p2 bra CONSUME; mul.wide.u32 %rd2, %r2, 4; add.u64 %rd3, %rd1, %rd2;\n"
+        "  st.global.u32 [%rd3], %r9; ret; }\n";
+    struct soft *s = soft_open(ptx, 1);
+    uint32_t *out = soft_alloc(s, 128);
+    unsigned i;
+
+    cr_assert_eq(soft_launch(s, "k", (struct soft_shape){.grid = 1, .block = 64},
+                             SOFT_ARGS(SOFT_PTR(out))),
+                 CUDA_SUCCESS, "%s", s->fault.what);
+    for (i = 0; i < 32; i++)
+        cr_assert_eq(out[i], 100 * (49 * 50 / 2) + 50 * i);
+    soft_close(s);
+}
+
+/* Lanes that come to a shuffle by different ways meet there. */
+Test(soft_sync, a_shuffle_waits_for_all_its_members)
+{
+    static const char ptx[] = PTX_HEAD
+        ".visible .entry k(.param .u64 out) {\n"
+        "  .reg .pred %p<4>; .reg .b32 %r<12>; .reg .b64 %rd<4>;\n"
+        "  ld.param.u64 %rd1, [out]; mov.u32 %r1, %tid.x; and.b32 %r2, %r1, 1; mov.u32 %r3, 7;\n"
+        "  setp.eq.u32 %p1, %r2, 0; @%p1 bra EVEN;\n"
+        "  mul.lo.u32 %r3, %r1, 10; bra MEET;\n"
+        "EVEN: mul.lo.u32 %r3, %r1, 1000; bar.warp.sync 0x55555555;\n"
+        "MEET: shfl.sync.bfly.b32 %r4, %r3, 1, 31, -1;\n"
+        "  mul.wide.u32 %rd2, %r1, 4; add.u64 %rd3, %rd1, %rd2; st.global.u32 [%rd3], %r4; ret; }\n";
+    struct soft *s = soft_open(ptx, 1);
+    uint32_t *out = soft_alloc(s, 128);
+    unsigned i;
+
+    cr_assert_eq(soft_launch(s, "k", (struct soft_shape){.grid = 1, .block = 32},
+                             SOFT_ARGS(SOFT_PTR(out))),
+                 CUDA_SUCCESS, "%s", s->fault.what);
+    for (i = 0; i < 32; i++)
+        cr_assert_eq(out[i], i % 2 ? (i - 1) * 1000 : (i + 1) * 10, "lane %u: %u", i, out[i]);
+    soft_close(s);
+}
+
+/* __syncwarp() in both ways of a branch: different instructions, one meeting. */
+Test(soft_sync, warp_barriers_meet_across_different_instructions)
+{
+    static const char ptx[] = PTX_HEAD
+        ".visible .entry k(.param .u64 out) {\n"
+        "  .shared .align 4 .b8 buf[128];\n"
+        "  .reg .pred %p<4>; .reg .b32 %r<12>; .reg .b64 %rd<4>;\n"
+        "  ld.param.u64 %rd1, [out]; mov.u32 %r1, %tid.x; shl.b32 %r2, %r1, 2; mov.u32 %r3, buf;\n"
+        "  add.u32 %r4, %r3, %r2; xor.b32 %r5, %r2, 64; add.u32 %r6, %r3, %r5;\n"
+        "  setp.lt.u32 %p1, %r1, 16; @%p1 bra LOW;\n"
+        "  st.shared.u32 [%r4], %r1; bar.warp.sync -1; ld.shared.u32 %r7, [%r6]; bra OUT;\n"
+        "LOW: add.u32 %r8, %r1, 500; st.shared.u32 [%r4], %r8; bar.warp.sync -1;\n"
+        "  ld.shared.u32 %r7, [%r6];\n"
+        "OUT: mul.wide.u32 %rd2, %r1, 4; add.u64 %rd3, %rd1, %rd2; st.global.u32 [%rd3], %r7;\n"
+        "  ret; }\n";
+    struct soft *s = soft_open(ptx, 1);
+    uint32_t *out = soft_alloc(s, 128);
+    unsigned i;
+
+    cr_assert_eq(soft_launch(s, "k", (struct soft_shape){.grid = 1, .block = 32},
+                             SOFT_ARGS(SOFT_PTR(out))),
+                 CUDA_SUCCESS, "%s", s->fault.what);
+    for (i = 0; i < 32; i++)
+        cr_assert_eq(out[i], i < 16 ? i + 16 : i - 16 + 500, "lane %u: %u", i, out[i]);
+    soft_close(s);
+}
