@@ -12,7 +12,7 @@
 struct block {
     struct fe_block pub;
     bool freed;               /* waits for fe_alloc_reuse */
-    struct block *next, *prev; /* live blocks, newest first */
+    struct block *next, *prev; /* in the list of live or of resting blocks */
 };
 
 /* A granule that small blocks of one device share. */
@@ -47,6 +47,7 @@ struct fe_alloc {
     struct gap *gaps;    /* sorted, never adjacent */
     size_t gap_count, gap_room;
     struct block *live;
+    struct block *resting; /* freed, before fe_alloc_reuse */
     uint64_t next_id;
     struct foreign *foreign; /* sorted by base; may overlap nothing but itself */
     size_t foreign_count, foreign_room;
@@ -365,6 +366,27 @@ granules_bytes(const struct fe_alloc *a, const struct block *b)
 }
 
 static void
+list_add(struct block **list, struct block *b)
+{
+    b->prev = NULL;
+    b->next = *list;
+    if (b->next != NULL)
+        b->next->prev = b;
+    *list = b;
+}
+
+static void
+list_remove(struct block **list, struct block *b)
+{
+    if (b->prev != NULL)
+        b->prev->next = b->next;
+    else
+        *list = b->next;
+    if (b->next != NULL)
+        b->next->prev = b->prev;
+}
+
+static void
 live_add(struct fe_alloc *a, struct block *b)
 {
     struct slab *slab = slab_of(a, b);
@@ -374,10 +396,7 @@ live_add(struct fe_alloc *a, struct block *b)
     if (slab == NULL)
         a->device[b->pub.device].live += granules_bytes(a, b);
     b->pub.id = ++a->next_id;
-    b->next = a->live;
-    if (b->next != NULL)
-        b->next->prev = b;
-    a->live = b;
+    list_add(&a->live, b);
     a->device[b->pub.device].blocks++;
 }
 
@@ -390,13 +409,8 @@ live_remove(struct fe_alloc *a, struct block *b)
         a->device[b->pub.device].live -= a->granule;
     if (slab == NULL)
         a->device[b->pub.device].live -= granules_bytes(a, b);
-    if (b->prev != NULL)
-        b->prev->next = b->next;
-    else
-        a->live = b->next;
-    if (b->next != NULL)
-        b->next->prev = b->prev;
-    b->next = b->prev = NULL;
+    list_remove(&a->live, b);
+    list_add(&a->resting, b);
     b->freed = true;
     a->device[b->pub.device].blocks--;
 }
@@ -458,6 +472,7 @@ give_back(struct fe_alloc *a, struct block *b)
     uint64_t granule = granule_of(a, b->pub.base);
     struct slab *slab;
 
+    list_remove(&a->resting, b);
     if (!(a->granules[granule] & SLAB_TAG)) {
         uint64_t count = gp_align_up_u64(b->pub.bytes, a->granule) / a->granule;
 

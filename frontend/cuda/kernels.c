@@ -35,7 +35,38 @@ struct fe_kernels {
     /* Guarded by lock: object and fetched of the entries, the globals. */
     struct entry *entries;
     struct global *globals;
+
+    /* Guarded by all_lock. */
+    struct fe_kernels *next, *prev;
 };
+
+/* All of them: what their owners' slabs hold, a leak checker does not see. */
+static struct fe_kernels *all;
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void
+all_add(struct fe_kernels *k)
+{
+    pthread_mutex_lock(&all_lock);
+    k->next = all;
+    if (k->next != NULL)
+        k->next->prev = k;
+    all = k;
+    pthread_mutex_unlock(&all_lock);
+}
+
+static void
+all_remove(struct fe_kernels *k)
+{
+    pthread_mutex_lock(&all_lock);
+    if (k->prev != NULL)
+        k->prev->next = k->next;
+    else
+        all = k->next;
+    if (k->next != NULL)
+        k->next->prev = k->prev;
+    pthread_mutex_unlock(&all_lock);
+}
 
 static int
 compare(const void *a, const void *b)
@@ -91,6 +122,7 @@ fe_kernels_create(const uint8_t *table, size_t len, enum wire_handle kind, uint6
     k->owner_wire = owner_wire;
     k->owner = owner;
     pthread_mutex_init(&k->lock, NULL);
+    all_add(k);
     k->table = malloc(len + 1);
     if (k->table != NULL)
         memcpy(k->table, table, len);
@@ -107,6 +139,7 @@ fe_kernels_destroy(struct fe_kernels *k)
 {
     if (k == NULL)
         return;
+    all_remove(k);
     for (uint32_t i = 0; i < k->count; i++) {
         if (k->entries[i].object != NULL) {
             fe_object_destroy(k->entries[i].object->function);
