@@ -44,11 +44,16 @@ sd_ctx_fail(CUcontext ctx, CUresult cr)
 CUresult
 sd_ctx_check(CUcontext ctx)
 {
+    CUresult cr;
+
     if (!sd_object_is(ctx, SD_CTX))
         return CUDA_ERROR_INVALID_CONTEXT;
     if (!atomic_load_explicit(&ctx->active, memory_order_acquire))
         return CUDA_ERROR_CONTEXT_IS_DESTROYED;
-    return (CUresult)atomic_load_explicit(&ctx->error, memory_order_relaxed);
+    cr = (CUresult)atomic_load_explicit(&ctx->error, memory_order_acquire);
+    if (cr != CUDA_SUCCESS) /* what a kernel said before it failed is seen with the error */
+        sd_ctx_print_flush(ctx);
+    return cr;
 }
 
 size_t
