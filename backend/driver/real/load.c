@@ -16,13 +16,11 @@
 /* Where our software device may lie, relative to the folder of the executable. */
 static const char *const be_soft_places[] = {
     "driver/soft/libcuda.so.1",     /* build tree: build/backend/gpupoold */
-    "driver/soft/dev/libcuda.so.1",
     "../lib/x86_64-linux-gnu/gpupool/soft/libcuda.so.1", /* installed by a distribution */
     "../lib/gpupool/soft/libcuda.so.1",
     "../lib64/gpupool/soft/libcuda.so.1",
     "../backend/driver/soft/libcuda.so.1", /* build tree, other programs */
     "../../backend/driver/soft/libcuda.so.1",
-    "../../backend/driver/soft/dev/libcuda.so.1",
 };
 
 static enum gp_status
