@@ -61,8 +61,8 @@ fe_defer(struct fe_line *l, CUresult cr)
 {
     int32_t none = CUDA_SUCCESS;
 
-    atomic_compare_exchange_strong_explicit(&l->deferred, &none, (int32_t)cr,
-                                            memory_order_relaxed, memory_order_relaxed);
+    atomic_compare_exchange_strong_explicit(&l->deferred, &none, (int32_t)cr, memory_order_relaxed,
+                                            memory_order_relaxed);
 }
 
 /* Whether CUDA's documentation lets this call return the errors of earlier asynchronous work, and
@@ -71,10 +71,20 @@ static bool
 may_carry(uint16_t id)
 {
     static const char *const starts[] = {
-        "cuLaunch",           "cuMemcpy",          "cuMemset",        "cuCtxSynchronize",
-        "cuStreamSynchronize", "cuStreamQuery",    "cuStreamWait",    "cuEventSynchronize",
-        "cuEventQuery",       "cuEventRecord",     "cuGraphLaunch",   "gpBarrier",
-        "gpCopy",             "gpPull",
+        "cuLaunch",
+        "cuMemcpy",
+        "cuMemset",
+        "cuCtxSynchronize",
+        "cuStreamSynchronize",
+        "cuStreamQuery",
+        "cuStreamWait",
+        "cuEventSynchronize",
+        "cuEventQuery",
+        "cuEventRecord",
+        "cuGraphLaunch",
+        "gpBarrier",
+        "gpCopy",
+        "gpPull",
     };
     const char *name = wire_calls[id].name;
     size_t i;
@@ -225,8 +235,7 @@ fe_handle_wire(struct fe_call *call, enum wire_handle kind, const void *handle, 
     if (object == NULL && kind == WIRE_HANDLE_FUNCTION)
         object = fe_object_get(WIRE_HANDLE_KERNEL, handle); /* NVIDIA's runtime passes these */
     if (object == NULL)
-        return kind == WIRE_HANDLE_CONTEXT ? CUDA_ERROR_INVALID_CONTEXT
-                                           : CUDA_ERROR_INVALID_HANDLE;
+        return kind == WIRE_HANDLE_CONTEXT ? CUDA_ERROR_INVALID_CONTEXT : CUDA_ERROR_INVALID_HANDLE;
     *id_p = object->wire;
     return CUDA_SUCCESS;
 }

@@ -75,9 +75,9 @@ void fe_post_done_wait(struct fe_call *call);
 
 /*
  * fe_post() for a call whose arguments end with bytes of the program's memory: the caller fills
- * only the head_bytes before them (WIRE_HEAD_NAME_args, wire_head_NAME_args()); tail and its padding are the engine's.
- * A small tail is copied at once; from a large one the line is fed directly, before fe_post_done()
- * returns. Either way the memory is the program's again then.
+ * only the head_bytes before them (WIRE_HEAD_NAME_args, wire_head_NAME_args()); tail and its
+ * padding are the engine's. A small tail is copied at once; from a large one the line is fed
+ * directly, before fe_post_done() returns. Either way the memory is the program's again then.
  */
 void *fe_post_tail(struct fe_call *call, size_t head_bytes, const void *tail, size_t tail_bytes);
 

@@ -14,10 +14,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define OPEN_ROUNDS   4               /* how often another range of addresses is asked for */
-#define ADDRESS_END   (1ull << 47)
-#define HINT_STEP     (1ull << 43)    /* places far from where programs and their heaps lie */
-#define BUILD_TEXT    "gpupool 0.1.0 (" __VERSION__ ")"
+#define OPEN_ROUNDS 4 /* how often another range of addresses is asked for */
+#define ADDRESS_END (1ull << 47)
+#define HINT_STEP   (1ull << 43) /* places far from where programs and their heaps lie */
+#define BUILD_TEXT  "gpupool 0.1.0 (" __VERSION__ ")"
 
 /* One try at one server. */
 struct attempt {
@@ -74,8 +74,7 @@ fe_connect_refusal(uint32_t code)
     }
 }
 
-static bool
-fail(struct attempt *a, CUresult cr, const char *fmt, ...) GP_PRINTF(3, 4);
+static bool fail(struct attempt *a, CUresult cr, const char *fmt, ...) GP_PRINTF(3, 4);
 
 static bool
 fail(struct attempt *a, CUresult cr, const char *fmt, ...)
@@ -105,8 +104,7 @@ dial(struct attempt *a)
         .framing = &wire_framing,
         .max_payload_bytes = WIRE_FRAME_PAYLOAD_DEFAULT,
         .deadline_ns = a->deadline_ns,
-        .tls = {.cert_path = a->config->cert, .key_path = a->config->key,
-                .ca_path = a->config->ca},
+        .tls = {.cert_path = a->config->cert, .key_path = a->config->key, .ca_path = a->config->ca},
         .why = why,
     };
     enum gp_status status = tp_connect(a->url, &opts, &a->lane);
@@ -139,7 +137,9 @@ static void
 frame_of(enum wire_control_kind kind, const struct gp_buf *buf, uint8_t *header)
 {
     struct wire_frame_header h = {
-        .payload_bytes = (uint32_t)buf->len, .kind = WIRE_FRAME_HELLO, .tag = kind,
+        .payload_bytes = (uint32_t)buf->len,
+        .kind = WIRE_FRAME_HELLO,
+        .tag = kind,
     };
 
     wire_frame_encode(&h, header);
@@ -150,7 +150,8 @@ static bool
 say_hello(struct attempt *a, const struct wire_hello *mine)
 {
     struct wire_open_request open = {
-        .device_base_hint = a->hint.base, .device_bytes_hint = a->hint.bytes,
+        .device_base_hint = a->hint.base,
+        .device_bytes_hint = a->hint.bytes,
     };
     GP_AUTO_BUF struct gp_buf hello_buf = {0}, open_buf = {0};
     uint8_t headers[2][WIRE_FRAME_HEADER_BYTES];
@@ -161,8 +162,10 @@ say_hello(struct attempt *a, const struct wire_hello *mine)
         status = wire_open_request_encode(&open, &open_buf);
     if (status == GP_OK) {
         struct iovec iov[4] = {
-            {headers[0], WIRE_FRAME_HEADER_BYTES}, {hello_buf.data, hello_buf.len},
-            {headers[1], WIRE_FRAME_HEADER_BYTES}, {open_buf.data, open_buf.len},
+            {headers[0], WIRE_FRAME_HEADER_BYTES},
+            {hello_buf.data, hello_buf.len},
+            {headers[1], WIRE_FRAME_HEADER_BYTES},
+            {open_buf.data, open_buf.len},
         };
 
         frame_of(WIRE_CONTROL_HELLO, &hello_buf, headers[0]);
@@ -204,7 +207,8 @@ hear(struct attempt *a, enum wire_control_kind kind, struct tp_frame *frame)
     if (status == GP_ERR_CLOSED)
         return fail(a, CUDA_ERROR_NO_DEVICE,
                     "%s closed the line before its hello: correct scheme and port, or see the "
-                    "server's log", a->url);
+                    "server's log",
+                    a->url);
     if (status != GP_OK)
         return fail_status(a, "waiting for its hello", status);
     if (header.kind == WIRE_FRAME_HELLO && header.tag == WIRE_CONTROL_ERROR)
@@ -381,8 +385,8 @@ fill_session(struct attempt *a, struct fe_session *s)
     struct wire_open_answer *answer = &a->answer;
     unsigned order[WIRE_DEVICES_MAX], i;
 
-    s->device_count = fe_visible(getenv("CUDA_VISIBLE_DEVICES"), answer->devices,
-                                 answer->device_count, order);
+    s->device_count =
+        fe_visible(getenv("CUDA_VISIBLE_DEVICES"), answer->devices, answer->device_count, order);
     if (s->device_count == 0)
         return fail(a, CUDA_ERROR_NO_DEVICE,
                     "CUDA_VISIBLE_DEVICES=%s shows none of the %u devices of %s",
@@ -413,8 +417,8 @@ try_server(struct attempt *a, struct fe_session *s)
         tp_close(a->lane);
         goto err_release;
     }
-    status = fe_line_create(s, a->lane, a->agreed.max_payload_bytes, a->answer.heartbeat_ms,
-                            &s->line);
+    status =
+        fe_line_create(s, a->lane, a->agreed.max_payload_bytes, a->answer.heartbeat_ms, &s->line);
     if (status != GP_OK) {
         fail_status(a, "session", status);
         goto err_release;

@@ -9,7 +9,8 @@
 #include <sched.h>
 #include <string.h>
 
-#define ROW_DIRECT   4096u /* rows from here on are read in place, shorter ones by way of a buffer */
+#define ROW_DIRECT 4096u /* rows from here on are read in place, shorter ones by way of a buffer   \
+                          */
 #define BOUNCE_BYTES (16u << 10)
 
 /* recv.lock held; NULL for an id that is not open. */
@@ -94,7 +95,11 @@ fe_data_open_linear(struct fe_call *call, void *dst, uint64_t bytes, enum fe_dat
                     uint32_t *data_p)
 {
     const struct fe_data_shape shape = {
-        .dst = dst, .row_bytes = bytes, .row_pitch = bytes, .rows = 1, .slices = 1,
+        .dst = dst,
+        .row_bytes = bytes,
+        .row_pitch = bytes,
+        .rows = 1,
+        .slices = 1,
     };
 
     return fe_data_open(call, &shape, mode, data_p);
@@ -140,8 +145,7 @@ fe_data_wait(struct fe_call *call, uint32_t data)
         sched_yield();
         pthread_mutex_lock(&l->recv.lock);
     }
-    cr = atomic_load_explicit(&d->done.set, memory_order_acquire) != 0 ? d->result
-                                                                        : fe_lost(call);
+    cr = atomic_load_explicit(&d->done.set, memory_order_acquire) != 0 ? d->result : fe_lost(call);
     data_free(&l->recv, d);
     pthread_mutex_unlock(&l->recv.lock);
     return cr;
@@ -182,8 +186,7 @@ take_by_bounce(struct fe_line *l, const struct fe_data_shape *shape, uint64_t of
 }
 
 static bool
-take_in_place(struct fe_line *l, const struct fe_data_shape *shape, uint64_t offset,
-              uint64_t bytes)
+take_in_place(struct fe_line *l, const struct fe_data_shape *shape, uint64_t offset, uint64_t bytes)
 {
     if (shape->rows == 1 && shape->slices == 1)
         return fe_receive_bytes(l, (uint8_t *)shape->dst + offset, bytes);

@@ -36,7 +36,8 @@
 #define FE_DATA_CHUNKS    127u /* ids are 16 bits of index, 16 of generation */
 #define FE_PONG_BYTES_MAX 64
 
-/* A thread that waits for somebody else to read; on its stack. Guarded by recv.lock but for word. */
+/* A thread that waits for somebody else to read; on its stack. Guarded by recv.lock but for word.
+ */
 struct fe_waiter {
     _Atomic uint32_t word; /* futex: 1 once there is something to look at */
     struct fe_waiter *next, *prev;
@@ -97,13 +98,13 @@ struct fe_submit {
 
     /* Guarded by lock. */
     struct fe_batch batch[2];
-    unsigned fill;        /* which one gathers */
-    bool sending;         /* the other one is on its way; its sender alone touches it */
-    uint64_t filling;     /* number of the batch that gathers */
+    unsigned fill;    /* which one gathers */
+    bool sending;     /* the other one is on its way; its sender alone touches it */
+    uint64_t filling; /* number of the batch that gathers */
     unsigned room_waiters;
-    size_t open_bytes;    /* of the record between fe_post and fe_post_done */
+    size_t open_bytes; /* of the record between fe_post and fe_post_done */
     size_t open_payload;
-    bool open_flush;      /* it must be sent before fe_post_done returns */
+    bool open_flush; /* it must be sent before fe_post_done returns */
     struct fe_slot *free_slots;
     uint32_t slots_used;
     bool ping_due;
@@ -128,10 +129,10 @@ struct fe_receive {
     pthread_mutex_t lock; /* rank 30 */
 
     /* Guarded by lock. */
-    bool leader;                      /* somebody reads */
-    struct fe_waiter *first, *last;   /* who waits for the leader */
-    uint64_t activity;                /* readings by waiting threads that ended */
-    bool parked;                      /* the background thread stays away, on its bell */
+    bool leader;                    /* somebody reads */
+    struct fe_waiter *first, *last; /* who waits for the leader */
+    uint64_t activity;              /* readings by waiting threads that ended */
+    bool parked;                    /* the background thread stays away, on its bell */
     struct fe_data *chunks[FE_DATA_CHUNKS];
     uint32_t data_used;
     struct fe_data *free_data;

@@ -196,8 +196,7 @@ fe_object_destroy(void *object)
     if (o == NULL)
         return;
     slab = &slabs[o->kind];
-    if (atomic_exchange_explicit(&o->state, FE_OBJECT_FREE, memory_order_acq_rel) ==
-        FE_OBJECT_FREE)
+    if (atomic_exchange_explicit(&o->state, FE_OBJECT_FREE, memory_order_acq_rel) == FE_OBJECT_FREE)
         return;
     pthread_mutex_lock(&slab->lock);
     (void)rest_push(slab, slab_index(slab, o));

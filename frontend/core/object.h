@@ -58,7 +58,8 @@ void fe_slab_define(enum wire_handle kind, size_t object_bytes, uint32_t max_obj
 
 /* A zeroed live object with a fresh wire id; NULL when memory or the slab is exhausted. */
 void *fe_object_create(enum wire_handle kind, struct fe_context *context);
-/* The handle is invalid from now on; object may be NULL. Twice is harmless, the second is ignored. */
+/* The handle is invalid from now on; object may be NULL. Twice is harmless, the second is ignored.
+ */
 void fe_object_destroy(void *object);
 
 /* The object behind a handle, or NULL if it is none of this kind (dormant ones count). */

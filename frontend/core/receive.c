@@ -15,10 +15,10 @@
 #include <poll.h>
 #include <string.h>
 
-#define PARK_MIN_NS  (1 * GP_NS_PER_MS)
-#define PARK_MAX_NS  (16 * GP_NS_PER_MS)
-#define PINGS_LOST   3 /* unanswered, after which the server is given up */
-#define SCRATCH_MIN  (16u << 10)
+#define PARK_MIN_NS (1 * GP_NS_PER_MS)
+#define PARK_MAX_NS (16 * GP_NS_PER_MS)
+#define PINGS_LOST  3 /* unanswered, after which the server is given up */
+#define SCRATCH_MIN (16u << 10)
 
 static bool
 line_over(const struct fe_line *l)
@@ -44,8 +44,7 @@ lost(struct fe_line *l, const char *doing, enum gp_status status)
 static void
 broken(struct fe_line *l, const char *what)
 {
-    fe_session_failf(l->session, CUDA_ERROR_DEVICE_UNAVAILABLE,
-                     "it broke the protocol: %s", what);
+    fe_session_failf(l->session, CUDA_ERROR_DEVICE_UNAVAILABLE, "it broke the protocol: %s", what);
 }
 
 static uint64_t
@@ -63,7 +62,8 @@ heard(struct fe_line *l)
 }
 
 /* Leader only. Nothing came for a beat: ask, and give up when some questions stay unanswered. What
- * counts is not the time alone, so that a process that was stopped for a while finds its session. */
+ * counts is not the time alone, so that a process that was stopped for a while finds its session.
+ */
 static void
 check_heart(struct fe_line *l)
 {

@@ -12,10 +12,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define START_NS  (4500 * GP_NS_PER_MS) /* for all servers together */
-#define RETRY_NS  (5 * GP_NS_PER_S)     /* a failure is answered from memory for so long */
-#define FINISH_NS (500 * GP_NS_PER_MS)  /* for what is queued when the process ends */
-#define API_VERSION 13000 /* of cuDriverGetVersion before a session has told */
+#define START_NS    (4500 * GP_NS_PER_MS) /* for all servers together */
+#define RETRY_NS    (5 * GP_NS_PER_S)     /* a failure is answered from memory for so long */
+#define FINISH_NS   (500 * GP_NS_PER_MS)  /* for what is queued when the process ends */
+#define API_VERSION 13000                 /* of cuDriverGetVersion before a session has told */
 
 enum state {
     STATE_NONE,

@@ -239,8 +239,7 @@ take_slot(struct fe_line *l)
     slot->bytes = NULL;
     slot->len = 0;
     atomic_store_explicit(&slot->done.set, 0, memory_order_relaxed);
-    atomic_store_explicit(&slot->tag,
-                          slot->generation << SLOT_BITS | (uint32_t)(slot - sub->slots),
+    atomic_store_explicit(&slot->tag, slot->generation << SLOT_BITS | (uint32_t)(slot - sub->slots),
                           memory_order_release);
     return slot;
 }
@@ -296,9 +295,8 @@ fe_submit_begin(struct fe_line *l, struct fe_call *call, size_t head_bytes, cons
     record = (struct wire_record){
         .bytes = (uint32_t)whole,
         .call = call->id,
-        .tag = call->slot != NULL
-                   ? atomic_load_explicit(&call->slot->tag, memory_order_relaxed)
-                   : 0,
+        .tag =
+            call->slot != NULL ? atomic_load_explicit(&call->slot->tag, memory_order_relaxed) : 0,
         .context = call->context != NULL ? fe_object_index(call->context) : 0,
     };
     call->tag = record.tag;
@@ -308,7 +306,8 @@ fe_submit_begin(struct fe_line *l, struct fe_call *call, size_t head_bytes, cons
     memcpy(to, &record, sizeof(record));
     to += sizeof(record);
     if (by_reference) {
-        b->tail[b->tails++] = (struct fe_tail){(size_t)(to + head_bytes - b->bytes), tail, tail_bytes};
+        b->tail[b->tails++] =
+            (struct fe_tail){(size_t)(to + head_bytes - b->bytes), tail, tail_bytes};
         memset(to + head_bytes, 0, pad);
     } else if (tail_bytes > 0) {
         memcpy(to + head_bytes, tail, tail_bytes);

@@ -64,8 +64,10 @@ static bool
 set_environment(const struct gp_options *o)
 {
     static const char *const paths[][2] = {
-        {"config", "GPUPOOL_CONFIG"}, {"cert", "GPUPOOL_CERT"},
-        {"key", "GPUPOOL_KEY"},       {"ca", "GPUPOOL_CA"},
+        {"config", "GPUPOOL_CONFIG"},
+        {"cert", "GPUPOOL_CERT"},
+        {"key", "GPUPOOL_KEY"},
+        {"ca", "GPUPOOL_CA"},
     };
     size_t i;
 

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NOT_FOUND  127 /* as shells have it */
-#define NOT_RUN    126
+#define NOT_FOUND 127 /* as shells have it */
+#define NOT_RUN   126
 
 static const struct gp_option options[] = {
     TOOL_CLIENT_OPTIONS,

@@ -20,10 +20,13 @@ int tool_options(const struct gp_option_set *set, const char *examples, int argc
                  struct gp_options **options_p, int *next_p);
 #define TOOL_CLIENT_OPTIONS                                                                        \
     {"server", "URL", GP_OPT_URLS, NULL, "pool servers, tls://host:port, in order"},               \
-        {"config", "FILE", GP_OPT_PATH, NULL, "read FILE instead of ~/.config/gpupool/client.ini"},\
+        {"config", "FILE", GP_OPT_PATH, NULL,                                                      \
+         "read FILE instead of ~/.config/gpupool/client.ini"},                                     \
         {"cert", "FILE", GP_OPT_PATH, NULL, "the client's certificate, PEM"},                      \
         {"key", "FILE", GP_OPT_PATH, NULL, "its private key, PEM"},                                \
-        {"ca", "FILE", GP_OPT_PATH, NULL, "who signed the servers' certificates, PEM"}
+    {                                                                                              \
+        "ca", "FILE", GP_OPT_PATH, NULL, "who signed the servers' certificates, PEM"               \
+    }
 
 enum tool_place {
     TOOL_CLIENT, /* the pool's client libraries */

@@ -58,7 +58,9 @@ fake_send(struct fake *f, enum wire_frame_kind kind, uint32_t tag, const void *p
           size_t bytes)
 {
     struct wire_frame_header header = {
-        .payload_bytes = (uint32_t)bytes, .kind = (uint8_t)kind, .tag = tag,
+        .payload_bytes = (uint32_t)bytes,
+        .kind = (uint8_t)kind,
+        .tag = tag,
     };
     uint8_t *whole = malloc(WIRE_FRAME_HEADER_BYTES + bytes);
     bool ok;
@@ -262,16 +264,15 @@ take_frame(struct fake *f, const struct wire_frame_header *header, const uint8_t
     case WIRE_FRAME_HELLO:
         if (f->opts.silent)
             return true;
-        return header->tag == WIRE_CONTROL_HELLO
-                   ? answer_hello(f)
-                   : answer_open(f, payload, header->payload_bytes);
+        return header->tag == WIRE_CONTROL_HELLO ? answer_hello(f)
+                                                 : answer_open(f, payload, header->payload_bytes);
     case WIRE_FRAME_CALLS:
         return take_calls(f, header, payload);
     case WIRE_FRAME_PING:
         if (f->opts.on_ping != NULL)
             f->opts.on_ping(f);
-        return f->opts.silent || fake_send(f, WIRE_FRAME_PONG, header->tag, payload,
-                                           header->payload_bytes);
+        return f->opts.silent ||
+               fake_send(f, WIRE_FRAME_PONG, header->tag, payload, header->payload_bytes);
     case WIRE_FRAME_BYE:
         f->bye = header->tag;
         return true;
@@ -291,8 +292,7 @@ serve_one(struct fake *f)
     f->last_seq = 0;
     while (read_all(f->fd, bytes, sizeof(bytes))) {
         FAKE_NEED(wire_frame_decode(bytes, PAYLOAD_MAX, &header) == GP_OK);
-        if (!read_all(f->fd, payload, header.payload_bytes) ||
-            !take_frame(f, &header, payload))
+        if (!read_all(f->fd, payload, header.payload_bytes) || !take_frame(f, &header, payload))
             break;
     }
     free(payload);

@@ -33,7 +33,7 @@ typedef void (*fake_record_fn)(struct fake *f, const struct wire_record *record,
                                const uint8_t *args, size_t len);
 
 struct fake_opts {
-    fake_record_fn on_record; /* NULL: fake_answer() */
+    fake_record_fn on_record;        /* NULL: fake_answer() */
     void (*on_ping)(struct fake *f); /* before the PONG */
     void *user;
     uint32_t wire_format; /* 0: the right one */
@@ -42,10 +42,10 @@ struct fake_opts {
     uint64_t device_base; /* of 1 GiB; 0: 0x551000000000 */
     uint64_t host_bytes;  /* behind it; 0: none */
     uint32_t heartbeat_ms;
-    bool silent;       /* accept and say nothing */
-    bool cut;          /* close the line after so many bytes of ours */
+    bool silent; /* accept and say nothing */
+    bool cut;    /* close the line after so many bytes of ours */
     uint64_t cut_after;
-    uint16_t lacks;    /* a call the server does not have */
+    uint16_t lacks; /* a call the server does not have */
 };
 
 struct fake {
@@ -56,12 +56,12 @@ struct fake {
     _Atomic int fd; /* of the connection in hand, -1: none */
     /* The thread's, readable by its callbacks and after fake_stop(). */
     uint64_t sent;
-    unsigned opens;         /* OPEN messages seen */
-    uint64_t last_hint;     /* device_base_hint of the last one */
-    uint64_t records;       /* since the last open */
-    uint32_t bye;           /* tag of the client's BYE, UINT32_MAX: none came */
+    unsigned opens;     /* OPEN messages seen */
+    uint64_t last_hint; /* device_base_hint of the last one */
+    uint64_t records;   /* since the last open */
+    uint32_t bye;       /* tag of the client's BYE, UINT32_MAX: none came */
     uint64_t last_seq;
-    pthread_mutex_t lock;   /* for tests' own use, as are: */
+    pthread_mutex_t lock; /* for tests' own use, as are: */
     pthread_cond_t changed;
     unsigned flag;
 };
@@ -83,8 +83,7 @@ bool fake_data(struct fake *f, uint32_t data, uint64_t offset, const void *bytes
                uint32_t flags, int result);
 bool fake_notice(struct fake *f, enum wire_call call, uint32_t tag, const void *args, size_t len);
 /* SUCCESS to each sync call, zeros as its reply. */
-void fake_answer(struct fake *f, const struct wire_record *record, const uint8_t *args,
-                 size_t len);
+void fake_answer(struct fake *f, const struct wire_record *record, const uint8_t *args, size_t len);
 
 /* flag = value, and wait for it. Any thread. */
 void fake_set(struct fake *f, unsigned value);

@@ -16,10 +16,10 @@
 #include <signal.h>
 #include <unistd.h>
 
-#define ROUNDS  5000
-#define BURSTS  300
-#define BURST   1000
-#define STREAM  2000000
+#define ROUNDS 5000
+#define BURSTS 300
+#define BURST  1000
+#define STREAM 2000000
 
 static int
 by_size(const void *x, const void *y)
@@ -65,7 +65,10 @@ floor_latency(const char *url, uint32_t spin_us)
     FAKE_NEED(tp_connect(url, &opts, &lane) == GP_OK);
     for (i = 0; i < ROUNDS; i++) {
         struct wire_frame_header header = {
-            .payload_bytes = sizeof(record), .kind = WIRE_FRAME_CALLS, .tag = 1, .seq = i + 1,
+            .payload_bytes = sizeof(record),
+            .kind = WIRE_FRAME_CALLS,
+            .tag = 1,
+            .seq = i + 1,
         };
         uint64_t begin = gp_now_ns();
 
@@ -176,7 +179,8 @@ floor_stream(const char *url)
     uint8_t head[WIRE_FRAME_HEADER_BYTES + sizeof(record) + WIRE_HEAD_gpUpload_args];
     uint8_t end[WIRE_FRAME_HEADER_BYTES + sizeof(last)];
     struct wire_frame_header header = {.kind = WIRE_FRAME_CALLS, .tag = 1};
-    struct iovec iov[2] = {{head, sizeof(head)}, {bulk, sizeof(bulk)}}, end_iov = {end, sizeof(end)};
+    struct iovec iov[2] = {{head, sizeof(head)}, {bulk, sizeof(bulk)}},
+                 end_iov = {end, sizeof(end)};
     struct tp_lane *lane;
     struct tp_frame frame;
     uint64_t begin;

@@ -24,7 +24,10 @@ static CUresult
 post_upload(uint32_t upload, uint64_t offset, const void *bytes, size_t len)
 {
     struct wire_gpUpload_args args = {
-        .upload = upload, .total = ~0ull, .offset = offset, .data = bytes,
+        .upload = upload,
+        .total = ~0ull,
+        .offset = offset,
+        .data = bytes,
         .data_len = (uint32_t)len,
     };
     struct fe_call call;
@@ -249,8 +252,7 @@ struct shuffle {
 
 /* Answers leases four at a time, the last one first. */
 static void
-answer_backwards(struct fake *f, const struct wire_record *record, const uint8_t *args,
-                 size_t len)
+answer_backwards(struct fake *f, const struct wire_record *record, const uint8_t *args, size_t len)
 {
     struct shuffle *s = f->opts.user;
     struct wire_gpLease_args a;
@@ -406,8 +408,7 @@ wrong_bytes(const uint8_t *dst, const struct fe_data_shape *s)
     for (slice = 0; slice < s->slices; slice++)
         for (row = 0; row < s->rows; row++)
             for (i = 0; i < s->row_bytes; i++, n++)
-                wrong += dst[slice * s->slice_pitch + row * s->row_pitch + i] !=
-                         (uint8_t)(n * 13);
+                wrong += dst[slice * s->slice_pitch + row * s->row_pitch + i] != (uint8_t)(n * 13);
     return wrong;
 }
 
@@ -416,8 +417,11 @@ copy_shape(uint64_t row_bytes, uint64_t pitch, uint64_t rows, uint64_t slices,
            enum fe_data_mode mode)
 {
     struct fe_data_shape s = {
-        .row_bytes = row_bytes, .row_pitch = pitch, .rows = rows,
-        .slice_pitch = pitch * (rows + 1), .slices = slices,
+        .row_bytes = row_bytes,
+        .row_pitch = pitch,
+        .rows = rows,
+        .slice_pitch = pitch * (rows + 1),
+        .slices = slices,
     };
     size_t area = s.slice_pitch * slices;
     uint8_t *dst = malloc(area);
@@ -517,8 +521,7 @@ Test(data, beyond_the_destination_ends_the_session_and_is_not_written)
 /* --- notices ----------------------------------------------------------------------------- */
 
 static void
-print_then_answer(struct fake *f, const struct wire_record *record, const uint8_t *args,
-                  size_t len)
+print_then_answer(struct fake *f, const struct wire_record *record, const uint8_t *args, size_t len)
 {
     struct wire_gpNoticePrint_args print = {.text = (const uint8_t *)"hello from afar\n",
                                             .text_len = 16};
@@ -529,8 +532,7 @@ print_then_answer(struct fake *f, const struct wire_record *record, const uint8_
     fake_answer(f, record, args, len);
 }
 
-Test(notices, of_printf_go_to_standard_output_before_the_call_returns,
-     .init = cr_redirect_stdout)
+Test(notices, of_printf_go_to_standard_output_before_the_call_returns, .init = cr_redirect_stdout)
 {
     struct fake f;
 
@@ -577,7 +579,9 @@ on_freed(struct fe_session *s, int device, const uint64_t *addresses, size_t cou
 }
 
 static const struct fe_notice_handlers handlers = {
-    .host = on_host, .pull = on_pull, .freed = on_freed,
+    .host = on_host,
+    .pull = on_pull,
+    .freed = on_freed,
 };
 
 /* A barrier is answered with a host notice, a pull and a freed list; flag 1 and 2 tell what came

@@ -316,8 +316,7 @@ Test(session, that_is_cut_at_any_byte_ends_in_an_error_at_once, .timeout = 100)
     for (cut = 0; cut < whole; cut += step) {
         /* Every byte where frames begin and end, a sample inside the long device table. */
         step = whole - cut > 800 ? 101 : 7;
-        fake_start(&f, &(struct fake_opts){.on_record = answer_all, .cut = true,
-                                           .cut_after = cut});
+        fake_start(&f, &(struct fake_opts){.on_record = answer_all, .cut = true, .cut_after = cut});
         rc = in_child(work_until_cut, NULL);
         cr_assert_eq(rc, 1, "cut after %lu of %lu bytes: %d", cut, whole, rc);
         fake_join(&f);
@@ -416,8 +415,8 @@ Test(session, asks_whether_the_server_lives_when_an_answer_takes_long, .timeout 
 {
     struct fake f;
 
-    fake_start(&f, &(struct fake_opts){.on_record = hold, .on_ping = answer_held,
-                                       .heartbeat_ms = 50});
+    fake_start(&f,
+               &(struct fake_opts){.on_record = hold, .on_ping = answer_held, .heartbeat_ms = 50});
     cr_assert_eq(fe_start(), CUDA_SUCCESS);
     cr_assert_eq(barrier(), CUDA_SUCCESS, "answered only after a PING came");
     fake_stop(&f);
