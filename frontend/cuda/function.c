@@ -29,6 +29,20 @@ cached(const struct fe_function *f, CUfunction_attribute attribute, int *value)
     return true;
 }
 
+/* The parameters are there after this; a module's function asks in its own context. */
+static CUresult
+have_details(struct fe_function *f)
+{
+    struct fe_context *ctx = f->object.context;
+    struct fe_call call;
+    CUresult cr;
+
+    if (atomic_load_explicit(&f->ready, memory_order_acquire))
+        return CUDA_SUCCESS;
+    cr = fe_enter_in(&call, WIRE_CALL_gpKernelInfo, ctx != NULL ? ctx : fe_context_current());
+    return cr == CUDA_SUCCESS ? fe_leave(&call, fe_function_fetch(&call, f)) : cr;
+}
+
 /* The answer of either get call; their replies are one number. */
 static CUresult
 answer(struct fe_call *call, struct fe_function *f, CUfunction_attribute attribute, bool keep,
@@ -59,6 +73,9 @@ fe_kernel_attribute(struct fe_function *kernel, CUfunction_attribute attribute, 
     CUresult cr;
     void *to;
 
+    /* One question brings them all, where there is a context to ask it in. */
+    if (cacheable(kernel, dev) && !kernel->ready && fe_context_current() != NULL)
+        (void)have_details(kernel);
     if (cacheable(kernel, dev) && cached(kernel, attribute, value))
         return CUDA_SUCCESS;
     cr = fe_enter_in(&call, WIRE_CALL_cuKernelGetAttribute, NULL);
@@ -90,8 +107,11 @@ cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUfunction handle
         return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     if (value == NULL || (int)attribute < 0 || attribute >= CU_FUNC_ATTRIBUTE_MAX)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    if (cacheable(f, call.context->device) && cached(f, attribute, value))
-        return fe_leave(&call, CUDA_SUCCESS);
+    if (cacheable(f, call.context->device)) {
+        cr = fe_function_ready(&call, f);
+        if (cr != CUDA_SUCCESS || cached(f, attribute, value))
+            return fe_leave(&call, cr);
+    }
     if (fe_kernels_of_library(f->owner)) {
         cr = fe_leave(&call, CUDA_SUCCESS);
         return cr != CUDA_SUCCESS
@@ -305,20 +325,6 @@ local(CUfunction handle, struct fe_function **f_p)
         return cr;
     *f_p = fe_function_get(handle);
     return *f_p != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
-}
-
-/* The parameters are there after this; a module's function asks in its own context. */
-static CUresult
-have_details(struct fe_function *f)
-{
-    struct fe_context *ctx = f->object.context;
-    struct fe_call call;
-    CUresult cr;
-
-    if (atomic_load_explicit(&f->ready, memory_order_acquire))
-        return CUDA_SUCCESS;
-    cr = fe_enter_in(&call, WIRE_CALL_gpKernelInfo, ctx != NULL ? ctx : fe_context_current());
-    return cr == CUDA_SUCCESS ? fe_leave(&call, fe_function_fetch(&call, f)) : cr;
 }
 
 CUresult
