@@ -65,6 +65,22 @@ fe_defer(struct fe_line *l, CUresult cr)
                                             memory_order_relaxed);
 }
 
+/* The program was told cr: it is not told again by a call that did nothing wrong. */
+static void
+forget_deferred(struct fe_line *l, int32_t cr)
+{
+    atomic_compare_exchange_strong_explicit(&l->deferred, &cr, CUDA_SUCCESS, memory_order_relaxed,
+                                            memory_order_relaxed);
+}
+
+/* With a context its faults end too. */
+static bool
+ends_context(uint16_t id)
+{
+    return id == WIRE_CALL_cuDevicePrimaryCtxReset_v2 || id == WIRE_CALL_cuCtxDestroy_v2 ||
+           id == WIRE_CALL_cuDevicePrimaryCtxRelease_v2;
+}
+
 /* Whether CUDA's documentation lets this call return the errors of earlier asynchronous work, and
  * nothing is lost if it does: what makes or ends an object does not carry them. */
 static bool
@@ -146,8 +162,10 @@ enter(struct fe_call *call, enum wire_call id, struct fe_context *context)
 
         if (GP_UNLIKELY(fe_object_state(head) != FE_OBJECT_LIVE))
             return CUDA_ERROR_CONTEXT_IS_DESTROYED;
-        if (GP_UNLIKELY(sticky != CUDA_SUCCESS))
+        if (GP_UNLIKELY(sticky != CUDA_SUCCESS)) {
+            forget_deferred(call->session->line, sticky);
             return (CUresult)sticky;
+        }
     }
     call->context = context;
     call->slot = NULL;
@@ -337,6 +355,22 @@ take_deferred(struct fe_call *call)
     return cr;
 }
 
+/* A deferred error is there, the call itself ends with cr: what to return. */
+static CUresult
+settle_deferred(struct fe_call *call, CUresult cr)
+{
+    struct fe_line *l = call->session->line;
+    int32_t deferred = atomic_load_explicit(&l->deferred, memory_order_relaxed);
+
+    if (cr != CUDA_SUCCESS)
+        forget_deferred(l, (int32_t)cr);
+    else if (ends_context(call->id) && is_sticky((CUresult)deferred))
+        forget_deferred(l, deferred);
+    else if (may_carry(call->id))
+        cr = take_deferred(call);
+    return cr;
+}
+
 CUresult
 fe_leave(struct fe_call *call, CUresult cr)
 {
@@ -354,8 +388,7 @@ fe_leave(struct fe_call *call, CUresult cr)
     } else if (GP_UNLIKELY(!fe_perf(FE_PERF_ASYNC)) && cr == CUDA_SUCCESS) {
         cr = barrier();
     }
-    if (GP_UNLIKELY(atomic_load_explicit(&l->deferred, memory_order_relaxed) != CUDA_SUCCESS) &&
-        cr == CUDA_SUCCESS && may_carry(call->id))
-        cr = take_deferred(call);
+    if (GP_UNLIKELY(atomic_load_explicit(&l->deferred, memory_order_relaxed) != CUDA_SUCCESS))
+        cr = settle_deferred(call, cr);
     return cr;
 }

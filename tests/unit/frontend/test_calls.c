@@ -361,6 +361,42 @@ Test(calls, in_a_context_that_had_a_fault_fail_without_the_server)
     cr_assert_eq(f.records, 1);
 }
 
+/* The first one finds the fault, which is also what an earlier launch left behind. */
+static void
+fault_once(struct fake *f, const struct wire_record *record, const uint8_t *args, size_t len)
+{
+    int fault = f->records == 1 ? CUDA_ERROR_ILLEGAL_ADDRESS : 0;
+
+    (void)args;
+    (void)len;
+    fake_reply(f, record, fault, fault, NULL, 0);
+}
+
+Test(calls, after_a_reset_are_not_told_of_a_fault_again)
+{
+    struct fe_context_head *head;
+    const uint8_t *bytes;
+    struct fe_call call;
+    struct fake f;
+    size_t len;
+    int i;
+
+    fake_start(&f, &(struct fake_opts){.on_record = fault_once});
+    cr_assert_eq(fe_start(), CUDA_SUCCESS);
+    fe_slab_define(WIRE_HANDLE_CONTEXT, sizeof(*head), 16);
+    head = fe_object_create(WIRE_HANDLE_CONTEXT, NULL);
+    fe_thread.context = (struct fe_context *)head;
+    for (i = 0; i < 3; i++) {
+        cr_assert_eq(fe_enter(&call, WIRE_CALL_cuCtxSynchronize), CUDA_SUCCESS);
+        cr_assert_not_null(fe_post(&call, 0));
+        fe_post_done(&call);
+        cr_assert_eq(fe_leave(&call, fe_wait(&call, &bytes, &len)),
+                     i == 0 ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_SUCCESS, "call %d", i);
+        head->sticky = CUDA_SUCCESS; /* what a reset does */
+    }
+    fake_stop(&f);
+}
+
 Test(calls, that_the_server_lacks_are_not_supported)
 {
     struct fe_call call;
