@@ -15,6 +15,7 @@
 struct be_callback {
     /* Set once. */
     struct be_session *session;
+    struct be_context *context;
     uint32_t tag;
     uint64_t id;        /* the client's callback, or the address it is asked for */
     uint8_t *pull_to;   /* NULL: a host function */
@@ -30,8 +31,9 @@ struct be_callback {
 };
 
 static struct be_callback *
-callback_create(struct be_session *session, uint64_t id)
+callback_create(struct be_call *call, uint64_t id)
 {
+    struct be_session *session = call->session;
     struct be_callback *callback = NULL;
 
     pthread_mutex_lock(&session->callbacks_lock);
@@ -39,6 +41,7 @@ callback_create(struct be_session *session, uint64_t id)
         callback = calloc(1, sizeof(*callback));
     if (callback != NULL) {
         callback->session = session;
+        callback->context = call->context;
         callback->id = id;
         if (++session->next_callback == 0)
             session->next_callback = 1;
@@ -136,9 +139,11 @@ callback_wait(struct be_callback *callback, CUresult status)
     be_waits_submit(session->notices, &callback->notice);
 
     pthread_mutex_lock(&session->callbacks_lock);
-    while (!callback->noticed || (!callback->done && !session->closing))
+    while (!callback->noticed ||
+           (!callback->done && !session->closing && !callback->context->ending))
         pthread_cond_wait(&session->callbacks_done, &session->callbacks_lock);
     callback_unlink_locked(session, callback);
+    pthread_cond_broadcast(&session->callbacks_done);
     pthread_mutex_unlock(&session->callbacks_lock);
     free(callback);
 }
@@ -170,7 +175,7 @@ be_hook_cuLaunchHostFunc(struct be_call *call, const struct wire_cuLaunchHostFun
         return cr;
     if (call->driver->cuLaunchHostFunc == NULL)
         return CUDA_ERROR_NOT_SUPPORTED;
-    callback = callback_create(call->session, args->callback);
+    callback = callback_create(call, args->callback);
     if (callback == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     cr = call->driver->cuLaunchHostFunc(stream, host_function, callback);
@@ -191,7 +196,7 @@ be_hook_cuStreamAddCallback(struct be_call *call, const struct wire_cuStreamAddC
         return cr;
     if (call->driver->cuStreamAddCallback == NULL)
         return CUDA_ERROR_NOT_SUPPORTED;
-    callback = callback_create(call->session, args->callback);
+    callback = callback_create(call, args->callback);
     if (callback == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     cr = call->driver->cuStreamAddCallback(stream, stream_callback, callback, args->flags);
@@ -211,22 +216,30 @@ callback_find_locked(struct be_session *session, uint32_t tag)
     return NULL;
 }
 
+/* The answer to one that no longer waits, because its context ended, is late and not wrong. */
+static bool
+tag_was_given_locked(const struct be_session *session, uint32_t tag)
+{
+    return tag != 0 && tag <= session->next_callback;
+}
+
 CUresult
 be_hook_gpHostDone(struct be_call *call, const struct wire_gpHostDone_args *args)
 {
     struct be_session *session = call->session;
     struct be_callback *callback;
+    CUresult cr = CUDA_SUCCESS;
 
     pthread_mutex_lock(&session->callbacks_lock);
     callback = callback_find_locked(session, args->tag);
     if (callback != NULL && callback->pull_to == NULL) {
         callback->done = true;
         pthread_cond_broadcast(&session->callbacks_done);
-    } else {
-        callback = NULL;
+    } else if (callback != NULL || !tag_was_given_locked(session, args->tag)) {
+        cr = CUDA_ERROR_INVALID_VALUE;
     }
     pthread_mutex_unlock(&session->callbacks_lock);
-    return callback != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    return cr;
 }
 
 /* -- pulls ------------------------------------------------------------------------------------------ */
@@ -249,6 +262,8 @@ be_hook_gpPulled(struct be_call *call, const struct wire_gpPulled_args *args)
             pthread_cond_broadcast(&session->callbacks_done);
         }
         cr = CUDA_SUCCESS;
+    } else if (callback == NULL && tag_was_given_locked(session, args->tag)) {
+        cr = CUDA_SUCCESS;
     }
     pthread_mutex_unlock(&session->callbacks_lock);
     return cr;
@@ -258,7 +273,7 @@ static CUresult
 pull_piece(struct be_call *call, CUstream stream, struct be_block *block, uint64_t dst,
            uint64_t source, uint64_t bytes)
 {
-    struct be_callback *callback = callback_create(call->session, source);
+    struct be_callback *callback = callback_create(call, source);
     CUresult cr;
 
     if (callback == NULL)
@@ -309,6 +324,33 @@ be_callbacks_close(struct be_session *session)
     pthread_mutex_lock(&session->callbacks_lock);
     session->closing = true;
     pthread_cond_broadcast(&session->callbacks_done);
+    pthread_mutex_unlock(&session->callbacks_lock);
+}
+
+void
+be_callbacks_end(struct be_session *session, struct be_context *context)
+{
+    pthread_mutex_lock(&session->callbacks_lock);
+    context->ending = true;
+    pthread_cond_broadcast(&session->callbacks_done);
+    pthread_mutex_unlock(&session->callbacks_lock);
+}
+
+static bool
+started_any_locked(const struct be_session *session, const struct be_context *context)
+{
+    for (const struct be_callback *c = session->callbacks; c != NULL; c = c->next)
+        if (c->context == context && c->started)
+            return true;
+    return false;
+}
+
+void
+be_callbacks_drain(struct be_session *session, const struct be_context *context)
+{
+    pthread_mutex_lock(&session->callbacks_lock);
+    while (started_any_locked(session, context))
+        pthread_cond_wait(&session->callbacks_done, &session->callbacks_lock);
     pthread_mutex_unlock(&session->callbacks_lock);
 }
 

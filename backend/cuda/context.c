@@ -1,6 +1,7 @@
 /* backend/cuda/context.c -- primary and created contexts */
 #include "backend/cuda/context.h"
 
+#include "backend/cuda/callback.h"
 #include "backend/cuda/jobs.h"
 #include "backend/cuda/module.h"
 #include "backend/cuda/state.h"
@@ -164,6 +165,7 @@ context_empty(struct be_session *session, struct be_context *context)
 {
     const struct be_driver_table *t = &session->driver->table;
 
+    be_callbacks_end(session, context);
     be_parked_hand_over(session);
     be_waits_drain(session->waits, context);
     (void)t->cuCtxSynchronize();
@@ -198,6 +200,7 @@ context_end(struct be_session *session, struct be_context *context)
 
     if (be_use_context(session, context) == CUDA_SUCCESS)
         context_empty(session, context);
+    be_callbacks_drain(session, context);
     be_staging_destroy(context->staging);
     if (context->copier != NULL)
         (void)t->cuStreamDestroy_v2(context->copier);

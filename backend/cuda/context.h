@@ -23,6 +23,8 @@ struct be_context {
     uint32_t index; /* on the wire */
     bool primary;
 
+    bool ending; /* guarded by session.callbacks_lock: nobody waits for the client any more */
+
     /* The executor's. */
     struct be_staging *staging; /* made at the first copy; then its own lock */
     CUstream copier;            /* non-blocking, for copies in the background */

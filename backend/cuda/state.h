@@ -30,9 +30,8 @@ struct be_upload {
 };
 
 struct be_limits {
-    uint64_t upload_bytes;  /* of one image, and of all that wait */
-    uint64_t staging_bytes; /* pinned memory of a context before copies wait for earlier ones */
-    uint32_t spin_us;       /* look for completion this long before a thread waits */
+    uint64_t upload_bytes; /* of one image, and of all that wait */
+    uint32_t spin_us;      /* look for completion this long before a thread waits */
 };
 
 /* Address range of a module's variable, which copies may name. */

@@ -386,3 +386,28 @@ Test(session, a_reset_primary_context_can_be_used_again)
     test_client_close(&c);
     test_server_stop(&server);
 }
+
+Test(session, a_context_ends_though_a_stream_of_it_waits_for_the_client)
+{
+    struct test_server server = test_server_start(NULL);
+    struct wire_record record;
+    struct test_client c;
+
+    open_with_context(&c, &server);
+    TEST_ADD(&c, cuStreamCreateWithPriority, .phStream = ID(1), .flags = 1);
+    TEST_ADD(&c, cuLaunchHostFunc, .stream = ID(1), .callback = 5);
+    TEST_ADD(&c, cuMemAlloc_v2, .address = c.answer.device_range.base, .bytes = 4096);
+    TEST_ADD(&c, cuMemFree_v2, .address = c.answer.device_range.base);
+    test_client_send(&c);
+    while (c.notices.len == 0)
+        cr_assert(test_client_receive(&c, gp_now_ns() + 10 * GP_NS_PER_S));
+    memcpy(&record, c.notices.data, sizeof(record));
+    TEST_ADD(&c, cuDevicePrimaryCtxReset_v2, .device = 0);
+    cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
+    TEST_ADD(&c, gpHostDone, .tag = record.tag);
+    TEST_ADD(&c, gpBarrier, 0);
+    cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
+    cr_assert_eq(c.result.deferred, 0, "a late answer is not wrong");
+    test_client_close(&c);
+    test_server_stop(&server);
+}
