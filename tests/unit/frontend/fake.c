@@ -1,6 +1,7 @@
 /* tests/unit/frontend/fake.c */
 #include "fake.h"
 
+#include "protocol/base/util.h"
 #include "protocol/wire/negotiate.h"
 
 #include <arpa/inet.h>
@@ -12,8 +13,8 @@
 
 #define PAYLOAD_MAX (16u << 20)
 
-/* Criterion itself sometimes leaves 48 bytes behind. Asked for by LeakSanitizer only. */
-const char *__lsan_default_suppressions(void);
+/* Criterion leaves 48 bytes behind for tests with a time limit. Asked for by LeakSanitizer only. */
+GP_EXPORT const char *__lsan_default_suppressions(void);
 
 const char *
 __lsan_default_suppressions(void)
