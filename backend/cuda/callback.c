@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BE_PULL_BYTES BE_STAGING_BLOCK_MAX
+#define BE_PULL_BYTES    BE_STAGING_BLOCK_MAX
 #define BE_CALLBACKS_MAX (1u << 16)
 
 struct be_callback {
@@ -17,8 +17,8 @@ struct be_callback {
     struct be_session *session;
     struct be_context *context;
     uint32_t tag;
-    uint64_t id;        /* the client's callback, or the address it is asked for */
-    uint8_t *pull_to;   /* NULL: a host function */
+    uint64_t id;      /* the client's callback, or the address it is asked for */
+    uint8_t *pull_to; /* NULL: a host function */
     uint64_t pull_bytes;
 
     struct be_wait notice; /* of the notices' thread */
@@ -242,7 +242,8 @@ be_hook_gpHostDone(struct be_call *call, const struct wire_gpHostDone_args *args
     return cr;
 }
 
-/* -- pulls ------------------------------------------------------------------------------------------ */
+/* -- pulls
+ * ------------------------------------------------------------------------------------------ */
 
 CUresult
 be_hook_gpPulled(struct be_call *call, const struct wire_gpPulled_args *args)
@@ -316,7 +317,8 @@ be_hook_gpPullAsync(struct be_call *call, const struct wire_gpPullAsync_args *ar
     return cr;
 }
 
-/* -- end --------------------------------------------------------------------------------------------- */
+/* -- end
+ * --------------------------------------------------------------------------------------------- */
 
 void
 be_callbacks_close(struct be_session *session)

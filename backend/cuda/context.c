@@ -108,8 +108,7 @@ be_context_query(struct be_session *session, struct be_context *context)
     CUresult cr = t->cuStreamQuery(CU_STREAM_LEGACY);
 
     for (uint32_t i = 1; i <= highest && cr == CUDA_SUCCESS; i++) {
-        const struct be_handle_slot *slot =
-            be_handles_at(&session->handles, WIRE_HANDLE_STREAM, i);
+        const struct be_handle_slot *slot = be_handles_at(&session->handles, WIRE_HANDLE_STREAM, i);
 
         if (slot != NULL && slot->context == context->index)
             cr = t->cuStreamQuery(slot->object);
@@ -119,7 +118,8 @@ be_context_query(struct be_session *session, struct be_context *context)
     return cr;
 }
 
-/* -- which one is current ----------------------------------------------------------------------- */
+/* -- which one is current -----------------------------------------------------------------------
+ */
 
 CUresult
 be_use_context(struct be_session *session, struct be_context *context)
@@ -134,7 +134,8 @@ be_use_context(struct be_session *session, struct be_context *context)
     return cr;
 }
 
-/* -- life ----------------------------------------------------------------------------------------- */
+/* -- life -----------------------------------------------------------------------------------------
+ */
 
 static CUresult
 context_add(struct be_call *call, uint64_t id, CUcontext handle, int32_t device, bool primary)
@@ -394,7 +395,8 @@ be_contexts_destroy(struct be_session *session)
     }
 }
 
-/* -- synchronisation -------------------------------------------------------------------------------- */
+/* -- synchronisation
+ * -------------------------------------------------------------------------------- */
 
 CUresult
 be_hook_cuCtxSynchronize(struct be_call *call, const struct wire_cuCtxSynchronize_args *args,

@@ -97,7 +97,8 @@ be_hook_cuEventSynchronize(struct be_call *call, const struct wire_cuEventSynchr
 }
 
 CUresult
-be_hook_cuEventElapsedTime_v2(struct be_call *call, const struct wire_cuEventElapsedTime_v2_args *args,
+be_hook_cuEventElapsedTime_v2(struct be_call *call,
+                              const struct wire_cuEventElapsedTime_v2_args *args,
                               struct wire_cuEventElapsedTime_v2_reply *reply)
 {
     struct be_handle_slot *start, *end;

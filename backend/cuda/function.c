@@ -31,7 +31,8 @@ be_hook_cuFuncSetAttribute(struct be_call *call, const struct wire_cuFuncSetAttr
 }
 
 CUresult
-be_hook_cuFuncSetCacheConfig(struct be_call *call, const struct wire_cuFuncSetCacheConfig_args *args)
+be_hook_cuFuncSetCacheConfig(struct be_call *call,
+                             const struct wire_cuFuncSetCacheConfig_args *args)
 {
     CUfunction function;
     CUresult cr = be_function_get(call->session, args->function, &function);
@@ -55,10 +56,12 @@ be_hook_cuFuncSetSharedMemConfig(struct be_call *call,
     return cr;
 }
 
-/* -- kernels of libraries ------------------------------------------------------------------------ */
+/* -- kernels of libraries ------------------------------------------------------------------------
+ */
 
 CUresult
-be_hook_cuKernelGetAttribute(struct be_call *call, const struct wire_cuKernelGetAttribute_args *args,
+be_hook_cuKernelGetAttribute(struct be_call *call,
+                             const struct wire_cuKernelGetAttribute_args *args,
                              struct wire_cuKernelGetAttribute_reply *reply)
 {
     CUkernel kernel;
@@ -73,7 +76,8 @@ be_hook_cuKernelGetAttribute(struct be_call *call, const struct wire_cuKernelGet
 }
 
 CUresult
-be_hook_cuKernelSetAttribute(struct be_call *call, const struct wire_cuKernelSetAttribute_args *args)
+be_hook_cuKernelSetAttribute(struct be_call *call,
+                             const struct wire_cuKernelSetAttribute_args *args)
 {
     CUkernel kernel;
     CUresult cr = be_kernel_get(call->session, args->kernel, &kernel);
@@ -92,12 +96,12 @@ be_hook_cuKernelSetCacheConfig(struct be_call *call,
     CUresult cr = be_kernel_get(call->session, args->kernel, &kernel);
 
     if (cr == CUDA_SUCCESS)
-        cr = call->driver->cuKernelSetCacheConfig(kernel, (CUfunc_cache)args->config,
-                                                  args->device);
+        cr = call->driver->cuKernelSetCacheConfig(kernel, (CUfunc_cache)args->config, args->device);
     return cr;
 }
 
-/* -- occupancy -------------------------------------------------------------------------------------- */
+/* -- occupancy
+ * -------------------------------------------------------------------------------------- */
 
 CUresult
 be_hook_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
@@ -187,7 +191,8 @@ be_hook_cuOccupancyMaxPotentialClusterSize(
                        args->attributes_len, &reply->cluster_size);
 }
 
-/* -- the pool's own --------------------------------------------------------------------------------- */
+/* -- the pool's own
+ * --------------------------------------------------------------------------------- */
 
 /* Answered in the sequence: all earlier calls were handed to the driver. */
 CUresult

@@ -40,7 +40,8 @@ struct be_job {
     struct be_job *next;
 };
 
-/* -- sending ------------------------------------------------------------------------------------ */
+/* -- sending ------------------------------------------------------------------------------------
+ */
 
 static void
 send_failed(struct be_session *session, uint32_t data, CUresult cr)
@@ -182,7 +183,8 @@ be_prove(struct be_session *session, uint64_t before)
     be_print_drain(session);
 }
 
-/* -- cutting a region into pieces ---------------------------------------------------------------- */
+/* -- cutting a region into pieces ----------------------------------------------------------------
+ */
 
 struct be_cut {
     uint64_t x, y, z;
@@ -263,7 +265,8 @@ cut_count(const struct be_region *r)
     return (r->height + rows_a_piece - 1) / rows_a_piece * r->depth;
 }
 
-/* -- jobs that fit into pinned memory --------------------------------------------------------------- */
+/* -- jobs that fit into pinned memory
+ * --------------------------------------------------------------- */
 
 static CUresult
 job_stage(struct be_job *job, const struct be_region *from, CUstream stream)
@@ -347,7 +350,8 @@ job_start(struct be_call *call, const struct be_region *from, uint32_t data, CUs
     return call->tag != 0 ? BE_PARKED : CUDA_SUCCESS;
 }
 
-/* -- jobs that do not ------------------------------------------------------------------------------ */
+/* -- jobs that do not
+ * ------------------------------------------------------------------------------ */
 
 /* The copy runs on a stream of ours. Where the client does not wait for it, its stream is held by
  * a host function until all is copied. */
@@ -510,7 +514,8 @@ big_start(struct be_call *call, const struct be_region *from, uint32_t data, CUs
     return call->tag != 0 ? BE_PARKED : CUDA_SUCCESS;
 }
 
-/* -- the way in -------------------------------------------------------------------------------------- */
+/* -- the way in
+ * -------------------------------------------------------------------------------------- */
 
 /* Rows and slices without gaps are one long row: fewer pieces. */
 static struct be_region

@@ -30,7 +30,7 @@ static inline const void *
 be_lane_key(const struct be_context *context, CUstream stream)
 {
     return stream == CU_STREAM_LEGACY || stream == NULL ? (const void *)context
-                                                         : (const void *)stream;
+                                                        : (const void *)stream;
 }
 
 /* After the waiters and the contexts are gone. */

@@ -51,9 +51,9 @@ list_functions(struct be_call *call, struct be_owner *owner, void ***list_p, uns
     void **list;
     CUresult cr;
 
-    if (owner->library ? t->cuLibraryGetKernelCount == NULL || t->cuLibraryEnumerateKernels == NULL
-                       : t->cuModuleGetFunctionCount == NULL ||
-                             t->cuModuleEnumerateFunctions == NULL)
+    if (owner->library
+            ? t->cuLibraryGetKernelCount == NULL || t->cuLibraryEnumerateKernels == NULL
+            : t->cuModuleGetFunctionCount == NULL || t->cuModuleEnumerateFunctions == NULL)
         return CUDA_ERROR_NOT_SUPPORTED;
     cr = owner->library ? t->cuLibraryGetKernelCount(&count, owner->lib)
                         : t->cuModuleGetFunctionCount(&count, owner->module);
@@ -185,7 +185,8 @@ be_kernel_get(struct be_session *session, uint64_t id, CUkernel *kernel_p)
     return cr;
 }
 
-/* -- parameters ---------------------------------------------------------------------------------- */
+/* -- parameters ----------------------------------------------------------------------------------
+ */
 
 static CUresult
 param_info(struct be_session *session, const struct be_kernel *kernel, uint32_t i, size_t *offset,
@@ -197,9 +198,8 @@ param_info(struct be_session *session, const struct be_kernel *kernel, uint32_t 
         return t->cuKernelGetParamInfo != NULL
                    ? t->cuKernelGetParamInfo(kernel->kernel, i, offset, bytes)
                    : CUDA_ERROR_NOT_SUPPORTED;
-    return t->cuFuncGetParamInfo != NULL
-               ? t->cuFuncGetParamInfo(kernel->function, i, offset, bytes)
-               : CUDA_ERROR_NOT_SUPPORTED;
+    return t->cuFuncGetParamInfo != NULL ? t->cuFuncGetParamInfo(kernel->function, i, offset, bytes)
+                                         : CUDA_ERROR_NOT_SUPPORTED;
 }
 
 CUresult
@@ -238,7 +238,8 @@ be_kernel_params(struct be_session *session, struct be_owner *owner, struct be_k
     return CUDA_SUCCESS;
 }
 
-/* -- rows ------------------------------------------------------------------------------------------ */
+/* -- rows
+ * ------------------------------------------------------------------------------------------ */
 
 static const char *
 kernel_name(struct be_call *call, const struct be_kernel *kernel)
@@ -324,7 +325,8 @@ be_kernels_table(struct be_call *call, struct be_owner *owner, struct gp_buf *ou
     return cr == CUDA_ERROR_INVALID_VALUE ? CUDA_SUCCESS : cr;
 }
 
-/* -- one kernel -------------------------------------------------------------------------------------- */
+/* -- one kernel
+ * -------------------------------------------------------------------------------------- */
 
 CUresult
 be_hook_gpKernelInfo(struct be_call *call, const struct wire_gpKernelInfo_args *args,

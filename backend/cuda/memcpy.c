@@ -21,7 +21,8 @@ block_get(struct be_call *call, struct be_staging *staging, size_t bytes, struct
 }
 
 CUresult
-be_hook_cuMemcpyHtoDAsync_v2(struct be_call *call, const struct wire_cuMemcpyHtoDAsync_v2_args *args)
+be_hook_cuMemcpyHtoDAsync_v2(struct be_call *call,
+                             const struct wire_cuMemcpyHtoDAsync_v2_args *args)
 {
     struct be_staging *staging;
     struct be_block *block;
@@ -48,7 +49,8 @@ be_hook_cuMemcpyHtoDAsync_v2(struct be_call *call, const struct wire_cuMemcpyHto
 }
 
 CUresult
-be_hook_cuMemcpyDtoDAsync_v2(struct be_call *call, const struct wire_cuMemcpyDtoDAsync_v2_args *args)
+be_hook_cuMemcpyDtoDAsync_v2(struct be_call *call,
+                             const struct wire_cuMemcpyDtoDAsync_v2_args *args)
 {
     CUstream stream;
     CUresult cr;
@@ -67,8 +69,8 @@ static CUresult
 copy_out_linear(struct be_call *call, uint64_t src, uint64_t bytes, uint32_t data,
                 uint64_t stream_id)
 {
-    struct be_region from = {.base = src, .width = bytes, .height = 1, .depth = 1,
-                             .pitch = bytes, .slice = bytes};
+    struct be_region from = {
+        .base = src, .width = bytes, .height = 1, .depth = 1, .pitch = bytes, .slice = bytes};
     CUstream stream;
     CUresult cr;
 
@@ -83,7 +85,8 @@ copy_out_linear(struct be_call *call, uint64_t src, uint64_t bytes, uint32_t dat
 }
 
 CUresult
-be_hook_cuMemcpyDtoHAsync_v2(struct be_call *call, const struct wire_cuMemcpyDtoHAsync_v2_args *args)
+be_hook_cuMemcpyDtoHAsync_v2(struct be_call *call,
+                             const struct wire_cuMemcpyDtoHAsync_v2_args *args)
 {
     return copy_out_linear(call, args->src, args->bytes, args->data, args->stream);
 }
@@ -96,7 +99,8 @@ be_hook_cuMemcpyDtoH_v2(struct be_call *call, const struct wire_cuMemcpyDtoH_v2_
     return copy_out_linear(call, args->src, args->bytes, args->data, args->stream);
 }
 
-/* -- three dimensions -------------------------------------------------------------------------------- */
+/* -- three dimensions
+ * -------------------------------------------------------------------------------- */
 
 /* One side of a 3D copy on linear device memory, checked: its corner and its strides. */
 static CUresult
@@ -122,18 +126,21 @@ side_check(struct be_call *call, const CUDA_MEMCPY3D *c, bool source, struct be_
     if (c->WidthInBytes > pitch || x > pitch - c->WidthInBytes)
         return CUDA_ERROR_INVALID_VALUE;
     /* Checked: base + z * slice + y * pitch + x, and from there to the last byte. */
-    if (__builtin_mul_overflow(pitch, height, &slice) ||
-        __builtin_mul_overflow(z, slice, &skip) || __builtin_mul_overflow(y, pitch, &rows) ||
-        __builtin_add_overflow(skip, rows, &skip) || __builtin_add_overflow(skip, x, &skip) ||
-        __builtin_add_overflow(base, skip, &from))
+    if (__builtin_mul_overflow(pitch, height, &slice) || __builtin_mul_overflow(z, slice, &skip) ||
+        __builtin_mul_overflow(y, pitch, &rows) || __builtin_add_overflow(skip, rows, &skip) ||
+        __builtin_add_overflow(skip, x, &skip) || __builtin_add_overflow(base, skip, &from))
         return CUDA_ERROR_INVALID_VALUE;
     if (__builtin_mul_overflow(slice, c->Depth - 1, &reach) ||
         __builtin_mul_overflow(pitch, c->Height - 1, &rows) ||
         __builtin_add_overflow(reach, rows, &reach) ||
         __builtin_add_overflow(reach, c->WidthInBytes, &reach))
         return CUDA_ERROR_INVALID_VALUE;
-    *r = (struct be_region){.base = from, .width = c->WidthInBytes, .height = c->Height,
-                            .depth = c->Depth, .pitch = pitch, .slice = slice};
+    *r = (struct be_region){.base = from,
+                            .width = c->WidthInBytes,
+                            .height = c->Height,
+                            .depth = c->Depth,
+                            .pitch = pitch,
+                            .slice = slice};
     return be_check_device(call->session, from, reach);
 }
 

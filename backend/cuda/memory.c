@@ -56,7 +56,8 @@ be_hook_cuMemGetInfo_v2(struct be_call *call, const struct wire_cuMemGetInfo_v2_
     return ask(call, call->context->device, 0);
 }
 
-/* -- what copies may name -------------------------------------------------------------------------- */
+/* -- what copies may name
+ * -------------------------------------------------------------------------- */
 
 CUresult
 be_check_device(struct be_session *session, uint64_t address, uint64_t bytes)

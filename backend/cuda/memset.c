@@ -36,8 +36,8 @@ fill_check(struct be_call *call, uint64_t dst, uint64_t pitch, uint64_t size, ui
                                               const struct wire_cuMemsetD2D##bits##Async_args *a)  \
     {                                                                                              \
         CUstream stream;                                                                           \
-        CUresult cr = fill_check(call, a->dst, a->pitch, bits / 8, a->width, a->height, a->stream, \
-                                 &stream);                                                         \
+        CUresult cr =                                                                              \
+            fill_check(call, a->dst, a->pitch, bits / 8, a->width, a->height, a->stream, &stream); \
                                                                                                    \
         if (cr != CUDA_SUCCESS)                                                                    \
             return cr;                                                                             \

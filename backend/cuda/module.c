@@ -137,7 +137,8 @@ jit_text(struct be_session *session, const char *text, const char **text_p, uint
     *len_p = (uint32_t)len;
 }
 
-/* -- owners ------------------------------------------------------------------------------------- */
+/* -- owners -------------------------------------------------------------------------------------
+ */
 
 static void
 owner_free(struct be_session *session, struct be_owner *owner)
@@ -201,7 +202,8 @@ owner_enter(struct be_call *call, struct be_owner *owner, const uint8_t **table_
     return CUDA_SUCCESS;
 }
 
-/* -- modules -------------------------------------------------------------------------------------- */
+/* -- modules --------------------------------------------------------------------------------------
+ */
 
 CUresult
 be_hook_cuModuleLoadDataEx(struct be_call *call, const struct wire_cuModuleLoadDataEx_args *args,
@@ -261,7 +263,8 @@ be_hook_cuModuleUnload(struct be_call *call, const struct wire_cuModuleUnload_ar
 }
 
 CUresult
-be_hook_cuModuleGetGlobal_v2(struct be_call *call, const struct wire_cuModuleGetGlobal_v2_args *args,
+be_hook_cuModuleGetGlobal_v2(struct be_call *call,
+                             const struct wire_cuModuleGetGlobal_v2_args *args,
                              struct wire_cuModuleGetGlobal_v2_reply *reply)
 {
     struct be_handle_slot *slot =
@@ -283,7 +286,8 @@ be_hook_cuModuleGetGlobal_v2(struct be_call *call, const struct wire_cuModuleGet
     return CUDA_SUCCESS;
 }
 
-/* -- libraries -------------------------------------------------------------------------------------- */
+/* -- libraries
+ * -------------------------------------------------------------------------------------- */
 
 /* What the client asks of a library beside JIT options: the code is ours to keep or not, so that
  * it stays where it is promises nothing here; tables of pointers cannot come. */
@@ -378,8 +382,7 @@ be_hook_cuLibraryUnload(struct be_call *call, const struct wire_cuLibraryUnload_
 static CUresult
 library_find(struct be_call *call, uint64_t id, struct be_owner **owner_p)
 {
-    struct be_handle_slot *slot =
-        be_handles_find(&call->session->handles, WIRE_HANDLE_LIBRARY, id);
+    struct be_handle_slot *slot = be_handles_find(&call->session->handles, WIRE_HANDLE_LIBRARY, id);
 
     if (slot == NULL)
         return CUDA_ERROR_INVALID_HANDLE;

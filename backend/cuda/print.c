@@ -18,8 +18,8 @@ static bool
 print_send(struct be_session *session, const uint8_t *text, size_t len)
 {
     struct wire_gpNoticePrint_args args = {.text = text, .text_len = (uint32_t)len};
-    uint8_t *to = be_notice_begin(session, WIRE_CALL_gpNoticePrint, 0,
-                                  wire_size_gpNoticePrint_args(&args));
+    uint8_t *to =
+        be_notice_begin(session, WIRE_CALL_gpNoticePrint, 0, wire_size_gpNoticePrint_args(&args));
 
     if (to == NULL)
         return false;

@@ -57,8 +57,8 @@ struct be_session {
     struct be_upload uploads[BE_UPLOADS_MAX];
     struct be_global *globals;
     size_t global_count, global_cap;
-    struct be_event_hold *holds; /* events of the client that somebody waits for */
-    uint64_t next_job; /* numbers copies in the sequence */
+    struct be_event_hold *holds;         /* events of the client that somebody waits for */
+    uint64_t next_job;                   /* numbers copies in the sequence */
     struct gp_buf scratch, scratch_text; /* of the reply that is being made */
     struct be_wait *fresh, **fresh_tail; /* parked, not yet given to waiters */
 
@@ -104,6 +104,5 @@ CUresult be_check_device(struct be_session *session, uint64_t address, uint64_t 
 CUresult be_global_add(struct be_session *session, uint64_t address, uint64_t bytes,
                        const void *owner);
 void be_globals_drop(struct be_session *session, const void *owner);
-
 
 #endif

@@ -25,12 +25,12 @@ enum be_wait_kind {
 
 struct be_wait {
     enum be_wait_kind kind;
-    CUevent event;             /* the waiter starts when it happened */
-    CUevent done;              /* the executor may run it once this happened; mostly the same */
+    CUevent event;              /* the waiter starts when it happened */
+    CUevent done;               /* the executor may run it once this happened; mostly the same */
     struct be_context *context; /* current on the thread that runs it; NULL: none */
-    const void *lane;          /* NULL: a lane of its own */
+    const void *lane;           /* NULL: a lane of its own */
     void (*run)(struct be_wait *wait, CUresult cr); /* owns the wait from then on */
-    struct be_wait *next;      /* of whoever holds it */
+    struct be_wait *next;                           /* of whoever holds it */
 };
 
 GP_CHECK enum gp_status be_waits_create(const struct be_driver *driver, unsigned threads_max,

@@ -10,6 +10,7 @@ extern const struct gp_option_set be_option_set;
 /*
  * Load everything. GP_ERR_AGAIN: --help or --version was asked for and answered, end with 0.
  */
-GP_CHECK enum gp_status be_options_load(int argc, char *const argv[], struct gp_options **options_p);
+GP_CHECK enum gp_status be_options_load(int argc, char *const argv[],
+                                        struct gp_options **options_p);
 
 #endif

@@ -26,7 +26,8 @@
 /* What a session may take to end before its process does so by force. */
 #define BE_END_MS 5000
 
-/* -- the process ------------------------------------------------------------------------------------ */
+/* -- the process
+ * ------------------------------------------------------------------------------------ */
 
 /* No more rights than now, and no core file with a tenant's data in it. */
 static enum gp_status
@@ -71,7 +72,8 @@ driver_open(const char *name, struct be_driver *driver)
     return be_driver_open("soft", driver);
 }
 
-/* -- the watch -------------------------------------------------------------------------------------- */
+/* -- the watch
+ * -------------------------------------------------------------------------------------- */
 
 /* A thread beside the executor: it sees a client that goes away while the executor is inside the
  * driver, and the supervisor's wish to end. */
@@ -154,7 +156,8 @@ signals_open(int *fd_p)
     return *fd_p >= 0 ? GP_OK : GP_ERR_IO;
 }
 
-/* -- the session ------------------------------------------------------------------------------------ */
+/* -- the session
+ * ------------------------------------------------------------------------------------ */
 
 static void
 config_fill(const struct gp_options *options, const struct be_driver *driver, int print_fd,
@@ -168,10 +171,9 @@ config_fill(const struct gp_options *options, const struct be_driver *driver, in
     config->session.lease_bytes = gp_options_u64(options, "lease-max");
     config->session.limits.upload_bytes = gp_options_u64(options, "image-max");
     config->session.limits.spin_us = (uint32_t)(gp_options_u64(options, "spin") / GP_NS_PER_US);
-    config->max_payload_bytes = (uint32_t)gp_min_u64(gp_options_u64(options, "frame-max"),
-                                                     WIRE_FRAME_PAYLOAD_MAX);
-    config->deadline_ns =
-        gp_deadline_after(gp_now_ns(), gp_options_u64(options, "handshake-time"));
+    config->max_payload_bytes =
+        (uint32_t)gp_min_u64(gp_options_u64(options, "frame-max"), WIRE_FRAME_PAYLOAD_MAX);
+    config->deadline_ns = gp_deadline_after(gp_now_ns(), gp_options_u64(options, "handshake-time"));
     config->wire_format = WIRE_FORMAT;
     if (gp_options_is_set(options, "wire-format"))
         config->wire_format = (uint32_t)gp_options_u64(options, "wire-format");

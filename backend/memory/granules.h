@@ -17,18 +17,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BE_UNIT_BYTES         256u
-#define BE_EXTENT_BYTES_MAX   (64ull << 20)
-#define BE_ALLOCATIONS_MAX    (4u << 20)
+#define BE_UNIT_BYTES       256u
+#define BE_EXTENT_BYTES_MAX (64ull << 20)
+#define BE_ALLOCATIONS_MAX  (4u << 20)
 
 struct be_extent {
-    uint64_t first;      /* granule */
-    uint32_t count;      /* granules */
-    uint32_t refs;       /* allocations that touch it */
+    uint64_t first; /* granule */
+    uint32_t count; /* granules */
+    uint32_t refs;  /* allocations that touch it */
     int32_t device;
-    bool mapped;         /* the caller's: physical memory is behind it */
-    uint64_t handle;     /* the caller's: CUmemGenericAllocationHandle */
-    uint32_t *taken;     /* bitmap of units, shared granules only */
+    bool mapped;     /* the caller's: physical memory is behind it */
+    uint64_t handle; /* the caller's: CUmemGenericAllocationHandle */
+    uint32_t *taken; /* bitmap of units, shared granules only */
 };
 
 struct be_allocation {
@@ -55,9 +55,9 @@ void be_granules_destroy(struct be_granules *map);
  * Errors: GP_ERR_INVALID outside the range, misaligned, overlapping or of another device than
  *         its shared granule; GP_ERR_LIMIT; GP_ERR_NO_MEMORY.
  */
-GP_CHECK enum gp_status be_granules_take(struct be_granules *map, uint64_t address,
-                                         uint64_t bytes, int32_t device, uint32_t context,
-                                         uint64_t limit_bytes, uint64_t *fresh_bytes_p);
+GP_CHECK enum gp_status be_granules_take(struct be_granules *map, uint64_t address, uint64_t bytes,
+                                         int32_t device, uint32_t context, uint64_t limit_bytes,
+                                         uint64_t *fresh_bytes_p);
 
 /* The extents that an allocation touches, in order: *at_p begins with 0. NULL at the end. */
 struct be_extent *be_granules_next_extent(struct be_granules *map, uint64_t address,

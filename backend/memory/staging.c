@@ -99,8 +99,7 @@ slab_create(struct be_staging *pool, uint32_t size_class)
     slab->count = count;
     pthread_mutex_lock(&pool->lock);
     for (uint32_t i = 0; i < count; i++) {
-        blocks[i].data =
-            (uint8_t *)slab->memory + (size_t)i * be_classes[size_class].block_bytes;
+        blocks[i].data = (uint8_t *)slab->memory + (size_t)i * be_classes[size_class].block_bytes;
         blocks[i].size_class = size_class;
         blocks[i].slab = slab;
         blocks[i].next = pool->free[size_class];
@@ -195,8 +194,8 @@ be_staging_put_after(struct be_staging *pool, struct be_block *block, CUstream s
     if (cr != CUDA_SUCCESS) {
         /* The context is broken or out of events: the block may still be read, so it is lost to
          * the pool until the context ends. */
-        log_debug("staging: block of %u bytes lost: %s",
-                  be_classes[block->size_class].block_bytes, be_driver_error(pool->driver, cr));
+        log_debug("staging: block of %u bytes lost: %s", be_classes[block->size_class].block_bytes,
+                  be_driver_error(pool->driver, cr));
         return;
     }
     pthread_mutex_lock(&pool->lock);

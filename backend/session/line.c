@@ -128,7 +128,8 @@ be_line_frame(struct be_line *line, enum wire_frame_kind kind, uint32_t tag, con
     pthread_mutex_unlock(&line->lock);
 }
 
-/* -- records --------------------------------------------------------------------------------------- */
+/* -- records
+ * --------------------------------------------------------------------------------------- */
 
 /* Room for a record in a frame of kind; the lock is held on return, but on NULL. */
 static uint8_t *
@@ -255,7 +256,8 @@ be_defer(const struct be_call *call, CUresult cr)
     pthread_mutex_unlock(&line->lock);
 }
 
-/* -- data ------------------------------------------------------------------------------------------- */
+/* -- data
+ * ------------------------------------------------------------------------------------------- */
 
 static bool
 data_copied(struct be_line *line, uint32_t data, const struct wire_data *head, const void *payload,
@@ -310,7 +312,8 @@ data_direct(struct be_line *line, uint32_t data, const struct wire_data *head, c
     iov[2] = (struct iovec){(void *)(uintptr_t)head, sizeof(*head)};
     iov[3] = (struct iovec){(void *)(uintptr_t)payload, bytes};
     if (line->lane != NULL)
-        status = line->back.len != 0 ? tp_send(line->lane, iov, 4) : tp_send(line->lane, iov + 1, 3);
+        status =
+            line->back.len != 0 ? tp_send(line->lane, iov, 4) : tp_send(line->lane, iov + 1, 3);
 
     pthread_mutex_lock(&line->lock);
     line->sending = false;

@@ -30,10 +30,10 @@ struct be_line {
 
     /* Guarded by lock; back belongs to the sender while sending. */
     struct gp_buf front, back;
-    size_t open_at;        /* where the open frame's header lies */
-    uint8_t open_kind;     /* 0: none is open */
+    size_t open_at;    /* where the open frame's header lies */
+    uint8_t open_kind; /* 0: none is open */
     uint32_t open_records;
-    size_t record_at;      /* of the record that is being written */
+    size_t record_at; /* of the record that is being written */
     uint64_t seq;
     bool sending, closed;
     int32_t deferred;

@@ -72,7 +72,8 @@ receive_control(struct tp_lane *lane, struct be_line *line, enum wire_control_ki
     return GP_OK;
 }
 
-/* -- hello ------------------------------------------------------------------------------------------ */
+/* -- hello
+ * ------------------------------------------------------------------------------------------ */
 
 static void
 hello_fill(const struct be_open_config *config, struct wire_hello *mine)
@@ -126,7 +127,8 @@ hello(const struct be_open_config *config, struct tp_lane *lane, struct be_line 
     return GP_OK;
 }
 
-/* -- open ------------------------------------------------------------------------------------------- */
+/* -- open
+ * ------------------------------------------------------------------------------------------- */
 
 static bool
 device_matches(const struct wire_device *device, int index, const char *text)

@@ -15,7 +15,8 @@
 
 #define BE_WAITERS_MAX 256
 
-/* -- what the reaper tells ------------------------------------------------------------------------ */
+/* -- what the reaper tells ------------------------------------------------------------------------
+ */
 
 static void
 memory_freed(void *user, int32_t device, const uint64_t *addresses, uint32_t count)
@@ -23,8 +24,8 @@ memory_freed(void *user, int32_t device, const uint64_t *addresses, uint32_t cou
     struct be_session *session = user;
     struct wire_gpNoticeFreed_args args = {
         .device = device, .addresses = addresses, .addresses_len = count};
-    uint8_t *to = be_notice_begin(session, WIRE_CALL_gpNoticeFreed, 0,
-                                  wire_size_gpNoticeFreed_args(&args));
+    uint8_t *to =
+        be_notice_begin(session, WIRE_CALL_gpNoticeFreed, 0, wire_size_gpNoticeFreed_args(&args));
 
     if (to == NULL)
         return;
@@ -72,7 +73,8 @@ memory_answered(void *user, uint64_t ticket, CUresult cr, const struct be_space_
         info_answer(&call, cr, answer);
 }
 
-/* -- life ------------------------------------------------------------------------------------------ */
+/* -- life
+ * ------------------------------------------------------------------------------------------ */
 
 /* Addresses for four times the memory there is, so that holes do not matter. */
 static uint64_t
@@ -181,7 +183,8 @@ be_session_destroy(struct be_session *session)
     session_free(session);
 }
 
-/* -- rows ------------------------------------------------------------------------------------------ */
+/* -- rows
+ * ------------------------------------------------------------------------------------------ */
 
 void
 be_malformed(const struct be_call *call)
@@ -265,7 +268,8 @@ be_session_feed(struct be_session *session, const uint8_t *row, size_t bytes, co
     return GP_OK;
 }
 
-/* -- frames ---------------------------------------------------------------------------------------- */
+/* -- frames
+ * ---------------------------------------------------------------------------------------- */
 
 static void
 session_lost(struct be_session *session, const char *why)

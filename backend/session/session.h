@@ -28,22 +28,23 @@ void be_session_destroy(struct be_session *session);
  * Check a row of call records whole, then execute it. *why_p says in words what was wrong.
  * Errors: GP_ERR_PROTOCOL: nothing of a malformed row was executed.
  */
-GP_CHECK enum gp_status be_session_feed(struct be_session *session, const uint8_t *row, size_t bytes,
-                                        const char **why_p);
+GP_CHECK enum gp_status be_session_feed(struct be_session *session, const uint8_t *row,
+                                        size_t bytes, const char **why_p);
 
 /* Receive and execute until the client says BYE, the line ends, or the client breaks the protocol.
  * The code is what ended it. */
 enum wire_control_code be_session_run(struct be_session *session);
 
-/* -- opening ------------------------------------------------------------------------------------ */
+/* -- opening ------------------------------------------------------------------------------------
+ */
 
 struct be_open_config {
     struct be_session_config session;
     const char *server_name;
     uint64_t deadline_ns; /* for hello and open */
     uint32_t max_payload_bytes;
-    uint64_t features; /* offered */
-    uint32_t wire_format; /* WIRE_FORMAT; another one makes tests of old peers */
+    uint64_t features;             /* offered */
+    uint32_t wire_format;          /* WIRE_FORMAT; another one makes tests of old peers */
     enum wire_control_code refuse; /* not 0: answer the open with it */
 };
 

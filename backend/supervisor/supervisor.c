@@ -33,7 +33,8 @@ struct be_supervisor {
     size_t poll_cap;
 };
 
-/* -- start ---------------------------------------------------------------------------------------- */
+/* -- start ----------------------------------------------------------------------------------------
+ */
 
 static enum gp_status
 signals_open(struct be_supervisor *s)
@@ -105,7 +106,8 @@ ready_tell(struct be_supervisor *s)
     s->ready_fd = -1;
 }
 
-/* -- connections ------------------------------------------------------------------------------------ */
+/* -- connections
+ * ------------------------------------------------------------------------------------ */
 
 static unsigned
 busy_count(const struct be_supervisor *s)
@@ -119,11 +121,9 @@ connection_give(struct be_supervisor *s, const char *scheme, int fd)
     struct be_handoff what = {0};
     struct be_worker *worker;
 
-    if (s->workers.counts[BE_WORKER_GIVEN] >= s->config->handshakes_max) {
-        log_warn("supervisor: connection dropped: %u are not open yet",
-                 s->workers.counts[BE_WORKER_GIVEN]);
-        return;
-    }
+    /* An honest handshake takes milliseconds, so the oldest is the one not to wait for. */
+    if (s->workers.counts[BE_WORKER_GIVEN] >= s->config->handshakes_max)
+        be_workers_drop_oldest(&s->workers);
     snprintf(what.scheme, sizeof(what.scheme), "%s", scheme);
     if (busy_count(s) >= s->config->sessions_max)
         what.refuse = WIRE_CODE_BUSY;
@@ -146,7 +146,8 @@ connections_accept(struct be_supervisor *s, struct tp_listener *listener)
     }
 }
 
-/* -- signals ------------------------------------------------------------------------------------------ */
+/* -- signals
+ * ------------------------------------------------------------------------------------------ */
 
 static void
 drain_begin(struct be_supervisor *s)
@@ -177,7 +178,8 @@ signals_take(struct be_supervisor *s)
     be_workers_reap(&s->workers);
 }
 
-/* -- the loop ------------------------------------------------------------------------------------------ */
+/* -- the loop
+ * ------------------------------------------------------------------------------------------ */
 
 /* As many as shall be warm, but not all of a failing kind at once. */
 static void
@@ -267,9 +269,10 @@ drain_check(struct be_supervisor *s)
 int
 be_supervisor_run(const struct be_supervisor_config *config)
 {
-    struct be_supervisor s = {
-        .config = config, .signals = -1, .ready_fd = config->ready_fd,
-        .workers = {.argv = config->worker_argv}};
+    struct be_supervisor s = {.config = config,
+                              .signals = -1,
+                              .ready_fd = config->ready_fd,
+                              .workers = {.argv = config->worker_argv}};
     enum gp_status status;
     bool started = false;
     int code = 0;

@@ -21,6 +21,8 @@
 static void
 state_set(struct be_workers *workers, struct be_worker *worker, enum be_worker_state state)
 {
+    if (worker->dropped) /* counted out already */
+        return;
     workers->counts[worker->state]--;
     worker->state = state;
     workers->counts[state]++;
@@ -121,6 +123,23 @@ be_workers_give(struct be_workers *workers, struct be_worker *worker, const stru
 }
 
 void
+be_workers_drop_oldest(struct be_workers *workers)
+{
+    struct be_worker *oldest = NULL;
+
+    /* The newest comes first. */
+    for (struct be_worker *w = workers->list; w != NULL; w = w->next)
+        if (w->state == BE_WORKER_GIVEN && !w->dropped)
+            oldest = w;
+    if (oldest == NULL)
+        return;
+    oldest->dropped = true;
+    (void)kill(oldest->pid, SIGKILL);
+    /* It counts no more: the next may take its place at once. */
+    workers->counts[BE_WORKER_GIVEN]--;
+}
+
+void
 be_workers_hear(struct be_workers *workers, struct be_worker *worker)
 {
     enum be_worker_state state;
@@ -160,6 +179,10 @@ death_log(struct be_workers *workers, const struct be_worker *worker, int how)
     bool signalled = WIFSIGNALED(how);
     int code = signalled ? WTERMSIG(how) : WEXITSTATUS(how);
 
+    if (worker->dropped) {
+        log_warn("supervisor: a connection was dropped, too many are not open yet");
+        return;
+    }
     if (!signalled && code == 0) {
         log_debug("supervisor: worker %d ended", (int)worker->pid);
         return;
@@ -190,7 +213,8 @@ be_workers_reap(struct be_workers *workers)
         }
         be_workers_hear(workers, worker); /* what it said last */
         death_log(workers, worker, how);
-        workers->counts[worker->state]--;
+        if (!worker->dropped)
+            workers->counts[worker->state]--;
         *at = worker->next;
         if (worker->socket >= 0)
             close(worker->socket);
@@ -221,7 +245,7 @@ be_workers_total(const struct be_workers *workers)
 {
     unsigned total = 0;
 
-    for (size_t i = 0; i < GP_ARRAY_LEN(workers->counts); i++)
-        total += workers->counts[i];
+    for (const struct be_worker *w = workers->list; w != NULL; w = w->next)
+        total++;
     return total;
 }

@@ -16,6 +16,7 @@ struct be_worker {
     int socket;
     enum be_worker_state state;
     bool ever_ready;
+    bool dropped; /* we ended it, its connection did not open */
     struct be_worker *next;
 };
 
@@ -23,8 +24,8 @@ struct be_workers {
     char *const *argv;
     struct be_worker *list;
     unsigned counts[BE_WORKER_SERVING + 1]; /* by state */
-    unsigned early_deaths; /* in a row, before they were ready */
-    uint64_t not_before_ns; /* start no more before */
+    unsigned early_deaths;                  /* in a row, before they were ready */
+    uint64_t not_before_ns;                 /* start no more before */
 };
 
 /* Start one; *worker_p may be NULL. */
@@ -34,6 +35,8 @@ struct be_worker *be_workers_free_one(struct be_workers *workers);
 /* An error means that this worker is of no use any more; it is reaped later. */
 GP_CHECK enum gp_status be_workers_give(struct be_workers *workers, struct be_worker *worker,
                                         const struct be_handoff *what, int fd);
+/* End the connection that is not open for the longest time. */
+void be_workers_drop_oldest(struct be_workers *workers);
 /* Take in what a worker said. */
 void be_workers_hear(struct be_workers *workers, struct be_worker *worker);
 /* Take in what ended; says in the log how. */

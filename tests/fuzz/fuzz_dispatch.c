@@ -118,7 +118,8 @@ feed_list(struct be_session *session, const uint8_t *data, size_t size)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct be_session_config config = {.driver = &driver, .print_fd = -1, .range_bytes = 1ull << 30};
+    struct be_session_config config = {
+        .driver = &driver, .print_fd = -1, .range_bytes = 1ull << 30};
     struct be_session *session;
     struct be_line line;
     enum gp_status status;

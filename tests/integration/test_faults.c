@@ -81,16 +81,16 @@ Test(faults, a_malformed_row_runs_nothing_and_ends_its_session_only)
         uint16_t call, flags;
         uint32_t tag, bytes, claimed;
     } cases[] = {
-        {WIRE_CALL_gpBarrier, 0, 1, 0, 8},                    /* shorter than a header */
-        {WIRE_CALL_gpBarrier, 0, 1, 0, 4096},                 /* longer than the row */
-        {WIRE_CALL_gpBarrier, 0, 1, 4, 20},                   /* not a multiple of 8 */
-        {WIRE_CALL_gpBarrier, 0, 0, 0, 16},                   /* no tag where one is owed */
-        {WIRE_CALL_cuMemFree_v2, 0, 9, 8, 24},                /* a tag where none is */
-        {WIRE_CALL_cuMemFree_v2, 0, 0, 0, 16},                /* no arguments */
-        {WIRE_CALL_cuMemFree_v2, 1, 0, 8, 24},                /* flags */
-        {WIRE_CALL_gpNoticeHost, 0, 0, 16, 32},               /* the server's to say */
-        {0xffff, 0, 0, 0, 16},                                /* nobody's */
-        {WIRE_CALL_cuMemcpyHtoDAsync_v2, 0, 0, 24, 40},       /* bytes that are not there */
+        {WIRE_CALL_gpBarrier, 0, 1, 0, 8},              /* shorter than a header */
+        {WIRE_CALL_gpBarrier, 0, 1, 0, 4096},           /* longer than the row */
+        {WIRE_CALL_gpBarrier, 0, 1, 4, 20},             /* not a multiple of 8 */
+        {WIRE_CALL_gpBarrier, 0, 0, 0, 16},             /* no tag where one is owed */
+        {WIRE_CALL_cuMemFree_v2, 0, 9, 8, 24},          /* a tag where none is */
+        {WIRE_CALL_cuMemFree_v2, 0, 0, 0, 16},          /* no arguments */
+        {WIRE_CALL_cuMemFree_v2, 1, 0, 8, 24},          /* flags */
+        {WIRE_CALL_gpNoticeHost, 0, 0, 16, 32},         /* the server's to say */
+        {0xffff, 0, 0, 0, 16},                          /* nobody's */
+        {WIRE_CALL_cuMemcpyHtoDAsync_v2, 0, 0, 24, 40}, /* bytes that are not there */
     };
     uint8_t args[64];
 
@@ -332,6 +332,22 @@ Test(faults, a_silent_client_is_cut_at_the_deadline)
     while (status == GP_OK || status == GP_ERR_AGAIN);
     cr_assert_neq(status, GP_ERR_TIMEOUT);
     tp_close(lane);
+    test_server_stop(&server);
+}
+
+Test(faults, half_open_connections_do_not_keep_a_good_client_out)
+{
+    struct test_server server = test_server_start((const char *[]){"--handshakes-max=4", NULL});
+    struct tp_opts opts = {.framing = &wire_framing};
+    struct tp_lane *silent[24];
+    struct test_client c;
+
+    for (int i = 0; i < 24; i++)
+        cr_assert_eq((int)tp_connect(server.url[0], &opts, &silent[i]), GP_OK);
+    open_with_context(&c, &server);
+    test_client_close(&c);
+    for (int i = 0; i < 24; i++)
+        tp_close(silent[i]);
     test_server_stop(&server);
 }
 

@@ -13,9 +13,11 @@
 
 static const char vector_add[] =
     ".version 7.0\n.target sm_70\n.address_size 64\n"
-    ".visible .entry vector_add(.param .u64 p_a, .param .u64 p_b, .param .u64 p_c, .param .u32 p_n)\n"
+    ".visible .entry vector_add(.param .u64 p_a, .param .u64 p_b, .param .u64 p_c, .param .u32 "
+    "p_n)\n"
     "{\n.reg .pred %p;\n.reg .b32 %r<5>;\n.reg .f32 %f<4>;\n.reg .b64 %rd<8>;\n"
-    "ld.param.u32 %r1, [p_n];\nmov.u32 %r2, %ctaid.x;\nmov.u32 %r3, %ntid.x;\nmov.u32 %r4, %tid.x;\n"
+    "ld.param.u32 %r1, [p_n];\nmov.u32 %r2, %ctaid.x;\nmov.u32 %r3, %ntid.x;\nmov.u32 %r4, "
+    "%tid.x;\n"
     "mad.lo.s32 %r2, %r2, %r3, %r4;\nsetp.ge.u32 %p, %r2, %r1;\n@%p bra DONE;\n"
     "ld.param.u64 %rd1, [p_a];\nld.param.u64 %rd2, [p_b];\nld.param.u64 %rd3, [p_c];\n"
     "mul.wide.u32 %rd4, %r2, 4;\nadd.s64 %rd5, %rd1, %rd4;\nadd.s64 %rd6, %rd2, %rd4;\n"
@@ -53,7 +55,9 @@ Test(session, opens_and_closes_with_the_device_table)
 Test(session, adds_vectors)
 {
     struct test_server server = test_server_start(NULL);
-    enum { COUNT = 100000 };
+    enum {
+        COUNT = 100000
+    };
     float *host = malloc(COUNT * sizeof(float));
     struct test_client c;
     uint64_t base, stride;
@@ -252,7 +256,9 @@ Test(session, host_function_holds_its_stream_and_nothing_else)
 Test(session, pulls_bytes_when_the_stream_gets_there)
 {
     struct test_server server = test_server_start(NULL);
-    enum { BYTES = (2 << 20) + 100 };
+    enum {
+        BYTES = (2 << 20) + 100
+    };
     uint8_t *host = malloc(BYTES);
     struct test_client c;
     uint64_t asked = 0;

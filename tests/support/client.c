@@ -18,10 +18,8 @@ void
 test_client_frame(struct test_client *c, enum wire_frame_kind kind, uint32_t tag,
                   const void *payload, size_t bytes)
 {
-    struct wire_frame_header header = {.payload_bytes = (uint32_t)bytes,
-                                       .kind = (uint8_t)kind,
-                                       .tag = tag,
-                                       .seq = ++c->seq};
+    struct wire_frame_header header = {
+        .payload_bytes = (uint32_t)bytes, .kind = (uint8_t)kind, .tag = tag, .seq = ++c->seq};
     uint8_t head[WIRE_FRAME_HEADER_BYTES];
     struct iovec iov[2] = {{head, sizeof(head)}, {(void *)(uintptr_t)payload, bytes}};
     enum gp_status status;
@@ -149,9 +147,8 @@ test_client_close(struct test_client *c)
 uint8_t *
 test_client_add(struct test_client *c, uint16_t call, size_t bytes)
 {
-    struct wire_record record = {.bytes = (uint32_t)(sizeof(record) + WIRE_PAD(bytes)),
-                                 .call = call,
-                                 .context = c->context};
+    struct wire_record record = {
+        .bytes = (uint32_t)(sizeof(record) + WIRE_PAD(bytes)), .call = call, .context = c->context};
     uint8_t *to = gp_buf_reserve(&c->row, record.bytes);
 
     cr_assert_not_null(to);

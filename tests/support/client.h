@@ -36,7 +36,7 @@ struct test_client {
     struct gp_buf data; /* bytes of all DATA frames, in order */
     uint32_t data_id, data_last, data_failed;
     struct gp_buf print;
-    struct gp_buf freed; /* uint64_t each */
+    struct gp_buf freed;   /* uint64_t each */
     struct gp_buf notices; /* records of gpNoticeHost and gpNoticePull */
     bool bye;
     uint32_t bye_code;

@@ -66,8 +66,7 @@ test_server_start(const char *const *args)
     if (server.pid == 0)
         exec_server(args, ready[1], server.log_fd);
     close(ready[1]);
-    while (len < sizeof(text) - 1 &&
-           (n = read(ready[0], text + len, sizeof(text) - 1 - len)) > 0)
+    while (len < sizeof(text) - 1 && (n = read(ready[0], text + len, sizeof(text) - 1 - len)) > 0)
         len += (size_t)n;
     close(ready[0]);
     if (sscanf(text, "%127s %127s", server.url[0], server.url[1]) < 1) {

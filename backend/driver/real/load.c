@@ -15,7 +15,7 @@
 
 /* Where our software device may lie, relative to the folder of the executable. */
 static const char *const be_soft_places[] = {
-    "driver/soft/libcuda.so.1",     /* build tree: build/backend/gpupoold */
+    "driver/soft/libcuda.so.1",                          /* build tree: build/backend/gpupoold */
     "../lib/x86_64-linux-gnu/gpupool/soft/libcuda.so.1", /* installed by a distribution */
     "../lib/gpupool/soft/libcuda.so.1",
     "../lib64/gpupool/soft/libcuda.so.1",
@@ -112,8 +112,8 @@ start(struct be_driver *driver, const char *path)
         return GP_ERR_IO;
     }
     if (driver->version < BE_DRIVER_OLDEST) {
-        log_error("driver %s: CUDA %d.%d is too old, 11.0 is needed", path,
-                  driver->version / 1000, driver->version % 1000 / 10);
+        log_error("driver %s: CUDA %d.%d is too old, 11.0 is needed", path, driver->version / 1000,
+                  driver->version % 1000 / 10);
         return GP_ERR_NOT_SUPPORTED;
     }
     if (driver->device_count > BE_DRIVER_DEVICES_MAX)

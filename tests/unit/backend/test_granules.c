@@ -74,13 +74,13 @@ Test(granules, refuses_what_is_not_to_be_had)
     uint64_t fresh, end = 16 * GRANULE;
 
     cr_assert_eq(take(map, 4096, 8192, &fresh), GP_OK);
-    cr_assert_eq(take(map, 4096, 8192, &fresh), GP_ERR_INVALID);     /* the same */
-    cr_assert_eq(take(map, 0, 4352, &fresh), GP_ERR_INVALID);        /* overlaps its head */
-    cr_assert_eq(take(map, 12032, 256, &fresh), GP_ERR_INVALID);     /* its last unit */
-    cr_assert_eq(take(map, 0, GRANULE, &fresh), GP_ERR_INVALID);     /* all of a shared granule */
-    cr_assert_eq(take(map, 12288, 1, &fresh), GP_OK);                /* right behind it */
+    cr_assert_eq(take(map, 4096, 8192, &fresh), GP_ERR_INVALID); /* the same */
+    cr_assert_eq(take(map, 0, 4352, &fresh), GP_ERR_INVALID);    /* overlaps its head */
+    cr_assert_eq(take(map, 12032, 256, &fresh), GP_ERR_INVALID); /* its last unit */
+    cr_assert_eq(take(map, 0, GRANULE, &fresh), GP_ERR_INVALID); /* all of a shared granule */
+    cr_assert_eq(take(map, 12288, 1, &fresh), GP_OK);            /* right behind it */
     cr_assert_eq(take(map, 0, 0, &fresh), GP_ERR_INVALID);
-    cr_assert_eq(take(map, 13000, 4, &fresh), GP_ERR_INVALID);       /* misaligned */
+    cr_assert_eq(take(map, 13000, 4, &fresh), GP_ERR_INVALID); /* misaligned */
     cr_assert_eq(take(map, end, 1, &fresh), GP_ERR_INVALID);
     cr_assert_eq(take(map, end - 256, 512, &fresh), GP_ERR_INVALID);
     cr_assert_eq(take(map, GRANULE, UINT64_MAX - 5, &fresh), GP_ERR_INVALID);
@@ -114,7 +114,11 @@ Test(granules, says_what_is_mapped)
 /* Every answer against a flat model: one owner for each unit. */
 Test(granules, agrees_with_a_flat_model)
 {
-    enum { GRANULES = 24, UNITS = GRANULES * (int)(GRANULE / BE_UNIT_BYTES), LIVE = 200 };
+    enum {
+        GRANULES = 24,
+        UNITS = GRANULES * (int)(GRANULE / BE_UNIT_BYTES),
+        LIVE = 200
+    };
     struct be_granules *map = make(GRANULES);
     uint16_t *owner = calloc(UNITS, sizeof(*owner));
     uint64_t live[LIVE][2] = {{0}}, seed = 12345, mapped = 0;
