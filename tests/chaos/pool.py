@@ -96,7 +96,8 @@ def wait_dots(process, count, seconds=30):
 
 def finish(process, seconds):
     """(exit status, standard error) of a client that must end within `seconds`."""
-    _, err = process.communicate(timeout=seconds)
+    process.wait(timeout=seconds)  # its input stays open meanwhile: closing it tells soak to stop
+    _, err = process.communicate()
     return process.returncode, err.decode(errors="replace")
 
 
