@@ -112,11 +112,14 @@ fi
 fuzz_one() {
     name=$(basename "$1")
     seeds=tests/fuzz/seeds/${name#fuzz_}
+    case $name in fuzz_ptx*) seeds=tests/programs/ptx ;; esac
     [ -d "$seeds" ] || seeds=
+    dict=tests/fuzz/${name#fuzz_}.dict
+    [ -f "$dict" ] || dict=
     mkdir -p "build-clang/corpus/$name" build-clang/findings
     if "$1" -max_total_time="$fuzz_seconds" -timeout=20 -rss_limit_mb=3000 -print_final_stats=1 \
-        -artifact_prefix="build-clang/findings/$name-" "build-clang/corpus/$name" \
-        ${seeds:+"$seeds"} >"$work/$name.log" 2>&1; then
+        -artifact_prefix="build-clang/findings/$name-" ${dict:+-dict="$dict"} \
+        "build-clang/corpus/$name" ${seeds:+"$seeds"} >"$work/$name.log" 2>&1; then
         record passed "$name" "$(grep -o 'number_of_executed_units: *[0-9]*' "$work/$name.log")"
     else
         tail -n 40 "$work/$name.log"
