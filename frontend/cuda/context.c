@@ -67,6 +67,11 @@ activate(struct fe_context *ctx)
     atomic_store(&ctx->head.sticky, CUDA_SUCCESS);
     atomic_store(&ctx->proven, ctx->submitted);
     ctx->legacy.id = ctx->id << 24;
+    atomic_store(&ctx->copied, 0);
+    atomic_store(&ctx->loose_streams, 0);
+    ctx->copied_recorded = 0;
+    ctx->copied_in = &ctx->legacy;
+    ctx->order_event = NULL;
     atomic_store(&ctx->cache_config, CU_FUNC_CACHE_PREFER_NONE);
     atomic_store(&ctx->shared_config, CU_SHARED_MEM_CONFIG_DEFAULT_BANK_SIZE);
 }

@@ -6,6 +6,7 @@
 #include "frontend/cuda/check.h"
 #include "frontend/cuda/kernels.h"
 #include "frontend/cuda/occupancy.h"
+#include "frontend/cuda/order.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
@@ -124,6 +125,8 @@ launch(struct launch *l, CUfunction handle, CUstream stream, void **values, void
         cr = read_params(l, values, extra);
     if (cr == CUDA_SUCCESS && l->attributes != NULL && l->attributes->cooperative)
         cr = check_cooperative(&call, l);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_order(&call, l->stream, stream_wire);
     if (GP_LIKELY(cr == CUDA_SUCCESS))
         cr = post(&call, l, stream_wire);
     return fe_leave(&call, cr);

@@ -6,6 +6,7 @@
 #include "cuda_api.h"
 #include "frontend/cuda/copy.h"
 #include "frontend/cuda/host.h"
+#include "frontend/cuda/order.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
@@ -19,6 +20,8 @@ enter(struct fe_call *call, enum wire_call id, CUstream stream, struct fe_where 
     if (cr != CUDA_SUCCESS)
         return cr;
     cr = fe_stream_resolve(call, stream, &where->stream, &where->wire);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_order(call, where->stream, where->wire);
     return cr == CUDA_SUCCESS ? cr : fe_leave(call, cr);
 }
 
@@ -36,10 +39,12 @@ copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
     cr = fe_check_device(call, dst, bytes);
     if (cr == CUDA_SUCCESS)
         cr = fe_copy_in(call, dst, src, bytes, where, &pulled);
-    /* The program may change the source once a synchronous copy has returned. */
-    if (cr == CUDA_SUCCESS && wait && pulled)
-        cr = fe_copy_drain(call, where);
-    return cr;
+    if (cr != CUDA_SUCCESS || !wait)
+        return cr;
+    /* The program may change the source once a synchronous copy has returned, and use the
+     * destination in any stream. */
+    return pulled ? fe_copy_drain(call, where)
+                  : fe_order_copied(call, where->stream, where->wire);
 }
 
 static CUresult

@@ -8,6 +8,7 @@
 #include "frontend/cuda/copy.h"
 #include "frontend/cuda/geometry.h"
 #include "frontend/cuda/host.h"
+#include "frontend/cuda/order.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
@@ -178,7 +179,11 @@ copy_any(struct fe_call *call, struct fe_copy *copy, const struct fe_where *wher
         return post_on_device(call, copy, where);
     if (to_device) {
         cr = wait_for_source(call, copy, where);
-        return cr == CUDA_SUCCESS ? copy_in(call, copy, where) : cr;
+        if (cr == CUDA_SUCCESS)
+            cr = copy_in(call, copy, where);
+        if (cr == CUDA_SUCCESS && wait)
+            cr = fe_order_copied(call, where->stream, where->wire);
+        return cr;
     }
     if (from_device)
         return copy_out(call, copy, where, wait || !pinned(&copy->dst, &copy->shape));
@@ -202,6 +207,8 @@ run(CUresult described, struct fe_copy *copy, CUstream stream, bool wait, const 
     if (described != CUDA_SUCCESS)
         return fe_leave(&call, described);
     cr = fe_stream_resolve(&call, stream, &where.stream, &where.wire);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_order(&call, where.stream, where.wire);
     if (cr == CUDA_SUCCESS)
         cr = copy_any(&call, copy, &where, wait);
     return fe_leave(&call, cr);

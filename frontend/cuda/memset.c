@@ -5,6 +5,7 @@
  */
 #include "cuda_api.h"
 #include "frontend/cuda/copy.h"
+#include "frontend/cuda/order.h"
 #include "protocol/base/util.h"
 
 /* What all fills have in common: enter, stream, address. */
@@ -16,6 +17,8 @@ begin(struct fe_call *call, enum wire_call id, CUstream stream, struct fe_where 
     if (cr != CUDA_SUCCESS)
         return cr;
     cr = fe_stream_resolve(call, stream, &where->stream, &where->wire);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_order(call, where->stream, where->wire);
     return cr == CUDA_SUCCESS ? cr : fe_leave(call, cr);
 }
 

@@ -24,7 +24,11 @@ struct fe_stream {
     struct fe_object object;
     unsigned flags; /* CU_STREAM_NON_BLOCKING */
     int priority;
-    uint64_t id; /* cuStreamGetId */
+    uint64_t id;     /* cuStreamGetId */
+    bool per_thread; /* some thread's CU_STREAM_PER_THREAD */
+
+    /* Atomic: the last synchronous copy (order.h) that this stream comes behind. */
+    _Atomic uint64_t passed;
 
     /* Atomic; written under the submission lock (last) or by whoever learned it (proven). */
     _Atomic uint64_t last;   /* number of its last work */
@@ -60,6 +64,16 @@ struct fe_context {
     _Atomic uint64_t submitted; /* number of the last work; moves under the submission lock */
     _Atomic uint64_t proven;    /* all work up to here is complete */
     struct fe_stream legacy;    /* the default stream; not a handle, wire id 0 */
+
+    /* The last synchronous copy to the device: its number, atomic, and where it was posted,
+     * guarded by the lock of order.c. */
+    _Atomic uint64_t copied;
+    uint64_t copied_recorded; /* the event stands behind the copy with this number */
+    struct fe_stream *copied_in;
+    uint64_t copied_wire;
+    struct fe_event *order_event; /* not the program's */
+    uint64_t order_event_wire;
+    _Atomic unsigned loose_streams; /* non-blocking and per-thread ones */
 };
 
 /* The kernels and globals of one module or library; kernels.h. */

@@ -2,6 +2,7 @@
 #include "cuda_api.h"
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/order.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
@@ -29,7 +30,8 @@ static pthread_once_t per_thread_once = PTHREAD_ONCE_INIT;
 /* -- making and destroying -------------------------------------------------------------- */
 
 static CUresult
-create(struct fe_call *call, unsigned flags, int priority, struct fe_stream **stream_p)
+create(struct fe_call *call, unsigned flags, int priority, bool per_thread,
+       struct fe_stream **stream_p)
 {
     struct wire_cuStreamCreateWithPriority_args args = {.flags = flags, .priority = priority};
     struct fe_stream *stream = fe_object_create(WIRE_HANDLE_STREAM, call->context);
@@ -40,6 +42,7 @@ create(struct fe_call *call, unsigned flags, int priority, struct fe_stream **st
     stream->flags = flags;
     stream->priority = priority;
     stream->id = next_id++;
+    stream->per_thread = per_thread;
     args.phStream = stream->object.wire;
     to = fe_post(call, wire_size_cuStreamCreateWithPriority_args(&args));
     if (to == NULL) {
@@ -48,6 +51,8 @@ create(struct fe_call *call, unsigned flags, int priority, struct fe_stream **st
     }
     wire_put_cuStreamCreateWithPriority_args(to, &args);
     fe_post_done(call);
+    if (per_thread || (flags & CU_STREAM_NON_BLOCKING))
+        atomic_fetch_add(&call->context->loose_streams, 1);
     *stream_p = stream;
     return CUDA_SUCCESS;
 }
@@ -57,9 +62,11 @@ destroy(struct fe_stream *stream)
 {
     struct wire_cuStreamDestroy_v2_args args = {.stream = stream->object.wire};
     struct fe_call call;
-    CUresult cr = fe_enter_in(&call, WIRE_CALL_cuStreamDestroy_v2, NULL);
+    CUresult cr;
     void *to;
 
+    fe_order_ends(stream);
+    cr = fe_enter_in(&call, WIRE_CALL_cuStreamDestroy_v2, NULL);
     if (cr != CUDA_SUCCESS)
         return cr;
     to = fe_post(&call, wire_size_cuStreamDestroy_v2_args(&args));
@@ -90,7 +97,7 @@ cuStreamCreateWithPriority(CUstream *handle, unsigned int flags, int priority)
         priority = info->stream_priority_least;
     if (priority < info->stream_priority_greatest)
         priority = info->stream_priority_greatest;
-    cr = create(&call, flags, priority, &stream);
+    cr = create(&call, flags, priority, false, &stream);
     if (cr == CUDA_SUCCESS)
         *handle = (CUstream)stream;
     return fe_leave(&call, cr);
@@ -162,7 +169,7 @@ per_thread(struct fe_call *call, struct fe_stream **stream_p)
     cr = fe_enter_in(&own, WIRE_CALL_cuStreamCreateWithPriority, ctx);
     if (cr != CUDA_SUCCESS)
         return cr;
-    cr = fe_leave(&own, create(&own, CU_STREAM_DEFAULT, 0, stream_p));
+    cr = fe_leave(&own, create(&own, CU_STREAM_DEFAULT, 0, true, stream_p));
     if (cr != CUDA_SUCCESS)
         return cr;
     at = mine.next++ % PER_THREAD_CONTEXTS;
