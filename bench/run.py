@@ -60,15 +60,12 @@ class Rounds:
         for name, why in dict(failures).items():
             self.failures[side, rtt, name] = why
 
-    def put(self, side, rtt, name, value, unit):
-        self.add(side, rtt, {name: {"unit": unit, "median": value, "p99": value}})
-
     def rows(self):
         found = []
         for (side, rtt, name), figures in self.values.items():
             row = {"side": side, "rtt": rtt, "workload": name, "unit": self.units[name]}
             row.update(runs.middle([f["median"] for f in figures]))
-            row["p99"] = runs.middle([f["p99"] for f in figures])["median"]
+            row["p99"] = runs.middle([f["p99"] for f in figures])
             found.append(row)
         for (side, rtt, name), why in self.failures.items():
             found.append({"side": side, "rtt": rtt, "workload": name, "why_not": why})
@@ -120,11 +117,6 @@ class Session:
             env["GPUPOOL_SERVER"] = line.url
         return env
 
-    def startup(self, env):
-        """Milliseconds from making the process to its first kernel's end; best of three is not
-        taken: the median is."""
-        return [runs.bench(self.build, env, ["startup"]) for _ in range(3)]
-
     def measure_side(self, side, env):
         o = self.options
         figures, failures = runs.bench_each(self.build, env, CALLS, o.repeat, o.seconds)
@@ -138,9 +130,10 @@ class Session:
             self.rounds.add(side, "0", outcome.figures, why)
 
     def one_round(self, number):
+        """Without a relay. A line with a rate has one, so then only the device is left to do."""
         self.say("round %d: direct" % number)
         self.measure_side("direct", self.direct_env)
-        for scheme, pool in self.pools.items():
+        for scheme, pool in self.pools.items() if not self.options.gbit else ():
             self.say("round %d: %s" % (number, scheme))
             add_floor(self.rounds, scheme, "0", runs.floor(self.build, scheme, pool.certs))
             self.measure_side(scheme, self.env(scheme))
@@ -158,6 +151,9 @@ class Session:
             self.rounds.add(scheme, rtt, figures, failures)
             outcome = runs.bench(self.build, env, ["startup"])
             self.rounds.add(scheme, rtt, outcome.figures)
+            if mbit and self.options.bulk:
+                figures, failures = runs.bench_each(self.build, env, BULK[:2], 1)
+                self.rounds.add(scheme, rtt, figures, failures)
 
     def count_trips(self):
         """Round trips are counted, not timed: once is enough."""
