@@ -11,7 +11,7 @@
 
 struct block {
     struct fe_block pub;
-    bool freed;               /* waits for fe_alloc_reuse */
+    bool freed;                /* waits for fe_alloc_reuse */
     struct block *next, *prev; /* in the list of live or of resting blocks */
 };
 
@@ -19,11 +19,11 @@ struct block {
 struct slab {
     uint64_t base;
     int device;
-    uint32_t used_units;  /* by live and freed blocks */
+    uint32_t used_units; /* by live and freed blocks */
     uint32_t live_blocks;
     uint32_t longest_max; /* no free run is longer */
     struct slab *next, *prev;
-    struct block **owner;  /* of each unit, NULL: free */
+    struct block **owner; /* of each unit, NULL: free */
 };
 
 /* A gap of the range, in granules from its start. */

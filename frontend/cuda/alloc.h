@@ -78,7 +78,7 @@ struct fe_alloc_usage {
     uint64_t charged; /* granules in use or waiting for reuse */
     uint64_t pending; /* of these, those that only freed blocks hold */
     uint64_t lease;
-    uint64_t blocks;   /* live */
+    uint64_t blocks; /* live */
 };
 void fe_alloc_usage(struct fe_alloc *a, int device, struct fe_alloc_usage *usage_p);
 

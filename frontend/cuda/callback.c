@@ -17,7 +17,7 @@
 struct queued {
     struct queued *next;
     uint64_t number;
-    CUhostFn fn;             /* cuLaunchHostFunc */
+    CUhostFn fn;               /* cuLaunchHostFunc */
     CUstreamCallback callback; /* cuStreamAddCallback */
     CUstream stream;
     void *data;

@@ -1,5 +1,5 @@
-/* frontend/cuda/capture.c -- questions about stream capture; capture itself is refused, so no stream
- * ever captures */
+/* frontend/cuda/capture.c -- questions about stream capture; capture itself is refused, so no
+ * stream ever captures */
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
 #include "frontend/cuda/state.h"

@@ -26,8 +26,7 @@ fe_launch_check(const struct fe_launch_limits *limits, const int32_t *attributes
     if (threads > limits->block_threads)
         return CUDA_ERROR_INVALID_VALUE;
     if (known(mask, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) &&
-        shape->shared_bytes >
-            (uint32_t)attributes[CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES])
+        shape->shared_bytes > (uint32_t)attributes[CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES])
         return CUDA_ERROR_INVALID_VALUE;
     if (known(mask, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK) &&
         threads > (uint32_t)attributes[CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK])

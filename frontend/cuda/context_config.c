@@ -1,4 +1,5 @@
-/* frontend/cuda/context_config.c -- limits and preferences of a context, and waiting for all of it */
+/* frontend/cuda/context_config.c -- limits and preferences of a context, and waiting for all of it
+ */
 #include "cuda_api.h"
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"

@@ -9,8 +9,7 @@
 GP_EXPORT CUresult
 cuEventCreate(CUevent *handle, unsigned int flags)
 {
-    const unsigned known =
-        CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING | CU_EVENT_INTERPROCESS;
+    const unsigned known = CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING | CU_EVENT_INTERPROCESS;
     struct wire_cuEventCreate_args args = {.Flags = flags};
     struct fe_event *event;
     struct fe_call call;

@@ -114,9 +114,8 @@ cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUfunction handle
     }
     if (fe_kernels_of_library(f->owner)) {
         cr = fe_leave(&call, CUDA_SUCCESS);
-        return cr != CUDA_SUCCESS
-                   ? cr
-                   : fe_kernel_attribute(f, attribute, call.context->device, value);
+        return cr != CUDA_SUCCESS ? cr
+                                  : fe_kernel_attribute(f, attribute, call.context->device, value);
     }
     args.function = f->object.wire;
     to = fe_post(&call, wire_size_cuFuncGetAttribute_args(&args));
@@ -138,8 +137,8 @@ check_set(const struct fe_function *f, CUfunction_attribute attribute, int value
 
     switch (attribute) {
     case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES:
-        most = fe_device_attribute(state, dev,
-                                   CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
+        most =
+            fe_device_attribute(state, dev, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
         (void)cached(f, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, &used);
         return value < 0 || value > most - used ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
@@ -283,8 +282,8 @@ cuFuncSetCacheConfig(CUfunction handle, CUfunc_cache config)
     return fe_leave(&call, CUDA_SUCCESS);
 }
 
-/* Deprecated, and without effect on devices since Maxwell, whose banks have one width: a function of
- * a library is not told. */
+/* Deprecated, and without effect on devices since Maxwell, whose banks have one width: a function
+ * of a library is not told. */
 GP_EXPORT CUresult
 cuFuncSetSharedMemConfig(CUfunction handle, CUsharedconfig config)
 {

@@ -136,12 +136,16 @@ fe_copy_from_2d(const CUDA_MEMCPY2D *from, struct fe_copy *copy_p)
     src = (struct spec){
         .type = from->srcMemoryType,
         .base = base_of(from->srcMemoryType, from->srcHost, from->srcDevice),
-        .x = from->srcXInBytes, .y = from->srcY, .pitch = from->srcPitch,
+        .x = from->srcXInBytes,
+        .y = from->srcY,
+        .pitch = from->srcPitch,
     };
     dst = (struct spec){
         .type = from->dstMemoryType,
         .base = base_of(from->dstMemoryType, from->dstHost, from->dstDevice),
-        .x = from->dstXInBytes, .y = from->dstY, .pitch = from->dstPitch,
+        .x = from->dstXInBytes,
+        .y = from->dstY,
+        .pitch = from->dstPitch,
     };
     return copy_of(&src, &dst, &shape, copy_p);
 }
@@ -158,14 +162,20 @@ fe_copy_from_3d(const CUDA_MEMCPY3D *from, struct fe_copy *copy_p)
     src = (struct spec){
         .type = from->srcMemoryType,
         .base = base_of(from->srcMemoryType, from->srcHost, from->srcDevice),
-        .x = from->srcXInBytes, .y = from->srcY, .z = from->srcZ,
-        .pitch = from->srcPitch, .height = from->srcHeight,
+        .x = from->srcXInBytes,
+        .y = from->srcY,
+        .z = from->srcZ,
+        .pitch = from->srcPitch,
+        .height = from->srcHeight,
     };
     dst = (struct spec){
         .type = from->dstMemoryType,
         .base = base_of(from->dstMemoryType, from->dstHost, from->dstDevice),
-        .x = from->dstXInBytes, .y = from->dstY, .z = from->dstZ,
-        .pitch = from->dstPitch, .height = from->dstHeight,
+        .x = from->dstXInBytes,
+        .y = from->dstY,
+        .z = from->dstZ,
+        .pitch = from->dstPitch,
+        .height = from->dstHeight,
     };
     if (from->srcLOD != 0 || from->dstLOD != 0)
         return CUDA_ERROR_INVALID_VALUE;

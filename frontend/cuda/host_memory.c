@@ -206,8 +206,8 @@ local_context(struct fe_context **ctx_p)
 GP_EXPORT CUresult
 cuMemHostAlloc(void **memory, size_t bytes, unsigned int flags)
 {
-    const unsigned known = CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP |
-                           CU_MEMHOSTALLOC_WRITECOMBINED;
+    const unsigned known =
+        CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP | CU_MEMHOSTALLOC_WRITECOMBINED;
     struct fe_host_region r = {.flags = flags};
     CUresult cr = local_context(&r.owner);
     void *at;

@@ -75,7 +75,7 @@ cuModuleGetLoadingMode(CUmoduleLoadingMode *mode)
     if (mode == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     *mode = wish != NULL && strcmp(wish, "EAGER") == 0 ? CU_MODULE_EAGER_LOADING
-                                                        : CU_MODULE_LAZY_LOADING;
+                                                       : CU_MODULE_LAZY_LOADING;
     return CUDA_SUCCESS;
 }
 

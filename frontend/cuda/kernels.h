@@ -71,7 +71,8 @@ fe_function_forget(struct fe_function *f, int attribute)
 
 /* module.c: the object and what it owns; nothing is sent. */
 void fe_module_drop(struct fe_module *module);
-/* module.c: a variable's address, for the next question and for copies; key: its module or library. */
+/* module.c: a variable's address, for the next question and for copies; key: its module or library.
+ */
 void fe_global_learn(struct fe_kernels *k, struct fe_context *ctx, const void *key,
                      const char *name, uint64_t address, uint64_t bytes);
 

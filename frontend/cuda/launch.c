@@ -4,6 +4,7 @@
 #include "cuda_api.h"
 #include "frontend/cuda/attributes.h"
 #include "frontend/cuda/check.h"
+#include "frontend/cuda/copy.h"
 #include "frontend/cuda/kernels.h"
 #include "frontend/cuda/occupancy.h"
 #include "frontend/cuda/order.h"
@@ -129,6 +130,8 @@ launch(struct launch *l, CUfunction handle, CUstream stream, void **values, void
         cr = fe_order(&call, l->stream, stream_wire);
     if (GP_LIKELY(cr == CUDA_SUCCESS))
         cr = post(&call, l, stream_wire);
+    if (GP_UNLIKELY(fe_state_of(&call)->launch_blocking) && cr == CUDA_SUCCESS)
+        cr = fe_copy_drain(&call, &(struct fe_where){l->stream, stream_wire});
     return fe_leave(&call, cr);
 }
 
@@ -172,13 +175,18 @@ cuLaunchCooperativeKernel(CUfunction f, unsigned int gx, unsigned int gy, unsign
                           unsigned int bx, unsigned int by, unsigned int bz,
                           unsigned int shared_bytes, CUstream stream, void **values)
 {
-    CUlaunchAttribute cooperative = {.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE,
-                                     .value.cooperative = 1};
+    CUlaunchAttribute cooperative = {.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE, .value.cooperative = 1};
     CUlaunchConfig config = {
-        .gridDimX = gx, .gridDimY = gy, .gridDimZ = gz,
-        .blockDimX = bx, .blockDimY = by, .blockDimZ = bz,
-        .sharedMemBytes = shared_bytes, .hStream = stream,
-        .attrs = &cooperative, .numAttrs = 1,
+        .gridDimX = gx,
+        .gridDimY = gy,
+        .gridDimZ = gz,
+        .blockDimX = bx,
+        .blockDimY = by,
+        .blockDimZ = bz,
+        .sharedMemBytes = shared_bytes,
+        .hStream = stream,
+        .attrs = &cooperative,
+        .numAttrs = 1,
     };
 
     return cuLaunchKernelEx(&config, f, values, NULL);

@@ -19,9 +19,12 @@ static CUresult
 load(struct fe_call *call, const void *image, struct fe_jit *jit, struct fe_library **library_p)
 {
     struct wire_cuLibraryLoadData_args args = {
-        .jit_options = jit->options, .jit_options_len = jit->count,
-        .jit_values = jit->values, .jit_values_len = jit->count,
-        .info_bytes = jit->info_bytes, .error_bytes = jit->error_bytes,
+        .jit_options = jit->options,
+        .jit_options_len = jit->count,
+        .jit_values = jit->values,
+        .jit_values_len = jit->count,
+        .info_bytes = jit->info_bytes,
+        .error_bytes = jit->error_bytes,
     };
     struct wire_cuLibraryLoadData_reply reply;
     struct fe_library *library = NULL;
@@ -52,8 +55,7 @@ load(struct fe_call *call, const void *image, struct fe_jit *jit, struct fe_libr
             fe_jit_answer(jit, reply.info, reply.error);
             if (cr == CUDA_SUCCESS)
                 cr = fe_kernels_create(reply.table, reply.table_len, WIRE_HANDLE_KERNEL,
-                                       library->object.wire, &library->object,
-                                       &library->kernels);
+                                       library->object.wire, &library->object, &library->kernels);
         }
     }
     if (cr == CUDA_SUCCESS)
@@ -339,8 +341,8 @@ cuLibraryGetModule(CUmodule *handle, CUlibrary library_handle)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     fe_kernels_lock(library->kernels);
     module = fe_object_get(WIRE_HANDLE_MODULE, library->module);
-    if (module != NULL && (module->object.wire != library->module_wire ||
-                           module->object.context != call.context))
+    if (module != NULL &&
+        (module->object.wire != library->module_wire || module->object.context != call.context))
         module = NULL;
     fe_kernels_unlock(library->kernels);
     if (module == NULL)

@@ -43,8 +43,7 @@ copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
         return cr;
     /* The program may change the source once a synchronous copy has returned, and use the
      * destination in any stream. */
-    return pulled ? fe_copy_drain(call, where)
-                  : fe_order_copied(call, where->stream, where->wire);
+    return pulled ? fe_copy_drain(call, where) : fe_order_copied(call, where->stream, where->wire);
 }
 
 static CUresult
@@ -171,8 +170,9 @@ cuMemcpyAsync(CUdeviceptr dst, CUdeviceptr src, size_t bytes, CUstream stream)
     struct fe_call call;
     CUresult cr = enter(&call, WIRE_CALL_cuMemcpyDtoDAsync_v2, stream, &where);
 
-    return cr != CUDA_SUCCESS ? cr
-                              : fe_leave(&call, copy_unified(&call, dst, src, bytes, &where, false));
+    return cr != CUDA_SUCCESS
+               ? cr
+               : fe_leave(&call, copy_unified(&call, dst, src, bytes, &where, false));
 }
 
 GP_EXPORT CUresult

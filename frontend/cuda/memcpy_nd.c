@@ -134,8 +134,7 @@ settle_side(struct fe_call *call, struct fe_side *side, const struct fe_shape *s
     size_t span;
 
     if (side->type == CU_MEMORYTYPE_UNIFIED)
-        side->type =
-            fe_is_device(call, side->base) ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
+        side->type = fe_is_device(call, side->base) ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
     if (!fe_side_span(side, shape, &span))
         return CUDA_ERROR_INVALID_VALUE;
     if (side->type == CU_MEMORYTYPE_DEVICE)

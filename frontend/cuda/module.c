@@ -1,4 +1,5 @@
-/* frontend/cuda/module.c -- modules: loaded with one round trip, which brings all of their kernels */
+/* frontend/cuda/module.c -- modules: loaded with one round trip, which brings all of their kernels
+ */
 #include "cuda_api.h"
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
@@ -28,9 +29,12 @@ static CUresult
 load(struct fe_call *call, const void *image, struct fe_jit *jit, struct fe_module **module_p)
 {
     struct wire_cuModuleLoadDataEx_args args = {
-        .options = jit->options, .options_len = jit->count,
-        .values = jit->values, .values_len = jit->count,
-        .info_bytes = jit->info_bytes, .error_bytes = jit->error_bytes,
+        .options = jit->options,
+        .options_len = jit->count,
+        .values = jit->values,
+        .values_len = jit->count,
+        .info_bytes = jit->info_bytes,
+        .error_bytes = jit->error_bytes,
     };
     struct wire_cuModuleLoadDataEx_reply reply;
     struct fe_module *module = NULL;
@@ -228,9 +232,8 @@ cuModuleGetGlobal_v2(CUdeviceptr *address, size_t *size, CUmodule handle, const 
         return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     if (name == NULL || (address == NULL && size == NULL) || strlen(name) > NAME_MAX_BYTES)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    if (!fe_perf(FE_PERF_CACHE) ||
-        !fe_kernels_global_get(module->kernels, module->object.context, name, &reply.address,
-                               &reply.bytes)) {
+    if (!fe_perf(FE_PERF_CACHE) || !fe_kernels_global_get(module->kernels, module->object.context,
+                                                          name, &reply.address, &reply.bytes)) {
         args.module = module->object.wire;
         args.name_len = (uint32_t)strlen(name);
         to = fe_post(&call, wire_size_cuModuleGetGlobal_v2_args(&args));
@@ -256,8 +259,7 @@ void
 fe_global_learn(struct fe_kernels *k, struct fe_context *ctx, const void *key, const char *name,
                 uint64_t address, uint64_t bytes)
 {
-    struct fe_block block = {.base = address, .bytes = bytes, .owner = ctx,
-                             .device = ctx->device};
+    struct fe_block block = {.base = address, .bytes = bytes, .owner = ctx, .device = ctx->device};
     struct fe_state *state = fe_state_get(NULL);
 
     fe_kernels_global_put(k, ctx, name, address, bytes);

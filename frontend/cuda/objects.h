@@ -41,7 +41,7 @@ struct fe_event {
 
     /* Atomic: the work number of the last record, 0 before the first, and what was recorded. */
     _Atomic uint64_t recorded;
-    _Atomic uint64_t proven;          /* the record with this number is complete */
+    _Atomic uint64_t proven; /* the record with this number is complete */
     _Atomic(struct fe_stream *) stream;
     _Atomic uint64_t stream_wire; /* its id then: a reused object is another stream */
     _Atomic(struct fe_context *) context;

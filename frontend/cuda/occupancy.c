@@ -105,7 +105,9 @@ fe_occupancy_blocks(struct fe_call *call, struct fe_function *f, int block_size,
                     size_t shared_bytes, unsigned flags, int *blocks_p)
 {
     struct wire_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags_args args = {
-        .function = f->object.wire, .block_size = block_size, .shared_bytes = shared_bytes,
+        .function = f->object.wire,
+        .block_size = block_size,
+        .shared_bytes = shared_bytes,
         .flags = flags};
     struct wire_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags_reply reply;
     enum wire_call before = (enum wire_call)call->id;
@@ -121,8 +123,8 @@ fe_occupancy_blocks(struct fe_call *call, struct fe_function *f, int block_size,
         return cr;
     key_make(&key, call, f, &args, sizeof(args));
     if (!cache_get(&key, &value)) {
-        to = fe_post(call, wire_size_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags_args(
-                               &args));
+        to = fe_post(call,
+                     wire_size_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags_args(&args));
         if (to == NULL)
             return fe_lost(call);
         wire_put_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags_args(to, &args);
@@ -152,9 +154,8 @@ enter(struct fe_call *call, enum wire_call id, CUfunction handle, struct fe_func
 }
 
 GP_EXPORT CUresult
-cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction handle,
-                                                     int block_size, size_t shared_bytes,
-                                                     unsigned int flags)
+cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction handle, int block_size,
+                                                     size_t shared_bytes, unsigned int flags)
 {
     struct fe_function *f = NULL;
     struct fe_call call;
@@ -173,13 +174,12 @@ GP_EXPORT CUresult
 cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction f, int block_size,
                                             size_t shared_bytes)
 {
-    return cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, f, block_size,
-                                                                shared_bytes, 0);
+    return cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, f, block_size, shared_bytes,
+                                                                0);
 }
 
 GP_EXPORT CUresult
-cuOccupancyAvailableDynamicSMemPerBlock(size_t *size, CUfunction handle, int blocks,
-                                        int block_size)
+cuOccupancyAvailableDynamicSMemPerBlock(size_t *size, CUfunction handle, int blocks, int block_size)
 {
     struct wire_cuOccupancyAvailableDynamicSMemPerBlock_args args = {.blocks = blocks,
                                                                      .block_size = block_size};
@@ -310,8 +310,8 @@ cuOccupancyMaxPotentialBlockSizeWithFlags(int *min_grid, int *block, CUfunction 
         return cr;
     warp = fe_device_attribute(state, ctx->device, CU_DEVICE_ATTRIBUTE_WARP_SIZE);
     device_max = fe_device_attribute(state, ctx->device, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
-    per_sm_max = fe_device_attribute(state, ctx->device,
-                                     CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR);
+    per_sm_max =
+        fe_device_attribute(state, ctx->device, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR);
     if (func_max > device_max)
         func_max = device_max;
     if (limit <= 0 || limit > func_max)

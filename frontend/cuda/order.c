@@ -1,4 +1,5 @@
-/* frontend/cuda/order.c -- synchronous copies come before what is called later, in whatever stream */
+/* frontend/cuda/order.c -- synchronous copies come before what is called later, in whatever stream
+ */
 #include "frontend/cuda/order.h"
 
 #include "cuda_api.h"
@@ -11,7 +12,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool
 loose(const struct fe_context *ctx, const struct fe_stream *stream)
 {
-    return stream != &ctx->legacy && (stream->per_thread || (stream->flags & CU_STREAM_NON_BLOCKING));
+    return stream != &ctx->legacy &&
+           (stream->per_thread || (stream->flags & CU_STREAM_NON_BLOCKING));
 }
 
 /* CUDA orders the legacy stream and blocking streams, each behind the other. */

@@ -1,10 +1,11 @@
 /* frontend/cuda/order.h -- synchronous copies to the device come before what is called later, in
  * whatever stream
  *
- * Such a copy has captured its bytes when it returns, but they are not in the device's memory yet. For
- * streams that CUDA orders behind the copy's own, nothing needs to be done. The others (non-blocking
- * ones, other threads' per-thread streams) wait on the device for an event behind the copy, before
- * their next work that touches memory. It costs no round trip, and nothing where one stream is used.
+ * Such a copy has captured its bytes when it returns, but they are not in the device's memory yet.
+ * For streams that CUDA orders behind the copy's own, nothing needs to be done. The others
+ * (non-blocking ones, other threads' per-thread streams) wait on the device for an event behind the
+ * copy, before their next work that touches memory. It costs no round trip, and nothing where one
+ * stream is used.
  *
  * Threads: any; one lock inside, held over posts.
  */
@@ -24,10 +25,9 @@ CUresult fe_order_wait(struct fe_call *call, struct fe_stream *stream, uint64_t 
 static inline CUresult
 fe_order(struct fe_call *call, struct fe_stream *stream, uint64_t stream_wire)
 {
-    if (__builtin_expect(
-            atomic_load_explicit(&call->context->copied, memory_order_acquire) <=
-                atomic_load_explicit(&stream->passed, memory_order_relaxed),
-            1))
+    if (__builtin_expect(atomic_load_explicit(&call->context->copied, memory_order_acquire) <=
+                             atomic_load_explicit(&stream->passed, memory_order_relaxed),
+                         1))
         return CUDA_SUCCESS;
     return fe_order_wait(call, stream, stream_wire);
 }

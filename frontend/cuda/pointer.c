@@ -24,13 +24,19 @@ look_up(struct fe_state *state, CUdeviceptr address, struct what *w)
 
     memset(w, 0, sizeof(*w));
     if (fe_alloc_find(state->alloc, address, &block)) {
-        *w = (struct what){.type = CU_MEMORYTYPE_DEVICE, .base = block.base,
-                           .bytes = block.bytes, .id = block.id, .device = block.device,
+        *w = (struct what){.type = CU_MEMORYTYPE_DEVICE,
+                           .base = block.base,
+                           .bytes = block.bytes,
+                           .id = block.id,
+                           .device = block.device,
                            .owner = (struct fe_context *)(uintptr_t)block.owner,
                            .sync_memops = block.sync_memops};
     } else if (fe_host_find(address, &region)) {
-        *w = (struct what){.type = CU_MEMORYTYPE_HOST, .base = region.base,
-                           .bytes = region.bytes, .id = region.id, .owner = region.owner,
+        *w = (struct what){.type = CU_MEMORYTYPE_HOST,
+                           .base = region.base,
+                           .bytes = region.bytes,
+                           .id = region.id,
+                           .owner = region.owner,
                            .device = region.owner->device};
     }
 }

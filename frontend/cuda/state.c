@@ -5,6 +5,7 @@
 #include "protocol/base/log.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct fe_state state;
@@ -45,15 +46,15 @@ read_limits(int device)
     struct fe_launch_limits *l = &state.limits[device];
 
     for (int i = 0; i < 3; i++) {
-        l->block[i] = (uint32_t)fe_device_attribute(
-            &state, device, CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X + i);
-        l->grid[i] = (uint32_t)fe_device_attribute(&state, device,
-                                                   CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X + i);
+        l->block[i] =
+            (uint32_t)fe_device_attribute(&state, device, CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X + i);
+        l->grid[i] =
+            (uint32_t)fe_device_attribute(&state, device, CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X + i);
     }
-    l->block_threads = (uint32_t)fe_device_attribute(&state, device,
-                                                     CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
-    l->multiprocessors = (uint32_t)fe_device_attribute(&state, device,
-                                                       CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+    l->block_threads =
+        (uint32_t)fe_device_attribute(&state, device, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
+    l->multiprocessors =
+        (uint32_t)fe_device_attribute(&state, device, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
 }
 
 static bool
@@ -91,6 +92,7 @@ make_devices(void)
 CUresult
 fe_state_start(void)
 {
+    const char *wish;
     CUresult cr;
 
     pthread_once(&define_once, define);
@@ -100,6 +102,8 @@ fe_state_start(void)
     pthread_mutex_lock(&start_lock);
     if (!ready) {
         state.session = fe_session_get(&cr);
+        wish = getenv("CUDA_LAUNCH_BLOCKING");
+        state.launch_blocking = wish != NULL && strcmp(wish, "1") == 0;
         if (state.session != NULL && !make_devices())
             cr = CUDA_ERROR_OUT_OF_MEMORY;
         if (cr == CUDA_SUCCESS)

@@ -15,6 +15,7 @@ struct fe_state {
     struct fe_alloc *alloc;
     struct fe_context *primary[WIRE_DEVICES_MAX]; /* dormant until retained */
     struct fe_launch_limits limits[WIRE_DEVICES_MAX];
+    bool launch_blocking; /* CUDA_LAUNCH_BLOCKING=1: a launch returns when it is done */
 };
 
 /* cuInit: the engine's fe_start(), then the state. */

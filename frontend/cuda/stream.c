@@ -231,9 +231,9 @@ fe_stream_resolve(struct fe_call *call, CUstream handle, struct fe_stream **stre
 bool
 fe_stream_clean(struct fe_context *ctx, struct fe_stream *stream)
 {
-    uint64_t last = stream == &ctx->legacy ? fe_context_now(ctx)
-                                           : atomic_load_explicit(&stream->last,
-                                                                  memory_order_acquire);
+    uint64_t last = stream == &ctx->legacy
+                        ? fe_context_now(ctx)
+                        : atomic_load_explicit(&stream->last, memory_order_acquire);
 
     return fe_perf(FE_PERF_CACHE) &&
            (atomic_load_explicit(&ctx->proven, memory_order_acquire) >= last ||

@@ -1,5 +1,5 @@
-/* tests/programs/c/drv_sync_copy.c -- what a synchronous copy brought to the device is there for all
- * later work, also in streams that nothing else orders behind it */
+/* tests/programs/c/drv_sync_copy.c -- what a synchronous copy brought to the device is there for
+ * all later work, also in streams that nothing else orders behind it */
 #include "drv.h"
 #include "vector_ptx.h"
 

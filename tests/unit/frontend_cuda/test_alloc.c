@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MIB      (1u << 20)
-#define BASE     0x600000000000ull
-#define GRANULE  (2ull * MIB)
+#define MIB     (1u << 20)
+#define BASE    0x600000000000ull
+#define GRANULE (2ull * MIB)
 
 static struct fe_alloc *a;
 
@@ -179,7 +179,8 @@ Test(alloc, what_a_context_had_goes_with_it)
 
     for (int i = 0; i < 10; i++)
         cr_assert_eq(fe_alloc_take(a, 0, i % 3 == 0 ? 3 * GRANULE / 2 : 100,
-                                   i % 2 ? (void *)&x : (void *)&y, &base, &need), 0);
+                                   i % 2 ? (void *)&x : (void *)&y, &base, &need),
+                     0);
     fe_alloc_drop_owner(a, &x);
     fe_alloc_usage(a, 0, &usage);
     cr_expect_eq(usage.blocks, 5);
@@ -192,7 +193,9 @@ Test(alloc, what_a_context_had_goes_with_it)
 
 Test(alloc, random_use_never_hands_out_an_address_twice_and_gives_everything_back)
 {
-    static struct { uint64_t base, bytes; } held[256];
+    static struct {
+        uint64_t base, bytes;
+    } held[256];
     struct fe_alloc_usage usage;
     uint64_t need;
 
@@ -207,15 +210,14 @@ Test(alloc, random_use_never_hands_out_an_address_twice_and_gives_everything_bac
             held[i].base = 0;
             continue;
         }
-        held[i].bytes = rand() % 8 == 0 ? (uint64_t)rand() % (3 * GRANULE) + 1
-                                        : (uint64_t)rand() % 60000 + 1;
+        held[i].bytes =
+            rand() % 8 == 0 ? (uint64_t)rand() % (3 * GRANULE) + 1 : (uint64_t)rand() % 60000 + 1;
         if (fe_alloc_take(a, 0, held[i].bytes, NULL, &held[i].base, &need) != FE_ALLOC_OK) {
             held[i].base = 0;
             continue;
         }
         for (int j = 0; j < 256; j++)
-            cr_assert(j == i || held[j].base == 0 ||
-                      held[i].base + held[i].bytes <= held[j].base ||
+            cr_assert(j == i || held[j].base == 0 || held[i].base + held[i].bytes <= held[j].base ||
                       held[j].base + held[j].bytes <= held[i].base);
     }
     for (int i = 0; i < 256; i++)

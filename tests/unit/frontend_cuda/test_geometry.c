@@ -9,10 +9,18 @@ Test(geometry, a_2d_copy_of_a_rectangle_lands_where_it_should)
     uint8_t src[10][32], dst[12][40];
     struct fe_copy copy;
     CUDA_MEMCPY2D desc = {
-        .srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = src, .srcPitch = 32,
-        .srcXInBytes = 5, .srcY = 2,
-        .dstMemoryType = CU_MEMORYTYPE_HOST, .dstHost = dst, .dstPitch = 40,
-        .dstXInBytes = 7, .dstY = 3, .WidthInBytes = 11, .Height = 6,
+        .srcMemoryType = CU_MEMORYTYPE_HOST,
+        .srcHost = src,
+        .srcPitch = 32,
+        .srcXInBytes = 5,
+        .srcY = 2,
+        .dstMemoryType = CU_MEMORYTYPE_HOST,
+        .dstHost = dst,
+        .dstPitch = 40,
+        .dstXInBytes = 7,
+        .dstY = 3,
+        .WidthInBytes = 11,
+        .Height = 6,
     };
 
     for (int y = 0; y < 10; y++)
@@ -34,11 +42,23 @@ Test(geometry, gathered_and_scattered_in_pieces_of_any_length_a_3d_copy_is_whole
     static uint8_t src[4][6][16], dst[5][7][24], packed[2 * 3 * 9];
     struct fe_copy copy;
     CUDA_MEMCPY3D desc = {
-        .srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = src, .srcPitch = 16, .srcHeight = 6,
-        .srcXInBytes = 1, .srcY = 2, .srcZ = 1,
-        .dstMemoryType = CU_MEMORYTYPE_HOST, .dstHost = dst, .dstPitch = 24, .dstHeight = 7,
-        .dstXInBytes = 3, .dstY = 1, .dstZ = 2,
-        .WidthInBytes = 9, .Height = 3, .Depth = 2,
+        .srcMemoryType = CU_MEMORYTYPE_HOST,
+        .srcHost = src,
+        .srcPitch = 16,
+        .srcHeight = 6,
+        .srcXInBytes = 1,
+        .srcY = 2,
+        .srcZ = 1,
+        .dstMemoryType = CU_MEMORYTYPE_HOST,
+        .dstHost = dst,
+        .dstPitch = 24,
+        .dstHeight = 7,
+        .dstXInBytes = 3,
+        .dstY = 1,
+        .dstZ = 2,
+        .WidthInBytes = 9,
+        .Height = 3,
+        .Depth = 2,
     };
 
     for (size_t i = 0; i < sizeof(src); i++)
@@ -59,10 +79,16 @@ Test(geometry, gathered_and_scattered_in_pieces_of_any_length_a_3d_copy_is_whole
 
 Test(geometry, what_the_driver_refuses_is_refused)
 {
-    CUDA_MEMCPY2D good = {
-        .srcMemoryType = CU_MEMORYTYPE_HOST, .srcPitch = 64,
-        .dstMemoryType = CU_MEMORYTYPE_DEVICE, .dstPitch = 64, .WidthInBytes = 60, .Height = 4,
-    }, bad;
+    CUDA_MEMCPY2D good =
+                      {
+                          .srcMemoryType = CU_MEMORYTYPE_HOST,
+                          .srcPitch = 64,
+                          .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+                          .dstPitch = 64,
+                          .WidthInBytes = 60,
+                          .Height = 4,
+                      },
+                  bad;
     struct fe_copy copy;
 
     cr_expect_eq(fe_copy_from_2d(&good, &copy), CUDA_SUCCESS);
@@ -93,11 +119,22 @@ Test(geometry, the_form_that_is_sent_means_the_same)
 {
     struct fe_copy copy, again;
     CUDA_MEMCPY3D wire, desc = {
-        .srcMemoryType = CU_MEMORYTYPE_DEVICE, .srcDevice = 0x10000, .srcPitch = 128,
-        .srcHeight = 10, .srcXInBytes = 4, .srcY = 2, .srcZ = 3,
-        .dstMemoryType = CU_MEMORYTYPE_DEVICE, .dstDevice = 0x90000, .dstPitch = 256,
-        .dstHeight = 5, .dstZ = 1, .WidthInBytes = 100, .Height = 4, .Depth = 3,
-    };
+                            .srcMemoryType = CU_MEMORYTYPE_DEVICE,
+                            .srcDevice = 0x10000,
+                            .srcPitch = 128,
+                            .srcHeight = 10,
+                            .srcXInBytes = 4,
+                            .srcY = 2,
+                            .srcZ = 3,
+                            .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+                            .dstDevice = 0x90000,
+                            .dstPitch = 256,
+                            .dstHeight = 5,
+                            .dstZ = 1,
+                            .WidthInBytes = 100,
+                            .Height = 4,
+                            .Depth = 3,
+                        };
 
     cr_assert_eq(fe_copy_from_3d(&desc, &copy), CUDA_SUCCESS);
     fe_copy_to_3d(&copy, &wire);

@@ -71,7 +71,10 @@ Test(files, text_is_read_with_its_end_and_a_cut_elf_file_is_refused)
     cr_assert_eq(fe_image_read(text_path, &image), CUDA_SUCCESS);
     cr_expect_str_eq(image, text);
     free(image);
-    write_file(elf_path, "\x7f" "ELF\2\1\1", 7);
+    write_file(elf_path,
+               "\x7f"
+               "ELF\2\1\1",
+               7);
     cr_expect_eq(fe_image_read(elf_path, &image), CUDA_ERROR_INVALID_IMAGE);
     cr_expect_eq(fe_image_read("/does/not/exist", &image), CUDA_ERROR_FILE_NOT_FOUND);
     unlink(text_path);

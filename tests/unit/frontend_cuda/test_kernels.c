@@ -11,8 +11,11 @@ static size_t table_len;
 static void
 add_row(uint32_t row, const char *name, uint32_t nparams, uint32_t bytes_each, uint32_t flags)
 {
-    struct wire_kernel_row r = {.row = row, .flags = flags, .nparams = nparams,
-                                .name_len = (uint32_t)strlen(name), .attribute_mask = 1};
+    struct wire_kernel_row r = {.row = row,
+                                .flags = flags,
+                                .nparams = nparams,
+                                .name_len = (uint32_t)strlen(name),
+                                .attribute_mask = 1};
     struct wire_kernel_param p = {.bytes = bytes_each};
     uint8_t *at = table + table_len;
 
