@@ -93,7 +93,7 @@ c_programs="drv_copies drv_launch drv_modules drv_pinned drv_streams drv_threads
 
 step "gcc: build and all tests"
 if build build gcc; then
-    run_tests build all
+    run_tests build all --timeout-multiplier 3
     step "the quickstart"
     if deploy/quickstart.sh --no-install >"$work/quickstart.log" 2>&1; then
         record passed "quickstart"
