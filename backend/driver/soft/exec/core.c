@@ -3,10 +3,13 @@
 
 extern const uint32_t sd_lane_bits[32];
 
+#ifdef SD_HAVE_X86_LEVELS
+#include <cpuid.h>
+#endif
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-
 
 #define BIT4(n)  1u << (n), 1u << (n + 1), 1u << (n + 2), 1u << (n + 3)
 #define BIT16(n) BIT4(n), BIT4(n + 4), BIT4(n + 8), BIT4(n + 12)
@@ -33,6 +36,17 @@ DECLARE(v4)
 static struct sd_core core;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+#ifdef SD_HAVE_X86_LEVELS
+/* clang 14's __builtin_cpu_supports does not know the name. */
+static bool
+has_f16c(void)
+{
+    unsigned a, b, c, d;
+
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+#endif
+
 static void
 choose(void)
 {
@@ -42,7 +56,7 @@ choose(void)
 #ifdef SD_HAVE_X86_LEVELS
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-        __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c") &&
+        __builtin_cpu_supports("bmi2") && has_f16c() &&
         (want == NULL || strcmp(want, "base") != 0)) {
         core.name = "v3";
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
