@@ -66,10 +66,10 @@ build() {
     elif [ -n "$installed" ]; then
         meson setup --reconfigure "$tree" >"$work/setup.log" 2>&1 || true # ninja tells
     fi
-    if ninja -C "$tree" >"$work/build.log" 2>&1; then
+    if ninja -C "$tree" -k 0 >"$work/build.log" 2>&1; then
         record passed "$tree: build"
     else
-        grep -E -A5 'error|FAILED|warning' "$work/build.log" | tail -n 60
+        grep -E -A5 'error: |FAILED: |undefined reference' "$work/build.log" | tail -n 60
         record failed "$tree: build"
         return 1
     fi
@@ -130,7 +130,7 @@ fuzz_one() {
 step "clang: build, fuzzers for $fuzz_seconds s each"
 if ! command -v clang >/dev/null; then
     record skipped "clang build and fuzzers" "clang is not installed"
-elif build build-clang clang; then
+elif build build-clang clang || [ -d build-clang/tests/fuzz ]; then
     found=no
     running=0
     for fuzzer in build-clang/tests/fuzz/fuzz_*; do
