@@ -443,6 +443,13 @@ fe_alloc_take(struct fe_alloc *a, int device, uint64_t bytes, const void *owner,
     return result;
 }
 
+/* What a block really takes. As with the driver, its end is known to a unit only. */
+static uint64_t
+padded(const struct fe_block *b)
+{
+    return gp_align_up_u64(b->bytes, FE_ALLOC_UNIT);
+}
+
 /* The block around address, freed or not. */
 static struct block *
 find(const struct fe_alloc *a, uint64_t address)
@@ -460,7 +467,7 @@ find(const struct fe_alloc *a, uint64_t address)
     } else {
         b = (struct block *)word;
     }
-    if (b == NULL || address - b->pub.base >= b->pub.bytes)
+    if (b == NULL || address - b->pub.base >= padded(&b->pub))
         return NULL;
     return b;
 }
@@ -631,8 +638,12 @@ bool
 fe_alloc_covers(struct fe_alloc *a, uint64_t address, uint64_t bytes)
 {
     struct fe_block b;
+    uint64_t end;
 
-    return fe_alloc_find(a, address, &b) && bytes <= b.bytes - (address - b.base);
+    if (!fe_alloc_find(a, address, &b))
+        return false;
+    end = fe_alloc_in_range(a, address) ? padded(&b) : b.bytes;
+    return bytes <= end - (address - b.base);
 }
 
 bool

@@ -67,7 +67,8 @@ void fe_alloc_drop_foreign(struct fe_alloc *a, const void *key_or_owner);
 
 /* The live block or foreign memory around address. */
 bool fe_alloc_find(struct fe_alloc *a, uint64_t address, struct fe_block *block_p);
-/* Whether [address, address + bytes) lies in one live block; bytes may be 0. */
+/* Whether [address, address + bytes) lies in one live block, rounded up to whole units; bytes may
+ * be 0. */
 bool fe_alloc_covers(struct fe_alloc *a, uint64_t address, uint64_t bytes);
 bool fe_alloc_set_sync_memops(struct fe_alloc *a, uint64_t address, bool on);
 

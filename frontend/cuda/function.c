@@ -333,10 +333,9 @@ fe_function_param(struct fe_function *f, size_t index, size_t *offset, size_t *s
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (index >= f->nparams)
+    if (offset == NULL || index >= f->nparams)
         return CUDA_ERROR_INVALID_VALUE;
-    if (offset != NULL)
-        *offset = f->params[index].offset;
+    *offset = f->params[index].offset;
     if (size != NULL)
         *size = f->params[index].bytes;
     return CUDA_SUCCESS;

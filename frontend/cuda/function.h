@@ -5,7 +5,7 @@
 
 #include "frontend/cuda/kernels.h"
 
-/* CUDA_ERROR_INVALID_VALUE past the last parameter. NULL outputs are skipped. */
+/* CUDA_ERROR_INVALID_VALUE past the last parameter. size may be NULL. */
 CUresult fe_function_param(struct fe_function *f, size_t index, size_t *offset, size_t *size);
 
 /* Of a library's kernel on a device of the program; all enter and leave by themselves. */

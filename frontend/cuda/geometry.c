@@ -55,6 +55,7 @@ struct spec {
     uint64_t base;
     size_t x, y, z;
     size_t pitch, height;
+    bool flat; /* of a 2D copy: there is no height */
 };
 
 static CUresult
@@ -76,12 +77,10 @@ side_of(const struct spec *s, const struct fe_shape *shape, struct fe_side *side
         return CUDA_ERROR_INVALID_VALUE;
     if (__builtin_add_overflow(s->y, shape->height, &skip))
         return CUDA_ERROR_INVALID_VALUE;
-    if (shape->depth > 1 || s->z > 0) {
-        if (height < skip)
-            return CUDA_ERROR_INVALID_VALUE;
-    } else {
+    if (s->flat)
         height = skip;
-    }
+    if (height < skip)
+        return CUDA_ERROR_INVALID_VALUE;
     side.pitch = pitch;
     if (__builtin_mul_overflow(pitch, height, &side.slice) ||
         __builtin_mul_overflow(side.slice, s->z, &start) ||
@@ -139,6 +138,7 @@ fe_copy_from_2d(const CUDA_MEMCPY2D *from, struct fe_copy *copy_p)
         .x = from->srcXInBytes,
         .y = from->srcY,
         .pitch = from->srcPitch,
+        .flat = true,
     };
     dst = (struct spec){
         .type = from->dstMemoryType,
@@ -146,6 +146,7 @@ fe_copy_from_2d(const CUDA_MEMCPY2D *from, struct fe_copy *copy_p)
         .x = from->dstXInBytes,
         .y = from->dstY,
         .pitch = from->dstPitch,
+        .flat = true,
     };
     return copy_of(&src, &dst, &shape, copy_p);
 }

@@ -253,6 +253,8 @@ cuMemFreeHost(void *memory)
     FE_COUNT_LOCAL();
     if (fe_state_get(&cr) == NULL)
         return cr;
+    if (fe_context_current() == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
     if (memory == NULL)
         return CUDA_SUCCESS;
     if (!fe_host_find((uint64_t)(uintptr_t)memory, &r) || r.registered ||

@@ -70,8 +70,11 @@ GP_EXPORT CUresult
 cuModuleGetLoadingMode(CUmoduleLoadingMode *mode)
 {
     const char *wish = getenv("CUDA_MODULE_LOADING");
+    CUresult cr = CUDA_SUCCESS;
 
     FE_COUNT_LOCAL();
+    if (fe_state_get(&cr) == NULL)
+        return cr;
     if (mode == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     *mode = wish != NULL && strcmp(wish, "EAGER") == 0 ? CU_MODULE_EAGER_LOADING

@@ -177,7 +177,7 @@ cuLibraryGetKernel(CUkernel *kernel, CUlibrary handle, const char *name)
     struct fe_function *f = NULL;
     CUresult cr = local(handle, &library);
 
-    if (cr == CUDA_SUCCESS && (kernel == NULL || name == NULL || *name == 0))
+    if (cr == CUDA_SUCCESS && (kernel == NULL || name == NULL))
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS)
         cr = fe_kernels_by_name(library->kernels, name, &f);

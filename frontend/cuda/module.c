@@ -172,7 +172,7 @@ cuModuleGetFunction(CUfunction *handle, CUmodule module_handle, const char *name
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (handle == NULL || name == NULL || *name == 0)
+    if (handle == NULL || name == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     cr = fe_kernels_by_name(module->kernels, name, &f);
     if (cr == CUDA_SUCCESS)

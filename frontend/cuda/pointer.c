@@ -153,11 +153,11 @@ cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdeviceptr add
     FE_COUNT_LOCAL();
     if (state == NULL)
         return cr;
-    if (attribute == CU_POINTER_ATTRIBUTE_P2P_TOKENS)
+    look_up(state, address, &w);
+    if (attribute == CU_POINTER_ATTRIBUTE_P2P_TOKENS && w.type == CU_MEMORYTYPE_DEVICE)
         return fe_refuse("cuPointerGetAttribute of P2P tokens");
     if (data == NULL || value_bytes(attribute) == 0)
         return CUDA_ERROR_INVALID_VALUE;
-    look_up(state, address, &w);
     if (!value_of(&w, attribute, address, &value))
         return CUDA_ERROR_INVALID_VALUE;
     store(data, attribute, value);
@@ -177,7 +177,9 @@ cuPointerGetAttributes(unsigned int count, CUpointer_attribute *attributes, void
     FE_COUNT_LOCAL();
     if (state == NULL)
         return cr;
-    if (count == 0 || attributes == NULL || data == NULL)
+    if (count == 0)
+        return CUDA_SUCCESS;
+    if (attributes == NULL || data == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     for (unsigned i = 0; i < count; i++)
         if (value_bytes(attributes[i]) == 0)
