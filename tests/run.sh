@@ -1,12 +1,12 @@
 #!/bin/sh
 # Builds and tests everything that can be tested on this machine.
 #
-# usage: tests/run.sh [--quick] [--fuzz-seconds N] [--no-install]
+# usage: tests/run.sh [--only gcc|clang|asan|tsan]... [--fuzz-seconds N] [--no-install]
 #
 # Installs what is missing (apt, as root or with sudo), then: gcc build with all
 # Meson tests; clang build, and each fuzzer for 60 seconds; the quick suites again
 # under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer.
-# --quick stops after the first. Build trees are kept (build, build-clang,
+# --only picks from these. Build trees are kept (build, build-clang,
 # build-asan, build-tsan), so a second run is quick. The last line is
 # "N passed, N failed, N skipped"; each skip is named with its reason. Exit
 # status 0 when nothing failed.
@@ -14,13 +14,19 @@ set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 jobs=$(nproc)
-quick=no
+only=
 install=yes
 fuzz_seconds=60
 
 while [ $# -gt 0 ]; do
     case $1 in
-    --quick) quick=yes; shift ;;
+    --only)
+        case ${2:-} in
+        gcc | clang | asan | tsan) only="$only $2" ;;
+        *) echo "--only needs gcc, clang, asan or tsan" >&2; exit 2 ;;
+        esac
+        shift 2
+        ;;
     --no-install) install=no; shift ;;
     --fuzz-seconds)
         case ${2:-} in '' | *[!0-9]*) echo "--fuzz-seconds needs a number" >&2; exit 2 ;; esac
@@ -44,6 +50,11 @@ began=$(date +%s)
 step() { echo "== [$(($(date +%s) - began)) s] $*"; }
 # record passed|failed|skipped NAME [REASON]
 record() { printf '%s\t%s\t%s\n' "$1" "$2" "${3:-}" >>"$results"; }
+
+# wanted STAGE: chosen by --only, or everything is
+wanted() {
+    case " $only " in "  " | *" $1 "*) return 0 ;; *) return 1 ;; esac
+}
 
 # shellcheck source=deploy/packages.sh
 . "$root/deploy/packages.sh"
@@ -91,8 +102,10 @@ around=
 # Programs that a sanitizer's build can run: client, server and device together.
 c_programs="drv_copies drv_launch drv_modules drv_pinned drv_streams drv_threads"
 
-step "gcc: build and all tests"
-if build build gcc; then
+if wanted gcc; then
+    step "gcc: build and all tests"
+fi
+if wanted gcc && build build gcc; then
     run_tests build all --timeout-multiplier 3
     step "the quickstart"
     if deploy/quickstart.sh --no-install >"$work/quickstart.log" 2>&1; then
@@ -101,11 +114,6 @@ if build build gcc; then
         cat "$work/quickstart.log"
         record failed "quickstart"
     fi
-fi
-
-if [ "$quick" = yes ]; then
-    python3 tests/support/summary.py "$results"
-    exit $?
 fi
 
 # One fuzzer for its time; a finding's input stays in build-clang/findings.
@@ -127,10 +135,14 @@ fuzz_one() {
     fi
 }
 
-step "clang: build, fuzzers for $fuzz_seconds s each"
-if ! command -v clang >/dev/null; then
+if wanted clang; then
+    step "clang: build, fuzzers for $fuzz_seconds s each"
+fi
+if ! wanted clang; then
+    :
+elif ! command -v clang >/dev/null; then
     record skipped "clang build and fuzzers" "clang is not installed"
-elif build build-clang clang || [ -d build-clang/tests/fuzz ]; then
+elif build build-clang clang -Dnvcc=disabled || [ -d build-clang/tests/fuzz ]; then
     found=no
     running=0
     for fuzzer in build-clang/tests/fuzz/fuzz_*; do
@@ -149,22 +161,28 @@ elif build build-clang clang || [ -d build-clang/tests/fuzz ]; then
     [ "$found" = yes ] || record skipped "fuzzers" "this clang has no libFuzzer"
 fi
 
-step "AddressSanitizer and UndefinedBehaviorSanitizer"
+if wanted asan; then
+    step "AddressSanitizer and UndefinedBehaviorSanitizer"
+fi
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=0
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-if build build-asan gcc -Db_sanitize=address,undefined -Db_lundef=false; then
+if wanted asan && build build-asan gcc -Dnvcc=disabled -Db_sanitize=address,undefined -Db_lundef=false; then
     run_tests build-asan asan --timeout-multiplier 3 --suite unit --suite integration
     # shellcheck disable=SC2086
     run_tests build-asan asan-programs --timeout-multiplier 3 $c_programs
 fi
 
-step "ThreadSanitizer"
+if wanted tsan; then
+    step "ThreadSanitizer"
+fi
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 # Its shadow memory needs the classic layout of the address space.
 around="setarch $(uname -m) -R"
-if ! $around true 2>/dev/null; then
+if ! wanted tsan; then
+    :
+elif ! $around true 2>/dev/null; then
     record skipped "ThreadSanitizer" "setarch -R is not allowed here"
-elif build build-tsan gcc -Db_sanitize=thread -Db_lundef=false; then
+elif build build-tsan gcc -Dnvcc=disabled -Db_sanitize=thread -Db_lundef=false; then
     # shellcheck disable=SC2046,SC2086
     run_tests build-tsan tsan --timeout-multiplier 5 \
         $(python3 tests/support/plain_tests.py build-tsan unit integration) $c_programs

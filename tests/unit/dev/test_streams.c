@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 static void
 count_up(void *counter)
@@ -109,6 +110,7 @@ Test(events, carry_order_and_time_between_streams)
     ok(cuEventCreate(&plain, CU_EVENT_DISABLE_TIMING));
     ok(cuMemAlloc_v2(&p, MIB));
     ok(cuMemsetD32_v2(p, 0, MIB / 4));
+    ok(cuCtxSynchronize()); /* non-blocking streams do not wait for a fill */
     fails(cuEventElapsedTime_v2(&ms, e, f), CUDA_ERROR_INVALID_HANDLE);
     for (int i = 0; i < 30; i++) {
         ok(dev_launch(d.add, p, MIB / 4, 1, a));
