@@ -51,6 +51,8 @@ void be_reply_plain(const struct be_call *call, CUresult cr);
 
 /* Any thread. Keep the first failure of a call that has no reply. */
 void be_defer(const struct be_call *call, CUresult cr);
+/* A context is gone, and with it its sticky error: it must not show in a later reply. */
+void be_defer_forget_sticky(struct be_session *session);
 /* The client broke the protocol: the session ends. */
 void be_malformed(const struct be_call *call);
 

@@ -211,6 +211,7 @@ context_end(struct be_session *session, struct be_context *context)
     pthread_mutex_destroy(&context->lock);
     (void)be_use_context(session, NULL);
     session->current = NULL;
+    be_defer_forget_sticky(session);
     free(context);
 }
 

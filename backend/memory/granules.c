@@ -237,28 +237,37 @@ units_of(const struct be_granules *map, uint64_t g, uint64_t address, uint64_t b
     *to_p = (uint32_t)((end - granule_address(map, g) + BE_UNIT_BYTES - 1) / BE_UNIT_BYTES);
 }
 
+/* Bits [from, to) of one word's 32, as far as they are in the range. */
+static uint32_t
+units_mask(uint32_t word, uint32_t from, uint32_t to)
+{
+    uint32_t mask = UINT32_MAX;
+
+    if (word == from / 32)
+        mask &= UINT32_MAX << (from % 32);
+    if (word == (to - 1) / 32)
+        mask &= UINT32_MAX >> (31 - (to - 1) % 32);
+    return mask;
+}
+
+/* from < to in both: an allocation has at least one unit of each granule it touches. */
 static bool
 units_any(const uint32_t *taken, uint32_t from, uint32_t to)
 {
-    for (uint32_t u = from; u < to; u++) {
-        if (u % 32 == 0 && to - u >= 32 && taken[u / 32] == 0) {
-            u += 31;
-            continue;
-        }
-        if ((taken[u / 32] >> (u % 32) & 1) != 0)
+    for (uint32_t word = from / 32; word <= (to - 1) / 32; word++)
+        if ((taken[word] & units_mask(word, from, to)) != 0)
             return true;
-    }
     return false;
 }
 
 static void
 units_set(uint32_t *taken, uint32_t from, uint32_t to, bool on)
 {
-    for (uint32_t u = from; u < to; u++) {
+    for (uint32_t word = from / 32; word <= (to - 1) / 32; word++) {
         if (on)
-            taken[u / 32] |= 1u << (u % 32);
+            taken[word] |= units_mask(word, from, to);
         else
-            taken[u / 32] &= ~(1u << (u % 32));
+            taken[word] &= ~units_mask(word, from, to);
     }
 }
 

@@ -101,6 +101,15 @@ be_line_flush(struct be_line *line)
     pthread_mutex_unlock(&line->lock);
 }
 
+void
+be_line_end(struct be_line *line)
+{
+    pthread_mutex_lock(&line->lock);
+    line->closed = true;
+    pthread_cond_broadcast(&line->turn);
+    pthread_mutex_unlock(&line->lock);
+}
+
 bool
 be_line_closed(struct be_line *line)
 {
@@ -252,6 +261,40 @@ be_defer(const struct be_call *call, CUresult cr)
     if (line->deferred == 0) {
         line->deferred = (int32_t)cr;
         line->deferred_call = call->id;
+    }
+    pthread_mutex_unlock(&line->lock);
+}
+
+/* Errors that break a context until it is destroyed. */
+static bool
+is_sticky(int32_t result)
+{
+    switch (result) {
+    case CUDA_ERROR_ILLEGAL_ADDRESS:
+    case CUDA_ERROR_ASSERT:
+    case CUDA_ERROR_HARDWARE_STACK_ERROR:
+    case CUDA_ERROR_ILLEGAL_INSTRUCTION:
+    case CUDA_ERROR_MISALIGNED_ADDRESS:
+    case CUDA_ERROR_INVALID_ADDRESS_SPACE:
+    case CUDA_ERROR_INVALID_PC:
+    case CUDA_ERROR_LAUNCH_FAILED:
+    case CUDA_ERROR_LAUNCH_TIMEOUT:
+    case CUDA_ERROR_ECC_UNCORRECTABLE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void
+be_defer_forget_sticky(struct be_session *session)
+{
+    struct be_line *line = session->line;
+
+    pthread_mutex_lock(&line->lock);
+    if (is_sticky(line->deferred)) {
+        line->deferred = 0;
+        line->deferred_call = 0;
     }
     pthread_mutex_unlock(&line->lock);
 }

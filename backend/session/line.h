@@ -47,6 +47,8 @@ void be_line_fini(struct be_line *line);
 void be_line_frame(struct be_line *line, enum wire_frame_kind kind, uint32_t tag,
                    const void *payload, size_t bytes);
 void be_line_flush(struct be_line *line);
+/* Nobody listens any more: what is said from now on goes nowhere. */
+void be_line_end(struct be_line *line);
 bool be_line_closed(struct be_line *line);
 
 #endif

@@ -368,5 +368,6 @@ be_session_run(struct be_session *session)
         be_line_frame(session->line, WIRE_FRAME_BYE, code, NULL, 0);
         be_line_flush(session->line);
     }
+    be_line_end(session->line);
     return code;
 }

@@ -417,3 +417,37 @@ Test(session, a_context_ends_though_a_stream_of_it_waits_for_the_client)
     test_client_close(&c);
     test_server_stop(&server);
 }
+
+static const char wild_store[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
+                                 ".visible .entry wild()\n{\n.reg .b64 %rd<2>;\n"
+                                 "mov.u64 %rd1, 8;\nst.global.u64 [%rd1], %rd1;\nret;\n}\n";
+
+Test(session, a_fault_sticks_to_its_context_and_goes_with_it)
+{
+    struct test_server server = test_server_start(NULL);
+    struct test_client c;
+    int row;
+
+    open_with_context(&c, &server);
+    cr_assert_eq(test_client_module(&c, ID(1), wild_store), CUDA_SUCCESS);
+    row = test_client_kernel(&c, "wild");
+    cr_assert_eq(row, 0);
+    TEST_ADD(&c, cuMemAlloc_v2, .address = c.answer.device_range.base, .bytes = 4096);
+    TEST_ADD(&c, cuLaunchKernelEx, .function = wire_function_id(false, ID(1), 0),
+             .grid = {1, 1, 1}, .block = {1, 1, 1});
+    TEST_ADD(&c, cuCtxSynchronize, 0);
+    cr_assert_eq(test_client_call(&c), CUDA_ERROR_ILLEGAL_ADDRESS);
+    /* Nothing tells the client of this one before the context is gone. */
+    TEST_ADD(&c, cuMemsetD8Async, .dst = c.answer.device_range.base, .value = 1, .count = 16);
+    TEST_ADD(&c, cuDevicePrimaryCtxReset_v2, .device = 0);
+    cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
+    cr_assert_eq(c.result.deferred, 0);
+    TEST_ADD(&c, cuDevicePrimaryCtxRetain, .device = 0, .context = 2ull << 32 | 1);
+    TEST_ADD(&c, cuMemAlloc_v2, .address = c.answer.device_range.base, .bytes = 4096);
+    TEST_ADD(&c, cuMemsetD8Async, .dst = c.answer.device_range.base, .value = 1, .count = 16);
+    TEST_ADD(&c, cuCtxSynchronize, 0);
+    cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
+    cr_assert_eq(c.result.deferred, 0);
+    test_client_close(&c);
+    test_server_stop(&server);
+}
