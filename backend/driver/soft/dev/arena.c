@@ -1,6 +1,8 @@
 /* backend/driver/soft/dev/arena.c -- places and bytes of one device's memory */
 #include "backend/driver/soft/dev/mem.h"
 
+#include "backend/driver/soft/dev/shared.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -16,6 +18,7 @@ struct sd_arena {
     uint64_t base;
     uint64_t places; /* bytes of address space and of the sparse file */
     uint64_t total;
+    int device;
     int fd;
 
     /* Rank 45; guards the rest. */
@@ -128,22 +131,6 @@ sd_ranges_give(struct sd_ranges *r, uint64_t base, uint64_t len)
     return ranges_insert(r, lo, base, len);
 }
 
-/* At the wished address if that is free, else wherever the kernel likes. */
-static void *
-arena_map(uint64_t wish, uint64_t bytes, int fd)
-{
-    const int flags = MAP_SHARED | MAP_NORESERVE;
-    void *at = mmap((void *)(uintptr_t)wish, bytes, PROT_NONE, flags | MAP_FIXED_NOREPLACE, fd, 0);
-
-    if (at != MAP_FAILED && (uintptr_t)at != wish) { /* kernels before 4.17 take it as a hint */
-        munmap(at, bytes);
-        at = MAP_FAILED;
-    }
-    if (at == MAP_FAILED)
-        at = mmap(NULL, bytes, PROT_NONE, flags, fd, 0);
-    return at;
-}
-
 CUresult
 sd_arena_create(struct sd_device *dev)
 {
@@ -154,6 +141,7 @@ sd_arena_create(struct sd_device *dev)
         return CUDA_ERROR_OUT_OF_MEMORY;
     pthread_mutex_init(&arena->lock, NULL);
     arena->total = dev->profile.memory_bytes;
+    arena->device = dev->ordinal;
     arena->places = gp_align_up_u64(4 * arena->total, SD_GRANULARITY);
     if (arena->places > ARENA_STEP)
         arena->places = ARENA_STEP;
@@ -163,7 +151,9 @@ sd_arena_create(struct sd_device *dev)
                   (unsigned long long)arena->places);
         goto err_free;
     }
-    at = arena_map(ARENA_BASE + (uint64_t)dev->ordinal * ARENA_STEP, arena->places, arena->fd);
+    /* A wish: where it cannot be had, the kernel chooses. */
+    at = mmap((void *)(uintptr_t)(ARENA_BASE + (uint64_t)dev->ordinal * ARENA_STEP),
+              arena->places, PROT_NONE, MAP_SHARED | MAP_NORESERVE, arena->fd, 0);
     if (at == MAP_FAILED) {
         log_error("software device %d: map %llu bytes of address space: %m", dev->ordinal,
                   (unsigned long long)arena->places);
@@ -202,9 +192,11 @@ void
 sd_arena_info(const struct sd_device *dev, uint64_t *free_p, uint64_t *total_p)
 {
     struct sd_arena *arena = dev->arena;
+    uint64_t used;
 
     pthread_mutex_lock(&arena->lock);
-    *free_p = arena->total - arena->used;
+    used = sd_shared_on() ? sd_shared_used(arena->device) : arena->used;
+    *free_p = used < arena->total ? arena->total - used : 0;
     *total_p = arena->total;
     pthread_mutex_unlock(&arena->lock);
 }
@@ -213,10 +205,22 @@ sd_arena_info(const struct sd_device *dev, uint64_t *free_p, uint64_t *total_p)
 static CUresult
 arena_charge(struct sd_arena *arena, uint64_t bytes)
 {
+    CUresult cr;
+
     if (bytes > arena->total - arena->used)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    arena->used += bytes;
-    return CUDA_SUCCESS;
+    cr = sd_shared_charge(arena->device, bytes, arena->total);
+    if (cr == CUDA_SUCCESS)
+        arena->used += bytes;
+    return cr;
+}
+
+/* The lock is held. */
+static void
+arena_uncharge(struct sd_arena *arena, uint64_t bytes)
+{
+    arena->used -= bytes;
+    sd_shared_uncharge(arena->device, bytes);
 }
 
 CUresult
@@ -234,7 +238,7 @@ void
 sd_arena_uncharge(struct sd_device *dev, uint64_t bytes)
 {
     pthread_mutex_lock(&dev->arena->lock);
-    dev->arena->used -= bytes;
+    arena_uncharge(dev->arena, bytes);
     pthread_mutex_unlock(&dev->arena->lock);
 }
 
@@ -263,10 +267,10 @@ sd_arena_take(struct sd_device *dev, uint64_t bytes, uint64_t align, uint64_t *p
     cr = arena_charge(arena, bytes);
     if (cr == CUDA_SUCCESS) {
         if (!sd_ranges_take(&arena->ranges, bytes, align, place_p)) {
-            arena->used -= bytes;
+            arena_uncharge(arena, bytes);
             cr = CUDA_ERROR_OUT_OF_MEMORY;
         } else if (!arena_open(arena, *place_p + bytes)) {
-            arena->used -= bytes;
+            arena_uncharge(arena, bytes);
             (void)sd_ranges_give(&arena->ranges, *place_p, bytes);
             cr = CUDA_ERROR_OUT_OF_MEMORY;
         }
@@ -288,7 +292,7 @@ sd_arena_give(struct sd_device *dev, uint64_t place, uint64_t bytes)
         log_warn("software device %d: free %llu bytes of its memory file: %m", dev->ordinal,
                  (unsigned long long)(to - from));
     pthread_mutex_lock(&arena->lock);
-    arena->used -= bytes;
+    arena_uncharge(arena, bytes);
     (void)sd_ranges_give(&arena->ranges, place, bytes);
     pthread_mutex_unlock(&arena->lock);
 }

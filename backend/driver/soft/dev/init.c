@@ -3,6 +3,7 @@
 #include "backend/driver/soft/dev/mem.h"
 #include "backend/driver/soft/dev/mempool.h"
 #include "backend/driver/soft/dev/sched.h"
+#include "backend/driver/soft/dev/shared.h"
 #include "backend/driver/soft/exec/exec.h"
 #include "cuda_api.h"
 #include "protocol/cudart/errors.h"
@@ -217,6 +218,9 @@ init_devices(void)
 
     if (sd_profiles_load(profiles, SD_DEVICES_MAX, &count) != GP_OK)
         return CUDA_ERROR_NO_DEVICE;
+    cr = sd_shared_open(profiles[0].shared);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     for (int i = 0; i < count; i++) {
         devices[i].profile = profiles[i];
         device_name_itself(&devices[i], i);

@@ -67,6 +67,15 @@ profile_set(struct sd_profile *profile, const char *key, const char *value)
         return gp_parse_bool(value, &profile->instant) == GP_OK;
     if (strcmp(key, "strict") == 0)
         return gp_parse_bool(value, &profile->strict) == GP_OK;
+    if (strcmp(key, "shared") == 0)
+        return snprintf(profile->shared, sizeof(profile->shared), "%s", value) <
+               (int)sizeof(profile->shared);
+    if (strcmp(key, "launch_cost") == 0)
+        return gp_parse_time(value, &profile->launch_ns) == GP_OK;
+    if (strcmp(key, "thread_rate") == 0)
+        return gp_parse_u64(value, &profile->threads_per_second) == GP_OK;
+    if (strcmp(key, "copy_rate") == 0)
+        return gp_parse_bytes(value, &profile->copy_bytes_per_second) == GP_OK;
     if (strcmp(key, "multiprocessors") == 0) {
         if (!set_number(value, 1, 1024, &number))
             return false;
@@ -130,7 +139,10 @@ reader_environment(struct profile_reader *reader)
         {"GPUPOOL_SOFT_DEVICES", "devices"},     {"GPUPOOL_SOFT_MEMORY", "memory"},
         {"GPUPOOL_SOFT_CC", "compute_capability"}, {"GPUPOOL_SOFT_SMS", "multiprocessors"},
         {"GPUPOOL_SOFT_THREADS", "threads"},     {"GPUPOOL_SOFT_INSTANT", "instant"},
-        {"GPUPOOL_SOFT_STRICT", "strict"},
+        {"GPUPOOL_SOFT_STRICT", "strict"},       {"GPUPOOL_SOFT_SHARED", "shared"},
+        {"GPUPOOL_SOFT_LAUNCH_COST", "launch_cost"},
+        {"GPUPOOL_SOFT_THREAD_RATE", "thread_rate"},
+        {"GPUPOOL_SOFT_COPY_RATE", "copy_rate"},
     };
 
     for (size_t i = 0; i < GP_ARRAY_LEN(names); i++) {

@@ -1,13 +1,18 @@
 /* backend/driver/soft/dev/profile.h -- what kind of device is played
  *
  * An INI file named by GPUPOOL_SOFT_PROFILE, section [device] for all and [device N] for one of
- * them, then the variables GPUPOOL_SOFT_MEMORY, _DEVICES, _CC, _SMS, _INSTANT, _STRICT.
+ * them, then the variables GPUPOOL_SOFT_MEMORY, _DEVICES, _CC, _SMS, _THREADS,
+ * _INSTANT, _STRICT, _SHARED, _LAUNCH_COST, _THREAD_RATE, _COPY_RATE.
  *
  *   [device]
  *   name = GPUpool software device    compute_capability = 12.1
  *   memory = 8g                       devices = 1
  *   multiprocessors = 16              threads = 0 (one per CPU)
  *   instant = no                      strict = no
+ *   shared = (a name)
+ *   launch_cost = 0us                 (timing model: under it work occupies its engine for the
+ *   thread_rate = 0                   longer of its real and its modelled time, one at a time)
+ *   copy_rate = 0                     threads and bytes per second
  */
 #ifndef SD_PROFILE_H
 #define SD_PROFILE_H
@@ -26,6 +31,12 @@ struct sd_profile {
     unsigned threads; /* of the machine, 0: one per CPU */
     bool instant;     /* kernels are not executed */
     bool strict;      /* allocations end at their exact size, not at the next 512 bytes */
+    char shared[64];  /* name of the device that processes share; empty: not shared */
+
+    /* The timing model; all 0: work takes the time that it takes. */
+    uint64_t launch_ns;          /* of each kernel, copy and fill */
+    uint64_t threads_per_second; /* of kernels */
+    uint64_t copy_bytes_per_second;
 };
 
 /*

@@ -56,7 +56,7 @@ reserve(uint64_t wish, uint64_t bytes, uint64_t align)
     void *at;
 
     if (wish != 0 && wish % align == 0) {
-        at = lay_nothing(wish, bytes, MAP_FIXED_NOREPLACE);
+        at = lay_nothing(wish, bytes, 0); /* the kernel takes it as a wish */
         if (at != MAP_FAILED && (uintptr_t)at == wish)
             return at;
         if (at != MAP_FAILED)

@@ -3,10 +3,13 @@
 
 #include "backend/driver/soft/dev/mempool.h"
 #include "backend/driver/soft/dev/sched.h"
+#include "backend/driver/soft/dev/shared.h"
 #include "backend/driver/soft/dev/thread.h"
 #include "protocol/base/clock.h"
 
+#include <errno.h>
 #include <string.h>
+#include <time.h>
 
 void
 sd_work_fini(struct sd_work *work)
@@ -103,6 +106,79 @@ sd_work_ready(struct sd_work *work)
     return true;
 }
 
+static CUresult
+device_run(struct sd_work *work)
+{
+    switch (work->kind) {
+    case SD_WORK_KERNEL:
+        return sd_kernel_run(work);
+    case SD_WORK_COPY:
+        sd_copy_run(&work->copy);
+        return CUDA_SUCCESS;
+    default:
+        sd_fill_run(&work->fill);
+        return CUDA_SUCCESS;
+    }
+}
+
+static bool
+is_timed(const struct sd_profile *p)
+{
+    return p->launch_ns != 0 || p->threads_per_second != 0 || p->copy_bytes_per_second != 0;
+}
+
+/* How long the model says that the work takes. */
+static uint64_t
+model_ns(const struct sd_profile *p, const struct sd_work *work)
+{
+    const struct sd_kernel_work *k = &work->kernel;
+    double amount, rate;
+
+    if (work->kind == SD_WORK_KERNEL) {
+        amount = (double)k->grid[0] * k->grid[1] * k->grid[2] * k->block[0] * k->block[1] *
+                 k->block[2];
+        rate = (double)p->threads_per_second;
+    } else {
+        amount = work->kind == SD_WORK_COPY
+                     ? (double)work->copy.width * work->copy.height * work->copy.depth
+                     : (double)work->fill.width * work->fill.height * work->fill.element;
+        rate = (double)p->copy_bytes_per_second;
+    }
+    return p->launch_ns + (rate > 0 ? (uint64_t)(amount / rate * 1e9) : 0);
+}
+
+static enum sd_engine
+engine_of(const struct sd_work *work)
+{
+    const struct sd_device *dev = work->ctx->dev;
+
+    if (work->kind != SD_WORK_COPY)
+        return SD_ENGINE_COMPUTE;
+    return work->copy.src - sd_arena_base(dev) < 4 * dev->profile.memory_bytes
+               ? SD_ENGINE_COPY_OUT
+               : SD_ENGINE_COPY_IN;
+}
+
+/* The work has its engine for itself, for the longer of its real and its modelled time. */
+static CUresult
+timed_run(struct sd_work *work)
+{
+    const struct sd_device *dev = work->ctx->dev;
+    enum sd_engine engine = engine_of(work);
+    struct timespec until;
+    uint64_t end;
+    CUresult cr;
+
+    sd_engine_lock(dev->ordinal, engine);
+    end = gp_now_ns() + model_ns(&dev->profile, work);
+    cr = device_run(work);
+    until = (struct timespec){(time_t)(end / GP_NS_PER_S), (long)(end % GP_NS_PER_S)};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+        continue;
+    sd_engine_unlock(dev->ordinal, engine);
+    return cr;
+}
+
 CUresult
 sd_work_run(struct sd_work *work)
 {
@@ -128,13 +204,9 @@ sd_work_run(struct sd_work *work)
         return CUDA_SUCCESS; /* nothing runs in a context that failed */
     switch (work->kind) {
     case SD_WORK_KERNEL:
-        return sd_kernel_run(work);
     case SD_WORK_COPY:
-        sd_copy_run(&work->copy);
-        return CUDA_SUCCESS;
     case SD_WORK_FILL:
-        sd_fill_run(&work->fill);
-        return CUDA_SUCCESS;
+        return is_timed(&work->ctx->dev->profile) ? timed_run(work) : device_run(work);
     case SD_WORK_HOST:
         host_run(work);
         return CUDA_SUCCESS;
