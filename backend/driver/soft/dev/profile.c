@@ -19,8 +19,9 @@ struct profile_reader {
 
 static const struct sd_profile profile_default = {
     .name = "GPUpool software device",
-    .cc_major = 12,
-    .cc_minor = 1,
+    /* Above all machine code that CUDA 13.0 ships, so that its libraries choose their PTX. */
+    .cc_major = 13,
+    .cc_minor = 0,
     .memory_bytes = 8ull << 30,
     .multiprocessors = 16,
 };

@@ -5,7 +5,7 @@
  * _INSTANT, _STRICT, _SHARED, _LAUNCH_COST, _THREAD_RATE, _COPY_RATE.
  *
  *   [device]
- *   name = GPUpool software device    compute_capability = 12.1
+ *   name = GPUpool software device    compute_capability = 13.0
  *   memory = 8g                       devices = 1
  *   multiprocessors = 16              threads = 0 (one per CPU)
  *   instant = no                      strict = no
