@@ -22,6 +22,7 @@ struct slab {
     uint32_t used_units; /* by live and freed blocks */
     uint32_t live_blocks;
     uint32_t longest_max; /* no free run is longer */
+    uint32_t search_from; /* a unit; 0: the beginning */
     struct slab *next, *prev;
     struct block **owner; /* of each unit, NULL: free */
 };
@@ -260,21 +261,49 @@ take_large(struct fe_alloc *a, struct block *b, uint64_t *need_p)
     return FE_ALLOC_OK;
 }
 
-/* First unit of a free run of count units, or UINT32_MAX; learns the longest on a miss. */
+/* First unit of a free run of count units in [from, units), or UINT32_MAX; the longest on a miss.
+ * Whole blocks are stepped over, so a full slab costs a step a block. */
 static uint32_t
-slab_search(const struct fe_alloc *a, struct slab *slab, uint32_t count)
+slab_search_from(const struct fe_alloc *a, const struct slab *slab, uint32_t from, uint32_t count,
+                 uint32_t *longest_p)
 {
     uint32_t run = 0, longest = 0;
 
-    for (uint32_t u = 0; u < a->units; u++) {
-        run = slab->owner[u] == NULL ? run + 1 : 0;
-        if (run == count)
-            return u + 1 - count;
+    for (uint32_t u = from; u < a->units;) {
+        const struct block *b = slab->owner[u];
+
+        if (b != NULL) {
+            run = 0;
+            u = (uint32_t)((b->pub.base - slab->base + b->pub.bytes + FE_ALLOC_UNIT - 1) /
+                           FE_ALLOC_UNIT);
+            continue;
+        }
+        u++;
+        if (++run == count)
+            return u - count;
         if (run > longest)
             longest = run;
     }
-    slab->longest_max = longest;
+    *longest_p = longest;
     return UINT32_MAX;
+}
+
+/* Looks first behind the block that was taken last: in a burst the free units are there. */
+static uint32_t
+slab_search(const struct fe_alloc *a, struct slab *slab, uint32_t count)
+{
+    uint32_t longest = 0, at = UINT32_MAX;
+
+    if (slab->search_from > 0)
+        at = slab_search_from(a, slab, slab->search_from, count, &longest);
+    if (at == UINT32_MAX) {
+        at = slab_search_from(a, slab, 0, count, &longest);
+        if (at == UINT32_MAX)
+            slab->longest_max = longest;
+    }
+    if (at != UINT32_MAX)
+        slab->search_from = at + count;
+    return at;
 }
 
 static enum fe_alloc_result
