@@ -20,12 +20,14 @@ const uint32_t sd_lane_bits[32] __attribute__((aligned(64))) = {BIT16(0), BIT16(
     void sd_fill_ctl_##isa(struct sd_core *core);                                                  \
     void sd_fill_mem_##isa(struct sd_core *core);                                                  \
     void sd_fill_lanes_##isa(struct sd_core *core);                                                \
+    void sd_fill_mma_##isa(struct sd_core *core);                                                  \
     static void fill_##isa(struct sd_core *core)                                                   \
     {                                                                                              \
         sd_fill_alu_##isa(core);                                                                   \
         sd_fill_ctl_##isa(core);                                                                   \
         sd_fill_mem_##isa(core);                                                                   \
         sd_fill_lanes_##isa(core);                                                                 \
+        sd_fill_mma_##isa(core);                                                                   \
     }
 DECLARE(base)
 #ifdef SD_HAVE_X86_LEVELS

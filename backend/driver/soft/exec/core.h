@@ -74,10 +74,10 @@ sd_pred_set(uint32_t *p, uint32_t value, uint32_t m)
 }
 
 void SD_NAME(sd_fill_alu)(struct sd_core *core);
-void SD_NAME(sd_fill_alu2)(struct sd_core *core);
 void SD_NAME(sd_fill_ctl)(struct sd_core *core);
 void SD_NAME(sd_fill_mem)(struct sd_core *core);
 void SD_NAME(sd_fill_lanes)(struct sd_core *core);
+void SD_NAME(sd_fill_mma)(struct sd_core *core);
 void SD_NAME(sd_core_run)(struct sd_warp *w);
 
 #endif

@@ -138,8 +138,8 @@ static __attribute__((noinline)) const struct sd_insn *
 load_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char space, unsigned size,
           bool is_signed, unsigned width)
 {
-    const uint32_t *list = w->frame->fn->extra + ip->dst;
     unsigned n = ip->flags & SD_FL_VEC;
+    const uint32_t *list = n == 1 ? &ip->dst : w->frame->fn->extra + ip->dst;
     _Alignas(16) uint8_t buf[128];
 
     SD_EACH_SET(lane, w->mask)
@@ -170,8 +170,8 @@ static __attribute__((noinline)) const struct sd_insn *
 store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char space, unsigned size,
            unsigned width)
 {
-    const uint32_t *list = w->frame->fn->extra + ip->b;
     unsigned n = ip->flags & SD_FL_VEC;
+    const uint32_t *list = n == 1 ? &ip->b : w->frame->fn->extra + ip->b;
     _Alignas(16) uint8_t buf[128];
 
     SD_EACH_SET(lane, w->mask)

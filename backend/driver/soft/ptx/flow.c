@@ -232,7 +232,7 @@ sort_succs(struct lower *lw)
 {
     uint32_t i, j, k;
 
-    for (i = 0; i < lw->nblocks; i++) {
+    for (i = 0; i < lw->nblocks && lw->nsuccs > 0; i++) {
         uint32_t *s = lw->succs + lw->blocks[i].succ_first;
 
         for (j = 1; j < lw->blocks[i].nsucc; j++)

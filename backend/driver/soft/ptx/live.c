@@ -68,7 +68,7 @@ has_dst(const struct ptx_insn *in, const struct ptx_operand *o)
 {
     const struct lower_rule *r = lower_rule_of(in->op);
 
-    if (in->count == 0 || o->address)
+    if (o->address)
         return false;
     if (r != NULL && (r->flags & RULE_NO_DST) != 0)
         return ptx_has(in->op, W_red) && !ptx_root_is(in->op, "red"); /* bar.red */
@@ -78,7 +78,7 @@ has_dst(const struct ptx_insn *in, const struct ptx_operand *o)
 static bool
 refs_of_insn(struct lower *lw, const struct ptx_insn *in)
 {
-    bool dst = has_dst(in, lower_opnd(lw, in, 0));
+    bool dst = in->count > 0 && has_dst(in, lower_opnd(lw, in, 0));
     unsigned i;
 
     if (in->guard >= 0 && !add_ref(lw, (uint32_t)in->guard, false))
