@@ -433,8 +433,8 @@ Test(session, a_fault_sticks_to_its_context_and_goes_with_it)
     row = test_client_kernel(&c, "wild");
     cr_assert_eq(row, 0);
     TEST_ADD(&c, cuMemAlloc_v2, .address = c.answer.device_range.base, .bytes = 4096);
-    TEST_ADD(&c, cuLaunchKernelEx, .function = wire_function_id(false, ID(1), 0),
-             .grid = {1, 1, 1}, .block = {1, 1, 1});
+    TEST_ADD(&c, cuLaunchKernelEx, .function = wire_function_id(false, ID(1), 0), .grid = {1, 1, 1},
+             .block = {1, 1, 1});
     TEST_ADD(&c, cuCtxSynchronize, 0);
     cr_assert_eq(test_client_call(&c), CUDA_ERROR_ILLEGAL_ADDRESS);
     /* Nothing tells the client of this one before the context is gone. */
