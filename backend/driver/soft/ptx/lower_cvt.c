@@ -260,12 +260,15 @@ packed(struct lower *lw, const struct ptx_insn *in)
 {
     const struct ptx_opcode *op = in->op;
     const struct lower_op *o;
-    uint32_t row[2] = {0}, dst;
+    uint32_t row[3] = {0}, dst;
     char name[48];
     unsigned i;
 
-    snprintf(name, sizeof(name), "cvt.%s.%s", ptx_type_text((enum ptx_type)op->types[0]),
-             ptx_type_text((enum ptx_type)op->types[1]));
+    if (ptx_has(op, W_pack) && op->types[1] == PT_S32) /* cvt.pack.sat.u8.s32.b32 */
+        snprintf(name, sizeof(name), "cvt.pack.%s", ptx_type_text((enum ptx_type)op->types[0]));
+    else
+        snprintf(name, sizeof(name), "cvt.%s.%s", ptx_type_text((enum ptx_type)op->types[0]),
+                 ptx_type_text((enum ptx_type)op->types[1]));
     o = lower_op_find(name);
     if (o == NULL || in->count != o->n + 1u)
         return lower_unsupported(lw, in);
@@ -276,8 +279,8 @@ packed(struct lower *lw, const struct ptx_insn *in)
     }
     dst = lower_dst(lw, in, lower_opnd(lw, in, 0), o->size[0]);
     return dst != ROW_NONE &&
-           lower_emit(lw, o->op, flags_of(op), dst, row[0], o->n > 1 ? row[1] : row[0], 0, 0) !=
-               NULL;
+           lower_emit(lw, o->op, flags_of(op), dst, row[0], o->n > 1 ? row[1] : row[0], row[2],
+                      0) != NULL;
 }
 
 static bool
@@ -287,7 +290,11 @@ lower_cvt(struct lower *lw, const struct ptx_insn *in)
     const struct ptx_operand *d, *s;
     struct cvt c = {.lw = lw, .in = in, .flags = flags_of(op)};
 
-    if (op->unknown || op->ntypes != 2 || in->count < 2)
+    if (op->unknown || op->ntypes < 2 || in->count < 2)
+        return lower_unsupported(lw, in);
+    if (ptx_has(op, W_pack))
+        return packed(lw, in);
+    if (op->ntypes != 2)
         return lower_unsupported(lw, in);
     c.dtype = op->types[0];
     c.stype = op->types[1];
