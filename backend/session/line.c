@@ -128,6 +128,10 @@ be_line_frame(struct be_line *line, enum wire_frame_kind kind, uint32_t tag, con
     uint8_t header[WIRE_FRAME_HEADER_BYTES];
 
     pthread_mutex_lock(&line->lock);
+    /* Who asks without reading is not listened to; the watch, which ends sessions, never waits. */
+    while (on_executor(line) && line->sending && line->front.len > BE_LINE_FULL_BYTES &&
+           !line->closed)
+        pthread_cond_wait(&line->turn, &line->lock);
     frame_close(line);
     header_make(line, (uint8_t)kind, tag, bytes, header);
     gp_buf_append(&line->front, header, sizeof(header));
