@@ -82,7 +82,8 @@ be_context_staging(struct be_context *context, struct be_staging **pool_p)
     CUresult cr = CUDA_SUCCESS;
 
     if (context->staging == NULL)
-        cr = be_staging_create(context->driver, 256u << 20, BE_STAGING_HARD, &context->staging);
+        cr = be_staging_create(context->driver, 256u << 20, BE_STAGING_HARD, context->staging_bytes,
+                               &context->staging);
     if (cr == CUDA_SUCCESS)
         *pool_p = context->staging;
     return cr;
@@ -150,6 +151,7 @@ context_add(struct be_call *call, uint64_t id, CUcontext handle, int32_t device,
     context->device = device;
     context->index = (uint32_t)id;
     context->primary = primary;
+    context->staging_bytes = &session->staging_bytes;
     pthread_mutex_init(&context->lock, NULL);
     if (be_handles_add(&session->handles, WIRE_HANDLE_CONTEXT, id, context, context->index) !=
         GP_OK) {
@@ -199,8 +201,10 @@ context_end(struct be_session *session, struct be_context *context)
 {
     const struct be_driver_table *t = &session->driver->table;
 
-    if (be_use_context(session, context) == CUDA_SUCCESS)
-        context_empty(session, context);
+    /* Also where a broken context cannot be made current: nothing may name it any more. */
+    if (be_use_context(session, context) != CUDA_SUCCESS)
+        log_warn("context: a broken one ends");
+    context_empty(session, context);
     be_callbacks_drain(session, context);
     be_staging_destroy(context->staging);
     if (context->copier != NULL)
@@ -317,6 +321,16 @@ be_hook_cuDevicePrimaryCtxReset_v2(struct be_call *call,
     return call->driver->cuDevicePrimaryCtxReset_v2(args->device);
 }
 
+/* Core dumps would be files, or a pipe that somebody has to read, on the server. */
+static CUresult
+flags_check(uint32_t flags)
+{
+    if ((flags & (CU_CTX_COREDUMP_ENABLE | CU_CTX_USER_COREDUMP_ENABLE)) == 0)
+        return CUDA_SUCCESS;
+    log_warn("context: core dumps of the device are not carried");
+    return CUDA_ERROR_NOT_SUPPORTED;
+}
+
 CUresult
 be_hook_cuDevicePrimaryCtxSetFlags_v2(struct be_call *call,
                                       const struct wire_cuDevicePrimaryCtxSetFlags_v2_args *args,
@@ -325,6 +339,8 @@ be_hook_cuDevicePrimaryCtxSetFlags_v2(struct be_call *call,
     CUresult cr = device_check(call->session, args->device);
 
     (void)reply;
+    if (cr == CUDA_SUCCESS)
+        cr = flags_check(args->flags);
     if (cr != CUDA_SUCCESS)
         return cr;
     return call->driver->cuDevicePrimaryCtxSetFlags_v2(args->device, args->flags);
@@ -338,6 +354,8 @@ be_hook_cuCtxCreate_v2(struct be_call *call, const struct wire_cuCtxCreate_v2_ar
     CUresult cr = device_check(call->session, args->device);
 
     (void)reply;
+    if (cr == CUDA_SUCCESS)
+        cr = flags_check(args->flags);
     if (cr != CUDA_SUCCESS)
         return cr;
     cr = call->driver->cuCtxCreate_v2(&handle, args->flags, args->device);

@@ -10,6 +10,7 @@
 #include "backend/memory/staging.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,6 +23,7 @@ struct be_context {
     int32_t device;
     uint32_t index; /* on the wire */
     bool primary;
+    atomic_size_t *staging_bytes; /* of all contexts of the session */
 
     bool ending; /* guarded by session.callbacks_lock: nobody waits for the client any more */
 

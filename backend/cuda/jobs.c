@@ -83,6 +83,7 @@ job_free(struct be_job *job)
         be_staging_put(job->staging, job->pieces[i].block);
         be_context_event_put(job->wait.context, job->pieces[i].event);
     }
+    be_pending_put(job->call.session);
     free(job->pieces);
     free(job);
 }
@@ -324,9 +325,14 @@ job_queue(struct be_session *session, struct be_job *job)
 static CUresult
 job_start(struct be_call *call, const struct be_region *from, uint32_t data, CUstream stream)
 {
-    struct be_job *job = calloc(1, sizeof(*job));
+    struct be_job *job = NULL;
     CUresult cr;
 
+    if (be_pending_take(call->session)) {
+        job = calloc(1, sizeof(*job));
+        if (job == NULL)
+            be_pending_put(call->session);
+    }
     if (job == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     job->call = *call;
@@ -382,6 +388,7 @@ big_free(struct be_big *big)
 {
     pthread_cond_destroy(&big->copied_cond);
     pthread_mutex_destroy(&big->lock);
+    be_pending_put(big->call.session);
     free(big);
 }
 
@@ -480,9 +487,14 @@ big_run(struct be_wait *wait, CUresult cr)
 static CUresult
 big_start(struct be_call *call, const struct be_region *from, uint32_t data, CUstream stream)
 {
-    struct be_big *big = calloc(1, sizeof(*big));
+    struct be_big *big = NULL;
     CUresult cr;
 
+    if (be_pending_take(call->session)) {
+        big = calloc(1, sizeof(*big));
+        if (big == NULL)
+            be_pending_put(call->session);
+    }
     if (big == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     big->call = *call;

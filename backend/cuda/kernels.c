@@ -207,14 +207,13 @@ be_kernel_params(struct be_session *session, struct be_owner *owner, struct be_k
 {
     struct be_param params[WIRE_KERNEL_PARAMS_MAX];
     uint32_t count = 0, total = 0;
+    size_t offset = 0, bytes = 0;
     CUresult cr = CUDA_SUCCESS;
 
     (void)owner;
     if (kernel->params_known)
         return CUDA_SUCCESS;
     while (count < WIRE_KERNEL_PARAMS_MAX) {
-        size_t offset = 0, bytes = 0;
-
         cr = param_info(session, kernel, count, &offset, &bytes);
         if (cr != CUDA_SUCCESS)
             break;
@@ -222,6 +221,12 @@ be_kernel_params(struct be_session *session, struct be_owner *owner, struct be_k
         params[count].bytes = (uint32_t)bytes;
         total += (uint32_t)bytes;
         count++;
+    }
+    /* The driver takes as many pointers as the kernel has parameters, so all must be known. */
+    if (count == WIRE_KERNEL_PARAMS_MAX &&
+        param_info(session, kernel, count, &offset, &bytes) != CUDA_ERROR_INVALID_VALUE) {
+        log_warn("module: a kernel with more than %u parameters", WIRE_KERNEL_PARAMS_MAX);
+        return CUDA_ERROR_NOT_SUPPORTED;
     }
     /* The first index that is not there says INVALID_VALUE. */
     if (cr != CUDA_SUCCESS && cr != CUDA_ERROR_INVALID_VALUE)

@@ -38,11 +38,24 @@ be_launch_attributes(struct be_call *call, const CUlaunchAttribute *from, uint32
         case CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT:
             cr = attribute_event(call, &to[i].value.launchCompletionEvent.event);
             break;
-        case CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE:
-            log_warn("launch: device-updatable graph nodes are not carried");
-            cr = CUDA_ERROR_NOT_SUPPORTED;
+        case CU_LAUNCH_ATTRIBUTE_IGNORE:
+        case CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW: /* an address to cache, never followed */
+        case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
+        case CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY:
+        case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
+        case CU_LAUNCH_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
+        case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION:
+        case CU_LAUNCH_ATTRIBUTE_PRIORITY:
+        case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:
+        case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN:
+        case CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION:
+        case CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
+        case CU_LAUNCH_ATTRIBUTE_NVLINK_UTIL_CENTRIC_SCHEDULING:
             break;
         default:
+            /* Device-updatable nodes, and whatever a newer driver takes for a pointer. */
+            log_warn("launch: attribute %d is not carried", (int)to[i].id);
+            cr = CUDA_ERROR_NOT_SUPPORTED;
             break;
         }
     }
@@ -65,6 +78,20 @@ launch_pointers(struct be_call *call, struct be_owner *owner, struct be_kernel *
         pointers[i] = (void *)(uintptr_t)at;
         at += kernel->params[i].bytes;
     }
+    return CUDA_SUCCESS;
+}
+
+/* A driver may copy what the kernel takes, not what the buffer has. */
+static CUresult
+extra_check(struct be_call *call, struct be_owner *owner, struct be_kernel *kernel, size_t bytes)
+{
+    CUresult cr = be_kernel_params(call->session, owner, kernel);
+
+    if (cr != CUDA_SUCCESS)
+        return cr == CUDA_ERROR_NOT_SUPPORTED ? CUDA_SUCCESS : cr; /* an old driver: its affair */
+    for (uint32_t i = 0; i < kernel->param_count; i++)
+        if ((uint64_t)kernel->params[i].offset + kernel->params[i].bytes > bytes)
+            return CUDA_ERROR_INVALID_VALUE;
     return CUDA_SUCCESS;
 }
 
@@ -94,7 +121,8 @@ launch_run(struct be_call *call, const CUlaunchConfig *config, struct be_owner *
         void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)(uintptr_t)args->params,
                          CU_LAUNCH_PARAM_BUFFER_SIZE, &bytes, CU_LAUNCH_PARAM_END};
 
-        return launch_plain(call, config, function, NULL, extra);
+        cr = extra_check(call, owner, kernel, bytes);
+        return cr == CUDA_SUCCESS ? launch_plain(call, config, function, NULL, extra) : cr;
     }
     cr = launch_pointers(call, owner, kernel, args, pointers);
     if (cr != CUDA_SUCCESS)

@@ -125,6 +125,9 @@ side_check(struct be_call *call, const CUDA_MEMCPY3D *c, bool source, struct be_
         height = c->Height + y;
     if (c->WidthInBytes > pitch || x > pitch - c->WidthInBytes)
         return CUDA_ERROR_INVALID_VALUE;
+    /* Slices that overlap would make more bytes than there is memory. */
+    if (c->Depth > 1 && (c->Height > height || y > height - c->Height))
+        return CUDA_ERROR_INVALID_VALUE;
     /* Checked: base + z * slice + y * pitch + x, and from there to the last byte. */
     if (__builtin_mul_overflow(pitch, height, &slice) || __builtin_mul_overflow(z, slice, &skip) ||
         __builtin_mul_overflow(y, pitch, &rows) || __builtin_add_overflow(skip, rows, &skip) ||

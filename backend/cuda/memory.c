@@ -76,10 +76,13 @@ be_check_device(struct be_session *session, uint64_t address, uint64_t bytes)
 }
 
 CUresult
-be_global_add(struct be_session *session, uint64_t address, uint64_t bytes, const void *owner)
+be_global_add(struct be_call *call, uint64_t address, uint64_t bytes, const void *owner)
 {
+    struct be_session *session = call->session;
+
     for (size_t i = 0; i < session->global_count; i++)
-        if (session->globals[i].address == address && session->globals[i].owner == owner)
+        if (session->globals[i].address == address && session->globals[i].owner == owner &&
+            session->globals[i].context == call->context)
             return CUDA_SUCCESS;
     if (session->global_count == session->global_cap) {
         size_t cap = session->global_cap == 0 ? 16 : session->global_cap * 2;
@@ -93,18 +96,18 @@ be_global_add(struct be_session *session, uint64_t address, uint64_t bytes, cons
         session->globals = globals;
         session->global_cap = cap;
     }
-    session->globals[session->global_count++] =
-        (struct be_global){.address = address, .bytes = bytes, .owner = owner};
+    session->globals[session->global_count++] = (struct be_global){
+        .address = address, .bytes = bytes, .owner = owner, .context = call->context};
     return CUDA_SUCCESS;
 }
 
 void
-be_globals_drop(struct be_session *session, const void *owner)
+be_globals_drop(struct be_session *session, const void *gone)
 {
     size_t kept = 0;
 
     for (size_t i = 0; i < session->global_count; i++)
-        if (session->globals[i].owner != owner)
+        if (session->globals[i].owner != gone && session->globals[i].context != gone)
             session->globals[kept++] = session->globals[i];
     session->global_count = kept;
 }

@@ -17,6 +17,9 @@ fill_check(struct be_call *call, uint64_t dst, uint64_t pitch, uint64_t size, ui
         __builtin_mul_overflow(pitch, height - 1, &reach) ||
         __builtin_add_overflow(reach, row, &reach))
         return CUDA_ERROR_INVALID_VALUE;
+    /* Rows that overlap: no driver may find its own pitch for them. */
+    if (height > 1 && pitch < row)
+        return CUDA_ERROR_INVALID_VALUE;
     return be_check_device(call->session, dst, reach);
 }
 

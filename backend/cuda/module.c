@@ -167,6 +167,8 @@ be_owners_forget_context(struct be_session *session, struct be_context *context)
 {
     uint32_t highest = be_handles_highest(&session->handles, WIRE_HANDLE_LIBRARY);
 
+    /* A library's variables in it: their addresses may soon be anything, memory of ours too. */
+    be_globals_drop(session, context);
     for (uint32_t i = 1; i <= highest; i++) {
         struct be_handle_slot *slot = be_handles_at(&session->handles, WIRE_HANDLE_LIBRARY, i);
         struct be_owner *owner = slot != NULL ? slot->object : NULL;
@@ -278,7 +280,7 @@ be_hook_cuModuleGetGlobal_v2(struct be_call *call,
     cr = call->driver->cuModuleGetGlobal_v2(&address, &bytes,
                                             ((struct be_owner *)slot->object)->module, args->name);
     if (cr == CUDA_SUCCESS)
-        cr = be_global_add(call->session, address, bytes, slot->object);
+        cr = be_global_add(call, address, bytes, slot->object);
     if (cr != CUDA_SUCCESS)
         return cr;
     reply->address = address;
@@ -425,7 +427,7 @@ be_hook_cuLibraryGetGlobal(struct be_call *call, const struct wire_cuLibraryGetG
     if (cr == CUDA_SUCCESS)
         cr = call->driver->cuLibraryGetGlobal(&address, &bytes, library->lib, args->name);
     if (cr == CUDA_SUCCESS)
-        cr = be_global_add(call->session, address, bytes, library);
+        cr = be_global_add(call, address, bytes, library);
     if (cr != CUDA_SUCCESS)
         return cr;
     reply->address = address;

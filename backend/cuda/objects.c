@@ -31,6 +31,10 @@ be_handle_get(struct be_session *session, enum wire_handle kind, uint64_t id, bo
     slot = be_handles_find(&session->handles, kind, id);
     if (slot == NULL)
         return object_missing(kind);
+    /* Blocks and events of the current context cannot wait for another one's stream. */
+    if (kind == WIRE_HANDLE_STREAM &&
+        (session->current == NULL || slot->context != session->current->index))
+        return CUDA_ERROR_INVALID_HANDLE;
     /* A struct of ours stands for these; the driver's handle is in it. */
     if (kind == WIRE_HANDLE_CONTEXT)
         *object = be_context_handle(slot->object);

@@ -88,6 +88,13 @@ hold_put(struct be_event_hold *hold)
 }
 
 static void
+parked_free(struct be_parked *parked)
+{
+    be_pending_put(parked->call.session);
+    free(parked);
+}
+
+static void
 parked_run(struct be_wait *wait, CUresult cr)
 {
     struct be_parked *parked = GP_CONTAINER_OF(wait, struct be_parked, wait);
@@ -101,16 +108,21 @@ parked_run(struct be_wait *wait, CUresult cr)
         be_context_event_put(wait->context, wait->event);
     if (parked->hold != NULL)
         hold_put(parked->hold);
-    free(parked);
+    parked_free(parked);
 }
 
 static struct be_parked *
 parked_create(struct be_call *call)
 {
-    struct be_parked *parked = calloc(1, sizeof(*parked));
+    struct be_parked *parked;
 
-    if (parked == NULL)
+    if (!be_pending_take(call->session))
         return NULL;
+    parked = calloc(1, sizeof(*parked));
+    if (parked == NULL) {
+        be_pending_put(call->session);
+        return NULL;
+    }
     parked->call = *call;
     parked->before = call->session->next_job;
     parked->wait.run = parked_run;
@@ -193,7 +205,7 @@ be_park_user_event(struct be_call *call, struct be_handle_slot *slot)
     if (hold == NULL) {
         hold = calloc(1, sizeof(*hold));
         if (hold == NULL) {
-            free(parked);
+            parked_free(parked);
             return CUDA_ERROR_OUT_OF_MEMORY;
         }
         hold->event = slot->object;

@@ -21,6 +21,7 @@
 struct be_line; /* backend/session: the way to the client */
 
 #define BE_UPLOADS_MAX 64
+#define BE_PENDING_MAX (256u << 10) /* a client that never reads shall not fill our memory */
 
 struct be_upload {
     uint32_t id; /* 0: free */
@@ -37,7 +38,8 @@ struct be_limits {
 /* Address range of a module's variable, which copies may name. */
 struct be_global {
     uint64_t address, bytes;
-    const void *owner;
+    const void *owner;   /* module or library */
+    const void *context; /* it is there while both are */
 };
 
 struct be_session {
@@ -78,6 +80,9 @@ struct be_session {
     pthread_mutex_t print_lock; /* rank 38 */
     uint64_t print_at;          /* guarded by print_lock: how far the output was read */
 
+    atomic_size_t staging_bytes;
+    atomic_uint pending; /* waits and copies to the client that are not answered yet */
+
     atomic_bool broken; /* the client broke the protocol, or the line did */
 };
 
@@ -87,6 +92,23 @@ void be_park(struct be_session *session, struct be_wait *wait);
 bool be_parked_poll(struct be_session *session);
 /* Give the rest to the waiters. */
 void be_parked_hand_over(struct be_session *session);
+
+/* Executor: count one more that is answered later; false if they are too many. Any thread: it is.
+ */
+static inline bool
+be_pending_take(struct be_session *session)
+{
+    if (atomic_load_explicit(&session->pending, memory_order_relaxed) >= BE_PENDING_MAX)
+        return false;
+    atomic_fetch_add_explicit(&session->pending, 1, memory_order_relaxed);
+    return true;
+}
+
+static inline void
+be_pending_put(struct be_session *session)
+{
+    atomic_fetch_sub_explicit(&session->pending, 1, memory_order_relaxed);
+}
 
 /* Room for a reply's variable fields, empty, valid until the call is answered. */
 static inline struct gp_buf *
@@ -101,8 +123,8 @@ CUresult be_use_context(struct be_session *session, struct be_context *context);
 
 /* INVALID_VALUE unless [address, address + bytes) is device memory of this session. */
 CUresult be_check_device(struct be_session *session, uint64_t address, uint64_t bytes);
-CUresult be_global_add(struct be_session *session, uint64_t address, uint64_t bytes,
-                       const void *owner);
-void be_globals_drop(struct be_session *session, const void *owner);
+CUresult be_global_add(struct be_call *call, uint64_t address, uint64_t bytes, const void *owner);
+/* With what goes: a module, a library or a context. */
+void be_globals_drop(struct be_session *session, const void *gone);
 
 #endif

@@ -31,6 +31,7 @@ struct be_queue {
 struct be_staging {
     const struct be_driver *driver;
     size_t soft_bytes, hard_bytes;
+    atomic_size_t *all_bytes; /* of all pools together, hard_bytes at most */
 
     pthread_mutex_t lock; /* rank 40 */
     /* Guarded by lock. */
@@ -42,7 +43,7 @@ struct be_staging {
 
 CUresult
 be_staging_create(const struct be_driver *driver, size_t soft_bytes, size_t hard_bytes,
-                  struct be_staging **pool_p)
+                  atomic_size_t *all_bytes, struct be_staging **pool_p)
 {
     struct be_staging *pool = calloc(1, sizeof(*pool));
 
@@ -51,11 +52,33 @@ be_staging_create(const struct be_driver *driver, size_t soft_bytes, size_t hard
     pool->driver = driver;
     pool->soft_bytes = soft_bytes;
     pool->hard_bytes = hard_bytes;
+    pool->all_bytes = all_bytes;
     for (int i = 0; i < BE_SIZE_CLASSES; i++)
         pool->busy[i].tail = &pool->busy[i].head;
     pthread_mutex_init(&pool->lock, NULL);
     *pool_p = pool;
     return CUDA_SUCCESS;
+}
+
+/* The lock is held, or nobody else has the pool. */
+static void
+bytes_count(struct be_staging *pool, size_t bytes, bool more)
+{
+    if (more) {
+        pool->bytes += bytes;
+        atomic_fetch_add_explicit(pool->all_bytes, bytes, memory_order_relaxed);
+    } else {
+        pool->bytes -= bytes;
+        atomic_fetch_sub_explicit(pool->all_bytes, bytes, memory_order_relaxed);
+    }
+}
+
+/* Several threads at once may go over the limit of all pools by a slab each. */
+static bool
+bytes_fit(const struct be_staging *pool, size_t bytes, bool pressed)
+{
+    return pool->bytes + bytes <= (pressed ? pool->hard_bytes : pool->soft_bytes) &&
+           atomic_load_explicit(pool->all_bytes, memory_order_relaxed) + bytes <= pool->hard_bytes;
 }
 
 void
@@ -74,6 +97,7 @@ be_staging_destroy(struct be_staging *pool)
         free(slab->blocks);
         free(slab);
     }
+    bytes_count(pool, pool->bytes, false);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
 }
@@ -149,10 +173,9 @@ be_staging_get(struct be_staging *pool, size_t bytes, bool pressed, struct be_bl
         block = pool->free[size_class];
         if (block != NULL)
             pool->free[size_class] = block->next;
-        room = pool->bytes + be_classes[size_class].slab_bytes <=
-               (pressed ? pool->hard_bytes : pool->soft_bytes);
+        room = bytes_fit(pool, be_classes[size_class].slab_bytes, pressed);
         if (block == NULL && room)
-            pool->bytes += be_classes[size_class].slab_bytes;
+            bytes_count(pool, be_classes[size_class].slab_bytes, true);
         pthread_mutex_unlock(&pool->lock);
         if (block != NULL)
             break;
@@ -161,7 +184,7 @@ be_staging_get(struct be_staging *pool, size_t bytes, bool pressed, struct be_bl
         cr = slab_create(pool, size_class);
         if (cr != CUDA_SUCCESS) {
             pthread_mutex_lock(&pool->lock);
-            pool->bytes -= be_classes[size_class].slab_bytes;
+            bytes_count(pool, be_classes[size_class].slab_bytes, false);
             pthread_mutex_unlock(&pool->lock);
             return cr;
         }

@@ -10,6 +10,7 @@
 
 #include "backend/driver/driver.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,9 +27,10 @@ struct be_block {
     struct be_block *next; /* the pool's */
 };
 
-/* soft_bytes: above it _get says CUDA_ERROR_NOT_READY unless pressed; hard_bytes: the end. */
+/* soft_bytes: above it _get says CUDA_ERROR_NOT_READY unless pressed; hard_bytes: the end, also of
+ * all pools that count in *all_bytes, which is borrowed. */
 CUresult be_staging_create(const struct be_driver *driver, size_t soft_bytes, size_t hard_bytes,
-                           struct be_staging **pool_p);
+                           atomic_size_t *all_bytes, struct be_staging **pool_p);
 /* With the context current and nothing of it running. */
 void be_staging_destroy(struct be_staging *pool);
 
