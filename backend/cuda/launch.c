@@ -85,10 +85,13 @@ launch_pointers(struct be_call *call, struct be_owner *owner, struct be_kernel *
 static CUresult
 extra_check(struct be_call *call, struct be_owner *owner, struct be_kernel *kernel, size_t bytes)
 {
-    CUresult cr = be_kernel_params(call->session, owner, kernel);
+    CUresult cr;
 
+    if (call->driver->cuFuncGetParamInfo == NULL) /* a driver before 12.4: its affair */
+        return CUDA_SUCCESS;
+    cr = be_kernel_params(call->session, owner, kernel);
     if (cr != CUDA_SUCCESS)
-        return cr == CUDA_ERROR_NOT_SUPPORTED ? CUDA_SUCCESS : cr; /* an old driver: its affair */
+        return cr;
     for (uint32_t i = 0; i < kernel->param_count; i++)
         if ((uint64_t)kernel->params[i].offset + kernel->params[i].bytes > bytes)
             return CUDA_ERROR_INVALID_VALUE;

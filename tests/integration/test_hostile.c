@@ -81,6 +81,10 @@ Test(hostile, a_kernel_with_more_parameters_than_the_server_knows_is_not_launche
     TEST_ADD(&c, cuLaunchKernelEx, .function = wire_function_id(false, ID(1), 0), .grid = {1, 1, 1},
              .block = {1, 1, 1}, .params = params, .params_len = sizeof(params));
     cr_assert_eq(deferred(&c), CUDA_ERROR_NOT_SUPPORTED);
+    /* Nor out of one buffer, which may be as short as the client likes. */
+    TEST_ADD(&c, cuLaunchKernelEx, .function = wire_function_id(false, ID(1), 0), .grid = {1, 1, 1},
+             .block = {1, 1, 1}, .flags = 1, .params = params, .params_len = 8);
+    cr_assert_eq(deferred(&c), CUDA_ERROR_NOT_SUPPORTED);
     end(&c, &server);
     free(text);
 }
