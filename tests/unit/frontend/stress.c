@@ -229,7 +229,7 @@ main(int argc, char **argv)
     fe_notice_set_handlers(&handlers);
     fake_start(&f, &(struct fake_opts){.on_record = on_record,
                                        .user = die ? &end_after : NULL,
-                                       .heartbeat_ms = 20});
+                                       .heartbeat_ms = 500});
     run(&f, die ? CUDA_ERROR_DEVICE_UNAVAILABLE : CUDA_SUCCESS);
     puts("stress: ok");
     return 0;
