@@ -57,22 +57,38 @@ record_add(struct gp_buf *row, uint16_t call, uint32_t context, const void *args
     gp_buf_append(row, zeros, WIRE_PAD(bytes) - bytes);
 }
 
-/* What every program does first, so that the rest has a context to run in. */
+static const char image[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
+                            ".visible .global .align 4 .b8 v[64];\n"
+                            ".visible .entry k(.param .u64 a, .param .u32 b)\n{\nret;\n}\n";
+
+#define ADD(row, context, name, ...)                                                               \
+    do {                                                                                           \
+        struct wire_##name##_args add_args = {__VA_ARGS__};                                        \
+        uint8_t add_bytes[1024];                                                                   \
+                                                                                                   \
+        wire_put_##name##_args(add_bytes, &add_args);                                              \
+        record_add(row, WIRE_CALL_##name, context, add_bytes, wire_size_##name##_args(&add_args)); \
+    } while (0)
+
+/* What every program does first, so that the rest has something to name: two contexts, memory, and
+ * of each kind of object the one with id 1. */
 static void
 begin(struct be_session *session)
 {
     GP_AUTO_BUF struct gp_buf row = {0};
-    struct wire_cuDevicePrimaryCtxRetain_args retain = {.device = 0, .context = 1ull << 32 | 1};
-    struct wire_cuMemAlloc_v2_args alloc = {.address = be_space_base(session->space),
-                                            .bytes = 1u << 20};
-    uint8_t args[64];
+    const uint64_t one = 1ull << 32 | 1, two = 1ull << 32 | 2;
     const char *why;
 
-    wire_put_cuDevicePrimaryCtxRetain_args(args, &retain);
-    record_add(&row, WIRE_CALL_cuDevicePrimaryCtxRetain, 0, args,
-               wire_size_cuDevicePrimaryCtxRetain_args(&retain));
-    wire_put_cuMemAlloc_v2_args(args, &alloc);
-    record_add(&row, WIRE_CALL_cuMemAlloc_v2, 1, args, wire_size_cuMemAlloc_v2_args(&alloc));
+    ADD(&row, 0, cuDevicePrimaryCtxRetain, .context = one);
+    ADD(&row, 0, cuCtxCreate_v2, .context = two);
+    ADD(&row, 1, cuMemAlloc_v2, .address = be_space_base(session->space), .bytes = 1u << 20);
+    ADD(&row, 1, cuStreamCreateWithPriority, .phStream = one, .flags = 1);
+    ADD(&row, 1, cuEventCreate, .phEvent = one);
+    for (uint32_t upload = 1; upload <= 2; upload++)
+        ADD(&row, 0, gpUpload, .upload = upload, .total = sizeof(image),
+            .data = (const uint8_t *)image, .data_len = sizeof(image));
+    ADD(&row, 1, cuModuleLoadDataEx, .module = one, .upload = 1);
+    ADD(&row, 0, cuLibraryLoadData, .library = one, .upload = 2);
     if (be_session_feed(session, row.data, row.len, &why) != GP_OK)
         abort();
 }
