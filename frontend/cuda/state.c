@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define GRANULE_MAX (1ull << 30) /* of a server that makes no sense */
+
 static struct fe_state state;
 static _Atomic bool ready;
 static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -65,8 +67,8 @@ make_devices(void)
 
     for (unsigned d = 0; d < s->device_count; d++)
         granule = gp_max_u64(granule, s->devices[d].info->granularity_bytes);
-    if ((granule & (granule - 1)) != 0) {
-        log_error("server %s: memory granularity %llu is no power of two", s->server,
+    if ((granule & (granule - 1)) != 0 || granule > GRANULE_MAX) {
+        log_error("server %s: memory granularity %llu cannot be", s->server,
                   (unsigned long long)granule);
         return false;
     }
