@@ -26,6 +26,7 @@ struct be_waits {
 
     /* Guarded by lock. */
     struct be_lane *lanes;
+    uint64_t submitted;
     unsigned ready; /* lanes with waits and without a thread */
     unsigned threads, asleep;
     bool stop;
@@ -69,13 +70,18 @@ wait_for(const struct be_driver *driver, const struct be_wait *wait)
     return CUDA_SUCCESS;
 }
 
+/* The one whose first wait is oldest. What a wait needs of the device may be held up by older ones
+ * only (jobs.c), so while the oldest always has a thread, all come to their end. */
 static struct be_lane *
 ready_lane(struct be_waits *waits)
 {
+    struct be_lane *oldest = NULL;
+
     for (struct be_lane *lane = waits->lanes; lane != NULL; lane = lane->next)
-        if (!lane->owned && lane->head != NULL)
-            return lane;
-    return NULL;
+        if (!lane->owned && lane->head != NULL &&
+            (oldest == NULL || lane->head->number < oldest->head->number))
+            oldest = lane;
+    return oldest;
 }
 
 static void
@@ -90,26 +96,27 @@ lane_remove(struct be_waits *waits, struct be_lane *lane)
     free(lane);
 }
 
-/* With the lock held at entry and exit. */
+/* One wait of the lane; with the lock held at entry and exit. */
 static void
 lane_serve(struct be_waits *waits, struct be_lane *lane)
 {
+    struct be_wait *wait = lane->head;
+
     lane->owned = true;
     waits->ready--;
-    while (lane->head != NULL) {
-        struct be_wait *wait = lane->head;
-
-        lane->head = wait->next;
-        if (lane->head == NULL)
-            lane->tail = &lane->head;
-        lane->running = wait->context;
-        pthread_mutex_unlock(&waits->lock);
-        wait->run(wait, wait_for(waits->driver, wait));
-        pthread_mutex_lock(&waits->lock);
-        lane->running = NULL;
-        pthread_cond_broadcast(&waits->idle);
-    }
-    lane_remove(waits, lane);
+    lane->head = wait->next;
+    if (lane->head == NULL)
+        lane->tail = &lane->head;
+    lane->running = wait->context;
+    pthread_mutex_unlock(&waits->lock);
+    wait->run(wait, wait_for(waits->driver, wait));
+    pthread_mutex_lock(&waits->lock);
+    lane->running = NULL;
+    lane->owned = false;
+    if (lane->head == NULL)
+        lane_remove(waits, lane);
+    else if (waits->ready++ > 0) /* this thread takes one of them, a sleeper another */
+        pthread_cond_signal(&waits->wake);
     pthread_cond_broadcast(&waits->idle);
 }
 
@@ -182,6 +189,7 @@ be_waits_submit(struct be_waits *waits, struct be_wait *wait)
         wait->run(wait, wait_for(waits->driver, wait));
         return;
     }
+    wait->number = waits->submitted++;
     was_empty = lane->head == NULL && !lane->owned;
     *lane->tail = wait;
     lane->tail = &wait->next;

@@ -31,6 +31,7 @@ struct be_wait {
     const void *lane;           /* NULL: a lane of its own */
     void (*run)(struct be_wait *wait, CUresult cr); /* owns the wait from then on */
     struct be_wait *next;                           /* of whoever holds it */
+    uint64_t number;                                /* by age; set by be_waits_submit() */
 };
 
 GP_CHECK enum gp_status be_waits_create(const struct be_driver *driver, unsigned threads_max,
