@@ -516,14 +516,15 @@ Test(data, that_fails_is_an_error_now_or_at_the_next_call_that_may_carry_it)
     uint8_t dst[64];
     struct fe_data_shape s = {.dst = dst, .row_bytes = 64, .rows = 1, .slices = 1};
     struct fake f;
+    CUresult cr;
 
     fake_start(&f, &(struct fake_opts){.on_record = fail_copy});
     cr_assert_eq(fe_start(), CUDA_SUCCESS);
     cr_assert_eq(copy_out(&s, FE_DATA_WAIT), CUDA_ERROR_INVALID_VALUE);
     cr_assert_eq(barrier(), CUDA_SUCCESS);
-    cr_assert_eq(copy_out(&s, FE_DATA_ASYNC), CUDA_SUCCESS);
-    cr_assert_eq(barrier(), CUDA_ERROR_INVALID_VALUE);
-    cr_assert_eq(barrier(), CUDA_SUCCESS);
+    cr = copy_out(&s, FE_DATA_ASYNC); /* the failure may be back before the call returns */
+    cr_assert_eq(cr == CUDA_SUCCESS ? barrier() : cr, CUDA_ERROR_INVALID_VALUE);
+    cr_assert_eq(barrier(), CUDA_SUCCESS, "once");
     fake_stop(&f);
 }
 
