@@ -290,7 +290,7 @@ granule_check(const struct be_granules *map, uint64_t g, const struct be_allocat
         (*fresh_p)++;
         return GP_OK;
     }
-    if (extent->taken == NULL || extent->device != a->device ||
+    if (extent->taken == NULL || extent->device != a->device || /* also a mapping */
         covers_whole(map, g, a->address, a->bytes))
         return GP_ERR_INVALID;
     units_of(map, g, a->address, a->bytes, &from, &to);
@@ -444,4 +444,63 @@ be_granules_drop(struct be_granules *map, uint64_t address, be_extent_gone_fn go
     extents_release(map, &a, last_granule(map, a.address, a.bytes) + 1, gone, user);
     slot_remove(map, slot);
     return GP_OK;
+}
+
+/* -- mappings by the client itself ------------------------------------------------------------- */
+
+enum gp_status
+be_granules_map(struct be_granules *map, uint64_t address, uint64_t bytes, struct be_phys *phys,
+                struct be_extent **extent_p)
+{
+    struct be_extent *extent;
+    uint64_t first, count;
+
+    if (bytes == 0 || address % map->granule != 0 || bytes % map->granule != 0 ||
+        !be_granules_inside(map, address, bytes) || bytes >> map->shift > UINT32_MAX)
+        return GP_ERR_INVALID;
+    first = granule_of(map, address);
+    count = bytes >> map->shift;
+    for (uint64_t g = first; g < first + count; g++)
+        if (map->extents[g] != NULL)
+            return GP_ERR_INVALID;
+    extent = extent_create(map, first, (uint32_t)count, false, 0);
+    if (extent == NULL)
+        return GP_ERR_NO_MEMORY;
+    extent->refs = 1;
+    extent->phys = phys;
+    *extent_p = extent;
+    return GP_OK;
+}
+
+bool
+be_granules_tiled(const struct be_granules *map, uint64_t address, uint64_t bytes)
+{
+    uint64_t g, end;
+
+    if (bytes == 0 || address % map->granule != 0 || bytes % map->granule != 0 ||
+        !be_granules_inside(map, address, bytes))
+        return false;
+    end = granule_of(map, address) + (bytes >> map->shift);
+    for (g = granule_of(map, address); g < end;) {
+        const struct be_extent *extent = map->extents[g];
+
+        if (extent == NULL || extent->phys == NULL || extent->first != g || extent->count > end - g)
+            return false;
+        g += extent->count;
+    }
+    return true;
+}
+
+struct be_extent *
+be_granules_at(const struct be_granules *map, uint64_t address)
+{
+    return be_granules_inside(map, address, 1) ? map->extents[granule_of(map, address)] : NULL;
+}
+
+void
+be_granules_unmap(struct be_granules *map, struct be_extent *mapping)
+{
+    for (uint32_t k = 0; k < mapping->count; k++)
+        map->extents[mapping->first + k] = NULL;
+    extent_free(mapping);
 }

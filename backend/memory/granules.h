@@ -29,6 +29,13 @@ struct be_extent {
     bool mapped;     /* the caller's: physical memory is behind it */
     uint64_t handle; /* the caller's: CUmemGenericAllocationHandle */
     uint32_t *taken; /* bitmap of units, shared granules only */
+    bool imported;   /* another session's memory, charged there */
+
+    /* A mapping by the client itself, of a part of an object: be_granules_map(). */
+    struct be_phys *phys;           /* NULL: of an allocation */
+    uint64_t offset;                /* into phys, bytes */
+    uint64_t readable, writable;    /* a bit for each device */
+    struct be_extent *next, **link; /* the caller's list of mappings */
 };
 
 struct be_allocation {
@@ -73,6 +80,19 @@ struct be_allocation *be_granules_find(struct be_granules *map, uint64_t address
 typedef void (*be_extent_gone_fn)(void *user, struct be_extent *extent);
 GP_CHECK enum gp_status be_granules_drop(struct be_granules *map, uint64_t address,
                                          be_extent_gone_fn gone, void *user);
+
+/*
+ * A mapping of phys over whole granules, which nothing else may touch; it has no allocation.
+ * Errors: GP_ERR_INVALID for what is not whole, outside, or taken; GP_ERR_NO_MEMORY.
+ */
+GP_CHECK enum gp_status be_granules_map(struct be_granules *map, uint64_t address, uint64_t bytes,
+                                        struct be_phys *phys, struct be_extent **extent_p);
+/* True if mappings, each wholly inside, cover all of [address, address + bytes), bytes > 0. */
+bool be_granules_tiled(const struct be_granules *map, uint64_t address, uint64_t bytes);
+/* The extent that holds address, or NULL. */
+struct be_extent *be_granules_at(const struct be_granules *map, uint64_t address);
+/* Forget a mapping. */
+void be_granules_unmap(struct be_granules *map, struct be_extent *mapping);
 
 /* Every allocation there is, in no order; fn must not change the map. */
 typedef void (*be_allocation_fn)(void *user, const struct be_allocation *allocation);

@@ -1,51 +1,16 @@
 /* backend/memory/space.c -- physical memory behind the addresses that the client names */
 #include "backend/memory/space.h"
 
-#include "backend/memory/granules.h"
+#include "backend/memory/space_priv.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BE_REAP_QUEUE_MAX (1u << 20)
 /* Kept free on a device for contexts and modules of whoever comes. */
 #define BE_DEVICE_KEEP_BYTES (64ull << 20)
-
-/* One entry of the reaper's queue: a free, or a question. */
-struct be_reap {
-    uint64_t address; /* 0: a question */
-    uint64_t bytes;
-    uint64_t ticket;
-    int32_t device;
-    CUcontext sync;
-    struct be_reap *next;
-};
-
-struct be_space_device {
-    uint64_t lease_bytes; /* what the client may have */
-    uint64_t used_bytes;  /* physical memory that is there, frees that wait included */
-};
-
-struct be_space {
-    /* Written once before the reaper starts. */
-    const struct be_driver *driver;
-    struct be_space_events events;
-    uint64_t base, bytes, granularity;
-    pthread_t reaper;
-
-    pthread_mutex_t lock; /* rank 10 */
-    pthread_cond_t wake;  /* the reaper: work or end */
-    pthread_cond_t idle;  /* others: the reaper has nothing left */
-
-    /* Guarded by lock. */
-    struct be_granules *map;
-    struct be_space_device devices[BE_DRIVER_DEVICES_MAX];
-    struct be_reap *head, **tail;
-    unsigned queued;
-    bool busy, stop;
-};
 
 /* -- the range -------------------------------------------------------------------------------- */
 
@@ -176,7 +141,8 @@ extent_unmap(void *user, struct be_extent *extent)
                  (unsigned long long)extent_address(space, extent),
                  be_driver_error(space->driver, cr));
     extent->mapped = false;
-    space->devices[extent->device].used_bytes -= bytes;
+    if (!extent->imported)
+        space->devices[extent->device].used_bytes -= bytes;
 }
 
 static CUresult
@@ -530,6 +496,7 @@ be_space_destroy(struct be_space *space)
     if (space == NULL)
         return;
     be_space_drop_context(space, UINT32_MAX);
+    be_phys_drop_all(space);
     pthread_mutex_lock(&space->lock);
     space->stop = true;
     pthread_cond_signal(&space->wake);

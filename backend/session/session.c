@@ -76,7 +76,9 @@ memory_answered(void *user, uint64_t ticket, CUresult cr, const struct be_space_
 /* -- life
  * ------------------------------------------------------------------------------------------ */
 
-/* Addresses for four times the memory there is, so that holes do not matter. */
+/* Addresses for sixteen times the memory there is: holes do not matter, and a program may reserve
+ * more than it has several times over (an allocator with segments that grow does, for each of its
+ * streams). */
 static uint64_t
 range_bytes(const struct be_driver *driver)
 {
@@ -90,8 +92,8 @@ range_bytes(const struct be_driver *driver)
             driver->table.cuDeviceTotalMem_v2(&total, device) == CUDA_SUCCESS)
             bytes += total;
     }
-    bytes = gp_align_up_u64(bytes * 4, 1ull << 30);
-    return gp_min_u64(gp_max_u64(bytes, 64ull << 30), 4ull << 40);
+    bytes = gp_align_up_u64(bytes * 16, 1ull << 30);
+    return gp_min_u64(gp_max_u64(bytes, 256ull << 30), 6ull << 40);
 }
 
 static void

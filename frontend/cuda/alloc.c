@@ -1,68 +1,11 @@
 /* frontend/cuda/alloc.c -- addresses of device memory, chosen by the client */
 #include "frontend/cuda/alloc.h"
 
+#include "frontend/cuda/alloc_priv.h"
 #include "protocol/base/util.h"
 
-#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
-
-#define SLAB_TAG 1u
-
-struct block {
-    struct fe_block pub;
-    bool freed;                /* waits for fe_alloc_reuse */
-    struct block *next, *prev; /* in the list of live or of resting blocks */
-};
-
-/* A granule that small blocks of one device share. */
-struct slab {
-    uint64_t base;
-    int device;
-    uint32_t used_units; /* by live and freed blocks */
-    uint32_t live_blocks;
-    uint32_t longest_max; /* no free run is longer */
-    uint32_t search_from; /* a unit; 0: the beginning */
-    struct slab *next, *prev;
-    struct block **owner; /* of each unit, NULL: free */
-};
-
-/* A gap of the range, in granules from its start. */
-struct gap {
-    uint64_t first, count;
-};
-
-struct foreign {
-    struct fe_block pub;
-    const void *key;
-};
-
-struct fe_alloc {
-    /* Set once. */
-    uint64_t base, bytes, granule;
-    uint32_t units; /* in a granule */
-
-    pthread_mutex_t lock;
-    /* Guarded by lock. */
-    uintptr_t *granules; /* NULL, a struct block, or a struct slab with SLAB_TAG */
-    struct gap *gaps;    /* sorted, never adjacent */
-    size_t gap_count, gap_room;
-    struct block *live;
-    struct block *resting; /* freed, before fe_alloc_reuse */
-    uint64_t next_id;
-    struct foreign *foreign; /* sorted by base; may overlap nothing but itself */
-    size_t foreign_count, foreign_room;
-    struct {
-        struct slab *slabs;
-        uint64_t lease, charged, live, blocks; /* live: charged for live blocks */
-    } device[FE_ALLOC_DEVICES_MAX];
-};
-
-static uint64_t
-granule_of(const struct fe_alloc *a, uint64_t address)
-{
-    return (address - a->base) / a->granule;
-}
 
 bool
 fe_alloc_in_range(const struct fe_alloc *a, uint64_t address)
@@ -116,7 +59,7 @@ fe_alloc_destroy(struct fe_alloc *a)
     for (uint64_t g = 0; g < a->bytes / a->granule; g++) {
         struct slab *slab;
 
-        if (a->granules[g] == 0)
+        if (a->granules[g] == 0 || a->granules[g] == RESERVED_WORD)
             continue;
         if (!(a->granules[g] & SLAB_TAG)) {
             struct block *b = (struct block *)a->granules[g];
@@ -136,6 +79,7 @@ fe_alloc_destroy(struct fe_alloc *a)
     munmap(a->granules, a->bytes / a->granule * sizeof(*a->granules) + 1);
     free(a->gaps);
     free(a->foreign);
+    free(a->reservations);
     pthread_mutex_destroy(&a->lock);
     free(a);
 }
@@ -149,27 +93,77 @@ fe_alloc_grant(struct fe_alloc *a, int device, uint64_t bytes)
     pthread_mutex_unlock(&a->lock);
 }
 
-/* Of count granules, the first gap that is long enough; UINT64_MAX without one. */
-static uint64_t
-gap_take(struct fe_alloc *a, uint64_t count)
+/* Room for one more gap; without it addresses may get lost, nothing else. */
+static bool
+gap_room(struct fe_alloc *a)
+{
+    struct gap *gaps;
+
+    if (a->gap_count < a->gap_room)
+        return true;
+    gaps = realloc(a->gaps, 2 * a->gap_room * sizeof(*gaps));
+    if (gaps == NULL)
+        return false;
+    a->gaps = gaps;
+    a->gap_room *= 2;
+    return true;
+}
+
+/* [first, first + count) lies in gap i: what is before and behind stays. */
+static bool
+gap_cut(struct fe_alloc *a, size_t i, uint64_t first, uint64_t count)
+{
+    struct gap *g = &a->gaps[i];
+    uint64_t end = g->first + g->count;
+
+    if (first > g->first && first + count < end) {
+        if (!gap_room(a))
+            return false;
+        g = &a->gaps[i];
+        memmove(g + 2, g + 1, (a->gap_count++ - i - 1) * sizeof(*g));
+        g[1] = (struct gap){first + count, end - first - count};
+        g->count = first - g->first;
+    } else if (first > g->first) {
+        g->count = first - g->first;
+    } else {
+        g->first += count;
+        g->count -= count;
+        if (g->count == 0)
+            memmove(g, g + 1, (--a->gap_count - i) * sizeof(*g));
+    }
+    return true;
+}
+
+uint64_t
+fe_gap_take(struct fe_alloc *a, uint64_t count, uint64_t align)
 {
     for (size_t i = 0; i < a->gap_count; i++) {
-        uint64_t first = a->gaps[i].first;
+        uint64_t base = a->base / a->granule; /* alignment is the address's */
+        uint64_t first = gp_align_up_u64(base + a->gaps[i].first, align) - base;
+        uint64_t skip = first - a->gaps[i].first;
 
-        if (a->gaps[i].count < count)
-            continue;
-        a->gaps[i].first += count;
-        a->gaps[i].count -= count;
-        if (a->gaps[i].count == 0)
-            memmove(&a->gaps[i], &a->gaps[i + 1], (--a->gap_count - i) * sizeof(*a->gaps));
-        return first;
+        if (skip <= a->gaps[i].count && a->gaps[i].count - skip >= count)
+            return gap_cut(a, i, first, count) ? first : UINT64_MAX;
     }
     return UINT64_MAX;
 }
 
+bool
+fe_gap_take_at(struct fe_alloc *a, uint64_t first, uint64_t count)
+{
+    for (size_t i = 0; i < a->gap_count; i++) {
+        const struct gap *g = &a->gaps[i];
+
+        if (first >= g->first && first - g->first <= g->count &&
+            count <= g->count - (first - g->first))
+            return gap_cut(a, i, first, count);
+    }
+    return false;
+}
+
 /* Without memory for a new gap the addresses are lost, nothing else. */
-static void
-gap_give(struct fe_alloc *a, uint64_t first, uint64_t count)
+void
+fe_gap_give(struct fe_alloc *a, uint64_t first, uint64_t count)
 {
     size_t lo = 0, hi = a->gap_count;
     bool left, right;
@@ -194,14 +188,8 @@ gap_give(struct fe_alloc *a, uint64_t first, uint64_t count)
         a->gaps[lo].first = first;
         a->gaps[lo].count += count;
     } else {
-        if (a->gap_count == a->gap_room) {
-            struct gap *gaps = realloc(a->gaps, 2 * a->gap_room * sizeof(*gaps));
-
-            if (gaps == NULL)
-                return;
-            a->gaps = gaps;
-            a->gap_room *= 2;
-        }
+        if (!gap_room(a))
+            return;
         memmove(&a->gaps[lo + 1], &a->gaps[lo], (a->gap_count++ - lo) * sizeof(*a->gaps));
         a->gaps[lo] = (struct gap){first, count};
     }
@@ -228,7 +216,7 @@ granules_take(struct fe_alloc *a, int device, uint64_t count, uint64_t *first_p,
 
     if (result != FE_ALLOC_OK)
         return result;
-    *first_p = gap_take(a, count);
+    *first_p = fe_gap_take(a, count, 1);
     if (*first_p != UINT64_MAX)
         return FE_ALLOC_OK;
     a->device[device].charged -= count * a->granule;
@@ -240,7 +228,7 @@ granules_give(struct fe_alloc *a, int device, uint64_t first, uint64_t count)
 {
     memset(&a->granules[first], 0, count * sizeof(*a->granules));
     a->device[device].charged -= count * a->granule;
-    gap_give(a, first, count);
+    fe_gap_give(a, first, count);
 }
 
 static enum fe_alloc_result
@@ -445,26 +433,23 @@ live_remove(struct fe_alloc *a, struct block *b)
 }
 
 enum fe_alloc_result
-fe_alloc_take(struct fe_alloc *a, int device, uint64_t bytes, const void *owner, uint64_t *base_p,
-              uint64_t *need_p)
+fe_alloc_take(struct fe_alloc *a, struct fe_block *block, uint64_t *need_p)
 {
     struct block *b = calloc(1, sizeof(*b));
     enum fe_alloc_result result;
 
     if (b == NULL)
         return FE_ALLOC_MEMORY;
-    b->pub.bytes = bytes;
-    b->pub.device = device;
-    b->pub.owner = owner;
+    b->pub = *block;
 
     pthread_mutex_lock(&a->lock);
-    if (bytes >= a->granule / 2)
+    if (b->pub.bytes >= a->granule / 2)
         result = take_large(a, b, need_p);
     else
         result = take_small(a, b, need_p);
     if (result == FE_ALLOC_OK) {
         live_add(a, b);
-        *base_p = b->pub.base;
+        *block = b->pub;
     }
     pthread_mutex_unlock(&a->lock);
     if (result != FE_ALLOC_OK)
@@ -490,6 +475,8 @@ find(const struct fe_alloc *a, uint64_t address)
     if (!fe_alloc_in_range(a, address))
         return NULL;
     word = a->granules[granule_of(a, address)];
+    if (word == RESERVED_WORD)
+        return NULL;
     if (word & SLAB_TAG) {
         slab = (const struct slab *)(word - SLAB_TAG);
         b = slab->owner[(address - slab->base) / FE_ALLOC_UNIT];
@@ -550,7 +537,7 @@ fe_alloc_free(struct fe_alloc *a, uint64_t base)
 
     pthread_mutex_lock(&a->lock);
     b = find(a, base);
-    found = b != NULL && !b->freed && b->pub.base == base;
+    found = b != NULL && !b->freed && b->pub.base == base && b->pub.kind != FE_BLOCK_MAPPED;
     if (found)
         live_remove(a, b);
     pthread_mutex_unlock(&a->lock);
@@ -663,16 +650,34 @@ fe_alloc_find(struct fe_alloc *a, uint64_t address, struct fe_block *block_p)
     return found != NULL;
 }
 
+/* What a block really takes up to, from its base. */
+static uint64_t
+reach(const struct fe_alloc *a, const struct fe_block *b)
+{
+    return fe_alloc_in_range(a, b->base) ? padded(b) : b->bytes;
+}
+
 bool
 fe_alloc_covers(struct fe_alloc *a, uint64_t address, uint64_t bytes)
 {
     struct fe_block b;
-    uint64_t end;
 
-    if (!fe_alloc_find(a, address, &b))
-        return false;
-    end = fe_alloc_in_range(a, address) ? padded(&b) : b.bytes;
-    return bytes <= end - (address - b.base);
+    while (fe_alloc_find(a, address, &b)) {
+        uint64_t here = reach(a, &b) - (address - b.base);
+
+        if (b.kind == FE_BLOCK_MAPPED && b.readable == 0)
+            return false;
+        if (bytes <= here)
+            return true;
+        if (b.kind != FE_BLOCK_MAPPED)
+            return false;
+        /* Mappings that lie side by side are one range. */
+        address += here;
+        bytes -= here;
+        if (fe_alloc_find(a, address, &b) && b.kind != FE_BLOCK_MAPPED)
+            return false;
+    }
+    return false;
 }
 
 bool
@@ -688,6 +693,28 @@ fe_alloc_set_sync_memops(struct fe_alloc *a, uint64_t address, bool on)
         b->pub.sync_memops = on;
     pthread_mutex_unlock(&a->lock);
     return found;
+}
+
+enum fe_alloc_result
+fe_alloc_charge(struct fe_alloc *a, int device, uint64_t bytes, uint64_t *need_p)
+{
+    enum fe_alloc_result result;
+
+    pthread_mutex_lock(&a->lock);
+    result = charge(a, device, bytes, need_p);
+    if (result == FE_ALLOC_OK)
+        a->device[device].live += bytes;
+    pthread_mutex_unlock(&a->lock);
+    return result;
+}
+
+void
+fe_alloc_uncharge(struct fe_alloc *a, int device, uint64_t bytes)
+{
+    pthread_mutex_lock(&a->lock);
+    a->device[device].charged -= bytes;
+    a->device[device].live -= bytes;
+    pthread_mutex_unlock(&a->lock);
 }
 
 void

@@ -23,14 +23,25 @@
 
 struct fe_alloc;
 
+enum fe_block_kind {
+    FE_BLOCK_PLAIN,
+    FE_BLOCK_MAPPED, /* by the program, with cuMemMap */
+};
+
 /* What is known of one allocation. */
 struct fe_block {
+    enum fe_block_kind kind;
     uint64_t base;
     uint64_t bytes;    /* as the program asked for */
     uint64_t id;       /* never used twice in a process */
     const void *owner; /* the context it was made in; only compared */
     int device;
     bool sync_memops; /* CU_POINTER_ATTRIBUTE_SYNC_MEMOPS */
+
+    /* Of a mapping. */
+    void *object;                /* what is mapped; only compared */
+    uint64_t offset;             /* in it */
+    uint64_t readable, writable; /* a bit for each device of the program */
 };
 
 enum fe_alloc_result {
@@ -47,9 +58,9 @@ void fe_alloc_destroy(struct fe_alloc *a);
 /* The lease of a device grows by bytes. */
 void fe_alloc_grant(struct fe_alloc *a, int device, uint64_t bytes);
 
-/* A new block of bytes > 0; *need_p is set with FE_ALLOC_LEASE only. */
-enum fe_alloc_result fe_alloc_take(struct fe_alloc *a, int device, uint64_t bytes,
-                                   const void *owner, uint64_t *base_p, uint64_t *need_p);
+/* A new block as *block says (kind, bytes > 0, device, owner, object), which gets its base and id;
+ * *need_p is set with FE_ALLOC_LEASE only. */
+enum fe_alloc_result fe_alloc_take(struct fe_alloc *a, struct fe_block *block, uint64_t *need_p);
 /* The block was never sent: take it back at once. */
 void fe_alloc_untake(struct fe_alloc *a, uint64_t base);
 /* The program frees the block that begins at base; false if there is none. */
@@ -67,12 +78,37 @@ void fe_alloc_drop_foreign(struct fe_alloc *a, const void *key_or_owner);
 
 /* The live block or foreign memory around address. */
 bool fe_alloc_find(struct fe_alloc *a, uint64_t address, struct fe_block *block_p);
-/* Whether [address, address + bytes) lies in one live block, rounded up to whole units; bytes may
- * be 0. */
+/* Whether [address, address + bytes) lies in one live block, rounded up to whole units, or in
+ * mappings side by side that anybody may read; bytes may be 0. */
 bool fe_alloc_covers(struct fe_alloc *a, uint64_t address, uint64_t bytes);
 bool fe_alloc_set_sync_memops(struct fe_alloc *a, uint64_t address, bool on);
 
 bool fe_alloc_in_range(const struct fe_alloc *a, uint64_t address);
+
+/* -- what the program maps itself (alloc_vmm.c) -- */
+
+uint64_t fe_alloc_granule(const struct fe_alloc *a);
+/* Count bytes, whole granules, that have no address against the lease. */
+enum fe_alloc_result fe_alloc_charge(struct fe_alloc *a, int device, uint64_t bytes,
+                                     uint64_t *need_p);
+void fe_alloc_uncharge(struct fe_alloc *a, int device, uint64_t bytes);
+
+/* Addresses for whole granules, at wish if that is free, at a multiple of align (a power of two);
+ * 0 without a gap. */
+uint64_t fe_alloc_reserve(struct fe_alloc *a, uint64_t bytes, uint64_t align, uint64_t wish);
+/* Exactly what was reserved, with nothing mapped in it. */
+bool fe_alloc_unreserve(struct fe_alloc *a, uint64_t base, uint64_t bytes);
+/* A mapping inside one reservation, where nothing is mapped; base, bytes, device, object and offset
+ * are block's. */
+enum fe_alloc_result fe_alloc_map(struct fe_alloc *a, const struct fe_block *block);
+/* Whole mappings that cover the range; gone is told of each, under the lock. */
+bool fe_alloc_unmap(struct fe_alloc *a, uint64_t base, uint64_t bytes,
+                    void (*gone)(void *user, const struct fe_block *mapping), void *user);
+/* True if whole mappings cover the range. */
+bool fe_alloc_tiled(struct fe_alloc *a, uint64_t base, uint64_t bytes);
+/* Of such mappings: the access of the devices named becomes this. */
+bool fe_alloc_set_access(struct fe_alloc *a, uint64_t base, uint64_t bytes, uint64_t named,
+                         uint64_t readable, uint64_t writable);
 
 /* For messages and tests. */
 struct fe_alloc_usage {

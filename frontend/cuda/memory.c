@@ -3,9 +3,10 @@
  * An allocation inside the lease is asynchronous. Beyond it the server is asked for more, which is
  * where out-of-memory is decided, so that it falls on the right call.
  */
+#include "frontend/cuda/memory.h"
+
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
-#include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
 /* One more round trip is saved for the next allocations by asking for a little more. */
@@ -14,7 +15,7 @@
 #define PITCH_ALIGN  512u
 
 static CUresult
-lease(struct fe_call *call, struct fe_state *state, uint64_t bytes, uint64_t *granted_p)
+lease(struct fe_call *call, struct fe_state *state, int device, uint64_t bytes)
 {
     struct wire_gpLease_args args = {.bytes = bytes};
     struct wire_gpLease_reply reply;
@@ -23,7 +24,7 @@ lease(struct fe_call *call, struct fe_state *state, uint64_t bytes, uint64_t *gr
     CUresult cr;
     void *to;
 
-    args.device = state->session->devices[call->context->device].server_ordinal;
+    args.device = state->session->devices[device].server_ordinal;
     cr = fe_call_next(call, WIRE_CALL_gpLease);
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -37,23 +38,24 @@ lease(struct fe_call *call, struct fe_state *state, uint64_t bytes, uint64_t *gr
         return cr;
     if (!wire_get_gpLease_reply(answer, len, &reply))
         return fe_malformed(call);
-    *granted_p = reply.granted;
-    fe_alloc_grant(state->alloc, call->context->device, reply.granted);
+    fe_alloc_grant(state->alloc, device, reply.granted);
     return CUDA_SUCCESS;
 }
 
-/* An address for bytes; leases grow as needed. */
+/* One try to charge something; *need_p is what the lease lacks. */
+typedef enum fe_alloc_result (*charge_fn)(struct fe_state *state, void *what, uint64_t *need_p);
+
+/* Leases grow as needed. */
 static CUresult
-name_block(struct fe_call *call, struct fe_state *state, uint64_t bytes, uint64_t *base_p)
+charge(struct fe_call *call, struct fe_state *state, int device, charge_fn fn, void *what)
 {
     bool slack = true;
 
     for (int round = 0; round < LEASE_ROUNDS; round++) {
-        uint64_t need = 0, granted = 0;
+        uint64_t need = 0;
         CUresult cr;
 
-        switch (fe_alloc_take(state->alloc, call->context->device, bytes, call->context, base_p,
-                              &need)) {
+        switch (fn(state, what, &need)) {
         case FE_ALLOC_OK:
             return CUDA_SUCCESS;
         case FE_ALLOC_LEASE:
@@ -63,7 +65,7 @@ name_block(struct fe_call *call, struct fe_state *state, uint64_t bytes, uint64_
         }
         if (need > UINT64_MAX - LEASE_SLACK)
             return CUDA_ERROR_OUT_OF_MEMORY;
-        cr = lease(call, state, need + (slack ? LEASE_SLACK : 0), &granted);
+        cr = lease(call, state, device, need + (slack ? LEASE_SLACK : 0));
         if (cr != CUDA_SUCCESS)
             return cr;
         /* Less than needed: what others freed meanwhile may do, else ask for exactly that. */
@@ -72,39 +74,86 @@ name_block(struct fe_call *call, struct fe_state *state, uint64_t bytes, uint64_
     return CUDA_ERROR_OUT_OF_MEMORY;
 }
 
+/* charge_fn */
+static enum fe_alloc_result
+charge_block(struct fe_state *state, void *what, uint64_t *need_p)
+{
+    struct fe_block *b = what;
+
+    return fe_alloc_take(state->alloc, b, need_p);
+}
+
+CUresult
+fe_memory_take(struct fe_call *call, struct fe_state *state, struct fe_block *block)
+{
+    return charge(call, state, block->device, charge_block, block);
+}
+
+struct plain {
+    int device;
+    uint64_t bytes;
+};
+
+/* charge_fn */
+static enum fe_alloc_result
+charge_plain(struct fe_state *state, void *what, uint64_t *need_p)
+{
+    const struct plain *p = what;
+
+    return fe_alloc_charge(state->alloc, p->device, p->bytes, need_p);
+}
+
+CUresult
+fe_memory_charge(struct fe_call *call, struct fe_state *state, int device, uint64_t bytes)
+{
+    struct plain p = {device, bytes};
+
+    return charge(call, state, device, charge_plain, &p);
+}
+
+CUresult
+fe_memory_alloc(struct fe_call *call, struct fe_block *block)
+{
+    struct fe_state *state = fe_state_of(call);
+    struct wire_cuMemAlloc_v2_args args = {.bytes = block->bytes};
+    CUresult cr = fe_memory_take(call, state, block);
+    void *to;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cr = fe_call_next(call, WIRE_CALL_cuMemAlloc_v2);
+    if (cr == CUDA_SUCCESS) {
+        args.address = block->base;
+        args.device = state->session->devices[block->device].server_ordinal;
+        to = fe_post(call, wire_size_cuMemAlloc_v2_args(&args));
+        if (to != NULL) {
+            wire_put_cuMemAlloc_v2_args(to, &args);
+            fe_post_done(call);
+            return CUDA_SUCCESS;
+        }
+        cr = fe_lost(call);
+    }
+    fe_alloc_untake(state->alloc, block->base);
+    return cr;
+}
+
 GP_EXPORT CUresult
 cuMemAlloc_v2(CUdeviceptr *address, size_t bytes)
 {
-    struct wire_cuMemAlloc_v2_args args = {.bytes = bytes};
-    struct fe_state *state = NULL;
+    struct fe_block block = {.bytes = bytes};
     struct fe_call call;
-    uint64_t base = 0;
     CUresult cr;
-    void *to;
 
     cr = fe_enter(&call, WIRE_CALL_cuMemAlloc_v2);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (address == NULL || bytes == 0)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    state = fe_state_of(&call);
-    cr = name_block(&call, state, bytes, &base);
+    block.device = call.context->device;
+    block.owner = call.context;
+    cr = fe_memory_alloc(&call, &block);
     if (cr == CUDA_SUCCESS)
-        cr = fe_call_next(&call, WIRE_CALL_cuMemAlloc_v2);
-    if (cr == CUDA_SUCCESS) {
-        args.address = base;
-        args.device = state->session->devices[call.context->device].server_ordinal;
-        to = fe_post(&call, wire_size_cuMemAlloc_v2_args(&args));
-        if (to != NULL) {
-            wire_put_cuMemAlloc_v2_args(to, &args);
-            fe_post_done(&call);
-            *address = base;
-            return fe_leave(&call, CUDA_SUCCESS);
-        }
-        cr = fe_lost(&call);
-    }
-    if (base != 0)
-        fe_alloc_untake(state->alloc, base);
+        *address = block.base;
     return fe_leave(&call, cr);
 }
 

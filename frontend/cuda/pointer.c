@@ -3,6 +3,7 @@
 #include "frontend/core/stats.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/state.h"
+#include "frontend/cuda/vmm.h"
 #include "protocol/base/util.h"
 
 #include <string.h>
@@ -14,7 +15,21 @@ struct what {
     struct fe_context *owner;
     int device;
     bool sync_memops;
+    unsigned access;       /* CU_POINTER_ATTRIBUTE_ACCESS_FLAG_* */
+    uint64_t handle_types; /* it may be exported as */
 };
+
+/* What is more to say of a mapping by the program itself. */
+static void
+describe_mapping(const struct fe_block *block, struct what *w)
+{
+    const struct fe_phys *phys = block->object;
+
+    w->handle_types = phys->prop.requestedHandleTypes;
+    w->access = block->writable != 0   ? CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE
+                : block->readable != 0 ? CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READ
+                                       : CU_POINTER_ATTRIBUTE_ACCESS_FLAG_NONE;
+}
 
 static void
 look_up(struct fe_state *state, CUdeviceptr address, struct what *w)
@@ -30,12 +45,16 @@ look_up(struct fe_state *state, CUdeviceptr address, struct what *w)
                            .id = block.id,
                            .device = block.device,
                            .owner = (struct fe_context *)(uintptr_t)block.owner,
+                           .access = CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE,
                            .sync_memops = block.sync_memops};
+        if (block.kind == FE_BLOCK_MAPPED)
+            describe_mapping(&block, w);
     } else if (fe_host_find(address, &region)) {
         *w = (struct what){.type = CU_MEMORYTYPE_HOST,
                            .base = region.base,
                            .bytes = region.bytes,
                            .id = region.id,
+                           .access = CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE,
                            .owner = region.owner,
                            .device = region.owner->device};
     }
@@ -117,11 +136,13 @@ value_of(const struct what *w, CUpointer_attribute attribute, CUdeviceptr addres
         *value = device;
         return true;
     case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
-        *value = CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE;
+        *value = w->access;
+        return true;
+    case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
+        *value = w->handle_types;
         return true;
     case CU_POINTER_ATTRIBUTE_IS_MANAGED:
     case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE: /* not carried yet */
-    case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
     case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
     case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
     case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:

@@ -2,6 +2,7 @@
 #include "frontend/cuda/state.h"
 
 #include "frontend/core/notice.h"
+#include "frontend/cuda/vmm.h"
 #include "protocol/base/log.h"
 
 #include <pthread.h>
@@ -27,6 +28,7 @@ define(void)
     fe_slab_define(WIRE_HANDLE_LIBRARY, sizeof(struct fe_library), 1u << 20);
     fe_slab_define(WIRE_HANDLE_FUNCTION, sizeof(struct fe_function), 1u << 22);
     fe_slab_define(WIRE_HANDLE_KERNEL, sizeof(struct fe_function), 1u << 22);
+    fe_slab_define(WIRE_HANDLE_ALLOCATION, sizeof(struct fe_phys), 1u << 20);
     fe_call_set_hooks(&hooks);
     fe_init_notices();
     fe_init_cudart();

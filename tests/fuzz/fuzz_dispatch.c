@@ -82,6 +82,9 @@ begin(struct be_session *session)
     ADD(&row, 0, cuDevicePrimaryCtxRetain, .context = one);
     ADD(&row, 0, cuCtxCreate_v2, .context = two);
     ADD(&row, 1, cuMemAlloc_v2, .address = be_space_base(session->space), .bytes = 1u << 20);
+    ADD(&row, 0, cuMemCreate, .handle = one, .bytes = 4u << 20);
+    ADD(&row, 0, cuMemMap, .address = be_space_base(session->space) + (4u << 20), .bytes = 4u << 20,
+        .handle = one);
     ADD(&row, 1, cuStreamCreateWithPriority, .phStream = one, .flags = 1);
     ADD(&row, 1, cuEventCreate, .phEvent = one);
     for (uint32_t upload = 1; upload <= 2; upload++)

@@ -26,12 +26,23 @@ teardown(void)
     fe_alloc_destroy(a);
 }
 
+static enum fe_alloc_result
+raw_take(int device, uint64_t bytes, const void *owner, uint64_t *base_p, uint64_t *need_p)
+{
+    struct fe_block b = {.device = device, .bytes = bytes, .owner = owner};
+    enum fe_alloc_result result = fe_alloc_take(a, &b, need_p);
+
+    if (result == FE_ALLOC_OK)
+        *base_p = b.base;
+    return result;
+}
+
 static uint64_t
 take(int device, uint64_t bytes)
 {
     uint64_t base = 0, need;
 
-    cr_assert_eq(fe_alloc_take(a, device, bytes, &a, &base, &need), FE_ALLOC_OK);
+    cr_assert_eq(raw_take(device, bytes, &a, &base, &need), FE_ALLOC_OK);
     return base;
 }
 
@@ -132,10 +143,10 @@ Test(alloc, the_lease_is_the_limit_and_names_what_lacks)
     uint64_t base, need = 0;
 
     take(1, 3 * GRANULE);
-    cr_assert_eq(fe_alloc_take(a, 1, 2 * GRANULE, NULL, &base, &need), FE_ALLOC_LEASE);
+    cr_assert_eq(raw_take(1, 2 * GRANULE, NULL, &base, &need), FE_ALLOC_LEASE);
     cr_expect_eq(need, GRANULE);
     fe_alloc_grant(a, 1, need);
-    cr_assert_eq(fe_alloc_take(a, 1, 2 * GRANULE, NULL, &base, &need), FE_ALLOC_OK);
+    cr_assert_eq(raw_take(1, 2 * GRANULE, NULL, &base, &need), FE_ALLOC_OK);
 }
 
 Test(alloc, what_does_not_fit_the_range_is_said_so)
@@ -143,8 +154,8 @@ Test(alloc, what_does_not_fit_the_range_is_said_so)
     uint64_t base, need;
 
     fe_alloc_grant(a, 0, 1ull << 60);
-    cr_expect_eq(fe_alloc_take(a, 0, 65 * GRANULE, NULL, &base, &need), FE_ALLOC_ADDRESSES);
-    cr_expect_eq(fe_alloc_take(a, 0, UINT64_MAX, NULL, &base, &need), FE_ALLOC_ADDRESSES);
+    cr_expect_eq(raw_take(0, 65 * GRANULE, NULL, &base, &need), FE_ALLOC_ADDRESSES);
+    cr_expect_eq(raw_take(0, UINT64_MAX, NULL, &base, &need), FE_ALLOC_ADDRESSES);
     cr_expect_eq(charged(0), 0);
 }
 
@@ -179,8 +190,8 @@ Test(alloc, what_a_context_had_goes_with_it)
     int x, y;
 
     for (int i = 0; i < 10; i++)
-        cr_assert_eq(fe_alloc_take(a, 0, i % 3 == 0 ? 3 * GRANULE / 2 : 100,
-                                   i % 2 ? (void *)&x : (void *)&y, &base, &need),
+        cr_assert_eq(raw_take(0, i % 3 == 0 ? 3 * GRANULE / 2 : 100,
+                              i % 2 ? (void *)&x : (void *)&y, &base, &need),
                      0);
     fe_alloc_drop_owner(a, &x);
     fe_alloc_usage(a, 0, &usage);
@@ -213,7 +224,7 @@ Test(alloc, random_use_never_hands_out_an_address_twice_and_gives_everything_bac
         }
         held[i].bytes =
             rand() % 8 == 0 ? (uint64_t)rand() % (3 * GRANULE) + 1 : (uint64_t)rand() % 60000 + 1;
-        if (fe_alloc_take(a, 0, held[i].bytes, NULL, &held[i].base, &need) != FE_ALLOC_OK) {
+        if (raw_take(0, held[i].bytes, NULL, &held[i].base, &need) != FE_ALLOC_OK) {
             held[i].base = 0;
             continue;
         }

@@ -129,20 +129,6 @@ cuMemAddressFree(CUdeviceptr ptr, size_t size)
     return cr;
 }
 
-GP_EXPORT CUresult
-cuMemGetAllocationGranularity(size_t *granularity, const CUmemAllocationProp *prop,
-                              CUmemAllocationGranularity_flags option)
-{
-    SD_ENTER_READY();
-    if (granularity == NULL || prop == NULL ||
-        (unsigned)option > CU_MEM_ALLOC_GRANULARITY_RECOMMENDED)
-        return CUDA_ERROR_INVALID_VALUE;
-    *granularity = SD_GRANULARITY;
-    return CUDA_SUCCESS;
-}
-
-/* --- physical objects --- */
-
 static CUresult
 prop_device(const CUmemAllocationProp *prop, struct sd_device **dev_p)
 {
@@ -157,6 +143,25 @@ prop_device(const CUmemAllocationProp *prop, struct sd_device **dev_p)
     *dev_p = sd_device_get(prop->location.id);
     return *dev_p != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
 }
+
+GP_EXPORT CUresult
+cuMemGetAllocationGranularity(size_t *granularity, const CUmemAllocationProp *prop,
+                              CUmemAllocationGranularity_flags option)
+{
+    struct sd_device *dev;
+    CUresult cr;
+
+    SD_ENTER_READY();
+    if (granularity == NULL || prop == NULL ||
+        (unsigned)option > CU_MEM_ALLOC_GRANULARITY_RECOMMENDED)
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = prop_device(prop, &dev);
+    if (cr == CUDA_SUCCESS)
+        *granularity = SD_GRANULARITY;
+    return cr;
+}
+
+/* --- physical objects --- */
 
 /* What the object's bytes are: a piece of the device's file or a file of its own. */
 static CUresult
@@ -455,17 +460,8 @@ struct access {
     uint64_t readable;
     uint64_t writable;
     uint64_t named; /* devices that the call names */
-    int prot;
     bool failed;
-    bool good;
 };
-
-static void
-check_mapping(struct sd_alloc *alloc, void *user)
-{
-    if (alloc->kind != SD_MEM_VMM)
-        ((struct access *)user)->good = false;
-}
 
 /* The process has one view of the memory: it gets the widest access of all devices. */
 static void
@@ -493,13 +489,15 @@ access_parse(const CUmemAccessDesc *desc, size_t count, struct access *a)
         if (desc[i].location.type != CU_MEM_LOCATION_TYPE_DEVICE) {
             if (desc[i].location.type == CU_MEM_LOCATION_TYPE_HOST ||
                 desc[i].location.type == CU_MEM_LOCATION_TYPE_HOST_NUMA)
-                continue; /* the host shares the process's view anyway */
+                return sd_refuse("cuMemSetAccess for the host");
             return CUDA_ERROR_INVALID_VALUE;
         }
         if (sd_device_get(desc[i].location.id) == NULL)
             return CUDA_ERROR_INVALID_DEVICE;
         bit = 1ull << desc[i].location.id;
         a->named |= bit;
+        a->readable &= ~bit;
+        a->writable &= ~bit;
         switch (desc[i].flags) {
         case CU_MEM_ACCESS_FLAGS_PROT_NONE:
             break;
@@ -520,7 +518,8 @@ access_parse(const CUmemAccessDesc *desc, size_t count, struct access *a)
 GP_EXPORT CUresult
 cuMemSetAccess(CUdeviceptr ptr, size_t size, const CUmemAccessDesc *desc, size_t count)
 {
-    struct access a = {.good = true};
+    struct whole w = {ptr, ptr + size, true};
+    struct access a = {0};
     CUresult cr;
 
     SD_ENTER_READY();
@@ -531,7 +530,7 @@ cuMemSetAccess(CUdeviceptr ptr, size_t size, const CUmemAccessDesc *desc, size_t
     if (cr != CUDA_SUCCESS)
         return cr;
     pthread_mutex_lock(&vmm_lock);
-    if (sd_map_change(ptr, size, check_mapping, &a) != size || !a.good)
+    if (sd_map_change(ptr, size, check_whole, &w) != size || !w.good)
         cr = CUDA_ERROR_INVALID_VALUE;
     else
         sd_map_change(ptr, size, change_access, &a);

@@ -1,0 +1,65 @@
+/* backend/cuda/vmm.c -- virtual memory management by the program itself */
+#include "backend/cuda/state.h"
+#include "backend/memory/phys.h"
+#include "be_hooks.h"
+
+CUresult
+be_hook_cuMemCreate(struct be_call *call, const struct wire_cuMemCreate_args *args)
+{
+    struct be_session *session = call->session;
+    const struct be_phys_wish wish = {
+        .bytes = args->bytes,
+        .device = args->device,
+        .handle_types = args->handle_types,
+        .compression = args->compression,
+        .rdma = args->rdma,
+        .usage = args->usage,
+    };
+    struct be_phys *phys = NULL;
+    CUresult cr = be_phys_create(session->space, &wish, &phys);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    /* It belongs to no context. */
+    if (be_handles_add(&session->handles, WIRE_HANDLE_ALLOCATION, args->handle, phys, 0) == GP_OK)
+        return CUDA_SUCCESS;
+    be_phys_put(session->space, phys);
+    return CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult
+be_hook_cuMemRelease(struct be_call *call, const struct wire_cuMemRelease_args *args)
+{
+    struct be_phys *phys = NULL;
+    CUresult cr = be_handle_take(call->session, WIRE_HANDLE_ALLOCATION, args->handle, &phys);
+
+    if (cr == CUDA_SUCCESS)
+        be_phys_put(call->session->space, phys);
+    return cr;
+}
+
+CUresult
+be_hook_cuMemMap(struct be_call *call, const struct wire_cuMemMap_args *args)
+{
+    struct be_phys *phys = NULL;
+    CUresult cr = be_handle_get(call->session, WIRE_HANDLE_ALLOCATION, args->handle, false, &phys);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    return be_phys_map(call->session->space, phys, args->address, args->bytes, args->offset);
+}
+
+CUresult
+be_hook_cuMemUnmap(struct be_call *call, const struct wire_cuMemUnmap_args *args)
+{
+    return be_phys_unmap(call->session->space, args->address, args->bytes);
+}
+
+CUresult
+be_hook_cuMemSetAccess(struct be_call *call, const struct wire_cuMemSetAccess_args *args)
+{
+    const struct be_access access = {
+        .named = args->named, .readable = args->readable, .writable = args->writable};
+
+    return be_phys_access(call->session->space, args->address, args->bytes, &access);
+}

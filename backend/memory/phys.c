@@ -1,0 +1,278 @@
+/* backend/memory/phys.c -- physical memory that the client names, and its mappings */
+#include "backend/memory/phys.h"
+
+#include "backend/memory/space_priv.h"
+#include "protocol/base/log.h"
+#include "protocol/base/util.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct be_phys {
+    CUmemGenericAllocationHandle handle; /* the driver's */
+    uint64_t bytes;
+    int32_t device;
+    uint32_t handle_types;
+    bool held; /* by the client's id; the rest: guarded by space.lock */
+    uint64_t mappings;
+    struct be_phys *next, **link; /* of space.objects */
+};
+
+/* -- objects ---------------------------------------------------------------------------------- */
+
+static void
+prop_fill(const struct be_phys_wish *wish, CUmemAllocationProp *prop)
+{
+    memset(prop, 0, sizeof(*prop));
+    prop->type = CU_MEM_ALLOCATION_TYPE_PINNED;
+    prop->requestedHandleTypes = (CUmemAllocationHandleType)wish->handle_types;
+    prop->location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+    prop->location.id = wish->device;
+    prop->allocFlags.compressionType = wish->compression;
+    prop->allocFlags.gpuDirectRDMACapable = wish->rdma;
+    prop->allocFlags.usage = wish->usage;
+}
+
+static CUresult
+wish_check(const struct be_space *space, const struct be_phys_wish *wish)
+{
+    if (wish->device < 0 || wish->device >= space->driver->device_count)
+        return CUDA_ERROR_INVALID_DEVICE;
+    if (wish->bytes == 0 || wish->bytes % space->granularity != 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    if ((wish->handle_types & ~(uint32_t)CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR) != 0)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    return CUDA_SUCCESS;
+}
+
+/* space.lock is held. */
+static CUresult
+create_locked(struct be_space *space, const struct be_phys_wish *wish, struct be_phys *phys)
+{
+    struct be_space_device *d = &space->devices[wish->device];
+    CUmemAllocationProp prop;
+    CUresult cr;
+
+    if (d->used_bytes > d->lease_bytes || wish->bytes > d->lease_bytes - d->used_bytes)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    prop_fill(wish, &prop);
+    cr = space->driver->table.cuMemCreate(&phys->handle, wish->bytes, &prop, 0);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    d->used_bytes += wish->bytes;
+    phys->next = space->objects;
+    phys->link = &space->objects;
+    if (phys->next != NULL)
+        phys->next->link = &phys->next;
+    space->objects = phys;
+    return CUDA_SUCCESS;
+}
+
+CUresult
+be_phys_create(struct be_space *space, const struct be_phys_wish *wish, struct be_phys **phys_p)
+{
+    struct be_phys *phys;
+    CUresult cr = wish_check(space, wish);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    phys = calloc(1, sizeof(*phys));
+    if (phys == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    phys->bytes = wish->bytes;
+    phys->device = wish->device;
+    phys->handle_types = wish->handle_types;
+    phys->held = true;
+    pthread_mutex_lock(&space->lock);
+    cr = create_locked(space, wish, phys);
+    pthread_mutex_unlock(&space->lock);
+    if (cr != CUDA_SUCCESS)
+        free(phys);
+    else
+        *phys_p = phys;
+    return cr;
+}
+
+/* space.lock is held. */
+static void
+free_if_gone(struct be_space *space, struct be_phys *phys)
+{
+    CUresult cr;
+
+    if (phys->held || phys->mappings > 0)
+        return;
+    cr = space->driver->table.cuMemRelease(phys->handle);
+    if (cr != CUDA_SUCCESS)
+        log_warn("memory: release %llu bytes: %s", (unsigned long long)phys->bytes,
+                 be_driver_error(space->driver, cr));
+    space->devices[phys->device].used_bytes -= phys->bytes;
+    *phys->link = phys->next;
+    if (phys->next != NULL)
+        phys->next->link = phys->link;
+    free(phys);
+}
+
+void
+be_phys_put(struct be_space *space, struct be_phys *phys)
+{
+    pthread_mutex_lock(&space->lock);
+    phys->held = false;
+    free_if_gone(space, phys);
+    pthread_mutex_unlock(&space->lock);
+}
+
+/* -- mappings --------------------------------------------------------------------------------- */
+
+static uint64_t
+mapping_address(const struct be_space *space, const struct be_extent *mapping)
+{
+    return space->base + mapping->first * space->granularity;
+}
+
+static uint64_t
+mapping_bytes(const struct be_space *space, const struct be_extent *mapping)
+{
+    return mapping->count * space->granularity;
+}
+
+static CUresult
+map_locked(struct be_space *space, struct be_phys *phys, uint64_t address, uint64_t bytes,
+           uint64_t offset)
+{
+    struct be_extent *mapping;
+    enum gp_status status;
+    CUresult cr;
+
+    status = be_granules_map(space->map, address, bytes, phys, &mapping);
+    if (status != GP_OK)
+        return status == GP_ERR_NO_MEMORY ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_INVALID_VALUE;
+    cr = space->driver->table.cuMemMap(address, bytes, offset, phys->handle, 0);
+    if (cr != CUDA_SUCCESS) {
+        be_granules_unmap(space->map, mapping);
+        return cr;
+    }
+    mapping->device = phys->device;
+    mapping->offset = offset;
+    mapping->mapped = true;
+    mapping->next = space->mappings;
+    mapping->link = &space->mappings;
+    if (mapping->next != NULL)
+        mapping->next->link = &mapping->next;
+    space->mappings = mapping;
+    phys->mappings++;
+    return CUDA_SUCCESS;
+}
+
+CUresult
+be_phys_map(struct be_space *space, struct be_phys *phys, uint64_t address, uint64_t bytes,
+            uint64_t offset)
+{
+    CUresult cr;
+
+    if (offset % space->granularity != 0 || offset > phys->bytes || bytes > phys->bytes - offset)
+        return CUDA_ERROR_INVALID_VALUE;
+    pthread_mutex_lock(&space->lock);
+    cr = map_locked(space, phys, address, bytes, offset);
+    pthread_mutex_unlock(&space->lock);
+    return cr;
+}
+
+/* Books only; the driver's side is done. */
+static void
+mapping_forget(struct be_space *space, struct be_extent *mapping)
+{
+    struct be_phys *phys = mapping->phys;
+
+    *mapping->link = mapping->next;
+    if (mapping->next != NULL)
+        mapping->next->link = mapping->link;
+    be_granules_unmap(space->map, mapping);
+    phys->mappings--;
+    free_if_gone(space, phys);
+}
+
+CUresult
+be_phys_unmap(struct be_space *space, uint64_t address, uint64_t bytes)
+{
+    CUresult cr = CUDA_ERROR_INVALID_VALUE;
+
+    pthread_mutex_lock(&space->lock);
+    if (be_granules_tiled(space->map, address, bytes))
+        cr = space->driver->table.cuMemUnmap(address, bytes);
+    for (uint64_t at = address; cr == CUDA_SUCCESS && at < address + bytes;) {
+        struct be_extent *mapping = be_granules_at(space->map, at);
+
+        at += mapping_bytes(space, mapping);
+        mapping_forget(space, mapping);
+    }
+    pthread_mutex_unlock(&space->lock);
+    return cr;
+}
+
+static uint32_t
+access_describe(const struct be_access *access, CUmemAccessDesc *descs)
+{
+    uint32_t count = 0;
+
+    for (int d = 0; d < BE_DRIVER_DEVICES_MAX; d++) {
+        uint64_t bit = 1ull << d;
+
+        if ((access->named & bit) == 0)
+            continue;
+        memset(&descs[count], 0, sizeof(descs[count]));
+        descs[count].location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+        descs[count].location.id = d;
+        descs[count++].flags = (access->writable & bit) != 0   ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE
+                               : (access->readable & bit) != 0 ? CU_MEM_ACCESS_FLAGS_PROT_READ
+                                                               : CU_MEM_ACCESS_FLAGS_PROT_NONE;
+    }
+    return count;
+}
+
+CUresult
+be_phys_access(struct be_space *space, uint64_t address, uint64_t bytes,
+               const struct be_access *access)
+{
+    CUmemAccessDesc descs[BE_DRIVER_DEVICES_MAX];
+    CUresult cr = CUDA_ERROR_INVALID_VALUE;
+    uint32_t count;
+
+    if (space->driver->device_count < 64 && access->named >> space->driver->device_count != 0)
+        return CUDA_ERROR_INVALID_DEVICE;
+    if (access->named == 0 || (access->readable & ~access->named) != 0 ||
+        (access->writable & ~access->readable) != 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    count = access_describe(access, descs);
+    pthread_mutex_lock(&space->lock);
+    if (be_granules_tiled(space->map, address, bytes))
+        cr = space->driver->table.cuMemSetAccess(address, bytes, descs, count);
+    for (uint64_t at = address; cr == CUDA_SUCCESS && at < address + bytes;) {
+        struct be_extent *mapping = be_granules_at(space->map, at);
+
+        mapping->readable = (mapping->readable & ~access->named) | access->readable;
+        mapping->writable = (mapping->writable & ~access->named) | access->writable;
+        at += mapping_bytes(space, mapping);
+    }
+    pthread_mutex_unlock(&space->lock);
+    return cr;
+}
+
+void
+be_phys_drop_all(struct be_space *space)
+{
+    pthread_mutex_lock(&space->lock);
+    while (space->mappings != NULL) {
+        struct be_extent *mapping = space->mappings;
+        CUresult cr = space->driver->table.cuMemUnmap(mapping_address(space, mapping),
+                                                      mapping_bytes(space, mapping));
+
+        if (cr != CUDA_SUCCESS)
+            log_warn("memory: unmap at the end: %s", be_driver_error(space->driver, cr));
+        mapping_forget(space, mapping);
+    }
+    while (space->objects != NULL) {
+        space->objects->held = false;
+        free_if_gone(space, space->objects);
+    }
+    pthread_mutex_unlock(&space->lock);
+}

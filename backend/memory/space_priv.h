@@ -1,0 +1,49 @@
+/* backend/memory/space_priv.h -- the inside of a space, for the files of this folder */
+#ifndef BE_SPACE_PRIV_H
+#define BE_SPACE_PRIV_H
+
+#include "backend/memory/granules.h"
+#include "backend/memory/space.h"
+
+#include <pthread.h>
+
+/* One entry of the reaper's queue: a free, or a question. */
+struct be_reap {
+    uint64_t address; /* 0: a question */
+    uint64_t bytes;
+    uint64_t ticket;
+    int32_t device;
+    CUcontext sync;
+    struct be_reap *next;
+};
+
+struct be_space_device {
+    uint64_t lease_bytes; /* what the client may have */
+    uint64_t used_bytes;  /* physical memory that is there, frees that wait included */
+};
+
+struct be_space {
+    /* Written once before the reaper starts. */
+    const struct be_driver *driver;
+    struct be_space_events events;
+    uint64_t base, bytes, granularity;
+    pthread_t reaper;
+
+    pthread_mutex_t lock; /* rank 10 */
+    pthread_cond_t wake;  /* the reaper: work or end */
+    pthread_cond_t idle;  /* others: the reaper has nothing left */
+
+    /* Guarded by lock. */
+    struct be_granules *map;
+    struct be_space_device devices[BE_DRIVER_DEVICES_MAX];
+    struct be_extent *mappings; /* by the client itself */
+    struct be_phys *objects;
+    struct be_reap *head, **tail;
+    unsigned queued;
+    bool busy, stop;
+};
+
+/* Unmaps and releases all of the client's own objects; phys.c, at the end. */
+void be_phys_drop_all(struct be_space *space);
+
+#endif

@@ -1,0 +1,18 @@
+/* frontend/cuda/memory.h -- device memory against the lease, for every call that takes some
+ *
+ * Threads: any. The caller entered with call, in any call id; that changes.
+ */
+#ifndef FE_MEMORY_H
+#define FE_MEMORY_H
+
+#include "frontend/cuda/state.h"
+
+/* An address for block->bytes on block->device, in block->base; the lease grows as needed. The
+ * server is not told. OUT_OF_MEMORY where there is no more. */
+CUresult fe_memory_take(struct fe_call *call, struct fe_state *state, struct fe_block *block);
+/* The same, and the server maps memory there. bytes > 0. */
+CUresult fe_memory_alloc(struct fe_call *call, struct fe_block *block);
+/* Count whole granules that have no address. */
+CUresult fe_memory_charge(struct fe_call *call, struct fe_state *state, int device, uint64_t bytes);
+
+#endif

@@ -1,0 +1,31 @@
+/* frontend/cuda/vmm.h -- physical memory objects of the program
+ *
+ * Counted here, so that nothing of it needs a round trip: the server is told of an object's end
+ * when neither a handle nor a mapping holds it any more.
+ *
+ * Lock: vmm.lock (vmm.c), held over posts, so that what is said of a range reaches the server in
+ *       the order in which it was decided here; before fe_alloc's lock.
+ */
+#ifndef FE_VMM_H
+#define FE_VMM_H
+
+#include "frontend/cuda/objects.h"
+
+struct fe_phys {
+    struct fe_object object;
+    /* Set once. */
+    CUmemAllocationProp prop; /* as the program gave it */
+    uint64_t bytes;
+    int device; /* of the program */
+
+    /* Guarded by vmm.lock. */
+    uint64_t handles; /* how often cuMemRelease is due */
+    uint64_t mappings;
+    struct fe_phys *next; /* of those that an unmap ends */
+};
+
+/* The device of a location that must be one, of the program.
+ * Errors: CUDA_ERROR_INVALID_DEVICE; INVALID_VALUE for another kind of location. */
+CUresult fe_location_device(const CUmemLocation *location, int *device_p);
+
+#endif

@@ -1,0 +1,151 @@
+/* tests/integration/test_hostile_memory.c -- addresses, objects and sizes that are not the client's
+ *
+ * The client speaks the protocol itself and checks nothing; the server must.
+ */
+#include "tests/support/client.h"
+#include "tests/support/server.h"
+
+#include <criterion/criterion.h>
+
+#include <string.h>
+
+#define ID(index) (1ull << 32 | (index))
+#define G         (2ull << 20)
+
+static struct test_server server;
+static struct test_client c;
+static uint64_t base, end;
+
+static void
+begin(void)
+{
+    server = test_server_start(NULL);
+    cr_assert(test_client_open(&c, server.url[0], NULL), "%s", c.refused.reason);
+    TEST_ADD(&c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
+    c.context = 1;
+    TEST_ADD(&c, gpBarrier, 0);
+    cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
+    base = c.answer.device_range.base;
+    end = base + c.answer.device_range.bytes;
+    cr_assert_eq(c.answer.devices[0].granularity_bytes, G);
+}
+
+static void
+finish(void)
+{
+    test_client_close(&c);
+    test_server_stop(&server);
+}
+
+TestSuite(hostile_memory, .init = begin, .fini = finish);
+
+/* What became of the calls without reply that were added. */
+static int
+deferred(void)
+{
+    TEST_ADD(&c, gpBarrier, 0);
+    cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
+    return c.result.deferred;
+}
+
+#define REFUSED(want, name, ...)                                                                   \
+    do {                                                                                           \
+        TEST_ADD(&c, name, __VA_ARGS__);                                                           \
+        cr_assert_eq(deferred(), want);                                                            \
+    } while (0)
+
+Test(hostile_memory, objects_that_cannot_be_are_not_made)
+{
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemCreate, .handle = ID(1), .bytes = 0);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemCreate, .handle = ID(1), .bytes = G + 1);
+    REFUSED(CUDA_ERROR_OUT_OF_MEMORY, cuMemCreate, .handle = ID(1), .bytes = UINT64_MAX / G * G);
+    REFUSED(CUDA_ERROR_INVALID_DEVICE, cuMemCreate, .handle = ID(1), .bytes = G, .device = -1);
+    REFUSED(CUDA_ERROR_INVALID_DEVICE, cuMemCreate, .handle = ID(1), .bytes = G, .device = 64);
+    REFUSED(CUDA_ERROR_NOT_SUPPORTED, cuMemCreate, .handle = ID(1), .bytes = G, .handle_types = 8);
+    REFUSED(CUDA_ERROR_INVALID_HANDLE, cuMemCreate, .handle = 0, .bytes = G);
+    REFUSED(CUDA_ERROR_INVALID_HANDLE, cuMemRelease, .handle = ID(1));
+    REFUSED(CUDA_SUCCESS, cuMemCreate, .handle = ID(1), .bytes = G);
+    REFUSED(CUDA_ERROR_INVALID_HANDLE, cuMemCreate, .handle = ID(1), .bytes = G);
+    REFUSED(CUDA_ERROR_INVALID_HANDLE, cuMemRelease, .handle = 2ull << 32 | 1);
+    REFUSED(CUDA_SUCCESS, cuMemRelease, .handle = ID(1));
+    REFUSED(CUDA_ERROR_INVALID_HANDLE, cuMemRelease, .handle = ID(1));
+}
+
+Test(hostile_memory, objects_count_against_the_lease_until_nothing_holds_them)
+{
+    uint64_t lease = c.answer.devices[0].lease_bytes;
+
+    REFUSED(CUDA_SUCCESS, cuMemCreate, .handle = ID(1), .bytes = lease);
+    REFUSED(CUDA_ERROR_OUT_OF_MEMORY, cuMemCreate, .handle = ID(2), .bytes = G);
+    REFUSED(CUDA_ERROR_OUT_OF_MEMORY, cuMemAlloc_v2, .address = base, .bytes = G);
+    REFUSED(CUDA_SUCCESS, cuMemMap, .address = base + G, .bytes = G, .handle = ID(1));
+    REFUSED(CUDA_SUCCESS, cuMemRelease, .handle = ID(1));
+    REFUSED(CUDA_ERROR_OUT_OF_MEMORY, cuMemCreate, .handle = ID(3), .bytes = G);
+    REFUSED(CUDA_SUCCESS, cuMemUnmap, .address = base + G, .bytes = G);
+    REFUSED(CUDA_SUCCESS, cuMemCreate, .handle = ID(4), .bytes = lease);
+}
+
+Test(hostile_memory, nothing_is_mapped_where_something_is_or_beyond)
+{
+    REFUSED(CUDA_SUCCESS, cuMemAlloc_v2, .address = base, .bytes = 100);
+    REFUSED(CUDA_SUCCESS, cuMemCreate, .handle = ID(1), .bytes = 2 * G);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemMap, .address = base, .bytes = G, .handle = ID(1));
+    REFUSED(CUDA_ERROR_INVALID_HANDLE, cuMemMap, .address = base + G, .bytes = G, .handle = ID(9));
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemMap, .address = base - G, .bytes = G, .handle = ID(1));
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemMap, .address = end - G, .bytes = 2 * G,
+            .handle = ID(1));
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemMap, .address = end, .bytes = G, .handle = ID(1));
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemMap, .address = 0, .bytes = G, .handle = ID(1));
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemMap, .address = base + G + 1, .bytes = G,
+            .handle = ID(1));
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemMap, .address = base + G, .bytes = 0, .handle = ID(1));
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemMap, .address = base + G, .bytes = 3 * G,
+            .handle = ID(1));
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemMap, .address = base + G, .bytes = 2 * G, .offset = G,
+            .handle = ID(1));
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemMap, .address = base + G, .bytes = G,
+            .offset = UINT64_MAX / G * G, .handle = ID(1));
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemMap, .address = base + G, .bytes = G, .offset = 1,
+            .handle = ID(1));
+    REFUSED(CUDA_SUCCESS, cuMemMap, .address = base + G, .bytes = 2 * G, .handle = ID(1));
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemMap, .address = base + 2 * G, .bytes = G,
+            .handle = ID(1));
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemAlloc_v2, .address = base + G, .bytes = 100);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemAlloc_v2, .address = base + 3 * G - 512, .bytes = 1024);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemFree_v2, .address = base + G);
+    REFUSED(CUDA_SUCCESS, cuMemMap, .address = end - G, .bytes = G, .handle = ID(1));
+    test_client_abandon(&c); /* and a session that ends with mappings ends */
+    memset(&c, 0, sizeof(c));
+    cr_assert(test_client_open(&c, server.url[0], NULL), "%s", c.refused.reason);
+}
+
+Test(hostile_memory, only_whole_mappings_are_unmapped_or_opened)
+{
+    REFUSED(CUDA_SUCCESS, cuMemCreate, .handle = ID(1), .bytes = 2 * G);
+    REFUSED(CUDA_SUCCESS, cuMemAlloc_v2, .address = base, .bytes = G);
+    REFUSED(CUDA_SUCCESS, cuMemMap, .address = base + G, .bytes = 2 * G, .handle = ID(1));
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemUnmap, .address = base, .bytes = G);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemUnmap, .address = base, .bytes = 3 * G);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemUnmap, .address = base + G, .bytes = G);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemUnmap, .address = base + 2 * G, .bytes = G);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemUnmap, .address = base + G, .bytes = 4 * G);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemUnmap, .address = base + G, .bytes = 0);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemUnmap, .address = 0, .bytes = UINT64_MAX / G * G);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemSetAccess, .address = base + G, .bytes = G, .named = 1);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemSetAccess, .address = base, .bytes = G, .named = 1);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemSetAccess, .address = base + G, .bytes = 2 * G);
+    REFUSED(CUDA_ERROR_INVALID_DEVICE, cuMemSetAccess, .address = base + G, .bytes = 2 * G,
+            .named = 1ull << 63);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemSetAccess, .address = base + G, .bytes = 2 * G,
+            .named = 1, .readable = 2);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemSetAccess, .address = base + G, .bytes = 2 * G,
+            .named = 1, .writable = 1);
+    /* Memory without access is none to the driver: it says so. */
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemsetD8Async, .dst = base + G, .count = 16);
+    REFUSED(CUDA_SUCCESS, cuMemSetAccess, .address = base + G, .bytes = 2 * G, .named = 1,
+            .readable = 1, .writable = 1);
+    REFUSED(CUDA_SUCCESS, cuMemsetD8Async, .dst = base + G, .count = 16);
+    REFUSED(CUDA_SUCCESS, cuMemUnmap, .address = base + G, .bytes = 2 * G);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemUnmap, .address = base + G, .bytes = 2 * G);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemsetD8Async, .dst = base + G, .count = 16);
+}
