@@ -17,16 +17,54 @@
 #include <pthread.h>
 #include <string.h>
 
-#define STACK_MAX 256
+#define STACK_MAX  256
+#define STACK_HERE 4
 
 static pthread_mutex_t context_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic uint64_t next_id;
 
-/* Contexts below the current one. */
+/* Contexts below the current one. The library's thread storage is static, and of that a program
+ * that loads us late has little left: what few threads need lies on the heap while they need it. */
 static __thread struct {
     int depth;
-    struct fe_context *below[STACK_MAX];
+    struct fe_context *below[STACK_HERE];
+    struct fe_context **deeper; /* STACK_MAX - STACK_HERE places; NULL while depth <= STACK_HERE */
 } stack;
+
+static bool
+stack_push(struct fe_context *ctx)
+{
+    if (stack.depth == STACK_MAX)
+        return false;
+    if (stack.depth < STACK_HERE) {
+        stack.below[stack.depth++] = ctx;
+        return true;
+    }
+    if (stack.deeper == NULL)
+        stack.deeper = calloc(STACK_MAX - STACK_HERE, sizeof(*stack.deeper));
+    if (stack.deeper == NULL)
+        return false;
+    stack.deeper[stack.depth++ - STACK_HERE] = ctx;
+    return true;
+}
+
+/* NULL if there is none. */
+static struct fe_context *
+stack_pop(void)
+{
+    struct fe_context *ctx;
+
+    if (stack.depth == 0)
+        return NULL;
+    if (--stack.depth < STACK_HERE)
+        return stack.below[stack.depth];
+    ctx = stack.deeper[stack.depth - STACK_HERE];
+    if (stack.depth == STACK_HERE) {
+        free(stack.deeper);
+        stack.deeper = NULL;
+    }
+    return ctx;
+}
 
 struct fe_context *
 fe_context_current(void)
@@ -143,8 +181,8 @@ cuCtxSetCurrent(CUcontext handle)
     if (handle != NULL && (cr = fe_context_get(handle, &ctx)) != CUDA_SUCCESS)
         return cr;
     /* NULL pops; the one below then is current. */
-    if (ctx == NULL && stack.depth > 0)
-        ctx = stack.below[--stack.depth];
+    if (ctx == NULL)
+        ctx = stack_pop();
     fe_thread.context = ctx;
     return CUDA_SUCCESS;
 }
@@ -163,11 +201,8 @@ cuCtxPushCurrent_v2(CUcontext handle)
     cr = fe_context_get(handle, &ctx);
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (fe_thread.context != NULL) {
-        if (stack.depth == STACK_MAX)
-            return CUDA_ERROR_OUT_OF_MEMORY;
-        stack.below[stack.depth++] = fe_thread.context;
-    }
+    if (fe_thread.context != NULL && !stack_push(fe_thread.context))
+        return CUDA_ERROR_OUT_OF_MEMORY;
     fe_thread.context = ctx;
     return CUDA_SUCCESS;
 }
@@ -190,7 +225,7 @@ cuCtxPopCurrent_v2(CUcontext *handle)
         return CUDA_ERROR_INVALID_CONTEXT;
     if (handle != NULL)
         *handle = (CUcontext)fe_thread.context;
-    fe_thread.context = stack.depth > 0 ? stack.below[--stack.depth] : NULL;
+    fe_thread.context = stack_pop();
     return CUDA_SUCCESS;
 }
 
@@ -559,7 +594,7 @@ cuCtxDestroy_v2(CUcontext handle)
     fe_object_destroy(ctx);
     /* As if popped; a context that is current elsewhere is left there, destroyed. */
     if (fe_thread.context == ctx)
-        fe_thread.context = stack.depth > 0 ? stack.below[--stack.depth] : NULL;
+        fe_thread.context = stack_pop();
     return fe_leave(&call, cr);
 }
 
