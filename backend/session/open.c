@@ -157,11 +157,11 @@ wishes_met(const struct wire_open_request *request, const struct wire_device *de
 
 /* A quarter of the device, so that several sessions fit; more is asked for by gpLease. */
 static void
-leases_grant(const struct be_session_config *config, struct be_space *space,
+leases_grant(const struct be_session_config *config, struct be_space *space, bool monitor,
              struct wire_device *devices)
 {
     for (int i = 0; i < config->driver->device_count; i++) {
-        uint64_t lease = gp_max_u64(devices[i].total_bytes / 4, BE_LEASE_MIN);
+        uint64_t lease = monitor ? 0 : gp_max_u64(devices[i].total_bytes / 4, BE_LEASE_MIN);
 
         lease = gp_min_u64(gp_min_u64(lease, config->lease_bytes), devices[i].total_bytes);
         lease -= lease % be_space_granularity(space);
@@ -173,13 +173,14 @@ leases_grant(const struct be_session_config *config, struct be_space *space,
 
 static enum gp_status
 answer(const struct be_open_config *config, struct be_line *line, struct be_session *session,
-       struct wire_device *devices)
+       bool monitor, struct wire_device *devices)
 {
     GP_AUTO_BUF struct gp_buf message = {0};
     struct wire_open_answer out = {
         .driver_version = config->session.driver->version,
         .software = config->session.driver->software,
-        .device_range = {be_space_base(session->space), be_space_bytes(session->space)},
+        .device_range = {monitor ? 0 : be_space_base(session->space),
+                         monitor ? 0 : be_space_bytes(session->space)},
         .heartbeat_ms = BE_HEARTBEAT_MS,
         .device_count = (uint32_t)config->session.driver->device_count,
         .devices = devices,
@@ -229,8 +230,8 @@ open_session(const struct be_open_config *config, const struct wire_open_request
     if (status == GP_OK)
         status = be_session_create(&with, line, &session);
     if (status == GP_OK) {
-        leases_grant(&with, session->space, devices);
-        status = answer(config, line, session, devices);
+        leases_grant(&with, session->space, request->monitor, devices);
+        status = answer(config, line, session, request->monitor, devices);
     }
     if (status != GP_OK) {
         refuse_text(line, WIRE_CODE_DRIVER, "the server's driver cannot serve a session now",

@@ -24,6 +24,7 @@ struct attempt {
     const char *url;
     const struct fe_config *config;
     uint64_t deadline_ns;
+    bool monitor;           /* only look at the devices */
     struct wire_range hint; /* addresses that are free here, and reserved; bytes 0: none */
     /* Results. */
     struct tp_lane *lane;
@@ -152,6 +153,7 @@ say_hello(struct attempt *a, const struct wire_hello *mine)
     struct wire_open_request open = {
         .device_base_hint = a->hint.base,
         .device_bytes_hint = a->hint.bytes,
+        .monitor = a->monitor,
     };
     GP_AUTO_BUF struct gp_buf hello_buf = {0}, open_buf = {0};
     uint8_t headers[2][WIRE_FRAME_HEADER_BYTES];
@@ -432,9 +434,10 @@ err_release:
     return false;
 }
 
-CUresult
-fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_session *s,
-           char why[FE_WHY_BYTES])
+/* Try the servers in their order until take is content with one. */
+static CUresult
+each_server(const struct fe_config *config, uint64_t deadline_ns, bool monitor,
+            bool (*take)(struct attempt *a, void *to), void *to, char why[FE_WHY_BYTES])
 {
     struct attempt *a = calloc(1, sizeof(*a));
     CUresult cr = CUDA_ERROR_OUT_OF_MEMORY;
@@ -450,8 +453,9 @@ fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_sessi
         a->url = config->servers[i];
         a->config = config;
         a->deadline_ns = now + share;
+        a->monitor = monitor;
         a->why = why;
-        if (try_server(a, s)) {
+        if (take(a, to)) {
             cr = CUDA_SUCCESS;
             break;
         }
@@ -463,4 +467,38 @@ fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_sessi
         explicit_bzero(a->answer.resume_secret, sizeof(a->answer.resume_secret));
     free(a);
     return cr;
+}
+
+static bool
+take_session(struct attempt *a, void *to)
+{
+    return try_server(a, to);
+}
+
+CUresult
+fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_session *s,
+           char why[FE_WHY_BYTES])
+{
+    return each_server(config, deadline_ns, false, take_session, s, why);
+}
+
+static bool
+take_monitor(struct attempt *a, void *to)
+{
+    struct fe_monitor *m = to;
+
+    if (!open_session(a))
+        return false;
+    m->lane = a->lane;
+    m->answer = a->answer;
+    m->calls = a->peer.calls;
+    m->max_payload_bytes = a->agreed.max_payload_bytes;
+    return true;
+}
+
+CUresult
+fe_connect_monitor(const struct fe_config *config, uint64_t deadline_ns, struct fe_monitor *monitor,
+                   char why[FE_WHY_BYTES])
+{
+    return each_server(config, deadline_ns, true, take_monitor, monitor, why);
 }

@@ -17,6 +17,18 @@
 CUresult fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_session *s,
                     char why[FE_WHY_BYTES]);
 
+/* A line to a server that is only asked about its devices: no addresses, no memory. */
+struct fe_monitor {
+    struct tp_lane *lane;
+    struct wire_open_answer answer;
+    struct wire_call_set calls; /* what the server can execute */
+    uint32_t max_payload_bytes;
+};
+
+/* The same for a monitor. Ownership: lane and answer are the caller's to close and to finish. */
+CUresult fe_connect_monitor(const struct fe_config *config, uint64_t deadline_ns,
+                            struct fe_monitor *monitor, char why[FE_WHY_BYTES]);
+
 /* Map what a server or the transport said to what cuInit returns; for tests. */
 CUresult fe_connect_result(enum gp_status status);
 CUresult fe_connect_refusal(uint32_t code);

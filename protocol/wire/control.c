@@ -292,6 +292,7 @@ wire_open_request_encode(const struct wire_open_request *in, struct gp_buf *out)
     msg.resume_received_seq = in->resume_received_seq;
     msg.device_base_hint = in->device_base_hint;
     msg.device_bytes_hint = in->device_bytes_hint;
+    msg.monitor = in->monitor;
     status = give_wanted(&pool, in, &msg);
     if (status == GP_OK)
         status = pack(&msg.base, out);
@@ -332,6 +333,7 @@ wire_open_request_decode(const void *data, size_t bytes, struct wire_open_reques
         out.resume_received_seq = msg->resume_received_seq;
         out.device_base_hint = msg->device_base_hint;
         out.device_bytes_hint = msg->device_bytes_hint;
+        out.monitor = msg->monitor != 0;
         status =
             take_bytes("resume secret", &msg->resume_secret, out.resume_secret, WIRE_SECRET_BYTES);
         if (status == GP_OK)

@@ -106,6 +106,7 @@ struct wire_open_request {
     struct wire_wanted *wanted;
     uint64_t device_base_hint; /* where the client could reserve device addresses; 0: anywhere */
     uint64_t device_bytes_hint;
+    bool monitor; /* only to look at the devices: no addresses, no lease */
 };
 
 struct wire_device {

@@ -139,7 +139,8 @@ Test(control, open_request_comes_back_as_it_was)
                                    .wanted_count = 3,
                                    .wanted = wanted,
                                    .device_base_hint = 0x500000000000,
-                                   .device_bytes_hint = 1ull << 42};
+                                   .device_bytes_hint = 1ull << 42,
+                                   .monitor = true};
     struct wire_open_request out;
     struct gp_buf buf = {0};
 
@@ -152,6 +153,7 @@ Test(control, open_request_comes_back_as_it_was)
     cr_assert_str_eq(out.wanted[1].text, "h200");
     cr_assert_eq(out.device_base_hint, in.device_base_hint);
     cr_assert_eq(out.device_bytes_hint, in.device_bytes_hint);
+    cr_assert(out.monitor);
     wire_open_request_fini(&out);
 
     in.wanted_count = WIRE_WANTED_MAX + 1;
