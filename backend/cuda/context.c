@@ -1,6 +1,7 @@
 /* backend/cuda/context.c -- primary and created contexts */
 #include "backend/cuda/context.h"
 
+#include "backend/cuda/array.h"
 #include "backend/cuda/callback.h"
 #include "backend/cuda/jobs.h"
 #include "backend/cuda/module.h"
@@ -190,6 +191,8 @@ context_empty(struct be_session *session, struct be_context *context)
                 (void)t->cuEventDestroy_v2(slot->object);
             else if (kind == WIRE_HANDLE_MODULE)
                 be_owner_destroy(session, slot->object);
+            else if (kind == WIRE_HANDLE_ARRAY || kind == WIRE_HANDLE_MIPMAPPED_ARRAY)
+                be_array_put(slot->object);
             be_handles_remove(slot);
         }
     }

@@ -1,6 +1,8 @@
 /* backend/cuda/jobs.c -- device-to-host copies: queued, sent once, before any proof */
 #include "backend/cuda/jobs.h"
 
+#include "backend/cuda/array.h"
+
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
 #include "protocol/wire/data.h"
@@ -237,20 +239,56 @@ cut_copy(const struct be_driver_table *t, const struct be_region *r, const struc
          void *to, CUstream stream)
 {
     CUdeviceptr from = r->base + cut->z * r->slice + cut->y * r->pitch + cut->x;
-    CUDA_MEMCPY2D copy;
+    CUDA_MEMCPY3D copy;
 
-    if (cut->rows == 1 || r->pitch == r->width)
+    if (r->array == NULL && (cut->rows == 1 || r->pitch == r->width))
         return t->cuMemcpyDtoHAsync_v2(to, from, cut->bytes * cut->rows, stream);
     memset(&copy, 0, sizeof(copy));
-    copy.srcMemoryType = CU_MEMORYTYPE_DEVICE;
-    copy.srcDevice = from;
-    copy.srcPitch = r->pitch;
+    be_region_source(r, cut->x, cut->y, cut->z, &copy);
     copy.dstMemoryType = CU_MEMORYTYPE_HOST;
     copy.dstHost = to;
     copy.dstPitch = cut->bytes;
+    copy.dstHeight = cut->rows;
     copy.WidthInBytes = cut->bytes;
-    copy.Height = cut->rows;
-    return t->cuMemcpy2DAsync_v2(&copy, stream);
+    copy.Height = copy.srcHeight = cut->rows; /* one slice, however high they are */
+    copy.Depth = 1;
+    return t->cuMemcpy3DAsync_v2(&copy, stream);
+}
+
+void
+be_region_source(const struct be_region *region, uint64_t x, uint64_t y, uint64_t z,
+                 CUDA_MEMCPY3D *copy)
+{
+    if (region->array != NULL) {
+        copy->srcMemoryType = CU_MEMORYTYPE_ARRAY;
+        copy->srcArray = region->array->array;
+        copy->srcXInBytes = region->x + x;
+        copy->srcY = region->y + y;
+        copy->srcZ = region->z + z;
+        return;
+    }
+    copy->srcMemoryType = CU_MEMORYTYPE_DEVICE;
+    copy->srcDevice = region->base + z * region->slice + y * region->pitch + x;
+    copy->srcPitch = region->pitch;
+    copy->srcHeight = region->slice / region->pitch;
+}
+
+void
+be_region_target(const struct be_region *region, uint64_t x, uint64_t y, uint64_t z,
+                 CUDA_MEMCPY3D *copy)
+{
+    if (region->array != NULL) {
+        copy->dstMemoryType = CU_MEMORYTYPE_ARRAY;
+        copy->dstArray = region->array->array;
+        copy->dstXInBytes = region->x + x;
+        copy->dstY = region->y + y;
+        copy->dstZ = region->z + z;
+        return;
+    }
+    copy->dstMemoryType = CU_MEMORYTYPE_DEVICE;
+    copy->dstDevice = region->base + z * region->slice + y * region->pitch + x;
+    copy->dstPitch = region->pitch;
+    copy->dstHeight = region->slice / region->pitch;
 }
 
 static uint64_t
@@ -388,6 +426,7 @@ big_free(struct be_big *big)
 {
     pthread_cond_destroy(&big->copied_cond);
     pthread_mutex_destroy(&big->lock);
+    be_array_put(big->from.array);
     be_pending_put(big->call.session);
     free(big);
 }
@@ -499,6 +538,8 @@ big_start(struct be_call *call, const struct be_region *from, uint32_t data, CUs
         return CUDA_ERROR_OUT_OF_MEMORY;
     big->call = *call;
     big->from = *from;
+    if (from->array != NULL)
+        (void)be_array_get(from->array);
     big->data = data;
     big->number = call->session->next_job++;
     big->holds = call->tag == 0;
@@ -535,6 +576,8 @@ region_joined(const struct be_region *from)
 {
     struct be_region r = *from;
 
+    if (r.array != NULL)
+        return r;
     if (r.depth == 1 || r.slice == r.pitch * r.height) {
         r.height *= r.depth;
         r.depth = 1;

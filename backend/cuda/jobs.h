@@ -36,12 +36,24 @@ be_lane_key(const struct be_context *context, CUstream stream)
 /* After the waiters and the contexts are gone. */
 void be_events_destroy(struct be_session *session);
 
-/* Where a copy to the client reads. The data travels packed: rows of width bytes. */
+struct be_array;
+
+/* Where a copy to the client reads, or one from it writes. The data travels packed: rows of width
+ * bytes. */
 struct be_region {
     CUdeviceptr base;
     uint64_t width, height, depth; /* bytes, rows, slices; 1 each for a plain copy */
     uint64_t pitch, slice;         /* bytes from row to row and from slice to slice */
+
+    struct be_array *array; /* not NULL: in it, from here; base, pitch and slice are nothing then */
+    uint64_t x, y, z;
 };
+
+/* The side of a copy that is this place, counted from the region's corner. */
+void be_region_source(const struct be_region *region, uint64_t x, uint64_t y, uint64_t z,
+                      CUDA_MEMCPY3D *copy);
+void be_region_target(const struct be_region *region, uint64_t x, uint64_t y, uint64_t z,
+                      CUDA_MEMCPY3D *copy);
 
 /* Copy to the client in stream order; with a reply owed, answer when all is sent. */
 CUresult be_copy_out(struct be_call *call, const struct be_region *region, uint32_t data,

@@ -1,4 +1,5 @@
 /* backend/cuda/memcpy.c -- copies to, from and on the device */
+#include "backend/cuda/array.h"
 #include "backend/cuda/callback.h"
 #include "backend/cuda/jobs.h"
 #include "be_hooks.h"
@@ -102,7 +103,27 @@ be_hook_cuMemcpyDtoH_v2(struct be_call *call, const struct wire_cuMemcpyDtoH_v2_
 /* -- three dimensions
  * -------------------------------------------------------------------------------- */
 
-/* One side of a 3D copy on linear device memory, checked: its corner and its strides. */
+/* A side in an array, named by its id. */
+static CUresult
+side_array(struct be_call *call, const CUDA_MEMCPY3D *c, bool source, struct be_region *r)
+{
+    struct be_array *array = NULL;
+    uint64_t id = (uintptr_t)(source ? c->srcArray : c->dstArray);
+    CUresult cr = be_array_find(call->session, WIRE_HANDLE_ARRAY, id, &array);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    *r = (struct be_region){.width = c->WidthInBytes,
+                            .height = c->Height,
+                            .depth = c->Depth,
+                            .array = array,
+                            .x = source ? c->srcXInBytes : c->dstXInBytes,
+                            .y = source ? c->srcY : c->dstY,
+                            .z = source ? c->srcZ : c->dstZ};
+    return be_array_check(array, r->x, r->y, r->z, r->width, r->height, r->depth);
+}
+
+/* One side of a 3D copy on the device, checked: its corner and its strides. */
 static CUresult
 side_check(struct be_call *call, const CUDA_MEMCPY3D *c, bool source, struct be_region *r)
 {
@@ -116,7 +137,7 @@ side_check(struct be_call *call, const CUDA_MEMCPY3D *c, bool source, struct be_
     CUmemorytype type = source ? c->srcMemoryType : c->dstMemoryType;
 
     if (type == CU_MEMORYTYPE_ARRAY)
-        return CUDA_ERROR_NOT_SUPPORTED;
+        return side_array(call, c, source, r);
     if (type != CU_MEMORYTYPE_DEVICE && type != CU_MEMORYTYPE_UNIFIED)
         return CUDA_ERROR_INVALID_VALUE;
     if (pitch == 0)
@@ -157,26 +178,6 @@ copy_bytes(const CUDA_MEMCPY3D *c, uint64_t *bytes_p)
            !__builtin_mul_overflow(bytes, c->Depth, bytes_p);
 }
 
-/* A copy between regions, with nothing of the client's struct left in it but checked numbers. */
-static void
-side_set(CUDA_MEMCPY3D *c, bool source, const struct be_region *r)
-{
-    if (source) {
-        c->srcMemoryType = CU_MEMORYTYPE_DEVICE;
-        c->srcDevice = r->base;
-        c->srcPitch = r->pitch;
-        c->srcHeight = r->slice / r->pitch;
-    } else {
-        c->dstMemoryType = CU_MEMORYTYPE_DEVICE;
-        c->dstDevice = r->base;
-        c->dstPitch = r->pitch;
-        c->dstHeight = r->slice / r->pitch;
-    }
-    c->WidthInBytes = r->width;
-    c->Height = r->height;
-    c->Depth = r->depth;
-}
-
 CUresult
 be_hook_cuMemcpy3DAsync_v2(struct be_call *call, const struct wire_cuMemcpy3DAsync_v2_args *args)
 {
@@ -196,57 +197,58 @@ be_hook_cuMemcpy3DAsync_v2(struct be_call *call, const struct wire_cuMemcpy3DAsy
         cr = side_check(call, &args->copy, false, &to);
     if (cr != CUDA_SUCCESS)
         return cr;
+    /* Nothing of the client's struct is left in it but checked numbers. */
     memset(&copy, 0, sizeof(copy));
-    side_set(&copy, true, &from);
-    side_set(&copy, false, &to);
+    be_region_source(&from, 0, 0, 0, &copy);
+    be_region_target(&to, 0, 0, 0, &copy);
+    copy.WidthInBytes = args->copy.WidthInBytes;
+    copy.Height = args->copy.Height;
+    copy.Depth = args->copy.Depth;
+    if (copy.Depth == 1)
+        copy.srcHeight = copy.dstHeight = copy.Height;
     return call->driver->cuMemcpy3DAsync_v2(&copy, stream);
 }
 
-/* Rows [row, row + rows) of one slice go through one block. */
+/* Rows of one slice, or a part of one row, through one block: width bytes of each from (x, y, z).
+ */
 static CUresult
-copy_in_rows(struct be_call *call, struct be_staging *staging, const struct be_region *to,
-             uint64_t slice, uint64_t row, uint64_t rows, const uint8_t *data, CUstream stream)
+copy_in_block(struct be_call *call, struct be_staging *staging, const struct be_region *to,
+              const uint64_t at[3], uint64_t width, uint64_t rows, const uint8_t *data,
+              CUstream stream)
 {
     struct be_block *block;
-    CUDA_MEMCPY2D copy;
+    CUDA_MEMCPY3D copy;
     CUresult cr;
 
-    cr = block_get(call, staging, to->width * rows, &block);
+    cr = block_get(call, staging, width * rows, &block);
     if (cr != CUDA_SUCCESS)
         return cr;
-    memcpy(block->data, data, to->width * rows);
+    memcpy(block->data, data, width * rows);
     memset(&copy, 0, sizeof(copy));
     copy.srcMemoryType = CU_MEMORYTYPE_HOST;
     copy.srcHost = block->data;
-    copy.srcPitch = to->width;
-    copy.dstMemoryType = CU_MEMORYTYPE_DEVICE;
-    copy.dstDevice = to->base + slice * to->slice + row * to->pitch;
-    copy.dstPitch = to->pitch;
-    copy.WidthInBytes = to->width;
-    copy.Height = rows;
-    cr = call->driver->cuMemcpy2DAsync_v2(&copy, stream);
+    copy.srcPitch = width;
+    copy.srcHeight = rows;
+    be_region_target(to, at[0], at[1], at[2], &copy);
+    copy.WidthInBytes = width;
+    copy.Height = copy.dstHeight = rows; /* one slice, however high they are */
+    copy.Depth = 1;
+    cr = call->driver->cuMemcpy3DAsync_v2(&copy, stream);
     be_staging_put_after(staging, block, stream);
     return cr;
 }
 
 /* A row longer than a block. */
 static CUresult
-copy_in_long(struct be_call *call, struct be_staging *staging, uint64_t dst, uint64_t width,
-             const uint8_t *data, CUstream stream)
+copy_in_long(struct be_call *call, struct be_staging *staging, const struct be_region *to,
+             uint64_t y, uint64_t z, const uint8_t *data, CUstream stream)
 {
     CUresult cr = CUDA_SUCCESS;
 
-    for (uint64_t at = 0; at < width && cr == CUDA_SUCCESS;) {
-        uint64_t bytes = gp_min_u64(width - at, BE_STAGING_BLOCK_MAX);
-        struct be_block *block;
+    for (uint64_t x = 0; x < to->width && cr == CUDA_SUCCESS; x += BE_STAGING_BLOCK_MAX) {
+        uint64_t bytes = gp_min_u64(to->width - x, BE_STAGING_BLOCK_MAX);
 
-        cr = block_get(call, staging, bytes, &block);
-        if (cr != CUDA_SUCCESS)
-            break;
-        memcpy(block->data, data + at, bytes);
-        cr = call->driver->cuMemcpyHtoDAsync_v2(dst + at, block->data, bytes, stream);
-        be_staging_put_after(staging, block, stream);
-        at += bytes;
+        cr = copy_in_block(call, staging, to, (uint64_t[3]){x, y, z}, bytes, 1, data + x, stream);
     }
     return cr;
 }
@@ -263,11 +265,11 @@ copy_in(struct be_call *call, const struct be_region *to, const uint8_t *data, C
             uint64_t rows = 1;
 
             if (to->width > BE_STAGING_BLOCK_MAX) {
-                cr = copy_in_long(call, staging, to->base + z * to->slice + y * to->pitch,
-                                  to->width, data, stream);
+                cr = copy_in_long(call, staging, to, y, z, data, stream);
             } else {
                 rows = gp_min_u64(to->height - y, BE_STAGING_BLOCK_MAX / to->width);
-                cr = copy_in_rows(call, staging, to, z, y, rows, data, stream);
+                cr = copy_in_block(call, staging, to, (uint64_t[3]){0, y, z}, to->width, rows, data,
+                                   stream);
             }
             data += rows * to->width;
             y += rows;

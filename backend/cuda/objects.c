@@ -1,4 +1,5 @@
 /* backend/cuda/objects.c -- ids to objects, for the generated dispatch and the hooks */
+#include "backend/cuda/array.h"
 #include "backend/cuda/jobs.h"
 #include "backend/cuda/module.h"
 #include "backend/cuda/state.h"
@@ -40,6 +41,10 @@ be_handle_get(struct be_session *session, enum wire_handle kind, uint64_t id, bo
         *object = be_context_handle(slot->object);
     else if (kind == WIRE_HANDLE_MODULE || kind == WIRE_HANDLE_LIBRARY)
         *object = be_owner_handle(slot->object);
+    else if (kind == WIRE_HANDLE_ARRAY)
+        *object = ((struct be_array *)slot->object)->array;
+    else if (kind == WIRE_HANDLE_MIPMAPPED_ARRAY)
+        *object = ((struct be_array *)slot->object)->mipmap;
     else
         *object = slot->object;
     return CUDA_SUCCESS;

@@ -547,6 +547,29 @@ be_space_used(struct be_space *space, int32_t device)
     return bytes;
 }
 
+CUresult
+be_space_charge(struct be_space *space, int32_t device, uint64_t bytes)
+{
+    struct be_space_device *d = &space->devices[device];
+    CUresult cr = CUDA_ERROR_OUT_OF_MEMORY;
+
+    pthread_mutex_lock(&space->lock);
+    if (bytes <= d->lease_bytes - gp_min_u64(d->lease_bytes, d->used_bytes)) {
+        d->used_bytes += bytes;
+        cr = CUDA_SUCCESS;
+    }
+    pthread_mutex_unlock(&space->lock);
+    return cr;
+}
+
+void
+be_space_uncharge(struct be_space *space, int32_t device, uint64_t bytes)
+{
+    pthread_mutex_lock(&space->lock);
+    space->devices[device].used_bytes -= bytes;
+    pthread_mutex_unlock(&space->lock);
+}
+
 bool
 be_space_inside(const struct be_space *space, uint64_t address, uint64_t bytes)
 {

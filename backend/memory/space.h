@@ -57,6 +57,10 @@ uint64_t be_space_used(struct be_space *space, int32_t device);
  * when the driver has no memory; nothing is changed then. */
 CUresult be_space_alloc(struct be_space *space, uint64_t address, uint64_t bytes, int32_t device,
                         uint32_t context);
+/* Count what the driver itself allocates for the client (arrays); OUT_OF_MEMORY over the lease.
+ * Any thread. */
+CUresult be_space_charge(struct be_space *space, int32_t device, uint64_t bytes);
+void be_space_uncharge(struct be_space *space, int32_t device, uint64_t bytes);
 /* Queue for the reaper. sync is the context whose work has to be done before. */
 CUresult be_space_free(struct be_space *space, uint64_t address, CUcontext sync);
 /* Ask for bytes more of lease, and how much is free; events.answered says it, once the frees before

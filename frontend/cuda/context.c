@@ -9,6 +9,7 @@
  */
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/array.h"
 #include "frontend/cuda/kernels.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
@@ -143,12 +144,13 @@ fe_context_drop_objects(struct fe_context *ctx)
 
 /* After the end was sent. */
 static void
-drop_memory(const struct fe_context *ctx)
+drop_memory(struct fe_context *ctx)
 {
     struct fe_state *state = fe_state_get(NULL);
 
     if (state == NULL)
         return;
+    fe_arrays_drop_context(ctx);
     fe_alloc_drop_owner(state->alloc, ctx);
     fe_alloc_drop_foreign(state->alloc, ctx);
 }

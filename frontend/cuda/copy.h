@@ -6,6 +6,7 @@
 #ifndef FE_COPY_H
 #define FE_COPY_H
 
+#include "frontend/cuda/geometry.h"
 #include "frontend/cuda/objects.h"
 
 #include <stddef.h>
@@ -28,6 +29,11 @@ CUresult fe_copy_out_async(struct fe_call *call, void *dst, uint64_t src, size_t
                            const struct fe_where *where);
 CUresult fe_copy_on_device(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
                            const struct fe_where *where);
+/* A box between any two places, as it was described; its sides are settled here. */
+CUresult fe_copy_any(struct fe_call *call, struct fe_copy *copy, const struct fe_where *where,
+                     bool wait);
+/* The same as a whole call: described is what reading the program's struct gave. */
+CUresult fe_copy_box(CUresult described, struct fe_copy *copy, CUstream stream, bool wait);
 /* Wait until the stream is empty; for copies between host memory. */
 CUresult fe_copy_drain(struct fe_call *call, const struct fe_where *where);
 

@@ -45,6 +45,11 @@ fe_side_at(const struct fe_side *side, size_t plane, size_t row)
 {
     struct fe_side at = *side;
 
+    if (side->type == CU_MEMORYTYPE_ARRAY) {
+        at.z += plane;
+        at.y += row;
+        return at;
+    }
     at.base += plane * side->slice + row * side->pitch;
     return at;
 }
@@ -52,7 +57,7 @@ fe_side_at(const struct fe_side *side, size_t plane, size_t row)
 /* What one side of a description says. */
 struct spec {
     CUmemorytype type;
-    uint64_t base;
+    uint64_t base, array;
     size_t x, y, z;
     size_t pitch, height;
     bool flat; /* of a 2D copy: there is no height */
@@ -64,8 +69,14 @@ side_of(const struct spec *s, const struct fe_shape *shape, struct fe_side *side
     size_t row_end, skip, start, span, pitch = s->pitch, height = s->height;
     struct fe_side side = {.type = s->type};
 
-    if (s->type == CU_MEMORYTYPE_ARRAY)
-        return CUDA_ERROR_NOT_SUPPORTED;
+    if (s->type == CU_MEMORYTYPE_ARRAY) {
+        side.base = s->array;
+        side.x = s->x;
+        side.y = s->y;
+        side.z = s->z;
+        *side_p = side;
+        return CUDA_SUCCESS;
+    }
     if (s->type != CU_MEMORYTYPE_HOST && s->type != CU_MEMORYTYPE_DEVICE &&
         s->type != CU_MEMORYTYPE_UNIFIED)
         return CUDA_ERROR_INVALID_VALUE;
@@ -135,6 +146,7 @@ fe_copy_from_2d(const CUDA_MEMCPY2D *from, struct fe_copy *copy_p)
     src = (struct spec){
         .type = from->srcMemoryType,
         .base = base_of(from->srcMemoryType, from->srcHost, from->srcDevice),
+        .array = (uint64_t)(uintptr_t)from->srcArray,
         .x = from->srcXInBytes,
         .y = from->srcY,
         .pitch = from->srcPitch,
@@ -143,6 +155,7 @@ fe_copy_from_2d(const CUDA_MEMCPY2D *from, struct fe_copy *copy_p)
     dst = (struct spec){
         .type = from->dstMemoryType,
         .base = base_of(from->dstMemoryType, from->dstHost, from->dstDevice),
+        .array = (uint64_t)(uintptr_t)from->dstArray,
         .x = from->dstXInBytes,
         .y = from->dstY,
         .pitch = from->dstPitch,
@@ -163,6 +176,7 @@ fe_copy_from_3d(const CUDA_MEMCPY3D *from, struct fe_copy *copy_p)
     src = (struct spec){
         .type = from->srcMemoryType,
         .base = base_of(from->srcMemoryType, from->srcHost, from->srcDevice),
+        .array = (uint64_t)(uintptr_t)from->srcArray,
         .x = from->srcXInBytes,
         .y = from->srcY,
         .z = from->srcZ,
@@ -172,6 +186,7 @@ fe_copy_from_3d(const CUDA_MEMCPY3D *from, struct fe_copy *copy_p)
     dst = (struct spec){
         .type = from->dstMemoryType,
         .base = base_of(from->dstMemoryType, from->dstHost, from->dstDevice),
+        .array = (uint64_t)(uintptr_t)from->dstArray,
         .x = from->dstXInBytes,
         .y = from->dstY,
         .z = from->dstZ,
@@ -244,4 +259,16 @@ fe_copy_to_3d(const struct fe_copy *copy, CUDA_MEMCPY3D *to)
         to->srcDevice = copy->src.base;
     if (copy->dst.type == CU_MEMORYTYPE_DEVICE)
         to->dstDevice = copy->dst.base;
+    if (copy->src.type == CU_MEMORYTYPE_ARRAY) {
+        to->srcArray = (CUarray)(uintptr_t)copy->src.array_wire;
+        to->srcXInBytes = copy->src.x;
+        to->srcY = copy->src.y;
+        to->srcZ = copy->src.z;
+    }
+    if (copy->dst.type == CU_MEMORYTYPE_ARRAY) {
+        to->dstArray = (CUarray)(uintptr_t)copy->dst.array_wire;
+        to->dstXInBytes = copy->dst.x;
+        to->dstY = copy->dst.y;
+        to->dstZ = copy->dst.z;
+    }
 }

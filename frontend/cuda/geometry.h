@@ -19,10 +19,14 @@ struct fe_shape {
 };
 
 struct fe_side {
-    CUmemorytype type; /* HOST or DEVICE; UNIFIED until resolved */
-    uint64_t base;     /* of the first byte that is copied */
+    CUmemorytype type; /* HOST, DEVICE or ARRAY; UNIFIED until resolved */
+    uint64_t base;     /* of the first byte that is copied; the handle of an array */
     size_t pitch;      /* bytes from row to row */
     size_t slice;      /* bytes from plane to plane */
+
+    /* Of an array; there are no pitch and slice then. */
+    size_t x, y, z;      /* where the box begins; x in bytes */
+    uint64_t array_wire; /* set by fe_array_settle() */
 };
 
 struct fe_copy {
@@ -33,8 +37,8 @@ struct fe_copy {
 /*
  * What the program described, checked as the driver does.
  * Errors: CUDA_ERROR_INVALID_VALUE (NULL, unknown memory type, pitch below the row, planes
- *         that overlap, a range that wraps), CUDA_ERROR_NOT_SUPPORTED for arrays. A shape
- *         with a zero is fine: nothing is copied.
+ *         that overlap, a range that wraps). A shape with a zero is fine: nothing is copied.
+ *         What an array holds is for fe_array_settle().
  */
 CUresult fe_copy_from_2d(const CUDA_MEMCPY2D *from, struct fe_copy *copy_p);
 CUresult fe_copy_from_3d(const CUDA_MEMCPY3D *from, struct fe_copy *copy_p);

@@ -1,10 +1,12 @@
-/* frontend/cuda/memcpy_nd.c -- copies of rectangles and boxes on linear memory
+/* frontend/cuda/memcpy_nd.c -- copies of rectangles and boxes, linear memory and arrays
  *
  * Between device memory the shape travels as it is. With a host side the rows travel packed: in
- * pieces of whole rows to the device, in DATA frames from it. Arrays are refused.
+ * pieces of whole rows to the device, in DATA frames from it. An array is named by its id, and
+ * where the box begins in it.
  */
 #include "cuda_api.h"
 #include "frontend/core/data.h"
+#include "frontend/cuda/array.h"
 #include "frontend/cuda/copy.h"
 #include "frontend/cuda/geometry.h"
 #include "frontend/cuda/host.h"
@@ -76,7 +78,7 @@ copy_in(struct fe_call *call, const struct fe_copy *copy, const struct fe_where 
                 .dst = fe_side_at(&copy->dst, z, y),
             };
 
-            if (part.shape.width > PIECE_BYTES)
+            if (part.shape.width > PIECE_BYTES && part.dst.type != CU_MEMORYTYPE_ARRAY)
                 cr = fe_copy_in(call, part.dst.base, (const void *)(uintptr_t)part.src.base,
                                 part.shape.width, where, NULL);
             else
@@ -133,6 +135,8 @@ settle_side(struct fe_call *call, struct fe_side *side, const struct fe_shape *s
 {
     size_t span;
 
+    if (side->type == CU_MEMORYTYPE_ARRAY)
+        return fe_array_settle(side, shape);
     if (side->type == CU_MEMORYTYPE_UNIFIED)
         side->type = fe_is_device(call, side->base) ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
     if (!fe_side_span(side, shape, &span))
@@ -159,8 +163,8 @@ wait_for_source(struct fe_call *call, const struct fe_copy *copy, const struct f
     return fe_copy_drain(call, where);
 }
 
-static CUresult
-copy_any(struct fe_call *call, struct fe_copy *copy, const struct fe_where *where, bool wait)
+CUresult
+fe_copy_any(struct fe_call *call, struct fe_copy *copy, const struct fe_where *where, bool wait)
 {
     bool from_device, to_device;
     CUresult cr;
@@ -172,8 +176,8 @@ copy_any(struct fe_call *call, struct fe_copy *copy, const struct fe_where *wher
         cr = settle_side(call, &copy->dst, &copy->shape);
     if (cr != CUDA_SUCCESS)
         return cr;
-    from_device = copy->src.type == CU_MEMORYTYPE_DEVICE;
-    to_device = copy->dst.type == CU_MEMORYTYPE_DEVICE;
+    from_device = copy->src.type != CU_MEMORYTYPE_HOST;
+    to_device = copy->dst.type != CU_MEMORYTYPE_HOST;
     if (from_device && to_device)
         return post_on_device(call, copy, where);
     if (to_device) {
@@ -192,8 +196,8 @@ copy_any(struct fe_call *call, struct fe_copy *copy, const struct fe_where *wher
     return cr;
 }
 
-static CUresult
-run(CUresult described, struct fe_copy *copy, CUstream stream, bool wait, const char *name)
+CUresult
+fe_copy_box(CUresult described, struct fe_copy *copy, CUstream stream, bool wait)
 {
     struct fe_where where;
     struct fe_call call;
@@ -201,15 +205,13 @@ run(CUresult described, struct fe_copy *copy, CUstream stream, bool wait, const 
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (described == CUDA_ERROR_NOT_SUPPORTED)
-        described = fe_refuse(name);
     if (described != CUDA_SUCCESS)
         return fe_leave(&call, described);
     cr = fe_stream_resolve(&call, stream, &where.stream, &where.wire);
     if (cr == CUDA_SUCCESS)
         cr = fe_order(&call, where.stream, where.wire);
     if (cr == CUDA_SUCCESS)
-        cr = copy_any(&call, copy, &where, wait);
+        cr = fe_copy_any(&call, copy, &where, wait);
     return fe_leave(&call, cr);
 }
 
@@ -233,7 +235,7 @@ cuMemcpy2D_v2(const CUDA_MEMCPY2D *copy)
 {
     struct fe_copy c;
 
-    return run(described_2d(copy, &c, true), &c, NULL, true, "cuMemcpy2D with arrays");
+    return fe_copy_box(described_2d(copy, &c, true), &c, NULL, true);
 }
 
 GP_EXPORT CUresult
@@ -241,7 +243,7 @@ cuMemcpy2DUnaligned_v2(const CUDA_MEMCPY2D *copy)
 {
     struct fe_copy c;
 
-    return run(described_2d(copy, &c, false), &c, NULL, true, "cuMemcpy2DUnaligned with arrays");
+    return fe_copy_box(described_2d(copy, &c, false), &c, NULL, true);
 }
 
 GP_EXPORT CUresult
@@ -249,7 +251,7 @@ cuMemcpy2DAsync_v2(const CUDA_MEMCPY2D *copy, CUstream stream)
 {
     struct fe_copy c;
 
-    return run(described_2d(copy, &c, true), &c, stream, false, "cuMemcpy2DAsync with arrays");
+    return fe_copy_box(described_2d(copy, &c, true), &c, stream, false);
 }
 
 GP_EXPORT CUresult
@@ -257,7 +259,7 @@ cuMemcpy3D_v2(const CUDA_MEMCPY3D *copy)
 {
     struct fe_copy c;
 
-    return run(fe_copy_from_3d(copy, &c), &c, NULL, true, "cuMemcpy3D with arrays");
+    return fe_copy_box(fe_copy_from_3d(copy, &c), &c, NULL, true);
 }
 
 GP_EXPORT CUresult
@@ -265,5 +267,5 @@ cuMemcpy3DAsync_v2(const CUDA_MEMCPY3D *copy, CUstream stream)
 {
     struct fe_copy c;
 
-    return run(fe_copy_from_3d(copy, &c), &c, stream, false, "cuMemcpy3DAsync with arrays");
+    return fe_copy_box(fe_copy_from_3d(copy, &c), &c, stream, false);
 }

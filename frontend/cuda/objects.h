@@ -117,6 +117,16 @@ struct fe_library {
     uint64_t module_wire;
 };
 
+/* A CUarray; also a level of a mipmapped one, or a plane of one. */
+struct fe_array {
+    struct fe_object object;
+    CUDA_ARRAY3D_DESCRIPTOR desc; /* as the driver has it */
+    _Atomic uint64_t charged;     /* bytes of the lease */
+    struct fe_array *parent;      /* a mipmapped array or an array with planes; it goes with it */
+    uint32_t index;               /* the level or plane */
+    uint32_t levels;              /* of a mipmapped array */
+};
+
 /* -- streams and proof --------------------------------------------------------------- */
 
 /* The object behind a stream handle in call's context, and its wire id. NULL means the thread's

@@ -27,6 +27,8 @@ define(void)
     fe_slab_define(WIRE_HANDLE_MODULE, sizeof(struct fe_module), 1u << 20);
     fe_slab_define(WIRE_HANDLE_LIBRARY, sizeof(struct fe_library), 1u << 20);
     fe_slab_define(WIRE_HANDLE_FUNCTION, sizeof(struct fe_function), 1u << 22);
+    fe_slab_define(WIRE_HANDLE_ARRAY, sizeof(struct fe_array), 1u << 20);
+    fe_slab_define(WIRE_HANDLE_MIPMAPPED_ARRAY, sizeof(struct fe_array), 1u << 20);
     fe_slab_define(WIRE_HANDLE_KERNEL, sizeof(struct fe_function), 1u << 22);
     fe_slab_define(WIRE_HANDLE_ALLOCATION, sizeof(struct fe_phys), 1u << 20);
     fe_call_set_hooks(&hooks);

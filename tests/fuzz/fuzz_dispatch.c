@@ -87,6 +87,8 @@ begin(struct be_session *session)
         .handle = one);
     ADD(&row, 1, cuStreamCreateWithPriority, .phStream = one, .flags = 1);
     ADD(&row, 1, cuEventCreate, .phEvent = one);
+    ADD(&row, 1, cuArray3DCreate_v2, .array = one,
+        .desc = {64, 32, 0, CU_AD_FORMAT_FLOAT, 1, CUDA_ARRAY3D_SURFACE_LDST});
     for (uint32_t upload = 1; upload <= 2; upload++)
         ADD(&row, 0, gpUpload, .upload = upload, .total = sizeof(image),
             .data = (const uint8_t *)image, .data_len = sizeof(image));

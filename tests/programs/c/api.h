@@ -11,6 +11,10 @@
 #else
 #include "cuda_api.h"
 
+#define cuArray3DCreate        cuArray3DCreate_v2
+#define cuArray3DGetDescriptor cuArray3DGetDescriptor_v2
+#define cuArrayCreate          cuArrayCreate_v2
+#define cuArrayGetDescriptor   cuArrayGetDescriptor_v2
 #define cuCtxDestroy           cuCtxDestroy_v2
 #define cuCtxPopCurrent        cuCtxPopCurrent_v2
 #define cuCtxPushCurrent       cuCtxPushCurrent_v2
@@ -32,6 +36,15 @@
 #define cuMemcpy2DUnaligned    cuMemcpy2DUnaligned_v2
 #define cuMemcpy3D             cuMemcpy3D_v2
 #define cuMemcpy3DAsync        cuMemcpy3DAsync_v2
+#define cuMemcpy3DBatchAsync   cuMemcpy3DBatchAsync_v2
+#define cuMemcpyAtoA           cuMemcpyAtoA_v2
+#define cuMemcpyAtoD           cuMemcpyAtoD_v2
+#define cuMemcpyAtoH           cuMemcpyAtoH_v2
+#define cuMemcpyAtoHAsync      cuMemcpyAtoHAsync_v2
+#define cuMemcpyBatchAsync     cuMemcpyBatchAsync_v2
+#define cuMemcpyDtoA           cuMemcpyDtoA_v2
+#define cuMemcpyHtoA           cuMemcpyHtoA_v2
+#define cuMemcpyHtoAAsync      cuMemcpyHtoAAsync_v2
 #define cuMemcpyDtoD           cuMemcpyDtoD_v2
 #define cuMemcpyDtoDAsync      cuMemcpyDtoDAsync_v2
 #define cuMemcpyDtoH           cuMemcpyDtoH_v2

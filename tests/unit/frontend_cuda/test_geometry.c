@@ -104,7 +104,7 @@ Test(geometry, what_the_driver_refuses_is_refused)
     cr_expect_eq(fe_copy_from_2d(&bad, &copy), CUDA_ERROR_INVALID_VALUE);
     bad = good;
     bad.srcMemoryType = CU_MEMORYTYPE_ARRAY;
-    cr_expect_eq(fe_copy_from_2d(&bad, &copy), CUDA_ERROR_NOT_SUPPORTED);
+    cr_expect_eq(fe_copy_from_2d(&bad, &copy), CUDA_SUCCESS); /* what it holds is asked later */
     bad = good;
     bad.Height = SIZE_MAX;
     cr_expect_eq(fe_copy_from_2d(&bad, &copy), CUDA_ERROR_INVALID_VALUE);
@@ -141,6 +141,35 @@ Test(geometry, the_form_that_is_sent_means_the_same)
     cr_assert_eq(fe_copy_from_3d(&wire, &again), CUDA_SUCCESS);
     cr_expect_eq(copy.src.base, 0x10000 + (3 * 10 + 2) * 128 + 4);
     cr_expect_eq(memcmp(&copy, &again, sizeof(copy)), 0);
+}
+
+Test(geometry, a_box_in_an_array_is_named_by_its_corner)
+{
+    struct fe_copy copy;
+    CUDA_MEMCPY3D wire, desc = {
+                            .srcMemoryType = CU_MEMORYTYPE_ARRAY,
+                            .srcArray = (CUarray)(uintptr_t)0x1230,
+                            .srcXInBytes = 4,
+                            .srcY = 2,
+                            .srcZ = 3,
+                            .dstMemoryType = CU_MEMORYTYPE_HOST,
+                            .dstHost = (void *)0x90000,
+                            .dstPitch = 256,
+                            .dstHeight = 5,
+                            .WidthInBytes = 100,
+                            .Height = 4,
+                            .Depth = 3,
+                        };
+    struct fe_side at;
+
+    cr_assert_eq(fe_copy_from_3d(&desc, &copy), CUDA_SUCCESS);
+    cr_expect_eq(copy.src.base, 0x1230);
+    at = fe_side_at(&copy.src, 1, 2);
+    cr_expect(at.x == 4 && at.y == 4 && at.z == 4 && at.base == 0x1230);
+    copy.src.array_wire = 7;
+    fe_copy_to_3d(&copy, &wire);
+    cr_expect_eq((uintptr_t)wire.srcArray, 7); /* never a pointer of this process */
+    cr_expect(wire.srcXInBytes == 4 && wire.srcY == 2 && wire.srcZ == 3);
 }
 
 Test(geometry, packed_sides_are_recognised)

@@ -126,6 +126,36 @@ cuArrayCreate_v2(CUarray *pHandle, const CUDA_ARRAY_DESCRIPTOR *pAllocateArray)
     return cuArray3DCreate_v2(pHandle, &d);
 }
 
+GP_EXPORT CUresult
+cuArray3DCreate(CUarray *pHandle, const CUDA_ARRAY3D_DESCRIPTOR_v1 *pAllocateArray)
+{
+    CUDA_ARRAY3D_DESCRIPTOR d = {0};
+
+    if (pAllocateArray == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    d.Width = pAllocateArray->Width;
+    d.Height = pAllocateArray->Height;
+    d.Depth = pAllocateArray->Depth;
+    d.Format = pAllocateArray->Format;
+    d.NumChannels = pAllocateArray->NumChannels;
+    d.Flags = pAllocateArray->Flags;
+    return cuArray3DCreate_v2(pHandle, &d);
+}
+
+GP_EXPORT CUresult
+cuArrayCreate(CUarray *pHandle, const CUDA_ARRAY_DESCRIPTOR_v1 *pAllocateArray)
+{
+    CUDA_ARRAY3D_DESCRIPTOR d = {0};
+
+    if (pAllocateArray == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    d.Width = pAllocateArray->Width;
+    d.Height = pAllocateArray->Height;
+    d.Format = pAllocateArray->Format;
+    d.NumChannels = pAllocateArray->NumChannels;
+    return cuArray3DCreate_v2(pHandle, &d);
+}
+
 static CUresult
 array_get(CUarray array)
 {
@@ -188,6 +218,36 @@ cuArrayGetDescriptor_v2(CUDA_ARRAY_DESCRIPTOR *pArrayDescriptor, CUarray hArray)
 }
 
 GP_EXPORT CUresult
+cuArray3DGetDescriptor(CUDA_ARRAY3D_DESCRIPTOR_v1 *pArrayDescriptor, CUarray hArray)
+{
+    CUresult cr = array_get(hArray);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (pArrayDescriptor == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    *pArrayDescriptor = (CUDA_ARRAY3D_DESCRIPTOR_v1){
+        (unsigned)hArray->desc.Width, (unsigned)hArray->desc.Height, (unsigned)hArray->desc.Depth,
+        hArray->desc.Format,          hArray->desc.NumChannels,      hArray->desc.Flags};
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuArrayGetDescriptor(CUDA_ARRAY_DESCRIPTOR_v1 *pArrayDescriptor, CUarray hArray)
+{
+    CUresult cr = array_get(hArray);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (pArrayDescriptor == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    *pArrayDescriptor =
+        (CUDA_ARRAY_DESCRIPTOR_v1){(unsigned)hArray->desc.Width, (unsigned)hArray->desc.Height,
+                                   hArray->desc.Format, hArray->desc.NumChannels};
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
 cuArrayGetMemoryRequirements(CUDA_ARRAY_MEMORY_REQUIREMENTS *memoryRequirements, CUarray array,
                              CUdevice device)
 {
@@ -211,7 +271,8 @@ sd_array_place(CUarray array, uint64_t x, uint64_t y, uint64_t z, uint64_t width
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (width > array->pitch || x > array->pitch - width || height > array->rows ||
+    if (x % array->element_bytes != 0 || width % array->element_bytes != 0 ||
+        width > array->pitch || x > array->pitch - width || height > array->rows ||
         y > array->rows - height || depth > array->slices || z > array->slices - depth)
         return CUDA_ERROR_INVALID_VALUE;
     *addr_p = array->base + z * array->slice + y * array->pitch + x;

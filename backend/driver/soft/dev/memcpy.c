@@ -5,6 +5,8 @@
  * is before it. Synchronous copies between device places return early, as CUDA documents.
  */
 #include "backend/driver/soft/dev/copy.h"
+
+#include "backend/driver/soft/dev/array.h"
 #include "cuda_api.h"
 
 #include <string.h>
@@ -144,8 +146,7 @@ cuMemcpyHtoD_v2(CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount)
 }
 
 GP_EXPORT CUresult
-cuMemcpyHtoDAsync_v2(CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount,
-                     CUstream hStream)
+cuMemcpyHtoDAsync_v2(CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount, CUstream hStream)
 {
     return copy_line(host_side(srcHost), device_side(dstDevice), ByteCount, hStream, COPY_ASYNC);
 }
@@ -259,12 +260,12 @@ copy_2d(const CUDA_MEMCPY2D *p, CUstream hStream, enum copy_mode mode)
 
     if (p == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    src = (struct sd_side){p->srcMemoryType, p->srcHost, p->srcDevice, p->srcArray,
-                           p->srcXInBytes,   p->srcY,    0,            p->srcPitch,
-                           0};
-    dst = (struct sd_side){p->dstMemoryType, p->dstHost, p->dstDevice, p->dstArray,
-                           p->dstXInBytes,   p->dstY,    0,            p->dstPitch,
-                           0};
+    src = (struct sd_side){
+        p->srcMemoryType, p->srcHost, p->srcDevice, p->srcArray, p->srcXInBytes, p->srcY, 0,
+        p->srcPitch,      0};
+    dst = (struct sd_side){
+        p->dstMemoryType, p->dstHost, p->dstDevice, p->dstArray, p->dstXInBytes, p->dstY, 0,
+        p->dstPitch,      0};
     box = (struct sd_box){p->WidthInBytes, p->Height, 1};
     return copy_box(&src, &dst, &box, hStream, mode);
 }
@@ -338,14 +339,46 @@ cuMemcpy3DPeerAsync(const CUDA_MEMCPY3D_PEER *pCopy, CUstream hStream)
 
 /* --- batches: in the order of the list, which is one of those that CUDA allows --- */
 
+static bool
+stream_is_legacy(CUstream stream)
+{
+    if (stream == NULL)
+        stream = sd_default_stream();
+    return stream == NULL || stream == CU_STREAM_LEGACY;
+}
+
+static bool
+order_known(CUmemcpySrcAccessOrder order)
+{
+    return order == CU_MEMCPY_SRC_ACCESS_ORDER_STREAM ||
+           order == CU_MEMCPY_SRC_ACCESS_ORDER_DURING_API_CALL ||
+           order == CU_MEMCPY_SRC_ACCESS_ORDER_ANY;
+}
+
+static bool
+attributes_ok(const CUmemcpyAttributes *attrs, const size_t *first, size_t n, size_t count)
+{
+    if (attrs == NULL || first == NULL || n == 0 || n > count || first[0] != 0)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (first[i] >= count || (i > 0 && first[i] <= first[i - 1]) ||
+            !order_known(attrs[i].srcAccessOrder) ||
+            attrs[i].flags > CU_MEMCPY_FLAG_PREFER_OVERLAP_WITH_COMPUTE)
+            return false;
+    return true;
+}
+
 GP_EXPORT CUresult
 cuMemcpyBatchAsync_v2(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count,
                       CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs,
                       CUstream hStream)
 {
-    if (dsts == NULL || srcs == NULL || sizes == NULL || count == 0 || attrs == NULL ||
-        attrsIdxs == NULL || numAttrs == 0 || numAttrs > count || attrsIdxs[0] != 0 ||
-        hStream == NULL || hStream == CU_STREAM_LEGACY)
+    CUcontext ctx;
+
+    SD_ENTER(ctx);
+    (void)ctx;
+    if (dsts == NULL || srcs == NULL || sizes == NULL || count == 0 ||
+        !attributes_ok(attrs, attrsIdxs, numAttrs, count) || stream_is_legacy(hStream))
         return CUDA_ERROR_INVALID_VALUE;
     for (size_t i = 0; i < count; i++) {
         CUresult cr = cuMemcpyAsync(dsts[i], srcs[i], sizes[i], hStream);
@@ -366,47 +399,94 @@ cuMemcpyBatchAsync(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t c
     return cuMemcpyBatchAsync_v2(dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, hStream);
 }
 
-/* Rows and layers of an operand in memory are counted in bytes: elements are unknown there. */
-static struct sd_side
-operand_side(const CUmemcpy3DOperand *op, const CUextent3D *extent)
+/* Bytes of an element: 1 between pointers, else the arrays' own; 0 if they differ. */
+static size_t
+element_bytes(const CUDA_MEMCPY3D_BATCH_OP *op)
 {
-    if (op->type == CU_MEMCPY_OPERAND_TYPE_ARRAY)
-        return (struct sd_side){.type = CU_MEMORYTYPE_ARRAY,
-                                .array = op->op.array.array,
-                                .x = op->op.array.offset.x,
-                                .y = op->op.array.offset.y,
-                                .z = op->op.array.offset.z};
-    return (struct sd_side){
-        .type = CU_MEMORYTYPE_UNIFIED,
-        .device = op->op.ptr.ptr,
-        .pitch = op->op.ptr.rowLength != 0 ? op->op.ptr.rowLength : extent->width,
-        .height = op->op.ptr.layerHeight != 0 ? op->op.ptr.layerHeight : extent->height,
-    };
+    const CUmemcpy3DOperand *sides[2] = {&op->src, &op->dst};
+    size_t bytes = 0;
+
+    for (int i = 0; i < 2; i++) {
+        CUarray array = sides[i]->op.array.array;
+
+        if (sides[i]->type != CU_MEMCPY_OPERAND_TYPE_ARRAY)
+            continue;
+        if (!sd_object_is(array, SD_ARRAY) || (bytes != 0 && bytes != array->element_bytes))
+            return 0;
+        bytes = array->element_bytes;
+    }
+    return bytes != 0 ? bytes : 1;
+}
+
+static CUresult
+operand_side(const CUmemcpy3DOperand *op, const CUextent3D *extent, size_t element,
+             struct sd_side *side)
+{
+    size_t row = extent->width, rows = extent->height;
+
+    *side = (struct sd_side){0};
+    if (op->type == CU_MEMCPY_OPERAND_TYPE_ARRAY) {
+        side->type = CU_MEMORYTYPE_ARRAY;
+        side->array = op->op.array.array;
+        side->y = op->op.array.offset.y;
+        side->z = op->op.array.offset.z;
+        return __builtin_mul_overflow(op->op.array.offset.x, element, &side->x)
+                   ? CUDA_ERROR_INVALID_VALUE
+                   : CUDA_SUCCESS;
+    }
+    if (op->type != CU_MEMCPY_OPERAND_TYPE_POINTER)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (op->op.ptr.rowLength != 0)
+        row = op->op.ptr.rowLength;
+    if (op->op.ptr.layerHeight != 0)
+        rows = op->op.ptr.layerHeight;
+    side->type = CU_MEMORYTYPE_UNIFIED;
+    side->device = op->op.ptr.ptr;
+    side->height = rows;
+    if (row < extent->width || rows < extent->height ||
+        __builtin_mul_overflow(row, element, &side->pitch))
+        return CUDA_ERROR_INVALID_VALUE;
+    return CUDA_SUCCESS;
+}
+
+static CUresult
+batch_box(const CUDA_MEMCPY3D_BATCH_OP *op, struct sd_side *src, struct sd_side *dst,
+          struct sd_box *box)
+{
+    size_t element = element_bytes(op);
+    CUresult cr;
+
+    if (element == 0 || op->extent.width == 0 || op->extent.height == 0 || op->extent.depth == 0 ||
+        !order_known(op->srcAccessOrder) || op->flags > CU_MEMCPY_FLAG_PREFER_OVERLAP_WITH_COMPUTE)
+        return CUDA_ERROR_INVALID_VALUE;
+    *box = (struct sd_box){0, op->extent.height, op->extent.depth};
+    if (__builtin_mul_overflow(op->extent.width, element, &box->width))
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = operand_side(&op->src, &op->extent, element, src);
+    return cr == CUDA_SUCCESS ? operand_side(&op->dst, &op->extent, element, dst) : cr;
 }
 
 GP_EXPORT CUresult
 cuMemcpy3DBatchAsync_v2(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, unsigned long long flags,
                         CUstream hStream)
 {
-    if (opList == NULL || numOps == 0 || flags != 0 || hStream == NULL ||
-        hStream == CU_STREAM_LEGACY)
-        return CUDA_ERROR_INVALID_VALUE;
-    for (size_t i = 0; i < numOps; i++) {
-        const CUDA_MEMCPY3D_BATCH_OP *op = &opList[i];
-        struct sd_side src, dst;
-        struct sd_box box = {op->extent.width, op->extent.height, op->extent.depth};
-        CUresult cr;
+    struct sd_side src, dst;
+    struct sd_box box;
+    CUcontext ctx;
+    CUresult cr = CUDA_SUCCESS;
 
-        if (op->src.type == CU_MEMCPY_OPERAND_TYPE_ARRAY ||
-            op->dst.type == CU_MEMCPY_OPERAND_TYPE_ARRAY)
-            return sd_refuse("cuMemcpy3DBatchAsync with arrays");
-        src = operand_side(&op->src, &op->extent);
-        dst = operand_side(&op->dst, &op->extent);
-        cr = copy_box(&src, &dst, &box, hStream, COPY_ASYNC);
-        if (cr != CUDA_SUCCESS)
-            return cr;
+    SD_ENTER(ctx);
+    (void)ctx;
+    if (opList == NULL || numOps == 0 || flags != 0 || stream_is_legacy(hStream))
+        return CUDA_ERROR_INVALID_VALUE;
+    for (size_t i = 0; i < numOps && cr == CUDA_SUCCESS; i++)
+        cr = batch_box(&opList[i], &src, &dst, &box);
+    for (size_t i = 0; i < numOps && cr == CUDA_SUCCESS; i++) {
+        cr = batch_box(&opList[i], &src, &dst, &box);
+        if (cr == CUDA_SUCCESS)
+            cr = copy_box(&src, &dst, &box, hStream, COPY_ASYNC);
     }
-    return CUDA_SUCCESS;
+    return cr;
 }
 
 GP_EXPORT CUresult
