@@ -63,7 +63,7 @@ fe_alloc_destroy(struct fe_alloc *a)
             continue;
         if (!(a->granules[g] & SLAB_TAG)) {
             struct block *b = (struct block *)a->granules[g];
-            uint64_t count = gp_align_up_u64(b->pub.bytes, a->granule) / a->granule;
+            uint64_t count = gp_align_up_u64(b->pub.capacity, a->granule) / a->granule;
 
             free(b);
             g += count - 1;
@@ -239,7 +239,7 @@ take_large(struct fe_alloc *a, struct block *b, uint64_t *need_p)
 
     if (b->pub.bytes > UINT64_MAX / 2)
         return FE_ALLOC_ADDRESSES;
-    count = gp_align_up_u64(b->pub.bytes, a->granule) / a->granule;
+    count = gp_align_up_u64(b->pub.capacity, a->granule) / a->granule;
     result = granules_take(a, b->pub.device, count, &first, need_p);
     if (result != FE_ALLOC_OK)
         return result;
@@ -262,7 +262,7 @@ slab_search_from(const struct fe_alloc *a, const struct slab *slab, uint32_t fro
 
         if (b != NULL) {
             run = 0;
-            u = (uint32_t)((b->pub.base - slab->base + b->pub.bytes + FE_ALLOC_UNIT - 1) /
+            u = (uint32_t)((b->pub.base - slab->base + b->pub.capacity + FE_ALLOC_UNIT - 1) /
                            FE_ALLOC_UNIT);
             continue;
         }
@@ -343,7 +343,7 @@ slab_destroy(struct fe_alloc *a, struct slab *slab)
 static enum fe_alloc_result
 take_small(struct fe_alloc *a, struct block *b, uint64_t *need_p)
 {
-    uint32_t count = (uint32_t)((b->pub.bytes + FE_ALLOC_UNIT - 1) / FE_ALLOC_UNIT);
+    uint32_t count = (uint32_t)(b->pub.capacity / FE_ALLOC_UNIT);
     uint32_t at = UINT32_MAX;
     struct slab *slab;
 
@@ -379,7 +379,7 @@ slab_of(const struct fe_alloc *a, const struct block *b)
 static uint64_t
 granules_bytes(const struct fe_alloc *a, const struct block *b)
 {
-    return gp_align_up_u64(b->pub.bytes, a->granule);
+    return gp_align_up_u64(b->pub.capacity, a->granule);
 }
 
 static void
@@ -441,6 +441,7 @@ fe_alloc_take(struct fe_alloc *a, struct fe_block *block, uint64_t *need_p)
     if (b == NULL)
         return FE_ALLOC_MEMORY;
     b->pub = *block;
+    b->pub.capacity = gp_align_up_u64(b->pub.bytes, FE_ALLOC_UNIT);
 
     pthread_mutex_lock(&a->lock);
     if (b->pub.bytes >= a->granule / 2)
@@ -464,9 +465,9 @@ padded(const struct fe_block *b)
     return gp_align_up_u64(b->bytes, FE_ALLOC_UNIT);
 }
 
-/* The block around address, freed or not. */
+/* The block that has address, freed, idle, or beyond its end even. */
 static struct block *
-find(const struct fe_alloc *a, uint64_t address)
+find_any(const struct fe_alloc *a, uint64_t address)
 {
     const struct slab *slab;
     struct block *b;
@@ -483,9 +484,16 @@ find(const struct fe_alloc *a, uint64_t address)
     } else {
         b = (struct block *)word;
     }
-    if (b == NULL || address - b->pub.base >= padded(&b->pub))
-        return NULL;
     return b;
+}
+
+/* The block around address, freed or not. */
+static struct block *
+find(const struct fe_alloc *a, uint64_t address)
+{
+    struct block *b = find_any(a, address);
+
+    return b == NULL || address - b->pub.base >= padded(&b->pub) ? NULL : b;
 }
 
 /* Addresses, charge and memory of a block that is not live go back. */
@@ -497,7 +505,7 @@ give_back(struct fe_alloc *a, struct block *b)
 
     list_remove(&a->resting, b);
     if (!(a->granules[granule] & SLAB_TAG)) {
-        uint64_t count = gp_align_up_u64(b->pub.bytes, a->granule) / a->granule;
+        uint64_t count = gp_align_up_u64(b->pub.capacity, a->granule) / a->granule;
 
         granules_give(a, b->pub.device, granule, count);
         free(b);
@@ -557,19 +565,43 @@ fe_alloc_reuse(struct fe_alloc *a, uint64_t base)
 }
 
 void
-fe_alloc_drop_owner(struct fe_alloc *a, const void *owner)
+fe_alloc_drop_owner(struct fe_alloc *a, const void *owner, fe_block_gone_fn gone, void *user)
 {
     struct block *next;
 
     pthread_mutex_lock(&a->lock);
     for (struct block *b = a->live; b != NULL; b = next) {
         next = b->next;
-        if (b->pub.owner == owner) {
-            live_remove(a, b);
-            give_back(a, b);
+        if (b->pub.owner != owner)
+            continue;
+        if (gone != NULL)
+            gone(user, &b->pub);
+        live_remove(a, b);
+        give_back(a, b);
+    }
+    pthread_mutex_unlock(&a->lock);
+}
+
+bool
+fe_alloc_set_idle(struct fe_alloc *a, uint64_t base, bool idle, uint64_t bytes)
+{
+    struct block *b;
+    bool good;
+
+    pthread_mutex_lock(&a->lock);
+    b = find_any(a, base);
+    good = b != NULL && !b->freed && b->pub.base == base && b->pub.idle != idle &&
+           (idle || bytes <= b->pub.capacity);
+    if (good) {
+        b->pub.idle = idle;
+        if (!idle) {
+            b->pub.bytes = bytes;
+            b->pub.id = ++a->next_id;
+            b->pub.sync_memops = false;
         }
     }
     pthread_mutex_unlock(&a->lock);
+    return good;
 }
 
 /* Index of the first foreign block that begins above address. */
@@ -637,7 +669,7 @@ fe_alloc_find(struct fe_alloc *a, uint64_t address, struct fe_block *block_p)
 
     pthread_mutex_lock(&a->lock);
     b = find(a, address);
-    if (b != NULL && !b->freed) {
+    if (b != NULL && !b->freed && !b->pub.idle) {
         found = &b->pub;
     } else if (!fe_alloc_in_range(a, address) && a->foreign_count > 0) {
         above = foreign_above(a, address);

@@ -26,6 +26,7 @@ struct fe_alloc;
 enum fe_block_kind {
     FE_BLOCK_PLAIN,
     FE_BLOCK_MAPPED, /* by the program, with cuMemMap */
+    FE_BLOCK_POOL,   /* of the memory pool that is its object */
 };
 
 /* What is known of one allocation. */
@@ -33,13 +34,16 @@ struct fe_block {
     enum fe_block_kind kind;
     uint64_t base;
     uint64_t bytes;    /* as the program asked for */
+    uint64_t capacity; /* what it may grow to; rounded up to whole units */
     uint64_t id;       /* never used twice in a process */
     const void *owner; /* the context it was made in; only compared */
     int device;
     bool sync_memops; /* CU_POINTER_ATTRIBUTE_SYNC_MEMOPS */
 
+    bool idle;    /* in its pool's hand: no address of the program */
+    void *object; /* the pool, or what is mapped; only compared */
+
     /* Of a mapping. */
-    void *object;                /* what is mapped; only compared */
     uint64_t offset;             /* in it */
     uint64_t readable, writable; /* a bit for each device of the program */
 };
@@ -68,15 +72,19 @@ bool fe_alloc_free(struct fe_alloc *a, uint64_t base);
 /* The server says that a freed block is gone; unknown addresses are ignored. */
 void fe_alloc_reuse(struct fe_alloc *a, uint64_t base);
 /* The live blocks of a context that ended, once its end was sent: the server frees them before it
- * reads on, so that their addresses may be used again at once. */
-void fe_alloc_drop_owner(struct fe_alloc *a, const void *owner);
+ * reads on, so that their addresses may be used again at once. gone (may be NULL) is told of each,
+ * under the lock. */
+typedef void (*fe_block_gone_fn)(void *user, const struct fe_block *block);
+void fe_alloc_drop_owner(struct fe_alloc *a, const void *owner, fe_block_gone_fn gone, void *user);
+/* The live block at base goes idle, or comes back for bytes <= its capacity with a new id. */
+bool fe_alloc_set_idle(struct fe_alloc *a, uint64_t base, bool idle, uint64_t bytes);
 
 /* Device memory outside the range, such as a module's variable; for lookups only. It stays until
  * fe_alloc_drop_foreign() of the same key (a module) or owner (its context). */
 void fe_alloc_add_foreign(struct fe_alloc *a, const struct fe_block *block, const void *key);
 void fe_alloc_drop_foreign(struct fe_alloc *a, const void *key_or_owner);
 
-/* The live block or foreign memory around address. */
+/* The live block, not an idle one, or foreign memory around address. */
 bool fe_alloc_find(struct fe_alloc *a, uint64_t address, struct fe_block *block_p);
 /* Whether [address, address + bytes) lies in one live block, rounded up to whole units, or in
  * mappings side by side that anybody may read; bytes may be 0. */
@@ -102,8 +110,8 @@ bool fe_alloc_unreserve(struct fe_alloc *a, uint64_t base, uint64_t bytes);
  * are block's. */
 enum fe_alloc_result fe_alloc_map(struct fe_alloc *a, const struct fe_block *block);
 /* Whole mappings that cover the range; gone is told of each, under the lock. */
-bool fe_alloc_unmap(struct fe_alloc *a, uint64_t base, uint64_t bytes,
-                    void (*gone)(void *user, const struct fe_block *mapping), void *user);
+bool fe_alloc_unmap(struct fe_alloc *a, uint64_t base, uint64_t bytes, fe_block_gone_fn gone,
+                    void *user);
 /* True if whole mappings cover the range. */
 bool fe_alloc_tiled(struct fe_alloc *a, uint64_t base, uint64_t bytes);
 /* Of such mappings: the access of the devices named becomes this. */

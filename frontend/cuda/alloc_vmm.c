@@ -153,6 +153,7 @@ fe_alloc_map(struct fe_alloc *a, const struct fe_block *block)
         return FE_ALLOC_MEMORY;
     b->pub = *block;
     b->pub.kind = FE_BLOCK_MAPPED;
+    b->pub.capacity = b->pub.bytes;
     first = granule_of(a, block->base);
     count = block->bytes / a->granule;
     pthread_mutex_lock(&a->lock);
@@ -198,8 +199,7 @@ fe_alloc_tiled(struct fe_alloc *a, uint64_t base, uint64_t bytes)
 }
 
 bool
-fe_alloc_unmap(struct fe_alloc *a, uint64_t base, uint64_t bytes,
-               void (*gone)(void *user, const struct fe_block *mapping), void *user)
+fe_alloc_unmap(struct fe_alloc *a, uint64_t base, uint64_t bytes, fe_block_gone_fn gone, void *user)
 {
     bool good;
 

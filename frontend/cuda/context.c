@@ -11,6 +11,7 @@
 #include "frontend/core/stats.h"
 #include "frontend/cuda/array.h"
 #include "frontend/cuda/kernels.h"
+#include "frontend/cuda/pool.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 #include "protocol/cudart/export_tables.h"
@@ -140,6 +141,7 @@ fe_context_drop_objects(struct fe_context *ctx)
     fe_object_each(WIRE_HANDLE_EVENT, drop_if_inside, ctx);
     fe_object_each(WIRE_HANDLE_MODULE, drop_module, ctx);
     fe_host_drop_context(ctx);
+    fe_pools_forget(ctx);
 }
 
 /* After the end was sent. */
@@ -151,7 +153,9 @@ drop_memory(struct fe_context *ctx)
     if (state == NULL)
         return;
     fe_arrays_drop_context(ctx);
-    fe_alloc_drop_owner(state->alloc, ctx);
+    fe_pools_lock();
+    fe_alloc_drop_owner(state->alloc, ctx, fe_pools_block_gone, NULL);
+    fe_pools_unlock();
     fe_alloc_drop_foreign(state->alloc, ctx);
 }
 

@@ -3,6 +3,7 @@
 #include "cuda_api.h"
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/pool.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
@@ -150,16 +151,20 @@ synchronize(struct fe_call *call)
     CUresult cr;
     void *to;
 
-    if (fe_perf(FE_PERF_CACHE) && ctx->proven >= fe_context_now(ctx))
+    if (fe_perf(FE_PERF_CACHE) && ctx->proven >= fe_context_now(ctx)) {
+        fe_pools_settle(call);
         return CUDA_SUCCESS; /* nothing was submitted since the last proof */
+    }
     to = fe_post(call, 0);
     if (to == NULL)
         return fe_lost(call);
     now = fe_context_now(ctx);
     fe_post_done(call);
     cr = fe_wait(call, &bytes, &len);
-    if (cr == CUDA_SUCCESS)
+    if (cr == CUDA_SUCCESS) {
         fe_prove(&ctx->proven, now);
+        fe_pools_settle(call);
+    }
     return cr;
 }
 

@@ -3,6 +3,7 @@
 #include "cuda_api.h"
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/pool.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
@@ -161,6 +162,7 @@ ask(enum wire_call id, CUevent handle)
         fe_prove(&event->proven, n);
         if (stream->object.wire == wire) /* and with it what the stream did before */
             fe_prove(&stream->proven, n);
+        fe_pools_settle(&call);
     }
     return fe_leave(&call, cr);
 }

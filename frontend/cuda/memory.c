@@ -7,6 +7,7 @@
 
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/pool.h"
 #include "protocol/base/util.h"
 
 /* One more round trip is saved for the next allocations by asking for a little more. */
@@ -55,6 +56,9 @@ charge(struct fe_call *call, struct fe_state *state, int device, charge_fn fn, v
         uint64_t need = 0;
         CUresult cr;
 
+        /* The server has no more: what pools keep is next. */
+        if (round == 1)
+            (void)fe_pools_release(call, device);
         switch (fn(state, what, &need)) {
         case FE_ALLOC_OK:
             return CUDA_SUCCESS;
@@ -180,27 +184,44 @@ cuMemAllocPitch_v2(CUdeviceptr *address, size_t *pitch, size_t width, size_t hei
     return cr;
 }
 
+CUresult
+fe_memory_free(struct fe_call *call, uint64_t address)
+{
+    struct wire_cuMemFree_v2_args args = {.address = address};
+    CUresult cr = fe_call_next(call, WIRE_CALL_cuMemFree_v2);
+    void *to;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (!fe_alloc_free(fe_state_of(call)->alloc, address))
+        return CUDA_ERROR_INVALID_VALUE;
+    to = fe_post(call, wire_size_cuMemFree_v2_args(&args));
+    if (to == NULL)
+        return fe_lost(call);
+    wire_put_cuMemFree_v2_args(to, &args);
+    fe_post_done(call);
+    return CUDA_SUCCESS;
+}
+
 GP_EXPORT CUresult
 cuMemFree_v2(CUdeviceptr address)
 {
-    struct wire_cuMemFree_v2_args args = {.address = address};
+    struct fe_block block;
     struct fe_call call;
     CUresult cr;
-    void *to;
 
     cr = fe_enter(&call, WIRE_CALL_cuMemFree_v2);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (address == 0)
         return fe_leave(&call, CUDA_SUCCESS);
-    if (!fe_alloc_free(fe_state_of(&call)->alloc, address))
-        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    to = fe_post(&call, wire_size_cuMemFree_v2_args(&args));
-    if (to == NULL)
-        return fe_leave(&call, fe_lost(&call));
-    wire_put_cuMemFree_v2_args(to, &args);
-    fe_post_done(&call);
-    return fe_leave(&call, CUDA_SUCCESS);
+    if (!fe_alloc_find(fe_state_of(&call)->alloc, address, &block))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    else if (block.kind == FE_BLOCK_POOL)
+        cr = fe_pool_take_out(&call, address);
+    else
+        cr = fe_memory_free(&call, address);
+    return fe_leave(&call, cr);
 }
 
 GP_EXPORT CUresult
@@ -240,6 +261,7 @@ cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes)
         return cr;
     if (free_bytes == NULL && total_bytes == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    fe_pools_settle(&call);
     to = fe_post(&call, 0);
     if (to == NULL)
         return fe_leave(&call, fe_lost(&call));

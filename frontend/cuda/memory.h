@@ -12,6 +12,9 @@
 CUresult fe_memory_take(struct fe_call *call, struct fe_state *state, struct fe_block *block);
 /* The same, and the server maps memory there. bytes > 0. */
 CUresult fe_memory_alloc(struct fe_call *call, struct fe_block *block);
+/* The block at address is freed behind all work that was posted; the server counts the lease.
+ * Errors: CUDA_ERROR_INVALID_VALUE if none begins there. */
+CUresult fe_memory_free(struct fe_call *call, uint64_t address);
 /* Count whole granules that have no address. */
 CUresult fe_memory_charge(struct fe_call *call, struct fe_state *state, int device, uint64_t bytes);
 

@@ -17,6 +17,7 @@ struct what {
     bool sync_memops;
     unsigned access;       /* CU_POINTER_ATTRIBUTE_ACCESS_FLAG_* */
     uint64_t handle_types; /* it may be exported as */
+    void *pool;            /* that it is of */
 };
 
 /* What is more to say of a mapping by the program itself. */
@@ -49,6 +50,8 @@ look_up(struct fe_state *state, CUdeviceptr address, struct what *w)
                            .sync_memops = block.sync_memops};
         if (block.kind == FE_BLOCK_MAPPED)
             describe_mapping(&block, w);
+        else if (block.kind == FE_BLOCK_POOL)
+            w->pool = block.object;
     } else if (fe_host_find(address, &region)) {
         *w = (struct what){.type = CU_MEMORYTYPE_HOST,
                            .base = region.base,
@@ -144,8 +147,10 @@ value_of(const struct what *w, CUpointer_attribute attribute, CUdeviceptr addres
     case CU_POINTER_ATTRIBUTE_IS_MANAGED:
     case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE: /* not carried yet */
     case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
-    case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
     case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:
+        return true;
+    case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
+        *value = (uint64_t)(uintptr_t)w->pool;
         return true;
     default:
         return false;

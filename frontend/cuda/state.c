@@ -2,6 +2,7 @@
 #include "frontend/cuda/state.h"
 
 #include "frontend/core/notice.h"
+#include "frontend/cuda/pool.h"
 #include "frontend/cuda/vmm.h"
 #include "protocol/base/log.h"
 
@@ -30,6 +31,7 @@ define(void)
     fe_slab_define(WIRE_HANDLE_ARRAY, sizeof(struct fe_array), 1u << 20);
     fe_slab_define(WIRE_HANDLE_MIPMAPPED_ARRAY, sizeof(struct fe_array), 1u << 20);
     fe_slab_define(WIRE_HANDLE_KERNEL, sizeof(struct fe_function), 1u << 22);
+    fe_slab_define(WIRE_HANDLE_MEMPOOL, sizeof(struct fe_pool), 1u << 16);
     fe_slab_define(WIRE_HANDLE_ALLOCATION, sizeof(struct fe_phys), 1u << 20);
     fe_call_set_hooks(&hooks);
     fe_init_notices();
@@ -92,7 +94,7 @@ make_devices(void)
         read_limits((int)d);
         fe_alloc_grant(state.alloc, (int)d, s->devices[d].info->lease_bytes);
     }
-    return true;
+    return fe_pools_start(&state);
 }
 
 CUresult

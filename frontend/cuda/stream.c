@@ -3,6 +3,7 @@
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
 #include "frontend/cuda/order.h"
+#include "frontend/cuda/pool.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
@@ -257,7 +258,11 @@ ask(enum wire_call id, CUstream handle)
     if (cr != CUDA_SUCCESS)
         return cr;
     cr = fe_stream_resolve(&call, handle, &stream, &args.stream);
-    if (cr != CUDA_SUCCESS || fe_stream_clean(call.context, stream))
+    if (cr == CUDA_SUCCESS && fe_stream_clean(call.context, stream)) {
+        fe_pools_settle(&call);
+        return fe_leave(&call, cr);
+    }
+    if (cr != CUDA_SUCCESS)
         return fe_leave(&call, cr);
     to = fe_post(&call, wire_size_cuStreamSynchronize_args(&args));
     if (to == NULL)
@@ -266,8 +271,10 @@ ask(enum wire_call id, CUstream handle)
     now = fe_context_now(call.context);
     fe_post_done(&call);
     cr = fe_wait(&call, &bytes, &len);
-    if (cr == CUDA_SUCCESS)
+    if (cr == CUDA_SUCCESS) {
         fe_prove(&stream->proven, now);
+        fe_pools_settle(&call);
+    }
     return fe_leave(&call, cr);
 }
 

@@ -193,11 +193,11 @@ Test(alloc, what_a_context_had_goes_with_it)
         cr_assert_eq(raw_take(0, i % 3 == 0 ? 3 * GRANULE / 2 : 100,
                               i % 2 ? (void *)&x : (void *)&y, &base, &need),
                      0);
-    fe_alloc_drop_owner(a, &x);
+    fe_alloc_drop_owner(a, &x, NULL, NULL);
     fe_alloc_usage(a, 0, &usage);
     cr_expect_eq(usage.blocks, 5);
     cr_expect_eq(usage.pending, 0);
-    fe_alloc_drop_owner(a, &y);
+    fe_alloc_drop_owner(a, &y, NULL, NULL);
     fe_alloc_usage(a, 0, &usage);
     cr_expect_eq(usage.blocks, 0);
     cr_expect_eq(usage.charged, 0);

@@ -145,3 +145,25 @@ Test(alloc_vmm, objects_without_address_count_against_the_lease)
     fe_alloc_uncharge(a, 0, 15 * G);
     cr_assert_eq(charged(), 0);
 }
+
+Test(alloc_vmm, an_idle_block_is_no_address_and_comes_back_as_another)
+{
+    struct fe_block b = {.bytes = 3000, .kind = FE_BLOCK_POOL}, found;
+    uint64_t need = 0, id;
+
+    cr_assert_eq(fe_alloc_take(a, &b, &need), FE_ALLOC_OK);
+    cr_assert_eq(b.capacity, 3072);
+    id = b.id;
+    cr_assert(fe_alloc_set_idle(a, b.base, true, 0));
+    cr_assert_not(fe_alloc_set_idle(a, b.base, true, 0));
+    cr_assert_not(fe_alloc_find(a, b.base, &found));
+    cr_assert_not(fe_alloc_covers(a, b.base, 1));
+    cr_assert_not(fe_alloc_set_idle(a, b.base, false, 3073));
+    cr_assert(fe_alloc_set_idle(a, b.base, false, 100));
+    cr_assert(fe_alloc_find(a, b.base, &found));
+    cr_assert_eq(found.bytes, 100);
+    cr_assert_neq(found.id, id);
+    cr_assert(fe_alloc_set_idle(a, b.base, true, 0));
+    cr_assert(fe_alloc_set_idle(a, b.base, false, 3072), "its capacity stays");
+    cr_assert(fe_alloc_free(a, b.base));
+}
