@@ -285,18 +285,18 @@ sessions_count(const struct be_segment *g, uint32_t tenant)
     unsigned count = 0;
 
     for (unsigned i = 0; i < g->slot_end; i++)
-        count += atomic_load(&g->slots[i].tenant) == tenant + 1;
+        count += atomic_load(&g->slots[i].tenant) == tenant + 1 && !atomic_load(&g->slots[i].looks);
     return count;
 }
 
 static enum gp_status
-tenant_enter(struct be_ledger *ledger, uint32_t at, struct be_refusal *refusal)
+tenant_enter(struct be_ledger *ledger, uint32_t at, bool monitor, struct be_refusal *refusal)
 {
     struct be_segment *g = ledger->segment;
     const struct be_policy *policy = &g->tenants[at].policy;
     unsigned sessions = sessions_count(g, at);
 
-    if (policy->sessions != 0 && sessions >= policy->sessions) {
+    if (!monitor && policy->sessions != 0 && sessions >= policy->sessions) {
         refusal->sessions = true;
         snprintf(refusal->reason, sizeof(refusal->reason),
                  "tenant %s has %u sessions, all that it may have at once", policy->name, sessions);
@@ -304,6 +304,7 @@ tenant_enter(struct be_ledger *ledger, uint32_t at, struct be_refusal *refusal)
                  "come back when one of them has ended, or ask the pool's operator for more");
         return GP_ERR_LIMIT;
     }
+    atomic_store(&own_slot(ledger)->looks, monitor);
     atomic_store(&own_slot(ledger)->tenant, at + 1);
     return GP_OK;
 }
@@ -322,7 +323,7 @@ be_ledger_admit(struct be_ledger *ledger, const struct be_applicant *who,
     be_segment_lock(g);
     for (uint32_t i = 0; i < g->order_count && status == GP_ERR_AUTH; i++)
         if (be_policy_matches(&g->tenants[g->order[i]].policy, who))
-            status = tenant_enter(ledger, g->order[i], refusal_p);
+            status = tenant_enter(ledger, g->order[i], who->monitor, refusal_p);
     be_segment_unlock(g);
     if (status == GP_ERR_AUTH) {
         snprintf(refusal_p->reason, sizeof(refusal_p->reason),

@@ -56,7 +56,8 @@ struct be_applicant {
     const char *common_name; /* "": no certificate */
     const char *uris[16];
     unsigned uri_count;
-    bool local; /* without certificate, from this machine */
+    bool local;   /* without certificate, from this machine */
+    bool monitor; /* only looks: it counts as no session */
 };
 
 /* The tenants of a configuration, in its order. */

@@ -22,6 +22,7 @@ struct be_slot_device {
 struct be_slot {
     atomic_uint taken;  /* by the supervisor, for a process */
     atomic_uint tenant; /* index + 1 of an open session; 0: none */
+    atomic_uint looks;  /* the session only looks, it counts as none */
     struct be_slot_device device[BE_LEDGER_DEVICES];
 };
 
