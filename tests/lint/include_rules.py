@@ -16,7 +16,7 @@ CODE = (".c", ".h")
 
 # Headers that the build makes, by the last part of their path.
 GENERATED = re.compile(r"^(cuda_api|wire_calls|be_hooks|be_dispatch|be_driver_table|fe_exports)\.h$"
-                       r"|_ptx\.h$|\.pb-c\.h$|_golden\.h$|^(sd|fe|be|gp)_\w+\.h$")
+                       r"|_ptx\.h$|^random_calls\.inc\.h$|\.pb-c\.h$|_golden\.h$|^(sd|fe|be|gp)_\w+\.h$")
 
 # A folder's files never include what begins with one of these.
 NEVER = {
@@ -32,7 +32,7 @@ NEVER = {
 }
 
 # The backend's parts; each may include itself and those before it.
-BACKEND_ORDER = ["metrics", "tenant", "driver", "memory", "sched", "cuda", "session", "main"]
+BACKEND_ORDER = ["metrics", "driver", "memory", "sched", "cuda", "session", "main"]
 SUPERVISOR_NEVER = ("driver", "cuda", "session", "memory")
 
 # Library header -> the only places that may include it (tests may include anything).

@@ -1,0 +1,597 @@
+/* tests/differential/arguments.c */
+#include "arguments.h"
+
+#include "cuda_api.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+unsigned char host_buffer[HOST_BYTES] __attribute__((aligned(4096)));
+_Atomic unsigned host_calls;
+
+const char *const kernel_image =
+    ".version 7.0\n.target sm_70\n.address_size 64\n"
+    ".visible .global .align 4 .u32 counter = 7;\n"
+    ".visible .global .align 4 .b8 table[256];\n"
+    ".visible .entry fill(.param .u64 p, .param .u32 n, .param .u32 v)\n"
+    "{\n .reg .pred %q; .reg .b32 %r<8>; .reg .b64 %d<4>;\n"
+    " ld.param.u64 %d1, [p]; ld.param.u32 %r1, [n]; ld.param.u32 %r2, [v];\n"
+    " mov.u32 %r3, %ctaid.x; mov.u32 %r4, %ntid.x; mov.u32 %r5, %tid.x;\n"
+    " mad.lo.s32 %r6, %r3, %r4, %r5; setp.ge.u32 %q, %r6, %r1; @%q bra END;\n"
+    " mul.wide.u32 %d2, %r6, 4; add.s64 %d3, %d1, %d2; add.u32 %r7, %r2, %r6;\n"
+    " st.global.u32 [%d3], %r7;\nEND: ret;\n}\n"
+    ".visible .entry count(.param .u64 p, .param .u32 n, .param .u32 v)\n"
+    "{\n .reg .pred %q; .reg .b32 %r<2>; .reg .b64 %d<2>;\n ld.param.u64 %d1, [p];\n"
+    " setp.eq.u64 %q, %d1, 0; @%q bra END;\n"
+    " atom.global.add.u32 %r1, [%d1], 1;\nEND: ret;\n}\n";
+
+static void say(struct made *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void
+say(struct made *m, const char *fmt, ...)
+{
+    va_list args;
+    int n;
+
+    va_start(args, fmt);
+    n = vsnprintf(m->text + m->text_len, sizeof(m->text) - m->text_len, fmt, args);
+    va_end(args);
+    if (n > 0)
+        m->text_len += (size_t)n < sizeof(m->text) - m->text_len ? (size_t)n : 0;
+}
+
+static void
+host_function(void *data)
+{
+    (void)data;
+    host_calls++;
+}
+
+static void
+stream_function(CUstream stream, CUresult status, void *data)
+{
+    (void)stream;
+    (void)status;
+    (void)data;
+    host_calls++;
+}
+
+static uint64_t
+one_of(const uint64_t *values, size_t count)
+{
+    return values[random_below(count)];
+}
+#define ONE_OF(...)                                                                                \
+    one_of((const uint64_t[]){__VA_ARGS__},                                                        \
+           sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t))
+
+/* --- objects ------------------------------------------------------------------------------- */
+
+static uint64_t
+stream_value(struct made *m)
+{
+    uint64_t fixed = ONE_OF(0, 0, 0, 1, 2);
+
+    say(m, "stream#%u", (unsigned)fixed);
+    return fixed;
+}
+
+static uint64_t
+pick_object(struct made *m, int at, enum object_kind kind)
+{
+    struct object *o;
+
+    if (kind == KIND_STREAM && random_percent(35))
+        return stream_value(m);
+    if (kind != KIND_STREAM && random_percent(4)) { /* a device makes streams of its own */
+        o = object_pick_dead(kind);
+        if (o != NULL) {
+            say(m, "dead-%s%u", object_kind_name(kind), o->number);
+            return o->value;
+        }
+    }
+    o = random_percent(3) ? NULL : object_pick(kind);
+    if (o == NULL) {
+        say(m, "NULL");
+        return 0;
+    }
+    say(m, "%s%u", object_kind_name(kind), o->number);
+    m->object[at] = o;
+    return o->value;
+}
+
+/* A kernel may stand where a function is wanted. */
+static uint64_t
+pick_function(struct made *m, int at)
+{
+    return pick_object(m, at,
+                       random_percent(20) && object_pick(KIND_KERNEL) != NULL ? KIND_KERNEL
+                                                                              : KIND_FUNCTION);
+}
+
+static uint64_t
+pick_address(struct made *m, int at)
+{
+    struct object *o = random_percent(4) ? NULL : object_pick(KIND_ADDRESS);
+    uint64_t offset;
+
+    if (o == NULL) {
+        uint64_t wild = ONE_OF(0, 0x10, 0x7000);
+
+        say(m, "%#llx", (unsigned long long)wild);
+        m->left = 0;
+        return wild;
+    }
+    offset = o->bytes == 0 || random_percent(60) ? 0 : random_below(o->bytes);
+    if (!random_percent(10))
+        offset &= ~(uint64_t)15;
+    if (m->left > o->bytes - offset)
+        m->left = o->bytes - offset;
+    if (m->memory == NULL)
+        m->memory = o;
+    m->object[at] = offset == 0 ? o : NULL;
+    say(m, "mem%u+%llu", o->number, (unsigned long long)offset);
+    return o->value + offset;
+}
+
+static uint64_t
+pick_host(struct made *m, int at, const char *name)
+{
+    struct object *o = random_percent(30) ? object_pick(KIND_HOST) : NULL;
+    uint64_t offset = random_below(8) * 4096;
+
+    if (strstr(name, "LoadData") != NULL || strstr(name, "LoadFat") != NULL) {
+        bool good = !random_percent(10);
+
+        say(m, good ? "image" : "no image");
+        return (uintptr_t)(good ? kernel_image : "this is no image");
+    }
+    m->host_used = true;
+    if (random_percent(2)) {
+        say(m, "NULL");
+        return 0;
+    }
+    if (o != NULL) {
+        say(m, "host%u", o->number);
+        m->object[at] = o;
+        if (o->bytes < m->left)
+            m->left = o->bytes;
+        return o->value;
+    }
+    say(m, "buffer+%llu", (unsigned long long)offset);
+    return (uintptr_t)host_buffer + offset;
+}
+
+/* --- numbers ------------------------------------------------------------------------------- */
+
+/* Far beyond everything: what lies a little behind an allocation is undefined, also in its code. */
+#define TOO_MANY (1ull << 40)
+
+/* Bytes of an element of what is filled. */
+static uint64_t
+element_bytes(const char *name)
+{
+    return strstr(name, "D32") != NULL ? 4 : strstr(name, "D16") != NULL ? 2 : 1;
+}
+
+/* Of the only size, or of one among several. */
+static uint64_t
+some_bytes(const struct made *m, const struct call *call)
+{
+    if (strstr(call->name, "AddressReserve") || strstr(call->name, "cuMemCreate") ||
+        strstr(call->name, "cuMemMap"))
+        return ONE_OF(0, 2 << 20, 2 << 20, 4 << 20, 4096, 1);
+    if (m->left == UINT64_MAX)
+        return ONE_OF(0, 1, 4, 16, 64, 256, 512, 1000, 4096, 65536, 1 << 20, 3 << 20,
+                      random_percent(10) ? TOO_MANY : 8);
+    if (random_percent(m->host_used ? 0 : 4))
+        return TOO_MANY;
+    if (m->left == 0)
+        return random_below(2) * 4;
+    return random_percent(30) ? m->left : random_below(m->left + 1);
+}
+
+static uint64_t
+pick_bytes(struct made *m, const struct call *call)
+{
+    uint64_t bytes, most = m->host_used ? HOST_BYTES - 32768 : UINT64_MAX;
+
+    for (int i = 0; i < call->count; i++) {
+        if (call->args[i] == ARG_NODES)
+            return random_below(4);
+        if (call->args[i] == ARG_ACCESS_DESC && m->value[i] != 0)
+            return random_percent(5) ? 0 : 1;
+    }
+    bytes = some_bytes(m, call) / element_bytes(call->name);
+    return bytes < most ? bytes : most;
+}
+
+/* Pitch, width and height of a fill. */
+static void
+pick_rectangle(struct made *m, const struct call *call)
+{
+    uint64_t element = element_bytes(call->name), pitch, width, height, rows = 0;
+    uint64_t sizes[3];
+    int n = 0;
+
+    pitch = (1 + random_below(64)) * (random_percent(90) ? element : 1);
+    width = random_percent(5) ? pitch : random_below(pitch / element + 1);
+    if (m->left != UINT64_MAX && pitch >= width * element)
+        rows = m->left / pitch;
+    height = random_percent(4) ? TOO_MANY / pitch : random_below(rows < 64 ? rows + 1 : 64);
+    if (height == 1)
+        height = 0;
+    sizes[0] = pitch;
+    sizes[1] = width;
+    sizes[2] = height;
+    for (int i = 0; i < call->count; i++)
+        if (call->args[i] == ARG_BYTES && n < 3)
+            m->value[i] = sizes[n++];
+    say(m, " %llux%llu/%llu", (unsigned long long)width, (unsigned long long)height,
+        (unsigned long long)pitch);
+}
+
+static uint64_t
+pick_number(struct made *m, const struct call *call, int at)
+{
+    uint64_t v = 0;
+
+    switch (call->args[at]) {
+    case ARG_DEVICE:
+        v = ONE_OF(0, 0, 0, 0, 0, 1, 1, 2, (uint32_t)-1);
+        break;
+    case ARG_FLAGS:
+        v = ONE_OF(0, 0, 0, 0, 0, 1, 1, 2, 4, 8, 0x80, 0x80000000);
+        break;
+    case ARG_SMALL:
+        v = ONE_OF(0, 0, 1, 1, 2, 4, 16, 32, 64, 256, (uint32_t)-1);
+        for (int i = 0; i < call->count; i++)
+            if (call->args[i] == ARG_NODES && v > 3)
+                v = 1;
+        break;
+    case ARG_ENUM:
+        v = random_percent(5) ? (uint32_t)-1 : random_below(random_percent(50) ? 4 : 40);
+        break;
+    case ARG_DIM:
+        v = ONE_OF(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 8, 32, random_percent(5) ? 0 : 1,
+                   random_percent(5) ? 100000 : 1);
+        break;
+    case ARG_SHARED:
+        v = ONE_OF(0, 0, 0, 0, 0, 64, 49152, 49153, 1 << 20);
+        break;
+    default:
+        v = ONE_OF(0, 1, 0x5a, 0xff, 0x1234, 0xdeadbeef);
+    }
+    say(m, "%lld", (long long)(int32_t)v);
+    return v;
+}
+
+static uint64_t
+pick_name(struct made *m)
+{
+    static const char *const names[] = {"fill", "count", "fill", "counter", "table", "nobody", ""};
+    const char *name = names[random_below(sizeof(names) / sizeof(names[0]))];
+
+    say(m, "\"%s\"", name);
+    return (uintptr_t)name;
+}
+
+/* --- structures ------------------------------------------------------------------------------ */
+
+/* Parameters of `fill` and `count`: memory that is certainly there. */
+static void **
+kernel_params(struct made *m, int at)
+{
+    struct object *o = object_pick(KIND_ADDRESS);
+    uint64_t *room = m->room[at].u64;
+    void **list = (void **)(room + 8);
+
+    room[0] = o != NULL && o->usable && o->bytes >= 64 ? o->value : 0;
+    ((uint32_t *)(room + 1))[0] =
+        room[0] != 0 ? (uint32_t)(o->bytes / 4 < 512 ? o->bytes / 4 : 512) : 0;
+    ((uint32_t *)(room + 2))[0] = (uint32_t)random_below(1000);
+    list[0] = &room[0];
+    list[1] = &room[1];
+    list[2] = &room[2];
+    say(m, "params(%s%u)", room[0] != 0 ? "mem" : "none", room[0] != 0 ? o->number : 0);
+    return list;
+}
+
+static uint64_t
+launch_config(struct made *m, int at)
+{
+    CUlaunchConfig *c = (void *)m->room[at].bytes;
+
+    c->gridDimX = (unsigned)ONE_OF(1, 1, 2, 4, 0);
+    c->gridDimY = c->gridDimZ = 1;
+    c->blockDimX = (unsigned)ONE_OF(1, 32, 64, 128, 1025);
+    c->blockDimY = c->blockDimZ = 1;
+    c->sharedMemBytes = (unsigned)ONE_OF(0, 0, 0, 1024, 1 << 20);
+    say(m, "{%u %u %u ", c->gridDimX, c->blockDimX, c->sharedMemBytes);
+    c->hStream = (CUstream)(uintptr_t)pick_object(m, at, KIND_STREAM);
+    m->object[at] = NULL;
+    say(m, "}");
+    return (uintptr_t)c;
+}
+
+/* One end of a copy; what is behind its start limits the copy's shape. */
+static void
+copy_side(struct made *m, int at, CUmemorytype *type, CUdeviceptr *device, const void **host,
+          size_t *pitch, uint64_t *left)
+{
+    uint64_t before = *left;
+
+    m->left = UINT64_MAX;
+    *pitch = (size_t)ONE_OF(0, 64, 64, 100, 256, 256, 16);
+    if (random_percent(60)) {
+        *type = CU_MEMORYTYPE_DEVICE;
+        *device = pick_address(m, at);
+        *left = m->left < before ? m->left : before;
+    } else {
+        *type = random_percent(95) ? CU_MEMORYTYPE_HOST : (CUmemorytype)7;
+        *host = host_buffer + random_below(4) * 4096;
+        say(m, "buffer");
+    }
+    m->object[at] = NULL;
+    say(m, "/%zu ", *pitch);
+}
+
+/* Rows of a copy whose last one certainly ends inside: each takes at most 256 bytes. */
+static size_t
+some_rows(uint64_t left)
+{
+    return random_percent(3) ? (size_t)TOO_MANY
+                             : (size_t)random_below(left / 256 > 8 ? 8 : left / 256 + 1);
+}
+
+static uint64_t
+copy_2d(struct made *m, int at)
+{
+    CUDA_MEMCPY2D *c = (void *)m->room[at].bytes;
+    const void *to = NULL;
+    uint64_t left = 65536;
+    bool host;
+
+    say(m, "{");
+    copy_side(m, at, &c->srcMemoryType, &c->srcDevice, &c->srcHost, &c->srcPitch, &left);
+    copy_side(m, at, &c->dstMemoryType, &c->dstDevice, &to, &c->dstPitch, &left);
+    host = c->srcMemoryType == CU_MEMORYTYPE_HOST || to != NULL;
+    c->dstHost = (void *)(uintptr_t)to;
+    c->srcXInBytes = left >= 1024 ? (size_t)ONE_OF(0, 0, 0, 4, 16) : 0;
+    c->dstY = left >= 1024 ? (size_t)ONE_OF(0, 0, 0, 1) : 0;
+    c->WidthInBytes = (size_t)ONE_OF(16, 64, 48, 1, 0, 100);
+    c->Height = some_rows(left >= 1024 ? left - 512 : left);
+    if (host && c->Height > 64)
+        c->Height = 2;
+    say(m, "%zux%zu}", c->WidthInBytes, c->Height);
+    return (uintptr_t)c;
+}
+
+static uint64_t
+copy_3d(struct made *m, int at)
+{
+    CUDA_MEMCPY3D *c = (void *)m->room[at].bytes;
+    const void *to = NULL;
+    uint64_t left = 65536;
+    bool host;
+
+    say(m, "{");
+    copy_side(m, at, &c->srcMemoryType, &c->srcDevice, &c->srcHost, &c->srcPitch, &left);
+    copy_side(m, at, &c->dstMemoryType, &c->dstDevice, &to, &c->dstPitch, &left);
+    host = c->srcMemoryType == CU_MEMORYTYPE_HOST || to != NULL;
+    c->dstHost = (void *)(uintptr_t)to;
+    c->WidthInBytes = (size_t)ONE_OF(16, 64, 48, 1, 0);
+    c->Height = some_rows(left);
+    c->Depth = left >= 16384 && c->Height <= 8 ? (size_t)ONE_OF(1, 1, 2, 0) : 1;
+    c->srcHeight = (size_t)ONE_OF(0, 8, c->Height);
+    c->dstHeight = (size_t)ONE_OF(0, 8, c->Height);
+    if (host && c->Height > 64)
+        c->Height = 2;
+    say(m, "%zux%zux%zu rows %zu %zu}", c->WidthInBytes, c->Height, c->Depth, c->srcHeight,
+        c->dstHeight);
+    return (uintptr_t)c;
+}
+
+static uint64_t
+node_params(struct made *m, int at, int what)
+{
+    void *room = m->room[at].bytes + 1024;
+
+    if (what == ARG_NODE_MEMSET) {
+        CUDA_MEMSET_NODE_PARAMS *p = room;
+
+        p->dst = pick_address(m, at);
+        m->object[at] = NULL;
+        p->elementSize = (unsigned)ONE_OF(1, 2, 4, 4, 3);
+        p->width = m->left != UINT64_MAX && m->left >= 8 ? (size_t)random_below(m->left / 4) : 1;
+        p->height = 1;
+        p->value = (unsigned)random_below(256);
+        say(m, " width %zu size %u", p->width, p->elementSize);
+    } else if (what == ARG_NODE_HOST) {
+        ((CUDA_HOST_NODE_PARAMS *)room)->fn = host_function;
+        say(m, "host function");
+    } else {
+        CUDA_KERNEL_NODE_PARAMS *p = room;
+
+        p->func = (CUfunction)(uintptr_t)pick_object(m, at, KIND_FUNCTION);
+        m->object[at] = NULL;
+        p->gridDimX = p->gridDimY = p->gridDimZ = p->blockDimY = p->blockDimZ = 1;
+        p->blockDimX = (unsigned)ONE_OF(1, 32, 64, 0);
+        p->kernelParams = kernel_params(m, at);
+    }
+    return (uintptr_t)room;
+}
+
+static uint64_t
+nodes(struct made *m, int at)
+{
+    for (int i = 0; i < 4; i++) {
+        struct object *o = object_pick(KIND_NODE);
+
+        m->room[at].u64[i] = o != NULL ? o->value : 0;
+        say(m, "%snode%u", i == 0 ? "[" : " ", o != NULL ? o->number : 0);
+    }
+    say(m, "]");
+    return (uintptr_t)m->room[at].bytes;
+}
+
+static uint64_t
+descriptor(struct made *m, int at, int what)
+{
+    void *room = m->room[at].bytes;
+    int device = (int)ONE_OF(0, 0, 0, 1, 5);
+
+    if (what == ARG_ARRAY_DESC) {
+        CUDA_ARRAY_DESCRIPTOR *d = room;
+
+        d->Width = (size_t)ONE_OF(16, 64, 100, 0);
+        d->Height = (size_t)ONE_OF(0, 16, 64);
+        d->Format = (CUarray_format)ONE_OF(CU_AD_FORMAT_FLOAT, CU_AD_FORMAT_UNSIGNED_INT8,
+                                           CU_AD_FORMAT_SIGNED_INT32, 77);
+        d->NumChannels = (unsigned)ONE_OF(1, 2, 4, 3);
+        say(m, "{%zux%zu format %d x %u}", d->Width, d->Height, (int)d->Format, d->NumChannels);
+    } else if (what == ARG_ARRAY3D_DESC) {
+        CUDA_ARRAY3D_DESCRIPTOR *d = room;
+
+        d->Width = (size_t)ONE_OF(16, 64, 0);
+        d->Height = (size_t)ONE_OF(0, 16, 64);
+        d->Depth = (size_t)ONE_OF(0, 0, 4);
+        d->Format = (CUarray_format)ONE_OF(CU_AD_FORMAT_FLOAT, CU_AD_FORMAT_HALF, 77);
+        d->NumChannels = (unsigned)ONE_OF(1, 2, 4, 3);
+        d->Flags = (unsigned)ONE_OF(0, 0, CUDA_ARRAY3D_LAYERED, CUDA_ARRAY3D_SURFACE_LDST);
+        say(m, "{%zux%zux%zu %d x %u flags %u}", d->Width, d->Height, d->Depth, (int)d->Format,
+            d->NumChannels, d->Flags);
+    } else if (what == ARG_ALLOC_PROP) {
+        CUmemAllocationProp *p = room;
+
+        p->type = (CUmemAllocationType)ONE_OF(CU_MEM_ALLOCATION_TYPE_PINNED,
+                                              CU_MEM_ALLOCATION_TYPE_PINNED, 0, 9);
+        p->location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+        p->location.id = device;
+        say(m, "{type %d device %d}", (int)p->type, device);
+    } else if (what == ARG_ACCESS_DESC) {
+        CUmemAccessDesc *d = room;
+
+        d->location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+        d->location.id = device;
+        d->flags = (CUmemAccess_flags)ONE_OF(3, 3, 1, 0, 2);
+        say(m, "{device %d flags %d}", device, (int)d->flags);
+    } else {
+        CUmemPoolProps *p = room;
+
+        p->allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
+        p->location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+        p->location.id = device;
+        say(m, "{pool on device %d}", device);
+    }
+    return (uintptr_t)room;
+}
+
+static uint64_t
+location(struct made *m, int at, bool by_value)
+{
+    CUmemLocation here = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = (int)ONE_OF(0, 0, 1, 6)};
+    uint64_t value = 0;
+
+    memcpy(m->room[at].bytes, &here, sizeof(here));
+    memcpy(&value, &here, sizeof(value));
+    say(m, "device %d", here.id);
+    return by_value ? value : (uintptr_t)m->room[at].bytes;
+}
+
+/* --- all of them ------------------------------------------------------------------------------ */
+
+static uint64_t
+make_structure(const struct call *call, struct made *m, int at)
+{
+    switch (call->args[at]) {
+    case ARG_KERNEL_PARAMS:
+        return (uintptr_t)kernel_params(m, at);
+    case ARG_LAUNCH_CONFIG:
+        return launch_config(m, at);
+    case ARG_COPY2D:
+        return copy_2d(m, at);
+    case ARG_COPY3D:
+        return copy_3d(m, at);
+    case ARG_NODE_MEMSET:
+    case ARG_NODE_KERNEL:
+    case ARG_NODE_HOST:
+        return node_params(m, at, call->args[at]);
+    case ARG_NODES:
+        return nodes(m, at);
+    case ARG_LOCATION:
+        return location(m, at, false);
+    case ARG_LOCATION_VALUE:
+        return location(m, at, true);
+    default:
+        return descriptor(m, at, call->args[at]);
+    }
+}
+
+static uint64_t
+make_argument(const struct call *call, struct made *m, int at)
+{
+    int arg = call->args[at];
+
+    if (arg >= ARG_OUT(0) && arg < ARG_DEVICE) {
+        bool null = random_percent(2);
+
+        say(m, null ? "NULL" : "&");
+        return null ? 0 : (uintptr_t)m->room[at].bytes;
+    }
+    switch (arg) {
+    case ARG_ADDRESS:
+        return pick_address(m, at);
+    case ARG_IN_FUNCTION:
+        return pick_function(m, at);
+    case ARG_HOST:
+        return pick_host(m, at, call->name);
+    case ARG_NAME:
+        return pick_name(m);
+    case ARG_NULL:
+    case ARG_USER_DATA:
+        say(m, "-");
+        return 0;
+    case ARG_HOST_FN:
+        say(m, "fn");
+        return (uintptr_t)host_function;
+    case ARG_STREAM_FN:
+        say(m, "fn");
+        return (uintptr_t)stream_function;
+    case ARG_BYTES:
+        return 0; /* when everything else is known */
+    case ARG_DEVICE:
+    case ARG_FLAGS:
+    case ARG_SMALL:
+    case ARG_ENUM:
+    case ARG_DIM:
+    case ARG_SHARED:
+    case ARG_VALUE:
+        return pick_number(m, call, at);
+    default:
+        return arg < ARG_OUT(0) ? pick_object(m, at, (enum object_kind)arg)
+                                : make_structure(call, m, at);
+    }
+}
+
+void
+make_arguments(const struct call *call, struct made *m)
+{
+    memset(m, 0, sizeof(*m));
+    m->left = UINT64_MAX;
+    for (int i = 0; i < call->count; i++) {
+        if (i > 0)
+            say(m, ", ");
+        m->value[i] = make_argument(call, m, i);
+    }
+    if (strstr(call->name, "MemsetD2D") != NULL) {
+        pick_rectangle(m, call);
+        return;
+    }
+    for (int i = 0; i < call->count; i++) {
+        if (call->args[i] != ARG_BYTES)
+            continue;
+        m->value[i] = pick_bytes(m, call);
+        say(m, " #%d=%lld", i, (long long)m->value[i]);
+    }
+}

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Writes the table of calls that random programs draw from, out of the descriptions.
+
+usage: gen_table.py GEN_FOLDER OUT.inc.h SPEC.toml...
+
+A line for each exported call: its name and what each argument may be, as random_program.h has it.
+Calls that the pool refuses are left out, and so are those below, each for its reason.
+"""
+import os
+import re
+import sys
+
+AREAS_OUT = {"interop", "debugger", "coredump", "checkpoint", "logs", "external"}
+OUT = {
+    "cuInit": "each program begins with it",
+    "cuGetExportTable": "tables differ in nothing that a call shows",
+    "cuGetProcAddress": "gives addresses", "cuGetProcAddress_v2": "gives addresses",
+    "cuMemGetInfo": "free memory is other programs' matter too",
+    "cuMemGetInfo_v2": "free memory is other programs' matter too",
+    "cuDeviceGetName": "names the server's device", "cuMemAllocHost": "see cuMemAllocHost_v2",
+    "cuCtxGetFlags": "mapped memory", "cuMemHostGetFlags": "mapped memory",
+    "cuMemHostRegister": "see cuMemHostRegister_v2",
+    "cuModuleLoad": "reads files", "cuLibraryLoadFromFile": "reads files", "cuLinkAddFile": "reads files",
+    "cuLinkAddFile_v2": "reads files", "cuGraphDebugDotPrint": "writes files",
+    "cuProfilerInitialize": "refused by drivers too",
+    "cuStreamWaitValue32": "may wait for ever", "cuStreamWaitValue64": "may wait for ever",
+    "cuStreamWaitValue32_v2": "may wait for ever", "cuStreamWaitValue64_v2": "may wait for ever",
+    "cuStreamBatchMemOp": "may wait for ever", "cuStreamBatchMemOp_v2": "may wait for ever",
+    "cuEventElapsedTime": "times differ", "cuEventElapsedTime_v2": "times differ",
+    "cuDeviceGetUuid": "bytes of the device", "cuDeviceGetUuid_v2": "bytes of the device",
+    "cuDeviceGetLuid": "bytes of the device",
+    "cuDevicePrimaryCtxReset": "ends all objects under other threads' feet",
+    "cuDevicePrimaryCtxReset_v2": "ends all objects under other threads' feet",
+    "cuCtxDestroy": "drawn as cuCtxDestroy_v2",
+    "cuCtxGetId": "numbers", "cuStreamGetId": "numbers", "cuCtxAttach": "old", "cuCtxDetach": "old",
+    "cuModuleGetLoadingMode": "the environment's", "cuCtxSetLimit": "sizes of heaps",
+    "cuCtxGetLimit": "sizes of heaps",
+}
+# Result codes and effects are compared, outputs are not: they are addresses, numbers or times.
+RESULT_ONLY = re.compile(r"cuStreamGetCaptureInfo|cuDeviceGetPCIBusId|cuCtxGetStreamPriorityRange|"
+                         r"cuGraphMemAllocNodeGetParams|cuPointerGetAttribute|cuFuncGetModule|cuFuncGetName|"
+                         r"cuKernelGetName|cuMemPoolGetAttribute|cuTensorMap|GetParams|cuGraphGetEdges|"
+                         r"cuStreamGetAttribute|cuKernelNodeGetAttribute|cuMemcpyBatch")
+
+HANDLES = {"CUcontext": "CTX", "CUstream": "STREAM", "CUevent": "EVENT", "CUmodule": "MODULE",
+           "CUfunction": "FUNCTION", "CUkernel": "KERNEL", "CUlibrary": "LIBRARY", "CUgraph": "GRAPH",
+           "CUgraphNode": "NODE", "CUgraphExec": "EXEC", "CUarray": "ARRAY", "CUmipmappedArray": "MIPMAP",
+           "CUmemoryPool": "POOL", "CUmemGenericAllocationHandle": "PHYS", "CUuserObject": "USER"}
+# Structures that random_program.c can fill.
+FILLED = {"CUDA_MEMCPY2D": "COPY2D", "CUDA_MEMCPY3D": "COPY3D", "CUDA_MEMSET_NODE_PARAMS": "NODE_MEMSET",
+          "CUDA_KERNEL_NODE_PARAMS": "NODE_KERNEL", "CUDA_HOST_NODE_PARAMS": "NODE_HOST",
+          "CUDA_ARRAY_DESCRIPTOR": "ARRAY_DESC", "CUDA_ARRAY3D_DESCRIPTOR": "ARRAY3D_DESC",
+          "CUmemAllocationProp": "ALLOC_PROP", "CUmemAccessDesc": "ACCESS_DESC",
+          "CUmemPoolProps": "POOL_PROPS", "CUlaunchConfig": "LAUNCH_CONFIG", "CUmemLocation": "LOCATION"}
+DESTROYERS = re.compile(r"Destroy|Unload|MemFree|MemRelease|PrimaryCtxRelease|AddressFree|UserObjectRelease")
+
+
+def out_kind(base, call):
+    """What an output pointer brings: a handle, a device address, or plain bytes."""
+    if base in HANDLES:
+        return "OUT_" + HANDLES[base]
+    if base == "CUdeviceptr":
+        return "OUT_ADDRESS"
+    if base in ("int", "unsigned int", "CUdevice", "float", "cuuint32_t") or base.startswith("CU") and \
+            base.endswith(("status", "CaptureStatus", "config", "cache", "mode", "flags", "State", "Type")):
+        return "OUT_32"
+    if base in ("size_t", "unsigned long long", "cuuint64_t"):
+        return "OUT_64"
+    return "OUT_BYTES"
+
+
+def number_kind(name):
+    low = name.lower()
+    if "flags" in low:
+        return "FLAGS"
+    if low.startswith(("griddim", "blockdim", "x", "y", "z")) or low in ("gridwidth", "gridheight"):
+        return "DIM"
+    if "shared" in low:
+        return "SHARED"
+    if low in ("uc", "us", "ui", "value"):
+        return "VALUE"
+    return "SMALL"
+
+
+def kind_of(param, call):
+    """The argument's kind, or None if no random program can make one."""
+    ctype, name = param.ctype, param.name
+    const, pointer = ctype.startswith("const "), ctype.endswith("*")
+    base = ctype.replace("const ", "").rstrip("* ").strip()
+    if param.suffix or ctype.count("*") > 1 and base != "void":
+        return None
+    if not pointer:
+        if base in HANDLES:
+            return "IN_" + HANDLES[base]
+        if base in ("float", "double", "CUipcMemHandle", "CUipcEventHandle", "CUdevResourceDesc", "CUdeviceptr_v1"):
+            return None
+        return {"CUdevice": "DEVICE", "CUdeviceptr": "ADDRESS", "CUhostFn": "HOST_FN",
+                "CUstreamCallback": "STREAM_FN", "CUoccupancyB2DSize": "NULL", "CUmemLocation": "LOCATION_VALUE",
+                "size_t": "BYTES", "cuuint64_t": "VALUE", "cuuint32_t": "VALUE", "unsigned long long": "FLAGS",
+                "unsigned char": "VALUE", "unsigned short": "VALUE"}.get(base) or (
+                    number_kind(name) if base in ("int", "unsigned int") else "ENUM" if base.startswith("CU") and
+                    not base.endswith(("Handle", "desc", "ref", "Object", "State", "Ctx", "Iterator")) else None)
+    if ctype.count("*") == 2:
+        return {"kernelParams": "KERNEL_PARAMS", "extra": "NULL", "pp": "OUT_HOST"}.get(name)
+    if base == "void":
+        if const or name in ("srcHost", "dstHost", "p", "hostPtr"):
+            return "HOST"
+        return "USER_DATA" if name in ("userData", "ptr") else "HOST" if call.area in ("memcpy", "host_memory") else None
+    if base == "char":
+        return "NAME" if const else None
+    if base in FILLED and (const or name in ("config", "location", "prop")):
+        return FILLED[base]
+    if const:
+        return {"CUgraphNode": "NODES"}.get(base)
+    if base in ("CUjit_option", "CUlibraryOption"):
+        return "NULL"
+    return out_kind(base, call)
+
+
+def main():
+    sys.path.insert(0, sys.argv[1])
+    import spec  # the generator's own reader
+    calls = spec.Loader().load(sys.argv[3:]).exported()
+    lines, left = [], []
+    for call in calls:
+        if call.kind != "call" or call.ret != "CUresult" or call.mode == "refused" or call.area in AREAS_OUT \
+                or call.name in OUT:
+            continue
+        kinds = [kind_of(p, call) for p in call.params]
+        if None in kinds or len(kinds) > 12:
+            left.append(call.name)
+            continue
+        flags = []
+        if DESTROYERS.search(call.name):
+            flags.append("CALL_DESTROYS")
+        if RESULT_ONLY.search(call.name):
+            flags.append("CALL_RESULT_ONLY")
+        for name in (call.name, call.twin_name) if call.twin else (call.name,):
+            lines.append('    {"%s", %s, %d, {%s}},' % (name, " | ".join(flags) or "0", len(kinds),
+                                                       ", ".join("ARG_" + k for k in kinds) or "0"))
+    with open(sys.argv[2], "w", encoding="utf-8") as file:
+        file.write("/* %s -- generated from protocol/spec, do not edit */\n" % os.path.basename(sys.argv[2]))
+        file.write("\n".join(lines) + "\n")
+        file.write("/* Not drawn, for an argument that is not made up:\n *   %s\n */\n" % "\n *   ".join(left))
+
+
+if __name__ == "__main__":
+    main()
