@@ -30,7 +30,6 @@ struct be_context {
     /* The executor's. */
     struct be_staging *staging; /* made at the first copy; then its own lock */
     CUstream copier;            /* non-blocking, for copies in the background */
-    uint64_t charged_bytes;     /* for it and its limits */
 
     pthread_mutex_t lock; /* rank 40 */
     /* Guarded by lock. */

@@ -293,11 +293,14 @@ cuDevicePrimaryCtxRetain(CUcontext *handle, CUdevice dev)
 {
     struct fe_context *ctx = NULL;
     struct fe_state *state = NULL;
-    CUresult cr = primary_get(dev, &state, &ctx);
+    CUresult cr = CUDA_SUCCESS;
 
     FE_COUNT_LOCAL();
-    if (cr == CUDA_SUCCESS && handle == NULL)
-        cr = CUDA_ERROR_INVALID_VALUE;
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    if (handle == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = primary_get(dev, &state, &ctx);
     if (cr != CUDA_SUCCESS)
         return cr;
     pthread_mutex_lock(&context_lock);
@@ -554,8 +557,7 @@ cuCtxCreate_v3(CUcontext *ctx, CUexecAffinityParam *params, int count, unsigned 
                CUdevice dev)
 {
     if (count != 0)
-        return params == NULL || count < 0 ? CUDA_ERROR_INVALID_VALUE
-                                           : CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
+        return params == NULL ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
     return cuCtxCreate_v2(ctx, flags, dev);
 }
 

@@ -271,7 +271,7 @@ cuDeviceGetP2PAttribute(int *value, CUdevice_P2PAttribute attribute, CUdevice sr
         cr = CUDA_ERROR_INVALID_DEVICE;
     if (cr == CUDA_SUCCESS && src == dst)
         cr = CUDA_ERROR_INVALID_DEVICE;
-    if (cr == CUDA_SUCCESS && (value == NULL || (int)attribute < 1 || (int)attribute > 32))
+    if (cr == CUDA_SUCCESS && (value == NULL || (int)attribute < 1 || attribute > CU_DEVICE_P2P_ATTRIBUTE_ONLY_PARTIAL_NATIVE_ATOMIC_SUPPORTED))
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr != CUDA_SUCCESS)
         return cr;

@@ -82,11 +82,11 @@ cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned int flag
     cr = fe_enter(&call, WIRE_CALL_cuEventRecordWithFlags);
     if (cr != CUDA_SUCCESS)
         return cr;
-    if ((flags & ~(unsigned)CU_EVENT_RECORD_EXTERNAL) != 0)
-        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     event = fe_object_get(WIRE_HANDLE_EVENT, handle);
     if (event == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
+    if ((flags & ~(unsigned)CU_EVENT_RECORD_EXTERNAL) != 0)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     cr = fe_stream_resolve(&call, stream_handle, &stream, &args.stream);
     if (cr == CUDA_SUCCESS && call.context != event->object.context)
         cr = CUDA_ERROR_INVALID_HANDLE; /* event and stream must be of one context */

@@ -88,7 +88,7 @@ side_of(const struct spec *s, const struct fe_shape *shape, struct fe_side *side
         return CUDA_ERROR_INVALID_VALUE;
     if (__builtin_add_overflow(s->y, shape->height, &skip))
         return CUDA_ERROR_INVALID_VALUE;
-    if (s->flat)
+    if (s->flat || (shape->depth == 1 && s->z == 0)) /* one slice: its height counts nothing */
         height = skip;
     if (height < skip)
         return CUDA_ERROR_INVALID_VALUE;

@@ -117,6 +117,8 @@ launch(struct launch *l, CUfunction handle, CUstream stream, void **values, void
     if (GP_UNLIKELY(l->f == NULL))
         return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     cr = fe_stream_resolve(&call, stream, &l->stream, &stream_wire);
+    if (cr == CUDA_SUCCESS && l->f->object.context != NULL && l->f->object.context != call.context)
+        cr = CUDA_ERROR_INVALID_HANDLE; /* function and stream must be of one context */
     if (cr == CUDA_SUCCESS)
         cr = fe_function_ready(&call, l->f);
     if (cr == CUDA_SUCCESS)

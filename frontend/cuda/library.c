@@ -331,7 +331,7 @@ cuLibraryGetModule(CUmodule *handle, CUlibrary library_handle)
     struct fe_call call;
     CUresult cr;
 
-    cr = fe_enter(&call, WIRE_CALL_cuLibraryGetModule);
+    cr = fe_enter_in(&call, WIRE_CALL_cuLibraryGetModule, NULL);
     if (cr != CUDA_SUCCESS)
         return cr;
     library = fe_object_get(WIRE_HANDLE_LIBRARY, library_handle);
@@ -339,6 +339,9 @@ cuLibraryGetModule(CUmodule *handle, CUlibrary library_handle)
         return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     if (handle == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    cr = fe_enter(&call, WIRE_CALL_cuLibraryGetModule);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     fe_kernels_lock(library->kernels);
     module = fe_object_get(WIRE_HANDLE_MODULE, library->module);
     if (module != NULL &&

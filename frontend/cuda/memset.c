@@ -41,6 +41,13 @@ check(const struct fe_call *call, CUdeviceptr dst, size_t pitch, size_t element,
     return fe_check_device(call, dst, span);
 }
 
+/* A fill of nothing wants an aligned address all the same. */
+static CUresult
+nothing(CUdeviceptr dst, size_t element)
+{
+    return dst % element == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
 #define FILL(call_name, ctype, element)                                                            \
     GP_EXPORT CUresult call_name(CUdeviceptr dst, ctype value, size_t count, CUstream stream)      \
     {                                                                                              \
@@ -53,7 +60,7 @@ check(const struct fe_call *call, CUdeviceptr dst, size_t pitch, size_t element,
         if (cr != CUDA_SUCCESS)                                                                    \
             return cr;                                                                             \
         if (count == 0)                                                                            \
-            return fe_leave(&call, CUDA_SUCCESS);                                                  \
+            return fe_leave(&call, nothing(dst, element));                                         \
         cr = check(&call, dst, 0, element, count, 1);                                              \
         if (cr != CUDA_SUCCESS)                                                                    \
             return fe_leave(&call, cr);                                                            \
@@ -81,7 +88,7 @@ check(const struct fe_call *call, CUdeviceptr dst, size_t pitch, size_t element,
         if (cr != CUDA_SUCCESS)                                                                    \
             return cr;                                                                             \
         if (width == 0 || height == 0)                                                             \
-            return fe_leave(&call, CUDA_SUCCESS);                                                  \
+            return fe_leave(&call, nothing(dst, element));                                         \
         cr = check(&call, dst, pitch, element, width, height);                                     \
         if (cr != CUDA_SUCCESS)                                                                    \
             return fe_leave(&call, cr);                                                            \

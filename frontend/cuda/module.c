@@ -200,7 +200,7 @@ cuModuleEnumerateFunctions(CUfunction *functions, unsigned int count, CUmodule h
     struct fe_function *f = NULL;
     CUresult cr = local(handle, &module);
 
-    if (cr == CUDA_SUCCESS && (functions == NULL || count == 0))
+    if (cr == CUDA_SUCCESS && functions == NULL && count != 0)
         cr = CUDA_ERROR_INVALID_VALUE;
     for (unsigned i = 0; cr == CUDA_SUCCESS && i < count; i++) {
         if (i >= fe_kernels_count(module->kernels))
@@ -224,12 +224,11 @@ cuModuleGetGlobal_v2(CUdeviceptr *address, size_t *size, CUmodule handle, const 
     CUresult cr;
     void *to;
 
-    cr = fe_enter(&call, WIRE_CALL_cuModuleGetGlobal_v2);
+    cr = local(handle, &module);
+    if (cr == CUDA_SUCCESS) /* a module's context is its own, whatever is current */
+        cr = fe_enter_in(&call, WIRE_CALL_cuModuleGetGlobal_v2, module->object.context);
     if (cr != CUDA_SUCCESS)
         return cr;
-    module = fe_object_get(WIRE_HANDLE_MODULE, handle);
-    if (module == NULL)
-        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     if (name == NULL || (address == NULL && size == NULL) || strlen(name) > NAME_MAX_BYTES)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     if (!fe_perf(FE_PERF_CACHE) || !fe_kernels_global_get(module->kernels, module->object.context,

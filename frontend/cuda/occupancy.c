@@ -303,11 +303,12 @@ cuOccupancyMaxPotentialBlockSizeWithFlags(int *min_grid, int *block, CUfunction 
         return cr;
     if (ctx == NULL)
         return CUDA_ERROR_INVALID_CONTEXT;
-    if (min_grid == NULL || block == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
     cr = cuFuncGetAttribute(&func_max, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, f);
     if (cr != CUDA_SUCCESS)
         return cr;
+    if (min_grid == NULL || block == NULL || limit < 0 ||
+        (flags & ~(unsigned)CU_OCCUPANCY_DISABLE_CACHING_OVERRIDE) != 0)
+        return CUDA_ERROR_INVALID_VALUE;
     warp = fe_device_attribute(state, ctx->device, CU_DEVICE_ATTRIBUTE_WARP_SIZE);
     device_max = fe_device_attribute(state, ctx->device, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
     per_sm_max =
@@ -336,6 +337,8 @@ cuOccupancyMaxPotentialBlockSizeWithFlags(int *min_grid, int *block, CUfunction 
         if (best >= per_sm_max)
             break;
     }
+    if (best == 0) /* not even one block fits */
+        return CUDA_ERROR_INVALID_VALUE;
     *block = best_block;
     *min_grid = best_blocks * (int)state->limits[ctx->device].multiprocessors;
     return CUDA_SUCCESS;

@@ -303,14 +303,14 @@ cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned int flags)
     cr = fe_enter(&call, WIRE_CALL_cuStreamWaitEvent);
     if (cr != CUDA_SUCCESS)
         return cr;
+    event = fe_object_get(WIRE_HANDLE_EVENT, event_handle);
+    if (event == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     if ((flags & ~(unsigned)CU_EVENT_WAIT_EXTERNAL) != 0)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     cr = fe_stream_resolve(&call, handle, &stream, &args.stream);
     if (cr != CUDA_SUCCESS)
         return fe_leave(&call, cr);
-    event = fe_object_get(WIRE_HANDLE_EVENT, event_handle);
-    if (event == NULL)
-        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     args.event = event->object.wire;
     to = fe_post(&call, wire_size_cuStreamWaitEvent_args(&args));
     if (to == NULL)

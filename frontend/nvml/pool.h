@@ -15,8 +15,7 @@
 
 /* What a device handle points to; handles stay valid for the life of the process. */
 struct nvmlDevice_st {
-    unsigned index;          /* as NVML counts */
-    unsigned ordinal;        /* as the server counts */
+    unsigned index;
     struct wire_device info; /* written once, by the first nv_pool_open() that saw the device */
 };
 

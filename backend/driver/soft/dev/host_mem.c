@@ -101,6 +101,8 @@ cuMemHostRegister_v2(void *p, size_t bytesize, unsigned int Flags)
     if (p == NULL || bytesize == 0 || (Flags & ~(unsigned)REGISTER_FLAGS) != 0 ||
         (uintptr_t)p + bytesize < (uintptr_t)p || !pages_exist(p, bytesize))
         return CUDA_ERROR_INVALID_VALUE;
+    if ((Flags & CU_MEMHOSTREGISTER_IOMEMORY) != 0)
+        return CUDA_ERROR_NOT_SUPPORTED; /* there is no such memory here */
     alloc.base = (uintptr_t)p;
     alloc.bytes = bytesize;
     alloc.end = alloc.base + bytesize;

@@ -30,6 +30,8 @@ sd_stream_get(CUstream handle, CUstream *stream_p)
         return CUDA_SUCCESS;
     }
     SD_ENTER_READY();
+    if (sd_ctx_current() == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
     if (sd_in_host_function())
         return CUDA_ERROR_NOT_PERMITTED;
     if (!sd_object_is(handle, SD_STREAM) || handle->gone)
