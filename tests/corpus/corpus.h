@@ -8,6 +8,7 @@
 #ifndef CORPUS_H
 #define CORPUS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -77,8 +78,10 @@ extern const struct corpus_case corpus_int[], corpus_bits[], corpus_arithmetic[]
 
 /* values.c: operand index (0 a, 1 b, 2 c) of lane i, repeatable. */
 uint64_t corpus_value(enum corpus_class class, int operand, uint32_t lane);
-/* ptx.c: the whole module's text, malloc'ed. */
-char *corpus_ptx(const struct corpus_case *c);
+/* ptx.c: the whole module's text, malloc'ed. split: only the lanes of a mask, the kernel's fifth
+ * parameter, execute the line; the others keep CORPUS_KEPT in d. */
+#define CORPUS_KEPT 0x5a5a3c3c5a5a3c3cull
+char *corpus_ptx(const struct corpus_case *c, bool split);
 /* compare.c: is got right where want is the reference's? */
 int corpus_agrees(const struct corpus_case *c, uint64_t a, uint64_t got, uint64_t want);
 

@@ -21,9 +21,31 @@ put_operand(FILE *out, char name, enum corpus_class class)
         fprintf(out, "\tld.global.%s %c, [p%c];\n", types[class].mem, name, name);
 }
 
+/* The line itself, or a branch around it for the lanes that are not in the mask. */
+static void
+put_line(FILE *out, const struct corpus_case *c, bool split)
+{
+    if (!split) {
+        fprintf(out, "\t%s\n", c->text);
+        return;
+    }
+    fprintf(out, "\t.reg .pred stays;\n\t.reg .b32 lanes;\n\tld.param.u32 lanes, [kmask];\n");
+    if (types[c->d].reg[1] == '1')
+        fprintf(out, "\tmov.b16 d, %u;\n", (unsigned)(uint16_t)CORPUS_KEPT);
+    else if (types[c->d].reg[1] == '3')
+        fprintf(out, "\tmov.b32 d, 0x%x;\n", (unsigned)CORPUS_KEPT);
+    else
+        fprintf(out, "\tmov.b64 d, 0x%llx;\n", CORPUS_KEPT);
+    fprintf(out,
+            "\tmov.u32 z32, %%laneid;\n\tshr.u32 lanes, lanes, z32;\n"
+            "\tand.b32 lanes, lanes, 1;\n\tsetp.eq.u32 stays, lanes, 0;\n"
+            "\t@stays bra behind;\n\t{\n\t%s\n\t}\nbehind:\n",
+            c->text);
+}
+
 /* Every operand lies in an 8-byte slot of its own array. */
 char *
-corpus_ptx(const struct corpus_case *c)
+corpus_ptx(const struct corpus_case *c, bool split)
 {
     const struct {
         char name;
@@ -39,7 +61,7 @@ corpus_ptx(const struct corpus_case *c)
             c->sm);
     fprintf(out, "%s\n", c->before != NULL ? c->before : "");
     fprintf(out, ".visible .entry k(.param .u64 ka, .param .u64 kb, .param .u64 kc, "
-                 ".param .u64 kd)\n{\n");
+                 ".param .u64 kd, .param .u32 kmask)\n{\n");
     fprintf(out, "\t.reg .pred p, q;\n\t.reg .b16 x16, y16, z16;\n\t.reg .b32 x32, y32, z32;\n");
     fprintf(out, "\t.reg .b64 x64, y64, slot, pa, pb, pc, pd;\n");
     for (i = 0; i < sizeof(regs) / sizeof(regs[0]); i++)
@@ -55,7 +77,8 @@ corpus_ptx(const struct corpus_case *c)
                 regs[i].name, regs[i].name, regs[i].name, regs[i].name, regs[i].name, regs[i].name);
     for (i = 0; i < 3; i++)
         put_operand(out, regs[i].name, regs[i].class);
-    fprintf(out, "\t%s\n\tst.global.%s [pd], d;\n\tret;\n}\n", c->text, types[c->d].mem);
+    put_line(out, c, split);
+    fprintf(out, "\tst.global.%s [pd], d;\n\tret;\n}\n", types[c->d].mem);
     if (fclose(out) != 0)
         return NULL;
     return text;

@@ -63,6 +63,9 @@ static const struct {
     SYMBOL(cuLaunchKernel),
 };
 
+/* Lanes that execute a case while the others wait. */
+#define SOME_LANES 0x6b3a59c1u
+
 /* The four arrays of 8-byte slots: a, b, c, d. */
 static uint64_t host[4][CORPUS_LANES];
 static CUdeviceptr device[4];
@@ -141,9 +144,9 @@ fill_operands(const struct corpus_case *c)
 }
 
 static CUresult
-launch(CUfunction kernel)
+launch(CUfunction kernel, uint32_t lanes)
 {
-    void *params[] = {&device[0], &device[1], &device[2], &device[3]};
+    void *params[] = {&device[0], &device[1], &device[2], &device[3], &lanes};
     CUresult cr = CUDA_SUCCESS;
     int k;
 
@@ -192,9 +195,9 @@ references(const struct corpus_case *c, uint64_t *want)
         want[i] &= mask;
 }
 
-/* Differences of one case; prints the first few. */
+/* Differences of one case in which lanes of a mask took part; prints the first few. */
 static unsigned
-count_differences(const struct corpus_case *c)
+count_differences(const struct corpus_case *c, uint32_t lanes)
 {
     static uint64_t want[CORPUS_LANES];
     unsigned wrong = 0;
@@ -202,7 +205,11 @@ count_differences(const struct corpus_case *c)
 
     references(c, want);
     for (i = 0; i < CORPUS_LANES; i++) {
-        if (corpus_agrees(c, host[0][i], host[3][i], want[i]))
+        bool took_part = (lanes >> i % 32 & 1) != 0;
+
+        if (!took_part)
+            want[i] = CORPUS_KEPT & stored_bits(c->d);
+        if (took_part ? corpus_agrees(c, host[0][i], host[3][i], want[i]) : host[3][i] == want[i])
             continue;
         if (wrong++ < (options.verbose ? 20u : 2u))
             printf("  %s lane %u: a %llx b %llx c %llx: got %llx, want %llx\n", c->name, i,
@@ -213,8 +220,23 @@ count_differences(const struct corpus_case *c)
     return wrong;
 }
 
+/* Lanes that do not need each other can also be tried by halves. */
 static bool
-run_text(const struct corpus_case *c, const char *text)
+may_split(const struct corpus_case *c)
+{
+    static const char *const together[] = {"bar.",  "barrier",    "shfl", "vote", "match",
+                                           "redux", "activemask", "exit", "ret;", "elect"};
+    size_t i;
+
+    for (i = 0; i < sizeof(together) / sizeof(together[0]); i++)
+        if (strstr(c->text, together[i]) != NULL)
+            return false;
+    return c->lane != NULL;
+}
+
+/* One launch in which the lanes of a mask take part. */
+static bool
+run_text(const struct corpus_case *c, const char *text, uint32_t lanes)
 {
     CUfunction kernel;
     CUmodule module;
@@ -228,18 +250,34 @@ run_text(const struct corpus_case *c, const char *text)
     fill_operands(c);
     cr = cu.cuModuleGetFunction(&kernel, module, "k");
     if (cr == CUDA_SUCCESS)
-        cr = launch(kernel);
+        cr = launch(kernel, lanes);
     cu.cuModuleUnload(module);
     if (cr != CUDA_SUCCESS) {
         printf("FAIL %s: run returned %d: %s\n", c->name, (int)cr, c->text);
         return false;
     }
-    wrong = count_differences(c);
+    wrong = count_differences(c, lanes);
     if (wrong != 0)
-        printf("FAIL %s: %u of %d differ: %s\n", c->name, wrong, CORPUS_LANES, c->text);
-    else if (options.verbose)
+        printf("FAIL %s: %u of %d differ, lanes %x: %s\n", c->name, wrong, CORPUS_LANES, lanes,
+               c->text);
+    else if (options.verbose && lanes == UINT32_MAX)
         printf("ok   %s\n", c->name);
     return wrong == 0;
+}
+
+/* All lanes together, then those of two masks by themselves. */
+static bool
+run_case(const struct corpus_case *c, const char *text)
+{
+    char *split;
+    bool right = run_text(c, text, UINT32_MAX);
+
+    if (!right || !may_split(c))
+        return right;
+    split = corpus_ptx(c, true);
+    right = split != NULL && run_text(c, split, SOME_LANES) && run_text(c, split, ~SOME_LANES);
+    free(split);
+    return right;
 }
 
 static void
@@ -302,14 +340,14 @@ main(int argc, char **argv)
                 printf("%-28s sm_%u  %s\n", c->name, c->sm, c->text);
                 continue;
             }
-            text = corpus_ptx(c);
+            text = corpus_ptx(c, false);
             if (text == NULL)
                 return 2;
             if (options.dump != NULL)
                 dump_text(c, text);
             else if (c->sm > sm)
                 skipped++;
-            else if (run_text(c, text))
+            else if (run_case(c, text))
                 passed++;
             else
                 failed++;
