@@ -2,6 +2,7 @@
 #include "backend/driver/soft/exec/insn.h"
 
 extern const uint32_t sd_lane_bits[32];
+extern const uint64_t sd_lane_bits64[32];
 
 #ifdef SD_HAVE_X86_LEVELS
 #include <cpuid.h>
@@ -14,6 +15,7 @@ extern const uint32_t sd_lane_bits[32];
 #define BIT4(n)  1u << (n), 1u << (n + 1), 1u << (n + 2), 1u << (n + 3)
 #define BIT16(n) BIT4(n), BIT4(n + 4), BIT4(n + 8), BIT4(n + 12)
 const uint32_t sd_lane_bits[32] __attribute__((aligned(64))) = {BIT16(0), BIT16(16)};
+const uint64_t sd_lane_bits64[32] __attribute__((aligned(64))) = {BIT16(0), BIT16(16)};
 
 #define DECLARE(isa)                                                                               \
     void sd_fill_alu_##isa(struct sd_core *core);                                                  \

@@ -77,7 +77,7 @@ sd_small_mods(unsigned fl)
     {                                                                                              \
         rows (void)w;                                                                              \
         lanes                                                                                      \
-        return ip + 1;                                                                             \
+        SD_GO(ip + 1);                                                                             \
     }
 #define MASKED(id, D, rows, lanes)                                                                 \
     SD_HANDLER(m_##id)                                                                             \
@@ -101,6 +101,9 @@ sd_small_mods(unsigned fl)
 #define OP_Q(id, name, D, A, B, C, E, expr)                                                        \
     FULL(id, ROWS_Q(D, A, B, C, E), LANES_Q(A, B, C, E, d, expr))                                  \
     MASKED(id, D, ROWS_Q(D, A, B, C, E), LANES_Q(A, B, C, E, tmp, expr))
+#define OP_I(id, name, D, A, expr)                                                                 \
+    FULL(id, const uint32_t imm = ip->b; ROWS_U(D, A), LANES_U(A, d, expr))                        \
+    MASKED(id, D, const uint32_t imm = ip->b; ROWS_U(D, A), LANES_U(A, tmp, expr))
 #define OP_SU(id, name, D, A, expr)       MASKED(id, D, ROWS_U(D, A), LANES_U(A, tmp, expr))
 #define OP_SB(id, name, D, A, B, expr)    MASKED(id, D, ROWS_B(D, A, B), LANES_B(A, B, tmp, expr))
 #define OP_ST(id, name, D, A, B, C, expr)                                                          \
@@ -109,19 +112,21 @@ sd_small_mods(unsigned fl)
 #define COMPARE(A, B, expr)                                                                        \
     const A *pa = SD_ROW(const A, ip->a);                                                          \
     const B *pb = SD_ROW(const B, ip->b);                                                          \
-    uint32_t bits = 0;                                                                             \
+    SD_TRUTH(A) truth[SD_LANES] __attribute__((aligned(64)));                                      \
+    uint32_t bits;                                                                                 \
     SD_EACH_LANE(i)                                                                                \
     {                                                                                              \
         const A a = pa[i];                                                                         \
         const B b __attribute__((unused)) = pb[i];                                                 \
-        bits |= (expr) ? sd_lane_bits[i] : 0;                                                      \
-    }
+        truth[i] = (expr) ? -1 : 0;                                                                \
+    }                                                                                              \
+    bits = SD_SIGNS(truth);
 #define OP_C(id, name, A, B, expr)                                                                 \
     SD_HANDLER(f_##id)                                                                             \
     {                                                                                              \
         COMPARE(A, B, expr)(void) w;                                                               \
         SD_PRED(ip->dst) = bits;                                                                   \
-        return ip + 1;                                                                             \
+        SD_GO(ip + 1);                                                                             \
     }                                                                                              \
     OP_SC(id, name, A, B, expr)
 #define OP_SC(id, name, A, B, expr)                                                                \
@@ -146,6 +151,7 @@ SD_NAME(sd_fill_alu)(struct sd_core *core)
 #define OP_T(id, name, D, A, B, C, expr)    BOTH(id)
 #define OP_Q(id, name, D, A, B, C, E, expr) BOTH(id)
 #define OP_C(id, name, A, B, expr)          BOTH(id)
+#define OP_I(id, name, D, A, expr)          BOTH(id)
 #define OP_SU(id, name, D, A, expr)         ONE(id)
 #define OP_SB(id, name, D, A, B, expr)      ONE(id)
 #define OP_ST(id, name, D, A, B, C, expr)   ONE(id)

@@ -41,16 +41,16 @@ SD_HANDLER(h_pget)
 SD_HANDLER(h_pset)
 {
     const uint32_t *a = SD_ROW(const uint32_t, ip->a);
-    uint32_t bits = 0;
+    int32_t truth[SD_LANES] __attribute__((aligned(64)));
 
     SD_EACH_LANE(i)
-        bits |= a[i] != 0 ? sd_lane_bits[i] : 0;
-    sd_pred_set(&SD_PRED(ip->dst), bits, w->mask);
+        truth[i] = a[i] != 0 ? -1 : 0;
+    sd_pred_set(&SD_PRED(ip->dst), sd_signs32(truth), w->mask);
     return ip + 1;
 }
 
 /* dst = predicate c ? a : b */
-#define SELP(n, T)                                                                                 \
+#define SELP(n, T, BITS)                                                                           \
     SD_HANDLER(f_selp##n)                                                                          \
     {                                                                                              \
         T *d = SD_ROW(T, ip->dst);                                                                 \
@@ -59,8 +59,11 @@ SD_HANDLER(h_pset)
         const uint32_t p = SD_PRED(ip->c);                                                         \
         (void)w;                                                                                   \
         SD_EACH_LANE(i)                                                                            \
-            d[i] = (p & sd_lane_bits[i]) != 0 ? a[i] : b[i];                                       \
-        return ip + 1;                                                                             \
+        {                                                                                          \
+            const T no = SD_UNLESS(T, BITS[i] & p);                                                \
+            d[i] = (T)((a[i] & (T)~no) | (b[i] & no));                                             \
+        }                                                                                          \
+        SD_GO(ip + 1);                                                                             \
     }                                                                                              \
     SD_HANDLER(m_selp##n)                                                                          \
     {                                                                                              \
@@ -71,14 +74,15 @@ SD_HANDLER(h_pset)
         const uint32_t m = w->mask;                                                                \
         SD_EACH_LANE(i)                                                                            \
         {                                                                                          \
-            T v = (p & sd_lane_bits[i]) != 0 ? a[i] : b[i];                                        \
-            d[i] = (m & sd_lane_bits[i]) != 0 ? v : d[i];                                          \
+            const T no = SD_UNLESS(T, BITS[i] & p), keep = SD_UNLESS(T, BITS[i] & m);              \
+            const T v = (T)((a[i] & (T)~no) | (b[i] & no));                                        \
+            d[i] = (T)((d[i] & keep) | (v & (T)~keep));                                            \
         }                                                                                          \
         return ip + 1;                                                                             \
     }
-SELP(16, uint16_t)
-SELP(32, uint32_t)
-SELP(64, uint64_t)
+SELP(16, uint16_t, sd_lane_bits)
+SELP(32, uint32_t, sd_lane_bits)
+SELP(64, uint64_t, sd_lane_bits64)
 
 /* ---- carries: flags bit 0: take the carry in, bit 1: give it out ---- */
 
@@ -143,6 +147,13 @@ past_join(const struct sd_insn *ip)
     return ip->op == SD_OP_join ? ip + 1 : ip;
 }
 
+/* Nor need a group that is ahead of all that wait. */
+static inline const struct sd_insn *
+past_early_join(const struct sd_warp *w, const struct sd_insn *ip)
+{
+    return ip->op == SD_OP_join && ip < w->wait_ip ? ip + 1 : ip;
+}
+
 static const struct sd_insn *
 yield(struct sd_warp *w, const struct sd_insn *ip)
 {
@@ -153,9 +164,7 @@ yield(struct sd_warp *w, const struct sd_insn *ip)
 
 SD_HANDLER(f_join)
 {
-    (void)w;
-    (void)regs;
-    return ip + 1;
+    SD_GO(ip + 1);
 }
 
 SD_HANDLER(m_join)
@@ -168,9 +177,7 @@ SD_HANDLER(m_join)
 
 SD_HANDLER(f_bra)
 {
-    (void)w;
-    (void)regs;
-    return past_join(target_of(ip, ip->a));
+    SD_GO(past_join(target_of(ip, ip->a)));
 }
 
 SD_HANDLER(m_bra)
@@ -180,13 +187,21 @@ SD_HANDLER(m_bra)
     return target_of(ip, ip->a);
 }
 
-SD_HANDLER(h_bra_back)
+SD_HANDLER(f_bra_back)
+{
+    w->budget += (int32_t)ip->a - 2;
+    if (GP_UNLIKELY(w->budget < 0))
+        return yield(w, target_of(ip, ip->a));
+    SD_GO(past_join(target_of(ip, ip->a)));
+}
+
+SD_HANDLER(m_bra_back)
 {
     (void)regs;
     w->budget += (int32_t)ip->a - 2;
     if (GP_UNLIKELY(w->budget < 0))
         return yield(w, target_of(ip, ip->a));
-    return target_of(ip, ip->a);
+    return past_early_join(w, target_of(ip, ip->a));
 }
 
 static inline uint32_t
@@ -202,9 +217,9 @@ SD_HANDLER(f_cbra)
     uint32_t taken = taken_lanes(w, ip, regs);
 
     if (taken == 0)
-        return ip + 1;
+        SD_GO(ip + 1);
     if (taken == w->mask)
-        return past_join(target_of(ip, ip->a));
+        SD_GO(past_join(target_of(ip, ip->a)));
     return sd_group_split(w, taken, target_of(ip, ip->a), ip + 1);
 }
 
@@ -219,26 +234,46 @@ SD_HANDLER(m_cbra)
     return sd_group_split(w, taken, target_of(ip, ip->a), ip + 1);
 }
 
-SD_HANDLER(h_cbra_back)
+/* Some lanes go back, the others on. */
+static __attribute__((noinline)) const struct sd_insn *
+split_back(struct sd_warp *w, const struct sd_insn *ip, uint32_t taken)
+{
+    const struct sd_insn *next = sd_group_split(w, taken, target_of(ip, ip->a), ip + 1);
+
+    if (GP_LIKELY(w->budget >= 0))
+        return next;
+    if (next != NULL)
+        w->ip = next;
+    w->event = SD_EV_YIELD;
+    return NULL;
+}
+
+SD_HANDLER(f_cbra_back)
+{
+    uint32_t taken = taken_lanes(w, ip, regs);
+
+    if (taken == 0)
+        SD_GO(ip + 1);
+    w->budget += (int32_t)ip->a - 2;
+    if (taken != w->mask)
+        return split_back(w, ip, taken);
+    if (GP_UNLIKELY(w->budget < 0))
+        return yield(w, target_of(ip, ip->a));
+    SD_GO(past_join(target_of(ip, ip->a)));
+}
+
+SD_HANDLER(m_cbra_back)
 {
     uint32_t taken = taken_lanes(w, ip, regs);
 
     if (taken == 0)
         return ip + 1;
     w->budget += (int32_t)ip->a - 2;
-    if (taken != w->mask) {
-        const struct sd_insn *next = sd_group_split(w, taken, target_of(ip, ip->a), ip + 1);
-
-        if (GP_LIKELY(w->budget >= 0))
-            return next;
-        if (next != NULL)
-            w->ip = next;
-        w->event = SD_EV_YIELD;
-        return NULL;
-    }
+    if (taken != w->mask)
+        return split_back(w, ip, taken);
     if (GP_UNLIKELY(w->budget < 0))
         return yield(w, target_of(ip, ip->a));
-    return target_of(ip, ip->a);
+    return past_early_join(w, target_of(ip, ip->a));
 }
 
 /* brx.idx: a is the index row, extra[c ..] holds b distances to targets. */
@@ -394,6 +429,8 @@ SD_HANDLER(h_unsupported)
 void
 SD_NAME(sd_core_run)(struct sd_warp *w)
 {
+    const sd_handler *masked = this_core->masked;
+
     w->event = SD_EV_NONE;
     while (w->event == SD_EV_NONE) {
         const struct sd_insn *ip = w->ip;
@@ -405,7 +442,7 @@ SD_NAME(sd_core_run)(struct sd_warp *w)
             while (ip != NULL);
         } else {
             do
-                ip = this_core->masked[ip->op](w, ip, regs);
+                ip = masked[ip->op](w, ip, regs);
             while (ip != NULL);
         }
     }
@@ -426,7 +463,7 @@ SD_NAME(sd_fill_ctl)(struct sd_core *core)
     BOTH(selp16) BOTH(selp32) BOTH(selp64)
     ONE(addc32) ONE(addc64) ONE(subc32) ONE(subc64)
     ONE(mad_lo_cc32) ONE(mad_hi_cc32) ONE(mad_lo_cc64) ONE(mad_hi_cc64)
-    BOTH(join) BOTH(bra) ONE(bra_back) BOTH(cbra) ONE(cbra_back)
+    BOTH(join) BOTH(bra) BOTH(bra_back) BOTH(cbra) BOTH(cbra_back)
     ONE(brx) ONE(guard) ONE(call) ONE(call_indirect) ONE(ret) ONE(exit) ONE(trap) ONE(nop)
     ONE(hint) ONE(fence) ONE(unsupported)
     core->full[SD_OP_brkpt] = core->masked[SD_OP_brkpt] = h_trap;

@@ -198,22 +198,6 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
 
 /* ---- addresses of a whole warp ---- */
 
-enum pattern { PAT_ANY, PAT_STEP, PAT_SAME };
-
-/* Offsets from the span's start, and whether they follow each other. */
-#define PATTERN(A, T, step, pattern)                                                               \
-    do {                                                                                           \
-        T same_ = 0, next_ = 0;                                                                    \
-        const T first_ = (A)[0];                                                                   \
-        SD_EACH_LANE(i)                                                                            \
-        {                                                                                          \
-            T x_ = (A)[i] - first_;                                                                \
-            same_ |= x_;                                                                           \
-            next_ |= x_ ^ (T)(i * (step));                                                         \
-        }                                                                                          \
-        (pattern) = next_ == 0 ? PAT_STEP : same_ == 0 ? PAT_SAME : PAT_ANY;                       \
-    } while (0)
-
 /* All offsets in bounds and aligned? Only lanes of m count. */
 #define CHECK(A, T, add, limit, align, m, bad)                                                     \
     do {                                                                                           \
@@ -236,115 +220,130 @@ enum pattern { PAT_ANY, PAT_STEP, PAT_SAME };
     } while (0)
 
 /*
- * The body of a load. M: type in memory, D: type of a register lane (signed to extend signs),
- * A: type of an address lane. acc: the span; add: what makes an address an offset in it.
+ * Accesses of one element by a whole warp whose lanes follow each other or read the same: nearly
+ * all. M: type in memory, D: type of a register lane (signed to extend signs), A: type of an
+ * address lane. acc: the span; add: what makes an address an offset in it. Anything else, faults
+ * too, falls through to what comes behind the macro.
  */
-#define LOAD_BODY(space, M, D, A, w, ip, regs)                                                     \
+#define QUICK_START(M, A)                                                                          \
+    const A *addr = SD_ROW(const A, ip->a);                                                        \
+    const A o = addr[0] + (A)((uint64_t)(int64_t)(int32_t)ip->c - acc.origin);                     \
+    const A limit = (A)(acc.size - sizeof(M));                                                     \
+    const bool whole = w->mask == SD_LANES_ALL && (ip->flags & SD_FL_VEC) == 1 &&                  \
+                       acc.size >= sizeof(M) && o <= limit && o % sizeof(M) == 0;
+
+#define QUICK_LOAD(M, D, A, follow, read_ahead)                                                    \
+    QUICK_START(M, A)                                                                              \
+    if (GP_LIKELY(whole)) {                                                                        \
+        const M *p = (const M *)(acc.base + o);                                                    \
+        D *d = SD_ROW(D, ip->dst);                                                                 \
+        const A step = addr[1] - addr[0];                                                          \
+        if (step == sizeof(M) && limit - o >= 31 * sizeof(M) && follow(addr, sizeof(M))) {         \
+            read_ahead;                                                                            \
+            SD_EACH_LANE(i)                                                                        \
+                d[i] = (D)p[i];                                                                    \
+            SD_GO(ip + 1);                                                                         \
+        }                                                                                          \
+        if (step == 0 && follow(addr, 0)) {                                                        \
+            const D v = (D)*p;                                                                     \
+            SD_EACH_LANE(i)                                                                        \
+                d[i] = v;                                                                          \
+            SD_GO(ip + 1);                                                                         \
+        }                                                                                          \
+    }
+
+#define QUICK_STORE(M, D, A, follow)                                                               \
+    QUICK_START(M, A)                                                                              \
+    if (GP_LIKELY(whole && limit - o >= 31 * sizeof(M) && follow(addr, sizeof(M)))) {              \
+        const D *s = SD_ROW(const D, ip->b);                                                       \
+        M *p = (M *)(acc.base + o);                                                                \
+        SD_EACH_LANE(i)                                                                            \
+            p[i] = (M)s[i];                                                                        \
+        SD_GO(ip + 1);                                                                             \
+    }
+
+/* All other loads and stores of one known span. */
+#define GATHER(space, M, D, A)                                                                     \
     const unsigned n = ip->flags & SD_FL_VEC;                                                      \
     const unsigned bytes = n * (unsigned)sizeof(M);                                                \
     const uint32_t m = w->mask;                                                                    \
     const A *addr = SD_ROW(const A, ip->a);                                                        \
     const A add = (A)((uint64_t)(int64_t)(int32_t)ip->c - acc.origin);                             \
     const A limit = (A)(acc.size - bytes);                                                         \
-    enum pattern pat = PAT_ANY;                                                                    \
     bool bad;                                                                                      \
                                                                                                    \
     if (GP_UNLIKELY(acc.size < bytes || ((ip->flags & SD_FL_STRONG) != 0 && n > 1)))               \
         return load_slow(w, ip, regs, space, sizeof(M), (M)-1 < (M)1, sizeof(D));                  \
-    if (GP_LIKELY(n == 1)) {                                                                       \
+    CHECK(addr, A, add, limit, bytes, m, bad);                                                     \
+    if (GP_UNLIKELY(bad))                                                                          \
+        return load_slow(w, ip, regs, space, sizeof(M), (M)-1 < (M)1, sizeof(D));                  \
+    if (n == 1) {                                                                                  \
         D *d = SD_ROW(D, ip->dst);                                                                 \
-        if (GP_LIKELY(m == SD_LANES_ALL)) {                                                        \
-            const A o = addr[0] + add;                                                             \
-            PATTERN(addr, A, sizeof(M), pat);                                                      \
-            if (pat == PAT_STEP && o <= limit && limit - o >= 31 * sizeof(M) &&                    \
-                o % sizeof(M) == 0) {                                                              \
-                const M *p = (const M *)(acc.base + o);                                            \
-                SD_EACH_LANE(i)                                                                    \
-                    d[i] = (D)p[i];                                                                \
-                return ip + 1;                                                                     \
-            }                                                                                      \
-            if (pat == PAT_SAME && o <= limit && o % sizeof(M) == 0) {                             \
-                const D v = (D) * (const M *)(acc.base + o);                                       \
-                SD_EACH_LANE(i)                                                                    \
-                    d[i] = v;                                                                      \
-                return ip + 1;                                                                     \
-            }                                                                                      \
+        if (m == SD_LANES_ALL) {                                                                   \
+            for (unsigned i = 0; i < SD_LANES; i++)                                                \
+                d[i] = (D) * (const M *)(acc.base + (A)(addr[i] + add));                           \
+        } else {                                                                                   \
+            SD_EACH_SET(i, m)                                                                      \
+                d[i] = (D) * (const M *)(acc.base + (A)(addr[i] + add));                           \
         }                                                                                          \
-        CHECK(addr, A, add, limit, sizeof(M), m, bad);                                             \
-        if (GP_LIKELY(!bad)) {                                                                     \
-            if (m == SD_LANES_ALL) {                                                               \
-                for (unsigned i = 0; i < SD_LANES; i++)                                            \
-                    d[i] = (D) * (const M *)(acc.base + (A)(addr[i] + add));                       \
-            } else {                                                                               \
-                SD_EACH_SET(i, m)                                                                  \
-                    d[i] = (D) * (const M *)(acc.base + (A)(addr[i] + add));                       \
-            }                                                                                      \
-            return ip + 1;                                                                         \
-        }                                                                                          \
-    } else {                                                                                       \
-        const uint32_t *list = w->frame->fn->extra + ip->dst;                                      \
-        CHECK(addr, A, add, limit, bytes, m, bad);                                                 \
-        if (GP_LIKELY(!bad)) {                                                                     \
-            for (unsigned k = 0; k < n; k++) {                                                     \
-                D tmp[SD_LANES] __attribute__((aligned(64)));                                      \
-                const uint8_t *p = acc.base + k * sizeof(M);                                       \
-                D *d = (D *)tmp;                                                                   \
-                if (list[k] == UINT32_MAX)                                                         \
-                    continue;                                                                      \
-                SD_EACH_SET(i, m)                                                                  \
-                    d[i] = (D) * (const M *)(p + (A)(addr[i] + add));                              \
-                SD_BLEND(D, SD_ROW(D, list[k]), tmp, m);                                           \
-            }                                                                                      \
-            return ip + 1;                                                                         \
-        }                                                                                          \
+        return ip + 1;                                                                             \
     }                                                                                              \
-    return load_slow(w, ip, regs, space, sizeof(M), (M)-1 < (M)1, sizeof(D));
+    const uint32_t *list = w->frame->fn->extra + ip->dst;                                          \
+    for (unsigned k = 0; k < n; k++) {                                                             \
+        D tmp[SD_LANES] __attribute__((aligned(64)));                                              \
+        const uint8_t *p = acc.base + k * sizeof(M);                                               \
+        if (list[k] == UINT32_MAX)                                                                 \
+            continue;                                                                              \
+        SD_EACH_SET(i, m)                                                                          \
+            tmp[i] = (D) * (const M *)(p + (A)(addr[i] + add));                                    \
+        SD_BLEND(D, SD_ROW(D, list[k]), tmp, m);                                                   \
+    }                                                                                              \
+    return ip + 1;
 
-#define STORE_BODY(space, M, D, A, w, ip, regs)                                                    \
+#define SCATTER(space, M, D, A)                                                                    \
     const unsigned n = ip->flags & SD_FL_VEC;                                                      \
     const unsigned bytes = n * (unsigned)sizeof(M);                                                \
     const uint32_t m = w->mask;                                                                    \
     const A *addr = SD_ROW(const A, ip->a);                                                        \
     const A add = (A)((uint64_t)(int64_t)(int32_t)ip->c - acc.origin);                             \
     const A limit = (A)(acc.size - bytes);                                                         \
-    enum pattern pat = PAT_ANY;                                                                    \
+    const uint32_t *list = n == 1 ? &ip->b : w->frame->fn->extra + ip->b;                          \
     bool bad;                                                                                      \
                                                                                                    \
     if (GP_UNLIKELY(acc.size < bytes || ((ip->flags & SD_FL_STRONG) != 0 && n > 1)))               \
         return store_slow(w, ip, regs, space, sizeof(M), sizeof(D));                               \
-    if (GP_LIKELY(n == 1)) {                                                                       \
-        const D *s = SD_ROW(const D, ip->b);                                                       \
-        if (GP_LIKELY(m == SD_LANES_ALL)) {                                                        \
-            const A o = addr[0] + add;                                                             \
-            PATTERN(addr, A, sizeof(M), pat);                                                      \
-            if (pat == PAT_STEP && o <= limit && limit - o >= 31 * sizeof(M) &&                    \
-                o % sizeof(M) == 0) {                                                              \
-                M *p = (M *)(acc.base + o);                                                        \
-                SD_EACH_LANE(i)                                                                    \
-                    p[i] = (M)s[i];                                                                \
-                return ip + 1;                                                                     \
-            }                                                                                      \
-        }                                                                                          \
-        CHECK(addr, A, add, limit, sizeof(M), m, bad);                                             \
-        if (GP_LIKELY(!bad)) {                                                                     \
-            SD_EACH_SET(i, m)                                                                      \
-                *(M *)(acc.base + (A)(addr[i] + add)) = (M)s[i];                                   \
-            return ip + 1;                                                                         \
-        }                                                                                          \
-    } else {                                                                                       \
-        const uint32_t *list = w->frame->fn->extra + ip->b;                                        \
-        CHECK(addr, A, add, limit, bytes, m, bad);                                                 \
-        if (GP_LIKELY(!bad)) {                                                                     \
-            for (unsigned k = 0; k < n; k++) {                                                     \
-                const D *s = SD_ROW(const D, list[k]);                                             \
-                uint8_t *p = acc.base + k * sizeof(M);                                             \
-                SD_EACH_SET(i, m)                                                                  \
-                    *(M *)(p + (A)(addr[i] + add)) = (M)s[i];                                      \
-            }                                                                                      \
-            return ip + 1;                                                                         \
-        }                                                                                          \
+    CHECK(addr, A, add, limit, bytes, m, bad);                                                     \
+    if (GP_UNLIKELY(bad))                                                                          \
+        return store_slow(w, ip, regs, space, sizeof(M), sizeof(D));                               \
+    for (unsigned k = 0; k < n; k++) {                                                             \
+        const D *s = SD_ROW(const D, list[k]);                                                     \
+        uint8_t *p = acc.base + k * sizeof(M);                                                     \
+        SD_EACH_SET(i, m)                                                                          \
+            *(M *)(p + (A)(addr[i] + add)) = (M)s[i];                                              \
     }                                                                                              \
-    return store_slow(w, ip, regs, space, sizeof(M), sizeof(D));
+    return ip + 1;
+
+/* A warp that strides far touches new pages and lines that no hardware foresees: fetch what it
+ * will want some turns later. The address need not exist. */
+#define AHEAD     8
+#define AHEAD_MIN 1024u
+
+static inline void
+read_ahead(struct sd_warp *w, const struct sd_insn *ip, uint64_t o, unsigned bytes)
+{
+    struct sd_cached_span *s = &w->cpu->spans[ip->d % SD_SPAN_CACHE];
+    const uint64_t stride = o - s->last;
+
+    s->last = o;
+    if (stride != s->stride) {
+        s->stride = stride;
+    } else if (stride + AHEAD_MIN > 2 * AHEAD_MIN) {
+        const uintptr_t at = s->base + o + AHEAD * stride;
+
+        __builtin_prefetch((const void *)at);               // NOLINT
+        __builtin_prefetch((const void *)(at + bytes - 1)); // NOLINT
+    }
+}
 
 /* Shared memory: 32-bit addresses. An offset that wraps below 0 lands above the limit. */
 #define SHARED_ACCESS                                                                              \
@@ -378,15 +377,29 @@ all_shared(const uint64_t *addr, uint32_t m, uint32_t *out)
 }
 
 #define LD(id, M, D)                                                                               \
+    static __attribute__((noinline)) const struct sd_insn *gather_g_##id(                          \
+        struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)                                \
+    {                                                                                              \
+        const struct access acc = global_span(w, ip, false);                                       \
+        GATHER('g', M, D, uint64_t)                                                                \
+    }                                                                                              \
     SD_HANDLER(h_ld_g_##id)                                                                        \
     {                                                                                              \
         const struct access acc = global_span(w, ip, false);                                       \
-        LOAD_BODY('g', M, D, uint64_t, w, ip, regs)                                                \
+        QUICK_LOAD(M, D, uint64_t, sd_follow64, read_ahead(w, ip, o, 32 * sizeof(M)))              \
+        return gather_g_##id(w, ip, regs);                                                         \
+    }                                                                                              \
+    static __attribute__((noinline)) const struct sd_insn *gather_s_##id(                          \
+        struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)                                \
+    {                                                                                              \
+        SHARED_ACCESS                                                                              \
+        GATHER('s', M, D, uint32_t)                                                                \
     }                                                                                              \
     SD_HANDLER(h_ld_s_##id)                                                                        \
     {                                                                                              \
         SHARED_ACCESS                                                                              \
-        LOAD_BODY('s', M, D, uint32_t, w, ip, regs)                                                \
+        QUICK_LOAD(M, D, uint32_t, sd_follow32, (void)0)                                           \
+        return gather_s_##id(w, ip, regs);                                                         \
     }                                                                                              \
     SD_HANDLER(h_ld_l_##id)                                                                        \
     {                                                                                              \
@@ -400,15 +413,29 @@ all_shared(const uint64_t *addr, uint32_t m, uint32_t *out)
     }
 
 #define ST(id, M, D)                                                                               \
+    static __attribute__((noinline)) const struct sd_insn *scatter_g_##id(                         \
+        struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)                                \
+    {                                                                                              \
+        const struct access acc = global_span(w, ip, true);                                        \
+        SCATTER('g', M, D, uint64_t)                                                               \
+    }                                                                                              \
     SD_HANDLER(h_st_g_##id)                                                                        \
     {                                                                                              \
         const struct access acc = global_span(w, ip, true);                                        \
-        STORE_BODY('g', M, D, uint64_t, w, ip, regs)                                               \
+        QUICK_STORE(M, D, uint64_t, sd_follow64)                                                   \
+        return scatter_g_##id(w, ip, regs);                                                        \
+    }                                                                                              \
+    static __attribute__((noinline)) const struct sd_insn *scatter_s_##id(                         \
+        struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)                                \
+    {                                                                                              \
+        SHARED_ACCESS                                                                              \
+        SCATTER('s', M, D, uint32_t)                                                               \
     }                                                                                              \
     SD_HANDLER(h_st_s_##id)                                                                        \
     {                                                                                              \
         SHARED_ACCESS                                                                              \
-        STORE_BODY('s', M, D, uint32_t, w, ip, regs)                                               \
+        QUICK_STORE(M, D, uint32_t, sd_follow32)                                                   \
+        return scatter_s_##id(w, ip, regs);                                                        \
     }                                                                                              \
     SD_HANDLER(h_st_l_##id)                                                                        \
     {                                                                                              \

@@ -105,18 +105,14 @@ sd_sreg_value(const struct sd_warp *w, uint32_t sreg, unsigned lane)
 static void
 fill_row(uint8_t *row, unsigned bytes, uint64_t value)
 {
-    unsigned i;
+    unsigned i, n = bytes == 2 ? 8 : bytes == 4 ? 16 : 32;
 
-    if (bytes == 2) {
-        for (i = 0; i < 32; i++)
-            ((uint16_t *)(void *)row)[i] = (uint16_t)value;
-    } else if (bytes == 4) {
-        for (i = 0; i < 32; i++)
-            ((uint32_t *)(void *)row)[i] = (uint32_t)value;
-    } else {
-        for (i = 0; i < 32; i++)
-            ((uint64_t *)(void *)row)[i] = value;
-    }
+    if (bytes == 2)
+        value = (value & 0xffff) * 0x0001000100010001ull;
+    else if (bytes == 4)
+        value = (value & 0xffffffff) * 0x0000000100000001ull;
+    for (i = 0; i < n; i++)
+        ((uint64_t *)(void *)row)[i] = value;
 }
 
 static uint64_t
@@ -131,14 +127,44 @@ param_value(const struct sd_grid *grid, const struct sd_preset *p)
     return v;
 }
 
+/* %tid of a warp: lanes count up in x and carry into y and z. */
+static void
+fill_tid(const struct sd_warp *w, uint32_t *row, unsigned axis)
+{
+    const uint32_t *block = w->block->grid->launch->block;
+    const uint32_t first = w->index * 32;
+    uint32_t x = first % block[0], y = first / block[0] % block[1];
+    uint32_t z = first / block[0] / block[1];
+    unsigned i;
+
+    if (x + 32 <= block[0]) { /* all in one row of the block */
+        for (i = 0; i < 32; i++)
+            row[i] = axis == 0 ? x + i : axis == 1 ? y : z;
+        return;
+    }
+    for (i = 0; i < 32; i++) {
+        row[i] = axis == 0 ? x : axis == 1 ? y : z;
+        if (++x == block[0]) {
+            x = 0;
+            if (++y == block[1]) {
+                y = 0;
+                z++;
+            }
+        }
+    }
+}
+
 static void
 fill_sreg(const struct sd_warp *w, uint8_t *row, const struct sd_preset *p)
 {
-    unsigned kind = (unsigned)p->value / 4;
+    unsigned kind = (unsigned)p->value / 4, axis = (unsigned)p->value % 4;
     unsigned i;
 
-    if (kind == SD_SREG_TID || kind == SD_SREG_LANEID ||
-        (kind >= SD_SREG_LANEMASK_EQ && kind <= SD_SREG_LANEMASK_GT)) {
+    if (kind == SD_SREG_TID && axis < 3) {
+        fill_tid(w, (uint32_t *)(void *)row, axis);
+        return;
+    }
+    if (kind == SD_SREG_LANEID || (kind >= SD_SREG_LANEMASK_EQ && kind <= SD_SREG_LANEMASK_GT)) {
         for (i = 0; i < 32; i++)
             ((uint32_t *)(void *)row)[i] = (uint32_t)sd_sreg_value(w, (uint32_t)p->value, i);
         return;
@@ -265,7 +291,7 @@ find_span(struct sd_warp *w, uint64_t addr, uint32_t bytes, struct sd_cached_spa
 
     if (grid->launch->cooperative && addr - sync <= sizeof(grid->sync_words) - bytes &&
         addr >= sync) {
-        *slot = (struct sd_cached_span){sync, sync + sizeof(grid->sync_words), true};
+        *slot = (struct sd_cached_span){sync, sync + sizeof(grid->sync_words), true, 0, 0};
         return true;
     }
     if (!grid->env->span_of(grid->env->opaque, addr, &span))
@@ -273,7 +299,7 @@ find_span(struct sd_warp *w, uint64_t addr, uint32_t bytes, struct sd_cached_spa
     /* Windows are not memory, whatever the driver half says. */
     if (addr < span.base || span.end <= addr || span.end > SD_WINDOW_SHARED)
         return false;
-    *slot = (struct sd_cached_span){span.base, span.end, span.writable};
+    *slot = (struct sd_cached_span){span.base, span.end, span.writable, 0, 0};
     return true;
 }
 
@@ -314,7 +340,7 @@ sd_resolve(struct sd_warp *w, unsigned lane, uint64_t addr, uint32_t bytes, bool
         return addr < SD_WINDOW_END ? resolve_window(w, lane, addr, bytes, write) : NULL;
     if (addr < s->base || addr >= s->end) {
         if (!find_span(w, addr, bytes, s)) {
-            *s = (struct sd_cached_span){0, 0, false};
+            *s = (struct sd_cached_span){.writable = false};
             return NULL;
         }
     }

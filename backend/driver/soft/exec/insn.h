@@ -53,6 +53,7 @@ enum sd_op {
 #define OP_T(id, name, D, A, B, C, expr)    SD_OP_##id,
 #define OP_Q(id, name, D, A, B, C, E, expr) SD_OP_##id,
 #define OP_C(id, name, A, B, expr)          SD_OP_##id,
+#define OP_I(id, name, D, A, expr)          SD_OP_##id,
 #define OP_SU OP_U
 #define OP_SB OP_B
 #define OP_ST OP_T

@@ -116,10 +116,13 @@ struct sd_block {
     size_t warps_cap, shared_cap;
 };
 
+/* The allocation that a memory access of the code used last. */
 struct sd_cached_span {
     uint64_t base;
     uint64_t end;
     bool writable;
+    /* What the access did last, for reading ahead. */
+    uint64_t last, stride;
 };
 
 /* What a thread that runs blocks owns. */

@@ -450,6 +450,32 @@ lower_const_value(const struct lower *lw, const struct ptx_operand *o, uint64_t 
     }
 }
 
+bool
+lower_known_value(const struct lower *lw, const struct ptx_operand *o, unsigned bytes,
+                  uint64_t *value_p)
+{
+    uint64_t v;
+
+    if (o->address || o->neg)
+        return false;
+    if (o->kind == OPND_REG) {
+        const struct sd_preset *p;
+
+        if (lw->reg_alias[o->reg] == 0 || lower_reg_bytes(lw, o->reg) != bytes)
+            return false;
+        p = &lw->presets[lw->reg_alias[o->reg] - 1].p;
+        if (p->kind != SD_PRE_VALUE)
+            return false;
+        v = p->value;
+    } else if (o->kind != OPND_INT) {
+        return false;
+    } else {
+        v = o->bits;
+    }
+    *value_p = bytes < 8 ? v & ((1ull << (8 * bytes)) - 1) : v;
+    return true;
+}
+
 unsigned
 lower_opnd_bytes(const struct lower *lw, const struct ptx_operand *o, unsigned fallback)
 {

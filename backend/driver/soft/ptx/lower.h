@@ -188,6 +188,9 @@ uint32_t lower_src_as(struct lower *lw, const struct ptx_insn *in, const struct 
                       unsigned bytes);
 /* A constant operand's value, if it is one. */
 bool lower_const_value(const struct lower *lw, const struct ptx_operand *o, uint64_t *value_p);
+/* The same also of a register of that many bytes that only stands for a constant. */
+bool lower_known_value(const struct lower *lw, const struct ptx_operand *o, unsigned bytes,
+                       uint64_t *value_p);
 /* Width of an operand's register, or fallback for others. */
 unsigned lower_opnd_bytes(const struct lower *lw, const struct ptx_operand *o, unsigned fallback);
 /* Lane width of a type in registers: 0 for predicates, at least 2 otherwise. */

@@ -114,6 +114,49 @@ stem_of(const struct ptx_opcode *op, const enum ptx_word *keep, char *stem, size
 
 /* ---- plain operations ---- */
 
+/* Shifts and products of 64 bits by a constant have quicker forms. False: o has none. */
+static const struct lower_op *
+by_constant(unsigned op, uint64_t v, uint32_t *imm_p)
+{
+    static const struct {
+        uint16_t op, bits;
+        const char *name;
+    } shifts[] = {
+        {SD_OP_shl_b32, 32, "shl.i.b32"}, {SD_OP_shl_b64, 64, "shl.i.b64"},
+        {SD_OP_shr_u32, 32, "shr.i.u32"}, {SD_OP_shr_u64, 64, "shr.i.u64"},
+        {SD_OP_shr_s32, 32, "shr.i.s32"}, {SD_OP_shr_s64, 64, "shr.i.s64"},
+    };
+    unsigned i;
+
+    for (i = 0; i < GP_ARRAY_LEN(shifts); i++)
+        if (shifts[i].op == op && v < shifts[i].bits) {
+            *imm_p = (uint32_t)v;
+            return lower_op_find(shifts[i].name);
+        }
+    if (op != SD_OP_mul_lo_u64 || v < 2)
+        return NULL;
+    for (i = 0; i < 3; i++) { /* 2^k, 2^k + 1, 2^k - 1 */
+        uint64_t power = i == 0 ? v : i == 1 ? v - 1 : v + 1;
+
+        if (power != 0 && (power & (power - 1)) == 0) {
+            *imm_p = (uint32_t)__builtin_ctzll(power);
+            return lower_op_find(i == 0 ? "shl.i.b64" : i == 1 ? "up.i.u64" : "down.i.u64");
+        }
+    }
+    return NULL;
+}
+
+static bool
+emit_by_constant(struct lower *lw, const struct ptx_insn *in, const struct lower_op *o,
+                 uint32_t imm)
+{
+    uint32_t a = lower_src(lw, in, lower_opnd(lw, in, 1), o->size[1]);
+    uint32_t dst = lower_dst(lw, in, lower_opnd(lw, in, 0), o->size[0]);
+
+    return a != ROW_NONE && dst != ROW_NONE &&
+           lower_emit(lw, o->op, 0, dst, a, imm, 0, 0) != NULL;
+}
+
 static bool
 lower_plain(struct lower *lw, const struct ptx_insn *in)
 {
@@ -123,6 +166,8 @@ lower_plain(struct lower *lw, const struct ptx_insn *in)
                                          W_subnormal, W_NONE};
     struct ptx_opcode *op = in->op;
     const struct lower_op *o;
+    uint64_t value;
+    uint32_t imm;
     char stem[64];
 
     if (op->unknown || op->ntypes == 0)
@@ -131,6 +176,13 @@ lower_plain(struct lower *lw, const struct ptx_insn *in)
     o = find_typed(stem, (enum ptx_type)op->types[0]);
     if (o == NULL)
         return lower_unsupported(lw, in);
+    if (in->count == 3 && o->n == 2 &&
+        lower_known_value(lw, lower_opnd(lw, in, 2), o->size[2], &value)) {
+        const struct lower_op *quick = by_constant(o->op, value, &imm);
+
+        if (quick != NULL)
+            return emit_by_constant(lw, in, quick, imm);
+    }
     return emit_op(lw, in, o, 0, ptx_has(op, W_ftz));
 }
 

@@ -13,6 +13,7 @@ static const struct lower_op ops[] = {
 #define OP_Q(id, name, D, A, B, C, E, expr)                                                        \
     {name, SD_OP_##id, 4, false, {sizeof(D), sizeof(A), sizeof(B), sizeof(C), sizeof(E)}},
 #define OP_C(id, name, A, B, expr) {name, SD_OP_##id, 2, true, {0, sizeof(A), sizeof(B)}},
+#define OP_I OP_U
 #define OP_SU OP_U
 #define OP_SB OP_B
 #define OP_ST OP_T
