@@ -9,8 +9,9 @@
 #include <sched.h>
 #include <string.h>
 
-#define ROW_DIRECT 4096u /* rows from here on are read in place, shorter ones by way of a buffer   \
-                          */
+#define ROW_DIRECT                                                                                 \
+    4096u /* rows from here on are read in place, shorter ones by way of a buffer                  \
+           */
 #define BOUNCE_BYTES (16u << 10)
 
 /* recv.lock held; NULL for an id that is not open. */
@@ -26,16 +27,45 @@ data_find(struct fe_receive *r, uint32_t data)
     return d->open && d->generation == data >> 16 ? d : NULL;
 }
 
-/* recv.lock held. */
-static void
-data_free(struct fe_receive *r, struct fe_data *d)
+/* A thread that waits for an id to come free; on its stack. */
+struct fe_data_wanted {
+    struct fe_done done;
+    struct fe_data_wanted *next; /* guarded by recv.lock */
+};
+
+/* Frees the id; recv.lock, which is held, is free on return. True: somebody waited for it. */
+static bool
+data_free_unlock(struct fe_receive *r, struct fe_data *d)
 {
+    struct fe_data_wanted *wanted = r->data_wanted;
+
     d->open = false;
     d->next_free = r->free_data;
     r->free_data = d;
+    if (wanted == NULL) {
+        pthread_mutex_unlock(&r->lock);
+        return false;
+    }
+    r->data_wanted = wanted->next;
+    fe_receive_set_unlock(r, &wanted->done);
+    return true;
 }
 
-/* recv.lock held; NULL: too many, or no memory. */
+/* The same by another thread than the reader, which may be the one that waits. */
+static void
+data_give_back_unlock(struct fe_line *l, struct fe_data *d)
+{
+    if (data_free_unlock(&l->recv, d))
+        tp_wake(l->lane);
+}
+
+static bool
+data_all_used(const struct fe_receive *r)
+{
+    return r->free_data == NULL && r->data_used == FE_DATA_CHUNK * FE_DATA_CHUNKS;
+}
+
+/* recv.lock held; NULL: no memory. */
 static struct fe_data *
 data_take(struct fe_receive *r)
 {
@@ -45,8 +75,6 @@ data_take(struct fe_receive *r)
         r->free_data = d->next_free;
         return d;
     }
-    if (r->data_used == FE_DATA_CHUNK * FE_DATA_CHUNKS)
-        return NULL;
     chunk = &r->chunks[r->data_used / FE_DATA_CHUNK];
     if (*chunk == NULL)
         *chunk = calloc(FE_DATA_CHUNK, sizeof(**chunk));
@@ -57,6 +85,30 @@ data_take(struct fe_receive *r)
     return d;
 }
 
+/* recv.lock is held, and given away meanwhile: wait until one of very many copies has come. */
+static CUresult
+data_wait_free(struct fe_call *call)
+{
+    struct fe_line *l = call->session->line;
+    struct fe_receive *r = &l->recv;
+    struct fe_data_wanted wanted = {0}, **at;
+
+    for (at = &r->data_wanted; *at != NULL; at = &(*at)->next)
+        ;
+    *at = &wanted;
+    pthread_mutex_unlock(&r->lock);
+    fe_submit_flush(l); /* what would free one may not be sent yet */
+    fe_receive_wait(l, &wanted.done);
+    pthread_mutex_lock(&r->lock);
+    if (atomic_load_explicit(&wanted.done.set, memory_order_acquire) != 0)
+        return CUDA_SUCCESS;
+    for (at = &r->data_wanted; *at != NULL && *at != &wanted; at = &(*at)->next)
+        ;
+    if (*at != NULL)
+        *at = wanted.next;
+    return fe_lost(call);
+}
+
 CUresult
 fe_data_open(struct fe_call *call, const struct fe_data_shape *shape, enum fe_data_mode mode,
              uint32_t *data_p)
@@ -65,11 +117,15 @@ fe_data_open(struct fe_call *call, const struct fe_data_shape *shape, enum fe_da
     uint64_t rows;
     struct fe_data *d;
 
+    CUresult cr = CUDA_SUCCESS;
+
     pthread_mutex_lock(&r->lock);
-    d = data_take(r);
+    while (cr == CUDA_SUCCESS && data_all_used(r))
+        cr = data_wait_free(call);
+    d = cr == CUDA_SUCCESS ? data_take(r) : NULL;
     if (d == NULL) {
         pthread_mutex_unlock(&r->lock);
-        return CUDA_ERROR_OUT_OF_MEMORY;
+        return cr != CUDA_SUCCESS ? cr : CUDA_ERROR_OUT_OF_MEMORY;
     }
     rows = shape->rows * shape->slices;
     d->shape = *shape;
@@ -116,9 +172,10 @@ fe_data_drop(struct fe_call *call, uint32_t data)
     d = data_find(&l->recv, data);
     if (d != NULL) {
         async = d->async;
-        data_free(&l->recv, d);
+        data_give_back_unlock(l, d);
+    } else {
+        pthread_mutex_unlock(&l->recv.lock);
     }
-    pthread_mutex_unlock(&l->recv.lock);
     if (async)
         fe_receive_expect(l, -1);
 }
@@ -146,8 +203,7 @@ fe_data_wait(struct fe_call *call, uint32_t data)
         pthread_mutex_lock(&l->recv.lock);
     }
     cr = atomic_load_explicit(&d->done.set, memory_order_acquire) != 0 ? d->result : fe_lost(call);
-    data_free(&l->recv, d);
-    pthread_mutex_unlock(&l->recv.lock);
+    data_give_back_unlock(l, d);
     return cr;
 }
 
@@ -218,9 +274,8 @@ data_end(struct fe_line *l, struct fe_data *d, CUresult result)
     if (result != CUDA_SUCCESS)
         fe_defer(l, result);
     pthread_mutex_lock(&r->lock);
-    data_free(r, d);
     r->expected--;
-    pthread_mutex_unlock(&r->lock);
+    (void)data_free_unlock(r, d);
 }
 
 bool

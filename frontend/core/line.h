@@ -136,6 +136,7 @@ struct fe_receive {
     struct fe_data *chunks[FE_DATA_CHUNKS];
     uint32_t data_used;
     struct fe_data *free_data;
+    struct fe_data_wanted *data_wanted; /* who waits for one, the first comes first */
     int expected;
 
     /* Futex of the background thread. */
@@ -200,6 +201,8 @@ void *fe_submit_thread(void *line);
 void fe_receive_wait(struct fe_line *l, struct fe_done *done);
 /* By the reader: set and wake. */
 void fe_receive_set(struct fe_line *l, struct fe_done *done);
+/* The same with recv.lock held, which is free on return. */
+void fe_receive_set_unlock(struct fe_receive *r, struct fe_done *done);
 void fe_receive_expect(struct fe_line *l, int change);
 void *fe_receive_thread(void *line);
 /* All of the frame's payload that is left; false when the session ended. */

@@ -372,10 +372,15 @@ fe_receive_wait(struct fe_line *l, struct fe_done *done)
 void
 fe_receive_set(struct fe_line *l, struct fe_done *done)
 {
-    struct fe_receive *r = &l->recv;
+    pthread_mutex_lock(&l->recv.lock);
+    fe_receive_set_unlock(&l->recv, done);
+}
+
+void
+fe_receive_set_unlock(struct fe_receive *r, struct fe_done *done)
+{
     struct fe_waiter *w;
 
-    pthread_mutex_lock(&r->lock);
     atomic_store_explicit(&done->set, 1, memory_order_release);
     w = done->waiter;
     if (w != NULL)
