@@ -103,6 +103,18 @@ be_context_copier(struct be_context *context, CUstream *stream_p)
 }
 
 CUresult
+be_context_gates(struct be_context *context, struct be_gates **gates_p)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    if (context->gates == NULL)
+        cr = be_gates_create(context->driver, &context->gates);
+    if (cr == CUDA_SUCCESS)
+        *gates_p = context->gates;
+    return cr;
+}
+
+CUresult
 be_context_query(struct be_session *session, struct be_context *context)
 {
     const struct be_driver_table *t = &session->driver->table;
@@ -210,6 +222,7 @@ context_end(struct be_session *session, struct be_context *context)
     context_empty(session, context);
     be_callbacks_drain(session, context);
     be_staging_destroy(context->staging);
+    be_gates_destroy(context->gates);
     if (context->copier != NULL)
         (void)t->cuStreamDestroy_v2(context->copier);
     for (size_t i = 0; i < context->event_count; i++)

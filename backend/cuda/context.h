@@ -7,6 +7,7 @@
 #define BE_CONTEXT_H
 
 #include "backend/driver/driver.h"
+#include "backend/memory/gate.h"
 #include "backend/memory/staging.h"
 
 #include <pthread.h>
@@ -30,6 +31,7 @@ struct be_context {
     /* The executor's. */
     struct be_staging *staging; /* made at the first copy; then its own lock */
     CUstream copier;            /* non-blocking, for copies in the background */
+    struct be_gates *gates;     /* made at the first of those; then its own lock */
 
     pthread_mutex_t lock; /* rank 40 */
     /* Guarded by lock. */
@@ -51,6 +53,7 @@ CUresult be_context_mark(struct be_context *context, CUstream stream, CUevent *e
 /* Executor. */
 CUresult be_context_staging(struct be_context *context, struct be_staging **pool_p);
 CUresult be_context_copier(struct be_context *context, CUstream *stream_p);
+CUresult be_context_gates(struct be_context *context, struct be_gates **gates_p);
 /* True if nothing of the context runs now; CUDA_ERROR_NOT_READY, or its sticky error. */
 CUresult be_context_query(struct be_session *session, struct be_context *context);
 

@@ -1,8 +1,6 @@
 /* backend/cuda/jobs.c -- device-to-host copies: queued, sent once, before any proof */
 #include "backend/cuda/jobs.h"
 
-#include "backend/cuda/array.h"
-
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
 #include "protocol/wire/data.h"
@@ -13,8 +11,6 @@
 /* More than this is not copied ahead into pinned memory, but in the background. */
 #define BE_JOB_STAGED_MAX (32ull << 20)
 #define BE_JOB_PIECES_MAX 1024
-#define BE_BIG_DEPTH      4
-#define BE_PIECE_BYTES    BE_STAGING_BLOCK_MAX
 
 enum be_job_state {
     BE_JOB_QUEUED,
@@ -39,18 +35,41 @@ struct be_job {
     struct be_piece *pieces;
     /* Guarded by jobs_lock. */
     enum be_job_state state;
+    struct be_job_lane *lane; /* until sent */
     struct be_job *next;
 };
+
+/* Jobs of one stream that are not sent, by number: where the first has not happened, none has. It
+ * exists while it has some. */
+struct be_job_lane {
+    const void *key;
+    struct be_job *head, **tail;
+    struct be_job_lane *next;
+};
+
+void
+be_jobs_init(struct be_session *session)
+{
+    pthread_mutex_init(&session->jobs_lock, NULL);
+    pthread_cond_init(&session->jobs_sent, NULL);
+}
+
+void
+be_jobs_destroy(struct be_session *session)
+{
+    pthread_cond_destroy(&session->jobs_sent);
+    pthread_mutex_destroy(&session->jobs_lock);
+}
 
 /* -- sending ------------------------------------------------------------------------------------
  */
 
-static void
-send_failed(struct be_session *session, uint32_t data, CUresult cr)
+void
+be_copy_refuse(struct be_call *call, uint32_t data, CUresult cr)
 {
     struct wire_data head = {.flags = WIRE_DATA_LAST | WIRE_DATA_FAILED, .result = (int32_t)cr};
 
-    (void)be_data_send(session, data, &head, NULL, 0);
+    (void)be_data_send(call->session, data, &head, NULL, 0);
 }
 
 /* The caller has the job; its first pieces are there, the others are waited for. */
@@ -67,7 +86,7 @@ job_send(struct be_job *job)
         if (piece->event != NULL)
             cr = session->driver->table.cuEventSynchronize(piece->event);
         if (cr != CUDA_SUCCESS) {
-            send_failed(session, job->data, cr);
+            be_copy_refuse(&job->call, job->data, cr);
             break;
         }
         if (i + 1 == job->piece_count)
@@ -90,35 +109,145 @@ job_free(struct be_job *job)
     free(job);
 }
 
+/* -- who sends, and when ------------------------------------------------------------------------
+ */
+
+/* False: no memory. */
+static bool
+job_link_locked(struct be_session *session, struct be_job *job)
+{
+    struct be_job_lane *lane = session->job_lanes;
+
+    while (lane != NULL && lane->key != job->wait.lane)
+        lane = lane->next;
+    if (lane == NULL) {
+        lane = calloc(1, sizeof(*lane));
+        if (lane == NULL)
+            return false;
+        lane->key = job->wait.lane;
+        lane->tail = &lane->head;
+        lane->next = session->job_lanes;
+        session->job_lanes = lane;
+    }
+    job->lane = lane;
+    *lane->tail = job;
+    lane->tail = &job->next;
+    return true;
+}
+
+void
+be_jobs_forget_stream(struct be_session *session, CUstream stream)
+{
+    pthread_mutex_lock(&session->jobs_lock);
+    for (struct be_job_lane *lane = session->job_lanes; lane != NULL; lane = lane->next)
+        if (lane->key == stream)
+            lane->key = NULL;
+    pthread_mutex_unlock(&session->jobs_lock);
+}
+
 static void
 job_unlink_locked(struct be_session *session, struct be_job *job)
 {
-    struct be_job **at = &session->jobs;
+    struct be_job_lane *lane = job->lane;
+    struct be_job **at = &lane->head;
 
     while (*at != job)
         at = &(*at)->next;
     *at = job->next;
-    if (session->jobs_tail == &job->next)
-        session->jobs_tail = at;
+    if (lane->tail == &job->next)
+        lane->tail = at;
+    if (lane->head == NULL) {
+        struct be_job_lane **link = &session->job_lanes;
+
+        while (*link != lane)
+            link = &(*link)->next;
+        *link = lane->next;
+        free(lane);
+    }
 }
 
-/* Claim, send, and mark; false if somebody else has it or had it. */
-static bool
-job_claim_and_send(struct be_session *session, struct be_job *job, CUresult *cr_p)
+/* Who claimed the job sends it. */
+static CUresult
+job_finish(struct be_session *session, struct be_job *job)
 {
+    CUresult cr = job_send(job);
+
     pthread_mutex_lock(&session->jobs_lock);
-    if (job->state != BE_JOB_QUEUED) {
-        pthread_mutex_unlock(&session->jobs_lock);
-        return false;
-    }
-    job->state = BE_JOB_SENDING;
-    pthread_mutex_unlock(&session->jobs_lock);
-    *cr_p = job_send(job);
-    pthread_mutex_lock(&session->jobs_lock);
-    job->state = BE_JOB_SENT;
+    job_unlink_locked(session, job);
+    job->state = BE_JOB_SENT; /* from here on its owner may free it */
     pthread_cond_broadcast(&session->jobs_sent);
     pthread_mutex_unlock(&session->jobs_lock);
-    return true;
+    return cr;
+}
+
+/* A job before a number that has happened and is not sent. */
+static struct be_job *
+happened_locked(const struct be_session *session, uint64_t before)
+{
+    for (const struct be_job_lane *lane = session->job_lanes; lane != NULL; lane = lane->next) {
+        struct be_job *job = lane->head;
+
+        /* The query does not wait, so the lock may be held. */
+        if (job->number < before &&
+            session->driver->table.cuEventQuery(job->wait.done) != CUDA_ERROR_NOT_READY)
+            return job;
+    }
+    return NULL;
+}
+
+/* The oldest that has happened, claimed; NULL if there is none. What a job follows on the device is
+ * older and happened before it: so after a find there may be one more, but only an older one. Jobs
+ * that another thread is sending are waited for: nothing may overtake them. */
+static struct be_job *
+happened_next(struct be_session *session, uint64_t before)
+{
+    struct be_job *job, *older;
+
+    pthread_mutex_lock(&session->jobs_lock);
+    while ((job = happened_locked(session, before)) != NULL) {
+        while ((older = happened_locked(session, job->number)) != NULL)
+            job = older;
+        if (job->state == BE_JOB_QUEUED)
+            break;
+        pthread_cond_wait(&session->jobs_sent, &session->jobs_lock);
+    }
+    if (job != NULL)
+        job->state = BE_JOB_SENDING;
+    pthread_mutex_unlock(&session->jobs_lock);
+    return job;
+}
+
+void
+be_copies_send(struct be_session *session, uint64_t before)
+{
+    struct be_job *job;
+
+    while ((job = happened_next(session, before)) != NULL)
+        (void)job_finish(session, job);
+}
+
+void
+be_prove(struct be_session *session, uint64_t before)
+{
+    be_copies_send(session, before);
+    be_print_drain(session);
+}
+
+/* Claim and send, or wait until who has it has sent it. */
+static void
+job_complete(struct be_session *session, struct be_job *job, CUresult *cr_p)
+{
+    bool claimed;
+
+    pthread_mutex_lock(&session->jobs_lock);
+    while (job->state == BE_JOB_SENDING)
+        pthread_cond_wait(&session->jobs_sent, &session->jobs_lock);
+    claimed = job->state == BE_JOB_QUEUED;
+    if (claimed)
+        job->state = BE_JOB_SENDING;
+    pthread_mutex_unlock(&session->jobs_lock);
+    if (claimed)
+        *cr_p = job_finish(session, job);
 }
 
 /* The job's own wait came to its end: its owner, the only one that frees it. */
@@ -128,180 +257,16 @@ job_run(struct be_wait *wait, CUresult cr)
     struct be_job *job = GP_CONTAINER_OF(wait, struct be_job, wait);
     struct be_session *session = job->call.session;
 
-    (void)job_claim_and_send(session, job, &cr);
-    pthread_mutex_lock(&session->jobs_lock);
-    while (job->state != BE_JOB_SENT)
-        pthread_cond_wait(&session->jobs_sent, &session->jobs_lock);
-    job_unlink_locked(session, job);
-    pthread_mutex_unlock(&session->jobs_lock);
+    /* An older copy may have the same destination. */
+    be_copies_send(session, job->number);
+    job_complete(session, job, &cr);
     if (job->call.tag != 0) {
-        be_prove(session, job->number);
+        be_print_drain(session);
         be_reply_plain(&job->call, cr);
     } else {
         be_flush(session);
     }
     job_free(job);
-}
-
-/* The first job before a number that is proven but not sent, claimed; NULL if there is none.
- * Jobs that another thread is sending are waited for: the proof must not overtake them. */
-static struct be_job *
-proven_next(struct be_session *session, uint64_t before)
-{
-    struct be_job *job;
-
-    pthread_mutex_lock(&session->jobs_lock);
-again:
-    for (job = session->jobs; job != NULL && job->number < before; job = job->next) {
-        if (job->state == BE_JOB_SENT)
-            continue;
-        /* Does not wait, so the lock may be held. */
-        if (session->driver->table.cuEventQuery(job->wait.done) == CUDA_ERROR_NOT_READY)
-            continue;
-        if (job->state == BE_JOB_SENDING) {
-            pthread_cond_wait(&session->jobs_sent, &session->jobs_lock);
-            goto again;
-        }
-        job->state = BE_JOB_SENDING;
-        break;
-    }
-    if (job != NULL && job->number >= before)
-        job = NULL;
-    pthread_mutex_unlock(&session->jobs_lock);
-    return job;
-}
-
-void
-be_prove(struct be_session *session, uint64_t before)
-{
-    struct be_job *job;
-
-    while ((job = proven_next(session, before)) != NULL) {
-        (void)job_send(job);
-        pthread_mutex_lock(&session->jobs_lock);
-        job->state = BE_JOB_SENT;
-        pthread_cond_broadcast(&session->jobs_sent);
-        pthread_mutex_unlock(&session->jobs_lock);
-    }
-    be_print_drain(session);
-}
-
-/* -- cutting a region into pieces ----------------------------------------------------------------
- */
-
-struct be_cut {
-    uint64_t x, y, z;
-    uint64_t bytes, rows; /* of a row, rows */
-};
-
-static uint64_t
-region_bytes(const struct be_region *r)
-{
-    return r->width * r->height * r->depth;
-}
-
-/* The piece that begins at cut's place: part of a row, or whole rows of one slice; a slice that
- * lies packed goes as one long row. */
-static void
-cut_here(const struct be_region *r, struct be_cut *cut)
-{
-    if (r->width > BE_PIECE_BYTES || cut->x != 0) {
-        cut->bytes = gp_min_u64(r->width - cut->x, BE_PIECE_BYTES);
-        cut->rows = 1;
-        return;
-    }
-    cut->bytes = r->width;
-    cut->rows = gp_min_u64(r->height - cut->y, BE_PIECE_BYTES / r->width);
-}
-
-static void
-cut_next(const struct be_region *r, struct be_cut *cut)
-{
-    cut->x += cut->bytes;
-    if (cut->x < r->width)
-        return;
-    cut->x = 0;
-    cut->y += cut->rows;
-    if (cut->y < r->height)
-        return;
-    cut->y = 0;
-    cut->z++;
-}
-
-static uint64_t
-cut_offset(const struct be_region *r, const struct be_cut *cut)
-{
-    return (cut->z * r->height + cut->y) * r->width + cut->x;
-}
-
-static CUresult
-cut_copy(const struct be_driver_table *t, const struct be_region *r, const struct be_cut *cut,
-         void *to, CUstream stream)
-{
-    CUdeviceptr from = r->base + cut->z * r->slice + cut->y * r->pitch + cut->x;
-    CUDA_MEMCPY3D copy;
-
-    if (r->array == NULL && (cut->rows == 1 || r->pitch == r->width))
-        return t->cuMemcpyDtoHAsync_v2(to, from, cut->bytes * cut->rows, stream);
-    memset(&copy, 0, sizeof(copy));
-    be_region_source(r, cut->x, cut->y, cut->z, &copy);
-    copy.dstMemoryType = CU_MEMORYTYPE_HOST;
-    copy.dstHost = to;
-    copy.dstPitch = cut->bytes;
-    copy.dstHeight = cut->rows;
-    copy.WidthInBytes = cut->bytes;
-    copy.Height = copy.srcHeight = cut->rows; /* one slice, however high they are */
-    copy.Depth = 1;
-    return t->cuMemcpy3DAsync_v2(&copy, stream);
-}
-
-void
-be_region_source(const struct be_region *region, uint64_t x, uint64_t y, uint64_t z,
-                 CUDA_MEMCPY3D *copy)
-{
-    if (region->array != NULL) {
-        copy->srcMemoryType = CU_MEMORYTYPE_ARRAY;
-        copy->srcArray = region->array->array;
-        copy->srcXInBytes = region->x + x;
-        copy->srcY = region->y + y;
-        copy->srcZ = region->z + z;
-        return;
-    }
-    copy->srcMemoryType = CU_MEMORYTYPE_DEVICE;
-    copy->srcDevice = region->base + z * region->slice + y * region->pitch + x;
-    copy->srcPitch = region->pitch;
-    copy->srcHeight = region->slice / region->pitch;
-}
-
-void
-be_region_target(const struct be_region *region, uint64_t x, uint64_t y, uint64_t z,
-                 CUDA_MEMCPY3D *copy)
-{
-    if (region->array != NULL) {
-        copy->dstMemoryType = CU_MEMORYTYPE_ARRAY;
-        copy->dstArray = region->array->array;
-        copy->dstXInBytes = region->x + x;
-        copy->dstY = region->y + y;
-        copy->dstZ = region->z + z;
-        return;
-    }
-    copy->dstMemoryType = CU_MEMORYTYPE_DEVICE;
-    copy->dstDevice = region->base + z * region->slice + y * region->pitch + x;
-    copy->dstPitch = region->pitch;
-    copy->dstHeight = region->slice / region->pitch;
-}
-
-static uint64_t
-cut_count(const struct be_region *r)
-{
-    uint64_t per_row, rows_a_piece;
-
-    if (r->width > BE_PIECE_BYTES) {
-        per_row = (r->width + BE_PIECE_BYTES - 1) / BE_PIECE_BYTES;
-        return per_row * r->height * r->depth;
-    }
-    rows_a_piece = BE_PIECE_BYTES / r->width;
-    return (r->height + rows_a_piece - 1) / rows_a_piece * r->depth;
 }
 
 /* -- jobs that fit into pinned memory
@@ -314,27 +279,27 @@ job_stage(struct be_job *job, const struct be_region *from, CUstream stream)
     struct be_cut cut = {0};
     CUresult cr;
 
-    for (uint64_t left = cut_count(from); left > 0; left--) {
+    for (uint64_t left = be_cut_count(from); left > 0; left--) {
         struct be_piece *piece = &job->pieces[job->piece_count];
 
-        cut_here(from, &cut);
+        be_cut_here(from, &cut);
         cr = be_staging_get(job->staging, cut.bytes * cut.rows, false, &piece->block);
         if (cr != CUDA_SUCCESS)
             return cr;
-        piece->offset = cut_offset(from, &cut);
+        piece->offset = be_cut_offset(from, &cut);
         piece->bytes = (uint32_t)(cut.bytes * cut.rows);
         job->piece_count++;
-        cut_next(from, &cut);
+        be_cut_next(from, &cut);
     }
     memset(&cut, 0, sizeof(cut));
     for (uint32_t i = 0; i < job->piece_count; i++) {
-        cut_here(from, &cut);
-        cr = cut_copy(t, from, &cut, job->pieces[i].block->data, stream);
+        be_cut_here(from, &cut);
+        cr = be_cut_copy(t, from, &cut, job->pieces[i].block->data, stream);
         if (cr == CUDA_SUCCESS)
             cr = be_context_mark(job->call.context, stream, &job->pieces[i].event);
         if (cr != CUDA_SUCCESS)
             return cr;
-        cut_next(from, &cut);
+        be_cut_next(from, &cut);
     }
     return CUDA_SUCCESS;
 }
@@ -349,15 +314,19 @@ job_abandon(struct be_job *job)
     job_free(job);
 }
 
-static void
+/* False: no memory. */
+static bool
 job_queue(struct be_session *session, struct be_job *job)
 {
+    bool linked;
+
     pthread_mutex_lock(&session->jobs_lock);
     job->number = session->next_job++;
-    *session->jobs_tail = job;
-    session->jobs_tail = &job->next;
+    linked = job_link_locked(session, job);
     pthread_mutex_unlock(&session->jobs_lock);
-    be_park(session, &job->wait);
+    if (linked)
+        be_park(session, &job->wait);
+    return linked;
 }
 
 static CUresult
@@ -379,248 +348,45 @@ job_start(struct be_call *call, const struct be_region *from, uint32_t data, CUs
     job->wait.context = call->context;
     job->wait.lane = be_lane_key(call->context, stream);
     job->wait.run = job_run;
-    job->pieces = calloc(cut_count(from), sizeof(*job->pieces));
+    job->pieces = calloc(be_cut_count(from), sizeof(*job->pieces));
     cr = job->pieces != NULL ? be_context_staging(call->context, &job->staging)
                              : CUDA_ERROR_OUT_OF_MEMORY;
     if (cr == CUDA_SUCCESS)
         cr = job_stage(job, from, stream);
+    if (cr == CUDA_SUCCESS) {
+        job->wait.event = job->pieces[0].event;
+        job->wait.done = job->pieces[job->piece_count - 1].event;
+        if (!job_queue(call->session, job))
+            cr = CUDA_ERROR_OUT_OF_MEMORY;
+    }
     if (cr != CUDA_SUCCESS) {
         job_abandon(job);
         return cr;
     }
-    job->wait.event = job->pieces[0].event;
-    job->wait.done = job->pieces[job->piece_count - 1].event;
-    job_queue(call->session, job);
-    return call->tag != 0 ? BE_PARKED : CUDA_SUCCESS;
-}
-
-/* -- jobs that do not
- * ------------------------------------------------------------------------------ */
-
-/* The copy runs on a stream of ours. Where the client does not wait for it, its stream is held by
- * a host function until all is copied. */
-struct be_big {
-    struct be_wait wait;
-    struct be_call call;
-    struct be_region from;
-    uint32_t data;
-    uint64_t number;
-    CUstream copier;
-    struct be_staging *staging;
-    bool holds;
-
-    pthread_mutex_t lock; /* rank 45 */
-    pthread_cond_t copied_cond;
-    /* Guarded by lock. */
-    bool copied, released;
-};
-
-struct be_big_slot {
-    struct be_block *block;
-    struct be_cut cut;
-    CUevent event;
-};
-
-static void
-big_free(struct be_big *big)
-{
-    pthread_cond_destroy(&big->copied_cond);
-    pthread_mutex_destroy(&big->lock);
-    be_array_put(big->from.array);
-    be_pending_put(big->call.session);
-    free(big);
-}
-
-/* CUhostFn, in the client's stream. */
-static void
-big_hold(void *arg)
-{
-    struct be_big *big = arg;
-
-    pthread_mutex_lock(&big->lock);
-    while (!big->copied)
-        pthread_cond_wait(&big->copied_cond, &big->lock);
-    big->released = true;
-    pthread_cond_broadcast(&big->copied_cond);
-    pthread_mutex_unlock(&big->lock);
-}
-
-static CUresult
-big_issue(struct be_big *big, struct be_cut *cut, struct be_big_slot *slot)
-{
-    CUresult cr = CUDA_SUCCESS;
-
-    cut_here(&big->from, cut);
-    slot->cut = *cut;
-    if (slot->block == NULL)
-        cr = be_staging_get(big->staging, BE_PIECE_BYTES, true, &slot->block);
-    if (cr == CUDA_SUCCESS)
-        cr = cut_copy(big->call.driver, &big->from, cut, slot->block->data, big->copier);
-    if (cr == CUDA_SUCCESS)
-        cr = be_context_mark(big->wait.context, big->copier, &slot->event);
-    cut_next(&big->from, cut);
-    return cr;
-}
-
-static CUresult
-big_copy(struct be_big *big)
-{
-    struct be_session *session = big->call.session;
-    struct be_big_slot slots[BE_BIG_DEPTH] = {{0}};
-    uint64_t count = cut_count(&big->from), issued = 0;
-    struct be_cut cut = {0};
-    CUresult cr = CUDA_SUCCESS;
-
-    for (uint64_t i = 0; i < count && cr == CUDA_SUCCESS; i++) {
-        struct be_big_slot *slot = &slots[i % BE_BIG_DEPTH];
-        struct wire_data head = {.flags = i + 1 == count ? WIRE_DATA_LAST : 0};
-
-        while (issued < count && issued < i + BE_BIG_DEPTH && cr == CUDA_SUCCESS)
-            cr = big_issue(big, &cut, &slots[issued++ % BE_BIG_DEPTH]);
-        if (cr == CUDA_SUCCESS)
-            cr = session->driver->table.cuEventSynchronize(slot->event);
-        be_context_event_put(big->wait.context, slot->event);
-        slot->event = NULL;
-        head.offset = cut_offset(&big->from, &slot->cut);
-        if (cr == CUDA_SUCCESS && !be_data_send(session, big->data, &head, slot->block->data,
-                                                slot->cut.bytes * slot->cut.rows))
-            break;
-    }
-    (void)session->driver->table.cuStreamSynchronize(big->copier);
-    for (int i = 0; i < BE_BIG_DEPTH; i++) {
-        if (slots[i].block != NULL)
-            be_staging_put(big->staging, slots[i].block);
-        be_context_event_put(big->wait.context, slots[i].event);
-    }
-    return cr;
-}
-
-static void
-big_run(struct be_wait *wait, CUresult cr)
-{
-    struct be_big *big = GP_CONTAINER_OF(wait, struct be_big, wait);
-    struct be_session *session = big->call.session;
-
-    if (cr == CUDA_SUCCESS)
-        cr = big_copy(big);
-    if (cr != CUDA_SUCCESS)
-        send_failed(session, big->data, cr);
-    be_context_event_put(wait->context, wait->event);
-    if (big->call.tag != 0) {
-        be_prove(session, big->number);
-        be_reply_plain(&big->call, cr);
-    } else {
-        be_flush(session);
-    }
-    pthread_mutex_lock(&big->lock);
-    big->copied = true;
-    pthread_cond_broadcast(&big->copied_cond);
-    /* A broken context runs no host function any more; then nobody comes. */
-    while (big->holds && !big->released && cr == CUDA_SUCCESS)
-        pthread_cond_wait(&big->copied_cond, &big->lock);
-    pthread_mutex_unlock(&big->lock);
-    if (cr == CUDA_SUCCESS || !big->holds)
-        big_free(big);
-}
-
-static CUresult
-big_start(struct be_call *call, const struct be_region *from, uint32_t data, CUstream stream)
-{
-    struct be_big *big = NULL;
-    CUresult cr;
-
-    if (be_pending_take(call->session)) {
-        big = calloc(1, sizeof(*big));
-        if (big == NULL)
-            be_pending_put(call->session);
-    }
-    if (big == NULL)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    big->call = *call;
-    big->from = *from;
-    if (from->array != NULL)
-        (void)be_array_get(from->array);
-    big->data = data;
-    big->number = call->session->next_job++;
-    big->holds = call->tag == 0;
-    big->wait.kind = BE_WAIT_EVENT;
-    big->wait.context = call->context;
-    big->wait.run = big_run;
-    pthread_mutex_init(&big->lock, NULL);
-    pthread_cond_init(&big->copied_cond, NULL);
-    cr = be_context_staging(call->context, &big->staging);
-    if (cr == CUDA_SUCCESS)
-        cr = be_context_copier(call->context, &big->copier);
-    if (cr == CUDA_SUCCESS)
-        cr = be_context_mark(call->context, stream, &big->wait.event);
-    if (cr == CUDA_SUCCESS && big->holds) {
-        cr = call->driver->cuLaunchHostFunc(stream, big_hold, big);
-        if (cr != CUDA_SUCCESS)
-            be_context_event_put(call->context, big->wait.event);
-    }
-    if (cr != CUDA_SUCCESS) {
-        big_free(big);
-        return cr;
-    }
-    /* Not left to the executor: sending takes long. */
-    be_waits_submit(call->session->waits, &big->wait);
     return call->tag != 0 ? BE_PARKED : CUDA_SUCCESS;
 }
 
 /* -- the way in
  * -------------------------------------------------------------------------------------- */
 
-/* Rows and slices without gaps are one long row: fewer pieces. */
-static struct be_region
-region_joined(const struct be_region *from)
-{
-    struct be_region r = *from;
-
-    if (r.array != NULL)
-        return r;
-    if (r.depth == 1 || r.slice == r.pitch * r.height) {
-        r.height *= r.depth;
-        r.depth = 1;
-    }
-    if (r.depth == 1 && (r.height == 1 || r.pitch == r.width)) {
-        r.width *= r.height;
-        r.height = 1;
-    }
-    return r;
-}
-
 CUresult
 be_copy_out(struct be_call *call, const struct be_region *region, uint32_t data, CUstream stream)
 {
     struct wire_data head = {.flags = WIRE_DATA_LAST};
-    struct be_region joined = region_joined(region);
+    struct be_region joined = be_region_joined(region);
     const struct be_region *from = &joined;
     CUresult cr = CUDA_ERROR_NOT_READY;
 
-    if (region_bytes(from) == 0) {
+    if (be_region_bytes(from) == 0) {
         (void)be_data_send(call->session, data, &head, NULL, 0);
         return CUDA_SUCCESS;
     }
-    if (region_bytes(from) <= BE_JOB_STAGED_MAX && cut_count(from) <= BE_JOB_PIECES_MAX)
+    if (be_region_bytes(from) <= BE_JOB_STAGED_MAX && be_cut_count(from) <= BE_JOB_PIECES_MAX)
         cr = job_start(call, from, data, stream);
     if (cr == CUDA_ERROR_NOT_READY)
-        cr = big_start(call, from, data, stream);
+        cr = be_big_start(call, from, data, stream);
     /* Who waits for the data must hear of it too; a reply says it by itself. */
     if (cr != CUDA_SUCCESS && cr != BE_PARKED)
-        send_failed(call->session, data, cr);
+        be_copy_refuse(call, data, cr);
     return cr;
-}
-
-void
-be_copy_refuse(struct be_call *call, uint32_t data, CUresult cr)
-{
-    send_failed(call->session, data, cr);
-}
-
-void
-be_jobs_destroy(struct be_session *session)
-{
-    /* Waiters free their jobs, so after they are gone the list is empty. */
-    session->jobs = NULL;
-    session->jobs_tail = &session->jobs;
 }

@@ -3,17 +3,22 @@
  * A job is a device-to-host copy. Its pieces lie in pinned memory before they are sent. Who proves
  * completion to the client (a synchronisation, a successful query, a callback) first sends the
  * data of every earlier job whose event has happened, exactly once each, then what the device
- * printed, then the answer.
+ * printed, then the answer. So does who sends data: two copies may have one destination.
+ * What does not fit is copied in the background (big.c), while a gate holds its stream.
  *
  * Threads: jobs are made by the executor, sent by any. Lock: session.jobs_lock (rank 30).
  */
 #ifndef BE_JOBS_H
 #define BE_JOBS_H
 
+#include "backend/cuda/cut.h"
 #include "backend/cuda/state.h"
 
 /* Any thread. Send what is proven for jobs with a number below before, and device output. */
 void be_prove(struct be_session *session, uint64_t before);
+
+/* Any thread. Only the data. */
+void be_copies_send(struct be_session *session, uint64_t before);
 
 /* Answer call when event has happened; the event is the context's. BE_PARKED or an error. */
 CUresult be_park_event(struct be_call *call, CUevent event, const void *lane);
@@ -36,28 +41,13 @@ be_lane_key(const struct be_context *context, CUstream stream)
 /* After the waiters and the contexts are gone. */
 void be_events_destroy(struct be_session *session);
 
-struct be_array;
-
-/* Where a copy to the client reads, or one from it writes. The data travels packed: rows of width
- * bytes. */
-struct be_region {
-    CUdeviceptr base;
-    uint64_t width, height, depth; /* bytes, rows, slices; 1 each for a plain copy */
-    uint64_t pitch, slice;         /* bytes from row to row and from slice to slice */
-
-    struct be_array *array; /* not NULL: in it, from here; base, pitch and slice are nothing then */
-    uint64_t x, y, z;
-};
-
-/* The side of a copy that is this place, counted from the region's corner. */
-void be_region_source(const struct be_region *region, uint64_t x, uint64_t y, uint64_t z,
-                      CUDA_MEMCPY3D *copy);
-void be_region_target(const struct be_region *region, uint64_t x, uint64_t y, uint64_t z,
-                      CUDA_MEMCPY3D *copy);
-
 /* Copy to the client in stream order; with a reply owed, answer when all is sent. */
 CUresult be_copy_out(struct be_call *call, const struct be_region *region, uint32_t data,
                      CUstream stream);
+
+/* The same for what does not fit into pinned memory, in the background. */
+CUresult be_big_start(struct be_call *call, const struct be_region *from, uint32_t data,
+                      CUstream stream);
 
 /* Tell who waits for the data that it does not come. */
 void be_copy_refuse(struct be_call *call, uint32_t data, CUresult cr);
@@ -65,7 +55,11 @@ void be_copy_refuse(struct be_call *call, uint32_t data, CUresult cr);
 /* Read what the device printed and send it. */
 void be_print_drain(struct be_session *session);
 
-/* Free what was never sent; all waiters are gone. */
+/* The stream is destroyed: what it has under way stays, but another one may get its handle. */
+void be_jobs_forget_stream(struct be_session *session, CUstream stream);
+
+void be_jobs_init(struct be_session *session);
+/* All waiters are gone. */
 void be_jobs_destroy(struct be_session *session);
 
 #endif

@@ -77,6 +77,15 @@ be_parked_hand_over(struct be_session *session)
     session->fresh_tail = &session->fresh;
 }
 
+void
+be_parked_forget_lane(struct be_session *session, const void *lane)
+{
+    for (struct be_wait *wait = session->fresh; wait != NULL; wait = wait->next)
+        if (wait->lane == lane)
+            wait->lane = NULL;
+    be_waits_forget_lane(session->waits, lane);
+}
+
 static void
 hold_put(struct be_event_hold *hold)
 {

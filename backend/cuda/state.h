@@ -67,7 +67,8 @@ struct be_session {
     pthread_mutex_t jobs_lock; /* rank 30 */
     pthread_cond_t jobs_sent;
     /* Guarded by jobs_lock. */
-    struct be_job *jobs, **jobs_tail; /* by number */
+    struct be_job_lane *job_lanes;
+    unsigned bigs_copying;
 
     pthread_mutex_t callbacks_lock; /* rank 35 */
     pthread_cond_t callbacks_done;
@@ -92,6 +93,8 @@ void be_park(struct be_session *session, struct be_wait *wait);
 bool be_parked_poll(struct be_session *session);
 /* Give the rest to the waiters. */
 void be_parked_hand_over(struct be_session *session);
+/* What waits in this lane stays, but nothing comes behind it. */
+void be_parked_forget_lane(struct be_session *session, const void *lane);
 
 /* Executor: count one more that is answered later; false if they are too many. Any thread: it is.
  */

@@ -11,6 +11,8 @@ be_hook_cuStreamDestroy_v2(struct be_call *call, const struct wire_cuStreamDestr
     cr = be_handle_take(call->session, WIRE_HANDLE_STREAM, args->stream, &stream);
     if (cr != CUDA_SUCCESS)
         return cr;
+    be_parked_forget_lane(call->session, stream);
+    be_jobs_forget_stream(call->session, stream);
     return call->driver->cuStreamDestroy_v2(stream);
 }
 

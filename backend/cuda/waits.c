@@ -200,6 +200,16 @@ be_waits_submit(struct be_waits *waits, struct be_wait *wait)
     pthread_mutex_unlock(&waits->lock);
 }
 
+void
+be_waits_forget_lane(struct be_waits *waits, const void *key)
+{
+    pthread_mutex_lock(&waits->lock);
+    for (struct be_lane *lane = waits->lanes; lane != NULL; lane = lane->next)
+        if (lane->key == key)
+            lane->key = NULL;
+    pthread_mutex_unlock(&waits->lock);
+}
+
 static bool
 holds_any(const struct be_waits *waits, const struct be_context *context)
 {

@@ -39,6 +39,8 @@ GP_CHECK enum gp_status be_waits_create(const struct be_driver *driver, unsigned
 /* Waits for what was submitted; nothing may be submitted any more. */
 void be_waits_destroy(struct be_waits *waits);
 void be_waits_submit(struct be_waits *waits, struct be_wait *wait);
+/* What is submitted for this key from now on does not wait for what was. */
+void be_waits_forget_lane(struct be_waits *waits, const void *key);
 /* Wait until nothing of context (NULL: nothing at all) is waited for or running. */
 void be_waits_drain(struct be_waits *waits, const struct be_context *context);
 

@@ -107,8 +107,7 @@ session_free(struct be_session *session)
     free(session->globals);
     gp_buf_fini(&session->scratch);
     gp_buf_fini(&session->scratch_text);
-    pthread_mutex_destroy(&session->jobs_lock);
-    pthread_cond_destroy(&session->jobs_sent);
+    be_jobs_destroy(session);
     pthread_mutex_destroy(&session->callbacks_lock);
     pthread_cond_destroy(&session->callbacks_done);
     pthread_mutex_destroy(&session->print_lock);
@@ -131,10 +130,8 @@ be_session_create(const struct be_session_config *config, struct be_line *line,
     session->line = line;
     session->print_fd = config->print_fd;
     session->fresh_tail = &session->fresh;
-    session->jobs_tail = &session->jobs;
     be_handles_init(&session->handles);
-    pthread_mutex_init(&session->jobs_lock, NULL);
-    pthread_cond_init(&session->jobs_sent, NULL);
+    be_jobs_init(session);
     pthread_mutex_init(&session->callbacks_lock, NULL);
     pthread_cond_init(&session->callbacks_done, NULL);
     pthread_mutex_init(&session->print_lock, NULL);
@@ -180,7 +177,6 @@ be_session_destroy(struct be_session *session)
     libraries_destroy(session);
     be_waits_drain(session->notices, NULL);
     be_callbacks_destroy(session);
-    be_jobs_destroy(session);
     be_events_destroy(session);
     session_free(session);
 }

@@ -1,0 +1,180 @@
+/* backend/cuda/big.c -- copies to the client that do not fit into pinned memory
+ *
+ * Such a copy runs on a stream of ours, a few pieces ahead of the line, while a gate holds the
+ * client's stream: what follows there may change the memory. Only a few are copied at a time, the
+ * line is one anyway; they need nothing but the line and our stream, so each comes to its end.
+ */
+#include "backend/cuda/array.h"
+#include "backend/cuda/jobs.h"
+
+#include "protocol/base/util.h"
+#include "protocol/wire/data.h"
+
+#include <stdlib.h>
+
+#define BE_BIG_DEPTH   4 /* pieces under way */
+#define BE_BIG_COPYING 4 /* copies at a time, of a session */
+
+struct be_big {
+    struct be_wait wait;
+    struct be_call call; /* tag != 0: answer when all is sent */
+    struct be_region from;
+    uint32_t data;
+    uint64_t number;
+    CUstream copier;
+    struct be_staging *staging;
+    struct be_gates *gates;
+    struct be_gate *gate;
+};
+
+struct be_big_slot {
+    struct be_block *block;
+    struct be_cut cut;
+    CUevent event;
+};
+
+static void
+big_free(struct be_big *big)
+{
+    be_array_put(big->from.array);
+    be_pending_put(big->call.session);
+    free(big);
+}
+
+static CUresult
+big_issue(struct be_big *big, struct be_cut *cut, struct be_big_slot *slot)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    be_cut_here(&big->from, cut);
+    slot->cut = *cut;
+    if (slot->block == NULL)
+        cr = be_staging_get(big->staging, BE_PIECE_BYTES, true, &slot->block);
+    if (cr == CUDA_SUCCESS)
+        cr = be_cut_copy(big->call.driver, &big->from, cut, slot->block->data, big->copier);
+    if (cr == CUDA_SUCCESS)
+        cr = be_context_mark(big->wait.context, big->copier, &slot->event);
+    be_cut_next(&big->from, cut);
+    return cr;
+}
+
+static CUresult
+big_copy(struct be_big *big)
+{
+    struct be_session *session = big->call.session;
+    struct be_big_slot slots[BE_BIG_DEPTH] = {{0}};
+    uint64_t count = be_cut_count(&big->from), issued = 0;
+    struct be_cut cut = {0};
+    CUresult cr = CUDA_SUCCESS;
+
+    for (uint64_t i = 0; i < count && cr == CUDA_SUCCESS; i++) {
+        struct be_big_slot *slot = &slots[i % BE_BIG_DEPTH];
+        struct wire_data head = {.flags = i + 1 == count ? WIRE_DATA_LAST : 0};
+
+        while (issued < count && issued < i + BE_BIG_DEPTH && cr == CUDA_SUCCESS)
+            cr = big_issue(big, &cut, &slots[issued++ % BE_BIG_DEPTH]);
+        if (cr == CUDA_SUCCESS)
+            cr = session->driver->table.cuEventSynchronize(slot->event);
+        be_context_event_put(big->wait.context, slot->event);
+        slot->event = NULL;
+        head.offset = be_cut_offset(&big->from, &slot->cut);
+        if (cr == CUDA_SUCCESS && !be_data_send(session, big->data, &head, slot->block->data,
+                                                slot->cut.bytes * slot->cut.rows))
+            break;
+    }
+    (void)session->driver->table.cuStreamSynchronize(big->copier);
+    for (int i = 0; i < BE_BIG_DEPTH; i++) {
+        if (slots[i].block != NULL)
+            be_staging_put(big->staging, slots[i].block);
+        be_context_event_put(big->wait.context, slots[i].event);
+    }
+    return cr;
+}
+
+static void
+turn_take(struct be_session *session)
+{
+    pthread_mutex_lock(&session->jobs_lock);
+    while (session->bigs_copying == BE_BIG_COPYING)
+        pthread_cond_wait(&session->jobs_sent, &session->jobs_lock);
+    session->bigs_copying++;
+    pthread_mutex_unlock(&session->jobs_lock);
+}
+
+static void
+turn_give(struct be_session *session)
+{
+    pthread_mutex_lock(&session->jobs_lock);
+    session->bigs_copying--;
+    pthread_cond_broadcast(&session->jobs_sent);
+    pthread_mutex_unlock(&session->jobs_lock);
+}
+
+static void
+big_run(struct be_wait *wait, CUresult cr)
+{
+    struct be_big *big = GP_CONTAINER_OF(wait, struct be_big, wait);
+    struct be_session *session = big->call.session;
+
+    be_copies_send(session, big->number);
+    if (cr == CUDA_SUCCESS) {
+        turn_take(session);
+        cr = big_copy(big);
+        turn_give(session);
+    }
+    if (cr != CUDA_SUCCESS)
+        be_copy_refuse(&big->call, big->data, cr);
+    be_context_event_put(wait->context, wait->event);
+    if (big->call.tag != 0) {
+        be_print_drain(session);
+        be_reply_plain(&big->call, cr);
+    } else {
+        be_flush(session);
+    }
+    be_gate_open(big->gates, big->gate);
+    big_free(big);
+}
+
+CUresult
+be_big_start(struct be_call *call, const struct be_region *from, uint32_t data, CUstream stream)
+{
+    struct be_big *big = NULL;
+    CUresult cr;
+
+    if (be_pending_take(call->session)) {
+        big = calloc(1, sizeof(*big));
+        if (big == NULL)
+            be_pending_put(call->session);
+    }
+    if (big == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    big->call = *call;
+    big->from = *from;
+    if (from->array != NULL)
+        (void)be_array_get(from->array);
+    big->data = data;
+    big->number = call->session->next_job++;
+    big->wait.kind = BE_WAIT_EVENT;
+    big->wait.context = call->context;
+    big->wait.lane = be_lane_key(call->context, stream);
+    big->wait.run = big_run;
+    cr = be_context_staging(call->context, &big->staging);
+    if (cr == CUDA_SUCCESS)
+        cr = be_context_copier(call->context, &big->copier);
+    if (cr == CUDA_SUCCESS)
+        cr = be_context_gates(call->context, &big->gates);
+    if (cr == CUDA_SUCCESS)
+        cr = be_context_mark(call->context, stream, &big->wait.event);
+    if (cr == CUDA_SUCCESS) {
+        cr = be_gate_close(big->gates, stream, &big->gate);
+        if (cr != CUDA_SUCCESS)
+            be_context_event_put(call->context, big->wait.event);
+    }
+    if (cr != CUDA_SUCCESS) {
+        big_free(big);
+        return cr;
+    }
+    /* Not left to the executor: sending takes long. */
+    be_waits_submit(call->session->waits, &big->wait);
+    return call->tag != 0 ? BE_PARKED : CUDA_SUCCESS;
+}
