@@ -1,6 +1,7 @@
 /* backend/cuda/context.c -- primary and created contexts */
 #include "backend/cuda/context.h"
 
+#include "backend/cuda/account.h"
 #include "backend/cuda/array.h"
 #include "backend/cuda/callback.h"
 #include "backend/cuda/jobs.h"
@@ -151,6 +152,18 @@ be_use_context(struct be_session *session, struct be_context *context)
 /* -- life -----------------------------------------------------------------------------------------
  */
 
+/* 0 where nobody has measured it: tenants came with a reload. */
+static uint64_t
+context_cost(struct be_session *session, int32_t device)
+{
+    uint64_t cost;
+
+    if (!be_ledger_governed(session->ledger))
+        return 0;
+    cost = be_ledger_context_cost(session->ledger, (unsigned)device);
+    return cost != UINT64_MAX ? cost : 0;
+}
+
 static CUresult
 context_add(struct be_call *call, uint64_t id, CUcontext handle, int32_t device, bool primary)
 {
@@ -159,6 +172,11 @@ context_add(struct be_call *call, uint64_t id, CUcontext handle, int32_t device,
 
     if (context == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
+    context->charged_bytes = context_cost(session, device);
+    if (be_account_charge(session, device, context->charged_bytes) != CUDA_SUCCESS) {
+        free(context);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
     context->driver = session->driver;
     context->handle = handle;
     context->device = device;
@@ -169,6 +187,7 @@ context_add(struct be_call *call, uint64_t id, CUcontext handle, int32_t device,
     if (be_handles_add(&session->handles, WIRE_HANDLE_CONTEXT, id, context, context->index) !=
         GP_OK) {
         pthread_mutex_destroy(&context->lock);
+        be_account_uncharge(session, device, context->charged_bytes);
         free(context);
         return CUDA_ERROR_INVALID_HANDLE;
     }
@@ -232,6 +251,7 @@ context_end(struct be_session *session, struct be_context *context)
     (void)be_use_context(session, NULL);
     session->current = NULL;
     be_defer_forget_sticky(session);
+    be_account_uncharge(session, context->device, context->charged_bytes);
     free(context);
 }
 
@@ -252,13 +272,6 @@ primary_of(struct be_session *session, int32_t device, struct be_handle_slot **s
     return NULL;
 }
 
-static CUresult
-device_check(const struct be_session *session, int32_t device)
-{
-    return device >= 0 && device < session->driver->device_count ? CUDA_SUCCESS
-                                                                 : CUDA_ERROR_INVALID_DEVICE;
-}
-
 CUresult
 be_hook_cuDevicePrimaryCtxRetain(struct be_call *call,
                                  const struct wire_cuDevicePrimaryCtxRetain_args *args)
@@ -268,7 +281,7 @@ be_hook_cuDevicePrimaryCtxRetain(struct be_call *call,
     CUcontext handle = NULL;
     CUresult cr;
 
-    cr = device_check(session, args->device);
+    cr = be_check_ordinal(session, args->device);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (primary_of(session, args->device, &slot) != NULL) {
@@ -309,7 +322,7 @@ CUresult
 be_hook_cuDevicePrimaryCtxRelease_v2(struct be_call *call,
                                      const struct wire_cuDevicePrimaryCtxRelease_v2_args *args)
 {
-    CUresult cr = device_check(call->session, args->device);
+    CUresult cr = be_check_ordinal(call->session, args->device);
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -326,7 +339,7 @@ be_hook_cuDevicePrimaryCtxReset_v2(struct be_call *call,
                                    struct wire_cuDevicePrimaryCtxReset_v2_reply *reply)
 {
     struct be_handle_slot *slot;
-    CUresult cr = device_check(call->session, args->device);
+    CUresult cr = be_check_ordinal(call->session, args->device);
 
     (void)reply;
     if (cr != CUDA_SUCCESS)
@@ -352,7 +365,7 @@ be_hook_cuDevicePrimaryCtxSetFlags_v2(struct be_call *call,
                                       const struct wire_cuDevicePrimaryCtxSetFlags_v2_args *args,
                                       struct wire_cuDevicePrimaryCtxSetFlags_v2_reply *reply)
 {
-    CUresult cr = device_check(call->session, args->device);
+    CUresult cr = be_check_ordinal(call->session, args->device);
 
     (void)reply;
     if (cr == CUDA_SUCCESS)
@@ -367,7 +380,7 @@ be_hook_cuCtxCreate_v2(struct be_call *call, const struct wire_cuCtxCreate_v2_ar
                        struct wire_cuCtxCreate_v2_reply *reply)
 {
     CUcontext handle = NULL;
-    CUresult cr = device_check(call->session, args->device);
+    CUresult cr = be_check_ordinal(call->session, args->device);
 
     (void)reply;
     if (cr == CUDA_SUCCESS)

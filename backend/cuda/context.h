@@ -32,6 +32,7 @@ struct be_context {
     struct be_staging *staging; /* made at the first copy; then its own lock */
     CUstream copier;            /* non-blocking, for copies in the background */
     struct be_gates *gates;     /* made at the first of those; then its own lock */
+    uint64_t charged_bytes;     /* for it and its limits */
 
     pthread_mutex_t lock; /* rank 40 */
     /* Guarded by lock. */

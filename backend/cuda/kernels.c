@@ -1,6 +1,8 @@
 /* backend/cuda/kernels.c -- the kernels of modules and libraries, and their tables */
 #include "backend/cuda/module.h"
 
+#include "backend/cuda/account.h"
+
 #include "be_hooks.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -140,6 +142,7 @@ be_kernel_function(struct be_session *session, struct be_owner *owner, struct be
                    CUfunction *function_p)
 {
     CUfunction function = NULL;
+    struct be_meter meter;
     CUresult cr;
 
     if (!owner->library) {
@@ -151,7 +154,11 @@ be_kernel_function(struct be_session *session, struct be_owner *owner, struct be
     if (kernel->function == NULL || kernel->function_context != session->current) {
         if (session->driver->table.cuKernelGetFunction == NULL)
             return CUDA_ERROR_NOT_SUPPORTED;
+        /* The first in a context loads the library there. */
+        be_meter_begin(session, session->current->device, &meter);
         cr = session->driver->table.cuKernelGetFunction(&function, kernel->kernel);
+        if (be_meter_end(session, &meter, 0, true, &owner->charged[meter.device]) != CUDA_SUCCESS)
+            cr = CUDA_ERROR_OUT_OF_MEMORY;
         if (cr != CUDA_SUCCESS)
             return cr;
         kernel->function = function;

@@ -4,12 +4,17 @@
 #include "protocol/base/log.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define BE_GLOBALS_MAX 65536
 
 CUresult
 be_hook_cuMemAlloc_v2(struct be_call *call, const struct wire_cuMemAlloc_v2_args *args)
 {
+    CUresult cr = be_check_ordinal(call->session, args->device);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
     return be_space_alloc(call->session->space, args->address, args->bytes, args->device,
                           call->context->index);
 }
@@ -26,9 +31,11 @@ static CUresult
 ask(struct be_call *call, int32_t device, uint64_t bytes)
 {
     struct be_session *session = call->session;
+    CUresult cr = be_check_ordinal(session, device);
     CUcontext context = NULL;
-    CUresult cr;
 
+    if (cr != CUDA_SUCCESS)
+        return cr;
     for (uint32_t i = 1; i <= be_handles_highest(&session->handles, WIRE_HANDLE_CONTEXT); i++) {
         struct be_handle_slot *slot = be_handles_at(&session->handles, WIRE_HANDLE_CONTEXT, i);
 
@@ -45,6 +52,32 @@ be_hook_gpLease(struct be_call *call, const struct wire_gpLease_args *args,
 {
     (void)reply;
     return ask(call, args->device, args->bytes);
+}
+
+CUresult
+be_hook_gpLeaseReturn(struct be_call *call, const struct wire_gpLeaseReturn_args *args)
+{
+    return be_space_lease_return(call->session->space, args->device, args->bytes);
+}
+
+CUresult
+be_hook_gpMemoryLimits(struct be_call *call, const struct wire_gpMemoryLimits_args *args,
+                       struct wire_gpMemoryLimits_reply *reply)
+{
+    struct gp_buf *text = be_scratch(call->session);
+    CUresult cr = be_check_ordinal(call->session, args->device);
+    char *to;
+
+    reply->text = "";
+    if (cr != CUDA_SUCCESS || !be_ledger_governed(call->session->ledger))
+        return cr;
+    to = (char *)gp_buf_reserve(text, BE_EXPLAIN_BYTES);
+    if (to == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    be_ledger_explain(call->session->ledger, (unsigned)args->device, to, BE_EXPLAIN_BYTES);
+    reply->text = to;
+    reply->text_len = (uint32_t)strlen(to);
+    return CUDA_SUCCESS;
 }
 
 CUresult

@@ -1,6 +1,7 @@
 /* backend/cuda/module.c -- modules and libraries: loading, variables, unloading */
 #include "backend/cuda/module.h"
 
+#include "backend/cuda/account.h"
 #include "be_hooks.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -144,6 +145,8 @@ static void
 owner_free(struct be_session *session, struct be_owner *owner)
 {
     be_globals_drop(session, owner);
+    for (int32_t d = 0; d < session->driver->device_count; d++)
+        be_account_uncharge(session, d, owner->charged[d]);
     for (uint32_t i = 0; i < owner->count; i++)
         free(owner->kernels[i].params);
     free(owner->kernels);
@@ -211,8 +214,10 @@ CUresult
 be_hook_cuModuleLoadDataEx(struct be_call *call, const struct wire_cuModuleLoadDataEx_args *args,
                            struct wire_cuModuleLoadDataEx_reply *reply)
 {
+    int32_t device = call->context->device;
     struct be_owner *owner = NULL;
     struct be_image *image = NULL;
+    struct be_meter meter;
     struct be_jit jit;
     CUresult cr;
 
@@ -221,6 +226,7 @@ be_hook_cuModuleLoadDataEx(struct be_call *call, const struct wire_cuModuleLoadD
     cr = be_image_open(call->session, args->upload, &image);
     if (cr != CUDA_SUCCESS)
         return cr;
+    be_meter_begin(call->session, device, &meter);
     cr = jit_init(&jit, args->options, args->options_len, args->values, args->values_len,
                   args->info_bytes, args->error_bytes);
     if (cr != CUDA_SUCCESS) {
@@ -243,7 +249,9 @@ be_hook_cuModuleLoadDataEx(struct be_call *call, const struct wire_cuModuleLoadD
         free(owner);
         return cr;
     }
-    cr = owner_enter(call, owner, &reply->table, &reply->table_len);
+    cr = be_meter_end(call->session, &meter, 0, false, &owner->charged[device]);
+    if (cr == CUDA_SUCCESS)
+        cr = owner_enter(call, owner, &reply->table, &reply->table_len);
     if (cr != CUDA_SUCCESS)
         be_owner_destroy(call->session, owner);
     return cr;
@@ -310,6 +318,7 @@ be_hook_cuLibraryLoadData(struct be_call *call, const struct wire_cuLibraryLoadD
 {
     struct be_owner *owner = NULL;
     struct be_image *image = NULL;
+    struct be_meter meter = {0};
     struct be_jit jit;
     CUresult cr;
 
@@ -328,6 +337,9 @@ be_hook_cuLibraryLoadData(struct be_call *call, const struct wire_cuLibraryLoadD
         be_image_close(image);
         return cr;
     }
+    /* Mostly it loads when a kernel of it is first asked for: see be_kernel_function(). */
+    if (call->session->current != NULL)
+        be_meter_begin(call->session, call->session->current->device, &meter);
     owner = calloc(1, sizeof(*owner));
     cr = CUDA_ERROR_OUT_OF_MEMORY;
     if (owner != NULL) {
@@ -344,7 +356,9 @@ be_hook_cuLibraryLoadData(struct be_call *call, const struct wire_cuLibraryLoadD
         free(owner);
         return cr;
     }
-    cr = owner_enter(call, owner, &reply->table, &reply->table_len);
+    cr = be_meter_end(call->session, &meter, 0, false, &owner->charged[meter.device]);
+    if (cr == CUDA_SUCCESS)
+        cr = owner_enter(call, owner, &reply->table, &reply->table_len);
     if (cr != CUDA_SUCCESS)
         be_owner_destroy(call->session, owner);
     return cr;
@@ -397,6 +411,7 @@ be_hook_cuLibraryGetModule(struct be_call *call, const struct wire_cuLibraryGetM
                            struct wire_cuLibraryGetModule_reply *reply)
 {
     struct be_owner *library, *owner;
+    struct be_meter meter;
     CUresult cr = library_find(call, args->library, &library);
 
     if (cr != CUDA_SUCCESS)
@@ -407,7 +422,11 @@ be_hook_cuLibraryGetModule(struct be_call *call, const struct wire_cuLibraryGetM
     owner->id = args->module;
     owner->context = call->context;
     owner->parent = library;
+    be_meter_begin(call->session, call->context->device, &meter);
     cr = call->driver->cuLibraryGetModule(&owner->module, library->lib);
+    if (be_meter_end(call->session, &meter, 0, true, &library->charged[meter.device]) !=
+        CUDA_SUCCESS)
+        cr = CUDA_ERROR_OUT_OF_MEMORY;
     if (cr == CUDA_SUCCESS)
         cr = owner_enter(call, owner, &reply->table, &reply->table_len);
     if (cr != CUDA_SUCCESS)
@@ -421,11 +440,17 @@ be_hook_cuLibraryGetGlobal(struct be_call *call, const struct wire_cuLibraryGetG
 {
     struct be_owner *library;
     CUdeviceptr address = 0;
+    struct be_meter meter;
     size_t bytes = 0;
     CUresult cr = library_find(call, args->library, &library);
 
-    if (cr == CUDA_SUCCESS)
-        cr = call->driver->cuLibraryGetGlobal(&address, &bytes, library->lib, args->name);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    be_meter_begin(call->session, call->context->device, &meter);
+    cr = call->driver->cuLibraryGetGlobal(&address, &bytes, library->lib, args->name);
+    if (be_meter_end(call->session, &meter, 0, true, &library->charged[meter.device]) !=
+        CUDA_SUCCESS)
+        cr = CUDA_ERROR_OUT_OF_MEMORY;
     if (cr == CUDA_SUCCESS)
         cr = be_global_add(call, address, bytes, library);
     if (cr != CUDA_SUCCESS)

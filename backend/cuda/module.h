@@ -37,6 +37,7 @@ struct be_owner {
     struct be_owner *parent;    /* a library's module is not unloaded by itself */
     struct be_kernel *kernels;
     uint32_t count, cap;
+    uint64_t charged[BE_DRIVER_DEVICES_MAX]; /* memory that the driver took for it */
 };
 
 void *be_owner_handle(struct be_owner *owner);

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct be_agent;
 struct be_line; /* backend/session: the way to the client */
 
 #define BE_UPLOADS_MAX 64
@@ -48,6 +49,9 @@ struct be_session {
     struct be_limits limits;
     struct be_line *line;
     struct be_space *space;
+    struct be_ledger *ledger; /* borrowed; NULL: no limits */
+    struct be_agent *agent;   /* backend/session: hears what other sessions want */
+    uint64_t hidden;          /* devices that the tenant may not use, a bit each */
     struct be_waits *waits;   /* for the device */
     struct be_waits *notices; /* one thread, never waits for the device */
     int print_fd;             /* the process's standard output; -1: nobody prints */
@@ -123,6 +127,16 @@ be_scratch(struct be_session *session)
 
 /* Make a context current on the executor; NULL: none. */
 CUresult be_use_context(struct be_session *session, struct be_context *context);
+
+/* INVALID_DEVICE unless the session may use this one. */
+static inline CUresult
+be_check_ordinal(const struct be_session *session, int32_t device)
+{
+    bool good = device >= 0 && device < session->driver->device_count &&
+                (session->hidden >> device & 1) == 0;
+
+    return good ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+}
 
 /* INVALID_VALUE unless [address, address + bytes) is device memory of this session. */
 CUresult be_check_device(struct be_session *session, uint64_t address, uint64_t bytes);

@@ -2,6 +2,7 @@
 #include "backend/cuda/state.h"
 #include "backend/driver/nvml.h"
 #include "be_hooks.h"
+#include "protocol/base/util.h"
 
 /* The software device has no NVML beside it; a context on it costs nothing. */
 static void
@@ -25,6 +26,22 @@ software_memory(const struct be_driver_table *t, CUdevice device, uint64_t *valu
     (void)t->cuDevicePrimaryCtxRelease_v2(device);
 }
 
+/* A tenant with a quota sees that, and what its own sessions have of it. */
+static void
+tenant_memory(struct be_session *session, int32_t device, uint64_t *values)
+{
+    struct be_ledger_view view;
+    uint64_t left;
+
+    be_ledger_view(session->ledger, (unsigned)device, &view);
+    if (view.quota_bytes == UINT64_MAX)
+        return;
+    left = view.quota_bytes - gp_min_u64(view.quota_bytes, view.held_bytes);
+    values[WIRE_STATUS_MEMORY_TOTAL_BYTES] =
+        gp_min_u64(values[WIRE_STATUS_MEMORY_TOTAL_BYTES], view.quota_bytes);
+    values[WIRE_STATUS_MEMORY_FREE_BYTES] = gp_min_u64(values[WIRE_STATUS_MEMORY_FREE_BYTES], left);
+}
+
 CUresult
 be_hook_gpDeviceStatus(struct be_call *call, const struct wire_gpDeviceStatus_args *args,
                        struct wire_gpDeviceStatus_reply *reply)
@@ -37,7 +54,7 @@ be_hook_gpDeviceStatus(struct be_call *call, const struct wire_gpDeviceStatus_ar
 
     if (values == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    if (args->device < 0 || args->device >= session->driver->device_count)
+    if (be_check_ordinal(session, args->device) != CUDA_SUCCESS)
         return CUDA_ERROR_INVALID_DEVICE;
     for (size_t i = 0; i < WIRE_STATUS_COUNT; i++)
         values[i] = WIRE_STATUS_UNKNOWN;
@@ -49,6 +66,7 @@ be_hook_gpDeviceStatus(struct be_call *call, const struct wire_gpDeviceStatus_ar
              call->driver->cuDeviceGetPCIBusId(pci_bus_id, (int)sizeof(pci_bus_id), device) ==
                  CUDA_SUCCESS)
         be_nvml_status(pci_bus_id, values);
+    tenant_memory(session, args->device, values);
     reply->values = values;
     reply->values_len = WIRE_STATUS_COUNT;
     return CUDA_SUCCESS;

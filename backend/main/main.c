@@ -46,11 +46,31 @@ tls_complete(const struct gp_options *options)
     return complete;
 }
 
+/* SIGHUP: be_supervisor_config.reload. */
+static enum gp_status
+reload(void *user, struct be_policies *policies)
+{
+    char *const *argv = user;
+    struct gp_options *options;
+    enum gp_status status;
+    int argc = 0;
+
+    while (argv[argc] != NULL)
+        argc++;
+    status = be_options_load(argc, argv, &options, policies);
+    if (status == GP_OK)
+        gp_options_destroy(options);
+    return status;
+}
+
 static int
-supervise(const struct gp_options *options, char *const argv[])
+supervise(const struct gp_options *options, const struct be_policies *policies, char *const argv[])
 {
     struct be_supervisor_config config = {
         .worker_argv = argv,
+        .policies = policies,
+        .reload = reload,
+        .reload_user = (void *)(uintptr_t)argv,
         .ready_fd = -1,
         .warm_workers = (unsigned)gp_options_u64(options, "warm-workers"),
         .sessions_max = (unsigned)gp_options_u64(options, "sessions-max"),
@@ -79,6 +99,7 @@ supervise(const struct gp_options *options, char *const argv[])
 int
 main(int argc, char *argv[])
 {
+    static struct be_policies policies; /* too big for the stack */
     pid_t parent = getppid();
     struct gp_options *options;
     enum gp_status status;
@@ -86,7 +107,7 @@ main(int argc, char *argv[])
 
     gp_log_set_name("gpupoold");
     gp_log_set_level(GP_LOG_INFO);
-    status = be_options_load(argc, argv, &options);
+    status = be_options_load(argc, argv, &options, &policies);
     if (status == GP_ERR_AGAIN)
         return 0;
     if (status != GP_OK)
@@ -100,8 +121,9 @@ main(int argc, char *argv[])
             if (getppid() != parent)
                 return 0;
         }
-        code = supervise(options, argv);
+        code = supervise(options, &policies, argv);
     }
+    be_policies_fini(&policies);
     gp_options_destroy(options);
     return code;
 }

@@ -56,6 +56,10 @@ static const struct gp_option be_options[] = {
      "error|warn|info|debug", false},
     {"worker", "FD", GP_OPT_FD, NULL, "be a worker of the supervisor behind FD (internal)", NULL,
      NULL, NULL, true},
+    {"ledger", "FD", GP_OPT_FD, NULL, "the ledger of all workers (internal)", NULL, NULL, NULL,
+     true},
+    {"slot", "NUMBER", GP_OPT_NUMBER, NULL, "the worker's slot in it (internal)", NULL, NULL, NULL,
+     true},
     {"version", NULL, GP_OPT_FLAG, NULL, "print the version and end", NULL, NULL, NULL, true},
     {NULL},
 };
@@ -79,7 +83,8 @@ load_file(struct gp_options *options)
 }
 
 enum gp_status
-be_options_load(int argc, char *const argv[], struct gp_options **options_p)
+be_options_load(int argc, char *const argv[], struct gp_options **options_p,
+                struct be_policies *policies)
 {
     struct gp_options *options;
     enum gp_status status;
@@ -88,6 +93,8 @@ be_options_load(int argc, char *const argv[], struct gp_options **options_p)
     status = gp_options_create(&be_option_set, &options);
     if (status != GP_OK)
         return status;
+    memset(policies, 0, sizeof(*policies));
+    gp_options_set_other(options, be_policies_take, policies);
     status = gp_options_load_args(options, argc, argv, &next);
     if (status == GP_ERR_AGAIN) {
         GP_AUTO_BUF struct gp_buf text = {0};
@@ -105,7 +112,10 @@ be_options_load(int argc, char *const argv[], struct gp_options **options_p)
         status = gp_options_load_env(options);
     if (status == GP_OK)
         status = load_file(options);
+    if (status == GP_OK)
+        status = be_policies_finish(policies);
     if (status != GP_OK) {
+        be_policies_fini(policies);
         gp_options_destroy(options);
         return status;
     }

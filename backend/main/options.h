@@ -2,15 +2,17 @@
 #ifndef BE_OPTIONS_H
 #define BE_OPTIONS_H
 
+#include "backend/tenant/policy.h"
 #include "protocol/base/options.h"
 
 /* For the reference page too. */
 extern const struct gp_option_set be_option_set;
 
 /*
- * Load everything. GP_ERR_AGAIN: --help or --version was asked for and answered, end with 0.
+ * Load everything; tenants into *policies, which is all zeros or finished, and the caller's to
+ * finish on GP_OK. GP_ERR_AGAIN: --help or --version was asked for and answered, end with 0.
  */
-GP_CHECK enum gp_status be_options_load(int argc, char *const argv[],
-                                        struct gp_options **options_p);
+GP_CHECK enum gp_status be_options_load(int argc, char *const argv[], struct gp_options **options_p,
+                                        struct be_policies *policies);
 
 #endif

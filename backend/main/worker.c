@@ -1,6 +1,7 @@
 /* backend/main/worker.c -- one worker, one session, one tenant */
 #include "backend/main/worker.h"
 
+#include "backend/cuda/account.h"
 #include "backend/session/session.h"
 #include "backend/supervisor/handoff.h"
 #include "protocol/base/clock.h"
@@ -84,6 +85,35 @@ driver_open(const char *name, struct be_driver *driver)
         log_warn("worker: the NVIDIA driver here cannot be used, see above");
     }
     return be_driver_open("soft", driver);
+}
+
+/* The account of all workers, and what the devices have for it. */
+static enum gp_status
+ledger_open(const struct gp_options *options, const struct be_driver *driver,
+            struct be_ledger **ledger_p)
+{
+    int fd = (int)gp_options_u64(options, "ledger");
+    enum gp_status status;
+
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+        return GP_ERR_INVALID;
+    status = be_ledger_attach(fd, (unsigned)gp_options_u64(options, "slot"), ledger_p);
+    for (int i = 0; i < driver->device_count && status == GP_OK; i++) {
+        size_t total = 0;
+        CUdevice device;
+
+        if (driver->table.cuDeviceGet(&device, i) != CUDA_SUCCESS ||
+            driver->table.cuDeviceTotalMem_v2(&total, device) != CUDA_SUCCESS)
+            return GP_ERR_IO;
+        /* Software devices are a process's own, unless tenants shall share them. */
+        be_ledger_set_device(*ledger_p, (unsigned)i, total,
+                             !driver->software || be_ledger_governed(*ledger_p));
+        /* The first worker is alone, so what a context takes can be seen. */
+        if (be_ledger_governed(*ledger_p) &&
+            be_ledger_context_cost(*ledger_p, (unsigned)i) == UINT64_MAX)
+            be_ledger_set_context_cost(*ledger_p, (unsigned)i, be_account_context_cost(driver, i));
+    }
+    return status;
 }
 
 /* -- the watch
@@ -174,14 +204,15 @@ signals_open(int *fd_p)
  * ------------------------------------------------------------------------------------ */
 
 static void
-config_fill(const struct gp_options *options, const struct be_driver *driver, int print_fd,
-            struct be_open_config *config)
+config_fill(const struct gp_options *options, const struct be_driver *driver,
+            struct be_ledger *ledger, int print_fd, struct be_open_config *config)
 {
     static char host[256];
 
     memset(config, 0, sizeof(*config));
     config->session.driver = driver;
     config->session.print_fd = print_fd;
+    config->session.ledger = ledger;
     config->session.lease_bytes = gp_options_u64(options, "lease-max");
     config->session.limits.upload_bytes = gp_options_u64(options, "image-max");
     config->session.limits.spin_us = (uint32_t)(gp_options_u64(options, "spin") / GP_NS_PER_US);
@@ -217,8 +248,8 @@ lane_adopt(const struct gp_options *options, const struct be_open_config *config
 
 /* True if a session ran. */
 static bool
-serve(const struct gp_options *options, const struct be_driver *driver, int print_fd, int socket,
-      int signals, const struct be_handoff *what, int fd)
+serve(const struct gp_options *options, const struct be_driver *driver, struct be_ledger *ledger,
+      int print_fd, int socket, int signals, const struct be_handoff *what, int fd)
 {
     struct be_session *session = NULL;
     struct be_open_config config;
@@ -227,7 +258,7 @@ serve(const struct gp_options *options, const struct be_driver *driver, int prin
     struct be_line line;
     enum gp_status status;
 
-    config_fill(options, driver, print_fd, &config);
+    config_fill(options, driver, ledger, print_fd, &config);
     config.refuse = (enum wire_control_code)what->refuse;
     if (lane_adopt(options, &config, what, fd, &lane) != GP_OK)
         return false; /* logged there */
@@ -253,6 +284,7 @@ serve(const struct gp_options *options, const struct be_driver *driver, int prin
 int
 be_worker_run(const struct gp_options *options, int socket)
 {
+    struct be_ledger *ledger = NULL;
     struct be_handoff what;
     struct be_driver driver;
     enum gp_status status;
@@ -269,6 +301,8 @@ be_worker_run(const struct gp_options *options, int socket)
         status = output_catch(&print_fd);
     if (status == GP_OK)
         status = driver_open(gp_options_text(options, "driver"), &driver);
+    if (status == GP_OK && gp_options_is_set(options, "ledger"))
+        status = ledger_open(options, &driver, &ledger);
     if (status != GP_OK)
         return 1;
     be_handoff_tell(socket, BE_WORKER_READY);
@@ -277,8 +311,9 @@ be_worker_run(const struct gp_options *options, int socket)
         return 0;
     if (status != GP_OK)
         return 1;
-    if (serve(options, &driver, print_fd, socket, signals, &what, fd))
+    if (serve(options, &driver, ledger, print_fd, socket, signals, &what, fd))
         log_info("session ended");
     be_driver_close(&driver);
+    be_ledger_close(ledger);
     return 0;
 }

@@ -59,7 +59,7 @@ create_locked(struct be_space *space, const struct be_phys_wish *wish, struct be
     cr = space->driver->table.cuMemCreate(&phys->handle, wish->bytes, &prop, 0);
     if (cr != CUDA_SUCCESS)
         return cr;
-    d->used_bytes += wish->bytes;
+    be_space_use(space, wish->device, wish->bytes, 0);
     phys->next = space->objects;
     phys->link = &space->objects;
     if (phys->next != NULL)
@@ -105,7 +105,7 @@ free_if_gone(struct be_space *space, struct be_phys *phys)
     if (cr != CUDA_SUCCESS)
         log_warn("memory: release %llu bytes: %s", (unsigned long long)phys->bytes,
                  be_driver_error(space->driver, cr));
-    space->devices[phys->device].used_bytes -= phys->bytes;
+    be_space_use(space, phys->device, 0, phys->bytes);
     *phys->link = phys->next;
     if (phys->next != NULL)
         phys->next->link = phys->link;

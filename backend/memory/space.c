@@ -2,6 +2,7 @@
 #include "backend/memory/space.h"
 
 #include "backend/memory/space_priv.h"
+#include "protocol/base/clock.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
 
@@ -11,6 +12,9 @@
 #define BE_REAP_QUEUE_MAX (1u << 20)
 /* Kept free on a device for contexts and modules of whoever comes. */
 #define BE_DEVICE_KEEP_BYTES (64ull << 20)
+
+/* A lease that falls short waits this long for others to give back what they do not use. */
+#define BE_LEASE_WAIT_NS (500 * GP_NS_PER_MS)
 
 /* -- the range -------------------------------------------------------------------------------- */
 
@@ -123,6 +127,16 @@ extent_map(struct be_space *space, struct be_extent *extent)
     return CUDA_SUCCESS;
 }
 
+void
+be_space_use(struct be_space *space, int32_t device, uint64_t more, uint64_t less)
+{
+    struct be_space_device *d = &space->devices[device];
+
+    d->used_bytes += more;
+    d->used_bytes -= gp_min_u64(less, d->used_bytes);
+    be_ledger_set_used(space->ledger, (unsigned)device, d->used_bytes);
+}
+
 /* be_extent_gone_fn */
 static void
 extent_unmap(void *user, struct be_extent *extent)
@@ -142,7 +156,7 @@ extent_unmap(void *user, struct be_extent *extent)
                  be_driver_error(space->driver, cr));
     extent->mapped = false;
     if (!extent->imported)
-        space->devices[extent->device].used_bytes -= bytes;
+        be_space_use(space, extent->device, 0, bytes);
 }
 
 static CUresult
@@ -181,7 +195,7 @@ alloc_locked(struct be_space *space, uint64_t address, uint64_t bytes, int32_t d
             (void)status;
             return cr;
         }
-        d->used_bytes += extent->count * space->granularity;
+        be_space_use(space, device, extent->count * space->granularity, 0);
     }
     return CUDA_SUCCESS;
 }
@@ -284,29 +298,86 @@ device_memory(struct be_space *space, int32_t device, CUcontext context,
     return cr;
 }
 
+/* In whole granules: what was asked for rounded up, or all that is left. */
+uint64_t
+be_space_lease(struct be_space *space, int32_t device, uint64_t bytes, uint64_t free_bytes)
+{
+    uint64_t reserve = space->driver->software ? 0 : BE_DEVICE_KEEP_BYTES, promised, there = 0;
+    struct be_space_device *d = &space->devices[device];
+    uint64_t most = UINT64_MAX - space->granularity;
+
+    bytes = gp_align_up_u64(gp_min_u64(bytes, most), space->granularity);
+    pthread_mutex_lock(&space->lock);
+    if (space->ledger != NULL) {
+        there = be_ledger_lease(space->ledger, (unsigned)device, bytes, space->granularity,
+                                free_bytes, reserve);
+    } else {
+        promised = reserve + d->lease_bytes - gp_min_u64(d->lease_bytes, d->used_bytes);
+        there = gp_min_u64(free_bytes - gp_min_u64(free_bytes, promised), bytes);
+        there -= there % space->granularity;
+    }
+    d->lease_bytes += there;
+    pthread_mutex_unlock(&space->lock);
+    return there;
+}
+
+/* A lease as long as the answer falls short and others may still give back what they have. */
+static CUresult
+lease_answer(struct be_space *space, const struct be_reap *reap, struct be_space_answer *answer)
+{
+    uint64_t until = gp_now_ns() + BE_LEASE_WAIT_NS, now;
+    struct be_ledger_view view;
+    bool asked = false;
+
+    for (;;) {
+        uint32_t bell = space->ledger != NULL ? be_ledger_bell(space->ledger) : 0;
+        CUresult cr = device_memory(space, reap->device, reap->sync, answer);
+
+        if (cr != CUDA_SUCCESS)
+            return answer->granted_bytes != 0 ? CUDA_SUCCESS : cr;
+        answer->granted_bytes += be_space_lease(
+            space, reap->device, reap->bytes - answer->granted_bytes, answer->free_bytes);
+        if (answer->granted_bytes >= reap->bytes || space->ledger == NULL)
+            return CUDA_SUCCESS;
+        be_ledger_view(space->ledger, (unsigned)reap->device, &view);
+        now = gp_now_ns();
+        if (view.idle_leases == 0 || now >= until)
+            return CUDA_SUCCESS;
+        if (!asked) {
+            asked = true;
+            be_ledger_want(space->ledger, (unsigned)reap->device);
+            continue;
+        }
+        be_ledger_await(space->ledger, bell, until - now);
+    }
+}
+
+/* What cuMemGetInfo says: the device's memory, or the tenant's part of it. */
+static void
+info_of_tenant(struct be_space *space, int32_t device, struct be_space_answer *answer)
+{
+    struct be_ledger_view view;
+
+    be_ledger_view(space->ledger, (unsigned)device, &view);
+    if (view.quota_bytes == UINT64_MAX)
+        return;
+    answer->total_bytes = gp_min_u64(answer->total_bytes, view.quota_bytes);
+    answer->free_bytes = gp_min_u64(
+        answer->free_bytes, view.quota_bytes - gp_min_u64(view.quota_bytes, view.held_bytes));
+}
+
 static void
 reap_answer(struct be_space *space, const struct be_reap *reap)
 {
-    struct be_space_device *d = &space->devices[reap->device];
     struct be_space_answer answer = {0};
-    uint64_t promised, there = 0;
     CUresult cr;
 
-    cr = device_memory(space, reap->device, reap->sync, &answer);
-    pthread_mutex_lock(&space->lock);
-    promised = d->lease_bytes - gp_min_u64(d->lease_bytes, d->used_bytes);
-    if (!space->driver->software)
-        promised += BE_DEVICE_KEEP_BYTES;
-    if (cr == CUDA_SUCCESS && answer.free_bytes > promised)
-        there = answer.free_bytes - promised;
-    there -= there % space->granularity;
-    /* In whole granules: what was asked for rounded up, or all that is left. */
-    if (reap->bytes <= there)
-        answer.granted_bytes = gp_align_up_u64(reap->bytes, space->granularity);
+    if (reap->bytes != 0)
+        cr = lease_answer(space, reap, &answer);
     else
-        answer.granted_bytes = there;
-    d->lease_bytes += answer.granted_bytes;
-    pthread_mutex_unlock(&space->lock);
+        cr = device_memory(space, reap->device, reap->sync, &answer);
+    if (cr == CUDA_SUCCESS)
+        info_of_tenant(space, reap->device, &answer);
     space->events.answered(space->events.user, reap->ticket, cr, &answer);
 }
 
@@ -536,6 +607,59 @@ be_space_set_lease(struct be_space *space, int32_t device, uint64_t bytes)
     pthread_mutex_unlock(&space->lock);
 }
 
+void
+be_space_set_ledger(struct be_space *space, struct be_ledger *ledger)
+{
+    space->ledger = ledger;
+}
+
+uint64_t
+be_space_lease_unused(struct be_space *space, int32_t device)
+{
+    struct be_space_device *d = &space->devices[device];
+    uint64_t bytes;
+
+    pthread_mutex_lock(&space->lock);
+    bytes = d->lease_bytes - gp_min_u64(d->lease_bytes, d->used_bytes);
+    pthread_mutex_unlock(&space->lock);
+    return bytes;
+}
+
+CUresult
+be_space_lease_return(struct be_space *space, int32_t device, uint64_t bytes)
+{
+    struct be_space_device *d;
+    CUresult cr = CUDA_SUCCESS;
+
+    if (device < 0 || device >= space->driver->device_count)
+        return CUDA_ERROR_INVALID_DEVICE;
+    d = &space->devices[device];
+    pthread_mutex_lock(&space->lock);
+    if (bytes > d->lease_bytes - gp_min_u64(d->lease_bytes, d->used_bytes))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    else
+        d->lease_bytes -= bytes;
+    pthread_mutex_unlock(&space->lock);
+    if (cr == CUDA_SUCCESS)
+        be_ledger_lease_return(space->ledger, (unsigned)device, bytes);
+    return cr;
+}
+
+void
+be_space_lease_cut(struct be_space *space, int32_t device)
+{
+    struct be_space_device *d = &space->devices[device];
+    uint64_t bytes;
+
+    pthread_mutex_lock(&space->lock);
+    bytes = gp_min_u64(be_ledger_excess(space->ledger, (unsigned)device),
+                       d->lease_bytes - gp_min_u64(d->lease_bytes, d->used_bytes));
+    bytes -= bytes % space->granularity;
+    d->lease_bytes -= bytes;
+    pthread_mutex_unlock(&space->lock);
+    be_ledger_lease_return(space->ledger, (unsigned)device, bytes);
+}
+
 uint64_t
 be_space_used(struct be_space *space, int32_t device)
 {
@@ -555,7 +679,7 @@ be_space_charge(struct be_space *space, int32_t device, uint64_t bytes)
 
     pthread_mutex_lock(&space->lock);
     if (bytes <= d->lease_bytes - gp_min_u64(d->lease_bytes, d->used_bytes)) {
-        d->used_bytes += bytes;
+        be_space_use(space, device, bytes, 0);
         cr = CUDA_SUCCESS;
     }
     pthread_mutex_unlock(&space->lock);
@@ -566,7 +690,7 @@ void
 be_space_uncharge(struct be_space *space, int32_t device, uint64_t bytes)
 {
     pthread_mutex_lock(&space->lock);
-    space->devices[device].used_bytes -= bytes;
+    be_space_use(space, device, 0, bytes);
     pthread_mutex_unlock(&space->lock);
 }
 

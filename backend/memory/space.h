@@ -11,6 +11,7 @@
 #define BE_SPACE_H
 
 #include "backend/driver/driver.h"
+#include "backend/tenant/ledger.h"
 #include "protocol/base/status.h"
 
 #include <stdbool.h>
@@ -49,8 +50,19 @@ void be_space_destroy(struct be_space *space);
 uint64_t be_space_base(const struct be_space *space);
 uint64_t be_space_bytes(const struct be_space *space);
 uint64_t be_space_granularity(const struct be_space *space);
-/* The lease a device begins with; before the first allocation only. */
+/* Leases come out of this one from now on; before anything else. Borrowed, NULL: of no limits. */
+void be_space_set_ledger(struct be_space *space, struct be_ledger *ledger);
+/* The lease a device begins with, without a ledger; before the first allocation only. */
 void be_space_set_lease(struct be_space *space, int32_t device, uint64_t bytes);
+/* Grow the lease by up to bytes, at once; what was granted. free_bytes: of the device, now. */
+uint64_t be_space_lease(struct be_space *space, int32_t device, uint64_t bytes,
+                        uint64_t free_bytes);
+/* The client gives back; INVALID_VALUE for what it does not have unused. Executor. */
+CUresult be_space_lease_return(struct be_space *space, int32_t device, uint64_t bytes);
+/* Any thread: the unused part of the lease. */
+uint64_t be_space_lease_unused(struct be_space *space, int32_t device);
+/* Any thread: take from the unused part of the lease what stands over the tenant's quota. */
+void be_space_lease_cut(struct be_space *space, int32_t device);
 uint64_t be_space_used(struct be_space *space, int32_t device);
 
 /* INVALID_VALUE for an address that is not the client's to name, OUT_OF_MEMORY over the lease or

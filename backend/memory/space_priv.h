@@ -26,6 +26,7 @@ struct be_space {
     /* Written once before the reaper starts. */
     const struct be_driver *driver;
     struct be_space_events events;
+    struct be_ledger *ledger; /* may be NULL */
     uint64_t base, bytes, granularity;
     pthread_t reaper;
 
@@ -42,6 +43,9 @@ struct be_space {
     unsigned queued;
     bool busy, stop;
 };
+
+/* With the lock held: physical memory of a lease comes and goes; the ledger hears it. */
+void be_space_use(struct be_space *space, int32_t device, uint64_t more, uint64_t less);
 
 /* Unmaps and releases all of the client's own objects; phys.c, at the end. */
 void be_phys_drop_all(struct be_space *space);

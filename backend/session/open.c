@@ -147,7 +147,7 @@ wishes_met(const struct wire_open_request *request, const struct wire_device *de
         bool met = false;
 
         for (int i = 0; i < count && !met; i++)
-            met = device_matches(&devices[i], i, request->wanted[w].text) ||
+            met = (!devices[i].hidden && device_matches(&devices[i], i, request->wanted[w].text)) ||
                   strncmp(request->wanted[w].text, "GPU-", 4) == 0;
         if (!met)
             return false;
@@ -155,20 +155,133 @@ wishes_met(const struct wire_open_request *request, const struct wire_device *de
     return true;
 }
 
-/* A quarter of the device, so that several sessions fit; more is asked for by gpLease. */
+/* A quarter of the device and no more than a quarter of what is left, so that several sessions fit;
+ * more is asked for by gpLease. */
 static void
 leases_grant(const struct be_session_config *config, struct be_space *space, bool monitor,
              struct wire_device *devices)
 {
     for (int i = 0; i < config->driver->device_count; i++) {
-        uint64_t lease = monitor ? 0 : gp_max_u64(devices[i].total_bytes / 4, BE_LEASE_MIN);
+        uint64_t lease = monitor ? 0 : gp_max_u64(devices[i].total_bytes / 4, BE_LEASE_MIN), left;
 
+        devices[i].granularity_bytes = be_space_granularity(space);
+        if (devices[i].hidden)
+            continue;
         lease = gp_min_u64(gp_min_u64(lease, config->lease_bytes), devices[i].total_bytes);
         lease -= lease % be_space_granularity(space);
+        if (config->ledger == NULL) {
+            be_space_set_lease(space, i, lease);
+        } else {
+            left = be_ledger_left(config->ledger, (unsigned)i);
+            lease = gp_min_u64(lease, left / 4);
+            lease -= lease % be_space_granularity(space);
+            /* No context is there yet to ask the driver through; the ledger knows all sessions. */
+            lease = lease != 0 ? be_space_lease(space, i, lease, UINT64_MAX) : 0;
+        }
         devices[i].lease_bytes = lease;
-        devices[i].granularity_bytes = be_space_granularity(space);
-        be_space_set_lease(space, i, lease);
     }
+}
+
+/* -- the tenant
+ * ----------------------------------------------------------------------------------------- */
+
+static enum gp_status
+admit(const struct be_open_config *config, const struct wire_open_request *request,
+      const struct tp_lane *lane, struct be_line *line)
+{
+    const struct tp_peer *peer = tp_peer(lane);
+    struct be_applicant who = {.common_name = peer->common_name, .monitor = request->monitor};
+    struct be_refusal refusal;
+    enum gp_status status;
+
+    for (unsigned i = 0; i < peer->uri_count && i < GP_ARRAY_LEN(who.uris); i++)
+        who.uris[who.uri_count++] = peer->uris[i];
+    /* Only connections from this machine may come without a certificate. */
+    who.local =
+        peer->common_name[0] == '\0' && peer->uri_count == 0 && strcmp(tp_scheme(lane), "tls") != 0;
+    status = be_ledger_admit(config->session.ledger, &who, &refusal);
+    if (status != GP_OK)
+        refuse_text(line, refusal.sessions ? WIRE_CODE_QUOTA : WIRE_CODE_NOT_ALLOWED,
+                    refusal.reason, refusal.hint);
+    return status;
+}
+
+static void
+uuid_text(const uint8_t uuid[WIRE_UUID_BYTES], char text[48])
+{
+    int at = snprintf(text, 48, "GPU-");
+
+    for (int i = 0; i < WIRE_UUID_BYTES; i++)
+        at += snprintf(text + at, (size_t)(48 - at), "%s%02x",
+                       i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
+}
+
+/* What a tenant does not get is not described to it: only the places of the rest are kept. */
+static unsigned
+devices_hide(const struct be_policy *policy, int count, struct wire_device *devices,
+             uint64_t *hidden_p)
+{
+    unsigned left = 0;
+    char uuid[48];
+
+    for (int i = 0; i < count; i++) {
+        uuid_text(devices[i].uuid, uuid);
+        if (be_policy_allows_device(policy, (unsigned)i, uuid, devices[i].name)) {
+            if (policy->memory_bytes != 0)
+                devices[i].total_bytes = gp_min_u64(devices[i].total_bytes, policy->memory_bytes);
+            if (policy->memory_total_bytes != 0)
+                devices[i].total_bytes =
+                    gp_min_u64(devices[i].total_bytes, policy->memory_total_bytes);
+            devices[i].free_bytes = gp_min_u64(devices[i].free_bytes, devices[i].total_bytes);
+            left++;
+            continue;
+        }
+        memset(&devices[i], 0, sizeof(devices[i]));
+        devices[i].hidden = true;
+        *hidden_p |= 1ull << i;
+    }
+    return left;
+}
+
+/* A session without a byte to have is of no use to anybody. */
+static bool
+memory_left(const struct be_session_config *with)
+{
+    struct be_ledger_view view;
+
+    for (int i = 0; i < with->driver->device_count; i++) {
+        be_ledger_view(with->ledger, (unsigned)i, &view);
+        if ((with->hidden >> i & 1) == 0 && view.held_bytes < view.quota_bytes)
+            return true;
+    }
+    return false;
+}
+
+/* The part of the devices that the tenant may see. */
+static enum gp_status
+tenant_apply(struct be_session_config *with, bool monitor, struct wire_device *devices,
+             struct be_line *line)
+{
+    GP_AUTO_FREE struct be_policy *policy = calloc(1, sizeof(*policy));
+    char text[BE_EXPLAIN_BYTES];
+
+    if (policy == NULL)
+        return GP_ERR_NO_MEMORY;
+    if (!be_ledger_policy(with->ledger, policy))
+        return GP_OK;
+    log_info("session: of tenant %s", policy->name);
+    if (devices_hide(policy, with->driver->device_count, devices, &with->hidden) == 0) {
+        snprintf(text, sizeof(text), "tenant %s may use none of the devices here", policy->name);
+        refuse_text(line, WIRE_CODE_NO_DEVICE, text, "ask for another server");
+        return GP_ERR_NOT_FOUND;
+    }
+    if (!monitor && !memory_left(with)) {
+        be_ledger_explain(with->ledger, (unsigned)__builtin_ctzll(~with->hidden), text,
+                          sizeof(text));
+        refuse_text(line, WIRE_CODE_QUOTA, text, "");
+        return GP_ERR_LIMIT;
+    }
+    return GP_OK;
 }
 
 static enum gp_status
@@ -203,7 +316,7 @@ answer(const struct be_open_config *config, struct be_line *line, struct be_sess
 
 static enum gp_status
 open_session(const struct be_open_config *config, const struct wire_open_request *request,
-             struct be_line *line, struct be_session **session_p)
+             const struct tp_lane *lane, struct be_line *line, struct be_session **session_p)
 {
     struct be_session_config with = config->session;
     GP_AUTO_FREE struct wire_device *devices = NULL;
@@ -219,7 +332,15 @@ open_session(const struct be_open_config *config, const struct wire_open_request
         refuse_text(line, WIRE_CODE_NO_SESSION, "there is no such session to resume", "");
         return GP_ERR_NOT_FOUND;
     }
+    status = admit(config, request, lane, line);
+    if (status != GP_OK)
+        return status;
     status = be_devices_describe(with.driver, &devices);
+    if (status == GP_OK) {
+        status = tenant_apply(&with, request->monitor, devices, line);
+        if (status != GP_OK)
+            return status;
+    }
     if (status == GP_OK && (with.driver->device_count == 0 ||
                             !wishes_met(request, devices, with.driver->device_count))) {
         refuse_text(line, WIRE_CODE_NO_DEVICE, "no device here matches what was asked for",
@@ -262,7 +383,7 @@ be_session_open(const struct be_open_config *config, struct tp_lane *lane, struc
         refuse_text(line, WIRE_CODE_PROTOCOL, "the open request is malformed", "");
     if (status != GP_OK)
         return status;
-    status = open_session(config, &request, line, session_p);
+    status = open_session(config, &request, lane, line, session_p);
     wire_open_request_fini(&request);
     be_line_flush(line);
     return status;

@@ -4,6 +4,7 @@
 #include "backend/cuda/callback.h"
 #include "backend/cuda/jobs.h"
 #include "backend/cuda/module.h"
+#include "backend/session/agent.h"
 #include "be_hooks.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -99,6 +100,7 @@ range_bytes(const struct be_driver *driver)
 static void
 session_free(struct be_session *session)
 {
+    be_agent_stop(session->agent);
     be_waits_destroy(session->notices);
     be_waits_destroy(session->waits);
     be_space_destroy(session->space);
@@ -128,6 +130,8 @@ be_session_create(const struct be_session_config *config, struct be_line *line,
     session->driver = config->driver;
     session->limits = config->limits;
     session->line = line;
+    session->ledger = config->ledger;
+    session->hidden = config->hidden;
     session->print_fd = config->print_fd;
     session->fresh_tail = &session->fresh;
     be_handles_init(&session->handles);
@@ -143,6 +147,10 @@ be_session_create(const struct be_session_config *config, struct be_line *line,
                                  config->range_bytes != 0 ? config->range_bytes
                                                           : range_bytes(config->driver),
                                  &events, &session->space);
+    if (status == GP_OK) {
+        be_space_set_ledger(session->space, session->ledger);
+        status = be_agent_start(session, &session->agent);
+    }
     if (status != GP_OK) {
         session_free(session);
         return status;

@@ -7,11 +7,14 @@
 
 #include "backend/cuda/state.h"
 #include "backend/session/line.h"
+#include "backend/tenant/ledger.h"
 #include "protocol/wire/control.h"
 
 struct be_session_config {
     const struct be_driver *driver;
     struct be_limits limits;
+    struct be_ledger *ledger;  /* borrowed; NULL: no limits */
+    uint64_t hidden;           /* devices that this client may not use, a bit each */
     uint64_t lease_bytes;      /* most that a session may allocate of a device without asking */
     uint64_t device_base_hint; /* 0: anywhere */
     uint64_t range_bytes;      /* of device addresses; 0: by the devices' memory */

@@ -164,6 +164,22 @@ drain_begin(struct be_supervisor *s)
     be_workers_dismiss(&s->workers);
 }
 
+/* Tenants change at once, for running sessions too; the rest for workers that start from now on. */
+static void
+configuration_reload(struct be_supervisor *s)
+{
+    static struct be_policies policies; /* too big for the stack */
+
+    if (s->config->reload(s->config->reload_user, &policies) != GP_OK) {
+        log_error("SIGHUP: the configuration is wrong, see above; tenants stay as they are");
+        return;
+    }
+    be_ledger_publish(s->workers.ledger, &policies);
+    log_info("SIGHUP: %u tenants; other options count for workers that start from now on",
+             policies.count);
+    be_policies_fini(&policies);
+}
+
 static void
 signals_take(struct be_supervisor *s)
 {
@@ -173,7 +189,7 @@ signals_take(struct be_supervisor *s)
         if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
             drain_begin(s);
         else if (info.ssi_signo == SIGHUP)
-            log_info("SIGHUP: workers that start from now on read the configuration anew");
+            configuration_reload(s);
     }
     be_workers_reap(&s->workers);
 }
@@ -280,7 +296,11 @@ be_supervisor_run(const struct be_supervisor_config *config)
     descriptors_raise();
     if (s.ready_fd >= 0) /* who reads it waits for its end, which no worker may delay */
         (void)fcntl(s.ready_fd, F_SETFD, FD_CLOEXEC);
-    status = signals_open(&s);
+    status = be_ledger_create(&s.workers.ledger);
+    if (status == GP_OK) {
+        be_ledger_publish(s.workers.ledger, config->policies);
+        status = signals_open(&s);
+    }
     if (status == GP_OK)
         status = listeners_open(&s);
     while (status == GP_OK) {
@@ -313,5 +333,6 @@ be_supervisor_run(const struct be_supervisor_config *config)
     if (s.signals >= 0)
         close(s.signals);
     free(s.polls);
+    be_ledger_close(s.workers.ledger);
     return status != GP_OK ? 1 : code;
 }

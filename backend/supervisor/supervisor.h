@@ -6,6 +6,7 @@
 #ifndef BE_SUPERVISOR_H
 #define BE_SUPERVISOR_H
 
+#include "backend/tenant/policy.h"
 #include "protocol/base/status.h"
 
 #include <stdint.h>
@@ -21,6 +22,10 @@ struct be_supervisor_config {
     unsigned sessions_max;   /* open ones */
     unsigned handshakes_max; /* connections that are not open yet */
     uint64_t drain_ns;
+    const struct be_policies *policies; /* the tenants to begin with */
+    /* Read them anew; the caller finishes *policies_p on GP_OK. Errors are logged. */
+    enum gp_status (*reload)(void *user, struct be_policies *policies_p);
+    void *reload_user;
 };
 
 /* Serve until told to end; the process's exit code. */

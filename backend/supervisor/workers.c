@@ -30,10 +30,10 @@ state_set(struct be_workers *workers, struct be_worker *worker, enum be_worker_s
 
 /* In the child, between fork and exec: nothing that could wait for a lock. */
 static void
-child_exec(char *const *argv, int socket, pid_t parent)
+child_exec(char *const *argv, int socket, int ledger, unsigned slot, pid_t parent)
 {
-    char *args[BE_ARGV_MAX + 2];
-    char option[32];
+    char *args[BE_ARGV_MAX + 4];
+    char options[3][32];
     sigset_t none;
     int n = 0;
 
@@ -42,12 +42,15 @@ child_exec(char *const *argv, int socket, pid_t parent)
         _exit(125);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    if (fcntl(socket, F_SETFD, 0) != 0)
+    if (fcntl(socket, F_SETFD, 0) != 0 || fcntl(ledger, F_SETFD, 0) != 0)
         _exit(125);
     /* Ours comes first, so that "--" in the arguments does not hide it. */
     args[n++] = argv[0];
-    snprintf(option, sizeof(option), "--worker=%d", socket);
-    args[n++] = option;
+    snprintf(options[0], sizeof(options[0]), "--worker=%d", socket);
+    snprintf(options[1], sizeof(options[1]), "--ledger=%d", ledger);
+    snprintf(options[2], sizeof(options[2]), "--slot=%u", slot);
+    for (int i = 0; i < 3; i++)
+        args[n++] = options[i];
     for (int i = 1; argv[i] != NULL && n < BE_ARGV_MAX; i++)
         args[n++] = argv[i];
     args[n] = NULL;
@@ -65,20 +68,23 @@ be_workers_start(struct be_workers *workers, struct be_worker **worker_p)
     worker = calloc(1, sizeof(*worker));
     if (worker == NULL)
         return GP_ERR_NO_MEMORY;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
-        log_error("supervisor: socketpair: %m");
+    if (be_ledger_slot_take(workers->ledger, &worker->slot) != GP_OK) {
+        log_error("supervisor: the ledger has no slot for one more worker");
         free(worker);
         return GP_ERR_LIMIT;
     }
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+        log_error("supervisor: socketpair: %m");
+        goto err_slot;
+    }
     pid = fork();
     if (pid == 0)
-        child_exec(workers->argv, pair[1], parent);
+        child_exec(workers->argv, pair[1], be_ledger_fd(workers->ledger), worker->slot, parent);
     close(pair[1]);
     if (pid < 0) {
         log_error("supervisor: fork: %m");
         close(pair[0]);
-        free(worker);
-        return GP_ERR_LIMIT;
+        goto err_slot;
     }
     worker->pid = pid;
     worker->socket = pair[0];
@@ -89,6 +95,11 @@ be_workers_start(struct be_workers *workers, struct be_worker **worker_p)
     if (worker_p != NULL)
         *worker_p = worker;
     return GP_OK;
+
+err_slot:
+    be_ledger_slot_give(workers->ledger, worker->slot);
+    free(worker);
+    return GP_ERR_LIMIT;
 }
 
 struct be_worker *
@@ -216,6 +227,7 @@ be_workers_reap(struct be_workers *workers)
         if (!worker->dropped)
             workers->counts[worker->state]--;
         *at = worker->next;
+        be_ledger_slot_give(workers->ledger, worker->slot);
         if (worker->socket >= 0)
             close(worker->socket);
         free(worker);

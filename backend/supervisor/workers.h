@@ -6,6 +6,7 @@
 #define BE_WORKERS_H
 
 #include "backend/supervisor/handoff.h"
+#include "backend/tenant/ledger.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,6 +15,7 @@
 struct be_worker {
     pid_t pid;
     int socket;
+    unsigned slot; /* in the ledger */
     enum be_worker_state state;
     bool ever_ready;
     bool dropped; /* we ended it, its connection did not open */
@@ -22,6 +24,7 @@ struct be_worker {
 
 struct be_workers {
     char *const *argv;
+    struct be_ledger *ledger;
     struct be_worker *list;
     unsigned counts[BE_WORKER_SERVING + 1]; /* by state */
     unsigned early_deaths;                  /* in a row, before they were ready */

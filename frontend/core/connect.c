@@ -381,12 +381,30 @@ open_session(struct attempt *a)
 
 /* --- the session ------------------------------------------------------------------ */
 
+/* Leave out what the tenant may not use; ordinals says where the server has the rest. */
+static void
+devices_compact(struct wire_open_answer *answer, int32_t ordinals[WIRE_DEVICES_MAX])
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < answer->device_count; i++) {
+        if (answer->devices[i].hidden)
+            continue;
+        if (kept != i)
+            answer->devices[kept] = answer->devices[i];
+        ordinals[kept++] = (int32_t)i;
+    }
+    answer->device_count = kept;
+}
+
 static bool
 fill_session(struct attempt *a, struct fe_session *s)
 {
     struct wire_open_answer *answer = &a->answer;
     unsigned order[WIRE_DEVICES_MAX], i;
+    int32_t ordinals[WIRE_DEVICES_MAX];
 
+    devices_compact(answer, ordinals);
     s->device_count =
         fe_visible(getenv("CUDA_VISIBLE_DEVICES"), answer->devices, answer->device_count, order);
     if (s->device_count == 0)
@@ -394,7 +412,7 @@ fill_session(struct attempt *a, struct fe_session *s)
                     "CUDA_VISIBLE_DEVICES=%s shows none of the %u devices of %s",
                     getenv("CUDA_VISIBLE_DEVICES"), answer->device_count, a->url);
     for (i = 0; i < s->device_count; i++)
-        s->devices[i] = (struct fe_device){&answer->devices[order[i]], (int32_t)order[i]};
+        s->devices[i] = (struct fe_device){&answer->devices[order[i]], ordinals[order[i]]};
     s->driver_version = answer->driver_version;
     s->software = answer->software;
     memcpy(s->driver, answer->driver, sizeof(s->driver));

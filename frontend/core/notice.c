@@ -37,6 +37,7 @@ static const struct fe_notice_handlers *handlers;
 
 static void run_host(const struct job *job);
 static void run_pull(const struct job *job);
+static void run_lease(const struct job *job);
 
 static struct worker hosts = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -49,6 +50,12 @@ static struct worker pulls = {
     .came = PTHREAD_COND_INITIALIZER,
     .name = "gpupool-pull",
     .run = run_pull,
+};
+static struct worker leases = {
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .came = PTHREAD_COND_INITIALIZER,
+    .name = "gpupool-lease",
+    .run = run_lease,
 };
 
 void
@@ -184,6 +191,26 @@ run_pull(const struct job *job)
         handlers->pull_done(s, job->a, job->b);
 }
 
+static void
+run_lease(const struct job *job)
+{
+    struct wire_gpLeaseReturn_args args = {.device = (int32_t)job->a};
+    struct fe_call call;
+    void *to;
+
+    if (handlers == NULL || handlers->lease == NULL)
+        return;
+    args.bytes = handlers->lease(job->line->session, args.device);
+    if (args.bytes == 0 || fe_enter_in(&call, WIRE_CALL_gpLeaseReturn, NULL) != CUDA_SUCCESS)
+        return;
+    to = fe_post(&call, wire_size_gpLeaseReturn_args(&args));
+    if (to != NULL) {
+        wire_put_gpLeaseReturn_args(to, &args);
+        fe_post_done(&call);
+    }
+    (void)fe_leave(&call, CUDA_SUCCESS);
+}
+
 /* --- the reader's side --------------------------------------------------------- */
 
 static void
@@ -206,6 +233,18 @@ take_lost(struct fe_line *l, const struct wire_gpNoticeLost_args *args)
     fe_session_failf(l->session, cr, "%s", reason);
 }
 
+static void
+take_text(const struct wire_gpNoticeText_args *args)
+{
+    char text[512];
+    size_t i;
+
+    for (i = 0; i < args->text_len && i < sizeof(text) - 1; i++)
+        text[i] = (unsigned char)args->text[i] < ' ' ? '?' : args->text[i];
+    text[i] = '\0';
+    log_warn("%s", text);
+}
+
 bool
 fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint8_t *args,
                  size_t len)
@@ -216,6 +255,8 @@ fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint
         struct wire_gpNoticePull_args pull;
         struct wire_gpNoticeFreed_args freed;
         struct wire_gpNoticeLost_args lost;
+        struct wire_gpNoticeLease_args lease;
+        struct wire_gpNoticeText_args text;
     } a;
 
     switch (record->call) {
@@ -244,6 +285,16 @@ fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint
         if (!wire_get_gpNoticeLost_args(args, len, &a.lost))
             return false;
         take_lost(l, &a.lost);
+        return true;
+    case WIRE_CALL_gpNoticeLease:
+        if (!wire_get_gpNoticeLease_args(args, len, &a.lease))
+            return false;
+        hand_over(&leases, l, 0, (uint32_t)a.lease.device, 0);
+        return true;
+    case WIRE_CALL_gpNoticeText:
+        if (!wire_get_gpNoticeText_args(args, len, &a.text))
+            return false;
+        take_text(&a.text);
         return true;
     default:
         log_debug("notice %#x of the server is not known", record->call);

@@ -29,6 +29,9 @@ struct fe_notice_handlers {
     /* These device addresses may be used again. On the reading thread: must be quick, must not
      * post or wait. device is the server's ordinal. */
     void (*freed)(struct fe_session *s, int device, const uint64_t *addresses, size_t count);
+    /* Others want memory of the device (the server's ordinal): forget what the lease has unused and
+     * say how much that is. The engine tells the server. On a thread of its own, must not post. */
+    uint64_t (*lease)(struct fe_session *s, int device);
 };
 
 /* Before fe_start(); borrowed for ever. Members may be NULL: such notices are logged and, where an

@@ -93,6 +93,18 @@ fe_alloc_grant(struct fe_alloc *a, int device, uint64_t bytes)
     pthread_mutex_unlock(&a->lock);
 }
 
+uint64_t
+fe_alloc_shrink(struct fe_alloc *a, int device)
+{
+    uint64_t unused;
+
+    pthread_mutex_lock(&a->lock);
+    unused = a->device[device].lease - a->device[device].charged;
+    a->device[device].lease = a->device[device].charged;
+    pthread_mutex_unlock(&a->lock);
+    return unused;
+}
+
 /* Room for one more gap; without it addresses may get lost, nothing else. */
 static bool
 gap_room(struct fe_alloc *a)

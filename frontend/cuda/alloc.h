@@ -62,6 +62,9 @@ void fe_alloc_destroy(struct fe_alloc *a);
 /* The lease of a device grows by bytes. */
 void fe_alloc_grant(struct fe_alloc *a, int device, uint64_t bytes);
 
+/* The lease of a device loses what no block is charged for; how much that is. */
+uint64_t fe_alloc_shrink(struct fe_alloc *a, int device);
+
 /* A new block as *block says (kind, bytes > 0, device, owner, object), which gets its base and id;
  * *need_p is set with FE_ALLOC_LEASE only. */
 enum fe_alloc_result fe_alloc_take(struct fe_alloc *a, struct fe_block *block, uint64_t *need_p);

@@ -270,11 +270,27 @@ on_freed(struct fe_session *s, int device, const uint64_t *addresses, size_t cou
         fe_alloc_reuse(state->alloc, addresses[i]);
 }
 
+/* -- leases ------------------------------------------------------------------------------ */
+
+static uint64_t
+on_lease(struct fe_session *s, int device)
+{
+    struct fe_state *state = fe_state_get(NULL);
+
+    for (unsigned i = 0; state != NULL && i < s->device_count; i++)
+        if (s->devices[i].server_ordinal == device)
+            return fe_alloc_shrink(state->alloc, (int)i);
+    return 0;
+}
+
 void
 fe_init_notices(void)
 {
-    static const struct fe_notice_handlers handlers = {
-        .host = on_host, .pull = on_pull, .pull_done = on_pull_done, .freed = on_freed};
+    static const struct fe_notice_handlers handlers = {.host = on_host,
+                                                       .pull = on_pull,
+                                                       .pull_done = on_pull_done,
+                                                       .freed = on_freed,
+                                                       .lease = on_lease};
 
     fe_notice_set_handlers(&handlers);
 }

@@ -8,7 +8,10 @@
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
 #include "frontend/cuda/pool.h"
+#include "protocol/base/log.h"
 #include "protocol/base/util.h"
+
+#include <stdatomic.h>
 
 /* One more round trip is saved for the next allocations by asking for a little more. */
 #define LEASE_SLACK  (64ull << 20)
@@ -43,6 +46,33 @@ lease(struct fe_call *call, struct fe_state *state, int device, uint64_t bytes)
     return CUDA_SUCCESS;
 }
 
+/* Out of memory where a tenant's quota may be the reason: the server knows, the user should. */
+static void
+explain(struct fe_call *call, struct fe_state *state, int device)
+{
+    static atomic_flag said = ATOMIC_FLAG_INIT;
+    struct wire_gpMemoryLimits_args args = {0};
+    struct wire_gpMemoryLimits_reply reply;
+    const uint8_t *answer;
+    size_t len;
+    void *to;
+
+    if (!wire_call_set_has(&state->session->calls, WIRE_CALL_gpMemoryLimits) ||
+        atomic_flag_test_and_set(&said))
+        return;
+    args.device = state->session->devices[device].server_ordinal;
+    if (fe_call_next(call, WIRE_CALL_gpMemoryLimits) != CUDA_SUCCESS)
+        return;
+    to = fe_post(call, wire_size_gpMemoryLimits_args(&args));
+    if (to == NULL)
+        return;
+    wire_put_gpMemoryLimits_args(to, &args);
+    fe_post_done(call);
+    if (fe_wait(call, &answer, &len) == CUDA_SUCCESS &&
+        wire_get_gpMemoryLimits_reply(answer, len, &reply) && reply.text_len > 0)
+        log_warn("out of memory: %s", reply.text);
+}
+
 /* One try to charge something; *need_p is what the lease lacks. */
 typedef enum fe_alloc_result (*charge_fn)(struct fe_state *state, void *what, uint64_t *need_p);
 
@@ -75,6 +105,7 @@ charge(struct fe_call *call, struct fe_state *state, int device, charge_fn fn, v
         /* Less than needed: what others freed meanwhile may do, else ask for exactly that. */
         slack = false;
     }
+    explain(call, state, device);
     return CUDA_ERROR_OUT_OF_MEMORY;
 }
 

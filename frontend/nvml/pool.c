@@ -29,6 +29,7 @@ static struct {
     uint64_t values[WIRE_DEVICES_MAX][WIRE_STATUS_COUNT];
     /* Written once, by the first open. */
     unsigned count;
+    unsigned described;            /* by the server, hidden ones too */
     struct nvmlDevice_st *devices; /* lives for ever */
     int cuda_version;
     bool software;
@@ -70,13 +71,16 @@ devices_keep(void)
     const struct wire_open_answer *answer = &pool.monitor.answer;
 
     if (pool.devices != NULL)
-        return answer->device_count == pool.count ? NVML_SUCCESS : NVML_ERROR_GPU_IS_LOST;
+        return answer->device_count == pool.described ? NVML_SUCCESS : NVML_ERROR_GPU_IS_LOST;
     pool.devices = calloc(answer->device_count, sizeof(*pool.devices));
     if (pool.devices == NULL)
         return NVML_ERROR_MEMORY;
     for (unsigned i = 0; i < answer->device_count; i++)
-        pool.devices[i] = (struct nvmlDevice_st){i, answer->devices[i]};
-    pool.count = answer->device_count;
+        if (!answer->devices[i].hidden) { /* not our tenant's */
+            pool.devices[pool.count] = (struct nvmlDevice_st){pool.count, i, answer->devices[i]};
+            pool.count++;
+        }
+    pool.described = answer->device_count;
     pool.cuda_version = answer->driver_version;
     pool.software = answer->software;
     return NVML_SUCCESS;
@@ -316,9 +320,9 @@ nv_pool_status(nvmlDevice_t handle, uint64_t values[WIRE_STATUS_COUNT])
     if (nr != NVML_SUCCESS)
         return nr;
     pthread_mutex_lock(&pool.lock);
-    nr = refresh(handle->index);
+    nr = refresh(handle->ordinal);
     if (nr == NVML_SUCCESS)
-        memcpy(values, pool.values[handle->index], sizeof(pool.values[0]));
+        memcpy(values, pool.values[handle->ordinal], sizeof(pool.values[0]));
     pthread_mutex_unlock(&pool.lock);
     return nr;
 }

@@ -15,7 +15,8 @@
 
 /* What a device handle points to; handles stay valid for the life of the process. */
 struct nvmlDevice_st {
-    unsigned index;
+    unsigned index;          /* as NVML counts */
+    unsigned ordinal;        /* as the server counts */
     struct wire_device info; /* written once, by the first nv_pool_open() that saw the device */
 };
 

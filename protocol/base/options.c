@@ -188,6 +188,15 @@ gp_options_set_value(struct gp_options *options, const struct gp_option *opt,
 }
 
 enum gp_status
+gp_options_set(struct gp_options *options, const char *key, const char *value, const char *where)
+{
+    for (const struct gp_option *opt = options->set->options; opt->name != NULL; opt++)
+        if (!opt->args_only && strcmp(gp_option_key(opt), key) == 0)
+            return gp_options_set_value(options, opt, GP_OPTION_FILE, value, where);
+    return GP_ERR_NOT_FOUND;
+}
+
+enum gp_status
 gp_options_create(const struct gp_option_set *set, struct gp_options **options_p)
 {
     struct gp_options *options = calloc(1, sizeof(*options));

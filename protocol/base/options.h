@@ -90,6 +90,11 @@ GP_CHECK enum gp_status gp_options_load_file(struct gp_options *options, const c
 GP_CHECK enum gp_status gp_options_load_text(struct gp_options *options, const char *name,
                                              const char *text);
 
+/* Set the option that a file calls key, as a file at where would: for sections like [tenant "x"]
+ * that have a table of their own. GP_ERR_NOT_FOUND if no option has this key (not logged). */
+GP_CHECK enum gp_status gp_options_set(struct gp_options *options, const char *key,
+                                       const char *value, const char *where);
+
 /* Values. name must be in the table with a fitting type, anything else is a programming error and
  * reads as unset. Returned strings are owned by options. */
 bool gp_options_is_set(const struct gp_options *options, const char *name);

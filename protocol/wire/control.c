@@ -368,6 +368,7 @@ give_device(struct wire_pool *pool, const struct wire_device *in, uint32_t devic
     msg->pci_bus_id = give_text(pool, in->pci_bus_id, sizeof(in->pci_bus_id));
     msg->uuid = give_bytes(in->uuid, WIRE_UUID_BYTES);
     msg->uuid_v2 = give_bytes(in->uuid_v2, WIRE_UUID_BYTES);
+    msg->hidden = in->hidden;
     msg->total_bytes = in->total_bytes;
     msg->free_bytes = in->free_bytes;
     msg->lease_bytes = in->lease_bytes;
@@ -455,6 +456,7 @@ take_device_numbers(const Wire__Pb__Device *msg, struct wire_device *out)
         out->attributes[i] = msg->attributes[i];
     for (size_t i = 0; i < msg->n_peer_bits; i++)
         out->peer_bits[i] = msg->peer_bits[i];
+    out->hidden = msg->hidden;
     out->total_bytes = msg->total_bytes;
     out->free_bytes = msg->free_bytes;
     out->lease_bytes = msg->lease_bytes;

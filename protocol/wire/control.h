@@ -110,6 +110,7 @@ struct wire_open_request {
 };
 
 struct wire_device {
+    bool hidden; /* the tenant may not use it: it only keeps its place in the table */
     char name[WIRE_TEXT_MAX + 1];
     uint8_t uuid[WIRE_UUID_BYTES];
     uint8_t uuid_v2[WIRE_UUID_BYTES]; /* differs for MIG instances */

@@ -615,10 +615,18 @@ on_freed(struct fe_session *s, int device, const uint64_t *addresses, size_t cou
         freed_sum += addresses[count] * (uint64_t)(device + 1);
 }
 
+static uint64_t
+on_lease(struct fe_session *s, int device)
+{
+    (void)s;
+    return device == 1 ? 4096 : 0;
+}
+
 static const struct fe_notice_handlers handlers = {
     .host = on_host,
     .pull = on_pull,
     .freed = on_freed,
+    .lease = on_lease,
 };
 
 /* A barrier is answered with a host notice, a pull and a freed list; flag 1 and 2 tell what came
@@ -673,6 +681,41 @@ Test(notices, run_on_threads_of_their_own_and_are_answered_while_nobody_waits)
     cr_assert_eq(host_status, CUDA_SUCCESS);
     cr_assert_neq(host_thread, pthread_self());
     cr_assert_eq(freed_sum, 6000);
+    fake_stop(&f);
+}
+
+/* A barrier is answered with wishes for two devices' leases; only one has something to give. */
+static void
+want_leases(struct fake *f, const struct wire_record *record, const uint8_t *args, size_t len)
+{
+    struct wire_gpNoticeLease_args wanted = {.device = 0};
+    struct wire_gpLeaseReturn_args given;
+    uint8_t row[64];
+
+    if (record->call == WIRE_CALL_gpBarrier) {
+        fake_answer(f, record, args, len);
+        for (; wanted.device < 2; wanted.device++) {
+            wire_put_gpNoticeLease_args(row, &wanted);
+            fake_notice(f, WIRE_CALL_gpNoticeLease, 0, row, wire_size_gpNoticeLease_args(&wanted));
+        }
+        return;
+    }
+    cr_assert_eq(record->call, WIRE_CALL_gpLeaseReturn);
+    cr_assert(wire_get_gpLeaseReturn_args(args, len, &given));
+    cr_assert_eq(given.device, 1);
+    cr_assert_eq(given.bytes, 4096);
+    fake_set(f, 1);
+}
+
+Test(notices, give_back_what_a_lease_has_unused)
+{
+    struct fake f;
+
+    fe_notice_set_handlers(&handlers);
+    fake_start(&f, &(struct fake_opts){.on_record = want_leases});
+    cr_assert_eq(fe_start(), CUDA_SUCCESS);
+    cr_assert_eq(barrier(), CUDA_SUCCESS);
+    fake_await(&f, 1);
     fake_stop(&f);
 }
 

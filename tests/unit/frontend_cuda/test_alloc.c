@@ -242,3 +242,17 @@ Test(alloc, random_use_never_hands_out_an_address_twice_and_gives_everything_bac
     cr_expect_eq(usage.blocks, 0);
     cr_expect_eq(take(0, 60 * GRANULE), BASE);
 }
+
+Test(alloc, an_unused_lease_goes_back_and_what_is_charged_stays)
+{
+    uint64_t base = take(0, 3 * GRANULE), need;
+
+    cr_assert(fe_alloc_free(a, base));
+    cr_expect_eq(fe_alloc_shrink(a, 0), 13 * GRANULE, "the server still has the freed block");
+    cr_expect_eq(fe_alloc_shrink(a, 0), 0);
+    cr_expect_eq(raw_take(0, GRANULE, &a, &base, &need), FE_ALLOC_LEASE);
+    cr_expect_eq(need, GRANULE);
+    fe_alloc_reuse(a, base);
+    cr_expect_eq(fe_alloc_shrink(a, 0), 3 * GRANULE);
+    cr_expect_eq(fe_alloc_shrink(a, 1), 4 * GRANULE);
+}

@@ -1,0 +1,66 @@
+/* backend/tenant/segment.h -- the shared memory itself: for this folder and its tests only
+ *
+ * Plain words, no pointers. What is not atomic is guarded by lock.
+ */
+#ifndef BE_SEGMENT_H
+#define BE_SEGMENT_H
+
+#include "backend/tenant/ledger.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define BE_SEGMENT_MAGIC 0x67706c65u
+
+struct be_slot_device {
+    /* Grown by the slot's worker under the lock; read by all under it. */
+    atomic_uint_least64_t lease, other;
+    /* The worker's own news: never above lease. */
+    atomic_uint_least64_t used;
+};
+
+struct be_slot {
+    atomic_uint taken;  /* by the supervisor, for a process */
+    atomic_uint tenant; /* index + 1 of an open session; 0: none */
+    atomic_uint looks;  /* the session only looks, it counts as none */
+    struct be_slot_device device[BE_LEDGER_DEVICES];
+};
+
+struct be_segment_tenant {
+    struct be_policy policy;
+    bool known; /* ever; entries are never forgotten, sessions may name them */
+    bool gone;  /* not in the configuration any more */
+};
+
+struct be_segment_device {
+    uint64_t total_bytes; /* 0: nobody has looked yet */
+    bool shared;
+    bool cost_known;
+    uint64_t context_cost;
+    /* Counts wishes for unused leases: of each tenant's sessions, and [0] of all. */
+    atomic_uint_least64_t wishes[BE_TENANTS_MAX + 1];
+};
+
+struct be_segment {
+    uint32_t magic, bytes;
+    pthread_mutex_t lock; /* robust, rank 60 */
+    atomic_uint bell;     /* a futex */
+    atomic_uint governed;
+    uint32_t order_count;
+    uint32_t order[BE_TENANTS_MAX]; /* entries in the configuration's order */
+    unsigned slot_end;              /* none is taken from here on */
+    struct be_segment_tenant tenants[BE_TENANTS_MAX];
+    struct be_segment_device devices[BE_LEDGER_DEVICES];
+    struct be_slot slots[BE_LEDGER_SLOTS];
+};
+
+struct be_ledger {
+    struct be_segment *segment;
+    int fd;
+    unsigned slot; /* of this process; BE_LEDGER_SLOTS: the supervisor */
+};
+
+void be_segment_lock(struct be_segment *segment);
+void be_segment_unlock(struct be_segment *segment);
+
+#endif

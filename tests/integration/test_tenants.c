@@ -1,0 +1,396 @@
+/* tests/integration/test_tenants.c -- who gets in, and how much memory of whom */
+#include "tests/support/client.h"
+#include "tests/support/server.h"
+#include "tests/unit/transport/certs.h"
+
+#include "protocol/base/clock.h"
+
+#include <criterion/criterion.h>
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ID(index) (1ull << 32 | (index))
+#define MIB       (1ull << 20)
+
+static char config_path[64];
+
+static void
+config_write(const char *text)
+{
+    FILE *file = fopen(config_path, "w");
+
+    cr_assert_not_null(file);
+    cr_assert_geq(fputs(text, file), 0);
+    cr_assert_eq(fclose(file), 0);
+}
+
+/* alice, bob and eve have certificates; the tenants are the configuration's. */
+static struct test_server
+tenants_server(const char *config)
+{
+    static char cert[256], key[256], ca[256], file[128];
+    const char *args[] = {"--listen=tls://127.0.0.1:0", cert, key, ca, file, NULL};
+    static const char *const names[] = {"alice", "bob", "eve"};
+
+    (void)test_certs_create();
+    for (int i = 0; i < 3; i++)
+        test_certs_add(&(struct test_cert){.name = names[i], .ca = "ca", .cn = names[i]});
+    snprintf(config_path, sizeof(config_path), "/tmp/gpupool-tenants-%d.ini", (int)getpid());
+    config_write(config);
+    snprintf(cert, sizeof(cert), "--tls-cert=%s", test_certs_path("server", "pem"));
+    snprintf(key, sizeof(key), "--tls-key=%s", test_certs_path("server", "key"));
+    snprintf(ca, sizeof(ca), "--tls-ca=%s", test_certs_path("ca", "pem"));
+    snprintf(file, sizeof(file), "--config=%s", config_path);
+    return test_server_start(args);
+}
+
+static void
+tenants_stop(struct test_server *server)
+{
+    test_server_stop(server);
+    unlink(config_path);
+    test_certs_destroy();
+}
+
+static bool
+try_open(struct test_client *c, const struct test_server *server, const char *name)
+{
+    struct tp_tls_opts tls = {.cert_path = test_certs_path(name, "pem"),
+                              .key_path = test_certs_path(name, "key"),
+                              .ca_path = test_certs_path("ca", "pem")};
+
+    return test_client_open(c, server->url[0], &tls);
+}
+
+static void
+open_as(struct test_client *c, const struct test_server *server, const char *name)
+{
+    cr_assert(try_open(c, server, name), "%s", c->refused.reason);
+    TEST_ADD(c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
+    c->context = 1;
+    TEST_ADD(c, gpBarrier, 0);
+    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
+    cr_assert_eq(c->result.deferred, 0);
+}
+
+static void
+is_refused(const struct test_server *server, const char *name, uint32_t code, const char *says)
+{
+    struct test_client c;
+
+    cr_assert_not(try_open(&c, server, name));
+    cr_assert_eq(c.refused.code, code, "%u: %s", c.refused.code, c.refused.reason);
+    cr_assert_not_null(strstr(c.refused.reason, says), "%s", c.refused.reason);
+    test_client_abandon(&c);
+}
+
+static uint64_t
+lease(struct test_client *c, uint64_t bytes)
+{
+    struct wire_gpLease_reply reply;
+
+    TEST_ADD(c, gpLease, .device = 0, .bytes = bytes);
+    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
+    cr_assert(wire_get_gpLease_reply(c->reply, c->reply_len, &reply));
+    return reply.granted;
+}
+
+static void
+give_back(struct test_client *c, uint64_t bytes)
+{
+    TEST_ADD(c, gpLeaseReturn, .device = 0, .bytes = bytes);
+    TEST_ADD(c, gpBarrier, 0);
+    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
+}
+
+static void
+info(struct test_client *c, uint64_t *free_p, uint64_t *total_p)
+{
+    struct wire_cuMemGetInfo_v2_reply reply;
+
+    TEST_ADD(c, cuMemGetInfo_v2, 0);
+    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
+    cr_assert(wire_get_cuMemGetInfo_v2_reply(c->reply, c->reply_len, &reply));
+    *free_p = reply.free;
+    *total_p = reply.total;
+}
+
+/* The result of an allocation at the range's offset. */
+static int
+alloc(struct test_client *c, uint64_t offset, uint64_t bytes)
+{
+    TEST_ADD(c, cuMemAlloc_v2, .address = c->answer.device_range.base + offset, .bytes = bytes);
+    TEST_ADD(c, gpBarrier, 0);
+    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
+    return c->result.deferred;
+}
+
+#define TWO                                                                                        \
+    "[tenant \"red\"]\nmatch = cn:alice\nmemory = 512m\nsessions = 3\n"                            \
+    "[tenant \"blue\"]\nmatch = cn:bob\nmemory = 256m\n"
+
+Test(tenants, only_tenants_get_in_and_no_more_than_they_may)
+{
+    struct test_server server = tenants_server(TWO);
+    struct test_client c[3];
+
+    is_refused(&server, "eve", WIRE_CODE_NOT_ALLOWED, "eve");
+    for (int i = 0; i < 3; i++)
+        open_as(&c[i], &server, "alice");
+    is_refused(&server, "alice", WIRE_CODE_QUOTA, "tenant red has 3 sessions");
+    test_client_close(&c[0]);
+    /* The place is free when the worker is reaped. */
+    for (int i = 0; !try_open(&c[0], &server, "alice"); i++) {
+        cr_assert_lt(i, 1000);
+        test_client_abandon(&c[0]);
+        poll(NULL, 0, 5);
+    }
+    for (int i = 0; i < 3; i++)
+        test_client_close(&c[i]);
+    tenants_stop(&server);
+}
+
+Test(tenants, a_quota_is_all_the_memory_there_is)
+{
+    struct test_server server = tenants_server(TWO);
+    struct wire_gpMemoryLimits_reply limits;
+    uint64_t have, free_bytes, total;
+    struct test_client a, b;
+
+    open_as(&a, &server, "alice");
+    open_as(&b, &server, "bob");
+    cr_assert_eq(a.answer.devices[0].total_bytes, 512 * MIB);
+    cr_assert_eq(b.answer.devices[0].total_bytes, 256 * MIB);
+    have = a.answer.devices[0].lease_bytes;
+    cr_assert_leq(have, 512 * MIB);
+    have += lease(&a, 8192 * MIB);
+    cr_assert_eq(have, 512 * MIB);
+    cr_assert_eq(lease(&a, 2 * MIB), 0);
+    cr_assert_eq(alloc(&a, 0, 400 * MIB), CUDA_SUCCESS);
+    info(&a, &free_bytes, &total);
+    cr_assert_eq(total, 512 * MIB);
+    cr_assert_eq(free_bytes, 112 * MIB);
+    cr_assert_eq(alloc(&a, 1024 * MIB, 113 * MIB), CUDA_ERROR_OUT_OF_MEMORY);
+    cr_assert_eq(alloc(&a, 1024 * MIB, 112 * MIB), CUDA_SUCCESS);
+    TEST_ADD(&a, gpMemoryLimits, .device = 0);
+    cr_assert_eq(test_client_call(&a), CUDA_SUCCESS);
+    cr_assert(wire_get_gpMemoryLimits_reply(a.reply, a.reply_len, &limits));
+    cr_assert_not_null(strstr(limits.text, "tenant red may have 512m"), "%s", limits.text);
+    /* The other one's is untouched. */
+    cr_assert_eq(b.answer.devices[0].lease_bytes + lease(&b, 8192 * MIB), 256 * MIB);
+    /* Nothing left: one more session would be of no use. */
+    is_refused(&server, "alice", WIRE_CODE_QUOTA, "tenant red");
+    test_client_close(&a);
+    test_client_close(&b);
+    tenants_stop(&server);
+}
+
+static const char big_module[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
+                                 ".visible .global .align 4 .b8 big[%u];\n"
+                                 ".visible .entry k()\n{\nret;\n}\n";
+
+Test(tenants, a_modules_variables_count)
+{
+    struct test_server server = tenants_server(TWO);
+    uint64_t free_bytes, after, total;
+    struct test_client b;
+    char text[512];
+
+    open_as(&b, &server, "bob");
+    info(&b, &free_bytes, &total);
+    snprintf(text, sizeof(text), big_module, (unsigned)(300 * MIB));
+    cr_assert_eq(test_client_module(&b, ID(1), text), CUDA_ERROR_OUT_OF_MEMORY);
+    info(&b, &after, &total);
+    cr_assert_eq(after, free_bytes, "what was refused is not there");
+    snprintf(text, sizeof(text), big_module, (unsigned)(100 * MIB));
+    cr_assert_eq(test_client_module(&b, ID(2), text), CUDA_SUCCESS);
+    info(&b, &after, &total);
+    cr_assert_leq(after, free_bytes - 100 * MIB);
+    cr_assert_leq(b.answer.devices[0].lease_bytes + lease(&b, 8192 * MIB), 156 * MIB);
+    TEST_ADD(&b, cuModuleUnload, .module = ID(2));
+    TEST_ADD(&b, gpBarrier, 0);
+    cr_assert_eq(test_client_call(&b), CUDA_SUCCESS);
+    info(&b, &after, &total);
+    cr_assert_eq(after, free_bytes);
+    test_client_close(&b);
+    tenants_stop(&server);
+}
+
+Test(tenants, an_unused_lease_goes_to_who_needs_it)
+{
+    struct test_server server = tenants_server(TWO);
+    struct wire_gpNoticeLease_args wanted;
+    struct wire_gpLease_reply reply;
+    struct wire_record record;
+    struct test_client a, b;
+    uint64_t have, other;
+
+    open_as(&a, &server, "alice");
+    have = a.answer.devices[0].lease_bytes + lease(&a, 8192 * MIB);
+    cr_assert_eq(have, 512 * MIB);
+    cr_assert_eq(alloc(&a, 0, 100 * MIB), CUDA_SUCCESS);
+    open_as(&b, &server, "alice");
+    other = b.answer.devices[0].lease_bytes;
+    cr_assert_eq(other, 0);
+    TEST_ADD(&b, gpLease, .device = 0, .bytes = 300 * MIB);
+    test_client_send(&b);
+    while (a.notices.len == 0)
+        cr_assert(test_client_receive(&a, gp_now_ns() + 10 * GP_NS_PER_S));
+    memcpy(&record, a.notices.data, sizeof(record));
+    cr_assert_eq(record.call, WIRE_CALL_gpNoticeLease);
+    cr_assert(wire_get_gpNoticeLease_args(a.notices.data + sizeof(record),
+                                          record.bytes - sizeof(record), &wanted));
+    cr_assert_eq(wanted.device, 0);
+    give_back(&a, 413 * MIB);
+    cr_assert_eq(a.result.deferred, CUDA_ERROR_INVALID_VALUE, "that is in use");
+    give_back(&a, 412 * MIB);
+    cr_assert_eq(a.result.deferred, 0);
+    cr_assert_eq(test_client_wait(&b, 0), CUDA_SUCCESS);
+    cr_assert(wire_get_gpLease_reply(b.reply, b.reply_len, &reply));
+    cr_assert_eq(reply.granted, 300 * MIB);
+    cr_assert_eq(alloc(&a, 512 * MIB, 2 * MIB), CUDA_ERROR_OUT_OF_MEMORY);
+    cr_assert_eq(lease(&a, 8192 * MIB), 112 * MIB);
+    test_client_close(&a);
+    test_client_close(&b);
+    tenants_stop(&server);
+}
+
+static void
+reload(struct test_server *server, const char *config, const char *logged)
+{
+    config_write(config);
+    test_server_kill(server, SIGHUP);
+    for (int i = 0; !test_server_logged(server, logged); i++) {
+        cr_assert_lt(i, 2000);
+        poll(NULL, 0, 5);
+    }
+}
+
+Test(tenants, a_reload_changes_running_sessions)
+{
+    struct test_server server = tenants_server(TWO);
+    uint64_t free_bytes, total;
+    struct test_client b;
+
+    open_as(&b, &server, "bob");
+    cr_assert_eq(b.answer.devices[0].lease_bytes + lease(&b, 8192 * MIB), 256 * MIB);
+    cr_assert_eq(alloc(&b, 0, 64 * MIB), CUDA_SUCCESS);
+    reload(&server, "[tenant \"blue\"]\nmatch = cn:bob\nmemory = much\n", "tenants stay");
+    info(&b, &free_bytes, &total);
+    cr_assert_eq(total, 256 * MIB, "a mistake changes nothing");
+    reload(&server, "[tenant \"blue\"]\nmatch = cn:bob\nmemory = 1g\n", "SIGHUP: 1 tenants");
+    cr_assert_eq(lease(&b, 8192 * MIB), 768 * MIB);
+    is_refused(&server, "alice", WIRE_CODE_NOT_ALLOWED, "alice");
+    reload(&server,
+           "[tenant \"blue\"]\nmatch = cn:bob\nmemory = 32m\n"
+           "[tenant \"red\"]\nmatch = cn:alice\n",
+           "SIGHUP: 2 tenants");
+    info(&b, &free_bytes, &total);
+    cr_assert_eq(total, 32 * MIB);
+    cr_assert_eq(free_bytes, 0);
+    cr_assert_eq(lease(&b, 2 * MIB), 0);
+    /* A client that does not give back what the quota no longer leaves loses it. */
+    for (int i = 0; alloc(&b, (1024 + 4 * (uint64_t)i) * MIB, 2 * MIB) == CUDA_SUCCESS; i++) {
+        cr_assert_lt(i, 300);
+        poll(NULL, 0, 20);
+    }
+    cr_assert_eq(b.result.deferred, CUDA_ERROR_OUT_OF_MEMORY);
+    /* What it has goes on. */
+    TEST_ADD(&b, cuMemsetD8Async, .dst = b.answer.device_range.base, .value = 1, .count = 64 * MIB);
+    TEST_ADD(&b, cuCtxSynchronize, 0);
+    cr_assert_eq(test_client_call(&b), CUDA_SUCCESS);
+    test_client_close(&b);
+    tenants_stop(&server);
+}
+
+Test(tenants, devices_of_others_are_not_there)
+{
+    struct test_server server;
+    struct test_client a, b;
+
+    setenv("GPUPOOL_SOFT_DEVICES", "2", 1);
+    server = tenants_server("[tenant \"red\"]\nmatch = cn:alice\ndevices = 1\n"
+                            "[tenant \"blue\"]\nmatch = cn:bob\nmodels = h200\n"
+                            "[tenant \"rest\"]\nmatch = cn:e*\nmodels = *software*\n");
+    is_refused(&server, "bob", WIRE_CODE_NO_DEVICE, "tenant blue");
+    cr_assert(try_open(&a, &server, "alice"));
+    cr_assert_eq(a.answer.device_count, 2);
+    cr_assert(a.answer.devices[0].hidden);
+    cr_assert_eq(a.answer.devices[0].total_bytes, 0);
+    cr_assert_eq(a.answer.devices[0].name[0], 0);
+    cr_assert_not(a.answer.devices[1].hidden);
+    TEST_ADD(&a, gpLease, .device = 0, .bytes = MIB);
+    cr_assert_eq(test_client_call(&a), CUDA_ERROR_INVALID_DEVICE);
+    TEST_ADD(&a, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
+    TEST_ADD(&a, gpBarrier, 0);
+    cr_assert_eq(test_client_call(&a), CUDA_SUCCESS);
+    cr_assert_eq(a.result.deferred, CUDA_ERROR_INVALID_DEVICE);
+    TEST_ADD(&a, cuDevicePrimaryCtxRetain, .device = 1, .context = ID(2));
+    a.context = 2;
+    TEST_ADD(&a, cuMemAlloc_v2, .address = a.answer.device_range.base, .bytes = MIB, .device = 0);
+    TEST_ADD(&a, gpBarrier, 0);
+    cr_assert_eq(test_client_call(&a), CUDA_SUCCESS);
+    cr_assert_eq(a.result.deferred, CUDA_ERROR_INVALID_DEVICE);
+    cr_assert(try_open(&b, &server, "eve"));
+    cr_assert_not(b.answer.devices[0].hidden);
+    test_client_close(&a);
+    test_client_close(&b);
+    tenants_stop(&server);
+}
+
+/* -- eight sessions, killed in the middle of allocating ---------------------------------------- */
+
+#define SESSIONS 8
+
+static void
+churn(struct test_client *c, unsigned *seed)
+{
+    for (int i = 0; i < 20; i++) {
+        uint64_t at = (uint64_t)(rand_r(seed) % 16) * 64 * MIB;
+
+        if (rand_r(seed) % 3 == 0)
+            TEST_ADD(c, gpLease, .device = 0, .bytes = (uint64_t)(rand_r(seed) % 64) * MIB);
+        TEST_ADD(c, cuMemAlloc_v2, .address = c->answer.device_range.base + at,
+                 .bytes = 1 + (uint64_t)(rand_r(seed) % 48) * MIB);
+        if (rand_r(seed) % 2 == 0)
+            TEST_ADD(c, cuMemFree_v2, .address = c->answer.device_range.base + at);
+    }
+    test_client_send(c);
+}
+
+Test(tenants, killed_workers_return_everything)
+{
+    struct test_server server =
+        tenants_server("[tenant \"red\"]\nmatch = cn:alice\nmemory = 512m\n"
+                       "[tenant \"blue\"]\nmatch = cn:bob\nmemory = 256m\n");
+    struct test_client c[SESSIONS];
+    pid_t workers[64];
+    unsigned seed = 5;
+    size_t count;
+
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < SESSIONS; i++)
+            open_as(&c[i], &server, i % 2 == 0 ? "alice" : "bob");
+        for (int i = 0; i < SESSIONS; i++)
+            churn(&c[i], &seed);
+        count = test_server_workers(&server, workers, 64);
+        for (size_t i = 0; i < count; i++)
+            kill(workers[i], SIGKILL);
+        for (size_t i = 0; i < count; i++)
+            test_server_await_gone(&server, workers[i]);
+        for (int i = 0; i < SESSIONS; i++)
+            test_client_abandon(&c[i]);
+    }
+    open_as(&c[0], &server, "alice");
+    open_as(&c[1], &server, "bob");
+    cr_assert_eq(c[0].answer.devices[0].lease_bytes + lease(&c[0], 8192 * MIB), 512 * MIB);
+    cr_assert_eq(c[1].answer.devices[0].lease_bytes + lease(&c[1], 8192 * MIB), 256 * MIB);
+    test_client_close(&c[0]);
+    test_client_close(&c[1]);
+    tenants_stop(&server);
+}
