@@ -33,6 +33,7 @@ struct be_context {
     CUstream copier;            /* non-blocking, for copies in the background */
     struct be_gates *gates;     /* made at the first of those; then its own lock */
     uint64_t charged_bytes;     /* for it and its limits */
+    uint64_t peers;             /* devices whose memory it reaches, a bit for each */
 
     pthread_mutex_t lock; /* rank 40 */
     /* Guarded by lock. */

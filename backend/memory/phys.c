@@ -209,43 +209,20 @@ be_phys_unmap(struct be_space *space, uint64_t address, uint64_t bytes)
     return cr;
 }
 
-static uint32_t
-access_describe(const struct be_access *access, CUmemAccessDesc *descs)
-{
-    uint32_t count = 0;
-
-    for (int d = 0; d < BE_DRIVER_DEVICES_MAX; d++) {
-        uint64_t bit = 1ull << d;
-
-        if ((access->named & bit) == 0)
-            continue;
-        memset(&descs[count], 0, sizeof(descs[count]));
-        descs[count].location.type = CU_MEM_LOCATION_TYPE_DEVICE;
-        descs[count].location.id = d;
-        descs[count++].flags = (access->writable & bit) != 0   ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE
-                               : (access->readable & bit) != 0 ? CU_MEM_ACCESS_FLAGS_PROT_READ
-                                                               : CU_MEM_ACCESS_FLAGS_PROT_NONE;
-    }
-    return count;
-}
-
 CUresult
 be_phys_access(struct be_space *space, uint64_t address, uint64_t bytes,
                const struct be_access *access)
 {
-    CUmemAccessDesc descs[BE_DRIVER_DEVICES_MAX];
     CUresult cr = CUDA_ERROR_INVALID_VALUE;
-    uint32_t count;
 
     if (space->driver->device_count < 64 && access->named >> space->driver->device_count != 0)
         return CUDA_ERROR_INVALID_DEVICE;
     if (access->named == 0 || (access->readable & ~access->named) != 0 ||
         (access->writable & ~access->readable) != 0)
         return CUDA_ERROR_INVALID_VALUE;
-    count = access_describe(access, descs);
     pthread_mutex_lock(&space->lock);
     if (be_granules_tiled(space->map, address, bytes))
-        cr = space->driver->table.cuMemSetAccess(address, bytes, descs, count);
+        cr = be_access_set(space, address, bytes, access);
     for (uint64_t at = address; cr == CUDA_SUCCESS && at < address + bytes;) {
         struct be_extent *mapping = be_granules_at(space->map, at);
 

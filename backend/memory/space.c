@@ -99,7 +99,6 @@ extent_map(struct be_space *space, struct be_extent *extent)
     uint64_t address = extent_address(space, extent);
     CUmemGenericAllocationHandle handle = 0;
     CUmemAllocationProp prop;
-    CUmemAccessDesc access;
     CUresult cr;
 
     memset(&prop, 0, sizeof(prop));
@@ -111,10 +110,7 @@ extent_map(struct be_space *space, struct be_extent *extent)
         return cr;
     cr = t->cuMemMap(address, bytes, 0, handle, 0);
     if (cr == CUDA_SUCCESS) {
-        memset(&access, 0, sizeof(access));
-        access.location = prop.location;
-        access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
-        cr = t->cuMemSetAccess(address, bytes, &access, 1);
+        cr = be_access_extent(space, extent);
         if (cr != CUDA_SUCCESS)
             (void)t->cuMemUnmap(address, bytes);
     }

@@ -85,6 +85,14 @@ void be_space_drop_context(struct be_space *space, uint32_t context);
 /* Wait until no queued free needs a context any more. */
 void be_space_settle(struct be_space *space);
 
+/* The memory of device `of` opens to device `to`, or closes when as often as it opened; what is
+ * allocated later too. */
+CUresult be_space_peer(struct be_space *space, int32_t of, int32_t to, bool on);
+/* One allocation opens to these devices besides, a bit for each; granules that it shares go with
+ * it. INVALID_VALUE for what is no allocation, INVALID_DEVICE. */
+CUresult be_space_open(struct be_space *space, uint64_t address, uint64_t readable,
+                       uint64_t writable);
+
 bool be_space_inside(const struct be_space *space, uint64_t address, uint64_t bytes);
 /* True if physical memory is behind all of it. */
 bool be_space_mapped(struct be_space *space, uint64_t address, uint64_t bytes);

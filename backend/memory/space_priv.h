@@ -3,6 +3,7 @@
 #define BE_SPACE_PRIV_H
 
 #include "backend/memory/granules.h"
+#include "backend/memory/phys.h"
 #include "backend/memory/space.h"
 
 #include <pthread.h>
@@ -20,6 +21,8 @@ struct be_reap {
 struct be_space_device {
     uint64_t lease_bytes; /* what the client may have */
     uint64_t used_bytes;  /* physical memory that is there, frees that wait included */
+    uint64_t peers;       /* devices that its allocations are open to, a bit for each */
+    uint32_t peer_counts[BE_DRIVER_DEVICES_MAX];
 };
 
 struct be_space {
@@ -46,6 +49,11 @@ struct be_space {
 
 /* With the lock held: physical memory of a lease comes and goes; the ledger hears it. */
 void be_space_use(struct be_space *space, int32_t device, uint64_t more, uint64_t less);
+/* The driver lets devices at what is mapped: those named get what the other masks say. access.c */
+CUresult be_access_set(struct be_space *space, uint64_t address, uint64_t bytes,
+                       const struct be_access *access);
+/* What an extent of an allocation is open to: its device, that one's peers, its own list. */
+CUresult be_access_extent(struct be_space *space, const struct be_extent *extent);
 
 /* Unmaps and releases all of the client's own objects; phys.c, at the end. */
 void be_phys_drop_all(struct be_space *space);

@@ -577,7 +577,7 @@ fe_alloc_reuse(struct fe_alloc *a, uint64_t base)
 }
 
 void
-fe_alloc_drop_owner(struct fe_alloc *a, const void *owner, fe_block_gone_fn gone, void *user)
+fe_alloc_drop_owner(struct fe_alloc *a, const void *owner, fe_block_fn gone, void *user)
 {
     struct block *next;
 
@@ -591,6 +591,15 @@ fe_alloc_drop_owner(struct fe_alloc *a, const void *owner, fe_block_gone_fn gone
         live_remove(a, b);
         give_back(a, b);
     }
+    pthread_mutex_unlock(&a->lock);
+}
+
+void
+fe_alloc_each(struct fe_alloc *a, fe_block_fn fn, void *user)
+{
+    pthread_mutex_lock(&a->lock);
+    for (const struct block *b = a->live; b != NULL; b = b->next)
+        fn(user, &b->pub);
     pthread_mutex_unlock(&a->lock);
 }
 

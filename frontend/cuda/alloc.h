@@ -77,8 +77,10 @@ void fe_alloc_reuse(struct fe_alloc *a, uint64_t base);
 /* The live blocks of a context that ended, once its end was sent: the server frees them before it
  * reads on, so that their addresses may be used again at once. gone (may be NULL) is told of each,
  * under the lock. */
-typedef void (*fe_block_gone_fn)(void *user, const struct fe_block *block);
-void fe_alloc_drop_owner(struct fe_alloc *a, const void *owner, fe_block_gone_fn gone, void *user);
+typedef void (*fe_block_fn)(void *user, const struct fe_block *block);
+void fe_alloc_drop_owner(struct fe_alloc *a, const void *owner, fe_block_fn gone, void *user);
+/* Each live block, idle ones too, under the lock. */
+void fe_alloc_each(struct fe_alloc *a, fe_block_fn fn, void *user);
 /* The live block at base goes idle, or comes back for bytes <= its capacity with a new id. */
 bool fe_alloc_set_idle(struct fe_alloc *a, uint64_t base, bool idle, uint64_t bytes);
 
@@ -113,7 +115,7 @@ bool fe_alloc_unreserve(struct fe_alloc *a, uint64_t base, uint64_t bytes);
  * are block's. */
 enum fe_alloc_result fe_alloc_map(struct fe_alloc *a, const struct fe_block *block);
 /* Whole mappings that cover the range; gone is told of each, under the lock. */
-bool fe_alloc_unmap(struct fe_alloc *a, uint64_t base, uint64_t bytes, fe_block_gone_fn gone,
+bool fe_alloc_unmap(struct fe_alloc *a, uint64_t base, uint64_t bytes, fe_block_fn gone,
                     void *user);
 /* True if whole mappings cover the range. */
 bool fe_alloc_tiled(struct fe_alloc *a, uint64_t base, uint64_t bytes);

@@ -199,7 +199,7 @@ fe_alloc_tiled(struct fe_alloc *a, uint64_t base, uint64_t bytes)
 }
 
 bool
-fe_alloc_unmap(struct fe_alloc *a, uint64_t base, uint64_t bytes, fe_block_gone_fn gone, void *user)
+fe_alloc_unmap(struct fe_alloc *a, uint64_t base, uint64_t bytes, fe_block_fn gone, void *user)
 {
     bool good;
 

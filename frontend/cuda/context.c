@@ -107,6 +107,7 @@ activate(struct fe_context *ctx)
     atomic_store(&ctx->head.sticky, CUDA_SUCCESS);
     atomic_store(&ctx->proven, ctx->submitted);
     ctx->legacy.id = ctx->id << 24;
+    atomic_store(&ctx->peers, 0);
     atomic_store(&ctx->copied, 0);
     atomic_store(&ctx->loose_streams, 0);
     ctx->copied_recorded = 0;

@@ -245,7 +245,12 @@ peer_bits(const struct fe_state *state, CUdevice from, CUdevice to)
     return state->session->devices[from].info->peer_bits[column];
 }
 
-/* Peer access is not carried yet: the truth for this library is "no". */
+static int
+p2p_value(const struct fe_state *state, CUdevice_P2PAttribute attribute, CUdevice from, CUdevice to)
+{
+    return (int)(peer_bits(state, from, to) >> ((int)attribute - 1) & 1);
+}
+
 GP_EXPORT CUresult
 cuDeviceCanAccessPeer(int *can, CUdevice dev, CUdevice peer)
 {
@@ -257,7 +262,7 @@ cuDeviceCanAccessPeer(int *can, CUdevice dev, CUdevice peer)
     if (cr == CUDA_SUCCESS && can == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS)
-        *can = 0;
+        *can = dev != peer && p2p_value(state, CU_DEVICE_P2P_ATTRIBUTE_ACCESS_SUPPORTED, dev, peer);
     return cr;
 }
 
@@ -275,10 +280,7 @@ cuDeviceGetP2PAttribute(int *value, CUdevice_P2PAttribute attribute, CUdevice sr
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (attribute == CU_DEVICE_P2P_ATTRIBUTE_ACCESS_SUPPORTED)
-        *value = 0;
-    else
-        *value = (int)(peer_bits(state, src, dst) >> ((int)attribute - 1) & 1);
+    *value = p2p_value(state, attribute, src, dst);
     return CUDA_SUCCESS;
 }
 

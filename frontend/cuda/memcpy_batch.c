@@ -1,4 +1,4 @@
-/* frontend/cuda/memcpy_batch.c -- batches of copies, and boxes that name their contexts
+/* frontend/cuda/memcpy_batch.c -- batches of copies
  *
  * The copies of a batch go one after the other, which is an order that CUDA allows. Everything is
  * checked before the first is sent.
@@ -186,59 +186,4 @@ cuMemcpy3DBatchAsync(size_t count, CUDA_MEMCPY3D_BATCH_OP *ops, size_t *fail,
     if (fail != NULL)
         *fail = SIZE_MAX;
     return cuMemcpy3DBatchAsync_v2(count, ops, flags, stream);
-}
-
-/* -- boxes with contexts ------------------------------------------------------------------ */
-
-/* The context of a side that has one; host memory belongs to all. */
-static CUresult
-side_device(CUmemorytype type, CUcontext handle, int *device_p)
-{
-    struct fe_context *ctx = NULL;
-    CUresult cr = CUDA_SUCCESS;
-
-    *device_p = -1;
-    if (type == CU_MEMORYTYPE_HOST)
-        return CUDA_SUCCESS;
-    cr = fe_context_get(handle, &ctx);
-    if (cr == CUDA_SUCCESS)
-        *device_p = ctx->device;
-    return cr;
-}
-
-static CUresult
-box_peer(const CUDA_MEMCPY3D_PEER *from, CUstream stream, bool wait)
-{
-    CUDA_MEMCPY3D plain;
-    struct fe_copy copy;
-    CUresult cr = CUDA_SUCCESS;
-    int src, dst;
-
-    if (fe_state_get(&cr) == NULL)
-        return cr;
-    if (from == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
-    cr = side_device(from->srcMemoryType, from->srcContext, &src);
-    if (cr == CUDA_SUCCESS)
-        cr = side_device(from->dstMemoryType, from->dstContext, &dst);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    if (src >= 0 && dst >= 0 && src != dst)
-        return fe_refuse("cuMemcpy3DPeer between devices");
-    /* The two structs differ only in the contexts, which stand where the other is reserved. */
-    _Static_assert(sizeof(plain) == sizeof(*from), "same shape");
-    memcpy(&plain, from, sizeof(plain));
-    return fe_copy_box(fe_copy_from_3d(&plain, &copy), &copy, stream, wait);
-}
-
-GP_EXPORT CUresult
-cuMemcpy3DPeer(const CUDA_MEMCPY3D_PEER *copy)
-{
-    return box_peer(copy, NULL, true);
-}
-
-GP_EXPORT CUresult
-cuMemcpy3DPeerAsync(const CUDA_MEMCPY3D_PEER *copy, CUstream stream)
-{
-    return box_peer(copy, stream, false);
 }

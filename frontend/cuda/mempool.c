@@ -261,26 +261,34 @@ cuMemSetMemPool(CUmemLocation *location, CUmemAllocationType type, CUmemoryPool 
 GP_EXPORT CUresult
 cuMemPoolSetAccess(CUmemoryPool handle, const CUmemAccessDesc *map, size_t count)
 {
-    CUresult cr = CUDA_SUCCESS;
-    struct fe_state *state = fe_state_get(&cr);
+    uint64_t named = 0, readable = 0, writable = 0;
     struct fe_pool *pool;
+    struct fe_call call;
+    CUresult cr = fe_enter_in(&call, WIRE_CALL_gpMemAccess, NULL);
 
-    FE_COUNT_LOCAL();
-    if (state == NULL)
+    if (cr != CUDA_SUCCESS)
         return cr;
     pool = fe_pool_of(handle);
     if (pool == NULL || (map == NULL && count != 0))
-        return CUDA_ERROR_INVALID_VALUE;
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     for (size_t i = 0; i < count; i++) {
-        if (map[i].location.type != CU_MEM_LOCATION_TYPE_DEVICE ||
-            fe_state_device(state, map[i].location.id) == NULL)
-            return CUDA_ERROR_INVALID_DEVICE;
-        if (map[i].location.id != pool->device)
-            return fe_refuse("cuMemPoolSetAccess for another device");
-        if (map[i].flags == CU_MEM_ACCESS_FLAGS_PROT_NONE)
-            return CUDA_ERROR_INVALID_VALUE;
+        uint64_t bit;
+        int device;
+
+        if (fe_location_device(&map[i].location, &device) != CUDA_SUCCESS)
+            return fe_leave(&call, CUDA_ERROR_INVALID_DEVICE);
+        if (device == pool->device && map[i].flags == CU_MEM_ACCESS_FLAGS_PROT_NONE)
+            return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+        bit = 1ull << device;
+        named |= bit;
+        readable &= ~bit;
+        writable &= ~bit;
+        if (map[i].flags != CU_MEM_ACCESS_FLAGS_PROT_NONE)
+            readable |= bit;
+        if (map[i].flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE)
+            writable |= bit;
     }
-    return CUDA_SUCCESS;
+    return fe_leave(&call, fe_pool_set_access(&call, pool, named, readable, writable));
 }
 
 GP_EXPORT CUresult

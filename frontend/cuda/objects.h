@@ -60,6 +60,7 @@ struct fe_context {
     /* Atomic: plain settings. */
     _Atomic uint64_t id; /* cuCtxGetId; a new one for each activation */
     _Atomic int cache_config, shared_config;
+    _Atomic uint64_t peers; /* devices whose memory it may reach, a bit for each */
 
     _Atomic uint64_t submitted; /* number of the last work; moves under the submission lock */
     _Atomic uint64_t proven;    /* all work up to here is complete */

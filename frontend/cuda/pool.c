@@ -1,6 +1,8 @@
 /* frontend/cuda/pool.c -- memory pools: stream-ordered allocation, decided by the client */
 #include "frontend/cuda/pool.h"
 
+#include "frontend/cuda/ask.h"
+#include "frontend/cuda/vmm.h"
 #include "protocol/base/util.h"
 
 #include <pthread.h>
@@ -115,6 +117,69 @@ cache_pop(struct fe_pool *pool, fe_cached_fn may, void *user)
     if (block != NULL)
         atomic_fetch_sub_explicit(&pools.cached, 1, memory_order_relaxed);
     return block;
+}
+
+/* -- access ----------------------------------------------------------------------------- */
+
+/* The lock is held. */
+static CUresult
+open_block(struct fe_call *call, const struct fe_pool *pool, uint64_t base)
+{
+    struct wire_gpMemAccess_args args = {
+        .address = base,
+        .readable = fe_server_devices(call->session, pool->readable),
+        .writable = fe_server_devices(call->session, pool->writable),
+    };
+    CUresult cr = fe_call_next(call, WIRE_CALL_gpMemAccess);
+
+    if (cr == CUDA_SUCCESS)
+        FE_TELL(cr, call, gpMemAccess, &args);
+    return cr;
+}
+
+struct opening {
+    const struct fe_pool *pool;
+    uint64_t *bases;
+    size_t count, room;
+};
+
+/* fe_block_fn, of blocks that are there */
+static void
+collect_block(void *user, const struct fe_block *block)
+{
+    struct opening *o = user;
+
+    if (block->kind != FE_BLOCK_POOL || block->object != o->pool)
+        return;
+    if (o->bases != NULL && o->count < o->room)
+        o->bases[o->count] = block->base;
+    o->count++;
+}
+
+CUresult
+fe_pool_set_access(struct fe_call *call, struct fe_pool *pool, uint64_t named, uint64_t readable,
+                   uint64_t writable)
+{
+    struct fe_alloc *alloc = fe_state_of(call)->alloc;
+    struct opening o = {.pool = pool};
+    CUresult cr = CUDA_SUCCESS;
+
+    fe_pools_lock();
+    pool->readable = (pool->readable & ~named) | readable;
+    pool->writable = (pool->writable & ~named) | writable;
+    fe_alloc_each(alloc, collect_block, &o);
+    o.bases = calloc(o.count + 1, sizeof(*o.bases));
+    o.room = o.count;
+    o.count = 0;
+    if (o.bases == NULL)
+        cr = CUDA_ERROR_OUT_OF_MEMORY;
+    else
+        fe_alloc_each(alloc, collect_block, &o);
+    for (size_t i = 0; cr == CUDA_SUCCESS && i < gp_min_u64(o.count, o.room); i++)
+        cr = open_block(call, pool, o.bases[i]);
+    fe_pools_unlock();
+    free(o.bases);
+    return cr;
 }
 
 /* -- giving memory back ----------------------------------------------------------------- */
@@ -351,6 +416,8 @@ take_fresh(struct fe_call *call, struct fe_pool *pool, uint64_t bytes, uint64_t 
         count_reserved(pool, block.capacity);
         count_used(pool, block.capacity);
         *address_p = block.base;
+        if (pool->readable != 1ull << pool->device)
+            cr = open_block(call, pool, block.base);
     }
     end_if_gone(call, pool);
     return cr;

@@ -35,6 +35,9 @@ struct fe_pool *fe_pool_create(int device, uint64_t max_bytes);
 /* The handle ends; the pool with its last allocation. */
 void fe_pool_destroy(const struct fe_call *call, struct fe_pool *pool);
 void fe_pool_trim(const struct fe_call *call, struct fe_pool *pool, uint64_t keep_bytes);
+/* The access of the devices named (of the program) becomes this, for what the pool has and gets. */
+CUresult fe_pool_set_access(struct fe_call *call, struct fe_pool *pool, uint64_t named,
+                            uint64_t readable, uint64_t writable);
 /* Makes pool the current one of its device. */
 void fe_pool_set_current(struct fe_pool *pool);
 void fe_pools_lock(void);
@@ -64,7 +67,7 @@ bool fe_pools_release(const struct fe_call *call, int device);
 /* At a synchronisation: give back what is above the thresholds and proven unused. */
 void fe_pools_settle(const struct fe_call *call);
 /* Before a context's end is posted: what the pools keep of it is not theirs any more; and behind:
- * told of each block that went with it (fe_block_gone_fn). */
+ * told of each block that went with it (fe_block_fn). */
 void fe_pools_forget(const struct fe_context *ctx);
 void fe_pools_block_gone(void *user, const struct fe_block *block);
 

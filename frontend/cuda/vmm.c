@@ -29,6 +29,17 @@ fe_location_device(const CUmemLocation *location, int *device_p)
     return CUDA_SUCCESS;
 }
 
+uint64_t
+fe_server_devices(const struct fe_session *session, uint64_t bits)
+{
+    uint64_t to = 0;
+
+    for (unsigned d = 0; d < session->device_count; d++)
+        if ((bits >> d & 1) != 0)
+            to |= 1ull << session->devices[d].server_ordinal;
+    return to;
+}
+
 /* -- addresses -------------------------------------------------------------------------- */
 
 GP_EXPORT CUresult
@@ -449,18 +460,6 @@ access_parse(const CUmemAccessDesc *desc, size_t count, struct access *a)
     return CUDA_SUCCESS;
 }
 
-/* The server counts devices in its own way. */
-static uint64_t
-server_bits(const struct fe_session *session, uint64_t bits)
-{
-    uint64_t to = 0;
-
-    for (unsigned d = 0; d < session->device_count; d++)
-        if ((bits >> d & 1) != 0)
-            to |= 1ull << session->devices[d].server_ordinal;
-    return to;
-}
-
 /* vmm.lock is held. */
 static CUresult
 access_post(struct fe_call *call, uint64_t address, uint64_t bytes, const struct access *a)
@@ -469,9 +468,9 @@ access_post(struct fe_call *call, uint64_t address, uint64_t bytes, const struct
     struct wire_cuMemSetAccess_args args = {
         .address = address,
         .bytes = bytes,
-        .named = server_bits(call->session, a->named),
-        .readable = server_bits(call->session, a->readable),
-        .writable = server_bits(call->session, a->writable),
+        .named = fe_server_devices(call->session, a->named),
+        .readable = fe_server_devices(call->session, a->readable),
+        .writable = fe_server_devices(call->session, a->writable),
     };
     void *to;
 

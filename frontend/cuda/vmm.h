@@ -28,4 +28,7 @@ struct fe_phys {
  * Errors: CUDA_ERROR_INVALID_DEVICE; INVALID_VALUE for another kind of location. */
 CUresult fe_location_device(const CUmemLocation *location, int *device_p);
 
+/* A bit for each device of the program, as a bit for each of the server. */
+uint64_t fe_server_devices(const struct fe_session *session, uint64_t bits);
+
 #endif

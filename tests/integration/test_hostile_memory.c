@@ -149,3 +149,39 @@ Test(hostile_memory, only_whole_mappings_are_unmapped_or_opened)
     REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemUnmap, .address = base + G, .bytes = 2 * G);
     REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemsetD8Async, .dst = base + G, .count = 16);
 }
+
+Test(hostile_memory, only_allocations_and_devices_that_are_there_are_opened)
+{
+    REFUSED(CUDA_ERROR_INVALID_VALUE, gpMemAccess, .address = base, .readable = 1);
+    REFUSED(CUDA_SUCCESS, cuMemAlloc_v2, .address = base, .bytes = 3 * G);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, gpMemAccess, .address = base + G, .readable = 1);
+    REFUSED(CUDA_ERROR_INVALID_DEVICE, gpMemAccess, .address = base, .readable = 1ull << 63);
+    REFUSED(CUDA_ERROR_INVALID_DEVICE, gpMemAccess, .address = base, .readable = 3);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, gpMemAccess, .address = base, .writable = 1);
+    REFUSED(CUDA_SUCCESS, gpMemAccess, .address = base, .readable = 1);
+    REFUSED(CUDA_SUCCESS, gpMemAccess, .address = base);
+    /* What is its own it keeps. */
+    REFUSED(CUDA_SUCCESS, cuMemsetD8Async, .dst = base, .count = 3 * G);
+    REFUSED(CUDA_SUCCESS, cuMemFree_v2, .address = base);
+}
+
+Test(hostile_memory, contexts_of_copies_and_peers_are_the_clients_own)
+{
+    REFUSED(CUDA_SUCCESS, cuMemAlloc_v2, .address = base, .bytes = G);
+    REFUSED(CUDA_ERROR_INVALID_CONTEXT, cuMemcpyPeerAsync, .dst = base, .src = base, .bytes = 4,
+            .dst_context = ID(1), .src_context = ID(7));
+    REFUSED(CUDA_ERROR_INVALID_CONTEXT, cuMemcpyPeerAsync, .dst = base, .src = base, .bytes = 4,
+            .dst_context = 2ull << 32 | 1, .src_context = ID(1));
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemcpyPeerAsync, .dst = base, .src = base + G, .bytes = 4,
+            .dst_context = ID(1), .src_context = ID(1));
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemcpyPeerAsync, .dst = base, .src = base,
+            .bytes = UINT64_MAX, .dst_context = ID(1), .src_context = ID(1));
+    REFUSED(CUDA_SUCCESS, cuMemcpyPeerAsync, .dst = base, .src = base + 4096, .bytes = 64,
+            .dst_context = ID(1), .src_context = ID(1));
+    TEST_ADD(&c, cuCtxEnablePeerAccess, .peer = ID(1));
+    cr_assert_eq(test_client_call(&c), CUDA_ERROR_INVALID_CONTEXT);
+    TEST_ADD(&c, cuCtxEnablePeerAccess, .peer = ID(9));
+    cr_assert_eq(test_client_call(&c), CUDA_ERROR_INVALID_CONTEXT);
+    TEST_ADD(&c, cuCtxDisablePeerAccess, .peer = 0);
+    cr_assert_eq(test_client_call(&c), CUDA_ERROR_INVALID_CONTEXT);
+}

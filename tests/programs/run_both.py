@@ -46,7 +46,7 @@ class Parts:
                 die(SKIP, "not built: " + path)
 
 
-def clean_environment(home):
+def clean_environment(home, devices=None):
     """The environment without anything that chooses a driver or a server."""
     env = {k: v for k, v in os.environ.items()
            if not k.startswith(("GPUPOOL", "CUDA_")) and k != "LD_LIBRARY_PATH"}
@@ -54,6 +54,8 @@ def clean_environment(home):
         if name in os.environ:
             env[name] = os.environ[name]
     env["HOME"] = home
+    if devices is not None:
+        env["GPUPOOL_SOFT_DEVICES"] = str(devices)
     return env
 
 
@@ -210,7 +212,7 @@ def run_direct(parts, jobs, options):
     """Without the pool: the software device alone, self-checks only."""
     failed = 0
     with tempfile.TemporaryDirectory(prefix="gpupool-direct-") as work:
-        env = dict(clean_environment(work), LD_LIBRARY_PATH=os.path.dirname(parts.soft))
+        env = dict(clean_environment(work, options.devices), LD_LIBRARY_PATH=os.path.dirname(parts.soft))
         for program, args in jobs:
             outcome = run([os.path.abspath(program)] + args, env, options.timeout)
             failed += outcome.status != 0
@@ -231,6 +233,7 @@ def parse():
                    help="output holds times: compare it without its numbers")
     p.add_argument("--beside", action="store_true", help="run each program in its own folder")
     p.add_argument("--timeout", type=float, default=120, help="seconds for each run")
+    p.add_argument("--devices", type=int, help="so many software devices")
     p.add_argument("--max-round-trips", type=int, help="at most so many exposed round trips")
     p.add_argument("program")
     p.add_argument("args", nargs=argparse.REMAINDER)
@@ -249,7 +252,7 @@ def main():
     parts.need("client", "daemon", "tool")
     failed = 0
     with tempfile.TemporaryDirectory(prefix="gpupool-both-") as work:
-        env = clean_environment(work)
+        env = clean_environment(work, options.devices)
         server = Server(parts, work, env)
         try:
             print("%-22s %9s %9s %8s %6s  %s" % ("program", "direct", "pooled", "calls",

@@ -177,13 +177,30 @@ cuMemcpyDtoDAsync_v2(CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCo
                      COPY_ASYNC);
 }
 
+/* A synchronous copy between contexts comes behind all work of both. */
+static CUresult
+wait_for_contexts(CUcontext dst, CUcontext src)
+{
+    if (!sd_object_is(dst, SD_CTX) || !sd_object_is(src, SD_CTX))
+        return CUDA_ERROR_INVALID_CONTEXT;
+    sd_ctx_wait_all(dst);
+    sd_ctx_wait_all(src);
+    return CUDA_SUCCESS;
+}
+
 GP_EXPORT CUresult
 cuMemcpyPeer(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice,
              CUcontext srcContext, size_t ByteCount)
 {
-    if (!sd_object_is(dstContext, SD_CTX) || !sd_object_is(srcContext, SD_CTX))
-        return CUDA_ERROR_INVALID_CONTEXT;
-    return copy_line(device_side(srcDevice), device_side(dstDevice), ByteCount, NULL, COPY_SYNC);
+    CUresult cr;
+
+    SD_ENTER_READY();
+    cr = wait_for_contexts(dstContext, srcContext);
+    if (cr == CUDA_SUCCESS)
+        cr = copy_line(device_side(srcDevice), device_side(dstDevice), ByteCount, NULL, COPY_SYNC);
+    if (cr == CUDA_SUCCESS && dstContext != srcContext)
+        cr = cuStreamSynchronize(NULL);
+    return cr;
 }
 
 GP_EXPORT CUresult
@@ -319,6 +336,13 @@ copy_3d_peer(const CUDA_MEMCPY3D_PEER *p, CUstream hStream, enum copy_mode mode)
 
     if (p == NULL)
         return CUDA_ERROR_INVALID_VALUE;
+    if ((p->srcMemoryType != CU_MEMORYTYPE_HOST && !sd_object_is(p->srcContext, SD_CTX)) ||
+        (p->dstMemoryType != CU_MEMORYTYPE_HOST && !sd_object_is(p->dstContext, SD_CTX)))
+        return CUDA_ERROR_INVALID_CONTEXT;
+    if (mode == COPY_SYNC && p->srcMemoryType != CU_MEMORYTYPE_HOST)
+        sd_ctx_wait_all(p->srcContext);
+    if (mode == COPY_SYNC && p->dstMemoryType != CU_MEMORYTYPE_HOST)
+        sd_ctx_wait_all(p->dstContext);
     /* The two structs differ only in the contexts, which stand where the other is reserved. */
     _Static_assert(sizeof(q) == sizeof(*p), "same shape");
     memcpy(&q, p, sizeof(q));

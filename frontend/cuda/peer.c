@@ -1,0 +1,216 @@
+/* frontend/cuda/peer.c -- access between devices, and copies that name contexts */
+#include "cuda_api.h"
+#include "frontend/cuda/array.h"
+#include "frontend/cuda/ask.h"
+#include "frontend/cuda/copy.h"
+#include "frontend/cuda/order.h"
+#include "frontend/cuda/state.h"
+
+#include <string.h>
+
+/* -- access ----------------------------------------------------------------------------- */
+
+/* A context that is there, by its handle; NULL is none. */
+static struct fe_context *
+context_of(CUcontext handle)
+{
+    struct fe_context *ctx = fe_object_get(WIRE_HANDLE_CONTEXT, handle);
+
+    return ctx != NULL && fe_object_state(ctx) == FE_OBJECT_LIVE ? ctx : NULL;
+}
+
+GP_EXPORT CUresult
+cuCtxEnablePeerAccess(CUcontext handle, unsigned int flags)
+{
+    struct wire_cuCtxEnablePeerAccess_reply reply;
+    struct wire_cuCtxEnablePeerAccess_args args;
+    struct fe_context *peer;
+    struct fe_call call;
+    uint64_t bit;
+    CUresult cr = fe_enter(&call, WIRE_CALL_cuCtxEnablePeerAccess);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (flags != 0)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    peer = context_of(handle);
+    if (peer == NULL || peer == call.context)
+        return fe_leave(&call, CUDA_ERROR_INVALID_CONTEXT);
+    if (peer->device == call.context->device)
+        return fe_leave(&call, CUDA_ERROR_INVALID_DEVICE);
+    bit = 1ull << peer->device;
+    if ((atomic_fetch_or(&call.context->peers, bit) & bit) != 0)
+        return fe_leave(&call, CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED);
+    args.peer = peer->head.object.wire;
+    FE_ASK(cr, &call, cuCtxEnablePeerAccess, &args, &reply);
+    if (cr != CUDA_SUCCESS)
+        atomic_fetch_and(&call.context->peers, ~bit);
+    return fe_leave(&call, cr);
+}
+
+GP_EXPORT CUresult
+cuCtxDisablePeerAccess(CUcontext handle)
+{
+    struct wire_cuCtxDisablePeerAccess_reply reply;
+    struct wire_cuCtxDisablePeerAccess_args args;
+    struct fe_context *peer;
+    struct fe_call call;
+    uint64_t bit;
+    CUresult cr = fe_enter(&call, WIRE_CALL_cuCtxDisablePeerAccess);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    peer = context_of(handle);
+    if (peer == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_CONTEXT);
+    bit = 1ull << peer->device;
+    if ((atomic_fetch_and(&call.context->peers, ~bit) & bit) == 0)
+        return fe_leave(&call, CUDA_ERROR_PEER_ACCESS_NOT_ENABLED);
+    args.peer = peer->head.object.wire;
+    FE_ASK(cr, &call, cuCtxDisablePeerAccess, &args, &reply);
+    return fe_leave(&call, cr);
+}
+
+/* -- copies ----------------------------------------------------------------------------- */
+
+static CUresult
+copy_peer(CUdeviceptr dst, struct fe_context *to, CUdeviceptr src, struct fe_context *from,
+          size_t bytes, CUstream handle)
+{
+    struct wire_cuMemcpyPeerAsync_args args = {.dst = dst, .src = src, .bytes = bytes};
+    struct fe_stream *stream = NULL;
+    struct fe_call call;
+    CUresult cr = fe_enter(&call, WIRE_CALL_cuMemcpyPeerAsync);
+    void *at;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cr = fe_stream_resolve(&call, handle, &stream, &args.stream);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_order(&call, stream, args.stream);
+    if (cr != CUDA_SUCCESS || bytes == 0)
+        return fe_leave(&call, cr);
+    cr = fe_check_device(&call, dst, bytes);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_check_device(&call, src, bytes);
+    if (cr != CUDA_SUCCESS)
+        return fe_leave(&call, cr);
+    args.dst_context = to->head.object.wire;
+    args.src_context = from->head.object.wire;
+    at = fe_post(&call, wire_size_cuMemcpyPeerAsync_args(&args));
+    if (at == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    wire_put_cuMemcpyPeerAsync_args(at, &args);
+    (void)fe_stream_mark(&call, stream);
+    fe_post_done(&call);
+    return fe_leave(&call, CUDA_SUCCESS);
+}
+
+GP_EXPORT CUresult
+cuMemcpyPeerAsync(CUdeviceptr dst, CUcontext dst_context, CUdeviceptr src, CUcontext src_context,
+                  size_t bytes, CUstream stream)
+{
+    struct fe_context *to, *from;
+    CUresult cr = CUDA_SUCCESS;
+
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    to = context_of(dst_context);
+    from = context_of(src_context);
+    if (to == NULL || from == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    return copy_peer(dst, to, src, from, bytes, stream);
+}
+
+/* A synchronous copy comes behind all work of both contexts and before what they do later. */
+static CUresult
+wait_for(CUcontext dst_context, CUcontext src_context)
+{
+    struct fe_context *now = fe_context_current();
+    CUresult cr = CUDA_SUCCESS;
+
+    if ((struct fe_context *)dst_context != now)
+        cr = cuCtxSynchronize_v2(dst_context);
+    if (cr == CUDA_SUCCESS && (struct fe_context *)src_context != now && src_context != dst_context)
+        cr = cuCtxSynchronize_v2(src_context);
+    return cr;
+}
+
+static bool
+others(CUcontext dst_context, CUcontext src_context)
+{
+    const void *now = fe_context_current();
+
+    return dst_context != now || src_context != now;
+}
+
+GP_EXPORT CUresult
+cuMemcpyPeer(CUdeviceptr dst, CUcontext dst_context, CUdeviceptr src, CUcontext src_context,
+             size_t bytes)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    if (context_of(dst_context) == NULL || context_of(src_context) == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    if (fe_context_current() == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    cr = wait_for(dst_context, src_context);
+    if (cr == CUDA_SUCCESS)
+        cr = cuMemcpyPeerAsync(dst, dst_context, src, src_context, bytes, NULL);
+    if (cr == CUDA_SUCCESS && others(dst_context, src_context))
+        cr = cuStreamSynchronize(NULL);
+    return cr;
+}
+
+/* -- boxes ------------------------------------------------------------------------------ */
+
+/* The struct without contexts, which sides on devices must name. */
+static CUresult
+plain_3d(const CUDA_MEMCPY3D_PEER *peer, CUDA_MEMCPY3D *plain)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    if (peer == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    if ((peer->srcMemoryType != CU_MEMORYTYPE_HOST && context_of(peer->srcContext) == NULL) ||
+        (peer->dstMemoryType != CU_MEMORYTYPE_HOST && context_of(peer->dstContext) == NULL))
+        return CUDA_ERROR_INVALID_CONTEXT;
+    _Static_assert(sizeof(*plain) == sizeof(*peer), "the contexts stand where nothing is");
+    memcpy(plain, peer, sizeof(*plain));
+    plain->reserved0 = plain->reserved1 = NULL;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuMemcpy3DPeerAsync(const CUDA_MEMCPY3D_PEER *copy, CUstream stream)
+{
+    CUDA_MEMCPY3D plain;
+    CUresult cr = plain_3d(copy, &plain);
+
+    return cr == CUDA_SUCCESS ? cuMemcpy3DAsync_v2(&plain, stream) : cr;
+}
+
+GP_EXPORT CUresult
+cuMemcpy3DPeer(const CUDA_MEMCPY3D_PEER *copy)
+{
+    CUcontext to, from, now = (CUcontext)fe_context_current();
+    CUDA_MEMCPY3D plain;
+    CUresult cr = plain_3d(copy, &plain);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    to = copy->dstMemoryType != CU_MEMORYTYPE_HOST ? copy->dstContext : now;
+    from = copy->srcMemoryType != CU_MEMORYTYPE_HOST ? copy->srcContext : now;
+    if (now == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    cr = wait_for(to, from);
+    if (cr == CUDA_SUCCESS)
+        cr = cuMemcpy3D_v2(&plain);
+    if (cr == CUDA_SUCCESS && others(to, from))
+        cr = cuStreamSynchronize(NULL);
+    return cr;
+}
