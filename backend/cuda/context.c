@@ -4,6 +4,7 @@
 #include "backend/cuda/account.h"
 #include "backend/cuda/array.h"
 #include "backend/cuda/callback.h"
+#include "backend/cuda/ipc.h"
 #include "backend/cuda/jobs.h"
 #include "backend/cuda/module.h"
 #include "backend/cuda/peer.h"
@@ -207,6 +208,7 @@ context_empty(struct be_session *session, struct be_context *context)
     (void)t->cuCtxSynchronize();
     be_waits_drain(session->waits, context);
     be_space_drop_context(session->space, context->index);
+    be_ipc_context_gone(session);
     be_peers_forget(session, context);
     for (unsigned kind = 1; kind < WIRE_HANDLE_COUNT; kind++) {
         uint32_t highest = be_handles_highest(&session->handles, kind);

@@ -1,4 +1,5 @@
 /* backend/cuda/memory.c -- allocations that the client names, and leases for more */
+#include "backend/cuda/ipc.h"
 #include "backend/cuda/state.h"
 #include "be_hooks.h"
 #include "protocol/base/log.h"
@@ -22,7 +23,11 @@ be_hook_cuMemAlloc_v2(struct be_call *call, const struct wire_cuMemAlloc_v2_args
 CUresult
 be_hook_cuMemFree_v2(struct be_call *call, const struct wire_cuMemFree_v2_args *args)
 {
-    return be_space_free(call->session->space, args->address, call->context->handle);
+    CUresult cr = be_space_free(call->session->space, args->address, call->context->handle);
+
+    if (cr == CUDA_SUCCESS)
+        be_ipc_freed(call->session, args->address);
+    return cr;
 }
 
 /* The answer comes from the reaper, after the frees that were asked for before: to the client a

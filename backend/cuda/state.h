@@ -10,6 +10,7 @@
 #include "backend/cuda/handles.h"
 #include "backend/cuda/waits.h"
 #include "backend/driver/driver.h"
+#include "backend/memory/share.h"
 #include "backend/memory/space.h"
 #include "protocol/base/buf.h"
 
@@ -55,8 +56,10 @@ struct be_session {
     struct be_waits *waits;   /* for the device */
     struct be_waits *notices; /* one thread, never waits for the device */
     int print_fd;             /* the process's standard output; -1: nobody prints */
+    char tenant[BE_SHARE_TENANT_MAX]; /* who may share with whom */
 
     /* The executor's. */
+    struct be_share *share; /* made when first needed */
     struct be_handles handles;
     struct be_context *current; /* on the executor thread */
     uint32_t primary_refs[BE_DRIVER_DEVICES_MAX];

@@ -1,4 +1,5 @@
 /* backend/cuda/vmm.c -- virtual memory management by the program itself */
+#include "backend/cuda/ipc.h"
 #include "backend/cuda/state.h"
 #include "backend/memory/phys.h"
 #include "be_hooks.h"
@@ -33,8 +34,10 @@ be_hook_cuMemRelease(struct be_call *call, const struct wire_cuMemRelease_args *
     struct be_phys *phys = NULL;
     CUresult cr = be_handle_take(call->session, WIRE_HANDLE_ALLOCATION, args->handle, &phys);
 
-    if (cr == CUDA_SUCCESS)
+    if (cr == CUDA_SUCCESS) {
+        be_ipc_object_gone(call->session, phys);
         be_phys_put(call->session->space, phys);
+    }
     return cr;
 }
 

@@ -415,6 +415,58 @@ be_granules_take(struct be_granules *map, uint64_t address, uint64_t bytes, int3
     return GP_OK;
 }
 
+/* The granules that extents of these lengths cover, if they end where the bytes do; 0: not. */
+static uint64_t
+extents_fit(const struct be_granules *map, uint64_t address, uint64_t bytes,
+            const uint64_t *extent_bytes, uint32_t extents)
+{
+    uint64_t granules = 0;
+
+    if (bytes == 0 || address % BE_UNIT_BYTES != 0 || !be_granules_inside(map, address, bytes))
+        return 0;
+    for (uint32_t i = 0; i < extents; i++) {
+        if (extent_bytes[i] == 0 || extent_bytes[i] % map->granule != 0 ||
+            extent_bytes[i] > map->bytes)
+            return 0;
+        granules += extent_bytes[i] >> map->shift;
+    }
+    return granules == last_granule(map, address, bytes) - granule_of(map, address) + 1 ? granules
+                                                                                        : 0;
+}
+
+enum gp_status
+be_granules_adopt(struct be_granules *map, uint64_t address, uint64_t bytes, int32_t device,
+                  uint32_t context, const uint64_t *extent_bytes, uint32_t extents)
+{
+    struct be_allocation a = {
+        .address = address, .bytes = bytes, .device = device, .context = context};
+    uint64_t count = extents_fit(map, address, bytes, extent_bytes, extents), g;
+    enum gp_status status;
+
+    if (count == 0 || be_granules_find(map, address) != NULL)
+        return GP_ERR_INVALID;
+    g = granule_of(map, address);
+    for (uint64_t k = 0; k < count; k++)
+        if (map->extents[g + k] != NULL)
+            return GP_ERR_INVALID;
+    status = slots_grow(map);
+    for (uint32_t i = 0; i < extents && status == GP_OK; i++) {
+        struct be_extent *extent =
+            extent_create(map, g, (uint32_t)(extent_bytes[i] >> map->shift), false, device);
+
+        if (extent == NULL) {
+            extents_release(map, &a, g, NULL, NULL);
+            status = GP_ERR_NO_MEMORY;
+        } else {
+            extent->refs = 1;
+            g += extent->count;
+        }
+    }
+    if (status == GP_OK)
+        slot_add(map, &a);
+    return status;
+}
+
 struct be_extent *
 be_granules_next_extent(struct be_granules *map, uint64_t address, uint64_t *at_p)
 {

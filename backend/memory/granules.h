@@ -30,6 +30,7 @@ struct be_extent {
     uint64_t handle; /* the caller's: CUmemGenericAllocationHandle */
     uint32_t *taken; /* bitmap of units, shared granules only */
     bool imported;   /* another session's memory, charged there */
+    bool shared;     /* others hold it too: it stays where it is */
 
     /* A mapping by the client itself, of a part of an object: be_granules_map(). */
     struct be_phys *phys;           /* NULL: of an allocation */
@@ -65,6 +66,15 @@ void be_granules_destroy(struct be_granules *map);
 GP_CHECK enum gp_status be_granules_take(struct be_granules *map, uint64_t address, uint64_t bytes,
                                          int32_t device, uint32_t context, uint64_t limit_bytes,
                                          uint64_t *fresh_bytes_p);
+
+/*
+ * Take [address, address + bytes) as extents of these lengths, multiples of the granule, which
+ * begin with the granule of address and end with that of its last byte.
+ * Errors: GP_ERR_INVALID for what does not fit or is taken; GP_ERR_LIMIT; GP_ERR_NO_MEMORY.
+ */
+GP_CHECK enum gp_status be_granules_adopt(struct be_granules *map, uint64_t address, uint64_t bytes,
+                                          int32_t device, uint32_t context,
+                                          const uint64_t *extent_bytes, uint32_t extents);
 
 /* The extents that an allocation touches, in order: *at_p begins with 0. NULL at the end. */
 struct be_extent *be_granules_next_extent(struct be_granules *map, uint64_t address,

@@ -13,7 +13,8 @@ struct be_phys {
     uint64_t bytes;
     int32_t device;
     uint32_t handle_types;
-    bool held; /* by the client's id; the rest: guarded by space.lock */
+    bool imported; /* charged to who made it */
+    bool held;     /* by the client's id; the rest: guarded by space.lock */
     uint64_t mappings;
     struct be_phys *next, **link; /* of space.objects */
 };
@@ -46,6 +47,17 @@ wish_check(const struct be_space *space, const struct be_phys_wish *wish)
 }
 
 /* space.lock is held. */
+static void
+list_add(struct be_space *space, struct be_phys *phys)
+{
+    phys->next = space->objects;
+    phys->link = &space->objects;
+    if (phys->next != NULL)
+        phys->next->link = &phys->next;
+    space->objects = phys;
+}
+
+/* space.lock is held. */
 static CUresult
 create_locked(struct be_space *space, const struct be_phys_wish *wish, struct be_phys *phys)
 {
@@ -60,11 +72,7 @@ create_locked(struct be_space *space, const struct be_phys_wish *wish, struct be
     if (cr != CUDA_SUCCESS)
         return cr;
     be_space_use(space, wish->device, wish->bytes, 0);
-    phys->next = space->objects;
-    phys->link = &space->objects;
-    if (phys->next != NULL)
-        phys->next->link = &phys->next;
-    space->objects = phys;
+    list_add(space, phys);
     return CUDA_SUCCESS;
 }
 
@@ -93,6 +101,50 @@ be_phys_create(struct be_space *space, const struct be_phys_wish *wish, struct b
     return cr;
 }
 
+CUresult
+be_phys_adopt(struct be_space *space, CUmemGenericAllocationHandle handle, uint64_t bytes,
+              int32_t device, uint32_t handle_types, struct be_phys **phys_p)
+{
+    struct be_phys *phys = calloc(1, sizeof(*phys));
+
+    if (phys == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    phys->handle = handle;
+    phys->bytes = bytes;
+    phys->device = device;
+    phys->handle_types = handle_types;
+    phys->imported = phys->held = true;
+    pthread_mutex_lock(&space->lock);
+    list_add(space, phys);
+    pthread_mutex_unlock(&space->lock);
+    *phys_p = phys;
+    return CUDA_SUCCESS;
+}
+
+CUmemGenericAllocationHandle
+be_phys_driver_handle(const struct be_phys *phys)
+{
+    return phys->handle;
+}
+
+uint32_t
+be_phys_handle_types(const struct be_phys *phys)
+{
+    return phys->handle_types;
+}
+
+int32_t
+be_phys_device(const struct be_phys *phys)
+{
+    return phys->device;
+}
+
+uint64_t
+be_phys_bytes(const struct be_phys *phys)
+{
+    return phys->bytes;
+}
+
 /* space.lock is held. */
 static void
 free_if_gone(struct be_space *space, struct be_phys *phys)
@@ -105,7 +157,8 @@ free_if_gone(struct be_space *space, struct be_phys *phys)
     if (cr != CUDA_SUCCESS)
         log_warn("memory: release %llu bytes: %s", (unsigned long long)phys->bytes,
                  be_driver_error(space->driver, cr));
-    be_space_use(space, phys->device, 0, phys->bytes);
+    if (!phys->imported)
+        be_space_use(space, phys->device, 0, phys->bytes);
     *phys->link = phys->next;
     if (phys->next != NULL)
         phys->next->link = phys->link;

@@ -105,7 +105,13 @@ extent_map(struct be_space *space, struct be_extent *extent)
     prop.type = CU_MEM_ALLOCATION_TYPE_PINNED;
     prop.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
     prop.location.id = extent->device;
+    /* Another session may be let in later, and then it is too late to ask for that. */
+    prop.requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
     cr = t->cuMemCreate(&handle, bytes, &prop, 0);
+    if (cr != CUDA_SUCCESS) {
+        prop.requestedHandleTypes = CU_MEM_HANDLE_TYPE_NONE;
+        cr = t->cuMemCreate(&handle, bytes, &prop, 0);
+    }
     if (cr != CUDA_SUCCESS)
         return cr;
     cr = t->cuMemMap(address, bytes, 0, handle, 0);
@@ -133,9 +139,8 @@ be_space_use(struct be_space *space, int32_t device, uint64_t more, uint64_t les
     be_ledger_set_used(space->ledger, (unsigned)device, d->used_bytes);
 }
 
-/* be_extent_gone_fn */
-static void
-extent_unmap(void *user, struct be_extent *extent)
+void
+be_space_extent_gone(void *user, struct be_extent *extent)
 {
     struct be_space *space = user;
     uint64_t bytes = extent->count * space->granularity;
@@ -187,7 +192,7 @@ alloc_locked(struct be_space *space, uint64_t address, uint64_t bytes, int32_t d
             continue;
         cr = extent_map(space, extent);
         if (cr != CUDA_SUCCESS) {
-            status = be_granules_drop(space->map, address, extent_unmap, space);
+            status = be_granules_drop(space->map, address, be_space_extent_gone, space);
             (void)status;
             return cr;
         }
@@ -392,7 +397,7 @@ reap_frees(struct be_space *space, struct be_reap *batch, struct be_reap *end)
         }
         pthread_mutex_lock(&space->lock);
         device = r->device;
-        if (be_granules_drop(space->map, r->address, extent_unmap, space) == GP_OK)
+        if (be_granules_drop(space->map, r->address, be_space_extent_gone, space) == GP_OK)
             addresses[count++] = r->address;
         pthread_mutex_unlock(&space->lock);
     }
@@ -502,7 +507,7 @@ be_space_drop_context(struct be_space *space, uint32_t context)
     if (list.addresses != NULL)
         be_granules_each(space->map, drop_collect, &list);
     for (size_t i = 0; i < list.count; i++) {
-        status = be_granules_drop(space->map, list.addresses[i], extent_unmap, space);
+        status = be_granules_drop(space->map, list.addresses[i], be_space_extent_gone, space);
         (void)status;
     }
     pthread_mutex_unlock(&space->lock);

@@ -55,6 +55,18 @@ CUresult be_access_set(struct be_space *space, uint64_t address, uint64_t bytes,
 /* What an extent of an allocation is open to: its device, that one's peers, its own list. */
 CUresult be_access_extent(struct be_space *space, const struct be_extent *extent);
 
+/* be_extent_gone_fn: unmaps and releases what is behind an extent; user is the space. */
+void be_space_extent_gone(void *user, struct be_extent *extent);
+
+/* phys.c, for exports.c. */
+CUmemGenericAllocationHandle be_phys_driver_handle(const struct be_phys *phys);
+uint32_t be_phys_handle_types(const struct be_phys *phys);
+int32_t be_phys_device(const struct be_phys *phys);
+uint64_t be_phys_bytes(const struct be_phys *phys);
+/* An object around a handle of the driver that was imported: not charged. */
+CUresult be_phys_adopt(struct be_space *space, CUmemGenericAllocationHandle handle, uint64_t bytes,
+                       int32_t device, uint32_t handle_types, struct be_phys **phys_p);
+
 /* Unmaps and releases all of the client's own objects; phys.c, at the end. */
 void be_phys_drop_all(struct be_space *space);
 

@@ -284,6 +284,21 @@ tenant_apply(struct be_session_config *with, bool monitor, struct wire_device *d
     return GP_OK;
 }
 
+/* Sessions of one name may share memory: the policy's, else the certificate's. */
+static void
+tenant_name(const struct be_session_config *with, const struct tp_lane *lane,
+            struct be_session *session)
+{
+    GP_AUTO_FREE struct be_policy *policy = calloc(1, sizeof(*policy));
+    const struct tp_peer *peer = tp_peer(lane);
+
+    if (policy != NULL && be_ledger_policy(with->ledger, policy))
+        snprintf(session->tenant, sizeof(session->tenant), "tenant %s", policy->name);
+    else
+        snprintf(session->tenant, sizeof(session->tenant), "%s %s %s", tp_scheme(lane),
+                 peer->common_name, peer->uri_count > 0 ? peer->uris[0] : "");
+}
+
 static enum gp_status
 answer(const struct be_open_config *config, struct be_line *line, struct be_session *session,
        bool monitor, struct wire_device *devices)
@@ -351,6 +366,7 @@ open_session(const struct be_open_config *config, const struct wire_open_request
     if (status == GP_OK)
         status = be_session_create(&with, line, &session);
     if (status == GP_OK) {
+        tenant_name(&with, lane, session);
         leases_grant(&with, session->space, request->monitor, devices);
         status = answer(config, line, session, request->monitor, devices);
     }

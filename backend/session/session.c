@@ -103,6 +103,7 @@ session_free(struct be_session *session)
     be_agent_stop(session->agent);
     be_waits_destroy(session->notices);
     be_waits_destroy(session->waits);
+    be_share_destroy(session->share);
     be_space_destroy(session->space);
     be_handles_fini(&session->handles);
     be_uploads_destroy(session);

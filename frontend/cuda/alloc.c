@@ -236,10 +236,10 @@ granules_take(struct fe_alloc *a, int device, uint64_t count, uint64_t *first_p,
 }
 
 static void
-granules_give(struct fe_alloc *a, int device, uint64_t first, uint64_t count)
+granules_give(struct fe_alloc *a, int device, uint64_t first, uint64_t count, uint64_t charged)
 {
     memset(&a->granules[first], 0, count * sizeof(*a->granules));
-    a->device[device].charged -= count * a->granule;
+    a->device[device].charged -= charged;
     fe_gap_give(a, first, count);
 }
 
@@ -347,7 +347,7 @@ slab_destroy(struct fe_alloc *a, struct slab *slab)
         a->device[slab->device].slabs = slab->next;
     if (slab->next != NULL)
         slab->next->prev = slab->prev;
-    granules_give(a, slab->device, granule_of(a, slab->base), 1);
+    granules_give(a, slab->device, granule_of(a, slab->base), 1, a->granule);
     free(slab->owner);
     free(slab);
 }
@@ -388,9 +388,12 @@ slab_of(const struct fe_alloc *a, const struct block *b)
     return word & SLAB_TAG ? (struct slab *)(word - SLAB_TAG) : NULL;
 }
 
+/* What it counts where it does not share a granule. */
 static uint64_t
 granules_bytes(const struct fe_alloc *a, const struct block *b)
 {
+    if (b->pub.kind == FE_BLOCK_IPC)
+        return 0;
     return gp_align_up_u64(b->pub.capacity, a->granule);
 }
 
@@ -470,6 +473,32 @@ fe_alloc_take(struct fe_alloc *a, struct fe_block *block, uint64_t *need_p)
     return result;
 }
 
+enum fe_alloc_result
+fe_alloc_take_run(struct fe_alloc *a, struct fe_block *block, uint64_t granules, uint64_t offset)
+{
+    struct block *b = calloc(1, sizeof(*b));
+    uint64_t first = UINT64_MAX;
+
+    if (b == NULL)
+        return FE_ALLOC_MEMORY;
+    pthread_mutex_lock(&a->lock);
+    if (granules <= a->bytes / a->granule)
+        first = fe_gap_take(a, granules, 1);
+    if (first != UINT64_MAX) {
+        for (uint64_t g = first; g < first + granules; g++)
+            a->granules[g] = (uintptr_t)b;
+        block->base = a->base + first * a->granule + offset;
+        block->capacity = granules * a->granule;
+        b->pub = *block;
+        live_add(a, b);
+        block->id = b->pub.id;
+    }
+    pthread_mutex_unlock(&a->lock);
+    if (first == UINT64_MAX)
+        free(b);
+    return first == UINT64_MAX ? FE_ALLOC_ADDRESSES : FE_ALLOC_OK;
+}
+
 /* What a block really takes. As with the driver, its end is known to a unit only. */
 static uint64_t
 padded(const struct fe_block *b)
@@ -519,7 +548,7 @@ give_back(struct fe_alloc *a, struct block *b)
     if (!(a->granules[granule] & SLAB_TAG)) {
         uint64_t count = gp_align_up_u64(b->pub.capacity, a->granule) / a->granule;
 
-        granules_give(a, b->pub.device, granule, count);
+        granules_give(a, b->pub.device, granule, count, granules_bytes(a, b));
         free(b);
         return;
     }

@@ -27,6 +27,7 @@ enum fe_block_kind {
     FE_BLOCK_PLAIN,
     FE_BLOCK_MAPPED, /* by the program, with cuMemMap */
     FE_BLOCK_POOL,   /* of the memory pool that is its object */
+    FE_BLOCK_IPC,    /* of another program, opened here; not charged */
 };
 
 /* What is known of one allocation. */
@@ -68,6 +69,9 @@ uint64_t fe_alloc_shrink(struct fe_alloc *a, int device);
 /* A new block as *block says (kind, bytes > 0, device, owner, object), which gets its base and id;
  * *need_p is set with FE_ALLOC_LEASE only. */
 enum fe_alloc_result fe_alloc_take(struct fe_alloc *a, struct fe_block *block, uint64_t *need_p);
+/* A block that begins offset bytes into a run of whole granules and is not charged. */
+enum fe_alloc_result fe_alloc_take_run(struct fe_alloc *a, struct fe_block *block,
+                                       uint64_t granules, uint64_t offset);
 /* The block was never sent: take it back at once. */
 void fe_alloc_untake(struct fe_alloc *a, uint64_t base);
 /* The program frees the block that begins at base; false if there is none. */

@@ -246,7 +246,7 @@ cuMemFree_v2(CUdeviceptr address)
         return cr;
     if (address == 0)
         return fe_leave(&call, CUDA_SUCCESS);
-    if (!fe_alloc_find(fe_state_of(&call)->alloc, address, &block))
+    if (!fe_alloc_find(fe_state_of(&call)->alloc, address, &block) || block.kind == FE_BLOCK_IPC)
         cr = CUDA_ERROR_INVALID_VALUE;
     else if (block.kind == FE_BLOCK_POOL)
         cr = fe_pool_take_out(&call, address);

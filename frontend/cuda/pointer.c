@@ -18,6 +18,7 @@ struct what {
     unsigned access;       /* CU_POINTER_ATTRIBUTE_ACCESS_FLAG_* */
     uint64_t handle_types; /* it may be exported as */
     void *pool;            /* that it is of */
+    bool plain;            /* cuMemAlloc made it: others may open it */
 };
 
 /* What is more to say of a mapping by the program itself. */
@@ -52,6 +53,7 @@ look_up(struct fe_state *state, CUdeviceptr address, struct what *w)
             describe_mapping(&block, w);
         else if (block.kind == FE_BLOCK_POOL)
             w->pool = block.object;
+        w->plain = block.kind == FE_BLOCK_PLAIN && fe_alloc_in_range(state->alloc, block.base);
     } else if (fe_host_find(address, &region)) {
         *w = (struct what){.type = CU_MEMORYTYPE_HOST,
                            .base = region.base,
@@ -145,9 +147,11 @@ value_of(const struct what *w, CUpointer_attribute attribute, CUdeviceptr addres
         *value = w->handle_types;
         return true;
     case CU_POINTER_ATTRIBUTE_IS_MANAGED:
-    case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE: /* not carried yet */
     case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
     case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:
+        return true;
+    case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
+        *value = w->plain;
         return true;
     case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
         *value = (uint64_t)(uintptr_t)w->pool;

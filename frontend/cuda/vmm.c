@@ -40,6 +40,18 @@ fe_server_devices(const struct fe_session *session, uint64_t bits)
     return to;
 }
 
+void
+fe_vmm_lock(void)
+{
+    pthread_mutex_lock(&vmm.lock);
+}
+
+void
+fe_vmm_unlock(void)
+{
+    pthread_mutex_unlock(&vmm.lock);
+}
+
 /* -- addresses -------------------------------------------------------------------------- */
 
 GP_EXPORT CUresult
@@ -147,8 +159,10 @@ create(struct fe_call *call, uint64_t bytes, const CUmemAllocationProp *prop, in
 {
     struct fe_state *state = fe_state_of(call);
     struct fe_phys *phys;
-    CUresult cr = fe_memory_charge(call, state, device, bytes);
+    CUresult cr = fe_exports_settle(call);
 
+    if (cr == CUDA_SUCCESS)
+        cr = fe_memory_charge(call, state, device, bytes);
     if (cr != CUDA_SUCCESS)
         return cr;
     phys = fe_object_create(WIRE_HANDLE_ALLOCATION, NULL);
@@ -160,7 +174,8 @@ create(struct fe_call *call, uint64_t bytes, const CUmemAllocationProp *prop, in
     phys->bytes = bytes;
     phys->device = device;
     phys->handles = 1;
-    phys->mappings = 0;
+    phys->mappings = phys->exports = 0;
+    phys->imported = false;
     cr = create_post(call, phys);
     if (cr != CUDA_SUCCESS) {
         fe_object_destroy(phys);
@@ -195,14 +210,14 @@ cuMemCreate(CUmemGenericAllocationHandle *handle, size_t size, const CUmemAlloca
 }
 
 /* vmm.lock is held. The end of an object that nobody holds any more. */
-static CUresult
-end_if_gone(struct fe_call *call, struct fe_phys *phys)
+CUresult
+fe_phys_end_if_gone(struct fe_call *call, struct fe_phys *phys)
 {
     struct wire_cuMemRelease_args args = {.handle = phys->object.wire};
     CUresult cr;
     void *to;
 
-    if (phys->handles > 0 || phys->mappings > 0)
+    if (phys->handles > 0 || phys->mappings > 0 || phys->exports > 0)
         return CUDA_SUCCESS;
     cr = fe_call_next(call, WIRE_CALL_cuMemRelease);
     if (cr != CUDA_SUCCESS)
@@ -213,14 +228,15 @@ end_if_gone(struct fe_call *call, struct fe_phys *phys)
     wire_put_cuMemRelease_args(to, &args);
     fe_post_done(call);
     /* Behind the end on the line: who takes these bytes now comes later. */
-    fe_alloc_uncharge(fe_state_of(call)->alloc, phys->device, phys->bytes);
+    if (!phys->imported)
+        fe_alloc_uncharge(fe_state_of(call)->alloc, phys->device, phys->bytes);
     fe_object_destroy(phys);
     return CUDA_SUCCESS;
 }
 
 /* vmm.lock is held. The object of a handle that was not released. */
-static struct fe_phys *
-phys_of(CUmemGenericAllocationHandle handle)
+struct fe_phys *
+fe_phys_of(CUmemGenericAllocationHandle handle)
 {
     struct fe_phys *phys = fe_object_get(WIRE_HANDLE_ALLOCATION, (void *)(uintptr_t)handle);
 
@@ -238,12 +254,12 @@ cuMemRelease(CUmemGenericAllocationHandle handle)
     if (cr != CUDA_SUCCESS)
         return cr;
     pthread_mutex_lock(&vmm.lock);
-    phys = phys_of(handle);
+    phys = fe_phys_of(handle);
     if (phys == NULL) {
         cr = CUDA_ERROR_INVALID_VALUE;
     } else {
         phys->handles--;
-        cr = end_if_gone(&call, phys);
+        cr = fe_phys_end_if_gone(&call, phys);
     }
     pthread_mutex_unlock(&vmm.lock);
     return fe_leave(&call, cr);
@@ -284,7 +300,7 @@ cuMemGetAllocationPropertiesFromHandle(CUmemAllocationProp *prop,
     if (fe_state_get(&cr) == NULL)
         return cr;
     pthread_mutex_lock(&vmm.lock);
-    phys = phys_of(handle);
+    phys = fe_phys_of(handle);
     if (phys == NULL || prop == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
     else
@@ -325,7 +341,7 @@ static CUresult
 map(struct fe_call *call, struct fe_block *b)
 {
     struct fe_alloc *alloc = fe_state_of(call)->alloc;
-    struct fe_phys *phys = phys_of((uintptr_t)b->object);
+    struct fe_phys *phys = fe_phys_of((uintptr_t)b->object);
     uint64_t granule = fe_alloc_granule(alloc);
     CUresult cr;
 
@@ -376,7 +392,7 @@ mapping_gone(void *user, const struct fe_block *mapping)
 {
     struct fe_phys *phys = mapping->object, **chain = user;
 
-    if (--phys->mappings == 0 && phys->handles == 0) {
+    if (--phys->mappings == 0 && phys->handles == 0 && phys->exports == 0) {
         phys->next = *chain;
         *chain = phys;
     }
@@ -404,7 +420,7 @@ unmap(struct fe_call *call, uint64_t address, uint64_t bytes)
         struct fe_phys *phys = gone;
 
         gone = phys->next;
-        cr = end_if_gone(call, phys);
+        cr = fe_phys_end_if_gone(call, phys);
     }
     return cr;
 }

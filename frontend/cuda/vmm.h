@@ -16,13 +16,24 @@ struct fe_phys {
     /* Set once. */
     CUmemAllocationProp prop; /* as the program gave it */
     uint64_t bytes;
-    int device; /* of the program */
+    int device;    /* of the program */
+    bool imported; /* of another program, charged there */
 
     /* Guarded by vmm.lock. */
     uint64_t handles; /* how often cuMemRelease is due */
     uint64_t mappings;
+    uint64_t exports;     /* descriptors of it that are open somewhere */
     struct fe_phys *next; /* of those that an unmap ends */
 };
+
+void fe_vmm_lock(void);
+void fe_vmm_unlock(void);
+/* With the lock held: the object of a handle that was not released, or NULL. */
+struct fe_phys *fe_phys_of(CUmemGenericAllocationHandle handle);
+/* With the lock held: its end, if nobody holds it any more. The id of call changes. */
+CUresult fe_phys_end_if_gone(struct fe_call *call, struct fe_phys *phys);
+/* Objects whose exported descriptors were closed everywhere may end; ipc.c. */
+CUresult fe_exports_settle(struct fe_call *call);
 
 /* The device of a location that must be one, of the program.
  * Errors: CUDA_ERROR_INVALID_DEVICE; INVALID_VALUE for another kind of location. */

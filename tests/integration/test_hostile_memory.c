@@ -185,3 +185,80 @@ Test(hostile_memory, contexts_of_copies_and_peers_are_the_clients_own)
     TEST_ADD(&c, cuCtxDisablePeerAccess, .peer = 0);
     cr_assert_eq(test_client_call(&c), CUDA_ERROR_INVALID_CONTEXT);
 }
+
+/* The reply of the last call is a token. */
+static void
+keep_token(uint8_t token[32])
+{
+    struct wire_cuIpcGetMemHandle_reply reply;
+
+    cr_assert(wire_get_cuIpcGetMemHandle_reply(c.reply, c.reply_len, &reply));
+    cr_assert_eq(reply.token_len, 32);
+    memcpy(token, reply.token, 32);
+}
+
+Test(hostile_memory, tokens_are_not_guessed_and_open_where_they_fit_only)
+{
+    uint8_t memory[32], object[32], forged[32];
+    struct test_client maker = c;
+
+    REFUSED(CUDA_SUCCESS, cuMemAlloc_v2, .address = base, .bytes = G + 512);
+    TEST_ADD(&c, cuIpcGetMemHandle, .address = base + 512);
+    cr_assert_eq(test_client_call(&c), CUDA_ERROR_INVALID_VALUE);
+    TEST_ADD(&c, cuIpcGetMemHandle, .address = base);
+    cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
+    keep_token(memory);
+    TEST_ADD(&c, cuIpcOpenMemHandle_v2, .address = base + 8 * G, .token = memory, .token_len = 32);
+    cr_assert_eq(test_client_call(&c), CUDA_ERROR_INVALID_CONTEXT, "its own");
+    REFUSED(CUDA_SUCCESS, cuMemCreate, .handle = ID(1), .bytes = G);
+    TEST_ADD(&c, cuMemExportToShareableHandle, .handle = ID(1));
+    cr_assert_eq(test_client_call(&c), CUDA_ERROR_INVALID_VALUE, "not made for it");
+    TEST_ADD(&c, cuMemExportToShareableHandle, .handle = ID(9));
+    cr_assert_eq(test_client_call(&c), CUDA_ERROR_INVALID_HANDLE);
+    REFUSED(CUDA_SUCCESS, cuMemCreate, .handle = ID(2), .bytes = G, .handle_types = 1);
+    TEST_ADD(&c, cuMemExportToShareableHandle, .handle = ID(2));
+    cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
+    keep_token(object);
+    maker = c;
+
+    /* Another session of the same tenant. */
+    memset(&c, 0, sizeof(c));
+    cr_assert(test_client_open(&c, server.url[0], NULL), "%s", c.refused.reason);
+    base = c.answer.device_range.base;
+    end = base + c.answer.device_range.bytes;
+    TEST_ADD(&c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
+    c.context = 1;
+#define OPENED(want, at, bytes, len)                                                               \
+    do {                                                                                           \
+        TEST_ADD(&c, cuIpcOpenMemHandle_v2, .address = (at), .token = (bytes),                     \
+                 .token_len = (len));                                                              \
+        cr_assert_eq(test_client_call(&c), want);                                                  \
+    } while (0)
+    OPENED(CUDA_ERROR_INVALID_VALUE, base, memory, 31);
+    OPENED(CUDA_ERROR_INVALID_VALUE, base, memory, 0);
+    OPENED(CUDA_ERROR_INVALID_VALUE, base, object, 32);
+    OPENED(CUDA_ERROR_INVALID_VALUE, base + 512, memory, 32);
+    OPENED(CUDA_ERROR_INVALID_VALUE, end - G, memory, 32);
+    OPENED(CUDA_ERROR_INVALID_VALUE, end, memory, 32);
+    OPENED(CUDA_ERROR_INVALID_VALUE, 0, memory, 32);
+    for (unsigned i = 0; i < 32; i++) {
+        memcpy(forged, memory, 32);
+        forged[i] ^= 0x80;
+        OPENED(CUDA_ERROR_INVALID_VALUE, base, forged, 32);
+    }
+    REFUSED(CUDA_SUCCESS, cuMemAlloc_v2, .address = base + G, .bytes = 64);
+    OPENED(CUDA_ERROR_INVALID_VALUE, base, memory, 32);
+    OPENED(CUDA_SUCCESS, base + 2 * G, memory, 32);
+    OPENED(CUDA_ERROR_INVALID_VALUE, base + 2 * G, memory, 32);
+    TEST_ADD(&c, cuMemImportFromShareableHandle, .handle = ID(1), .token = memory, .token_len = 32);
+    cr_assert_eq(test_client_call(&c), CUDA_ERROR_INVALID_VALUE);
+    TEST_ADD(&c, cuMemImportFromShareableHandle, .handle = ID(1), .token = object, .token_len = 32);
+    cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
+    TEST_ADD(&c, cuMemImportFromShareableHandle, .handle = ID(1), .token = object, .token_len = 32);
+    cr_assert_eq(test_client_call(&c), CUDA_ERROR_INVALID_HANDLE);
+    /* What its maker freed is offered no more; what is open stays. */
+    test_client_abandon(&maker);
+    REFUSED(CUDA_SUCCESS, cuMemsetD8Async, .dst = base + 2 * G, .count = G + 512);
+    REFUSED(CUDA_SUCCESS, cuMemFree_v2, .address = base + 2 * G);
+    REFUSED(CUDA_SUCCESS, cuMemRelease, .handle = ID(1));
+}

@@ -170,3 +170,61 @@ Test(granules, agrees_with_a_flat_model)
     free(owner);
     be_granules_destroy(map);
 }
+
+Test(granules, extents_of_given_lengths_are_taken_where_they_fit)
+{
+    const uint64_t parts[] = {2 * GRANULE, GRANULE}, odd[] = {GRANULE + 1}, none[] = {0};
+    struct be_granules *map = make(16);
+    struct be_extent *extent;
+    uint64_t fresh = 0, gone = 0, at = 0, offset = GRANULE + 512;
+    enum gp_status status;
+
+    cr_assert_eq(take(map, 0, 100, &fresh), GP_OK);
+#define ADOPT(offset, bytes, parts, n)                                                             \
+    be_granules_adopt(map, BASE + (offset), bytes, 0, 1, parts, n)
+    cr_assert_eq(ADOPT(offset, 2 * GRANULE, parts, 1), GP_ERR_INVALID, "longer than its extents");
+    cr_assert_eq(ADOPT(offset, GRANULE, parts, 2), GP_ERR_INVALID, "shorter");
+    cr_assert_eq(ADOPT(offset, 100, odd, 1), GP_ERR_INVALID);
+    cr_assert_eq(ADOPT(offset, 100, none, 1), GP_ERR_INVALID);
+    cr_assert_eq(ADOPT(offset, 100, parts, 0), GP_ERR_INVALID);
+    cr_assert_eq(ADOPT(0, 2 * GRANULE, parts, 1), GP_ERR_INVALID, "something is there");
+    cr_assert_eq(ADOPT(15 * GRANULE, 2 * GRANULE, parts, 1), GP_ERR_INVALID, "beyond the end");
+    cr_assert_eq(ADOPT(offset, 2 * GRANULE + 8, parts, 2), GP_OK);
+    cr_assert_eq(ADOPT(offset, 2 * GRANULE + 8, parts, 2), GP_ERR_INVALID);
+    extent = be_granules_next_extent(map, BASE + offset, &at);
+    cr_assert_eq(extent->count, 2);
+    extent = be_granules_next_extent(map, BASE + offset, &at);
+    cr_assert_eq(extent->count, 1);
+    cr_assert_null(be_granules_next_extent(map, BASE + offset, &at));
+    cr_assert_eq(take(map, 2 * GRANULE, 100, &fresh), GP_ERR_INVALID);
+    status = be_granules_drop(map, BASE + offset, count_gone, &gone);
+    cr_assert_eq(status, GP_OK);
+    cr_assert_eq(gone, 3);
+    cr_assert_eq(take(map, 2 * GRANULE, 100, &fresh), GP_OK);
+    be_granules_destroy(map);
+}
+
+Test(granules, mappings_and_allocations_keep_apart)
+{
+    struct be_granules *map = make(16);
+    struct be_phys *phys = (struct be_phys *)map; /* only compared */
+    struct be_extent *mapping = NULL;
+    uint64_t fresh = 0;
+
+    cr_assert_eq(take(map, 0, 100, &fresh), GP_OK);
+    cr_assert_eq(be_granules_map(map, BASE, GRANULE, phys, &mapping), GP_ERR_INVALID);
+    cr_assert_eq(be_granules_map(map, BASE + GRANULE, 0, phys, &mapping), GP_ERR_INVALID);
+    cr_assert_eq(be_granules_map(map, BASE + GRANULE + 1, GRANULE, phys, &mapping), GP_ERR_INVALID);
+    cr_assert_eq(be_granules_map(map, BASE + 15 * GRANULE, 2 * GRANULE, phys, &mapping),
+                 GP_ERR_INVALID);
+    cr_assert_eq(be_granules_map(map, BASE + GRANULE, 2 * GRANULE, phys, &mapping), GP_OK);
+    cr_assert_eq(be_granules_at(map, BASE + 2 * GRANULE), mapping);
+    cr_assert(be_granules_tiled(map, BASE + GRANULE, 2 * GRANULE));
+    cr_assert_not(be_granules_tiled(map, BASE + GRANULE, GRANULE));
+    cr_assert_not(be_granules_tiled(map, BASE, 3 * GRANULE));
+    cr_assert_not(be_granules_tiled(map, BASE + GRANULE, 3 * GRANULE));
+    cr_assert_eq(take(map, GRANULE - 256, 512, &fresh), GP_ERR_INVALID);
+    be_granules_unmap(map, mapping);
+    cr_assert_eq(take(map, GRANULE - 256, 512, &fresh), GP_OK);
+    be_granules_destroy(map);
+}

@@ -1,0 +1,314 @@
+/* tests/programs/c/drv_ipc.c -- two processes share device memory
+ *
+ * The second process is forked before CUDA is touched, so each has a session of its own. They talk
+ * over a socket pair; descriptors travel by SCM_RIGHTS. */
+#include "drv.h"
+#include "misc_ptx.h"
+
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MIB 1048576ul
+
+/* What the maker tells the user of its memory. */
+struct note {
+    uint32_t what;
+    uint32_t value;
+    size_t bytes;
+    CUipcMemHandle handle;
+};
+
+static int peer;
+
+static void
+tell(const struct note *note, int fd)
+{
+    struct iovec iov = {(void *)(uintptr_t)note, sizeof(*note)};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    if (fd >= 0) {
+        memset(&control, 0, sizeof(control));
+        m.msg_control = control.bytes;
+        m.msg_controllen = sizeof(control.bytes);
+        CMSG_FIRSTHDR(&m)->cmsg_level = SOL_SOCKET;
+        CMSG_FIRSTHDR(&m)->cmsg_type = SCM_RIGHTS;
+        CMSG_FIRSTHDR(&m)->cmsg_len = CMSG_LEN(sizeof(fd));
+        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &fd, sizeof(fd));
+    }
+    EXPECT(sendmsg(peer, &m, 0) == (ssize_t)sizeof(*note));
+}
+
+static struct note
+hear(int *fd_p)
+{
+    struct note note = {0};
+    struct iovec iov = {&note, sizeof(note)};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct msghdr m = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = control.bytes,
+                       .msg_controllen = sizeof(control.bytes)};
+
+    if (recvmsg(peer, &m, 0) != (ssize_t)sizeof(note)) {
+        fprintf(stderr, "the other process is gone\n");
+        exit(3);
+    }
+    if (fd_p != NULL && CMSG_FIRSTHDR(&m) != NULL)
+        memcpy(fd_p, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(*fd_p));
+    return note;
+}
+
+static void
+done(void)
+{
+    struct note note = {.what = 99};
+
+    tell(&note, -1);
+}
+
+static uint32_t
+word_at(CUdeviceptr p)
+{
+    uint32_t word = 0;
+
+    CU(cuMemcpyDtoH(&word, p, sizeof(word)));
+    return word;
+}
+
+/* -- allocations ------------------------------------------------------------------------ */
+
+static void
+make_allocation(size_t bytes, uint32_t value)
+{
+    struct note note = {.value = value, .bytes = bytes};
+    CUdeviceptr before, p, opened;
+    int capable = 0;
+
+    CU(cuMemAlloc(&before, 700)); /* so that a small one does not begin a page */
+    CU(cuMemAlloc(&p, bytes));
+    CU(cuPointerGetAttribute(&capable, CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE, p));
+    EXPECT(capable == 1);
+    CU(cuMemsetD32(p, value, bytes / 4));
+    CU(cuMemsetD32(before, 0, 700 / 4));
+    CU(cuCtxSynchronize());
+    CU(cuIpcGetMemHandle(&note.handle, p + bytes / 2));
+    EXPECT_CU(CUDA_ERROR_INVALID_CONTEXT, cuIpcOpenMemHandle(&opened, note.handle, 0));
+    tell(&note, -1);
+    (void)hear(NULL);
+    EXPECT(word_at(p) == value + 1 && word_at(p + bytes - 4) == value + 2);
+    EXPECT(word_at(p + 4) == value);
+    CU(cuMemFree(p));
+    CU(cuMemFree(before));
+}
+
+static void
+use_allocation(void)
+{
+    CUfunction store = drv_kernel(misc_ptx, "store_at");
+    struct note note = hear(NULL);
+    CUdeviceptr p, again, base, at;
+    uint32_t value = note.value + 1;
+    void *params[] = {&at, &value};
+    size_t size = 0;
+
+    CU(cuIpcOpenMemHandle(&p, note.handle, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS));
+    CU(cuIpcOpenMemHandle(&again, note.handle, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS));
+    EXPECT(again == p);
+    CU(cuMemGetAddressRange(&base, &size, p + 8));
+    EXPECT(base == p && size == note.bytes);
+    EXPECT(word_at(p) == note.value && word_at(p + note.bytes - 4) == note.value);
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemFree(p));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuIpcGetMemHandle(&note.handle, p));
+    at = p;
+    CU(cuLaunchKernel(store, 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL));
+    CU(cuMemsetD32(p + note.bytes - 4, note.value + 2, 1));
+    CU(cuCtxSynchronize());
+    CU(cuIpcCloseMemHandle(p));
+    EXPECT(word_at(p) == note.value + 1); /* opened twice */
+    CU(cuIpcCloseMemHandle(p));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuIpcCloseMemHandle(p));
+    done();
+}
+
+/* -- objects ---------------------------------------------------------------------------- */
+
+static CUmemAllocationProp prop = {
+    .type = CU_MEM_ALLOCATION_TYPE_PINNED,
+    .requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR,
+    .location = {CU_MEM_LOCATION_TYPE_DEVICE, 0},
+};
+
+static CUdeviceptr
+map(CUmemGenericAllocationHandle h, size_t bytes)
+{
+    CUmemAccessDesc access = {prop.location, CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
+    CUdeviceptr va;
+
+    CU(cuMemAddressReserve(&va, bytes, 0, 0, 0));
+    CU(cuMemMap(va, bytes, 0, h, 0));
+    CU(cuMemSetAccess(va, bytes, &access, 1));
+    return va;
+}
+
+static void
+unmap(CUdeviceptr va, size_t bytes)
+{
+    CU(cuCtxSynchronize());
+    CU(cuMemUnmap(va, bytes));
+    CU(cuMemAddressFree(va, bytes));
+}
+
+/* The descriptor alone keeps an object whose maker gave up all else. */
+static void
+make_object(size_t bytes, uint32_t value, bool give_up)
+{
+    struct note note = {.value = value, .bytes = bytes};
+    CUmemGenericAllocationHandle h;
+    CUdeviceptr va;
+    int fd = -1;
+
+    CU(cuMemCreate(&h, bytes, &prop, 0));
+    va = map(h, bytes);
+    CU(cuMemsetD32(va, value, bytes / 4));
+    CU(cuMemExportToShareableHandle(&fd, h, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0));
+    if (give_up) {
+        unmap(va, bytes);
+        CU(cuMemRelease(h));
+    }
+    CU(cuCtxSynchronize());
+    tell(&note, fd);
+    EXPECT(close(fd) == 0);
+    (void)hear(NULL);
+    if (give_up)
+        return;
+    EXPECT(word_at(va + bytes - 4) == value + 1);
+    unmap(va, bytes);
+    CU(cuMemRelease(h));
+}
+
+static void
+use_object(void)
+{
+    CUmemGenericAllocationHandle h;
+    CUmemAllocationProp got;
+    int fd = -1;
+    struct note note = hear(&fd);
+    CUdeviceptr va;
+
+    CU(cuMemImportFromShareableHandle(&h, (void *)(intptr_t)fd,
+                                      CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR));
+    EXPECT(close(fd) == 0);
+    CU(cuMemGetAllocationPropertiesFromHandle(&got, h));
+    EXPECT(got.type == prop.type && got.location.type == prop.location.type);
+    va = map(h, note.bytes);
+    EXPECT(word_at(va) == note.value && word_at(va + note.bytes - 4) == note.value);
+    CU(cuMemsetD32(va + note.bytes - 4, note.value + 1, 1));
+    CU(cuCtxSynchronize());
+    unmap(va, note.bytes);
+    CU(cuMemRelease(h));
+    done();
+}
+
+/* -- mistakes ---------------------------------------------------------------------------- */
+
+static void
+mistakes(void)
+{
+    CUmemAllocationProp private = prop;
+    CUmemGenericAllocationHandle h, got;
+    CUipcMemHandle handle;
+    CUdeviceptr p;
+    int fd = -1;
+
+    memset(&handle, 0x5a, sizeof(handle));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuIpcOpenMemHandle(&p, handle, 1));
+    CU(cuMemAlloc(&p, 4096));
+    CU(cuIpcGetMemHandle(&handle, p));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuIpcOpenMemHandle(NULL, handle, 1));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuIpcOpenMemHandle(&p, handle, 2));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuIpcGetMemHandle(NULL, p));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuIpcGetMemHandle(&handle, 0x1000));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuIpcCloseMemHandle(p));
+    CU(cuMemFree(p));
+    CU(cuMemAllocAsync(&p, 4096, NULL));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuIpcGetMemHandle(&handle, p));
+    CU(cuMemFree(p));
+
+    private.requestedHandleTypes = CU_MEM_HANDLE_TYPE_NONE;
+    CU(cuMemCreate(&h, 2 * MIB, &private, 0));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE,
+              cuMemExportToShareableHandle(&fd, h, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0));
+    CU(cuMemRelease(h));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE,
+              cuMemImportFromShareableHandle(&got, (void *)(intptr_t)peer,
+                                             CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE,
+              cuMemImportFromShareableHandle(&got, (void *)(intptr_t)-1,
+                                             CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR));
+    CU(cuMemCreate(&h, 2 * MIB, &prop, 0));
+    CU(cuMemExportToShareableHandle(&fd, h, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0));
+    CU(cuMemImportFromShareableHandle(&got, (void *)(intptr_t)fd,
+                                      CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR));
+    EXPECT(close(fd) == 0);
+    CUdeviceptr one = map(h, 2 * MIB), two = map(got, 2 * MIB);
+    CU(cuMemsetD32(one, 31, 4));
+    EXPECT(word_at(two + 12) == 31); /* one's own may be imported too */
+    unmap(one, 2 * MIB);
+    unmap(two, 2 * MIB);
+    CU(cuMemRelease(h));
+    CU(cuMemRelease(got));
+    printf("mistakes: done\n");
+}
+
+static int
+user(void)
+{
+    CUdevice dev = drv_open();
+
+    for (int i = 0; i < 3; i++)
+        use_allocation();
+    for (int i = 0; i < 2; i++)
+        use_object();
+    drv_close(dev);
+    return drv_result("user");
+}
+
+int
+main(void)
+{
+    int pair[2], status = 0;
+    CUdevice dev;
+    pid_t pid;
+
+    EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0);
+    pid = fork();
+    peer = pair[pid == 0];
+    close(pair[pid != 0]);
+    if (pid == 0) {
+        int rc = user();
+
+        fflush(stdout);
+        _exit(rc);
+    }
+    dev = drv_open();
+    make_allocation(1000, 100);
+    make_allocation(3 * MIB + 4, 200);
+    make_allocation(70 * MIB, 300);
+    printf("allocations: done\n");
+    make_object(2 * MIB, 400, false);
+    make_object(6 * MIB, 500, true);
+    printf("objects: done\n");
+    fflush(stdout);
+    EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
+    mistakes();
+    drv_close(dev);
+    return drv_result("ipc");
+}
