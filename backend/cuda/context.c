@@ -196,6 +196,13 @@ context_add(struct be_call *call, uint64_t id, CUcontext handle, int32_t device,
     return CUDA_SUCCESS;
 }
 
+static void
+event_end(struct be_session *session, CUevent event)
+{
+    be_share_withdraw(session->share, event);
+    (void)session->driver->table.cuEventDestroy_v2(event);
+}
+
 /* Everything that belongs to the context, objects of the client and ours; it is current. */
 static void
 context_empty(struct be_session *session, struct be_context *context)
@@ -223,7 +230,7 @@ context_empty(struct be_session *session, struct be_context *context)
             if (kind == WIRE_HANDLE_STREAM)
                 (void)t->cuStreamDestroy_v2(slot->object);
             else if (kind == WIRE_HANDLE_EVENT)
-                (void)t->cuEventDestroy_v2(slot->object);
+                event_end(session, slot->object);
             else if (kind == WIRE_HANDLE_MODULE)
                 be_owner_destroy(session, slot->object);
             else if (kind == WIRE_HANDLE_ARRAY || kind == WIRE_HANDLE_MIPMAPPED_ARRAY)

@@ -30,8 +30,10 @@ be_hook_cuEventDestroy_v2(struct be_call *call, const struct wire_cuEventDestroy
 
     if (cr == CUDA_SUCCESS)
         cr = event_context(call, slot);
-    if (cr == CUDA_SUCCESS)
+    if (cr == CUDA_SUCCESS) {
+        be_share_withdraw(call->session->share, slot->object);
         cr = be_user_event_destroy(call->session, slot);
+    }
     return cr;
 }
 

@@ -20,6 +20,7 @@ struct be_handle_slot {
     void *object;        /* NULL: dead */
     uint32_t generation; /* of the object, or of the last one */
     uint32_t context;    /* wire index of the context it belongs to; 0: none */
+    bool shared;         /* other sessions know the object: it is not replaced by another */
 };
 
 struct be_handles {

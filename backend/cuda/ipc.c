@@ -6,6 +6,8 @@
 
 #include "backend/memory/exports.h"
 #include "be_hooks.h"
+
+#include <string.h>
 static CUresult
 share_get(struct be_session *session, struct be_share **share_p)
 {
@@ -194,4 +196,79 @@ void
 be_ipc_context_gone(struct be_session *session)
 {
     be_share_prune(session->share, is_gone, session);
+}
+
+/* -- events ----------------------------------------------------------------------------------- */
+
+_Static_assert(sizeof(CUipcEventHandle) <= BE_SHARE_DATA_MAX, "it travels in an offer");
+
+static CUresult
+event_offer(struct be_call *call, CUevent event, struct be_share *share,
+            uint8_t token[BE_TOKEN_BYTES])
+{
+    struct be_offer offer = {.kind = BE_SHARE_EVENT};
+    CUipcEventHandle handle;
+    CUresult cr;
+
+    if (call->driver->cuIpcGetEventHandle == NULL)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    cr = call->driver->cuIpcGetEventHandle(&handle, event);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    memcpy(offer.data, &handle, sizeof(handle));
+    return status_result(be_share_offer(share, event, &offer, token));
+}
+
+CUresult
+be_hook_cuIpcGetEventHandle(struct be_call *call, const struct wire_cuIpcGetEventHandle_args *args,
+                            struct wire_cuIpcGetEventHandle_reply *reply)
+{
+    struct be_handle_slot *slot =
+        be_handles_find(&call->session->handles, WIRE_HANDLE_EVENT, args->event);
+    uint8_t token[BE_TOKEN_BYTES];
+    struct be_share *share;
+    CUresult cr = share_get(call->session, &share);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (slot == NULL)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (!be_share_token(share, slot->object, token))
+        cr = event_offer(call, slot->object, share, token);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    slot->shared = true;
+    return token_reply(call, token, &reply->token, &reply->token_len);
+}
+
+CUresult
+be_hook_cuIpcOpenEventHandle(struct be_call *call,
+                             const struct wire_cuIpcOpenEventHandle_args *args,
+                             struct wire_cuIpcOpenEventHandle_reply *reply)
+{
+    struct be_session *session = call->session;
+    CUipcEventHandle handle;
+    struct be_share *share;
+    struct be_offer offer;
+    CUevent event = NULL;
+    CUresult cr = share_get(session, &share);
+
+    (void)reply;
+    if (cr == CUDA_SUCCESS && call->driver->cuIpcOpenEventHandle == NULL)
+        cr = CUDA_ERROR_NOT_SUPPORTED;
+    if (cr == CUDA_SUCCESS && args->token_len == BE_TOKEN_BYTES &&
+        be_share_is_own(share, args->token))
+        cr = CUDA_ERROR_INVALID_CONTEXT;
+    if (cr == CUDA_SUCCESS)
+        cr = fetch(session, args->token, args->token_len, BE_SHARE_EVENT, &offer);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    memcpy(&handle, offer.data, sizeof(handle));
+    be_offer_fini(&offer);
+    cr = call->driver->cuIpcOpenEventHandle(&event, handle);
+    if (cr == CUDA_SUCCESS)
+        cr = be_handle_bind(session, WIRE_HANDLE_EVENT, args->event, event);
+    if (cr == CUDA_SUCCESS)
+        be_handles_find(&session->handles, WIRE_HANDLE_EVENT, args->event)->shared = true;
+    return cr;
 }

@@ -69,6 +69,22 @@ cuEventDestroy(CUevent handle)
     return cuEventDestroy_v2(handle);
 }
 
+/* Another process may ask for the event as soon as this returns. */
+static CUresult
+recorded_there(struct fe_call *call)
+{
+    CUresult cr = fe_call_next(call, WIRE_CALL_gpBarrier);
+    const uint8_t *bytes;
+    size_t len;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (fe_post(call, 0) == NULL)
+        return fe_lost(call);
+    fe_post_done(call);
+    return fe_wait(call, &bytes, &len);
+}
+
 GP_EXPORT CUresult
 cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned int flags)
 {
@@ -102,6 +118,8 @@ cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned int flag
     event->stream_wire = args.stream;
     event->recorded = fe_stream_mark(&call, stream);
     fe_post_done(&call);
+    if ((event->flags & CU_EVENT_INTERPROCESS) != 0)
+        return fe_leave(&call, recorded_there(&call));
     return fe_leave(&call, CUDA_SUCCESS);
 }
 
@@ -117,6 +135,8 @@ known_complete(const struct fe_event *event)
 {
     uint64_t n = event->recorded;
 
+    if ((event->flags & CU_EVENT_INTERPROCESS) != 0) /* others may have recorded it */
+        return false;
     if (n == 0)
         return true;
     return fe_perf(FE_PERF_CACHE) &&
@@ -160,7 +180,8 @@ ask(enum wire_call id, CUevent handle)
     cr = fe_wait(&call, &bytes, &len);
     if (cr == CUDA_SUCCESS) {
         fe_prove(&event->proven, n);
-        if (stream->object.wire == wire) /* and with it what the stream did before */
+        if (stream != NULL &&
+            stream->object.wire == wire) /* and with it what the stream did before */
             fe_prove(&stream->proven, n);
         fe_pools_settle(&call);
     }

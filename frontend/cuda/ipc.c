@@ -1,4 +1,4 @@
-/* frontend/cuda/ipc.c -- memory that programs of one tenant on one server share
+/* frontend/cuda/ipc.c -- memory and events that programs of one tenant on one server share
  *
  * The server gives a token for what is shared; whoever holds it may ask for the same. An exported
  * object's descriptor is one end of a pair of sockets with the token waiting in it: it may be
@@ -8,6 +8,7 @@
 #include "cuda_api.h"
 #include "frontend/cuda/ask.h"
 #include "frontend/cuda/memory.h"
+#include "frontend/cuda/order.h"
 #include "frontend/cuda/vmm.h"
 #include "protocol/base/util.h"
 
@@ -23,6 +24,7 @@
 #define TOKEN_BYTES  32u
 #define OBJECT_MAGIC 0x6f6a6270u
 #define MEMORY_MAGIC 0x6d656d70u
+#define EVENT_MAGIC  0x65767470u
 
 /* What waits in an exported descriptor. */
 struct object_ticket {
@@ -41,7 +43,15 @@ struct memory_ticket {
     uint64_t granule;
 };
 
+/* What a CUipcEventHandle holds. */
+struct event_ticket {
+    uint32_t magic;
+    uint32_t zero[7];
+    uint8_t token[TOKEN_BYTES];
+};
+
 _Static_assert(sizeof(struct memory_ticket) == sizeof(CUipcMemHandle), "64 bytes");
+_Static_assert(sizeof(struct event_ticket) == sizeof(CUipcEventHandle), "64 bytes");
 
 /* -- objects ---------------------------------------------------------------------------- */
 
@@ -152,6 +162,20 @@ export_keep(struct fe_phys *phys, int fd)
     return CUDA_SUCCESS;
 }
 
+/* What the current context copied before is there when the other program looks. */
+static CUresult
+order_current(void)
+{
+    struct fe_context *ctx = fe_context_current();
+    struct fe_call call;
+    CUresult cr;
+
+    if (ctx == NULL || fe_object_state(ctx) != FE_OBJECT_LIVE)
+        return CUDA_SUCCESS;
+    cr = fe_enter_in(&call, WIRE_CALL_gpBarrier, ctx);
+    return cr == CUDA_SUCCESS ? fe_leave(&call, fe_order_share(&call)) : cr;
+}
+
 static CUresult
 export_object(struct fe_call *call, CUmemGenericAllocationHandle handle, int *fd_p)
 {
@@ -197,8 +221,10 @@ cuMemExportToShareableHandle(void *shareable, CUmemGenericAllocationHandle handl
 {
     struct fe_call call;
     int fd = -1;
-    CUresult cr = fe_enter_in(&call, WIRE_CALL_cuMemExportToShareableHandle, NULL);
+    CUresult cr = order_current();
 
+    if (cr == CUDA_SUCCESS)
+        cr = fe_enter_in(&call, WIRE_CALL_cuMemExportToShareableHandle, NULL);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (shareable == NULL || flags != 0 || type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR)
@@ -276,8 +302,10 @@ cuMemImportFromShareableHandle(CUmemGenericAllocationHandle *handle, void *os_ha
     struct object_ticket ticket;
     struct fe_phys *phys = NULL;
     struct fe_call call;
-    CUresult cr = fe_enter_in(&call, WIRE_CALL_cuMemImportFromShareableHandle, NULL);
+    CUresult cr = order_current();
 
+    if (cr == CUDA_SUCCESS)
+        cr = fe_enter_in(&call, WIRE_CALL_cuMemImportFromShareableHandle, NULL);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (handle == NULL || type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR ||
@@ -330,7 +358,11 @@ cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr address)
     if (handle == NULL || !fe_alloc_find(fe_state_of(&call)->alloc, address, &b) ||
         b.kind != FE_BLOCK_PLAIN || !fe_alloc_in_range(fe_state_of(&call)->alloc, b.base))
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    cr = memory_ticket(&call, &b, &ticket);
+    cr = fe_order_share(&call);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_call_next(&call, WIRE_CALL_cuIpcGetMemHandle);
+    if (cr == CUDA_SUCCESS)
+        cr = memory_ticket(&call, &b, &ticket);
     if (cr == CUDA_SUCCESS)
         memcpy(handle, &ticket, sizeof(ticket));
     return fe_leave(&call, cr);
@@ -443,6 +475,11 @@ cuIpcOpenMemHandle_v2(CUdeviceptr *address, CUipcMemHandle handle, unsigned int 
     if (address == NULL || (flags & ~(unsigned)CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS) != 0)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     memcpy(&ticket, &handle, sizeof(ticket));
+    cr = fe_order_share(&call);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_call_next(&call, WIRE_CALL_cuIpcOpenMemHandle_v2);
+    if (cr != CUDA_SUCCESS)
+        return fe_leave(&call, cr);
     pthread_mutex_lock(&ipc.lock);
     cr = open_or_count(&call, &ticket, &base);
     pthread_mutex_unlock(&ipc.lock);
@@ -477,5 +514,66 @@ cuIpcCloseMemHandle(CUdeviceptr address)
         free(o);
     }
     pthread_mutex_unlock(&ipc.lock);
+    return fe_leave(&call, cr);
+}
+
+/* -- events ----------------------------------------------------------------------------- */
+
+GP_EXPORT CUresult
+cuIpcGetEventHandle(CUipcEventHandle *handle, CUevent event_handle)
+{
+    struct event_ticket ticket = {.magic = EVENT_MAGIC};
+    struct wire_cuIpcGetEventHandle_reply reply;
+    struct wire_cuIpcGetEventHandle_args args;
+    struct fe_event *event;
+    struct fe_call call;
+    CUresult cr = fe_enter(&call, WIRE_CALL_cuIpcGetEventHandle);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    event = fe_object_get(WIRE_HANDLE_EVENT, event_handle);
+    if (event == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
+    if (handle == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    if ((event->flags & CU_EVENT_INTERPROCESS) == 0)
+        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
+    args.event = event->object.wire;
+    FE_ASK(cr, &call, cuIpcGetEventHandle, &args, &reply);
+    if (cr == CUDA_SUCCESS && reply.token_len != TOKEN_BYTES)
+        cr = fe_malformed(&call);
+    if (cr == CUDA_SUCCESS) {
+        memcpy(ticket.token, reply.token, TOKEN_BYTES);
+        memcpy(handle, &ticket, sizeof(ticket));
+    }
+    return fe_leave(&call, cr);
+}
+
+GP_EXPORT CUresult
+cuIpcOpenEventHandle(CUevent *event_handle, CUipcEventHandle handle)
+{
+    struct wire_cuIpcOpenEventHandle_args args = {.token_len = TOKEN_BYTES};
+    struct wire_cuIpcOpenEventHandle_reply reply;
+    struct event_ticket ticket;
+    struct fe_event *event;
+    struct fe_call call;
+    CUresult cr = fe_enter(&call, WIRE_CALL_cuIpcOpenEventHandle);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    memcpy(&ticket, &handle, sizeof(ticket));
+    if (event_handle == NULL || ticket.magic != EVENT_MAGIC)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    event = fe_object_create(WIRE_HANDLE_EVENT, call.context);
+    if (event == NULL)
+        return fe_leave(&call, CUDA_ERROR_OUT_OF_MEMORY);
+    event->flags = CU_EVENT_DISABLE_TIMING | CU_EVENT_INTERPROCESS;
+    args.event = event->object.wire;
+    args.token = ticket.token;
+    FE_ASK(cr, &call, cuIpcOpenEventHandle, &args, &reply);
+    if (cr == CUDA_SUCCESS)
+        *event_handle = (CUevent)event;
+    else
+        fe_object_destroy(event);
     return fe_leave(&call, cr);
 }

@@ -3,10 +3,12 @@
 #include "frontend/cuda/order.h"
 
 #include "cuda_api.h"
+#include "frontend/cuda/copy.h"
 
 #include <pthread.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic bool shares; /* with other processes */
 
 /* Streams that no other stream's work orders. */
 static bool
@@ -114,6 +116,8 @@ fe_order_copied(struct fe_call *call, struct fe_stream *stream, uint64_t stream_
     CUresult cr = CUDA_SUCCESS;
     uint64_t n;
 
+    if (atomic_load_explicit(&shares, memory_order_relaxed))
+        return fe_copy_drain(call, &(struct fe_where){stream, stream_wire});
     pthread_mutex_lock(&lock);
     n = atomic_load_explicit(&stream->last, memory_order_acquire);
     ctx->copied_in = stream;
@@ -124,6 +128,26 @@ fe_order_copied(struct fe_call *call, struct fe_stream *stream, uint64_t stream_
         cr = record(call);
     pthread_mutex_unlock(&lock);
     return cr;
+}
+
+CUresult
+fe_order_share(struct fe_call *call)
+{
+    struct fe_context *ctx = call->context;
+    CUevent behind = NULL;
+    CUresult cr = CUDA_SUCCESS;
+
+    atomic_store(&shares, true);
+    if (ctx == NULL || ctx->copied == 0)
+        return CUDA_SUCCESS;
+    pthread_mutex_lock(&lock);
+    if (!fe_work_proven(ctx, ctx->copied_in, ctx->copied_wire, ctx->copied)) {
+        if (ctx->copied_recorded < ctx->copied)
+            cr = record(call);
+        behind = (CUevent)ctx->order_event;
+    }
+    pthread_mutex_unlock(&lock);
+    return cr == CUDA_SUCCESS && behind != NULL ? cuEventSynchronize(behind) : cr;
 }
 
 CUresult

@@ -16,6 +16,10 @@
 
 /* A synchronous copy was posted to this stream of call's context. */
 CUresult fe_order_copied(struct fe_call *call, struct fe_stream *stream, uint64_t stream_wire);
+/* Memory or an event of the program is known to another process from now on, which no order of ours
+ * reaches: the last synchronous copy in call's context (if it has one) is waited for, and those to
+ * come are. The id of call changes. */
+CUresult fe_order_share(struct fe_call *call);
 /* The stream ends; what others must wait for in it is recorded before. */
 void fe_order_ends(struct fe_stream *stream);
 

@@ -256,6 +256,15 @@ Test(hostile_memory, tokens_are_not_guessed_and_open_where_they_fit_only)
     cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
     TEST_ADD(&c, cuMemImportFromShareableHandle, .handle = ID(1), .token = object, .token_len = 32);
     cr_assert_eq(test_client_call(&c), CUDA_ERROR_INVALID_HANDLE);
+    TEST_ADD(&c, cuIpcOpenEventHandle, .event = ID(1), .token = memory, .token_len = 32);
+    cr_assert_eq(test_client_call(&c), CUDA_ERROR_INVALID_VALUE);
+    TEST_ADD(&c, cuIpcOpenEventHandle, .event = ID(1), .token = object, .token_len = 3);
+    cr_assert_eq(test_client_call(&c), CUDA_ERROR_INVALID_VALUE);
+    TEST_ADD(&c, cuIpcGetEventHandle, .event = ID(1));
+    cr_assert_eq(test_client_call(&c), CUDA_ERROR_INVALID_HANDLE);
+    TEST_ADD(&c, cuEventCreate, .phEvent = ID(1), .Flags = CU_EVENT_DISABLE_TIMING);
+    TEST_ADD(&c, cuIpcGetEventHandle, .event = ID(1));
+    cr_assert_eq(test_client_call(&c), CUDA_ERROR_INVALID_HANDLE, "not made for it");
     /* What its maker freed is offered no more; what is open stays. */
     test_client_abandon(&maker);
     REFUSED(CUDA_SUCCESS, cuMemsetD8Async, .dst = base + 2 * G, .count = G + 512);

@@ -4,6 +4,7 @@
  * over a socket pair; descriptors travel by SCM_RIGHTS. */
 #include "drv.h"
 #include "misc_ptx.h"
+#include "vector_ptx.h"
 
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -217,6 +218,141 @@ use_object(void)
     done();
 }
 
+/* -- copies ------------------------------------------------------------------------------ */
+
+/* A synchronous copy from pinned memory is in shared memory when it returns, whoever looks. */
+static void
+make_copies(void)
+{
+    struct note note = {.bytes = 4 * MIB};
+    uint32_t *pinned;
+    CUdeviceptr p;
+
+    CU(cuMemAllocHost((void **)&pinned, note.bytes));
+    CU(cuMemAlloc(&p, note.bytes));
+    memset(pinned, 0, note.bytes);
+    pinned[note.bytes / 4 - 1] = 1000;
+    CU(cuMemcpyHtoD(p, pinned, note.bytes));
+    CU(cuIpcGetMemHandle(&note.handle, p));
+    for (note.value = 1000; note.value < 1010; note.value++) {
+        tell(&note, -1);
+        (void)hear(NULL);
+        pinned[note.bytes / 4 - 1] = note.value + 1;
+        CU(cuMemcpyHtoD(p, pinned, note.bytes));
+    }
+    CU(cuMemFree(p));
+    CU(cuMemFreeHost(pinned));
+}
+
+static void
+use_copies(void)
+{
+    uint32_t wrong = 0;
+    CUdeviceptr p = 0;
+
+    for (int i = 0; i < 10; i++) {
+        struct note note = hear(NULL);
+
+        if (p == 0)
+            CU(cuIpcOpenMemHandle(&p, note.handle, 1));
+        wrong += word_at(p + note.bytes - 4) != note.value;
+        done();
+    }
+    EXPECT(wrong == 0);
+    CU(cuIpcCloseMemHandle(p));
+}
+
+/* -- events ------------------------------------------------------------------------------ */
+
+#define ROUNDS 20
+#define N      4096u
+
+/* The maker computes and records, the user waits on the device and looks; then the other way. */
+static void
+make_event(void)
+{
+    struct {
+        CUipcEventHandle ready, taken;
+    } handles;
+    CUfunction burn = drv_kernel(vector_ptx, "burn");
+    struct note note = {.bytes = N * 4};
+    uint32_t rounds = 3000, n = N;
+    CUevent ready, taken, plain;
+    CUdeviceptr p;
+    CUstream s;
+    void *params[] = {&p, &rounds, &n};
+
+    CU(cuStreamCreate(&s, CU_STREAM_NON_BLOCKING));
+    CU(cuMemAlloc(&p, N * 4));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuEventCreate(&ready, CU_EVENT_INTERPROCESS));
+    CU(cuEventCreate(&ready, CU_EVENT_INTERPROCESS | CU_EVENT_DISABLE_TIMING));
+    CU(cuEventCreate(&taken, CU_EVENT_INTERPROCESS | CU_EVENT_DISABLE_TIMING));
+    CU(cuEventCreate(&plain, CU_EVENT_DISABLE_TIMING));
+    EXPECT_CU(CUDA_ERROR_INVALID_HANDLE, cuIpcGetEventHandle(&handles.ready, plain));
+    CU(cuIpcGetEventHandle(&handles.ready, ready));
+    CU(cuIpcGetEventHandle(&handles.taken, taken));
+    EXPECT_CU(CUDA_ERROR_INVALID_CONTEXT, cuIpcOpenEventHandle(&plain, handles.ready));
+    CU(cuIpcGetMemHandle(&note.handle, p));
+    EXPECT(send(peer, &handles, sizeof(handles), 0) == (ssize_t)sizeof(handles));
+    tell(&note, -1);
+    CU(cuEventSynchronize(taken)); /* never recorded: nothing to wait for */
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        note.value = i;
+        CU(cuStreamWaitEvent(s, taken, 0));
+        CU(cuMemsetD32Async(p, i, N, s));
+        drv_launch(burn, N, s, params);
+        CU(cuEventRecord(ready, s));
+        tell(&note, -1); /* recorded, perhaps not done */
+        (void)hear(NULL);
+    }
+    CU(cuEventSynchronize(taken));
+    CU(cuEventDestroy(ready));
+    CU(cuEventDestroy(taken));
+    CU(cuStreamDestroy(s));
+    CU(cuMemFree(p));
+}
+
+static void
+use_event(void)
+{
+    struct {
+        CUipcEventHandle ready, taken;
+    } handles;
+    static uint32_t words[N];
+    CUevent ready, taken;
+    uint32_t wrong = 0;
+    struct note note;
+    CUdeviceptr p;
+    CUstream s;
+
+    EXPECT(recv(peer, &handles, sizeof(handles), 0) == (ssize_t)sizeof(handles));
+    note = hear(NULL);
+    CU(cuStreamCreate(&s, CU_STREAM_NON_BLOCKING));
+    CU(cuIpcOpenMemHandle(&p, note.handle, 1));
+    CU(cuIpcOpenEventHandle(&ready, handles.ready));
+    CU(cuIpcOpenEventHandle(&taken, handles.taken));
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        note = hear(NULL);
+        if (i % 2 == 0)
+            CU(cuStreamWaitEvent(s, ready, 0));
+        else
+            CU(cuEventSynchronize(ready));
+        CU(cuMemcpyDtoHAsync(words, p, sizeof(words), s));
+        CU(cuEventRecord(taken, s));
+        CU(cuStreamSynchronize(s));
+        EXPECT_CU(CUDA_SUCCESS, cuEventQuery(ready));
+        for (uint32_t k = 0; k < N; k++)
+            wrong += words[k] != drv_lcg(note.value, 3000);
+        done();
+    }
+    EXPECT(wrong == 0);
+    memset(&handles.ready, 0x33, sizeof(handles.ready));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuIpcOpenEventHandle(&ready, handles.ready));
+    CU(cuIpcCloseMemHandle(p));
+    CU(cuEventDestroy(taken));
+    CU(cuStreamDestroy(s));
+}
+
 /* -- mistakes ---------------------------------------------------------------------------- */
 
 static void
@@ -277,6 +413,8 @@ user(void)
         use_allocation();
     for (int i = 0; i < 2; i++)
         use_object();
+    use_copies();
+    use_event();
     drv_close(dev);
     return drv_result("user");
 }
@@ -306,6 +444,9 @@ main(void)
     make_object(2 * MIB, 400, false);
     make_object(6 * MIB, 500, true);
     printf("objects: done\n");
+    make_copies();
+    make_event();
+    printf("events: done\n");
     fflush(stdout);
     EXPECT(waitpid(pid, &status, 0) == pid && status == 0);
     mistakes();

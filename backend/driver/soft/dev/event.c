@@ -1,5 +1,6 @@
 /* backend/driver/soft/dev/event.c -- events */
 #include "backend/driver/soft/dev/capture.h"
+#include "backend/driver/soft/dev/ipc_event.h"
 #include "backend/driver/soft/dev/sched.h"
 #include "cuda_api.h"
 
@@ -51,11 +52,16 @@ cuEventCreate(CUevent *phEvent, unsigned int Flags)
     if (phEvent == NULL || (Flags & ~(unsigned)EVENT_FLAGS) != 0 ||
         ((Flags & CU_EVENT_INTERPROCESS) != 0 && (Flags & CU_EVENT_DISABLE_TIMING) == 0))
         return CUDA_ERROR_INVALID_VALUE;
-    if ((Flags & CU_EVENT_INTERPROCESS) != 0)
-        return sd_refuse("cuEventCreate with CU_EVENT_INTERPROCESS");
     event = sd_object_new(SD_EVENT, sizeof(*event));
     if (event == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
+    if ((Flags & CU_EVENT_INTERPROCESS) != 0) {
+        event->shared = sd_shared_event_new();
+        if (event->shared == NULL) {
+            sd_object_free(event);
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        }
+    }
     event->ctx = ctx;
     event->flags = Flags;
     sd_sched_lock();
@@ -89,6 +95,8 @@ cuEventDestroy_v2(CUevent hEvent)
     mark = hEvent->mark;
     sd_sched_unlock();
     sd_mark_put(mark);
+    if (hEvent->shared != NULL)
+        sd_shared_event_free(hEvent->shared);
     sd_object_free(hEvent);
     return sd_ctx_check(ctx);
 }
@@ -127,10 +135,16 @@ cuEventRecordWithFlags(CUevent hEvent, CUstream hStream, unsigned int flags)
         sd_op_free(op);
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
+    if (hEvent->shared != NULL) {
+        mark->shared = hEvent->shared;
+        mark->shared_record = sd_shared_event_record(hEvent->shared);
+    }
     op->work.mark = sd_mark_get(mark);
     if (!sd_stream_try_now(stream, op)) {
         cr = sd_stream_submit(stream, op, NULL);
         if (cr != CUDA_SUCCESS) {
+            if (mark->shared != NULL) /* nobody waits for what never comes */
+                sd_shared_event_complete(mark->shared, mark->shared_record);
             sd_mark_put(mark);
             return cr;
         }
@@ -155,6 +169,8 @@ cuEventQuery(CUevent hEvent)
         return cr;
     if (hEvent->capture != NULL)
         return CUDA_ERROR_CAPTURED_EVENT;
+    if (hEvent->shared != NULL)
+        return sd_shared_event_done(hEvent->shared) ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
     mark = event_mark(hEvent);
     if (mark != NULL && !sd_timeline_reached(mark->timeline, mark->seq))
         cr = CUDA_ERROR_NOT_READY;
@@ -178,6 +194,8 @@ cuEventSynchronize(CUevent hEvent)
     if (mark != NULL)
         sd_timeline_wait(mark->timeline, mark->seq, NULL);
     sd_mark_put(mark);
+    if (hEvent->shared != NULL) /* another process may have recorded it since */
+        sd_shared_event_wait(hEvent->shared);
     sd_ctx_print_flush(ctx);
     return (CUresult)atomic_load(&ctx->error);
 }
@@ -236,6 +254,12 @@ cuStreamWaitEvent(CUstream hStream, CUevent hEvent, unsigned int Flags)
         return CUDA_ERROR_INVALID_VALUE;
     if (hEvent->capture != NULL || atomic_load(&stream->capture) != NULL)
         return sd_capture_wait(stream, hEvent, (Flags & CU_EVENT_WAIT_EXTERNAL) != 0);
+    if (hEvent->shared != NULL) {
+        if (sd_shared_event_done(hEvent->shared))
+            return CUDA_SUCCESS;
+        op = sd_shared_event_op(hEvent->shared, stream->ctx);
+        return op != NULL ? sd_stream_submit(stream, op, NULL) : CUDA_ERROR_OUT_OF_MEMORY;
+    }
     mark = event_mark(hEvent);
     if (mark == NULL || sd_timeline_reached(mark->timeline, mark->seq)) {
         sd_mark_put(mark);

@@ -1,6 +1,7 @@
 /* backend/driver/soft/dev/sched.c -- timelines, operations and the executor threads */
 #include "backend/driver/soft/dev/sched.h"
 
+#include "backend/driver/soft/dev/ipc_event.h"
 #include "protocol/base/clock.h"
 
 #include <errno.h>
@@ -745,6 +746,8 @@ sd_ctx_free_streams(struct CUctx_st *ctx)
         ctx->events = event->ctx_next;
         sd_mark_put(event->mark);
         free(event->capture_nodes);
+        if (event->shared != NULL)
+            sd_shared_event_free(event->shared);
         sd_object_free(event);
     }
     while (ctx->streams != NULL) {

@@ -13,6 +13,7 @@
 #include "backend/driver/soft/dev/work.h"
 
 struct sd_capture;
+struct sd_shared_event;
 
 struct sd_timeline {
     _Atomic uint64_t completed; /* number of the last finished operation */
@@ -28,6 +29,8 @@ struct sd_mark {
     _Atomic uint64_t ns; /* when it was reached; 0 before */
     struct sd_timeline *timeline; /* a reference */
     uint64_t seq;
+    struct sd_shared_event *shared; /* told too, that record number shared_record is done */
+    uint64_t shared_record;
 };
 
 struct sd_dep {
@@ -86,6 +89,7 @@ struct CUevent_st {
     struct sd_object obj;
     struct CUctx_st *ctx;
     unsigned flags;
+    struct sd_shared_event *shared; /* of several processes; NULL: of this one */
 
     /* Scheduler's lock. */
     struct sd_mark *mark;

@@ -1,6 +1,7 @@
 /* backend/driver/soft/dev/work.c -- runs one piece of work */
 #include "backend/driver/soft/dev/work.h"
 
+#include "backend/driver/soft/dev/ipc_event.h"
 #include "backend/driver/soft/dev/mempool.h"
 #include "backend/driver/soft/dev/sched.h"
 #include "backend/driver/soft/dev/shared.h"
@@ -190,6 +191,8 @@ sd_work_run(struct sd_work *work)
         return CUDA_SUCCESS;
     case SD_WORK_RECORD:
         atomic_store(&work->mark->ns, gp_now_ns());
+        if (work->mark->shared != NULL)
+            sd_shared_event_complete(work->mark->shared, work->mark->shared_record);
         return CUDA_SUCCESS;
     case SD_WORK_CALLBACK:
         host_run(work);
