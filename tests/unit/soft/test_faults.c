@@ -25,6 +25,23 @@ static const char accesses[] = PTX_HEAD
     KERNEL("ld_local", ".local .align 4 .b8 lo[64]; ld.local.u32 %r3, [%rd1];"
                        "st.global.u32 [%rd2], %r3;")
     KERNEL("st_local", ".local .align 4 .b8 lo[64]; st.local.u32 [%rd1], %r2;")
+    KERNEL("red_global", "red.global.add.u32 [%rd1], 1;")
+    KERNEL("cp_async", ".shared .align 16 .b8 sh[64]; mov.u32 %r4, sh;"
+                       "cp.async.ca.shared.global [%r4], [%rd1], 8;")
+    KERNEL("cp_async_to_shared", ".shared .align 16 .b8 sh[64]; mov.u32 %r4, sh;"
+                                 "cp.async.ca.shared.global [%r1], [%rd2], 4;")
+    KERNEL("bulk_from", ".shared .align 16 .b8 sh[64]; .shared .align 8 .b64 bar;"
+                        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [sh], [%rd1], 32, [bar];")
+    KERNEL("bulk_to", ".shared .align 16 .b8 sh[64];"
+                      "cp.async.bulk.global.shared::cta.bulk_group [%rd1], [sh], 32;")
+    KERNEL("bulk_from_shared", ".shared .align 16 .b8 sh[64];"
+                               "cp.async.bulk.global.shared::cta.bulk_group [%rd2], [%r1], 16;")
+    KERNEL("bulk_shared_barrier", ".shared .align 16 .b8 sh[64];"
+                                  "cp.async.bulk.shared::cta.global.mbarrier::complete_tx::bytes [sh], [%rd2], 16, [%r1];")
+    KERNEL("mbarrier_shared", ".shared .align 16 .b8 sh[64]; mov.u32 %r4, sh; mbarrier.init.shared.b64 [%r1], 1;")
+    KERNEL("mbarrier_generic", "mbarrier.arrive.b64 %rd3, [%rd1];")
+    KERNEL("ldmatrix_shared", ".shared .align 16 .b8 sh[64]; mov.u32 %r4, sh;"
+                              "ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r3}, [%r1];")
     KERNEL("ld_const", "ld.const.u32 %r3, [%rd1]; st.global.u32 [%rd2], %r3;")
     KERNEL("ld_param", "ld.param.u32 %r3, [%rd1]; st.global.u32 [%rd2], %r3;");
 
@@ -41,9 +58,11 @@ Test(soft_faults, wild_pointers_of_every_space_fault_and_read_nothing)
     static const char *const kernels[] = {
         "ld_global", "st_global", "ld_generic", "st_generic", "v4_global", "atom_global",
         "atom_generic", "red_shared", "ld_shared", "st_shared", "ld_local", "st_local",
+        "red_global", "cp_async", "cp_async_to_shared", "bulk_from", "bulk_to", "bulk_from_shared",
+        "bulk_shared_barrier", "mbarrier_shared", "mbarrier_generic", "ldmatrix_shared",
         "ld_const", "ld_param"};
     struct soft *s = soft_open(accesses, 1);
-    uint32_t *out = soft_alloc(s, 4);
+    uint32_t *out = soft_alloc(s, 16);
     unsigned i, k;
 
     for (k = 0; k < GP_ARRAY_LEN(kernels); k++) {
@@ -133,6 +152,39 @@ Test(soft_faults, a_fault_names_line_block_thread_and_address)
     cr_assert_eq(s->fault.block[0], 2);
     cr_assert_eq(s->fault.thread[0], 37);
     cr_assert_eq(s->fault.address, SOFT_PTR(mem) + 4);
+    soft_close(s);
+}
+
+/* A bulk copy is of any length: all of it must lie in one allocation and in the block's memory. */
+Test(soft_faults, bulk_copies_stay_in_their_allocations)
+{
+    static const char ptx[] = PTX_HEAD
+        ".visible .entry k(.param .u64 a, .param .u32 size) {\n"
+        "  .shared .align 16 .b8 sh[256]; .shared .align 8 .b64 bar;\n"
+        "  .reg .b64 %rd1; .reg .b32 %r1; ld.param.u64 %rd1, [a]; ld.param.u32 %r1, [size];\n"
+        "  cp.async.bulk.shared::cta.global.mbarrier::complete_tx::bytes [sh], [%rd1], %r1, [bar];\n"
+        "  cp.async.bulk.global.shared::cta.bulk_group [%rd1], [sh], %r1; ret; }\n";
+    static const struct {
+        uint32_t at, bytes;
+        CUresult cr;
+    } all[] = {
+        {0, 0, CUDA_SUCCESS}, {0, 128, CUDA_SUCCESS}, {112, 16, CUDA_SUCCESS},
+        {112, 32, CUDA_ERROR_ILLEGAL_ADDRESS}, {0, 144, CUDA_ERROR_ILLEGAL_ADDRESS},
+        {0, 272, CUDA_ERROR_ILLEGAL_ADDRESS}, {0, 0xfffffff0, CUDA_ERROR_ILLEGAL_ADDRESS},
+        {8, 16, CUDA_ERROR_MISALIGNED_ADDRESS}, {0, 24, CUDA_ERROR_ILLEGAL_INSTRUCTION},
+    };
+    struct soft *s = soft_open(ptx, 1);
+    uint8_t *mem = soft_alloc(s, 128);
+    struct soft_shape shape = {.grid = 1, .block = 1};
+    unsigned i;
+
+    for (i = 0; i < GP_ARRAY_LEN(all); i++)
+        cr_assert_eq(soft_launch(s, "k", shape, SOFT_ARGS(SOFT_PTR(mem + all[i].at), all[i].bytes)),
+                     all[i].cr, "%u bytes at %u: %s", all[i].bytes, all[i].at, s->fault.what);
+    /* The words that a cooperative grid synchronises by are the process's own memory too. */
+    shape.cooperative = true;
+    cr_assert_eq(soft_launch(s, "k", shape, SOFT_ARGS(0x7ffffffff000, 128)),
+                 CUDA_ERROR_ILLEGAL_ADDRESS);
     soft_close(s);
 }
 

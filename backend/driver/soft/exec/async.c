@@ -1,4 +1,4 @@
-/* backend/driver/soft/exec/async.c -- cp.async and mbarrier, lane by lane
+/* backend/driver/soft/exec/async.c -- cp.async, also bulk, and mbarrier, lane by lane
  *
  * An mbarrier lies in shared memory, which one thread of this process runs at a time.
  */
@@ -162,6 +162,57 @@ sd_mbarrier(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
         bytes = x[3] != 0 ? u32_of(regs, x[3], lane) : 0;
         *p = apply(ip->flags, v, arg, bytes);
         set_result(regs, ip, lane, v, arg);
+    }
+    return ip + 1;
+}
+
+/* ---- bulk copies ---- */
+
+/* A shared address with its offset as a generic one; out of all windows when it is too large. */
+static uint64_t
+shared_address(const uint8_t *regs, uint32_t row, uint32_t offset, unsigned lane)
+{
+    uint64_t at = (uint64_t)u32_of(regs, row, lane) + (uint64_t)(int64_t)(int32_t)offset;
+
+    return at < SD_WINDOW_BYTES ? SD_WINDOW_SHARED + at : SD_WINDOW_END;
+}
+
+/* a: shared address, b: global address, c: bytes; extra: see async.h */
+const struct sd_insn *
+sd_cp_bulk(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
+{
+    const uint32_t *x = w->frame->fn->extra + ip->d;
+    bool to_shared = x[SD_BULK_TO_SHARED] != 0;
+    uint32_t m;
+
+    for (m = w->mask; m != 0; m &= m - 1) {
+        unsigned lane = sd_first_lane(m);
+        uint64_t shared = shared_address(regs, ip->a, x[SD_BULK_SHARED_OFFSET], lane);
+        uint64_t global = u64_of(regs, ip->b, lane) +
+                          (uint64_t)(int64_t)(int32_t)x[SD_BULK_GLOBAL_OFFSET];
+        uint64_t bar = 0;
+        uint32_t bytes = u32_of(regs, ip->c, lane);
+        void *s, *g, *state = NULL;
+
+        if (bytes % 16 != 0)
+            return sd_fault(w, ip, lane, CUDA_ERROR_ILLEGAL_INSTRUCTION, 0,
+                            "bulk copy of %u bytes, not a multiple of 16", bytes);
+        s = shared % 16 == 0 ? sd_resolve(w, lane, shared, bytes, to_shared, x[SD_BULK_SITE]) : NULL;
+        if (s == NULL)
+            return sd_fault_access(w, ip, lane, shared, 16, to_shared);
+        g = global % 16 == 0 && global < SD_WINDOW_SHARED
+                ? sd_resolve(w, lane, global, bytes, !to_shared, x[SD_BULK_SITE]) : NULL;
+        if (g == NULL)
+            return sd_fault_access(w, ip, lane, global, 16, !to_shared);
+        if (to_shared) {
+            bar = shared_address(regs, x[SD_BULK_BARRIER], x[SD_BULK_BARRIER_OFFSET], lane);
+            state = bar % 8 == 0 ? sd_resolve(w, lane, bar, 8, true, x[SD_BULK_SITE]) : NULL;
+            if (state == NULL)
+                return sd_fault_access(w, ip, lane, bar, 8, true);
+        }
+        memcpy(to_shared ? s : g, to_shared ? g : s, bytes);
+        if (to_shared)
+            *(uint64_t *)state = apply(SD_MBAR_COMPLETE, *(uint64_t *)state, bytes, 0);
     }
     return ip + 1;
 }

@@ -22,4 +22,16 @@ enum sd_mbar_op {
     SD_MBAR_PENDING,     /* b: state */
 };
 
+/* What a bulk copy has in fn->extra. The copy is done at once; to_shared completes the bytes on
+ * the barrier (row and offset of its shared address). */
+enum sd_bulk_extra {
+    SD_BULK_SHARED_OFFSET,
+    SD_BULK_GLOBAL_OFFSET,
+    SD_BULK_SITE,
+    SD_BULK_TO_SHARED,
+    SD_BULK_BARRIER,
+    SD_BULK_BARRIER_OFFSET,
+    SD_BULK_EXTRA,
+};
+
 #endif

@@ -330,6 +330,7 @@ SD_NAME(sd_fill_lanes)(struct sd_core *core)
     ONE(activemask) ONE(elect) ONE(bar) ONE(bar_arrive) ONE(bar_result) ONE(syncwarp) ONE(sreg)
     ONE(local_addr) ONE(video)
     core->full[SD_OP_cp_async] = core->masked[SD_OP_cp_async] = sd_cp_async;
+    core->full[SD_OP_cp_bulk] = core->masked[SD_OP_cp_bulk] = sd_cp_bulk;
     core->full[SD_OP_mbarrier] = core->masked[SD_OP_mbarrier] = sd_mbarrier;
     RT(rt_vprintf) RT(rt_assert) RT(rt_malloc) RT(rt_free)
 }

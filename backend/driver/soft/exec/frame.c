@@ -289,8 +289,8 @@ find_span(struct sd_warp *w, uint64_t addr, uint32_t bytes, struct sd_cached_spa
     uint64_t sync = (uint64_t)(uintptr_t)grid->sync_words;
     struct sd_span span;
 
-    if (grid->launch->cooperative && addr - sync <= sizeof(grid->sync_words) - bytes &&
-        addr >= sync) {
+    if (grid->launch->cooperative && bytes <= sizeof(grid->sync_words) &&
+        addr - sync <= sizeof(grid->sync_words) - bytes) {
         *slot = (struct sd_cached_span){sync, sync + sizeof(grid->sync_words), true, 0, 0};
         return true;
     }

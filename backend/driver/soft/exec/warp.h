@@ -224,6 +224,7 @@ bool sd_cpu_poll(struct sd_cpu *cpu);
 /* ---- run-time calls and slow instructions (rt.c, atom.c, ...) ---- */
 const struct sd_insn *sd_rt_call(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
 const struct sd_insn *sd_cp_async(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
+const struct sd_insn *sd_cp_bulk(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
 const struct sd_insn *sd_mbarrier(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
 const struct sd_insn *sd_atom(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
 

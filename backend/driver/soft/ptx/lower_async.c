@@ -66,6 +66,38 @@ emit_mbarrier(struct lower *lw, const struct ptx_insn *in, enum sd_mbar_op what,
            lower_emit(lw, SD_OP_mbarrier, what, dst, row, arg, 0, at) != NULL;
 }
 
+/* cp.async.bulk.shared::{cta,cluster}.global.mbarrier::complete_tx::bytes [dst], [src], size, [bar]
+ * cp.async.bulk.global.shared::cta.bulk_group [dst], [src], size; a cache policy may follow. */
+static bool
+cp_bulk(struct lower *lw, const struct ptx_insn *in)
+{
+    const struct ptx_opcode *op = in->op;
+    bool to_shared = ptx_has(op, W_complete_tx_bytes);
+    unsigned n = in->count - (ptx_has(op, W_l2_hint) ? 1u : 0), need = to_shared ? 4 : 3;
+    uint32_t shared, global, bytes, bar = 0, extra[SD_BULK_EXTRA], at;
+    int32_t shared_offset, global_offset, bar_offset = 0;
+
+    /* Between shared memories of a cluster and under a multicast: not here. */
+    if (to_shared == ptx_has(op, W_bulk_group) || !ptx_has(op, W_global) || n != need)
+        return lower_unsupported(lw, in);
+    bytes = lower_src(lw, in, lower_opnd(lw, in, 2), 4);
+    if (bytes == ROW_NONE ||
+        !lower_address(lw, in, lower_opnd(lw, in, to_shared ? 0 : 1), SPACE_SHARED, &shared,
+                       &shared_offset) ||
+        !lower_address(lw, in, lower_opnd(lw, in, to_shared ? 1 : 0), SPACE_GLOBAL, &global,
+                       &global_offset) ||
+        (to_shared && !lower_address(lw, in, lower_opnd(lw, in, 3), SPACE_SHARED, &bar, &bar_offset)))
+        return false;
+    extra[SD_BULK_SHARED_OFFSET] = (uint32_t)shared_offset;
+    extra[SD_BULK_GLOBAL_OFFSET] = (uint32_t)global_offset;
+    extra[SD_BULK_SITE] = lw->k->code->nsites++;
+    extra[SD_BULK_TO_SHARED] = to_shared;
+    extra[SD_BULK_BARRIER] = bar;
+    extra[SD_BULK_BARRIER_OFFSET] = (uint32_t)bar_offset;
+    return lower_extra(lw, extra, SD_BULK_EXTRA, &at) &&
+           lower_emit(lw, SD_OP_cp_bulk, 0, 0, shared, global, bytes, at) != NULL;
+}
+
 static bool
 lower_cp(struct lower *lw, const struct ptx_insn *in)
 {
@@ -84,7 +116,7 @@ lower_cp(struct lower *lw, const struct ptx_insn *in)
                              lower_opnd(lw, in, 0), lower_temp(lw, 8), one, 0);
     }
     if (ptx_has(op, W_bulk))
-        return lower_unsupported(lw, in);
+        return cp_bulk(lw, in);
     return cp_async_copy(lw, in);
 }
 
