@@ -64,7 +64,7 @@ struct corpus_case {
 /* Tables end with a NULL name. */
 extern const struct corpus_case corpus_int[], corpus_bits[], corpus_arithmetic[],
     corpus_functions[], corpus_half[], corpus_cvt[], corpus_predicates[], corpus_warp[],
-    corpus_memory[], corpus_control[];
+    corpus_memory[], corpus_control[], corpus_access[], corpus_forms[];
 
 /* Declares the reference of one case; the expression sees a, b, c as zero-extended patterns. */
 #define CORPUS_REF(id, text, d, ta, tb, tc, sm, cmp, expr)                                         \

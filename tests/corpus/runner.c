@@ -17,8 +17,8 @@
 #include <string.h>
 
 static const struct corpus_case *const tables[] = {
-    corpus_int,  corpus_bits, corpus_predicates, corpus_arithmetic, corpus_functions,
-    corpus_half, corpus_cvt,  corpus_warp,       corpus_memory,     corpus_control,
+    corpus_int, corpus_bits, corpus_predicates, corpus_arithmetic, corpus_functions, corpus_half,
+    corpus_cvt, corpus_warp, corpus_memory,     corpus_control,    corpus_access,    corpus_forms,
 };
 
 static struct {
