@@ -177,7 +177,8 @@ soft_launch(struct soft *s, const char *name, struct soft_shape shape, const uin
     uint8_t params[256] = {0};
     struct sd_launch launch = {.kernel = k,
                                .grid = {shape.grid, 1, 1},
-                               .block = {shape.block, 1, 1},
+                               .block = {shape.block, shape.block_y != 0 ? shape.block_y : 1,
+                                         shape.block_z != 0 ? shape.block_z : 1},
                                .cluster = {1, 1, 1},
                                .dynamic_shared_bytes = shape.shared,
                                .params = params,

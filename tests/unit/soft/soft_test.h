@@ -33,6 +33,7 @@ const struct sd_kernel *soft_kernel(struct soft *s, const char *name);
 
 struct soft_shape {
     uint32_t grid, block;
+    uint32_t block_y, block_z; /* 0: 1 */
     uint32_t shared;
     bool cooperative;
 };

@@ -267,3 +267,37 @@ Test(soft_run, printf_malloc_and_free_work_per_lane)
     cr_assert_eq(s->nspans, before);
     soft_close(s);
 }
+
+Test(soft_run, threads_are_numbered_in_blocks_of_every_shape)
+{
+    static const char ptx[] = PTX_HEAD
+        ".visible .entry k(.param .u64 out) {\n"
+        "  .reg .b32 %r<12>; .reg .b64 %rd<4>;\n"
+        "  ld.param.u64 %rd1, [out]; mov.u32 %r1, %tid.x; mov.u32 %r2, %tid.y;\n"
+        "  mov.u32 %r3, %tid.z; mov.u32 %r4, %ntid.x; mov.u32 %r5, %ntid.y;\n"
+        "  mad.lo.u32 %r6, %r3, %r5, %r2; mad.lo.u32 %r6, %r6, %r4, %r1;\n"
+        "  mul.wide.u32 %rd2, %r6, 4; add.u64 %rd1, %rd1, %rd2;\n"
+        "  shl.b32 %r2, %r2, 10; shl.b32 %r3, %r3, 20; or.b32 %r1, %r1, %r2; or.b32 %r1, %r1, %r3;\n"
+        "  st.global.u32 [%rd1], %r1; ret; }\n";
+    static const uint32_t shapes[][3] = {{1, 1, 1}, {32, 1, 1}, {33, 1, 1}, {1024, 1, 1},
+                                         {32, 32, 1}, {16, 16, 4}, {5, 3, 2}, {40, 2, 3},
+                                         {1, 64, 1}, {1, 1, 64}, {31, 33, 1}, {64, 4, 4}};
+    unsigned i;
+
+    for (i = 0; i < GP_ARRAY_LEN(shapes); i++) {
+        const uint32_t *n = shapes[i];
+        struct soft *s = soft_open(ptx, 1);
+        uint32_t *out = soft_alloc(s, 4096), x, y, z;
+
+        memset(out, 0xff, 4096);
+        cr_assert_eq(soft_launch(s, "k", (struct soft_shape){.grid = 1, .block = n[0],
+                                                             .block_y = n[1], .block_z = n[2]},
+                                 SOFT_ARGS(SOFT_PTR(out))), CUDA_SUCCESS);
+        for (z = 0; z < n[2]; z++)
+            for (y = 0; y < n[1]; y++)
+                for (x = 0; x < n[0]; x++)
+                    cr_assert_eq(out[(z * n[1] + y) * n[0] + x], z << 20 | y << 10 | x,
+                                 "%u x %u x %u at %u %u %u", n[0], n[1], n[2], x, y, z);
+        soft_close(s);
+    }
+}

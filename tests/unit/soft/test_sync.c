@@ -163,3 +163,70 @@ Test(soft_sync, warp_barriers_meet_across_different_instructions)
         cr_assert_eq(out[i], i < 16 ? i + 16 : i - 16 + 500, "lane %u: %u", i, out[i]);
     soft_close(s);
 }
+
+/* A sum in shared memory as it was written before warps could diverge: no barrier in the last
+ * warp, each step reads what the step before wrote in other lanes. */
+Test(soft_sync, lanes_of_a_warp_step_together_without_a_barrier)
+{
+    static const char ptx[] = PTX_HEAD
+#define STEP(bytes)                                                                                \
+    "  ld.volatile.shared.u32 %r5, [%r4]; ld.volatile.shared.u32 %r6, [%r4+" #bytes "];\n"         \
+    "  add.u32 %r5, %r5, %r6; st.volatile.shared.u32 [%r4], %r5;\n"
+        ".visible .entry k(.param .u64 out) {\n"
+        "  .shared .align 4 .b8 s[512];\n"
+        "  .reg .pred %p<4>; .reg .b32 %r<12>; .reg .b64 %rd<4>;\n"
+        "  ld.param.u64 %rd1, [out]; mov.u32 %r1, %tid.x; shl.b32 %r2, %r1, 2; mov.u32 %r3, s;\n"
+        "  add.u32 %r4, %r3, %r2; mul.lo.u32 %r5, %r1, %r1; st.shared.u32 [%r4], %r5;\n"
+        "  bar.sync 0; setp.gt.u32 %p1, %r1, 31; @%p1 bra OUT;\n"
+        STEP(128) STEP(64) STEP(32) STEP(16) STEP(8) STEP(4)
+        "  setp.ne.u32 %p2, %r1, 0; @%p2 bra OUT; ld.shared.u32 %r7, [s];\n"
+        "  mov.u32 %r8, %ctaid.x; mul.wide.u32 %rd2, %r8, 4; add.u64 %rd1, %rd1, %rd2;\n"
+        "  st.global.u32 [%rd1], %r7;\nOUT: ret; }\n";
+#undef STEP
+    struct soft *s = soft_open(ptx, 2);
+    uint32_t *out = soft_alloc(s, 32), sum = 0;
+    unsigned i;
+
+    for (i = 0; i < 64; i++)
+        sum += i * i;
+    cr_assert_eq(soft_launch(s, "k", (struct soft_shape){.grid = 8, .block = 64},
+                             SOFT_ARGS(SOFT_PTR(out))),
+                 CUDA_SUCCESS, "%s", s->fault.what);
+    for (i = 0; i < 8; i++)
+        cr_assert_eq(out[i], sum, "block %u: %u", i, out[i]);
+    soft_close(s);
+}
+
+/* Block 0 fills a ring of four places, block 1 empties it: 500 numbers, full and empty many times. */
+Test(soft_sync, a_ring_carries_numbers_from_block_to_block)
+{
+    static const char ptx[] = PTX_HEAD
+        ".visible .entry k(.param .u64 ring) {\n" /* 0: put, 4: taken, 8: sum, 16 ...: places */
+        "  .reg .pred %p<4>; .reg .b32 %r<12>; .reg .b64 %rd<6>;\n"
+        "  ld.param.u64 %rd1, [ring]; mov.u32 %r1, %ctaid.x; mov.u32 %r2, 0; mov.u32 %r9, 0;\n"
+        "  setp.ne.u32 %p1, %r1, 0; @%p1 bra TAKE;\n"
+        "FULL: ld.acquire.gpu.global.u32 %r3, [%rd1+4]; sub.u32 %r4, %r2, %r3;\n"
+        "  setp.ge.u32 %p2, %r4, 4; @%p2 bra FULL;\n"
+        "  and.b32 %r5, %r2, 3; mul.wide.u32 %rd2, %r5, 4; add.u64 %rd3, %rd1, %rd2;\n"
+        "  mul.lo.u32 %r6, %r2, 3; st.global.u32 [%rd3+16], %r6; add.u32 %r2, %r2, 1;\n"
+        "  st.release.gpu.global.u32 [%rd1], %r2; setp.lt.u32 %p3, %r2, 500; @%p3 bra FULL; ret;\n"
+        "TAKE: ld.volatile.global.u32 %r3, [%rd1]; setp.eq.u32 %p2, %r3, %r2; @%p2 bra TAKE;\n"
+        "  membar.gl; and.b32 %r5, %r2, 3; mul.wide.u32 %rd2, %r5, 4; add.u64 %rd3, %rd1, %rd2;\n"
+        "  ld.global.u32 %r6, [%rd3+16]; mad.lo.u32 %r9, %r9, 7, %r6; add.u32 %r2, %r2, 1;\n"
+        "  membar.gl; st.volatile.global.u32 [%rd1+4], %r2;\n"
+        "  setp.lt.u32 %p3, %r2, 500; @%p3 bra TAKE; st.global.u32 [%rd1+8], %r9; ret; }\n";
+    unsigned threads, i;
+
+    for (threads = 1; threads <= 2; threads++) {
+        struct soft *s = soft_open(ptx, threads);
+        uint32_t *ring = soft_alloc(s, 64), sum = 0;
+
+        for (i = 0; i < 500; i++)
+            sum = sum * 7 + i * 3;
+        cr_assert_eq(soft_launch(s, "k", (struct soft_shape){.grid = 2, .block = 1},
+                                 SOFT_ARGS(SOFT_PTR(ring))),
+                     CUDA_SUCCESS, "%s", s->fault.what);
+        cr_assert_eq(ring[2], sum);
+        soft_close(s);
+    }
+}
