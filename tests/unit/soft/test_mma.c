@@ -27,6 +27,41 @@ static const char ptx[] = PTX_HEAD
     "  wmma.mma.sync.aligned.row.col.m16n16k16.s32.s8.s8.s32 " REGS8("%c") ", {%a0, %a1}, "
     "{%b0, %b1}, " REGS8("%c") ";\n"
     "  wmma.store.d.sync.aligned.row.m16n16k16.global.s32 [%rd3], " REGS8("%c") ", %r1; ret; }\n"
+    HEAD("bf16")
+    "  wmma.load.a.sync.aligned.row.m16n16k16.bf16 {%a0, %a1, %a2, %a3}, [%rd1], %r1;\n"
+    "  wmma.load.b.sync.aligned.col.m16n16k16.bf16 {%b0, %b1, %b2, %b3}, [%rd2], %r1;\n"
+    "  wmma.load.c.sync.aligned.row.m16n16k16.f32 " REGS8("%f") ", [%rd3], %r1;\n"
+    "  wmma.mma.sync.aligned.row.col.m16n16k16.f32.bf16.bf16.f32 " REGS8("%f") ", "
+    "{%a0, %a1, %a2, %a3}, {%b0, %b1, %b2, %b3}, " REGS8("%f") ";\n"
+    "  wmma.store.d.sync.aligned.row.m16n16k16.f32 [%rd3], " REGS8("%f") ", %r1; ret; }\n"
+    HEAD("tf32")
+    "  mov.u32 %r2, 8;\n"
+    "  wmma.load.a.sync.aligned.row.m16n16k8.tf32 {%a0, %a1, %a2, %a3}, [%rd1], %r2;\n"
+    "  wmma.load.b.sync.aligned.col.m16n16k8.tf32 {%b0, %b1, %b2, %b3}, [%rd2], %r2;\n"
+    "  wmma.load.c.sync.aligned.row.m16n16k8.f32 " REGS8("%f") ", [%rd3], %r1;\n"
+    "  wmma.mma.sync.aligned.row.col.m16n16k8.f32.tf32.tf32.f32 " REGS8("%f") ", "
+    "{%a0, %a1, %a2, %a3}, {%b0, %b1, %b2, %b3}, " REGS8("%f") ";\n"
+    "  wmma.store.d.sync.aligned.row.m16n16k8.f32 [%rd3], " REGS8("%f") ", %r1; ret; }\n"
+    /* Bytes that come to shared memory first, and the result leaves it last. */
+    HEAD("u8")
+    "  .shared .align 16 .b8 sa[256]; .shared .align 16 .b8 sb[256]; .shared .align 16 .b8 sc[1024];\n"
+    "  .reg .b32 %t; mov.u32 %t, %tid.x; mul.wide.u32 %rd4, %t, 8; mul.wide.u32 %rd5, %t, 32;\n"
+    "  add.u64 %rd1, %rd1, %rd4; add.u64 %rd2, %rd2, %rd4; add.u64 %rd3, %rd3, %rd5;\n"
+    "  shl.b32 %r2, %t, 3; shl.b32 %r3, %t, 5; mov.u32 %r4, sa; add.u32 %r4, %r4, %r2;\n"
+    "  mov.u32 %r5, sb; add.u32 %r5, %r5, %r2; mov.u32 %r6, sc; add.u32 %r6, %r6, %r3;\n"
+    "  ld.global.u64 %rd6, [%rd1]; st.shared.u64 [%r4], %rd6; ld.global.u64 %rd6, [%rd2];\n"
+    "  st.shared.u64 [%r5], %rd6; ld.global.v2.u64 {%rd6, %rd7}, [%rd3];\n"
+    "  st.shared.v2.u64 [%r6], {%rd6, %rd7}; ld.global.v2.u64 {%rd6, %rd7}, [%rd3+16];\n"
+    "  st.shared.v2.u64 [%r6+16], {%rd6, %rd7}; bar.warp.sync -1; mov.u32 %r4, sa;\n"
+    "  mov.u32 %r5, sb; mov.u32 %r7, sc;\n"
+    "  wmma.load.a.sync.aligned.row.m16n16k16.shared.u8 {%a0, %a1}, [%r4], %r1;\n"
+    "  wmma.load.b.sync.aligned.col.m16n16k16.shared.u8 {%b0, %b1}, [%r5], %r1;\n"
+    "  wmma.load.c.sync.aligned.row.m16n16k16.shared.s32 " REGS8("%c") ", [%r7], %r1;\n"
+    "  wmma.mma.sync.aligned.row.col.m16n16k16.s32.u8.u8.s32 " REGS8("%c") ", {%a0, %a1}, "
+    "{%b0, %b1}, " REGS8("%c") ";\n"
+    "  wmma.store.d.sync.aligned.row.m16n16k16.shared.s32 [%r7], " REGS8("%c") ", %r1;\n"
+    "  bar.warp.sync -1; ld.shared.v2.u64 {%rd6, %rd7}, [%r6]; st.global.v2.u64 [%rd3], {%rd6, %rd7};\n"
+    "  ld.shared.v2.u64 {%rd6, %rd7}, [%r6+16]; st.global.v2.u64 [%rd3+16], {%rd6, %rd7}; ret; }\n"
     HEAD("f64")
     "  mov.u32 %r2, 4; mov.u32 %r3, 8;\n"
     "  wmma.load.a.sync.aligned.row.m8n8k4.global.f64 {%d0}, [%rd1], %r2;\n"
@@ -125,6 +160,93 @@ Test(soft_mma, wmma_multiplies_bytes)
 
             for (k = 0; k < 16; k++)
                 sum += (int8_t)(value(i, k) * 15) * (int8_t)(value(k + 1, j) * 16);
+            cr_assert_eq(c[i * 16 + j], sum);
+        }
+    soft_close(s);
+}
+
+/* Integers of a few bits are exact in every format. */
+static uint32_t
+float_bits(int v)
+{
+    float f = (float)v;
+    uint32_t u;
+
+    memcpy(&u, &f, sizeof(u));
+    return u;
+}
+
+static void
+check_floats(const float *c, unsigned depth)
+{
+    unsigned i, j, k;
+
+    for (i = 0; i < 16; i++)
+        for (j = 0; j < 16; j++) {
+            int sum = (int)(100 * i + j);
+
+            for (k = 0; k < depth; k++)
+                sum += value(i, k) * value(k + 3, j);
+            cr_assert_eq(c[i * 16 + j], (float)sum, "%u,%u: %f", i, j, (double)c[i * 16 + j]);
+        }
+}
+
+Test(soft_mma, wmma_multiplies_bf16_and_tf32)
+{
+    static const char *const kernels[] = {"bf16", "tf32"};
+    unsigned kind, i, j;
+
+    for (kind = 0; kind < 2; kind++) {
+        struct soft *s = soft_open(ptx, 1);
+        unsigned depth = kind == 0 ? 16 : 8;
+        void *a = soft_alloc(s, 512), *b = soft_alloc(s, 512);
+        float *c = soft_alloc(s, 1024);
+
+        for (i = 0; i < 16; i++)
+            for (j = 0; j < 16; j++)
+                c[i * 16 + j] = (float)(100 * i + j);
+        for (i = 0; i < 16; i++)
+            for (j = 0; j < depth; j++) {
+                uint32_t va = float_bits(value(i, j)), vb = float_bits(value(j + 3, i));
+
+                if (kind == 0) {
+                    ((uint16_t *)a)[i * 16 + j] = (uint16_t)(va >> 16);
+                    ((uint16_t *)b)[i * 16 + j] = (uint16_t)(vb >> 16);
+                } else {
+                    ((uint32_t *)a)[i * 8 + j] = va;
+                    ((uint32_t *)b)[i * 8 + j] = vb;
+                }
+            }
+        cr_assert_eq(soft_launch(s, kernels[kind], (struct soft_shape){.grid = 1, .block = 32},
+                                 SOFT_ARGS(SOFT_PTR(a), SOFT_PTR(b), SOFT_PTR(c))),
+                     CUDA_SUCCESS, "%s", s->fault.what);
+        check_floats(c, depth);
+        soft_close(s);
+    }
+}
+
+Test(soft_mma, wmma_multiplies_unsigned_bytes_in_shared_memory)
+{
+    struct soft *s = soft_open(ptx, 1);
+    uint8_t *a = soft_alloc(s, 256), *b = soft_alloc(s, 256);
+    int32_t *c = soft_alloc(s, 1024);
+    unsigned i, j, k;
+
+    for (i = 0; i < 16; i++)
+        for (j = 0; j < 16; j++) {
+            a[i * 16 + j] = (uint8_t)(value(i, j) * 15);
+            b[j * 16 + i] = (uint8_t)(value(i + 1, j) * 16);
+            c[i * 16 + j] = (int32_t)(i - j);
+        }
+    cr_assert_eq(soft_launch(s, "u8", (struct soft_shape){.grid = 1, .block = 32},
+                             SOFT_ARGS(SOFT_PTR(a), SOFT_PTR(b), SOFT_PTR(c))),
+                 CUDA_SUCCESS, "%s", s->fault.what);
+    for (i = 0; i < 16; i++)
+        for (j = 0; j < 16; j++) {
+            int sum = (int)(i - j);
+
+            for (k = 0; k < 16; k++)
+                sum += (uint8_t)(value(i, k) * 15) * (uint8_t)(value(k + 1, j) * 16);
             cr_assert_eq(c[i * 16 + j], sum);
         }
     soft_close(s);
