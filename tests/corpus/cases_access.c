@@ -42,6 +42,22 @@ stored(uint64_t a, unsigned bits, unsigned n)
     return words[0] + 3 * words[1] + 5 * words[2] + 7 * words[3];
 }
 
+/* The same elements as numbers, weighted. */
+static uint64_t
+packed(uint64_t a, unsigned bits, int is_signed, unsigned n)
+{
+    uint64_t sum = 0;
+    unsigned i;
+
+    for (i = 0; i < n; i++) {
+        uint64_t v = (i == 0 ? a : a >> 8 * i | a << (64 - 8 * i)) << (64 - bits);
+
+        v = is_signed ? (uint64_t)((int64_t)v >> (64 - bits)) : v >> (64 - bits);
+        sum += v * (2 * i + 1);
+    }
+    return sum;
+}
+
 /* ---- where: text that leaves the lane's address in A, a register of that space ---- */
 
 #define AT_global  ".reg .b64 A; mov.u64 A, gbuf; shl.b64 x64, slot, 2; add.s64 A, A, x64; "
@@ -99,7 +115,7 @@ stored(uint64_t a, unsigned bits, unsigned n)
 #define NARROW_64 "mov.b64 "
 #define CUT(bits, i)                                                                               \
     NARROW_##bits "e" #i ", x64; shr.b64 y64, x64, 8; shl.b64 x64, x64, 56; or.b64 x64, x64, "     \
-                         "y64; "
+                  "y64; "
 #define CUT_1(bits) "mov.b64 x64, a; " CUT(bits, 0)
 #define CUT_2(bits) CUT_1(bits) CUT(bits, 1)
 #define CUT_4(bits) CUT_2(bits) CUT(bits, 2) CUT(bits, 3)
@@ -129,27 +145,28 @@ stored(uint64_t a, unsigned bits, unsigned n)
 
 #define TYPES_8_TO_32(OP, X, name, q, where, n, sm)                                                \
     OP(X, name, q, where, u8, 8, 0, n, sm)                                                         \
-    OP(X, name, q, where, s8, 8, 1, n, sm) OP(X, name, q, where, b8, 8, 0, n, sm)                  \
-        OP(X, name, q, where, u16, 16, 0, n, sm) OP(X, name, q, where, s16, 16, 1, n, sm)          \
-            OP(X, name, q, where, b16, 16, 0, n, sm) OP(X, name, q, where, u32, 32, 0, n, sm)      \
-                OP(X, name, q, where, s32, 32, 1, n, sm) OP(X, name, q, where, b32, 32, 0, n, sm)  \
-                    OP(X, name, q, where, f32, 32, 0, n, sm)
+    OP(X, name, q, where, s8, 8, 1, n, sm)                                                         \
+    OP(X, name, q, where, b8, 8, 0, n, sm) OP(X, name, q, where, u16, 16, 0, n, sm)                \
+        OP(X, name, q, where, s16, 16, 1, n, sm) OP(X, name, q, where, b16, 16, 0, n, sm)          \
+            OP(X, name, q, where, u32, 32, 0, n, sm) OP(X, name, q, where, s32, 32, 1, n, sm)      \
+                OP(X, name, q, where, b32, 32, 0, n, sm) OP(X, name, q, where, f32, 32, 0, n, sm)
 #define TYPES_64(OP, X, name, q, where, n, sm)                                                     \
     OP(X, name, q, where, u64, 64, 0, n, sm)                                                       \
-    OP(X, name, q, where, s64, 64, 0, n, sm) OP(X, name, q, where, b64, 64, 0, n, sm)              \
-        OP(X, name, q, where, f64, 64, 0, n, sm)
+    OP(X, name, q, where, s64, 64, 0, n, sm)                                                       \
+    OP(X, name, q, where, b64, 64, 0, n, sm) OP(X, name, q, where, f64, 64, 0, n, sm)
 #define VECTORS(OP, X, where)                                                                      \
     TYPES_8_TO_32(OP, X, plain, "", where, 1, 75)                                                  \
-    TYPES_8_TO_32(OP, X, plain, "", where, 2, 75) TYPES_8_TO_32(OP, X, plain, "", where, 4, 75)    \
-        TYPES_64(OP, X, plain, "", where, 1, 75) TYPES_64(OP, X, plain, "", where, 2, 75)
+    TYPES_8_TO_32(OP, X, plain, "", where, 2, 75)                                                  \
+    TYPES_8_TO_32(OP, X, plain, "", where, 4, 75) TYPES_64(OP, X, plain, "", where, 1, 75)         \
+        TYPES_64(OP, X, plain, "", where, 2, 75)
 
 /* A few types with each qualifier. */
 #define SOME(OP, X, name, q, where, sm)                                                            \
     OP(X, name, q, where, u8, 8, 0, 1, sm)                                                         \
-    OP(X, name, q, where, u16, 16, 0, 1, sm) OP(X, name, q, where, u32, 32, 0, 1, sm)              \
-        OP(X, name, q, where, f32, 32, 0, 1, sm) OP(X, name, q, where, b64, 64, 0, 1, sm)          \
-            OP(X, name, q, where, u32, 32, 0, 2, sm) OP(X, name, q, where, u64, 64, 0, 2, sm)      \
-                OP(X, name, q, where, u32, 32, 0, 4, sm)
+    OP(X, name, q, where, u16, 16, 0, 1, sm)                                                       \
+    OP(X, name, q, where, u32, 32, 0, 1, sm) OP(X, name, q, where, f32, 32, 0, 1, sm)              \
+        OP(X, name, q, where, b64, 64, 0, 1, sm) OP(X, name, q, where, u32, 32, 0, 2, sm)          \
+            OP(X, name, q, where, u64, 64, 0, 2, sm) OP(X, name, q, where, u32, 32, 0, 4, sm)
 
 #define STRONG_LOADS(X, where)                                                                     \
     SOME(LOAD, X, volatile, ".volatile", where, 75)                                                \
@@ -185,12 +202,11 @@ stored(uint64_t a, unsigned bits, unsigned n)
       I64, I64, I64, NO, 75, EXACT, stored(a, bits, n))
 #define LOADS_CACHED(X, op)                                                                        \
     LOAD_CACHED(X, op, u8, 8, 0, 1)                                                                \
-    LOAD_CACHED(X, op, u32, 32, 0, 1) LOAD_CACHED(X, op, f64, 64, 0, 1)                            \
-        LOAD_CACHED(X, op, u32, 32, 0, 4)
+    LOAD_CACHED(X, op, u32, 32, 0, 1)                                                              \
+    LOAD_CACHED(X, op, f64, 64, 0, 1) LOAD_CACHED(X, op, u32, 32, 0, 4)
 #define STORES_CACHED(X, op)                                                                       \
     STORE_CACHED(X, op, u8, 8, 1)                                                                  \
-    STORE_CACHED(X, op, u32, 32, 1) STORE_CACHED(X, op, f64, 64, 1)                                \
-        STORE_CACHED(X, op, u32, 32, 4)
+    STORE_CACHED(X, op, u32, 32, 1) STORE_CACHED(X, op, f64, 64, 1) STORE_CACHED(X, op, u32, 32, 4)
 
 #define WORD0 0x8899aabbccddeeffull
 #define WORD1 0x0123456789abcdefull
@@ -210,9 +226,9 @@ stored(uint64_t a, unsigned bits, unsigned n)
 
 #define EACH_TYPE(OP, X, n)                                                                        \
     OP(X, u8, 8, 0, n)                                                                             \
-    OP(X, s8, 8, 1, n) OP(X, b8, 8, 0, n) OP(X, u16, 16, 0, n) OP(X, s16, 16, 1, n)                \
-        OP(X, b16, 16, 0, n) OP(X, u32, 32, 0, n) OP(X, s32, 32, 1, n) OP(X, b32, 32, 0, n)        \
-            OP(X, f32, 32, 0, n)
+    OP(X, s8, 8, 1, n)                                                                             \
+    OP(X, b8, 8, 0, n) OP(X, u16, 16, 0, n) OP(X, s16, 16, 1, n) OP(X, b16, 16, 0, n)              \
+        OP(X, u32, 32, 0, n) OP(X, s32, 32, 1, n) OP(X, b32, 32, 0, n) OP(X, f32, 32, 0, n)
 #define EACH_64(OP, X, n)                                                                          \
     OP(X, u64, 64, 0, n) OP(X, s64, 64, 0, n) OP(X, b64, 64, 0, n) OP(X, f64, 64, 0, n)
 
@@ -226,6 +242,45 @@ stored(uint64_t a, unsigned bits, unsigned n)
 #define THROUGH_TEXT(t, bits)                                                                      \
     ".func (.param .b" #bits " out) through_" #t "(.param .b" #bits " in)\n{ " REGS_##bits         \
         "ld.param." #t " e0, [in]; st.param." #t " [out], e0; ret; }\n"
+
+/* ---- lanes that follow each other without gaps: vector against scalar accesses ---- */
+
+#define PACKED_global(n, bits)                                                                     \
+    ".reg .b64 A, B; mov.u64 A, gbuf; mul.lo.u64 x64, slot, " #n "; mul.lo.u64 x64, x64, " #bits   \
+    "; shr.u64 x64, x64, 6; add.s64 A, A, x64; mov.b64 B, A; "
+#define PACKED_shared(n, bits)                                                                     \
+    ".reg .b32 A, B; .shared .align 32 .b8 sbuf[4096]; mov.u32 A, sbuf; mov.u32 y32, %tid.x; "     \
+    "mul.lo.u32 y32, y32, " #n "; mul.lo.u32 y32, y32, " #bits                                     \
+    "; shr.u32 y32, y32, 3; add.s32 A, A, y32; mov.b32 B, A; "
+#define BYTES_8    "1"
+#define BYTES_16   "2"
+#define BYTES_32   "4"
+#define BYTES_64   "8"
+#define ADD_global "add.s64 B, B, "
+#define ADD_shared "add.s32 B, B, "
+#define ONE_ST(where, t, bits, i)                                                                  \
+    "st." #where "." #t " [B], e" #i "; " ADD_##where BYTES_##bits "; "
+#define ONE_LD(where, t, bits, i)                                                                  \
+    "ld." #where "." #t " e" #i ", [B]; " ADD_##where BYTES_##bits "; "
+#define EACH_2(ONE, where, t, bits) ONE(where, t, bits, 0) ONE(where, t, bits, 1)
+#define EACH_4(ONE, where, t, bits)                                                                \
+    EACH_2(ONE, where, t, bits) ONE(where, t, bits, 2) ONE(where, t, bits, 3)
+#define PACKED(X, where, t, bits, sign, n)                                                         \
+    X(ld_packed_##where##_v##n##_##t,                                                              \
+      PACKED_##where(n, bits) REGS_##bits CUT_##n(bits)                                            \
+          EACH_##n(ONE_ST, where, t, bits) "ld." #where VEC_##n "." #t " " LIST_##n                \
+      ", [A]; " SUM_##n(t),                                                                        \
+      I64, I64, NO, NO, 75, EXACT, packed(a, bits, sign, n))                                       \
+    X(st_packed_##where##_v##n##_##t,                                                              \
+      PACKED_##where(n, bits) REGS_##bits CUT_##n(bits) "st." #where VEC_##n                       \
+      "." #t " [A], " LIST_##n "; " EACH_##n(ONE_LD, where, t, bits) SUM_##n(t),                   \
+      I64, I64, NO, NO, 75, EXACT, packed(a, bits, sign, n))
+#define PACKED_AT(X, where)                                                                        \
+    PACKED(X, where, u8, 8, 0, 2)                                                                  \
+    PACKED(X, where, s8, 8, 1, 4) PACKED(X, where, u16, 16, 0, 2) PACKED(X, where, s16, 16, 1, 4)  \
+        PACKED(X, where, u32, 32, 0, 2) PACKED(X, where, s32, 32, 1, 4)                            \
+            PACKED(X, where, f32, 32, 0, 4) PACKED(X, where, u64, 64, 0, 2)                        \
+                PACKED(X, where, f64, 64, 0, 2)
 
 /* ---- atom and red: spaces, semantics and scopes ---- */
 
@@ -266,17 +321,18 @@ stored(uint64_t a, unsigned bits, unsigned n)
 
 #define WHOLE_NUMBERS(OP, X, where, name, sem)                                                     \
     OP(X, where, name, sem, add, u32, 32, a + c)                                                   \
-    OP(X, where, name, sem, add, s32, 32, a + c) OP(X, where, name, sem, add, u64, 64, a + c)      \
-        OP(X, where, name, sem, min, u32, 32, BITS_32(a) < BITS_32(c) ? a : c)                     \
-            OP(X, where, name, sem, max, u32, 32, BITS_32(a) > BITS_32(c) ? a : c)                 \
-                OP(X, where, name, sem, min, s32, 32, S32(a) < S32(c) ? a : c)                     \
-                    OP(X, where, name, sem, max, s32, 32, S32(a) > S32(c) ? a : c)                 \
-                        OP(X, where, name, sem, min, u64, 64,                                      \
-                           a < c ? a : c) OP(X, where, name, sem, max, u64, 64, a > c ? a : c)     \
-                            OP(X, where, name, sem, min, s64, 64, S64(a) < S64(c) ? a : c)         \
-                                OP(X, where, name, sem, max, s64, 64, S64(a) > S64(c) ? a : c)     \
-                                    OP(X, where, name, sem, and, b32, 32,                          \
-                                       a &c) OP(X, where, name, sem, or, b32, 32, a | c)           \
+    OP(X, where, name, sem, add, s32, 32, a + c)                                                   \
+    OP(X, where, name, sem, add, u64, 64, a + c) OP(X, where, name, sem, min, u32, 32,             \
+                                                    BITS_32(a) < BITS_32(c) ? a : c)               \
+        OP(X, where, name, sem, max, u32, 32, BITS_32(a) > BITS_32(c) ? a : c)                     \
+            OP(X, where, name, sem, min, s32, 32, S32(a) < S32(c) ? a : c)                         \
+                OP(X, where, name, sem, max, s32, 32,                                              \
+                   S32(a) > S32(c) ? a : c) OP(X, where, name, sem, min, u64, 64, a < c ? a : c)   \
+                    OP(X, where, name, sem, max, u64, 64, a > c ? a : c)                           \
+                        OP(X, where, name, sem, min, s64, 64, S64(a) < S64(c) ? a : c)             \
+                            OP(X, where, name, sem, max, s64, 64, S64(a) > S64(c) ? a : c)         \
+                                OP(X, where, name, sem, and, b32, 32, a &c)                        \
+                                    OP(X, where, name, sem, or, b32, 32, a | c)                    \
                                         OP(X, where, name, sem, xor, b32, 32, a ^ c)               \
                                             OP(X, where, name, sem, and, b64, 64, a &c)            \
                                                 OP(X, where, name, sem, or, b64, 64, a | c)        \
@@ -290,8 +346,9 @@ stored(uint64_t a, unsigned bits, unsigned n)
                                                                    : a - 1)
 #define EXCHANGES(X, where, name, sem)                                                             \
     ATOM_AT(X, where, name, sem, exch, b32, 32, c)                                                 \
-    ATOM_AT(X, where, name, sem, exch, b64, 64, c) CAS_AT(X, where, name, sem, 16)                 \
-        CAS_AT(X, where, name, sem, 32) CAS_AT(X, where, name, sem, 64)
+    ATOM_AT(X, where, name, sem, exch, b64, 64, c)                                                 \
+    CAS_AT(X, where, name, sem, 16) CAS_AT(X, where, name, sem, 32)                                \
+        CAS_AT(X, where, name, sem, 64)
 
 #define ATOMS_AT(X, where)                                                                         \
     WHOLE_NUMBERS(ATOM_AT, X, where, plain, "")                                                    \
@@ -303,35 +360,37 @@ stored(uint64_t a, unsigned bits, unsigned n)
 
 #define ACCESSES(X)                                                                                \
     VECTORS(LOAD, X, global)                                                                       \
-    VECTORS(LOAD, X, shared) VECTORS(LOAD, X, local) VECTORS(LOAD, X, generic)                     \
-        VECTORS(LOAD, X, generic_shared) VECTORS(LOAD, X, generic_local) VECTORS(STORE, X, global) \
-            VECTORS(STORE, X, shared) VECTORS(STORE, X, local) VECTORS(STORE, X, generic)          \
-                VECTORS(STORE, X, generic_shared) VECTORS(STORE, X, generic_local)                 \
-                    STRONG_LOADS(X, global) STRONG_LOADS(X, shared) STRONG_LOADS(X, generic)       \
-                        STRONG_STORES(X, global) STRONG_STORES(X, shared)                          \
-                            STRONG_STORES(X, generic) LOADS_CACHED(X, ca) LOADS_CACHED(X, cg)      \
-                                LOADS_CACHED(X, cs) LOADS_CACHED(X, lu) LOADS_CACHED(X, cv)        \
-                                    STORES_CACHED(X, wb) STORES_CACHED(X, cg) STORES_CACHED(X, cs) \
-                                        STORES_CACHED(X, wt) EACH_TYPE(LOAD_NC, X, 1)              \
-                                            EACH_TYPE(LOAD_NC, X, 2) EACH_TYPE(LOAD_NC, X, 4)      \
-                                                EACH_64(LOAD_NC, X, 1) EACH_64(LOAD_NC, X, 2)      \
-                                                    EACH_TYPE(LOAD_CONST, X, 1)                    \
-                                                        EACH_TYPE(LOAD_CONST, X, 2)                \
-                                                            EACH_TYPE(LOAD_CONST, X, 4)            \
-                                                                EACH_64(LOAD_CONST, X, 1)          \
-                                                                    EACH_64(LOAD_CONST, X, 2)
+    VECTORS(LOAD, X, shared)                                                                       \
+    VECTORS(LOAD, X, local) VECTORS(LOAD, X, generic) VECTORS(LOAD, X, generic_shared)             \
+        VECTORS(LOAD, X, generic_local) VECTORS(STORE, X, global) VECTORS(STORE, X, shared)        \
+            VECTORS(STORE, X, local) VECTORS(STORE, X, generic) VECTORS(STORE, X, generic_shared)  \
+                VECTORS(STORE, X, generic_local) STRONG_LOADS(X, global) STRONG_LOADS(X, shared)   \
+                    STRONG_LOADS(X, generic) STRONG_STORES(X, global) STRONG_STORES(X, shared)     \
+                        STRONG_STORES(X, generic) LOADS_CACHED(X, ca) LOADS_CACHED(X, cg)          \
+                            LOADS_CACHED(X, cs) LOADS_CACHED(X, lu) LOADS_CACHED(X, cv)            \
+                                STORES_CACHED(X, wb) STORES_CACHED(X, cg) STORES_CACHED(X, cs)     \
+                                    STORES_CACHED(X, wt) EACH_TYPE(LOAD_NC, X, 1)                  \
+                                        EACH_TYPE(LOAD_NC, X, 2) EACH_TYPE(LOAD_NC, X, 4)          \
+                                            EACH_64(LOAD_NC, X, 1) EACH_64(LOAD_NC, X, 2)          \
+                                                EACH_TYPE(LOAD_CONST, X, 1)                        \
+                                                    EACH_TYPE(LOAD_CONST, X, 2)                    \
+                                                        EACH_TYPE(LOAD_CONST, X, 4)                \
+                                                            EACH_64(LOAD_CONST, X, 1)              \
+                                                                EACH_64(LOAD_CONST, X, 2)
+#define PACKS(X) PACKED_AT(X, global) PACKED_AT(X, shared)
 #define PARAMETERS(X)                                                                              \
     EACH_TYPE(LOAD_PARAM, X, 1)                                                                    \
-    EACH_64(LOAD_PARAM, X, 1) LOAD_PARAM(X, u8, 8, 0, 2) LOAD_PARAM(X, s16, 16, 1, 2)              \
-        LOAD_PARAM(X, u32, 32, 0, 2) LOAD_PARAM(X, f32, 32, 0, 2) LOAD_PARAM(X, u8, 8, 0, 4)       \
-            LOAD_PARAM(X, u16, 16, 0, 4) THROUGH(X, u8, 8, 0) THROUGH(X, s8, 8, 1)                 \
-                THROUGH(X, u16, 16, 0) THROUGH(X, s16, 16, 1) THROUGH(X, b16, 16, 0)               \
-                    THROUGH(X, u32, 32, 0) THROUGH(X, s32, 32, 1) THROUGH(X, b32, 32, 0)           \
-                        THROUGH(X, f32, 32, 0) THROUGH(X, u64, 64, 0) THROUGH(X, b64, 64, 0)       \
-                            THROUGH(X, f64, 64, 0)
+    EACH_64(LOAD_PARAM, X, 1)                                                                      \
+    LOAD_PARAM(X, u8, 8, 0, 2) LOAD_PARAM(X, s16, 16, 1, 2) LOAD_PARAM(X, u32, 32, 0, 2)           \
+        LOAD_PARAM(X, f32, 32, 0, 2) LOAD_PARAM(X, u8, 8, 0, 4) LOAD_PARAM(X, u16, 16, 0, 4)       \
+            THROUGH(X, u8, 8, 0) THROUGH(X, s8, 8, 1) THROUGH(X, u16, 16, 0)                       \
+                THROUGH(X, s16, 16, 1) THROUGH(X, b16, 16, 0) THROUGH(X, u32, 32, 0)               \
+                    THROUGH(X, s32, 32, 1) THROUGH(X, b32, 32, 0) THROUGH(X, f32, 32, 0)           \
+                        THROUGH(X, u64, 64, 0) THROUGH(X, b64, 64, 0) THROUGH(X, f64, 64, 0)
 #define ATOMICS(X)                                                                                 \
     ATOMS_AT(X, global)                                                                            \
-    ATOMS_AT(X, shared) ATOMS_AT(X, generic) ATOMS_AT(X, generic_shared) WHOLE_NUMBERS(            \
+    ATOMS_AT(X, shared)                                                                            \
+    ATOMS_AT(X, generic) ATOMS_AT(X, generic_shared) WHOLE_NUMBERS(                                \
         ATOM_AT, X, global_sys, old, "") WHOLE_NUMBERS(RED_AT, X, global_sys, old, "")             \
         EXCHANGES(X, global_sys, old, "") SCOPED(X, global, relaxed_gpu, ".relaxed.gpu")           \
             SCOPED(X, generic, relaxed_cta, ".relaxed.cta")                                        \
@@ -349,6 +408,7 @@ stored(uint64_t a, unsigned bits, unsigned n)
                                                            ".relaxed.sys", add, u64, 64, a + c)
 
 ACCESSES(CORPUS_REF)
+PACKS(CORPUS_REF)
 PARAMETERS(CORPUS_REF)
 ATOMICS(CORPUS_REF)
 
@@ -369,5 +429,6 @@ static const char functions[] = ".global .align 32 .b8 gbuf[131072];\n" THROUGH_
     ROW_WITH(functions, id, text, d, ta, tb, tc, sm, cmp)
 
 const struct corpus_case corpus_access[] = {
-    ACCESSES(ROW_BUFFERS) PARAMETERS(ROW_FUNCTIONS) ATOMICS(ROW_BUFFERS){.name = NULL},
+    ACCESSES(ROW_BUFFERS) PACKS(ROW_BUFFERS) PARAMETERS(ROW_FUNCTIONS)
+        ATOMICS(ROW_BUFFERS){.name = NULL},
 };

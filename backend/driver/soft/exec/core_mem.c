@@ -262,8 +262,69 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
         SD_GO(ip + 1);                                                                             \
     }
 
+/* Vectors of a whole warp that follow each other, or are the same: the loops have constant strides,
+ * so that they become permutations. Sinks are rare and go the other way. */
+#define VECTOR_LOAD(M, D, A, follow)                                                               \
+    if (m == SD_LANES_ALL && (n == 2 || n == 4)) {                                                 \
+        const M *p = (const M *)(acc.base + (A)(addr[0] + add));                                   \
+        D *d0 = SD_ROW(D, list[0]), *d1 = SD_ROW(D, list[1]);                                      \
+        D *d2 = n == 4 ? SD_ROW(D, list[2]) : NULL, *d3 = n == 4 ? SD_ROW(D, list[3]) : NULL;      \
+        bool sink = list[0] == UINT32_MAX || list[1] == UINT32_MAX ||                              \
+                    (n == 4 && (list[2] == UINT32_MAX || list[3] == UINT32_MAX));                  \
+        if (!sink && addr[1] == addr[0] && follow(addr, 0)) {                                      \
+            for (unsigned k = 0; k < n; k++) {                                                     \
+                D *d = SD_ROW(D, list[k]);                                                         \
+                const D v = (D)p[k];                                                               \
+                SD_EACH_LANE(i)                                                                    \
+                    d[i] = v;                                                                      \
+            }                                                                                      \
+            return ip + 1;                                                                         \
+        }                                                                                          \
+        if (!sink && follow(addr, (A)bytes)) {                                                     \
+            if (n == 2) {                                                                          \
+                SD_EACH_LANE(i)                                                                    \
+                {                                                                                  \
+                    d0[i] = (D)p[2 * i];                                                           \
+                    d1[i] = (D)p[2 * i + 1];                                                       \
+                }                                                                                  \
+            } else {                                                                               \
+                SD_EACH_LANE(i)                                                                    \
+                {                                                                                  \
+                    d0[i] = (D)p[4 * i];                                                           \
+                    d1[i] = (D)p[4 * i + 1];                                                       \
+                    d2[i] = (D)p[4 * i + 2];                                                       \
+                    d3[i] = (D)p[4 * i + 3];                                                       \
+                }                                                                                  \
+            }                                                                                      \
+            return ip + 1;                                                                         \
+        }                                                                                          \
+    }
+
+#define VECTOR_STORE(M, D, A, follow)                                                              \
+    if (m == SD_LANES_ALL && (n == 2 || n == 4) && follow(addr, (A)bytes)) {                       \
+        M *p = (M *)(acc.base + (A)(addr[0] + add));                                               \
+        const D *s0 = SD_ROW(const D, list[0]), *s1 = SD_ROW(const D, list[1]);                    \
+        if (n == 2) {                                                                              \
+            SD_EACH_LANE(i)                                                                        \
+            {                                                                                      \
+                p[2 * i] = (M)s0[i];                                                               \
+                p[2 * i + 1] = (M)s1[i];                                                           \
+            }                                                                                      \
+        } else {                                                                                   \
+            const D *s2 = SD_ROW(const D, list[2]), *s3 = SD_ROW(const D, list[3]);                \
+            SD_EACH_LANE(i)                                                                        \
+            {                                                                                      \
+                p[4 * i] = (M)s0[i];                                                               \
+                p[4 * i + 1] = (M)s1[i];                                                           \
+                p[4 * i + 2] = (M)s2[i];                                                           \
+                p[4 * i + 3] = (M)s3[i];                                                           \
+            }                                                                                      \
+        }                                                                                          \
+        return ip + 1;                                                                             \
+    }
+
 /* All other loads and stores of one known span. */
-#define GATHER(space, M, D, A)                                                                     \
+#define GATHER(space, M, D, A, follow)                                                                     \
     const unsigned n = ip->flags & SD_FL_VEC;                                                      \
     const unsigned bytes = n * (unsigned)sizeof(M);                                                \
     const uint32_t m = w->mask;                                                                    \
@@ -289,6 +350,7 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
         return ip + 1;                                                                             \
     }                                                                                              \
     const uint32_t *list = w->frame->fn->extra + ip->dst;                                          \
+    VECTOR_LOAD(M, D, A, follow)                                                                   \
     for (unsigned k = 0; k < n; k++) {                                                             \
         D tmp[SD_LANES] __attribute__((aligned(64)));                                              \
         const uint8_t *p = acc.base + k * sizeof(M);                                               \
@@ -300,7 +362,7 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
     }                                                                                              \
     return ip + 1;
 
-#define SCATTER(space, M, D, A)                                                                    \
+#define SCATTER(space, M, D, A, follow)                                                                    \
     const unsigned n = ip->flags & SD_FL_VEC;                                                      \
     const unsigned bytes = n * (unsigned)sizeof(M);                                                \
     const uint32_t m = w->mask;                                                                    \
@@ -315,6 +377,7 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
     CHECK(addr, A, add, limit, bytes, m, bad);                                                     \
     if (GP_UNLIKELY(bad))                                                                          \
         return store_slow(w, ip, regs, space, sizeof(M), sizeof(D));                               \
+    VECTOR_STORE(M, D, A, follow)                                                                  \
     for (unsigned k = 0; k < n; k++) {                                                             \
         const D *s = SD_ROW(const D, list[k]);                                                     \
         uint8_t *p = acc.base + k * sizeof(M);                                                     \
@@ -381,7 +444,7 @@ all_shared(const uint64_t *addr, uint32_t m, uint32_t *out)
         struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)                                \
     {                                                                                              \
         const struct access acc = global_span(w, ip, false);                                       \
-        GATHER('g', M, D, uint64_t)                                                                \
+        GATHER('g', M, D, uint64_t, sd_follow64)                                                                \
     }                                                                                              \
     SD_HANDLER(h_ld_g_##id)                                                                        \
     {                                                                                              \
@@ -393,7 +456,7 @@ all_shared(const uint64_t *addr, uint32_t m, uint32_t *out)
         struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)                                \
     {                                                                                              \
         SHARED_ACCESS                                                                              \
-        GATHER('s', M, D, uint32_t)                                                                \
+        GATHER('s', M, D, uint32_t, sd_follow32)                                                                \
     }                                                                                              \
     SD_HANDLER(h_ld_s_##id)                                                                        \
     {                                                                                              \
@@ -417,7 +480,7 @@ all_shared(const uint64_t *addr, uint32_t m, uint32_t *out)
         struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)                                \
     {                                                                                              \
         const struct access acc = global_span(w, ip, true);                                        \
-        SCATTER('g', M, D, uint64_t)                                                               \
+        SCATTER('g', M, D, uint64_t, sd_follow64)                                                               \
     }                                                                                              \
     SD_HANDLER(h_st_g_##id)                                                                        \
     {                                                                                              \
@@ -429,7 +492,7 @@ all_shared(const uint64_t *addr, uint32_t m, uint32_t *out)
         struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)                                \
     {                                                                                              \
         SHARED_ACCESS                                                                              \
-        SCATTER('s', M, D, uint32_t)                                                               \
+        SCATTER('s', M, D, uint32_t, sd_follow32)                                                               \
     }                                                                                              \
     SD_HANDLER(h_st_s_##id)                                                                        \
     {                                                                                              \
