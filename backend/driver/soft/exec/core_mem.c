@@ -387,7 +387,7 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
     return ip + 1;
 
 /* A warp that strides far touches new pages and lines that no hardware foresees: fetch what it
- * will want some turns later. The address need not exist. */
+ * will want some turns later, inside of its allocation. */
 #define AHEAD     8
 #define AHEAD_MIN 1024u
 
@@ -401,10 +401,12 @@ read_ahead(struct sd_warp *w, const struct sd_insn *ip, uint64_t o, unsigned byt
     if (stride != s->stride) {
         s->stride = stride;
     } else if (stride + AHEAD_MIN > 2 * AHEAD_MIN) {
-        const uintptr_t at = s->base + o + AHEAD * stride;
+        const uint64_t then = o + AHEAD * stride, size = s->end - s->base;
 
-        __builtin_prefetch((const void *)at);               // NOLINT
-        __builtin_prefetch((const void *)(at + bytes - 1)); // NOLINT
+        if (then < size && size - then >= bytes) {
+            __builtin_prefetch((const void *)(uintptr_t)(s->base + then));               // NOLINT
+            __builtin_prefetch((const void *)(uintptr_t)(s->base + then + bytes - 1)); // NOLINT
+        }
     }
 }
 
