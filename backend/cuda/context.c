@@ -6,9 +6,11 @@
 #include "backend/cuda/callback.h"
 #include "backend/cuda/ipc.h"
 #include "backend/cuda/jobs.h"
+#include "backend/cuda/link.h"
 #include "backend/cuda/module.h"
 #include "backend/cuda/peer.h"
 #include "backend/cuda/state.h"
+#include "backend/cuda/texture.h"
 #include "be_hooks.h"
 #include "protocol/base/log.h"
 
@@ -233,8 +235,13 @@ context_empty(struct be_session *session, struct be_context *context)
                 event_end(session, slot->object);
             else if (kind == WIRE_HANDLE_MODULE)
                 be_owner_destroy(session, slot->object);
+            else if (kind == WIRE_HANDLE_LINK)
+                be_link_end(session, slot->object);
             else if (kind == WIRE_HANDLE_ARRAY || kind == WIRE_HANDLE_MIPMAPPED_ARRAY)
                 be_array_put(slot->object);
+            else if (kind == WIRE_HANDLE_TEXTURE || kind == WIRE_HANDLE_SURFACE ||
+                     kind == WIRE_HANDLE_TEXREF || kind == WIRE_HANDLE_SURFREF)
+                be_texture_end(session, kind, slot->object);
             be_handles_remove(slot);
         }
     }

@@ -119,6 +119,27 @@ be_image_open(struct be_session *session, uint32_t id, struct be_image **image_p
     return CUDA_SUCCESS;
 }
 
+CUresult
+be_upload_take(struct be_session *session, uint32_t id, uint8_t **data_p, uint64_t *bytes_p)
+{
+    struct be_upload *upload = id != 0 ? upload_find(session, id) : NULL;
+    uint8_t *data;
+
+    if (upload == NULL || upload->have != upload->total)
+        return CUDA_ERROR_INVALID_VALUE;
+    data = realloc(upload->data, upload->total + 8);
+    if (data == NULL) {
+        upload_drop(upload);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    memset(data + upload->total, 0, 8);
+    *data_p = data;
+    *bytes_p = upload->total;
+    upload->data = NULL;
+    upload_drop(upload);
+    return CUDA_SUCCESS;
+}
+
 const void *
 be_image_driver(const struct be_image *image)
 {

@@ -2,6 +2,7 @@
 #include "backend/cuda/module.h"
 
 #include "backend/cuda/account.h"
+#include "backend/cuda/texture.h"
 #include "be_hooks.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -10,16 +11,6 @@
 #include <string.h>
 
 #define BE_LOG_BYTES_MAX 65535u
-#define BE_OPTIONS_MAX   68
-
-/* Options for the driver, made of the client's plain numbers and of log buffers of our own. */
-struct be_jit {
-    CUjit_option options[BE_OPTIONS_MAX];
-    void *values[BE_OPTIONS_MAX];
-    unsigned count;
-    char *info, *error;
-    int info_at, error_at; /* where the driver writes the sizes; -1: not asked for */
-};
 
 /* Options whose value is a number; those that point into the program cannot come this way. */
 static bool
@@ -81,15 +72,15 @@ jit_log(struct be_jit *jit, uint32_t bytes, CUjit_option buffer, CUjit_option si
     return CUDA_SUCCESS;
 }
 
-static void
-jit_fini(struct be_jit *jit)
+void
+be_jit_fini(struct be_jit *jit)
 {
     free(jit->info);
     free(jit->error);
 }
 
-static CUresult
-jit_init(struct be_jit *jit, const uint32_t *options, uint32_t count, const uint64_t *values,
+CUresult
+be_jit_init(struct be_jit *jit, const uint32_t *options, uint32_t count, const uint64_t *values,
          uint32_t value_count, uint32_t info_bytes, uint32_t error_bytes)
 {
     CUresult cr;
@@ -113,13 +104,13 @@ jit_init(struct be_jit *jit, const uint32_t *options, uint32_t count, const uint
         cr = jit_log(jit, error_bytes, CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
                      &jit->error, &jit->error_at);
     if (cr != CUDA_SUCCESS)
-        jit_fini(jit);
+        be_jit_fini(jit);
     return cr;
 }
 
 /* The driver's text, kept until the reply is written. */
-static void
-jit_text(struct be_session *session, const char *text, const char **text_p, uint32_t *len_p)
+void
+be_jit_text(struct be_session *session, const char *text, const char **text_p, uint32_t *len_p)
 {
     struct gp_buf *strings = &session->scratch_text;
     size_t len = text != NULL ? strlen(text) : 0, at = strings->len;
@@ -147,6 +138,7 @@ owner_free(struct be_session *session, struct be_owner *owner)
     be_globals_drop(session, owner);
     for (int32_t d = 0; d < session->driver->device_count; d++)
         be_account_uncharge(session, d, owner->charged[d]);
+    be_texrefs_drop(session, owner);
     for (uint32_t i = 0; i < owner->count; i++)
         free(owner->kernels[i].params);
     free(owner->kernels);
@@ -227,7 +219,7 @@ be_hook_cuModuleLoadDataEx(struct be_call *call, const struct wire_cuModuleLoadD
     if (cr != CUDA_SUCCESS)
         return cr;
     be_meter_begin(call->session, device, &meter);
-    cr = jit_init(&jit, args->options, args->options_len, args->values, args->values_len,
+    cr = be_jit_init(&jit, args->options, args->options_len, args->values, args->values_len,
                   args->info_bytes, args->error_bytes);
     if (cr != CUDA_SUCCESS) {
         be_image_close(image);
@@ -242,9 +234,9 @@ be_hook_cuModuleLoadDataEx(struct be_call *call, const struct wire_cuModuleLoadD
                                               jit.options, jit.values);
     }
     be_image_close(image);
-    jit_text(call->session, jit.info, &reply->info, &reply->info_len);
-    jit_text(call->session, jit.error, &reply->error, &reply->error_len);
-    jit_fini(&jit);
+    be_jit_text(call->session, jit.info, &reply->info, &reply->info_len);
+    be_jit_text(call->session, jit.error, &reply->error, &reply->error_len);
+    be_jit_fini(&jit);
     if (cr != CUDA_SUCCESS) {
         free(owner);
         return cr;
@@ -331,7 +323,7 @@ be_hook_cuLibraryLoadData(struct be_call *call, const struct wire_cuLibraryLoadD
     if (cr == CUDA_SUCCESS && call->driver->cuLibraryLoadData == NULL)
         cr = CUDA_ERROR_NOT_SUPPORTED;
     if (cr == CUDA_SUCCESS)
-        cr = jit_init(&jit, args->jit_options, args->jit_options_len, args->jit_values,
+        cr = be_jit_init(&jit, args->jit_options, args->jit_options_len, args->jit_values,
                       args->jit_values_len, args->info_bytes, args->error_bytes);
     if (cr != CUDA_SUCCESS) {
         be_image_close(image);
@@ -349,9 +341,9 @@ be_hook_cuLibraryLoadData(struct be_call *call, const struct wire_cuLibraryLoadD
                                              jit.values, jit.count, NULL, NULL, 0);
     }
     be_image_close(image);
-    jit_text(call->session, jit.info, &reply->info, &reply->info_len);
-    jit_text(call->session, jit.error, &reply->error, &reply->error_len);
-    jit_fini(&jit);
+    be_jit_text(call->session, jit.info, &reply->info, &reply->info_len);
+    be_jit_text(call->session, jit.error, &reply->error, &reply->error_len);
+    be_jit_fini(&jit);
     if (cr != CUDA_SUCCESS) {
         free(owner);
         return cr;

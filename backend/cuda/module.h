@@ -67,6 +67,30 @@ CUresult be_kernel_function(struct be_session *session, struct be_owner *owner,
 CUresult be_kernel_params(struct be_session *session, struct be_owner *owner,
                           struct be_kernel *kernel);
 
+/* Options for the driver, made of the client's plain numbers and of log buffers of our own. */
+#define BE_OPTIONS_MAX 68
+struct be_jit {
+    CUjit_option options[BE_OPTIONS_MAX];
+    void *values[BE_OPTIONS_MAX];
+    unsigned count;
+    char *info, *error;
+    int info_at, error_at; /* where the driver writes the sizes; -1: not asked for */
+};
+
+/* Nothing is held on error. */
+CUresult be_jit_init(struct be_jit *jit, const uint32_t *options, uint32_t count,
+                     const uint64_t *values, uint32_t value_count, uint32_t info_bytes,
+                     uint32_t error_bytes);
+void be_jit_fini(struct be_jit *jit);
+/* The driver's text, kept until the reply is written: in session.scratch_text, which was reset. */
+void be_jit_text(struct be_session *session, const char *text, const char **text_p,
+                 uint32_t *len_p);
+
+/* The bytes of an upload, with eight NUL behind them; free() them. Errors:
+ * CUDA_ERROR_INVALID_VALUE. */
+CUresult be_upload_take(struct be_session *session, uint32_t upload, uint8_t **data_p,
+                        uint64_t *bytes_p);
+
 /* The bytes of an upload as the driver takes them; be_image_close() ends it and the upload. */
 struct be_image;
 CUresult be_image_open(struct be_session *session, uint32_t upload, struct be_image **image_p);

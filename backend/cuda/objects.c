@@ -3,6 +3,7 @@
 #include "backend/cuda/jobs.h"
 #include "backend/cuda/module.h"
 #include "backend/cuda/state.h"
+#include "backend/cuda/texture.h"
 
 static CUresult
 object_missing(enum wire_handle kind)
@@ -41,6 +42,8 @@ be_handle_get(struct be_session *session, enum wire_handle kind, uint64_t id, bo
         *object = be_context_handle(slot->object);
     else if (kind == WIRE_HANDLE_MODULE || kind == WIRE_HANDLE_LIBRARY)
         *object = be_owner_handle(slot->object);
+    else if (kind == WIRE_HANDLE_TEXREF || kind == WIRE_HANDLE_SURFREF)
+        *object = ((struct be_texref *)slot->object)->ref;
     else if (kind == WIRE_HANDLE_ARRAY)
         *object = ((struct be_array *)slot->object)->array;
     else if (kind == WIRE_HANDLE_MIPMAPPED_ARRAY)

@@ -13,6 +13,7 @@
 #include "frontend/cuda/kernels.h"
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/state.h"
+#include "frontend/cuda/texture.h"
 #include "protocol/base/util.h"
 #include "protocol/cudart/export_tables.h"
 
@@ -153,6 +154,8 @@ drop_memory(struct fe_context *ctx)
 
     if (state == NULL)
         return;
+    fe_textures_drop_context(ctx);
+    fe_links_drop_context(ctx);
     fe_arrays_drop_context(ctx);
     fe_pools_lock();
     fe_alloc_drop_owner(state->alloc, ctx, fe_pools_block_gone, NULL);

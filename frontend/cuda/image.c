@@ -33,10 +33,17 @@ send_piece(struct fe_call *call, struct wire_gpUpload_args *args, const uint8_t 
     return CUDA_SUCCESS;
 }
 
+static uint32_t
+upload_next(void)
+{
+    static _Atomic uint32_t next = 1;
+
+    return next++;
+}
+
 CUresult
 fe_image_send(struct fe_call *call, const void *image, uint32_t *upload_p, uint32_t *kind_p)
 {
-    static _Atomic uint32_t next_upload = 1;
     enum wire_call before = (enum wire_call)call->id;
     struct wire_gpUpload_args args = {0};
     struct gp_image_gather g;
@@ -48,7 +55,7 @@ fe_image_send(struct fe_call *call, const void *image, uint32_t *upload_p, uint3
     status = gp_image_gather(image, IMAGE_MAX, &g);
     if (status != GP_OK)
         return of_status(status);
-    args.upload = next_upload++;
+    args.upload = upload_next();
     args.total = g.len;
     cr = fe_call_next(call, WIRE_CALL_gpUpload);
     for (int i = 0; i < g.count && cr == CUDA_SUCCESS; i++) {
@@ -66,6 +73,20 @@ fe_image_send(struct fe_call *call, const void *image, uint32_t *upload_p, uint3
     *upload_p = args.upload;
     *kind_p = (uint32_t)g.kind;
     gp_image_gather_fini(&g);
+    return cr == CUDA_SUCCESS ? fe_call_next(call, before) : cr;
+}
+
+CUresult
+fe_bytes_send(struct fe_call *call, const void *data, size_t size, uint32_t *upload_p)
+{
+    enum wire_call before = (enum wire_call)call->id;
+    struct wire_gpUpload_args args = {.upload = upload_next(), .total = size};
+    CUresult cr = fe_call_next(call, WIRE_CALL_gpUpload);
+
+    for (size_t at = 0; at < size && cr == CUDA_SUCCESS; at += PIECE_BYTES)
+        cr = send_piece(call, &args, (const uint8_t *)data + at,
+                        size - at < PIECE_BYTES ? size - at : PIECE_BYTES);
+    *upload_p = args.upload;
     return cr == CUDA_SUCCESS ? fe_call_next(call, before) : cr;
 }
 
@@ -87,7 +108,7 @@ image_length_ok(const uint8_t *data, size_t len)
 }
 
 CUresult
-fe_image_read(const char *path, void **image_p)
+fe_file_read(const char *path, void **data_p, size_t *size_p)
 {
     GP_AUTO_FREE uint8_t *data = NULL;
     FILE *file = fopen(path, "rbe");
@@ -112,6 +133,21 @@ fe_image_read(const char *path, void **image_p)
     } while (got > 0);
     fclose(file);
     memset(data + len, 0, 32);
+    *data_p = data;
+    *size_p = len;
+    data = NULL;
+    return CUDA_SUCCESS;
+}
+
+CUresult
+fe_image_read(const char *path, void **image_p)
+{
+    GP_AUTO_FREE void *data = NULL;
+    size_t len = 0;
+    CUresult cr = fe_file_read(path, &data, &len);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
     if (len == 0 || image_length_ok(data, len) != GP_OK)
         return CUDA_ERROR_INVALID_IMAGE;
     *image_p = data;

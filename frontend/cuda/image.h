@@ -18,6 +18,12 @@
 CUresult fe_image_send(struct fe_call *call, const void *image, uint32_t *upload_p,
                        uint32_t *kind_p);
 
+/* Send bytes as they are. The call's id is restored. */
+CUresult fe_bytes_send(struct fe_call *call, const void *data, size_t size, uint32_t *upload_p);
+
+/* A whole file, with NULs behind it; free() it.
+ * Errors: CUDA_ERROR_FILE_NOT_FOUND, CUDA_ERROR_OUT_OF_MEMORY. */
+CUresult fe_file_read(const char *path, void **data_p, size_t *size_p);
 /* A whole file, with a NUL behind it, checked to be an image of the right length; free() it.
  * Errors: CUDA_ERROR_FILE_NOT_FOUND, CUDA_ERROR_INVALID_IMAGE, CUDA_ERROR_OUT_OF_MEMORY. */
 CUresult fe_image_read(const char *path, void **image_p);

@@ -2,6 +2,7 @@
 #include "frontend/cuda/kernels.h"
 
 #include "protocol/base/util.h"
+#include "protocol/legacy/settings.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -142,6 +143,9 @@ fe_kernels_destroy(struct fe_kernels *k)
     all_remove(k);
     for (uint32_t i = 0; i < k->count; i++) {
         if (k->entries[i].object != NULL) {
+            gp_legacy_forget((CUfunction)k->entries[i].object);
+            if (k->entries[i].object->function != NULL)
+                gp_legacy_forget((CUfunction)k->entries[i].object->function);
             fe_object_destroy(k->entries[i].object->function);
             fe_object_destroy(k->entries[i].object);
         }

@@ -6,6 +6,7 @@
 #include "frontend/cuda/image.h"
 #include "frontend/cuda/kernels.h"
 #include "frontend/cuda/state.h"
+#include "frontend/cuda/texture.h"
 #include "protocol/base/util.h"
 
 #include <stdlib.h>
@@ -21,6 +22,7 @@ fe_module_drop(struct fe_module *module)
 
     if (state != NULL)
         fe_alloc_drop_foreign(state->alloc, module);
+    fe_texrefs_drop_module(module);
     fe_object_destroy(module);
     fe_kernels_destroy(kernels);
 }

@@ -3,6 +3,7 @@
 
 #include "frontend/core/notice.h"
 #include "frontend/cuda/pool.h"
+#include "frontend/cuda/texture.h"
 #include "frontend/cuda/vmm.h"
 #include "protocol/base/log.h"
 
@@ -30,9 +31,14 @@ define(void)
     fe_slab_define(WIRE_HANDLE_FUNCTION, sizeof(struct fe_function), 1u << 22);
     fe_slab_define(WIRE_HANDLE_ARRAY, sizeof(struct fe_array), 1u << 20);
     fe_slab_define(WIRE_HANDLE_MIPMAPPED_ARRAY, sizeof(struct fe_array), 1u << 20);
+    fe_slab_define(WIRE_HANDLE_TEXTURE, sizeof(struct fe_texture), 1u << 20);
+    fe_slab_define(WIRE_HANDLE_SURFACE, sizeof(struct fe_texture), 1u << 20);
+    fe_slab_define(WIRE_HANDLE_TEXREF, sizeof(struct fe_texref), 1u << 20);
+    fe_slab_define(WIRE_HANDLE_SURFREF, sizeof(struct fe_texref), 1u << 20);
     fe_slab_define(WIRE_HANDLE_KERNEL, sizeof(struct fe_function), 1u << 22);
     fe_slab_define(WIRE_HANDLE_MEMPOOL, sizeof(struct fe_pool), 1u << 16);
     fe_slab_define(WIRE_HANDLE_ALLOCATION, sizeof(struct fe_phys), 1u << 20);
+    fe_link_define();
     fe_call_set_hooks(&hooks);
     fe_init_notices();
     fe_init_cudart();

@@ -47,6 +47,10 @@ void fe_init_cudart(void);
 /* Notices; callback.c. */
 void fe_init_notices(void);
 
+/* link.c: the slab of links; those of a context that goes. */
+void fe_link_define(void);
+void fe_links_drop_context(struct fe_context *ctx);
+
 /* Hook for CU_STREAM_PER_THREAD; stream.c. */
 CUresult fe_stream_per_thread_wire(struct fe_call *call, uint64_t *id_p);
 

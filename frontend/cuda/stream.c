@@ -351,6 +351,30 @@ cuStreamGetCtx(CUstream handle, CUcontext *ctx)
 }
 
 GP_EXPORT CUresult
+cuStreamGetCtx_v2(CUstream handle, CUcontext *ctx, CUgreenCtx *green)
+{
+    CUresult cr = cuStreamGetCtx(handle, ctx);
+
+    if (cr == CUDA_SUCCESS && green != NULL)
+        *green = NULL; /* there are none */
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuStreamGetGreenCtx(CUstream handle, CUgreenCtx *green)
+{
+    struct fe_stream *stream = NULL;
+    struct fe_call call;
+    CUresult cr = local(&call, handle, &stream);
+
+    if (cr == CUDA_SUCCESS && green == NULL)
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS)
+        *green = NULL;
+    return cr;
+}
+
+GP_EXPORT CUresult
 cuStreamGetDevice(CUstream handle, CUdevice *dev)
 {
     struct fe_stream *stream = NULL;

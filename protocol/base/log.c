@@ -16,6 +16,7 @@ static _Atomic int current_level = -1;
 static _Atomic bool journal;
 /* Set before threads start, then read-only. */
 static char name[32] = "gpupool";
+static void (*sink)(enum gp_log_level level, const char *text);
 
 void
 gp_log_set_level(enum gp_log_level level)
@@ -47,6 +48,12 @@ level_from_env(void)
     return GP_LOG_WARN;
 }
 
+void
+gp_log_set_sink(void (*new_sink)(enum gp_log_level level, const char *text))
+{
+    sink = new_sink;
+}
+
 bool
 gp_log_enabled(enum gp_log_level level)
 {
@@ -65,13 +72,14 @@ gp_log_write(enum gp_log_level level, const char *fmt, ...)
     int saved = errno;
     char line[1024];
     va_list ap;
-    int used, more;
+    int used, more, start;
 
     if (atomic_load_explicit(&journal, memory_order_relaxed))
         used = snprintf(line, sizeof(line), "<%c>", level_journal[level]);
     else
         used = snprintf(line, sizeof(line), "%s: %s: ", name, level_names[level]);
 
+    start = used;
     va_start(ap, fmt);
     errno = saved;
     more = vsnprintf(line + used, sizeof(line) - (size_t)used - 1, fmt, ap);
@@ -81,6 +89,10 @@ gp_log_write(enum gp_log_level level, const char *fmt, ...)
         used += more;
     if ((size_t)used > sizeof(line) - 2)
         used = (int)sizeof(line) - 2;
+    if (sink != NULL) {
+        line[used] = 0;
+        sink(level, line + start);
+    }
     line[used++] = '\n';
     if (write(STDERR_FILENO, line, (size_t)used) < 0)
         used = 0; /* nowhere left to say so */

@@ -25,6 +25,9 @@ void gp_log_set_level(enum gp_log_level level);
 void gp_log_set_journal(bool on);
 /* Names the process in each line, e.g. "gpupoold[4711]"; name is copied. */
 void gp_log_set_name(const char *name);
+/* Who else hears each line, without prefix and end: from any thread, with whatever locks are held.
+ * Before threads start. */
+void gp_log_set_sink(void (*sink)(enum gp_log_level level, const char *text));
 bool gp_log_enabled(enum gp_log_level level);
 /* Keeps errno. Never fails: a line that cannot be written is lost. */
 void gp_log_write(enum gp_log_level level, const char *fmt, ...) GP_PRINTF(2, 3);

@@ -338,3 +338,47 @@ cuMemcpy3DAsync(const CUDA_MEMCPY3D_v1 *copy, CUstream stream)
         wide = wide_3d(copy);
     return cuMemcpy3DAsync_v2(copy != NULL ? &wide : NULL, stream);
 }
+
+/* -- texture references --------------------------------------------------------------------- */
+
+GP_EXPORT CUresult
+cuTexRefSetAddress(unsigned int *offset, CUtexref ref, CUdeviceptr_v1 address, unsigned int bytes)
+{
+    size_t wide = 0;
+    CUresult cr = cuTexRefSetAddress_v2(offset != NULL ? &wide : NULL, ref, address, bytes);
+
+    if (cr == CUDA_SUCCESS && offset != NULL)
+        *offset = (unsigned)wide;
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuTexRefSetAddress2D(CUtexref ref, const CUDA_ARRAY_DESCRIPTOR_v1 *desc, CUdeviceptr_v1 address,
+                     unsigned int pitch)
+{
+    CUDA_ARRAY_DESCRIPTOR wide;
+
+    if (desc != NULL)
+        wide = (CUDA_ARRAY_DESCRIPTOR){desc->Width, desc->Height, desc->Format, desc->NumChannels};
+    return cuTexRefSetAddress2D_v3(ref, desc != NULL ? &wide : NULL, address, pitch);
+}
+
+GP_EXPORT CUresult
+cuTexRefSetAddress2D_v2(CUtexref ref, const CUDA_ARRAY_DESCRIPTOR *desc, CUdeviceptr address,
+                        size_t pitch)
+{
+    return cuTexRefSetAddress2D_v3(ref, desc, address, pitch);
+}
+
+GP_EXPORT CUresult
+cuTexRefGetAddress(CUdeviceptr_v1 *address, CUtexref ref)
+{
+    CUdeviceptr wide = 0;
+    CUresult cr = cuTexRefGetAddress_v2(address != NULL ? &wide : NULL, ref);
+
+    if (cr == CUDA_SUCCESS && wide > UINT32_MAX)
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS)
+        *address = (CUdeviceptr_v1)wide;
+    return cr;
+}

@@ -24,6 +24,9 @@
 #define cuEventDestroy         cuEventDestroy_v2
 #define cuEventElapsedTime     cuEventElapsedTime_v2
 #define cuGetProcAddress       cuGetProcAddress_v2
+#define cuLinkAddData          cuLinkAddData_v2
+#define cuLinkAddFile          cuLinkAddFile_v2
+#define cuLinkCreate           cuLinkCreate_v2
 #define cuMemAllocHost         cuMemAllocHost_v2
 #define cuMemAlloc             cuMemAlloc_v2
 #define cuMemAllocPitch        cuMemAllocPitch_v2
@@ -59,6 +62,9 @@
 #define cuMemsetD8             cuMemsetD8_v2
 #define cuModuleGetGlobal      cuModuleGetGlobal_v2
 #define cuStreamDestroy        cuStreamDestroy_v2
+#define cuTexRefGetAddress     cuTexRefGetAddress_v2
+#define cuTexRefSetAddress     cuTexRefSetAddress_v2
+#define cuTexRefSetAddress2D   cuTexRefSetAddress2D_v3
 #endif
 
 /* The flags form of context creation that has kept its meaning since CUDA 3.2. */

@@ -237,6 +237,26 @@ callbacks(void)
     printf("callbacks: %u wrong\n", wrong);
 }
 
+/* What a stream belongs to. */
+static void
+owners(void)
+{
+    CUgreenCtx green = (CUgreenCtx)(uintptr_t)8;
+    CUcontext mine, ctx = NULL;
+    CUstream stream;
+
+    CU(cuCtxGetCurrent(&mine));
+    CU(cuStreamCreate(&stream, 0));
+    CU(cuStreamGetCtx_v2(stream, &ctx, &green));
+    EXPECT(ctx == mine && green == NULL);
+    green = (CUgreenCtx)(uintptr_t)8;
+    CU(cuStreamGetGreenCtx(stream, &green));
+    EXPECT(green == NULL);
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuStreamGetCtx_v2(stream, NULL, &green));
+    CU(cuStreamDestroy(stream));
+    printf("owners: done\n");
+}
+
 int
 main(void)
 {
@@ -251,6 +271,7 @@ main(void)
     events();
     priorities();
     callbacks();
+    owners();
     CU(cuModuleUnload(mod));
     drv_close(dev);
     return drv_result("drv_streams");

@@ -143,6 +143,25 @@ Test(geometry, the_form_that_is_sent_means_the_same)
     cr_expect_eq(memcmp(&copy, &again, sizeof(copy)), 0);
 }
 
+Test(geometry, one_plane_needs_no_height)
+{
+    struct fe_copy copy;
+    CUDA_MEMCPY3D desc = {
+        .srcMemoryType = CU_MEMORYTYPE_HOST,
+        .srcHost = (void *)0x1000,
+        .srcPitch = 64,
+        .dstMemoryType = CU_MEMORYTYPE_ARRAY,
+        .dstArray = (CUarray)(uintptr_t)0x1230,
+        .WidthInBytes = 64,
+        .Height = 4,
+        .Depth = 1,
+    };
+
+    cr_expect_eq(fe_copy_from_3d(&desc, &copy), CUDA_SUCCESS); /* as cudaMemcpy2DToArray asks */
+    desc.Depth = 2;
+    cr_expect_eq(fe_copy_from_3d(&desc, &copy), CUDA_ERROR_INVALID_VALUE);
+}
+
 Test(geometry, a_box_in_an_array_is_named_by_its_corner)
 {
     struct fe_copy copy;

@@ -34,8 +34,8 @@ channel_bytes(CUarray_format format)
     }
 }
 
-static CUresult
-check_descriptor(const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned *element_p)
+CUresult
+sd_array_check(const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned *element_p)
 {
     bool layered = (d->Flags & CUDA_ARRAY3D_LAYERED) != 0;
     bool cube = (d->Flags & CUDA_ARRAY3D_CUBEMAP) != 0;
@@ -57,6 +57,20 @@ check_descriptor(const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned *element_p)
     return CUDA_SUCCESS;
 }
 
+bool
+sd_array_shape(CUarray array, CUcontext ctx, const CUDA_ARRAY3D_DESCRIPTOR *desc,
+               unsigned element_bytes, uint64_t *bytes_p)
+{
+    array->ctx = ctx;
+    array->desc = *desc;
+    array->element_bytes = element_bytes;
+    array->rows = desc->Height != 0 ? desc->Height : 1;
+    array->slices = desc->Depth != 0 ? desc->Depth : 1;
+    array->pitch = desc->Width * element_bytes;
+    array->slice = array->pitch * array->rows;
+    return !__builtin_mul_overflow(array->slice, array->slices, bytes_p);
+}
+
 GP_EXPORT CUresult
 cuArray3DCreate_v2(CUarray *pHandle, const CUDA_ARRAY3D_DESCRIPTOR *pAllocateArray)
 {
@@ -69,20 +83,13 @@ cuArray3DCreate_v2(CUarray *pHandle, const CUDA_ARRAY3D_DESCRIPTOR *pAllocateArr
     SD_ENTER(ctx);
     if (pHandle == NULL || pAllocateArray == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    cr = check_descriptor(pAllocateArray, &element);
+    cr = sd_array_check(pAllocateArray, &element);
     if (cr != CUDA_SUCCESS)
         return cr;
     array = sd_object_new(SD_ARRAY, sizeof(*array));
     if (array == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    array->ctx = ctx;
-    array->desc = *pAllocateArray;
-    array->element_bytes = element;
-    array->rows = array->desc.Height != 0 ? array->desc.Height : 1;
-    array->slices = array->desc.Depth != 0 ? array->desc.Depth : 1;
-    array->pitch = array->desc.Width * element;
-    array->slice = array->pitch * array->rows;
-    if (__builtin_mul_overflow(array->slice, array->slices, &bytes))
+    if (!sd_array_shape(array, ctx, pAllocateArray, element, &bytes))
         cr = CUDA_ERROR_OUT_OF_MEMORY;
     else /* owned by the array: it is no address that a program may use */
         cr = sd_mem_alloc(ctx->dev, ctx, array, SD_MEM_VARIABLE, bytes, 0, &array->base);

@@ -2,6 +2,7 @@
 #include "backend/driver/soft/dev/ctx.h"
 
 #include "backend/driver/soft/dev/array.h"
+#include "backend/driver/soft/dev/texture.h"
 #include "backend/driver/soft/dev/heap.h"
 #include "backend/driver/soft/dev/mem.h"
 #include "backend/driver/soft/dev/module.h"
@@ -190,7 +191,9 @@ ctx_teardown(CUcontext ctx)
     atomic_store_explicit(&ctx->active, false, memory_order_release);
     (void)sd_ctx_drain(ctx);
     sd_modules_of_ctx_gone(ctx);
+    sd_textures_of_ctx_gone(ctx);
     sd_arrays_of_ctx_gone(ctx);
+    sd_mipmaps_of_ctx_gone(ctx);
     sd_heap_destroy(ctx);
     sd_mem_release_all(ctx, NULL);
     sd_ctx_free_streams(ctx);

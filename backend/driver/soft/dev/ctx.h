@@ -45,6 +45,7 @@ struct CUctx_st {
     /* Guarded by the modules' lock. */
     struct CUmod_st *modules;
     struct CUarray_st *arrays;
+    struct CUmipmappedArray_st *mipmaps;
     struct CUevent_st *events; /* scheduler's lock */
 
     /* Device printf: guarded by print_lock (a leaf). */

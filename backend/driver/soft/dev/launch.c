@@ -3,6 +3,7 @@
 
 #include "backend/driver/soft/dev/heap.h"
 #include "backend/driver/soft/dev/span.h"
+#include "backend/driver/soft/dev/texture.h"
 #include "cuda_api.h"
 #include "protocol/base/clock.h"
 
@@ -35,6 +36,12 @@ static void
 env_heap_free(void *opaque, uint64_t address)
 {
     sd_heap_free(opaque, address);
+}
+
+static const struct sd_texture *
+env_texture(void *opaque, uint64_t handle)
+{
+    return sd_texture_find(opaque, handle);
 }
 
 static uint64_t
@@ -72,6 +79,7 @@ sd_kernel_run(struct sd_work *work)
         .print = env_print,
         .heap_alloc = env_heap_alloc,
         .heap_free = env_heap_free,
+        .texture = env_texture,
         .globaltimer_ns = env_globaltimer,
         .cancelled = env_cancelled,
     };

@@ -1,9 +1,12 @@
 /* backend/driver/soft/dev/module.c -- modules and their entry points */
 #include "backend/driver/soft/dev/module.h"
 
+#include "backend/driver/soft/dev/texref.h"
+
 #include "backend/driver/soft/dev/mem.h"
 #include "backend/driver/soft/dev/sched.h"
 #include "cuda_api.h"
+#include "protocol/legacy/settings.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -81,9 +84,12 @@ make_functions(struct CUmod_st *mod)
 void
 sd_module_delete(struct CUmod_st *mod)
 {
-    for (size_t i = 0; i < mod->function_count; i++)
+    for (size_t i = 0; i < mod->function_count; i++) {
+        gp_legacy_forget(mod->functions[i]);
         sd_object_free(mod->functions[i]);
+    }
     free(mod->functions);
+    sd_texrefs_of_module_gone(mod);
     sd_mem_release_all(NULL, mod);
     sd_module_destroy(mod->code);
     sd_object_free(mod);

@@ -29,9 +29,6 @@ struct CUfunc_st {
     const struct sd_kernel *kernel;
     struct CUkern_st *kern; /* NULL in a plain module */
     struct sd_settings set;
-    /* Legacy launches. */
-    unsigned legacy_block[3];
-    unsigned legacy_shared;
 };
 
 struct CUmod_st {
@@ -43,6 +40,8 @@ struct CUmod_st {
     size_t function_count;
     struct CUmod_st *ctx_next; /* modules' lock */
     struct CUmod_st *lib_next;
+    struct CUtexref_st *texrefs; /* modules' lock */
+    struct CUsurfref_st *surfrefs;
 };
 
 struct CUkern_st {

@@ -179,6 +179,20 @@ cuStreamGetCtx_v2(CUstream hStream, CUcontext *pCtx, CUgreenCtx *pGreenCtx)
 }
 
 GP_EXPORT CUresult
+cuStreamGetGreenCtx(CUstream hStream, CUgreenCtx *phCtx)
+{
+    CUstream stream;
+    CUresult cr = sd_stream_get(hStream, &stream);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (phCtx == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    *phCtx = NULL; /* there are none */
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
 cuStreamGetDevice(CUstream hStream, CUdevice *device)
 {
     CUstream stream;

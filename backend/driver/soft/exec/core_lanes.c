@@ -332,5 +332,6 @@ SD_NAME(sd_fill_lanes)(struct sd_core *core)
     core->full[SD_OP_cp_async] = core->masked[SD_OP_cp_async] = sd_cp_async;
     core->full[SD_OP_cp_bulk] = core->masked[SD_OP_cp_bulk] = sd_cp_bulk;
     core->full[SD_OP_mbarrier] = core->masked[SD_OP_mbarrier] = sd_mbarrier;
+    core->full[SD_OP_tex] = core->masked[SD_OP_tex] = sd_tex;
     RT(rt_vprintf) RT(rt_assert) RT(rt_malloc) RT(rt_free)
 }

@@ -36,11 +36,19 @@ enum sd_var_space {
     SD_VAR_CONST,
 };
 
+/* A variable that stands for a texture or a surface: kernels read a handle from it. */
+enum sd_var_reference {
+    SD_VAR_PLAIN,
+    SD_VAR_TEXREF,
+    SD_VAR_SURFREF,
+};
+
 struct sd_var {
     const char *name;
     enum sd_var_space space;
     uint64_t bytes;
     uint32_t align;
+    enum sd_var_reference reference;
     bool managed; /* .attribute(.managed) */
     bool defined; /* false: .extern without a definition */
     uint64_t address; /* 0 until placed */
@@ -79,6 +87,32 @@ struct sd_span {
     bool writable;
 };
 
+/* Handles of textures and surfaces are 1 .. this; device addresses are not below it. */
+#define SD_TEXTURE_HANDLE_END (1ull << 40)
+#define SD_TEXTURE_LEVELS_MAX 18u
+#define SD_TEXTURE_ALIGNMENT  512u
+
+struct sd_tex_level {
+    uint64_t base;
+    uint64_t pitch, slice; /* bytes from row to row, from slice, layer or face to the next */
+    uint32_t width, height, depth;
+};
+
+/* What a texture or surface shows. */
+struct sd_texture {
+    CUarray_format format; /* one with channels */
+    uint32_t channels;     /* 1, 2, 4 */
+    uint32_t nlevels;
+    uint32_t layers; /* 0: not layered */
+    uint8_t address[3]; /* CUaddress_mode */
+    bool cube, surface;
+    bool linear, level_linear; /* filters */
+    bool normalized, as_integer, srgb, seamless;
+    float lod_bias, lod_min, lod_max;
+    uint32_t border[4]; /* as registers get it */
+    struct sd_tex_level levels[SD_TEXTURE_LEVELS_MAX];
+};
+
 /* What the machine asks of the driver half; all calls from any worker thread. */
 struct sd_env {
     void *opaque;
@@ -91,6 +125,9 @@ struct sd_env {
     /* Device malloc and free; 0 when the heap is full. */
     uint64_t (*heap_alloc)(void *opaque, uint64_t bytes);
     void (*heap_free)(void *opaque, uint64_t address);
+    /* What a handle shows, NULL if it is none. It may be overwritten while it is looked at: copy it,
+     * and believe no address of it. */
+    const struct sd_texture *(*texture)(void *opaque, uint64_t handle);
     uint64_t (*globaltimer_ns)(void *opaque);
     /* Polled at least every few milliseconds; true ends the kernel. */
     bool (*cancelled)(void *opaque);

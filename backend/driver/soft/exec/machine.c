@@ -63,6 +63,9 @@ list_vars(struct sd_module *m)
         s->space = v->space == SPACE_CONST ? SD_VAR_CONST : SD_VAR_GLOBAL;
         s->bytes = v->bytes;
         s->align = v->align;
+        s->reference = v->type == PT_TEXREF    ? SD_VAR_TEXREF
+                       : v->type == PT_SURFREF ? SD_VAR_SURFREF
+                                               : SD_VAR_PLAIN;
         s->managed = v->managed;
         s->defined = v->linkage != LINK_EXTERN;
         m->var_of[m->nvars++] = v;

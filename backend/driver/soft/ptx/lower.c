@@ -56,7 +56,7 @@ lower_rule_of(struct ptx_opcode *op)
     static const struct lower_rule *const tables[] = {
         lower_alu_rules, lower_cvt_rules,  lower_mem_rules,
         lower_ctl_rules, lower_warp_rules, lower_mma_rules,
-        lower_video_rules, lower_async_rules,
+        lower_video_rules, lower_async_rules, lower_tex_rules,
     };
     static const struct lower_rule none = {"", NULL, 0};
     const struct lower_rule *r;

@@ -40,7 +40,7 @@ struct lower_rule {
 /* Tables of the lower_*.c files, ended by a NULL root. */
 extern const struct lower_rule lower_alu_rules[], lower_cvt_rules[], lower_mem_rules[],
     lower_ctl_rules[], lower_warp_rules[], lower_mma_rules[], lower_video_rules[],
-    lower_async_rules[];
+    lower_async_rules[], lower_tex_rules[];
 
 /* NULL: unknown opcode. Cached in the opcode. */
 const struct lower_rule *lower_rule_of(struct ptx_opcode *op);

@@ -1,0 +1,16 @@
+/* backend/driver/soft/dev/texref.h -- texture and surface references of modules
+ *
+ * The variable of a reference holds the handle of a texture object that this file makes anew
+ * whenever something of the reference changes; kernels read the handle from there.
+ *
+ * Lock: the modules' lock guards all of them.
+ */
+#ifndef SD_TEXREF_H
+#define SD_TEXREF_H
+
+#include "backend/driver/soft/dev/module.h"
+
+/* The module's references go; modules' lock held. */
+void sd_texrefs_of_module_gone(struct CUmod_st *mod);
+
+#endif

@@ -1,0 +1,534 @@
+/* backend/driver/soft/exec/tex_sample.c -- what a texture gives for coordinates */
+#include "backend/driver/soft/exec/tex_sample.h"
+
+#include "backend/driver/soft/math/sd_half.h"
+
+#include <math.h>
+#include <string.h>
+
+/* -- formats -------------------------------------------------------------------------------- */
+
+static float
+f32_of(uint32_t bits)
+{
+    float f;
+
+    memcpy(&f, &bits, sizeof(f));
+    return f;
+}
+
+static uint32_t
+bits_of(float f)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &f, sizeof(bits));
+    return bits;
+}
+
+unsigned
+sd_tex_channel_bytes(CUarray_format format)
+{
+    switch (format) {
+    case CU_AD_FORMAT_UNSIGNED_INT8:
+    case CU_AD_FORMAT_SIGNED_INT8:
+        return 1;
+    case CU_AD_FORMAT_UNSIGNED_INT16:
+    case CU_AD_FORMAT_SIGNED_INT16:
+    case CU_AD_FORMAT_HALF:
+        return 2;
+    case CU_AD_FORMAT_UNSIGNED_INT32:
+    case CU_AD_FORMAT_SIGNED_INT32:
+    case CU_AD_FORMAT_FLOAT:
+        return 4;
+    default:
+        return 0;
+    }
+}
+
+/* As the register has it: whole numbers extended, others as single precision. */
+static uint32_t
+channel_bits(CUarray_format format, const uint8_t *p)
+{
+    uint16_t h;
+    uint32_t w;
+
+    switch (format) {
+    case CU_AD_FORMAT_UNSIGNED_INT8:
+        return *p;
+    case CU_AD_FORMAT_SIGNED_INT8:
+        return (uint32_t)(int32_t)(int8_t)*p;
+    case CU_AD_FORMAT_UNSIGNED_INT16:
+        memcpy(&h, p, 2);
+        return h;
+    case CU_AD_FORMAT_SIGNED_INT16:
+        memcpy(&h, p, 2);
+        return (uint32_t)(int32_t)(int16_t)h;
+    case CU_AD_FORMAT_HALF:
+        memcpy(&h, p, 2);
+        return bits_of(sd_f16_to_f32(h));
+    default:
+        memcpy(&w, p, 4);
+        return w;
+    }
+}
+
+uint32_t
+sd_tex_channel_encode(CUarray_format format, uint32_t value)
+{
+    int32_t s = (int32_t)value;
+
+    switch (format) {
+    case CU_AD_FORMAT_UNSIGNED_INT8:
+        return value > 0xff ? 0xff : value;
+    case CU_AD_FORMAT_UNSIGNED_INT16:
+        return value > 0xffff ? 0xffff : value;
+    case CU_AD_FORMAT_SIGNED_INT8:
+        return (uint32_t)(s < -128 ? -128 : s > 127 ? 127 : s);
+    case CU_AD_FORMAT_SIGNED_INT16:
+        return (uint32_t)(s < -32768 ? -32768 : s > 32767 ? 32767 : s);
+    case CU_AD_FORMAT_HALF:
+        return sd_f32_to_f16_rn(f32_of(value));
+    default:
+        return value;
+    }
+}
+
+static bool
+is_float(CUarray_format format)
+{
+    return format == CU_AD_FORMAT_HALF || format == CU_AD_FORMAT_FLOAT;
+}
+
+/* Whether texels come as floats: floats, and small integers that are to be read as fractions. */
+static bool
+reads_float(const struct sd_texture *t)
+{
+    return is_float(t->format) || (!t->as_integer && sd_tex_channel_bytes(t->format) < 4);
+}
+
+/* sRGB to linear. */
+static float
+srgb(float c)
+{
+    return c <= 0.04045f ? c / 12.92f : powf((c + 0.055f) / 1.055f, 2.4f);
+}
+
+static uint32_t
+fraction(const struct sd_texture *t, unsigned channel, uint32_t bits)
+{
+    float f;
+
+    switch (t->format) {
+    case CU_AD_FORMAT_UNSIGNED_INT8:
+        f = (float)bits / 255.0f;
+        return bits_of(t->srgb && channel < 3 ? srgb(f) : f);
+    case CU_AD_FORMAT_UNSIGNED_INT16:
+        return bits_of((float)bits / 65535.0f);
+    case CU_AD_FORMAT_SIGNED_INT8:
+        return bits_of(fmaxf((float)(int32_t)bits / 127.0f, -1.0f));
+    case CU_AD_FORMAT_SIGNED_INT16:
+        return bits_of(fmaxf((float)(int32_t)bits / 32767.0f, -1.0f));
+    default:
+        return bits;
+    }
+}
+
+/* -- texels --------------------------------------------------------------------------------- */
+
+/* One texel of a level, which exists. */
+static bool
+texel_read(const struct sd_texture *t, const struct sd_tex_level *l, uint32_t x, uint32_t y,
+           uint32_t z, struct sd_tex_reader *reader, uint32_t out[4])
+{
+    unsigned bytes = sd_tex_channel_bytes(t->format);
+    uint64_t address = l->base + z * l->slice + y * l->pitch + (uint64_t)x * bytes * t->channels;
+    const uint8_t *p = reader->read(reader->opaque, address, bytes * t->channels);
+    bool floats = reads_float(t);
+
+    if (p == NULL) {
+        reader->refused = address;
+        return false;
+    }
+    for (unsigned c = 0; c < 4; c++) {
+        if (c >= t->channels) {
+            out[c] = 0;
+            continue;
+        }
+        out[c] = channel_bits(t->format, p + (size_t)c * bytes);
+        if (floats)
+            out[c] = fraction(t, c, out[c]);
+    }
+    return true;
+}
+
+/* i brought into [0, n) as the mode says; false: it is the border. */
+static bool
+index_fold(enum CUaddress_mode_enum mode, int64_t i, uint32_t n, uint32_t *at_p)
+{
+    int64_t period = 2 * (int64_t)n;
+
+    if (i >= 0 && i < n) {
+        *at_p = (uint32_t)i;
+        return true;
+    }
+    switch (mode) {
+    case CU_TR_ADDRESS_MODE_WRAP:
+        *at_p = (uint32_t)((i % n + n) % n);
+        return true;
+    case CU_TR_ADDRESS_MODE_MIRROR:
+        i = (i % period + period) % period;
+        *at_p = (uint32_t)(i < n ? i : period - 1 - i);
+        return true;
+    case CU_TR_ADDRESS_MODE_BORDER:
+        return false;
+    default:
+        *at_p = i < 0 ? 0 : n - 1;
+        return true;
+    }
+}
+
+static enum CUaddress_mode_enum
+mode_of(const struct sd_texture *t, unsigned axis)
+{
+    enum CUaddress_mode_enum mode = t->address[axis];
+
+    /* Without normalised coordinates there is nothing to repeat. */
+    if (!t->normalized && (mode == CU_TR_ADDRESS_MODE_WRAP || mode == CU_TR_ADDRESS_MODE_MIRROR))
+        return CU_TR_ADDRESS_MODE_CLAMP;
+    return mode;
+}
+
+static bool
+texel_at(const struct sd_texture *t, const struct sd_tex_level *l, const int64_t i[3],
+         unsigned axes, uint32_t layer, struct sd_tex_reader *reader, uint32_t out[4])
+{
+    const uint32_t n[3] = {l->width, l->height, l->depth};
+    uint32_t at[3] = {0, 0, layer};
+
+    for (unsigned a = 0; a < axes; a++) {
+        if (!index_fold(mode_of(t, a), i[a], n[a], &at[a])) {
+            memcpy(out, t->border, sizeof(t->border));
+            return true;
+        }
+    }
+    return texel_read(t, l, at[0], at[1], at[2], reader, out);
+}
+
+/* A coordinate in texels, repeated while it is still exact. */
+static float
+coordinate(const struct sd_texture *t, unsigned axis, float x, uint32_t n)
+{
+    enum CUaddress_mode_enum mode = mode_of(t, axis);
+
+    if (isnan(x))
+        return 0;
+    if (!t->normalized)
+        return x;
+    if (mode == CU_TR_ADDRESS_MODE_WRAP) {
+        x = x - floorf(x);
+    } else if (mode == CU_TR_ADDRESS_MODE_MIRROR) {
+        float whole = floorf(x);
+
+        x = fmodf(fabsf(whole), 2.0f) == 0.0f ? x - whole : 1.0f - (x - whole);
+    }
+    return x * (float)n;
+}
+
+static int64_t
+whole(float x)
+{
+    return x < -1e9f ? -1000000000 : x > 1e9f ? 1000000000 : (int64_t)floorf(x);
+}
+
+/* -- filtering ------------------------------------------------------------------------------ */
+
+/* The weight of the texel behind: 8 bits of fraction. */
+static float
+weight(float x)
+{
+    float f = x - floorf(x);
+
+    return rintf(f * 256.0f) / 256.0f;
+}
+
+static bool
+filter(const struct sd_texture *t, const struct sd_tex_level *l, const float x[3], unsigned axes,
+       uint32_t layer, struct sd_tex_reader *reader, uint32_t out[4])
+{
+    int64_t first[3] = {0, 0, 0};
+    float w[3] = {0, 0, 0}, sum[4] = {0, 0, 0, 0};
+
+    for (unsigned a = 0; a < axes; a++) {
+        float b = x[a] - 0.5f;
+
+        first[a] = whole(b);
+        w[a] = fabsf(b) < 1e9f ? weight(b) : 0;
+    }
+    for (unsigned corner = 0; corner < 1u << axes; corner++) {
+        int64_t i[3] = {first[0], first[1], first[2]};
+        uint32_t texel[4];
+        float part = 1;
+
+        for (unsigned a = 0; a < axes; a++) {
+            bool behind = (corner >> a & 1) != 0;
+
+            i[a] += behind;
+            part *= behind ? w[a] : 1 - w[a];
+        }
+        if (part == 0)
+            continue;
+        if (!texel_at(t, l, i, axes, layer, reader, texel))
+            return false;
+        for (unsigned c = 0; c < 4; c++)
+            sum[c] += part * f32_of(texel[c]);
+    }
+    for (unsigned c = 0; c < 4; c++)
+        out[c] = bits_of(sum[c]);
+    return true;
+}
+
+/* -- cubes ---------------------------------------------------------------------------------- */
+
+/* The face a direction meets, and where: 0 .. 1 across it. */
+static unsigned
+cube_face(const float d[3], float *s_p, float *t_p)
+{
+    float ax = fabsf(d[0]), ay = fabsf(d[1]), az = fabsf(d[2]), m, s, t;
+    unsigned face;
+
+    if (ax >= ay && ax >= az) {
+        face = d[0] >= 0 ? 0 : 1;
+        m = ax;
+        s = d[0] >= 0 ? -d[2] : d[2];
+        t = -d[1];
+    } else if (ay >= az) {
+        face = d[1] >= 0 ? 2 : 3;
+        m = ay;
+        s = d[0];
+        t = d[1] >= 0 ? d[2] : -d[2];
+    } else {
+        face = d[2] >= 0 ? 4 : 5;
+        m = az;
+        s = d[2] >= 0 ? d[0] : -d[0];
+        t = -d[1];
+    }
+    if (m == 0)
+        m = 1;
+    *s_p = (s / m + 1) / 2;
+    *t_p = (t / m + 1) / 2;
+    return face;
+}
+
+/* The direction of a place on a face, which may lie beyond its edge. */
+static void
+cube_direction(unsigned face, float s, float t, float d[3])
+{
+    float u = 2 * s - 1, v = 2 * t - 1;
+
+    switch (face) {
+    case 0:
+        d[0] = 1;
+        d[1] = -v;
+        d[2] = -u;
+        break;
+    case 1:
+        d[0] = -1;
+        d[1] = -v;
+        d[2] = u;
+        break;
+    case 2:
+        d[0] = u;
+        d[1] = 1;
+        d[2] = v;
+        break;
+    case 3:
+        d[0] = u;
+        d[1] = -1;
+        d[2] = -v;
+        break;
+    case 4:
+        d[0] = u;
+        d[1] = -v;
+        d[2] = 1;
+        break;
+    default:
+        d[0] = -u;
+        d[1] = -v;
+        d[2] = -1;
+        break;
+    }
+}
+
+/* A texel of a face; one beyond its edge is the neighbour's. */
+static bool
+cube_texel(const struct sd_texture *t, const struct sd_tex_level *l, unsigned face, int64_t x,
+           int64_t y, uint32_t layer, struct sd_tex_reader *reader, uint32_t out[4])
+{
+    int64_t n = l->width;
+
+    if ((x < 0 || x >= n || y < 0 || y >= n) && t->seamless) {
+        float d[3], s, v;
+
+        cube_direction(face, ((float)x + 0.5f) / (float)n, ((float)y + 0.5f) / (float)n, d);
+        face = cube_face(d, &s, &v);
+        x = whole(s * (float)n);
+        y = whole(v * (float)n);
+    }
+    x = x < 0 ? 0 : x >= n ? n - 1 : x;
+    y = y < 0 ? 0 : y >= n ? n - 1 : y;
+    return texel_read(t, l, (uint32_t)x, (uint32_t)y, layer * 6 + face, reader, out);
+}
+
+static bool
+cube_sample(const struct sd_texture *t, const struct sd_tex_level *l, const struct sd_tex_at *at,
+            uint32_t layer, struct sd_tex_reader *reader, uint32_t out[4])
+{
+    const float d[3] = {at->x, at->y, at->z};
+    float s, v, x, y, wx, wy, sum[4] = {0, 0, 0, 0};
+    unsigned face = cube_face(d, &s, &v);
+
+    x = s * (float)l->width;
+    y = v * (float)l->width;
+    if (!t->linear || !reads_float(t))
+        return cube_texel(t, l, face, whole(x), whole(y), layer, reader, out);
+    x -= 0.5f;
+    y -= 0.5f;
+    wx = weight(x);
+    wy = weight(y);
+    for (unsigned corner = 0; corner < 4; corner++) {
+        float part = (corner & 1 ? wx : 1 - wx) * (corner & 2 ? wy : 1 - wy);
+        uint32_t texel[4];
+
+        if (part == 0)
+            continue;
+        if (!cube_texel(t, l, face, whole(x) + (corner & 1), whole(y) + (corner >> 1), layer,
+                        reader, texel))
+            return false;
+        for (unsigned c = 0; c < 4; c++)
+            sum[c] += part * f32_of(texel[c]);
+    }
+    for (unsigned c = 0; c < 4; c++)
+        out[c] = bits_of(sum[c]);
+    return true;
+}
+
+/* -- levels --------------------------------------------------------------------------------- */
+
+static unsigned
+axes_of(enum sd_tex_geometry geometry)
+{
+    return geometry == SD_TEX_1D || geometry == SD_TEX_A1D ? 1 : geometry == SD_TEX_3D ? 3 : 2;
+}
+
+static uint32_t
+layer_of(const struct sd_texture *t, enum sd_tex_geometry geometry, uint32_t layer)
+{
+    uint32_t n = t->layers != 0 ? t->layers : 1;
+
+    if (geometry != SD_TEX_A1D && geometry != SD_TEX_A2D && geometry != SD_TEX_ACUBE)
+        return 0;
+    return (int32_t)layer < 0 ? 0 : layer >= n ? n - 1 : layer;
+}
+
+static bool
+level_sample(const struct sd_texture *t, enum sd_tex_geometry geometry, const struct sd_tex_at *at,
+             unsigned level, struct sd_tex_reader *reader, uint32_t out[4])
+{
+    const struct sd_tex_level *l = &t->levels[level];
+    uint32_t layer = layer_of(t, geometry, at->layer);
+    unsigned axes = axes_of(geometry);
+    const int64_t whole_at[3] = {at->ix, at->iy, at->iz};
+    int64_t i[3];
+    float x[3];
+
+    if (geometry == SD_TEX_CUBE || geometry == SD_TEX_ACUBE)
+        return cube_sample(t, l, at, layer, reader, out);
+    if (at->whole)
+        return texel_at(t, l, whole_at, axes, layer, reader, out);
+    x[0] = coordinate(t, 0, at->x, l->width);
+    x[1] = axes > 1 ? coordinate(t, 1, at->y, l->height) : 0;
+    x[2] = axes > 2 ? coordinate(t, 2, at->z, l->depth) : 0;
+    if (t->linear && reads_float(t))
+        return filter(t, l, x, axes, layer, reader, out);
+    for (unsigned a = 0; a < 3; a++)
+        i[a] = whole(x[a]);
+    return texel_at(t, l, i, axes, layer, reader, out);
+}
+
+bool
+sd_tex_sample(const struct sd_texture *t, enum sd_tex_geometry geometry, const struct sd_tex_at *at,
+              struct sd_tex_reader *reader, uint32_t out[4])
+{
+    float last = (float)(t->nlevels - 1), lod = at->lod + t->lod_bias, w;
+    uint32_t below[4];
+    unsigned level;
+
+    if (t->nlevels == 1)
+        return level_sample(t, geometry, at, 0, reader, out);
+    if (isnan(lod))
+        lod = 0;
+    lod = fminf(fmaxf(lod, t->lod_min), fmaxf(t->lod_max, t->lod_min));
+    lod = fminf(fmaxf(lod, 0), last);
+    if (!t->level_linear)
+        return level_sample(t, geometry, at, (unsigned)floorf(lod + 0.5f), reader, out);
+    level = (unsigned)lod;
+    w = weight(lod);
+    if (!level_sample(t, geometry, at, level, reader, out))
+        return false;
+    if (w == 0 || level + 1 >= t->nlevels || !reads_float(t))
+        return true;
+    if (!level_sample(t, geometry, at, level + 1, reader, below))
+        return false;
+    for (unsigned c = 0; c < 4; c++)
+        out[c] = bits_of((1 - w) * f32_of(out[c]) + w * f32_of(below[c]));
+    return true;
+}
+
+bool
+sd_tex_gather(const struct sd_texture *t, enum sd_tex_geometry geometry, const struct sd_tex_at *at,
+              unsigned component, struct sd_tex_reader *reader, uint32_t out[4])
+{
+    static const uint8_t place[4][2] = {{0, 1}, {1, 1}, {1, 0}, {0, 0}};
+    const struct sd_tex_level *l = &t->levels[0];
+    uint32_t layer = layer_of(t, geometry, at->layer);
+    float x, y, s = 0, v = 0;
+    unsigned face = 0;
+    bool cube = geometry == SD_TEX_CUBE || geometry == SD_TEX_ACUBE;
+
+    if (cube) {
+        face = cube_face((const float[3]){at->x, at->y, at->z}, &s, &v);
+        x = s * (float)l->width - 0.5f;
+        y = v * (float)l->width - 0.5f;
+    } else {
+        x = coordinate(t, 0, at->x, l->width) - 0.5f;
+        y = coordinate(t, 1, at->y, l->height) - 0.5f;
+    }
+    for (unsigned n = 0; n < 4; n++) {
+        const int64_t i[3] = {whole(x) + place[n][0], whole(y) + place[n][1], 0};
+        uint32_t texel[4];
+        bool ok = cube ? cube_texel(t, l, face, i[0], i[1], layer, reader, texel)
+                       : texel_at(t, l, i, 2, layer, reader, texel);
+
+        if (!ok)
+            return false;
+        out[n] = texel[component];
+    }
+    return true;
+}
+
+float
+sd_tex_lod(const struct sd_texture *t, const float dx[3], const float dy[3])
+{
+    const struct sd_tex_level *l = &t->levels[0];
+    const float n[3] = {t->normalized ? (float)l->width : 1, t->normalized ? (float)l->height : 1,
+                        t->normalized ? (float)l->depth : 1};
+    float a = 0, b = 0, most;
+
+    for (unsigned i = 0; i < 3; i++) {
+        a += dx[i] * n[i] * dx[i] * n[i];
+        b += dy[i] * n[i] * dy[i] * n[i];
+    }
+    most = fmaxf(a, b);
+    return most > 0 ? 0.5f * log2f(most) : -126.0f;
+}
