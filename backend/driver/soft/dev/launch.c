@@ -120,8 +120,8 @@ check_shape(const struct CUfunc_st *fn, const struct sd_launch_dims *d)
     for (int i = 0; i < 3; i++)
         if (d->grid[i] == 0 || d->block[i] == 0)
             return CUDA_ERROR_INVALID_VALUE;
-    if (d->grid[0] > 0x7fffffff || d->grid[1] > 65535 || d->grid[2] > 65535 ||
-        d->block[0] > 1024 || d->block[1] > 1024 || d->block[2] > 64 || threads > 1024)
+    if (d->grid[0] > 0x7fffffff || d->grid[1] > 65535 || d->grid[2] > 65535 || d->block[0] > 1024 ||
+        d->block[1] > 1024 || d->block[2] > 64 || threads > 1024)
         return CUDA_ERROR_INVALID_VALUE;
     if (k->req_ntid[0] != 0)
         for (int i = 0; i < 3; i++)
@@ -161,8 +161,7 @@ check_cluster(struct CUfunc_st *fn, const struct sd_launch_dims *d, unsigned clu
         return CUDA_ERROR_NOT_SUPPORTED;
     (void)sd_function_attribute(fn, CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED,
                                 &non_portable);
-    return blocks > (non_portable != 0 ? 16u : 8u) ? CUDA_ERROR_INVALID_CLUSTER_SIZE
-                                                   : CUDA_SUCCESS;
+    return blocks > (non_portable != 0 ? 16u : 8u) ? CUDA_ERROR_INVALID_CLUSTER_SIZE : CUDA_SUCCESS;
 }
 
 static CUresult
@@ -293,7 +292,8 @@ launch(CUfunction f, const struct sd_launch_dims *dims, CUstream hStream, void *
         return cr;
     }
     /* What takes no time is done at once: a thread's wake-up would be all that it costs. */
-    if (!stream->ctx->dev->profile.instant || !sd_stream_try_now(stream, op))
+    if (!stream->ctx->dev->profile.instant || sd_is_timed(&stream->ctx->dev->profile) ||
+        !sd_stream_try_now(stream, op))
         cr = sd_stream_submit(stream, op, NULL);
     if (cr == CUDA_SUCCESS && after != NULL)
         cr = cuEventRecord(after, hStream);

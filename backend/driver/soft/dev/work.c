@@ -97,8 +97,8 @@ sd_work_ready(struct sd_work *work)
                              __ATOMIC_RELEASE);
             break;
         case CU_STREAM_MEM_OP_WRITE_VALUE_64:
-            __atomic_store_n((uint64_t *)(uintptr_t)op->writeValue.address,
-                             op->writeValue.value64, __ATOMIC_RELEASE);
+            __atomic_store_n((uint64_t *)(uintptr_t)op->writeValue.address, op->writeValue.value64,
+                             __ATOMIC_RELEASE);
             break;
         default: /* memory is coherent */
             break;
@@ -122,8 +122,8 @@ device_run(struct sd_work *work)
     }
 }
 
-static bool
-is_timed(const struct sd_profile *p)
+bool
+sd_is_timed(const struct sd_profile *p)
 {
     return p->launch_ns != 0 || p->threads_per_second != 0 || p->copy_bytes_per_second != 0;
 }
@@ -136,8 +136,8 @@ model_ns(const struct sd_profile *p, const struct sd_work *work)
     double amount, rate;
 
     if (work->kind == SD_WORK_KERNEL) {
-        amount = (double)k->grid[0] * k->grid[1] * k->grid[2] * k->block[0] * k->block[1] *
-                 k->block[2];
+        amount =
+            (double)k->grid[0] * k->grid[1] * k->grid[2] * k->block[0] * k->block[1] * k->block[2];
         rate = (double)p->threads_per_second;
     } else {
         amount = work->kind == SD_WORK_COPY
@@ -155,9 +155,8 @@ engine_of(const struct sd_work *work)
 
     if (work->kind != SD_WORK_COPY)
         return SD_ENGINE_COMPUTE;
-    return work->copy.src - sd_arena_base(dev) < 4 * dev->profile.memory_bytes
-               ? SD_ENGINE_COPY_OUT
-               : SD_ENGINE_COPY_IN;
+    return work->copy.src - sd_arena_base(dev) < 4 * dev->profile.memory_bytes ? SD_ENGINE_COPY_OUT
+                                                                               : SD_ENGINE_COPY_IN;
 }
 
 /* The work has its engine for itself, for the longer of its real and its modelled time. */
@@ -209,7 +208,7 @@ sd_work_run(struct sd_work *work)
     case SD_WORK_KERNEL:
     case SD_WORK_COPY:
     case SD_WORK_FILL:
-        return is_timed(&work->ctx->dev->profile) ? timed_run(work) : device_run(work);
+        return sd_is_timed(&work->ctx->dev->profile) ? timed_run(work) : device_run(work);
     case SD_WORK_HOST:
         host_run(work);
         return CUDA_SUCCESS;
