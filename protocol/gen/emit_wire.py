@@ -177,6 +177,17 @@ def get_function(call, tag, name, rows, total, fields, variable):
     return "".join(out)
 
 
+def stream_at(call):
+    """Offset of the first handle of a stream in the fixed part."""
+    streams = [f.name for f in call.args if f.base == "handle" and f.detail == "stream"]
+    at = 0
+    for _, _, name, _, size in field_layout(call.args)[0]:
+        if streams and name == streams[0]:
+            return at
+        at += size
+    return "0xffff"
+
+
 def header(spec):
     calls = spec.wire_calls()
     out = [BANNER, "#ifndef GP_WIRE_CALLS_H\n#define GP_WIRE_CALLS_H\n\n"
@@ -197,6 +208,8 @@ struct wire_call_info {
     bool context;   /* runs in the record's context */
     /* Whether the bytes are well-formed arguments of this call; nothing is kept. */
     bool (*check)(const uint8_t *args, size_t len);
+    uint16_t fixed_bytes; /* of the arguments, before what varies in length */
+    uint16_t stream_at;   /* where in them the first stream's id lies; 0xffff: none does */
 };
 
 extern const struct wire_call_info wire_calls[WIRE_CALL_COUNT];
@@ -225,6 +238,7 @@ def source(spec):
     for c in calls:
         minor = int(c.since.split(".")[1])
         out.append(f'    [{c.id:#06x}] = {{"{c.name}", {minor}, {str(c.mode == "sync").lower()}, '
-                   f"{str(c.kind == 'notice').lower()}, {str(c.context).lower()}, check_{c.name}}},\n")
+                   f"{str(c.kind == 'notice').lower()}, {str(c.context).lower()}, check_{c.name}, "
+                   f"{field_layout(c.args)[1]}, {stream_at(c)}}},\n")
     out.append("};\n")
     return "".join(out)
