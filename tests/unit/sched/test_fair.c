@@ -1,0 +1,467 @@
+/* tests/unit/sched/test_fair.c -- turns on a device that exists only here, with a clock of its own
+ */
+#include "backend/sched/fair.h"
+
+#include <criterion/criterion.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#define US 1000ull
+#define MS 1000000ull
+#define S  1000000000ull
+
+#define SIMS_MAX  8
+#define QUEUE_MAX 4096
+
+struct sim {
+    uint32_t group;
+    /* Kernels: random between these, alike on a scale of sizes; estimates are wrong by factor. */
+    uint64_t least_ns, most_ns;
+    double factor;
+    /* 0: always has more to run. Else requests of count kernels, then a pause of about so long. */
+    unsigned request;
+    uint64_t pause_ns;
+
+    /* The state. */
+    uint64_t est_ns, real_ns; /* of the next kernel; 0: none chosen yet */
+    unsigned left;            /* of the request */
+    uint64_t arrives_ns;      /* nothing to do before */
+    uint64_t ask_ns;          /* it waits: ask again then */
+    uint64_t under_way_ns;
+    uint64_t service_ns, worst_ns, arrived_ns;
+    uint64_t *latencies; /* request: arrival to end, and to the first kernel's begin */
+    uint64_t *begins;
+    unsigned requests;
+    bool waiting, begun;
+};
+
+struct work {
+    uint32_t who;
+    uint64_t est_ns, real_ns;
+};
+
+struct world {
+    struct be_fair f;
+    struct sim sims[SIMS_MAX];
+    unsigned count;
+    uint64_t now, charged_ns, measured_ns;
+    /* The device runs what is queued in order. */
+    struct work queue[QUEUE_MAX];
+    unsigned head, tail;
+    uint64_t head_began;
+    uint32_t seed;
+};
+
+static struct world w;
+
+static uint32_t
+dice(void)
+{
+    w.seed = w.seed * 1664525u + 1013904223u;
+    return w.seed >> 8;
+}
+
+static void
+world_begin(uint32_t seed)
+{
+    memset(&w, 0, sizeof(w));
+    w.seed = seed;
+    w.now = 1 * S;
+}
+
+static struct sim *
+add(uint32_t group, uint32_t share, uint32_t priority, bool force, uint32_t floor)
+{
+    struct be_fair_rights rights = {
+        .share = share, .priority = priority, .force = force, .floor = floor};
+    struct sim *s = &w.sims[w.count];
+
+    be_fair_set_rights(&w.f, group, &rights, w.now);
+    be_fair_attach(&w.f, w.count, group, w.now);
+    s->group = group;
+    s->factor = 1;
+    s->least_ns = s->most_ns = 100 * US;
+    w.count++;
+    return s;
+}
+
+static void
+choose(struct sim *s)
+{
+    double scale = (double)s->most_ns / (double)s->least_ns, at = dice() % 1000 / 1000.0;
+    double real = (double)s->least_ns;
+
+    while (at > 0.0 && scale > 1.0) { /* least * scale^at, without a library */
+        double step = at < 0.01 ? at : 0.01;
+
+        real *= 1.0 + step * (scale > 1000 ? 10.6 : scale > 100 ? 5.3 : scale > 10 ? 3.0 : 1.2);
+        at -= step;
+    }
+    s->real_ns = (uint64_t)(real < (double)s->most_ns ? real : (double)s->most_ns);
+    s->est_ns = (uint64_t)((double)s->real_ns * s->factor) + 1;
+}
+
+/* member asks as long as it gets; true if anything changed. */
+static void
+ask(uint32_t i)
+{
+    struct sim *s = &w.sims[i];
+    enum be_fair_verdict verdict;
+    uint32_t picked;
+
+    for (;;) {
+        if (w.now < s->arrives_ns || (s->waiting && w.now < s->ask_ns) ||
+            (w.f.only == i + 1 && w.tail - w.head > 1000))
+            return;
+        if (s->real_ns == 0)
+            choose(s);
+        verdict = be_fair_enter(&w.f, i, s->est_ns, s->under_way_ns, w.now, &picked, &s->ask_ns);
+        if (picked != BE_FAIR_NONE)
+            w.sims[picked].ask_ns = w.now;
+        s->waiting = verdict == BE_FAIR_WAIT || verdict == BE_FAIR_DRAIN;
+        if (verdict == BE_FAIR_DRAIN)
+            s->ask_ns = UINT64_MAX;
+        if (s->waiting)
+            return;
+        cr_assert_lt(w.tail - w.head, QUEUE_MAX);
+        if (w.tail == w.head)
+            w.head_began = w.now;
+        if (!s->begun && s->request != 0) {
+            s->begun = true;
+            s->begins[s->requests] = (w.tail == w.head ? w.now : UINT64_MAX);
+        }
+        w.queue[w.tail++ % QUEUE_MAX] =
+            (struct work){.who = i, .est_ns = s->est_ns, .real_ns = s->real_ns};
+        s->under_way_ns += s->est_ns;
+        s->real_ns = 0;
+        if (s->request != 0 && --s->left == 0)
+            s->arrives_ns = UINT64_MAX; /* waits for its end */
+    }
+}
+
+static void
+done(void)
+{
+    struct work k = w.queue[w.head++ % QUEUE_MAX];
+    struct sim *s = &w.sims[k.who];
+    uint32_t picked;
+
+    w.measured_ns += k.real_ns;
+    s->service_ns += k.real_ns;
+    s->under_way_ns -= k.est_ns;
+    be_fair_charge(&w.f, k.who, k.est_ns, k.real_ns, w.now);
+    w.head_began = w.now;
+    if (s->waiting)
+        s->ask_ns = w.now;
+    if (s->under_way_ns == 0) {
+        picked = be_fair_drained(&w.f, k.who, w.now);
+        for (unsigned i = 0; i < w.count; i++)
+            if (picked == i || picked == BE_FAIR_ALL)
+                w.sims[i].ask_ns = w.now;
+        if (s->request != 0 && s->left == 0) {
+            s->latencies[s->requests] = w.now - s->arrived_ns;
+            s->requests++;
+            s->left = s->request;
+            s->begun = false;
+            s->arrives_ns = w.now + s->pause_ns / 2 + dice() % (s->pause_ns + 1);
+            s->arrived_ns = s->arrives_ns;
+        }
+    }
+}
+
+static void
+run(uint64_t span)
+{
+    uint64_t until = w.now + span;
+
+    while (w.now < until) {
+        uint64_t next = until;
+
+        for (unsigned i = 0; i < w.count; i++)
+            ask(i);
+        for (unsigned i = 0; i < w.count; i++) /* who was picked meanwhile */
+            ask(i);
+        if (w.head != w.tail && w.head_began + w.queue[w.head % QUEUE_MAX].real_ns < next)
+            next = w.head_began + w.queue[w.head % QUEUE_MAX].real_ns;
+        for (unsigned i = 0; i < w.count; i++) {
+            const struct sim *s = &w.sims[i];
+
+            if (s->arrives_ns > w.now && s->arrives_ns < next)
+                next = s->arrives_ns;
+            if (s->waiting && s->ask_ns > w.now && s->ask_ns < next)
+                next = s->ask_ns;
+        }
+        w.now = next;
+        if (w.head != w.tail && w.now >= w.head_began + w.queue[w.head % QUEUE_MAX].real_ns)
+            done();
+    }
+}
+
+static double
+part(unsigned i)
+{
+    uint64_t all = 0;
+
+    for (unsigned j = 0; j < w.count; j++)
+        all += w.sims[j].service_ns;
+    return (double)w.sims[i].service_ns / (double)all;
+}
+
+static void
+conserved(void)
+{
+    uint64_t charged = 0;
+
+    for (unsigned g = 0; g < BE_FAIR_GROUPS; g++)
+        charged += w.f.groups[g].service_ns;
+    cr_assert_eq(charged, w.measured_ns);
+}
+
+static void
+shares(uint32_t a, uint32_t b, uint64_t least_a, uint64_t most_a, uint64_t least_b, uint64_t most_b,
+       double factor_a, double factor_b)
+{
+    for (uint32_t seed = 1; seed <= 3; seed++) {
+        struct sim *x, *y;
+
+        world_begin(seed);
+        x = add(0, a, 1, false, 2);
+        y = add(1, b, 1, false, 2);
+        x->least_ns = least_a;
+        x->most_ns = most_a;
+        x->factor = factor_a;
+        y->least_ns = least_b;
+        y->most_ns = most_b;
+        y->factor = factor_b;
+        run(10 * S);
+        cr_assert_float_eq(part(0), a / (double)(a + b), 0.02, "%u/%u seed %u: %f", a, b, seed,
+                           part(0));
+        /* Work conserving: the device never stood still. */
+        cr_assert_geq(x->service_ns + y->service_ns, 10 * S - 401 * MS);
+        conserved();
+    }
+}
+
+Test(fair, shares_hold_whatever_the_kernels)
+{
+    shares(30, 70, 5 * US, 200 * MS, 5 * US, 200 * MS, 1, 1);
+    shares(10, 90, 5 * US, 200 * MS, 5 * US, 200 * MS, 1, 1);
+    shares(30, 70, 20 * US, 40 * US, 100 * MS, 200 * MS, 1, 1);
+    shares(10, 90, 100 * MS, 200 * MS, 20 * US, 40 * US, 1, 1);
+    shares(30, 70, 100 * MS, 200 * MS, 100 * MS, 200 * MS, 1, 1);
+    shares(30, 70, 8 * MS, 8 * MS, 8 * MS, 8 * MS, 1, 1);
+    shares(50, 50, 1 * MS, 1 * MS, 100 * US, 100 * US, 1, 1);
+}
+
+Test(fair, shares_hold_though_estimates_are_wrong_by_ten)
+{
+    shares(30, 70, 5 * US, 200 * MS, 5 * US, 200 * MS, 10, 0.1);
+    shares(30, 70, 5 * US, 200 * MS, 5 * US, 200 * MS, 0.1, 10);
+    shares(10, 90, 5 * US, 200 * MS, 5 * US, 200 * MS, 10, 0.1);
+    shares(10, 90, 5 * US, 200 * MS, 5 * US, 200 * MS, 0.1, 0.1);
+}
+
+Test(fair, a_forced_share_is_never_exceeded_and_is_had_alone)
+{
+    for (uint32_t seed = 1; seed <= 5; seed++) {
+        struct sim *x;
+
+        world_begin(seed);
+        x = add(0, 25, 1, true, 2);
+        x->least_ns = 5 * US;
+        x->most_ns = 200 * MS;
+        x->factor = seed % 3 == 0 ? 10 : seed % 3 == 1 ? 0.1 : 1;
+        run(10 * S);
+        cr_assert_float_eq((double)x->service_ns / 1e10, 0.25, 0.02, "seed %u: %f", seed,
+                           (double)x->service_ns / 1e10);
+        conserved();
+    }
+}
+
+Test(fair, a_forced_share_leaves_the_rest_to_others)
+{
+    struct sim *x, *y;
+
+    world_begin(3);
+    x = add(0, 25, 1, true, 2);
+    y = add(1, 100, 1, false, 2);
+    x->most_ns = y->most_ns = 2 * MS;
+    run(10 * S);
+    cr_assert_leq((double)x->service_ns / 1e10, 0.27);
+    cr_assert_geq((double)(x->service_ns + y->service_ns) / 1e10, 0.99);
+}
+
+Test(fair, sessions_of_a_tenant_share_its_share)
+{
+    world_begin(4);
+    add(0, 50, 1, false, 2);
+    add(0, 50, 1, false, 2);
+    add(0, 50, 1, false, 2);
+    add(1, 50, 1, false, 2);
+    run(10 * S);
+    cr_assert_float_eq(part(3), 0.5, 0.02, "%f", part(3));
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert_float_eq(part(i), 1.0 / 6, 0.02, "%f", part(i));
+}
+
+Test(fair, who_slept_brings_no_credit)
+{
+    struct sim *y;
+    uint64_t before;
+
+    world_begin(5);
+    add(0, 50, 1, false, 2);
+    y = add(1, 50, 1, false, 2);
+    y->arrives_ns = w.now + 5 * S;
+    run(5 * S);
+    run(200 * MS); /* what was queued while it was alone */
+    before = w.sims[0].service_ns;
+    run(1 * S);
+    cr_assert_float_eq((double)(w.sims[0].service_ns - before) / 1e9, 0.5, 0.03);
+}
+
+Test(fair, one_alone_need_not_ask_and_another_may_come)
+{
+    uint32_t picked;
+    uint64_t until;
+
+    world_begin(6);
+    add(0, 50, 1, false, 2);
+    cr_assert_eq(be_fair_enter(&w.f, 0, MS, 0, w.now, &picked, &until), BE_FAIR_FREE);
+    add(1, 50, 1, false, 2);
+    cr_assert_eq(be_fair_enter(&w.f, 0, MS, 0, w.now, &picked, &until), BE_FAIR_GO);
+    cr_assert_eq(be_fair_enter(&w.f, 1, MS, 0, w.now, &picked, &until), BE_FAIR_WAIT);
+    cr_assert_eq(be_fair_drained(&w.f, 0, w.now), 1);
+    cr_assert_eq(be_fair_enter(&w.f, 1, MS, 0, w.now, &picked, &until), BE_FAIR_GO);
+    /* It dies with the turn. */
+    be_fair_detach(&w.f, 1);
+    cr_assert_eq(be_fair_enter(&w.f, 0, MS, 0, w.now, &picked, &until), BE_FAIR_FREE);
+}
+
+Test(fair, a_turn_that_does_not_end_is_given_to_others)
+{
+    uint32_t picked;
+    uint64_t until;
+
+    world_begin(7);
+    add(0, 50, 1, false, 2);
+    add(1, 50, 1, false, 2);
+    cr_assert_eq(be_fair_enter(&w.f, 0, MS, 0, w.now, &picked, &until), BE_FAIR_GO);
+    cr_assert_eq(be_fair_enter(&w.f, 1, MS, 0, w.now, &picked, &until), BE_FAIR_WAIT);
+    cr_assert_leq(until, w.now + 200 * MS);
+    w.now = until;
+    cr_assert_eq(be_fair_enter(&w.f, 1, MS, 0, w.now, &picked, &until), BE_FAIR_GO);
+    cr_assert_eq(be_fair_enter(&w.f, 0, MS, MS, w.now, &picked, &until), BE_FAIR_WAIT);
+}
+
+/* -- priority ---------------------------------------------------------------------------------- */
+
+#define ARRIVALS 1000
+
+static int
+by_size(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+static uint64_t
+p99(uint64_t *list, unsigned count)
+{
+    qsort(list, count, sizeof(*list), by_size);
+    return list[count * 99 / 100];
+}
+
+static struct sim *
+add_high(void)
+{
+    static uint64_t latencies[2][ARRIVALS + 64], begins[2][ARRIVALS + 64];
+    static unsigned which;
+    struct sim *s = add(0, 50, 0, false, 0);
+
+    which = 1 - which;
+    s->latencies = latencies[which];
+    s->begins = begins[which];
+    s->request = s->left = 100;
+    s->arrived_ns = w.now;
+    s->least_ns = s->most_ns = 200 * US;
+    s->pause_ns = 20 * MS;
+    return s;
+}
+
+static uint64_t
+alone_p99(void)
+{
+    struct sim *high;
+
+    world_begin(11);
+    high = add_high();
+    while (high->requests < ARRIVALS)
+        run(100 * MS);
+    return p99(high->latencies, ARRIVALS);
+}
+
+Test(fair, a_higher_class_waits_for_the_armed_window_and_one_kernel_at_most)
+{
+    uint64_t alone = alone_p99(), began, left;
+    struct sim *high, *low;
+
+    world_begin(12);
+    high = add_high();
+    low = add(1, 50, 2, false, 0);
+    low->least_ns = 5 * US;
+    low->most_ns = 1 * MS;
+    began = w.now;
+    while (high->requests < ARRIVALS)
+        run(100 * MS);
+    for (unsigned i = 0; i < ARRIVALS; i++)
+        cr_assert_leq(high->latencies[i], 20 * MS + BE_FAIR_ARM_NS + low->most_ns, "arrival %u", i);
+    cr_assert_leq((double)p99(high->latencies, ARRIVALS), 1.10 * (double)alone);
+    left = w.now - began - high->service_ns;
+    cr_assert_geq((double)low->service_ns, 0.80 * (double)left, "%f",
+                  (double)low->service_ns / (double)left);
+    conserved();
+}
+
+Test(fair, a_lower_class_has_its_floor)
+{
+    struct sim *high, *low;
+
+    world_begin(13);
+    high = add(0, 50, 0, false, 0);
+    low = add(1, 50, 2, false, 5);
+    high->most_ns = low->most_ns = 2 * MS;
+    run(10 * S);
+    cr_assert_float_eq(part(1), 0.05, 0.02, "%f", part(1));
+
+    world_begin(13);
+    add(0, 50, 0, false, 0);
+    add(1, 50, 2, false, 0);
+    run(10 * S);
+    cr_assert_leq(part(1), 0.001, "none was promised");
+}
+
+Test(fair, a_short_pause_of_a_higher_class_is_not_used)
+{
+    uint32_t picked;
+    uint64_t until;
+
+    world_begin(14);
+    add(0, 50, 0, false, 0);
+    add(1, 50, 2, false, 0);
+    cr_assert_eq(be_fair_enter(&w.f, 0, 100 * US, 0, w.now, &picked, &until), BE_FAIR_GO);
+    cr_assert_eq(be_fair_enter(&w.f, 1, 100 * US, 0, w.now, &picked, &until), BE_FAIR_WAIT);
+    w.now += 100 * US;
+    cr_assert_eq(be_fair_drained(&w.f, 0, w.now), BE_FAIR_ALL);
+    cr_assert_eq(be_fair_enter(&w.f, 1, 100 * US, 0, w.now, &picked, &until), BE_FAIR_WAIT);
+    cr_assert_leq(until, w.now + BE_FAIR_HOLD_MAX_NS);
+    w.now += 20 * US;
+    cr_assert_eq(be_fair_enter(&w.f, 0, 100 * US, 0, w.now, &picked, &until), BE_FAIR_GO);
+    w.now += 100 * US;
+    cr_assert_eq(be_fair_drained(&w.f, 0, w.now), BE_FAIR_ALL);
+    cr_assert_eq(be_fair_enter(&w.f, 1, 100 * US, 0, w.now, &picked, &until), BE_FAIR_WAIT);
+    w.now = until;
+    cr_assert_eq(be_fair_enter(&w.f, 1, 100 * US, 0, w.now, &picked, &until), BE_FAIR_GO);
+}
