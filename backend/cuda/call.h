@@ -64,6 +64,10 @@ void be_notice_end(struct be_session *session);
 bool be_data_send(struct be_session *session, uint32_t data, const struct wire_data *head,
                   const void *payload, size_t bytes);
 
+/* Executor, while it waits: the client hung up; tell it that we are alive. */
+bool be_client_gone(struct be_session *session);
+void be_client_beat(struct be_session *session);
+
 /* Any thread. Send what is gathered; the executor does it after each frame by itself. */
 void be_flush(struct be_session *session);
 

@@ -8,6 +8,7 @@
 #include "backend/cuda/jobs.h"
 #include "backend/cuda/link.h"
 #include "backend/cuda/module.h"
+#include "backend/cuda/pace.h"
 #include "backend/cuda/peer.h"
 #include "backend/cuda/state.h"
 #include "backend/cuda/texture.h"
@@ -188,8 +189,9 @@ context_add(struct be_call *call, uint64_t id, CUcontext handle, int32_t device,
     context->primary = primary;
     context->staging_bytes = &session->staging_bytes;
     pthread_mutex_init(&context->lock, NULL);
-    if (be_handles_add(&session->handles, WIRE_HANDLE_CONTEXT, id, context, context->index) !=
-        GP_OK) {
+    if (be_pace_attach(session, context) != CUDA_SUCCESS ||
+        be_handles_add(&session->handles, WIRE_HANDLE_CONTEXT, id, context, context->index) !=
+            GP_OK) {
         pthread_mutex_destroy(&context->lock);
         be_account_uncharge(session, device, context->charged_bytes);
         free(context);
@@ -216,6 +218,7 @@ context_empty(struct be_session *session, struct be_context *context)
     be_waits_drain(session->waits, context);
     (void)t->cuCtxSynchronize();
     be_waits_drain(session->waits, context);
+    be_pace_forget(session, context);
     be_space_drop_context(session->space, context->index);
     be_ipc_context_gone(session);
     be_peers_forget(session, context);

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 struct be_agent;
+struct be_pace;
 struct be_line; /* backend/session: the way to the client */
 
 #define BE_UPLOADS_MAX 64
@@ -51,6 +52,7 @@ struct be_session {
     struct be_line *line;
     struct be_space *space;
     struct be_ledger *ledger; /* borrowed; NULL: no limits */
+    struct be_pace *pace;     /* NULL: takes no part in turns; made by the executor */
     struct be_agent *agent;   /* backend/session: hears what other sessions want */
     uint64_t hidden;          /* devices that the tenant may not use, a bit each */
     struct be_waits *waits;   /* for the device */

@@ -33,8 +33,9 @@
 #define BE_FAIR_ARM_NS     500000ull    /* the same while a higher class may come; adapts below */
 #define BE_FAIR_ARM_MIN_NS 100000ull    /* ... down to this */
 #define BE_FAIR_BURST_NS   100000000ull /* force: tokens of so much time may gather */
-#define BE_FAIR_LAG_NS     100000000ull /* who pauses for no longer keeps so much of what it is owed \
-                                         */
+#define BE_FAIR_LAG_NS                                                                             \
+    100000000ull /* who pauses for no longer keeps so much of what it is owed                      \
+                  */
 #define BE_FAIR_HOLD_MIN_NS 50000ull
 #define BE_FAIR_HOLD_MAX_NS 300000ull
 #define BE_FAIR_FLOOR_NS    20000000ull   /* so much of a floor may gather */

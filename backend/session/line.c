@@ -7,6 +7,7 @@
 #include "protocol/wire/codec.h"
 #include "protocol/wire/data.h"
 
+#include <poll.h>
 #include <string.h>
 
 #define BE_LINE_EAGER_BYTES  (64u << 10) /* the executor sends when this much has gathered */
@@ -301,6 +302,27 @@ be_defer_forget_sticky(struct be_session *session)
         line->deferred_call = 0;
     }
     pthread_mutex_unlock(&line->lock);
+}
+
+bool
+be_client_gone(struct be_session *session)
+{
+    struct be_line *line = session->line;
+    struct pollfd polled = {.events = POLLRDHUP};
+
+    if (be_line_closed(line))
+        return true;
+    if (line->lane == NULL)
+        return false;
+    polled.fd = tp_event_fd(line->lane);
+    return poll(&polled, 1, 0) > 0 && polled.revents != 0;
+}
+
+void
+be_client_beat(struct be_session *session)
+{
+    be_line_frame(session->line, WIRE_FRAME_PONG, 0, NULL, 0);
+    be_line_flush(session->line);
 }
 
 /* -- data

@@ -4,6 +4,7 @@
 #include "backend/cuda/callback.h"
 #include "backend/cuda/jobs.h"
 #include "backend/cuda/module.h"
+#include "backend/cuda/pace.h"
 #include "backend/session/agent.h"
 #include "be_hooks.h"
 #include "protocol/base/log.h"
@@ -184,6 +185,7 @@ be_session_destroy(struct be_session *session)
     be_waits_drain(session->waits, NULL);
     be_contexts_destroy(session);
     libraries_destroy(session);
+    be_pace_destroy(session);
     be_waits_drain(session->notices, NULL);
     be_callbacks_destroy(session);
     be_events_destroy(session);
@@ -228,6 +230,7 @@ record_run(struct be_session *session, const struct wire_record *record, const u
         .id = record->call,
         .tag = record->tag,
     };
+    struct be_pace_pass pass;
     CUresult cr = CUDA_SUCCESS;
 
     if (wire_calls[record->call].context) {
@@ -241,9 +244,12 @@ record_run(struct be_session *session, const struct wire_record *record, const u
             cr = be_use_context(session, call.context);
         }
     }
-    if (cr == CUDA_SUCCESS)
+    if (cr == CUDA_SUCCESS) {
+        if (!be_pace_enter(&call, record, body, len, &pass))
+            return; /* nobody is there any more to hear of it */
         be_dispatch[record->call](&call, body, len);
-    else if (call.tag != 0)
+        be_pace_leave(&call, &pass);
+    } else if (call.tag != 0)
         be_reply_plain(&call, cr);
     else
         be_defer(&call, cr);
@@ -268,6 +274,7 @@ be_session_feed(struct be_session *session, const uint8_t *row, size_t bytes, co
     }
     while (wire_next_record(&row, &bytes, &record, &body, &len, &bad))
         record_run(session, &record, body, len);
+    be_pace_flush(session);
     if (atomic_load_explicit(&session->broken, memory_order_relaxed)) {
         *why_p = "arguments that do not fit their call";
         return GP_ERR_PROTOCOL;

@@ -2,6 +2,7 @@
 #include "backend/tenant/ledger.h"
 
 #include "backend/tenant/segment.h"
+#include "backend/tenant/turns.h"
 #include "protocol/base/log.h"
 #include "protocol/base/parse.h"
 #include "protocol/base/util.h"
@@ -73,6 +74,7 @@ be_ledger_create(struct be_ledger **ledger_p)
     pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
     pthread_mutex_init(&ledger->segment->lock, &attr);
     pthread_mutexattr_destroy(&attr);
+    be_turns_init(ledger);
     ledger->segment->bytes = sizeof(struct be_segment);
     ledger->segment->magic = BE_SEGMENT_MAGIC;
     *ledger_p = ledger;
@@ -163,6 +165,7 @@ be_ledger_slot_give(struct be_ledger *ledger, unsigned slot)
 {
     struct be_segment *g = ledger->segment;
 
+    be_turns_slot_gone(ledger, slot);
     be_segment_lock(g);
     slot_empty(&g->slots[slot]);
     atomic_store(&g->slots[slot].taken, 0);
@@ -220,6 +223,7 @@ be_ledger_publish(struct be_ledger *ledger, const struct be_policies *policies)
         g->order[g->order_count++] = at;
     }
     atomic_store(&g->governed, policies->count != 0 || atomic_load(&g->governed));
+    be_turns_set_rights(ledger);
     be_segment_unlock(g);
     be_ledger_ring(ledger);
 }

@@ -5,6 +5,7 @@
 #ifndef BE_SEGMENT_H
 #define BE_SEGMENT_H
 
+#include "backend/sched/fair.h"
 #include "backend/tenant/ledger.h"
 
 #include <pthread.h>
@@ -23,8 +24,18 @@ struct be_slot {
     atomic_uint taken;  /* by the supervisor, for a process */
     atomic_uint tenant; /* index + 1 of an open session; 0: none */
     atomic_uint looks;  /* the session only looks, it counts as none */
+    atomic_uint word;   /* a futex: its turn, or its wait, has changed */
     struct be_slot_device device[BE_LEDGER_DEVICES];
 };
+
+struct be_segment_turns {
+    pthread_mutex_t lock; /* robust, rank 61 */
+    atomic_uint only;     /* fair.only, to look at without the lock */
+    struct be_fair fair;  /* guarded by lock; members are slots, groups tenants */
+};
+
+_Static_assert(BE_FAIR_MEMBERS == BE_LEDGER_SLOTS, "members are slots");
+_Static_assert(BE_FAIR_GROUPS > BE_TENANTS_MAX, "groups are tenants");
 
 struct be_segment_tenant {
     struct be_policy policy;
@@ -51,6 +62,7 @@ struct be_segment {
     unsigned slot_end;              /* none is taken from here on */
     struct be_segment_tenant tenants[BE_TENANTS_MAX];
     struct be_segment_device devices[BE_LEDGER_DEVICES];
+    struct be_segment_turns turns[BE_LEDGER_DEVICES];
     struct be_slot slots[BE_LEDGER_SLOTS];
 };
 

@@ -1,0 +1,595 @@
+/* backend/cuda/pace.c */
+#include "backend/cuda/pace.h"
+
+#include "backend/sched/estimate.h"
+#include "backend/tenant/turns.h"
+#include "protocol/base/clock.h"
+#include "protocol/base/log.h"
+#include "protocol/base/util.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define OPEN_MAX        32
+#define BATCH_CALLS_MAX 64u
+#define BATCH_NS        1000000u
+#define UNKNOWN_NS      100000u
+#define LOOK_NS         (100 * GP_NS_PER_MS) /* while waiting: is the client still there? */
+#define BEAT_NS         (5 * GP_NS_PER_S)    /* ... and it shall know that we are */
+#define BASE_MS         8000.0f              /* times are counted from an event not older */
+
+/* Calls on one stream, one after the other. */
+struct be_pace_batch {
+    struct be_context *context;
+    CUstream stream;
+    CUevent start, end;
+    uint64_t est_ns, key; /* key: of the only call, 0: of several */
+    unsigned calls;
+    bool measure;
+    struct be_pace_batch *next;
+};
+
+struct be_pace_device {
+    struct be_session *session;
+    unsigned device;
+    pthread_t thread;
+
+    /* The executor's. */
+    struct be_pace_batch *open[OPEN_MAX];
+
+    pthread_mutex_t lock; /* rank 36 */
+    pthread_cond_t came, went;
+    /* Guarded by lock. */
+    struct be_pace_batch *head, **tail; /* closed ones */
+    bool in_hand, stop;
+    unsigned open_count; /* open ones, and a call that was let in and has none yet */
+    uint64_t under_way_ns;
+    struct be_estimates estimates;
+
+    /* The thread's. */
+    struct be_context *base_context;
+    CUevent base;
+    float covered_ms; /* since base: charged up to here */
+};
+
+struct be_pace {
+    struct be_pace_device *devices[BE_DRIVER_DEVICES_MAX];
+};
+
+/* -- what a call is ---------------------------------------------------------------------------- */
+
+enum call_class {
+    CALL_UNKNOWN,
+    CALL_OTHER, /* no work for the device */
+    CALL_EDGE,  /* makes a stream wait, perhaps for the client: no batch reaches over it */
+    CALL_WORK,
+};
+
+static enum call_class
+class_by_name(const struct wire_call_info *info)
+{
+    static const char *const edges[] = {"cuLaunchHostFunc", "gpPullAsync", "cuStream", "cuEvent"};
+
+    if (info->name == NULL || info->stream_at == UINT16_MAX || !info->context)
+        return CALL_OTHER;
+    for (size_t i = 0; i < GP_ARRAY_LEN(edges); i++)
+        if (strncmp(info->name, edges[i], strlen(edges[i])) == 0)
+            return CALL_EDGE;
+    return CALL_WORK;
+}
+
+static enum call_class
+class_of(uint16_t id)
+{
+    static uint8_t classes[WIRE_CALL_COUNT]; /* the executor's: filled as they come */
+
+    if (classes[id] == CALL_UNKNOWN)
+        classes[id] = (uint8_t)class_by_name(&wire_calls[id]);
+    return (enum call_class)classes[id];
+}
+
+/* Bytes that a copy or fill moves; false for what is no such call. */
+static bool
+moved_bytes(uint16_t id, const uint8_t *body, size_t len, uint64_t *bytes_p)
+{
+    union {
+        struct wire_cuMemcpyDtoDAsync_v2_args dtod;
+        struct wire_cuMemcpyDtoHAsync_v2_args dtoh;
+        struct wire_cuMemcpyDtoH_v2_args sync;
+        struct wire_cuMemsetD8Async_args d8;
+        struct wire_cuMemsetD16Async_args d16;
+        struct wire_cuMemsetD32Async_args d32;
+    } a;
+
+    *bytes_p = len;
+    switch (id) {
+    case WIRE_CALL_cuMemcpyHtoDAsync_v2:
+    case WIRE_CALL_gpCopyIn3D:
+        return true;
+    case WIRE_CALL_cuMemcpyDtoDAsync_v2:
+        *bytes_p = wire_get_cuMemcpyDtoDAsync_v2_args(body, len, &a.dtod) ? a.dtod.bytes : 0;
+        return true;
+    case WIRE_CALL_cuMemcpyDtoHAsync_v2:
+        *bytes_p = wire_get_cuMemcpyDtoHAsync_v2_args(body, len, &a.dtoh) ? a.dtoh.bytes : 0;
+        return true;
+    case WIRE_CALL_cuMemcpyDtoH_v2:
+        *bytes_p = wire_get_cuMemcpyDtoH_v2_args(body, len, &a.sync) ? a.sync.bytes : 0;
+        return true;
+    case WIRE_CALL_cuMemsetD8Async:
+        *bytes_p = wire_get_cuMemsetD8Async_args(body, len, &a.d8) ? a.d8.count : 0;
+        return true;
+    case WIRE_CALL_cuMemsetD16Async:
+        *bytes_p = wire_get_cuMemsetD16Async_args(body, len, &a.d16) ? 2 * a.d16.count : 0;
+        return true;
+    case WIRE_CALL_cuMemsetD32Async:
+        *bytes_p = wire_get_cuMemsetD32Async_args(body, len, &a.d32) ? 4 * a.d32.count : 0;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Kind and shape: a kernel with its grid, a graph, a copy of about so many bytes. */
+static uint64_t
+key_of(uint16_t id, const uint8_t *body, size_t len)
+{
+    const struct wire_call_info *info = &wire_calls[id];
+    size_t fixed = gp_min_u64(len, info->fixed_bytes), behind = info->stream_at + 8u;
+    uint64_t key = be_estimate_key(0, &id, sizeof(id)), bytes;
+
+    if (moved_bytes(id, body, len, &bytes)) {
+        uint8_t size = bytes < 2 ? 0 : (uint8_t)(64 - __builtin_clzll(bytes - 1));
+
+        return be_estimate_key(key, &size, 1);
+    }
+    key = be_estimate_key(key, body, gp_min_u64(fixed, info->stream_at));
+    return behind < fixed ? be_estimate_key(key, body + behind, fixed - behind) : key;
+}
+
+/* -- batches ----------------------------------------------------------------------------------- */
+
+static void
+batch_free(struct be_pace_batch *batch)
+{
+    const struct be_driver_table *t = &batch->context->driver->table;
+
+    if (batch->start != NULL)
+        (void)t->cuEventDestroy_v2(batch->start);
+    if (batch->end != NULL)
+        (void)t->cuEventDestroy_v2(batch->end);
+    free(batch);
+}
+
+/* One that was counted as open is not. */
+static void
+open_less(struct be_pace_device *d, uint64_t under_way_ns)
+{
+    pthread_mutex_lock(&d->lock);
+    d->open_count--;
+    d->under_way_ns -= gp_min_u64(under_way_ns, d->under_way_ns);
+    if (d->head == NULL && !d->in_hand && d->open_count == 0)
+        be_turns_drained(d->session->ledger, d->device);
+    pthread_mutex_unlock(&d->lock);
+}
+
+/* A batch on stream that goes on, or a new one; NULL without memory or events. The caller has
+ * counted it as open. */
+static struct be_pace_batch *
+batch_open(struct be_pace_device *d, struct be_context *context, CUstream stream)
+{
+    const struct be_driver_table *t = &context->driver->table;
+    struct be_pace_batch *batch;
+    int free_at = -1;
+
+    for (int i = 0; i < OPEN_MAX; i++) {
+        if (d->open[i] == NULL)
+            free_at = i;
+        else if (d->open[i]->stream == stream && d->open[i]->context == context)
+            return d->open[i];
+    }
+    batch = free_at >= 0 ? calloc(1, sizeof(*batch)) : NULL;
+    if (batch == NULL)
+        return NULL;
+    batch->context = context;
+    batch->stream = stream;
+    if (t->cuEventCreate(&batch->start, CU_EVENT_BLOCKING_SYNC) != CUDA_SUCCESS ||
+        t->cuEventCreate(&batch->end, CU_EVENT_BLOCKING_SYNC) != CUDA_SUCCESS ||
+        t->cuEventRecord(batch->start, stream) != CUDA_SUCCESS) {
+        batch_free(batch);
+        return NULL;
+    }
+    d->open[free_at] = batch;
+    return batch;
+}
+
+/* Executor; the batch's context is current. */
+static void
+batch_close(struct be_pace_device *d, struct be_pace_batch *batch)
+{
+    bool recorded;
+
+    for (int i = 0; i < OPEN_MAX; i++)
+        if (d->open[i] == batch)
+            d->open[i] = NULL;
+    recorded =
+        batch->context->driver->table.cuEventRecord(batch->end, batch->stream) == CUDA_SUCCESS;
+    if (!recorded) { /* a broken context, or a stream that is gone: nothing to wait for */
+        (void)batch->context->driver->table.cuEventDestroy_v2(batch->end);
+        batch->end = NULL;
+    }
+    pthread_mutex_lock(&d->lock);
+    d->open_count--;
+    batch->next = NULL;
+    *d->tail = batch;
+    d->tail = &batch->next;
+    pthread_cond_signal(&d->came);
+    pthread_mutex_unlock(&d->lock);
+}
+
+static void
+batches_close(struct be_session *session, struct be_pace_device *d, const struct be_context *of,
+              CUstream stream, bool all)
+{
+    struct be_context *current = session->current;
+
+    for (int i = 0; i < OPEN_MAX; i++) {
+        struct be_pace_batch *batch = d->open[i];
+
+        if (batch == NULL || (!all && (batch->context != of || batch->stream != stream)))
+            continue;
+        if (be_use_context(session, batch->context) == CUDA_SUCCESS)
+            batch_close(d, batch);
+    }
+    if (current != NULL)
+        (void)be_use_context(session, current);
+}
+
+void
+be_pace_flush(struct be_session *session)
+{
+    if (session->pace == NULL)
+        return;
+    for (int i = 0; i < session->driver->device_count; i++)
+        if (session->pace->devices[i] != NULL)
+            batches_close(session, session->pace->devices[i], NULL, NULL, true);
+}
+
+/* -- the thread that sees them end -------------------------------------------------------------
+ */
+
+static void
+base_drop(struct be_pace_device *d)
+{
+    if (d->base != NULL)
+        (void)d->session->driver->table.cuEventDestroy_v2(d->base);
+    d->base = NULL;
+    d->base_context = NULL;
+}
+
+/* Milliseconds of the batch that no earlier one was charged for, and its own length. */
+static float
+batch_busy(struct be_pace_device *d, struct be_pace_batch *batch, float *length_p)
+{
+    const struct be_driver_table *t = &d->session->driver->table;
+    float start = 0, end = 0, busy;
+
+    if (d->base != NULL &&
+        (d->base_context != batch->context || d->covered_ms > BASE_MS ||
+         t->cuEventElapsedTime(&start, d->base, batch->start) != CUDA_SUCCESS || start < 0))
+        base_drop(d);
+    if (d->base == NULL) {
+        d->base = batch->start;
+        d->base_context = batch->context;
+        d->covered_ms = 0;
+        batch->start = NULL;
+        start = 0;
+    }
+    if (t->cuEventElapsedTime(&end, d->base, batch->end) != CUDA_SUCCESS || end < start)
+        end = start;
+    *length_p = end - start;
+    busy = end - (start > d->covered_ms ? start : d->covered_ms);
+    if (end > d->covered_ms)
+        d->covered_ms = end;
+    return busy > 0 ? busy : 0;
+}
+
+static void
+batch_account(struct be_pace_device *d, struct be_pace_batch *batch)
+{
+    const struct be_driver_table *t = &d->session->driver->table;
+    float busy_ms = 0, length_ms = 0;
+    bool known = false;
+
+    if (batch->end != NULL && t->cuCtxSetCurrent(batch->context->handle) == CUDA_SUCCESS &&
+        t->cuEventSynchronize(batch->end) == CUDA_SUCCESS) {
+        busy_ms = batch_busy(d, batch, &length_ms);
+        known = true;
+    }
+    be_turns_charge(d->session->ledger, d->device, batch->est_ns, (uint64_t)(busy_ms * 1e6f));
+    pthread_mutex_lock(&d->lock);
+    if (known && batch->calls == 1)
+        be_estimate_learn(&d->estimates, batch->key, (uint64_t)(length_ms * 1e6f));
+    d->under_way_ns -= gp_min_u64(batch->est_ns, d->under_way_ns);
+    pthread_mutex_unlock(&d->lock);
+    batch_free(batch);
+}
+
+static void *
+pace_main(void *arg)
+{
+    struct be_pace_device *d = arg;
+    struct be_pace_batch *batch;
+
+    pthread_mutex_lock(&d->lock);
+    for (;;) {
+        while (d->head == NULL && !d->stop)
+            pthread_cond_wait(&d->came, &d->lock);
+        batch = d->head;
+        if (batch == NULL)
+            break;
+        d->head = batch->next;
+        if (d->head == NULL)
+            d->tail = &d->head;
+        d->in_hand = true;
+        pthread_mutex_unlock(&d->lock);
+        batch_account(d, batch);
+        pthread_mutex_lock(&d->lock);
+        d->in_hand = false;
+        if (d->head == NULL && d->open_count == 0) {
+            d->under_way_ns = 0;
+            be_turns_drained(d->session->ledger, d->device);
+        }
+        pthread_cond_broadcast(&d->went);
+    }
+    pthread_mutex_unlock(&d->lock);
+    return NULL;
+}
+
+/* -- the executor's way in ----------------------------------------------------------------------
+ */
+
+/* Wait for completions or for the turn; false if the client is gone. */
+static bool
+turn_wait(struct be_session *session, struct be_pace_device *d, enum be_fair_verdict verdict,
+          uint32_t word, uint64_t until, uint64_t *beat_p)
+{
+    uint64_t now = gp_now_ns();
+    struct timespec at;
+
+    until = gp_min_u64(until, now + LOOK_NS);
+    if (verdict == BE_FAIR_DRAIN) {
+        at = (struct timespec){.tv_sec = (time_t)(until / GP_NS_PER_S),
+                               .tv_nsec = (long)(until % GP_NS_PER_S)};
+        pthread_mutex_lock(&d->lock);
+        if (d->head != NULL || d->in_hand)
+            (void)pthread_cond_timedwait(&d->went, &d->lock, &at);
+        pthread_mutex_unlock(&d->lock);
+    } else {
+        be_turns_await(session->ledger, word, until);
+    }
+    now = gp_now_ns();
+    if (now - *beat_p > BEAT_NS) {
+        *beat_p = now;
+        be_client_beat(session);
+    }
+    return !be_client_gone(session);
+}
+
+/* With the turn asked for until it is there; FREE or GO, or WAIT: the client is gone. */
+static enum be_fair_verdict
+turn_take(struct be_session *session, struct be_pace_device *d, uint64_t est_ns)
+{
+    uint64_t until, beat = gp_now_ns();
+    enum be_fair_verdict verdict;
+    bool first = true;
+
+    for (;;) {
+        uint32_t word = be_turns_word(session->ledger);
+
+        pthread_mutex_lock(&d->lock);
+        verdict = be_turns_enter(session->ledger, d->device, est_ns, d->under_way_ns, &until);
+        if (verdict == BE_FAIR_GO) {
+            d->under_way_ns += est_ns;
+            d->open_count++;
+        }
+        pthread_mutex_unlock(&d->lock);
+        if (verdict == BE_FAIR_GO || verdict == BE_FAIR_FREE)
+            return verdict;
+        if (first) {
+            /* Nothing of ours may wait for us: not what is open, nor who waits for answers. */
+            batches_close(session, d, NULL, NULL, true);
+            be_parked_hand_over(session);
+            be_flush(session);
+            first = false;
+            continue;
+        }
+        if (!turn_wait(session, d, verdict, word, until, &beat)) {
+            be_turns_leave(session->ledger, d->device);
+            return BE_FAIR_WAIT;
+        }
+    }
+}
+
+/* Events would become part of a graph. */
+static bool
+is_capturing(const struct be_driver_table *t, CUstream stream)
+{
+    CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+
+    return t->cuStreamIsCapturing == NULL ||
+           t->cuStreamIsCapturing(stream, &status) != CUDA_SUCCESS ||
+           status != CU_STREAM_CAPTURE_STATUS_NONE;
+}
+
+static bool
+work_enter(struct be_call *call, struct be_pace_device *d, CUstream stream, uint64_t key,
+           struct be_pace_pass *pass)
+{
+    struct be_session *session = call->session;
+    struct be_pace_batch *batch;
+    enum be_fair_verdict verdict;
+    uint64_t est_ns;
+    bool measure;
+
+    pthread_mutex_lock(&d->lock);
+    est_ns = be_estimate_get(&d->estimates, key, UNKNOWN_NS, &measure);
+    pthread_mutex_unlock(&d->lock);
+    if (measure) /* it begins a batch of its own */
+        batches_close(session, d, call->context, stream, false);
+    verdict = turn_take(session, d, est_ns);
+    if (verdict != BE_FAIR_GO)
+        return verdict == BE_FAIR_FREE;
+    batch = batch_open(d, call->context, stream);
+    if (batch == NULL) { /* it cannot be measured: it is charged as it was thought */
+        be_turns_charge(session->ledger, d->device, est_ns, est_ns);
+        open_less(d, est_ns);
+        return true;
+    }
+    if (batch->calls != 0)
+        open_less(d, 0); /* it is counted already */
+    batch->est_ns += est_ns;
+    batch->key = key;
+    batch->calls++;
+    batch->measure = measure;
+    pass->device = d;
+    pass->batch = batch;
+    return true;
+}
+
+bool
+be_pace_enter(struct be_call *call, const struct wire_record *record, const uint8_t *body,
+              size_t len, struct be_pace_pass *pass)
+{
+    const struct wire_call_info *info = &wire_calls[record->call];
+    struct be_session *session = call->session;
+    enum call_class class = class_of(record->call);
+    struct be_pace_device *d;
+    CUstream stream;
+    uint64_t id;
+
+    memset(pass, 0, sizeof(*pass));
+    if (class == CALL_OTHER || session->pace == NULL || call->context == NULL)
+        return true;
+    d = session->pace->devices[call->context->device];
+    if (d == NULL || be_turns_alone(session->ledger, d->device))
+        return true;
+    memcpy(&id, body + info->stream_at, sizeof(id));
+    if (be_handle_get(session, WIRE_HANDLE_STREAM, id, true, &stream) != CUDA_SUCCESS)
+        return true; /* the call will say so */
+    if (class == CALL_EDGE) {
+        batches_close(session, d, call->context, stream, false);
+        return true;
+    }
+    if (is_capturing(call->driver, stream))
+        return true;
+    return work_enter(call, d, stream, key_of(record->call, body, len), pass);
+}
+
+void
+be_pace_leave(struct be_call *call, struct be_pace_pass *pass)
+{
+    struct be_pace_batch *batch = pass->batch;
+
+    (void)call;
+    if (batch != NULL &&
+        (batch->measure || batch->calls >= BATCH_CALLS_MAX || batch->est_ns >= BATCH_NS))
+        batch_close(pass->device, batch);
+}
+
+/* -- life -------------------------------------------------------------------------------------- */
+
+static struct be_pace_device *
+device_create(struct be_session *session, unsigned device)
+{
+    struct be_pace_device *d = calloc(1, sizeof(*d));
+    pthread_condattr_t attr;
+
+    if (d == NULL)
+        return NULL;
+    d->session = session;
+    d->device = device;
+    d->tail = &d->head;
+    pthread_mutex_init(&d->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&d->came, &attr);
+    pthread_cond_init(&d->went, &attr);
+    pthread_condattr_destroy(&attr);
+    if (pthread_create(&d->thread, NULL, pace_main, d) != 0) {
+        log_error("session: cannot make a thread: %m");
+        pthread_cond_destroy(&d->came);
+        pthread_cond_destroy(&d->went);
+        pthread_mutex_destroy(&d->lock);
+        free(d);
+        return NULL;
+    }
+    return d;
+}
+
+CUresult
+be_pace_attach(struct be_session *session, struct be_context *context)
+{
+    unsigned device = (unsigned)context->device;
+
+    if (!be_ledger_governed(session->ledger))
+        return CUDA_SUCCESS;
+    if (session->pace == NULL)
+        session->pace = calloc(1, sizeof(*session->pace));
+    if (session->pace == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    if (session->pace->devices[device] != NULL)
+        return CUDA_SUCCESS;
+    session->pace->devices[device] = device_create(session, device);
+    if (session->pace->devices[device] == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    be_turns_attach(session->ledger, device);
+    return CUDA_SUCCESS;
+}
+
+void
+be_pace_forget(struct be_session *session, struct be_context *context)
+{
+    struct be_pace_device *d =
+        session->pace != NULL ? session->pace->devices[context->device] : NULL;
+
+    if (d == NULL)
+        return;
+    batches_close(session, d, NULL, NULL, true);
+    pthread_mutex_lock(&d->lock);
+    while (d->head != NULL || d->in_hand)
+        pthread_cond_wait(&d->went, &d->lock);
+    if (d->base_context == context)
+        base_drop(d);
+    pthread_mutex_unlock(&d->lock);
+    /* Those that could not be closed because their context could not be made current. */
+    for (int i = 0; i < OPEN_MAX; i++) {
+        if (d->open[i] == NULL || d->open[i]->context != context)
+            continue;
+        batch_free(d->open[i]);
+        d->open[i] = NULL;
+        d->open_count--;
+    }
+}
+
+void
+be_pace_destroy(struct be_session *session)
+{
+    for (int i = 0; session->pace != NULL && i < session->driver->device_count; i++) {
+        struct be_pace_device *d = session->pace->devices[i];
+
+        if (d == NULL)
+            continue;
+        be_turns_detach(session->ledger, d->device);
+        pthread_mutex_lock(&d->lock);
+        d->stop = true;
+        pthread_cond_signal(&d->came);
+        pthread_mutex_unlock(&d->lock);
+        pthread_join(d->thread, NULL);
+        pthread_cond_destroy(&d->came);
+        pthread_cond_destroy(&d->went);
+        pthread_mutex_destroy(&d->lock);
+        free(d);
+    }
+    free(session->pace);
+    session->pace = NULL;
+}

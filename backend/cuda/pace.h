@@ -1,0 +1,40 @@
+/* backend/cuda/pace.h -- a session's work on the device, in its tenant's turns
+ *
+ * Before a call that gives the device work, the executor asks for the turn; while it has to wait it
+ * reads nothing more of the client's. Work is gathered in batches, one open for each stream, with a
+ * timed event before and behind: what a batch took is charged, and where it was one call alone,
+ * learned as the estimate for the next of its kind. A thread for each device sees batches end.
+ *
+ * Where nobody else works on the device, none of this happens.
+ *
+ * Threads: _enter, _leave, _flush, _attach, _forget: the executor. Locks: pace.lock (rank 36), then
+ *          those of backend/tenant; never held across a driver call that waits.
+ */
+#ifndef BE_PACE_H
+#define BE_PACE_H
+
+#include "backend/cuda/state.h"
+#include "protocol/wire/codec.h"
+
+/* Nothing is made where the session takes no part in turns. */
+CUresult be_pace_attach(struct be_session *session, struct be_context *context);
+/* All work of the context is done: forget its batches and events. It is current. */
+void be_pace_forget(struct be_session *session, struct be_context *context);
+/* At the session's end, after its contexts. */
+void be_pace_destroy(struct be_session *session);
+
+struct be_pace_pass {
+    struct be_pace_device *device; /* NULL: nothing is counted */
+    struct be_pace_batch *batch;
+    bool alone;
+};
+
+/* Wait for the turn for this call; false: the client is gone, do not run it. */
+bool be_pace_enter(struct be_call *call, const struct wire_record *record, const uint8_t *body,
+                   size_t len, struct be_pace_pass *pass);
+/* The call was handed to the driver. */
+void be_pace_leave(struct be_call *call, struct be_pace_pass *pass);
+/* No more calls are here for now: what is gathered is measured. */
+void be_pace_flush(struct be_session *session);
+
+#endif

@@ -1,0 +1,235 @@
+/* backend/tenant/turns.c */
+#include "backend/tenant/turns.h"
+
+#include "backend/tenant/segment.h"
+#include "protocol/base/clock.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct be_segment_turns *
+turns_lock(struct be_ledger *ledger, unsigned device)
+{
+    struct be_segment_turns *t = &ledger->segment->turns[device];
+
+    /* Who died in here left a state that is good enough; its slot goes when it is reaped. */
+    if (pthread_mutex_lock(&t->lock) == EOWNERDEAD)
+        pthread_mutex_consistent(&t->lock);
+    return t;
+}
+
+static void
+turns_unlock(struct be_segment_turns *t)
+{
+    atomic_store_explicit(&t->only, t->fair.only, memory_order_release);
+    pthread_mutex_unlock(&t->lock);
+}
+
+static void
+slot_wake(struct be_ledger *ledger, uint32_t slot)
+{
+    atomic_uint *word = &ledger->segment->slots[slot].word;
+
+    atomic_fetch_add(word, 1);
+    (void)syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+/* What be_fair_enter() and be_fair_drained() say of others. */
+static void
+picked_wake(struct be_ledger *ledger, uint32_t picked)
+{
+    if (picked == BE_FAIR_NONE)
+        return;
+    if (picked != BE_FAIR_ALL) {
+        slot_wake(ledger, picked);
+        return;
+    }
+    for (uint32_t i = 0; i < BE_LEDGER_SLOTS && i < ledger->segment->slot_end; i++)
+        slot_wake(ledger, i);
+}
+
+static uint32_t
+own_tenant(const struct be_ledger *ledger)
+{
+    return ledger->slot < BE_LEDGER_SLOTS
+               ? atomic_load(&ledger->segment->slots[ledger->slot].tenant)
+               : 0;
+}
+
+static bool
+takes_part(const struct be_ledger *ledger, unsigned device)
+{
+    return ledger != NULL && device < BE_LEDGER_DEVICES && own_tenant(ledger) != 0;
+}
+
+/* -- who is there ------------------------------------------------------------------------------ */
+
+void
+be_turns_init(struct be_ledger *ledger)
+{
+    pthread_mutexattr_t attr;
+
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    for (unsigned d = 0; d < BE_LEDGER_DEVICES; d++)
+        pthread_mutex_init(&ledger->segment->turns[d].lock, &attr);
+    pthread_mutexattr_destroy(&attr);
+}
+
+static void
+rights_fill(const struct be_policy *policy, struct be_fair_rights *rights)
+{
+    *rights = (struct be_fair_rights){.share = policy->share,
+                                      .floor = policy->floor,
+                                      .priority = policy->priority,
+                                      .force = policy->force};
+}
+
+/* The segment's lock is held. */
+void
+be_turns_set_rights(struct be_ledger *ledger)
+{
+    struct be_fair_rights rights;
+
+    for (unsigned d = 0; d < BE_LEDGER_DEVICES; d++) {
+        struct be_segment_turns *t = turns_lock(ledger, d);
+
+        for (uint32_t i = 0; i < BE_TENANTS_MAX; i++) {
+            if (!ledger->segment->tenants[i].known)
+                continue;
+            rights_fill(&ledger->segment->tenants[i].policy, &rights);
+            be_fair_set_rights(&t->fair, i, &rights, gp_now_ns());
+        }
+        turns_unlock(t);
+    }
+}
+
+void
+be_turns_attach(struct be_ledger *ledger, unsigned device)
+{
+    struct be_segment_turns *t;
+
+    if (!takes_part(ledger, device))
+        return;
+    t = turns_lock(ledger, device);
+    be_fair_attach(&t->fair, ledger->slot, own_tenant(ledger) - 1, gp_now_ns());
+    turns_unlock(t);
+}
+
+static void
+detach(struct be_ledger *ledger, unsigned device, unsigned slot)
+{
+    struct be_segment_turns *t = turns_lock(ledger, device);
+    bool there = t->fair.members[slot].group != 0;
+
+    if (there)
+        be_fair_detach(&t->fair, slot);
+    turns_unlock(t);
+    if (there)
+        picked_wake(ledger, BE_FAIR_ALL);
+}
+
+void
+be_turns_detach(struct be_ledger *ledger, unsigned device)
+{
+    if (takes_part(ledger, device))
+        detach(ledger, device, ledger->slot);
+}
+
+void
+be_turns_slot_gone(struct be_ledger *ledger, unsigned slot)
+{
+    for (unsigned d = 0; d < BE_LEDGER_DEVICES; d++)
+        if (ledger->segment->devices[d].total_bytes != 0)
+            detach(ledger, d, slot);
+}
+
+/* -- turns ------------------------------------------------------------------------------------- */
+
+bool
+be_turns_alone(struct be_ledger *ledger, unsigned device)
+{
+    if (ledger == NULL || device >= BE_LEDGER_DEVICES)
+        return true;
+    if (atomic_load_explicit(&ledger->segment->turns[device].only, memory_order_acquire) ==
+        ledger->slot + 1)
+        return true;
+    return own_tenant(ledger) == 0;
+}
+
+enum be_fair_verdict
+be_turns_enter(struct be_ledger *ledger, unsigned device, uint64_t est_ns, uint64_t under_way_ns,
+               uint64_t *until_p)
+{
+    struct be_segment_turns *t = turns_lock(ledger, device);
+    enum be_fair_verdict verdict;
+    uint32_t picked;
+
+    verdict =
+        be_fair_enter(&t->fair, ledger->slot, est_ns, under_way_ns, gp_now_ns(), &picked, until_p);
+    turns_unlock(t);
+    picked_wake(ledger, picked);
+    return verdict;
+}
+
+void
+be_turns_leave(struct be_ledger *ledger, unsigned device)
+{
+    struct be_segment_turns *t = turns_lock(ledger, device);
+
+    be_fair_leave(&t->fair, ledger->slot);
+    turns_unlock(t);
+}
+
+void
+be_turns_charge(struct be_ledger *ledger, unsigned device, uint64_t est_ns, uint64_t busy_ns)
+{
+    struct be_segment_turns *t = turns_lock(ledger, device);
+
+    be_fair_charge(&t->fair, ledger->slot, est_ns, busy_ns, gp_now_ns());
+    turns_unlock(t);
+}
+
+void
+be_turns_drained(struct be_ledger *ledger, unsigned device)
+{
+    struct be_segment_turns *t = turns_lock(ledger, device);
+    uint32_t picked = be_fair_drained(&t->fair, ledger->slot, gp_now_ns());
+
+    turns_unlock(t);
+    picked_wake(ledger, picked);
+}
+
+uint64_t
+be_turns_service(struct be_ledger *ledger, unsigned device, unsigned tenant)
+{
+    struct be_segment_turns *t = turns_lock(ledger, device);
+    uint64_t service = t->fair.groups[tenant].service_ns;
+
+    turns_unlock(t);
+    return service;
+}
+
+/* -- sleeping ---------------------------------------------------------------------------------- */
+
+uint32_t
+be_turns_word(const struct be_ledger *ledger)
+{
+    return atomic_load(&ledger->segment->slots[ledger->slot].word);
+}
+
+void
+be_turns_await(struct be_ledger *ledger, uint32_t seen, uint64_t until_ns)
+{
+    struct timespec until = {.tv_sec = (time_t)(until_ns / GP_NS_PER_S),
+                             .tv_nsec = (long)(until_ns % GP_NS_PER_S)};
+
+    /* The time of FUTEX_WAIT_BITSET is absolute, of CLOCK_MONOTONIC. */
+    (void)syscall(SYS_futex, &ledger->segment->slots[ledger->slot].word, FUTEX_WAIT_BITSET, seen,
+                  &until, NULL, FUTEX_BITSET_MATCH_ANY);
+}

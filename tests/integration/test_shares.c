@@ -1,0 +1,335 @@
+/* tests/integration/test_shares.c -- the device's time, divided among tenants by the real daemon
+ *
+ * Kernels are long, so that a machine with few and busy processors does not decide the result; what
+ * the scheduler makes of short ones and of wrong estimates is in tests/unit/sched, on its own
+ * clock. The software device has a timing model under which kernels occupy it for a modelled time,
+ * across processes. Each client is a process that always has launches under way; what it got done
+ * is counted in shared memory, and only what happens between two looks at the counters counts.
+ */
+#include "tests/support/client.h"
+#include "tests/support/server.h"
+#include "tests/unit/transport/certs.h"
+
+#include "protocol/base/clock.h"
+#include "protocol/wire/kernel_table.h"
+
+#include <criterion/criterion.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ID(index)   (1ull << 32 | (index))
+#define CLIENTS_MAX 3
+#define ROW         1
+#define DEPTH       8 /* rows under way */
+#define LATENCIES   4096
+
+/* Threads of a kernel at a rate of a million each second: microseconds. */
+#define RATE "1000000"
+
+static const char kernel[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
+                             ".visible .entry k()\n{\nret;\n}\n";
+
+struct board {
+    atomic_uint_least64_t done_us[CLIENTS_MAX]; /* of kernels, finished */
+    atomic_uint ready;
+    atomic_uint_least64_t latency_us[LATENCIES];
+    atomic_uint latencies;
+    uint64_t last_us[CLIENTS_MAX];
+};
+
+struct client {
+    const char *name;
+    uint32_t kernel_us;
+    /* 0: always busy; else so many kernels, then a pause, as a request each. */
+    unsigned request;
+    unsigned pause_us;
+};
+
+static char config_path[64], shared_name[64];
+static struct board *board;
+
+static struct test_server
+server_start(const char *config)
+{
+    static char cert[256], key[256], ca[256], file[128];
+    const char *args[] = {"--listen=tls://127.0.0.1:0", cert, key, ca, file, NULL};
+    FILE *out;
+
+    board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(board, MAP_FAILED);
+    (void)test_certs_create();
+    for (int i = 0; i < CLIENTS_MAX; i++) {
+        static const char *const names[] = {"alice", "bob", "carol"};
+
+        test_certs_add(&(struct test_cert){.name = names[i], .ca = "ca", .cn = names[i]});
+    }
+    snprintf(config_path, sizeof(config_path), "/tmp/gpupool-shares-%d.ini", (int)getpid());
+    out = fopen(config_path, "w");
+    cr_assert_not_null(out);
+    fputs(config, out);
+    fclose(out);
+    snprintf(shared_name, sizeof(shared_name), "shares-%d", (int)getpid());
+    setenv("GPUPOOL_SOFT_SHARED", shared_name, 1);
+    setenv("GPUPOOL_SOFT_THREAD_RATE", RATE, 1);
+    setenv("GPUPOOL_SOFT_INSTANT", "yes", 1);
+    snprintf(cert, sizeof(cert), "--tls-cert=%s", test_certs_path("server", "pem"));
+    snprintf(key, sizeof(key), "--tls-key=%s", test_certs_path("server", "key"));
+    snprintf(ca, sizeof(ca), "--tls-ca=%s", test_certs_path("ca", "pem"));
+    snprintf(file, sizeof(file), "--config=%s", config_path);
+    return test_server_start(args);
+}
+
+static void
+server_stop(struct test_server *server)
+{
+    char path[160];
+
+    test_server_stop(server);
+    unlink(config_path);
+    snprintf(path, sizeof(path), "/gpupool-soft-%u-%s", (unsigned)geteuid(), shared_name);
+    shm_unlink(path);
+    test_certs_destroy();
+}
+
+/* -- a client, in a process of its own ----------------------------------------------------------
+ */
+
+static void
+launch(struct test_client *c, uint32_t row, uint32_t us)
+{
+    TEST_ADD(c, cuLaunchKernelEx, .function = wire_function_id(false, ID(1), row),
+             .grid = {(us + 99) / 100, 1, 1}, .block = {us < 100 ? us : 100, 1, 1},
+             .stream = ID(1));
+}
+
+static void
+busy(struct test_client *c, const struct client *with, unsigned index, uint32_t row)
+{
+    uint32_t tags[DEPTH] = {0};
+
+    /* Several rows under way, so that it is always wanting more, however slow this process is
+     * woken; a row counts when its stream got there. */
+    for (unsigned turn = 0;; turn++) {
+        if (turn >= DEPTH) {
+            /* Replies come in this order, several at once too. */
+            while ((int32_t)(c->reply_tag - tags[turn % DEPTH]) < 0)
+                if (!test_client_receive(c, gp_now_ns() + 20 * GP_NS_PER_S))
+                    _exit(3);
+            atomic_fetch_add(&board->done_us[index], (uint64_t)ROW * with->kernel_us);
+        }
+        for (int i = 0; i < ROW; i++)
+            launch(c, row, with->kernel_us);
+        TEST_ADD(c, cuStreamSynchronize, .stream = ID(1));
+        test_client_send(c);
+        tags[turn % DEPTH] = c->tags;
+    }
+}
+
+static void
+requests(struct test_client *c, const struct client *with, unsigned index, uint32_t row)
+{
+    for (;;) {
+        uint64_t began;
+        unsigned n;
+
+        poll(NULL, 0, (int)(with->pause_us / 1000));
+        began = gp_now_ns();
+        for (unsigned i = 0; i < with->request; i++)
+            launch(c, row, with->kernel_us);
+        TEST_ADD(c, cuStreamSynchronize, .stream = ID(1));
+        if (test_client_call(c) != CUDA_SUCCESS)
+            _exit(3);
+        n = atomic_load(&board->latencies) % LATENCIES;
+        atomic_store(&board->latency_us[n], (gp_now_ns() - began) / 1000);
+        atomic_fetch_add(&board->latencies, 1);
+        atomic_fetch_add(&board->done_us[index], (uint64_t)with->request * with->kernel_us);
+    }
+}
+
+static void
+client_main(const struct test_server *server, const struct client *with, unsigned index)
+{
+    struct tp_tls_opts tls = {.cert_path = test_certs_path(with->name, "pem"),
+                              .key_path = test_certs_path(with->name, "key"),
+                              .ca_path = test_certs_path("ca", "pem")};
+    struct test_client c;
+    int row;
+
+    if (!test_client_open(&c, server->url[0], &tls))
+        _exit(1);
+    TEST_ADD(&c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
+    c.context = 1;
+    TEST_ADD(&c, cuStreamCreateWithPriority, .phStream = ID(1), .flags = 1);
+    if (test_client_module(&c, ID(1), kernel) != CUDA_SUCCESS)
+        _exit(2);
+    row = test_client_kernel(&c, "k");
+    atomic_fetch_add(&board->ready, 1);
+    if (with->request == 0)
+        busy(&c, with, index, (uint32_t)row);
+    else
+        requests(&c, with, index, (uint32_t)row);
+}
+
+/* Let them work together for a while; last_us is what each got in the given time. */
+static void
+together(const char *config, const struct client *clients, unsigned count, unsigned warm_ms,
+         unsigned ms)
+{
+    struct test_server server = server_start(config);
+    uint64_t before[CLIENTS_MAX];
+    pid_t pids[CLIENTS_MAX];
+
+    for (unsigned i = 0; i < count; i++) {
+        pids[i] = fork();
+        if (pids[i] == 0)
+            client_main(&server, &clients[i], i);
+        cr_assert_geq(pids[i], 0);
+    }
+    for (int i = 0; atomic_load(&board->ready) < count; i++) {
+        cr_assert_lt(i, 4000);
+        poll(NULL, 0, 5);
+    }
+    /* Time itself is what is measured here. */
+    poll(NULL, 0, (int)warm_ms);
+    for (unsigned i = 0; i < count; i++)
+        before[i] = atomic_load(&board->done_us[i]);
+    atomic_store(&board->latencies, 0);
+    poll(NULL, 0, (int)ms);
+    for (unsigned i = 0; i < count; i++)
+        board->last_us[i] = atomic_load(&board->done_us[i]) - before[i];
+    for (unsigned i = 0; i < count; i++) {
+        cr_assert_eq(waitpid(pids[i], NULL, WNOHANG), 0, "client %u ended early", i);
+        kill(pids[i], SIGKILL);
+        waitpid(pids[i], NULL, 0);
+    }
+    server_stop(&server);
+}
+
+/* The part of the clients' time that the first one had. */
+static double
+first_part(const char *config, const struct client *clients)
+{
+    together(config, clients, 2, 1000, 5000);
+    return (double)board->last_us[0] / (double)(board->last_us[0] + board->last_us[1]);
+}
+
+static bool
+near(double value, double wanted, double within)
+{
+    cr_log_info("%.3f, wanted %.2f", value, wanted);
+    return value >= wanted - within && value <= wanted + within;
+}
+
+#define TRIES 3
+
+Test(shares, thirty_and_seventy)
+{
+    static const struct client clients[] = {{.name = "alice", .kernel_us = 40000},
+                                            {.name = "bob", .kernel_us = 40000}};
+    bool good = false;
+
+    for (int i = 0; i < TRIES && !good; i++)
+        good = near(first_part("[tenant \"a\"]\nmatch = cn:alice\nshare = 30\n"
+                               "[tenant \"b\"]\nmatch = cn:bob\nshare = 70\n",
+                               clients),
+                    0.30, 0.05);
+    cr_assert(good);
+}
+
+Test(shares, ten_and_ninety)
+{
+    static const struct client clients[] = {{.name = "alice", .kernel_us = 40000},
+                                            {.name = "bob", .kernel_us = 40000}};
+    bool good = false;
+
+    for (int i = 0; i < TRIES && !good; i++)
+        good = near(first_part("[tenant \"a\"]\nmatch = cn:alice\nshare = 10\n"
+                               "[tenant \"b\"]\nmatch = cn:bob\nshare = 90\n",
+                               clients),
+                    0.10, 0.05);
+    cr_assert(good);
+}
+
+Test(shares, a_forced_quarter_alone)
+{
+    static const struct client clients[] = {{.name = "alice", .kernel_us = 40000}};
+    bool good = false;
+
+    for (int i = 0; i < TRIES && !good; i++) {
+        together("[tenant \"a\"]\nmatch = cn:alice\nshare = 25\npolicy = force\n", clients, 1, 1000,
+                 5000);
+        good = near((double)board->last_us[0] / 5e6, 0.25, 0.05);
+    }
+    cr_assert(good);
+}
+
+Test(shares, what_nobody_else_wants_is_lent)
+{
+    static const struct client clients[] = {
+        {.name = "alice", .kernel_us = 40000},
+        {.name = "bob", .kernel_us = 40000, .request = 1, .pause_us = 1000000}};
+    bool good = false;
+
+    for (int i = 0; i < TRIES && !good; i++) {
+        together("[tenant \"a\"]\nmatch = cn:alice\nshare = 10\n"
+                 "[tenant \"b\"]\nmatch = cn:bob\nshare = 90\n",
+                 clients, 2, 1000, 3000);
+        good = near((double)board->last_us[0] / 3e6, 0.85, 0.15);
+    }
+    cr_assert(good);
+}
+
+static int
+by_size(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+static uint64_t
+median_us(void)
+{
+    static uint64_t list[LATENCIES];
+    unsigned count = atomic_load(&board->latencies);
+
+    cr_assert(count > 5 && count < LATENCIES, "%u", count);
+    for (unsigned i = 0; i < count; i++)
+        list[i] = atomic_load(&board->latency_us[i]);
+    qsort(list, count, sizeof(list[0]), by_size);
+    return list[count / 2];
+}
+
+Test(shares, a_higher_class_hardly_notices_a_lower_one)
+{
+    static const struct client clients[] = {
+        {.name = "alice", .kernel_us = 1000, .request = 40, .pause_us = 20000},
+        {.name = "bob", .kernel_us = 500}};
+    static const char config[] = "[tenant \"a\"]\nmatch = cn:alice\npriority = high\n"
+                                 "[tenant \"b\"]\nmatch = cn:bob\npriority = low\n";
+    bool good = false;
+
+    for (int i = 0; i < TRIES && !good; i++) {
+        uint64_t alone, beside;
+
+        together(config, clients, 1, 500, 2000);
+        alone = median_us();
+        together(config, clients, 2, 1000, 3000);
+        beside = median_us();
+        cr_log_info("median %llu us alone, %llu us beside; the lower one had %.2f s of 3",
+                    (unsigned long long)alone, (unsigned long long)beside,
+                    (double)board->last_us[1] / 1e6);
+        /* In turns with it, it would take twice as long. */
+        good = beside <= alone + alone / 3 && board->last_us[1] >= 300000;
+    }
+    cr_assert(good);
+}
