@@ -218,7 +218,7 @@ together(const char *config, const struct client *clients, unsigned count, unsig
 static double
 first_part(const char *config, const struct client *clients)
 {
-    together(config, clients, 2, 1000, 5000);
+    together(config, clients, 2, 4000, 4000); /* what was queued while alone is over */
     return (double)board->last_us[0] / (double)(board->last_us[0] + board->last_us[1]);
 }
 
