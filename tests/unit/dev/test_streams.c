@@ -307,7 +307,6 @@ Test(graphs, a_captured_fork_and_join_runs_each_launch_anew)
     ok(dev_launch(d.add, p + 4096, 1024, 2, b));
     ok(cuLaunchHostFunc(b, count_up, &counter));
     ok(cuEventRecord(join_event, b));
-    fails(cuEventQuery(join_event), CUDA_ERROR_CAPTURED_EVENT);
     ok(cuStreamWaitEvent(a, join_event, 0));
     ok(dev_launch(d.add, p, 2048, 10, a));
     ok(cuStreamEndCapture(a, &graph));
@@ -347,6 +346,11 @@ Test(graphs, an_unjoined_or_broken_capture_says_so)
     fails(cuMemAlloc_v2(&p, 4), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
     fails(cuStreamEndCapture(a, &graph), CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
     ok(cuMemAlloc_v2(&p, 4));
+    /* Nobody can wait for what a capture recorded. */
+    ok(cuStreamBeginCapture_v2(a, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    ok(cuEventRecord(event, a));
+    fails(cuEventQuery(event), CUDA_ERROR_CAPTURED_EVENT);
+    fails(cuStreamEndCapture(a, &graph), CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
     dev_close(&d);
 }
 

@@ -461,6 +461,19 @@ sd_capture_free(CUstream stream, CUdeviceptr dptr)
     return cr;
 }
 
+CUresult
+sd_capture_event_asked(CUevent event)
+{
+    struct sd_capture *capture;
+
+    sd_graph_lock();
+    capture = atomic_load(&event->capture);
+    if (capture != NULL)
+        capture->invalid = true;
+    sd_graph_unlock();
+    return CUDA_ERROR_CAPTURED_EVENT;
+}
+
 void
 sd_capture_event_gone(CUevent event)
 {
@@ -574,14 +587,19 @@ cuStreamBeginCaptureToGraph(CUstream hStream, CUgraph hGraph, const CUgraphNode 
     return begin(hStream, hGraph, dependencies, numDependencies, mode);
 }
 
-static void
-mark_ancestors(CUgraphNode node)
+/* Marks what node depends on; true if some of that was passed already, going backwards. */
+static bool
+mark_deps(CUgraphNode node)
 {
-    if (node->mark)
-        return;
-    node->mark = true;
-    for (size_t i = 0; i < node->dep_count; i++)
-        mark_ancestors(node->deps[i].from);
+    bool passed = false;
+
+    for (size_t i = 0; i < node->dep_count; i++) {
+        CUgraphNode from = node->deps[i].from;
+
+        passed = passed || (!from->mark && from->index > node->index);
+        from->mark = true;
+    }
+    return passed;
 }
 
 /* Whether the work of all joined streams leads back to the stream where the capture began. */
@@ -589,11 +607,20 @@ static bool
 all_joined(struct sd_capture *capture)
 {
     const struct member *origin = member_of(capture, capture->origin);
+    bool again = true;
 
-    for (size_t i = 0; i < capture->graph->count; i++)
+    for (size_t i = 0; i < capture->graph->count; i++) {
         capture->graph->nodes[i]->mark = false;
+        capture->graph->nodes[i]->index = i;
+    }
     for (size_t i = 0; i < origin->count; i++)
-        mark_ancestors(origin->deps[i]);
+        origin->deps[i]->mark = true;
+    while (again) {
+        again = false;
+        for (size_t i = capture->graph->count; i-- > 0;)
+            if (capture->graph->nodes[i]->mark)
+                again = mark_deps(capture->graph->nodes[i]) || again;
+    }
     for (const struct member *m = capture->members; m != NULL; m = m->next)
         for (size_t i = 0; i < m->count; i++)
             if (!m->deps[i]->mark)

@@ -19,6 +19,8 @@ CUresult sd_capture_wait(CUstream stream, CUevent event, bool external);
 /* cuMemAllocAsync and cuMemFreeAsync in a capturing stream: nodes. pool NULL: the current one. */
 CUresult sd_capture_alloc(CUstream stream, CUmemoryPool pool, size_t bytes, CUdeviceptr *dptr);
 CUresult sd_capture_free(CUstream stream, CUdeviceptr dptr);
+/* CAPTURED_EVENT: nobody can wait for it; invalidates. */
+CUresult sd_capture_event_asked(CUevent event);
 /* The event's state of capture is forgotten. */
 void sd_capture_event_gone(CUevent event);
 void sd_capture_stream_gone(CUstream stream);

@@ -168,7 +168,7 @@ cuEventQuery(CUevent hEvent)
     if (cr != CUDA_SUCCESS)
         return cr;
     if (hEvent->capture != NULL)
-        return CUDA_ERROR_CAPTURED_EVENT;
+        return sd_capture_event_asked(hEvent);
     if (hEvent->shared != NULL)
         return sd_shared_event_done(hEvent->shared) ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
     mark = event_mark(hEvent);
@@ -188,7 +188,7 @@ cuEventSynchronize(CUevent hEvent)
     if (cr != CUDA_SUCCESS)
         return cr;
     if (hEvent->capture != NULL)
-        return CUDA_ERROR_CAPTURED_EVENT;
+        return sd_capture_event_asked(hEvent);
     ctx = hEvent->ctx;
     mark = event_mark(hEvent);
     if (mark != NULL)

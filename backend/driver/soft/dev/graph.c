@@ -126,6 +126,39 @@ sd_graph_mem_put(struct sd_graph_mem *mem)
     free(mem);
 }
 
+void
+sd_graph_mem_used(struct sd_graph_mem *mem, bool allocated)
+{
+    if (mem->allocated == allocated)
+        return;
+    mem->allocated = allocated;
+    if (allocated)
+        mem->refs++;
+    else
+        sd_graph_mem_put(mem);
+}
+
+/* It is free for launches from now on; the reference stays with the queued operation. */
+bool
+sd_graph_mem_freeing(struct sd_graph_mem *mem)
+{
+    bool was;
+
+    sd_graph_lock();
+    was = mem->allocated;
+    mem->allocated = false;
+    sd_graph_unlock();
+    return was;
+}
+
+void
+sd_graph_mem_unref(struct sd_graph_mem *mem)
+{
+    sd_graph_lock();
+    sd_graph_mem_put(mem);
+    sd_graph_unlock();
+}
+
 /* --- nodes --- */
 
 static void
@@ -263,6 +296,18 @@ sd_graph_delete(CUgraph graph)
     sd_object_free(graph);
 }
 
+bool
+sd_graph_has(const struct CUgraph_st *graph, CUgraphNodeType type)
+{
+    for (size_t i = 0; i < graph->count; i++) {
+        const struct CUgraphNode_st *node = graph->nodes[i];
+
+        if (node->type == type || (node->child != NULL && sd_graph_has(node->child, type)))
+            return true;
+    }
+    return false;
+}
+
 /* What node has beside its edges, into a fresh copy. */
 static CUresult
 node_copy(CUgraphNode to, const struct CUgraphNode_st *from)
@@ -362,7 +407,11 @@ cuGraphClone(CUgraph *phGraphClone, CUgraph originalGraph)
 
     SD_ENTER_READY();
     sd_graph_lock();
-    if (phGraphClone != NULL && sd_graph_valid(originalGraph))
+    if (phGraphClone != NULL && sd_graph_valid(originalGraph) &&
+        (sd_graph_has(originalGraph, CU_GRAPH_NODE_TYPE_MEM_ALLOC) ||
+         sd_graph_has(originalGraph, CU_GRAPH_NODE_TYPE_MEM_FREE)))
+        cr = CUDA_ERROR_NOT_SUPPORTED; /* as the driver says */
+    else if (phGraphClone != NULL && sd_graph_valid(originalGraph))
         cr = sd_graph_clone(originalGraph, phGraphClone);
     if (cr == CUDA_SUCCESS) {
         cr = sd_graph_users_copy(originalGraph->users, originalGraph->user_count,

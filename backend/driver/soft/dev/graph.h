@@ -23,6 +23,7 @@ struct sd_graph_mem {
     CUcontext ctx;
     uint64_t address;
     uint64_t bytes;
+    bool allocated; /* a launch allocated it and nothing freed it since; holds a reference */
 };
 
 struct sd_edge {
@@ -116,6 +117,9 @@ struct sd_plan {
         unsigned flags;
     } * conds;
     size_t cond_count;
+    struct sd_user_ref *users; /* the program's objects live as long as launches do */
+    size_t user_count;
+    struct sd_plan *dead_next; /* users are still to be put */
 };
 
 struct CUgraphExec_st {
@@ -123,8 +127,6 @@ struct CUgraphExec_st {
     CUcontext ctx;
     struct sd_plan *plan; /* a reference */
     cuuint64_t flags;
-    struct sd_user_ref *users;
-    size_t user_count;
 };
 
 void sd_graph_lock(void);
@@ -146,6 +148,12 @@ CUresult sd_graph_mem_new(CUcontext ctx, uint64_t bytes, struct sd_graph_mem **m
 /* Makes it accessible, which it may be already. */
 CUresult sd_graph_mem_map(const struct sd_graph_mem *mem);
 void sd_graph_mem_put(struct sd_graph_mem *mem);
+/* Without the lock: the program frees it, now or in stream order: false if it is not allocated, else
+ * unref when that is done. */
+bool sd_graph_mem_freeing(struct sd_graph_mem *mem);
+void sd_graph_mem_unref(struct sd_graph_mem *mem);
+void sd_graph_mem_used(struct sd_graph_mem *mem, bool allocated);
+bool sd_graph_has(const struct CUgraph_st *graph, CUgraphNodeType type);
 CUresult sd_graph_users_copy(const struct sd_user_ref *from, size_t count,
                              struct sd_user_ref **to_p);
 /* Without the lock: a destructor of the program may run. */
@@ -153,6 +161,8 @@ void sd_graph_users_put(struct sd_user_ref *users, size_t count);
 
 CUresult sd_plan_make(CUgraph graph, struct sd_plan **plan_p);
 void sd_plan_put(struct sd_plan *plan);
+/* Without the lock, after plans were put: destructors of the program may run. */
+void sd_plan_bury(void);
 
 /* What the parameter structs of CUDA say, as work of a node; checked. */
 CUresult sd_node_set_kernel(CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS *p);

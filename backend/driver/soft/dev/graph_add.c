@@ -2,6 +2,7 @@
 #include "backend/driver/soft/dev/graph.h"
 #include "backend/driver/soft/dev/mem.h"
 #include "backend/driver/soft/dev/mempool.h"
+#include "backend/driver/soft/dev/span.h"
 #include "cuda_api.h"
 
 #include <string.h>
@@ -148,15 +149,24 @@ cuGraphAddHostNode(CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *
                     nodeParams->userData);
 }
 
+/* The child as a copy, or itself. */
 static CUresult
-add_child(const struct add *a, CUgraph child)
+add_child(const struct add *a, CUgraph child, bool move)
 {
     CUgraphNode node = NULL;
     CUresult cr = add_begin(a, CU_GRAPH_NODE_TYPE_GRAPH, &node);
 
-    if (cr == CUDA_SUCCESS)
-        cr = sd_graph_valid(child) && child != a->graph ? sd_graph_clone(child, &node->child)
-                                                        : CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS &&
+        (!sd_graph_valid(child) || child == a->graph || (move && child->owned)))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS && !move &&
+        (sd_graph_has(child, CU_GRAPH_NODE_TYPE_MEM_ALLOC) ||
+         sd_graph_has(child, CU_GRAPH_NODE_TYPE_MEM_FREE)))
+        cr = CUDA_ERROR_NOT_SUPPORTED; /* as the driver says */
+    if (cr == CUDA_SUCCESS && !move)
+        cr = sd_graph_clone(child, &node->child);
+    else if (cr == CUDA_SUCCESS)
+        node->child = child;
     if (cr == CUDA_SUCCESS)
         node->child->owned = true;
     return add_end(a, node, cr);
@@ -166,7 +176,8 @@ GP_EXPORT CUresult
 cuGraphAddChildGraphNode(CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies,
                          size_t numDependencies, CUgraph childGraph)
 {
-    return add_child(ADD(phGraphNode, hGraph, dependencies, NULL, numDependencies), childGraph);
+    return add_child(ADD(phGraphNode, hGraph, dependencies, NULL, numDependencies), childGraph,
+                     false);
 }
 
 static CUresult
@@ -262,13 +273,29 @@ cuGraphAddMemAllocNode(CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNo
     return add_alloc(ADD(phGraphNode, hGraph, dependencies, NULL, numDependencies), nodeParams);
 }
 
+/* Memory of some graph, and not freed in this one before. */
+static bool
+may_free(const struct CUgraph_st *graph, CUdeviceptr dptr)
+{
+    struct sd_alloc alloc;
+    bool known = sd_map_find(dptr, &alloc) && alloc.kind == SD_MEM_GRAPH && alloc.base == dptr;
+
+    for (size_t i = 0; i < graph->count; i++) {
+        if (graph->nodes[i]->mem != NULL && graph->nodes[i]->mem->address == dptr)
+            known = true;
+        if (graph->nodes[i]->type == CU_GRAPH_NODE_TYPE_MEM_FREE && graph->nodes[i]->freed == dptr)
+            return false;
+    }
+    return known;
+}
+
 static CUresult
 add_free(const struct add *a, CUdeviceptr dptr)
 {
     CUgraphNode node = NULL;
     CUresult cr = add_begin(a, CU_GRAPH_NODE_TYPE_MEM_FREE, &node);
 
-    if (cr == CUDA_SUCCESS && dptr == 0)
+    if (cr == CUDA_SUCCESS && !may_free(a->graph, dptr))
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS) {
         node->freed = dptr;
@@ -382,9 +409,8 @@ add_any(const struct add *a, CUgraphNodeParams *p)
     case CU_GRAPH_NODE_TYPE_HOST:
         return add_host(a, p->host.fn, p->host.userData);
     case CU_GRAPH_NODE_TYPE_GRAPH:
-        return p->graph.ownership == CU_GRAPH_CHILD_GRAPH_OWNERSHIP_CLONE
-                   ? add_child(a, p->graph.graph)
-                   : sd_refuse("cuGraphAddNode of a moved child graph");
+        return add_child(a, p->graph.graph,
+                         p->graph.ownership == CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE);
     case CU_GRAPH_NODE_TYPE_EMPTY:
         return add_plain(a, p->type, NULL);
     case CU_GRAPH_NODE_TYPE_WAIT_EVENT:

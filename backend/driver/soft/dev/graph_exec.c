@@ -6,6 +6,7 @@
 #include "backend/driver/soft/dev/capture.h"
 #include "backend/driver/soft/dev/graph.h"
 #include "backend/driver/soft/dev/mempool.h"
+#include "backend/driver/soft/dev/span.h"
 #include "cuda_api.h"
 #include "protocol/base/clock.h"
 
@@ -17,6 +18,8 @@
      CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY)
 
 /* --- plans --- */
+
+static struct sd_plan *dead_plans; /* guarded by the graphs' lock */
 
 static void
 plan_node_fini(struct sd_plan_node *n)
@@ -42,7 +45,30 @@ sd_plan_put(struct sd_plan *plan)
         plan_node_fini(&plan->nodes[i]);
     free(plan->nodes);
     free(plan->conds);
+    if (plan->user_count != 0) {
+        plan->dead_next = dead_plans;
+        dead_plans = plan;
+        return;
+    }
     free(plan);
+}
+
+void
+sd_plan_bury(void)
+{
+    struct sd_plan *dead;
+
+    sd_graph_lock();
+    dead = dead_plans;
+    dead_plans = NULL;
+    sd_graph_unlock();
+    while (dead != NULL) {
+        struct sd_plan *plan = dead;
+
+        dead = plan->dead_next;
+        sd_graph_users_put(plan->users, plan->user_count);
+        free(plan);
+    }
 }
 
 static struct sd_plan *
@@ -173,6 +199,15 @@ sd_plan_make(CUgraph graph, struct sd_plan **plan_p)
     return CUDA_SUCCESS;
 }
 
+static CUresult
+plan_users(struct sd_plan *plan, const struct sd_user_ref *users, size_t count)
+{
+    CUresult cr = sd_graph_users_copy(users, count, &plan->users);
+
+    plan->user_count = cr == CUDA_SUCCESS ? count : 0;
+    return cr;
+}
+
 /* A plan of its own for an executable graph whose plan is queued somewhere. */
 static CUresult
 plan_own(CUgraphExec exec)
@@ -220,6 +255,8 @@ plan_own(CUgraphExec exec)
             plan->cond_count = from->cond_count;
         }
     }
+    if (cr == CUDA_SUCCESS)
+        cr = plan_users(plan, from->users, from->user_count);
     if (cr != CUDA_SUCCESS) {
         sd_plan_put(plan);
         return cr;
@@ -345,6 +382,7 @@ sd_graph_plan_put(struct sd_plan *plan)
     sd_graph_lock();
     sd_plan_put(plan);
     sd_graph_unlock();
+    sd_plan_bury();
 }
 
 /* --- instantiation --- */
@@ -369,8 +407,7 @@ instantiate(CUgraphExec *exec_p, CUgraph graph, cuuint64_t flags)
     sd_graph_lock();
     cr = sd_graph_valid(graph) ? sd_plan_make(graph, &exec->plan) : CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS) {
-        cr = sd_graph_users_copy(graph->users, graph->user_count, &exec->users);
-        exec->user_count = cr == CUDA_SUCCESS ? graph->user_count : 0;
+        cr = plan_users(exec->plan, graph->users, graph->user_count);
         if (cr != CUDA_SUCCESS)
             sd_plan_put(exec->plan);
     }
@@ -431,19 +468,15 @@ exec_get(CUgraphExec exec)
 GP_EXPORT CUresult
 cuGraphExecDestroy(CUgraphExec hGraphExec)
 {
-    struct sd_user_ref *users;
-    size_t user_count;
     CUresult cr = exec_get(hGraphExec);
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    users = hGraphExec->users;
-    user_count = hGraphExec->user_count;
     sd_graph_lock();
     sd_plan_put(hGraphExec->plan);
     sd_object_free(hGraphExec);
     sd_graph_unlock();
-    sd_graph_users_put(users, user_count);
+    sd_plan_bury();
     return CUDA_SUCCESS;
 }
 
@@ -501,6 +534,43 @@ record_events(const struct sd_plan *plan, CUstream stream)
     return CUDA_SUCCESS;
 }
 
+/* The lock is held. The memory of that address, if a node of the plan or the program has it. */
+static struct sd_graph_mem *
+mem_at(const struct sd_plan *plan, CUdeviceptr address)
+{
+    struct sd_alloc alloc;
+
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->nodes[i].mem != NULL && plan->nodes[i].mem->address == address)
+            return plan->nodes[i].mem;
+    if (sd_map_find(address, &alloc) && alloc.kind == SD_MEM_GRAPH && alloc.base == address)
+        return alloc.owner;
+    return NULL;
+}
+
+/* The lock is held. What the launch allocates must be free, unless it frees by itself. */
+static CUresult
+launch_memory(const struct sd_plan *plan, cuuint64_t flags)
+{
+    bool again = (flags & CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH) != 0;
+
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->nodes[i].mem != NULL && plan->nodes[i].mem->allocated && !again)
+            return CUDA_ERROR_INVALID_VALUE;
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->nodes[i].mem != NULL)
+            sd_graph_mem_used(plan->nodes[i].mem, true);
+    for (size_t i = 0; i < plan->count; i++) {
+        struct sd_graph_mem *mem = plan->nodes[i].type == CU_GRAPH_NODE_TYPE_MEM_FREE
+                                       ? mem_at(plan, plan->nodes[i].freed)
+                                       : NULL;
+
+        if (mem != NULL)
+            sd_graph_mem_used(mem, false);
+    }
+    return CUDA_SUCCESS;
+}
+
 GP_EXPORT CUresult
 cuGraphLaunch(CUgraphExec hGraph, CUstream hStream)
 {
@@ -518,8 +588,10 @@ cuGraphLaunch(CUgraphExec hGraph, CUstream hStream)
         return CUDA_ERROR_OUT_OF_MEMORY;
     sd_graph_lock();
     plan = plan_get(hGraph->plan);
+    cr = launch_memory(plan, hGraph->flags);
     sd_graph_unlock();
-    cr = wait_for_events(plan, op);
+    if (cr == CUDA_SUCCESS)
+        cr = wait_for_events(plan, op);
     if (cr == CUDA_SUCCESS) {
         op->work.kind = SD_WORK_GRAPH;
         op->work.plan = plan_get(plan);
@@ -843,8 +915,13 @@ cuGraphExecUpdate_v2(CUgraphExec hGraphExec, CUgraph hGraph,
                 plan->nodes[i].origin = hGraphExec->plan->nodes[i].origin;
                 plan->nodes[i].disabled = hGraphExec->plan->nodes[i].disabled;
             }
+            cr = plan_users(plan, hGraphExec->plan->users, hGraphExec->plan->user_count);
+        }
+        if (cr == CUDA_SUCCESS && resultInfo->result == CU_GRAPH_EXEC_UPDATE_SUCCESS) {
             sd_plan_put(hGraphExec->plan);
             hGraphExec->plan = plan;
+        } else if (cr != CUDA_SUCCESS) {
+            sd_plan_put(plan);
         } else {
             sd_plan_put(plan);
             cr = CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;

@@ -2,6 +2,7 @@
 #include "backend/driver/soft/dev/mem.h"
 
 #include "backend/driver/soft/dev/ctx.h"
+#include "backend/driver/soft/dev/graph.h"
 #include "backend/driver/soft/dev/ipc.h"
 #include "backend/driver/soft/dev/mempool.h"
 #include "backend/driver/soft/dev/sched.h"
@@ -99,9 +100,13 @@ sd_mem_free(CUcontext ctx, uint64_t addr)
     sd_ctx_wait_all(alloc.ctx != NULL ? alloc.ctx : ctx);
     if (alloc.kind == SD_MEM_POOL)
         return sd_mempool_free_now(addr);
+    if (alloc.kind == SD_MEM_GRAPH && !sd_graph_mem_freeing(alloc.owner))
+        return CUDA_ERROR_INVALID_VALUE;
     if (!sd_map_take(addr, kinds, &alloc))
         return CUDA_ERROR_INVALID_VALUE;
     sd_mem_release(&alloc);
+    if (alloc.kind == SD_MEM_GRAPH)
+        sd_graph_mem_unref(alloc.owner);
     sd_ctx_print_flush(ctx);
     return (CUresult)atomic_load(&ctx->error);
 }

@@ -4,6 +4,7 @@
  * memory is done when the call returns; what is asynchronous and small runs at once if nothing
  * is before it. Synchronous copies between device places return early, as CUDA documents.
  */
+#include "backend/driver/soft/dev/capture.h"
 #include "backend/driver/soft/dev/copy.h"
 
 #include "backend/driver/soft/dev/array.h"
@@ -49,7 +50,7 @@ submit(CUstream stream, struct sd_op *op, enum copy_mode mode, const bool pageab
         /* A graph reads and writes when it runs; the driver refuses what it cannot do late. */
         if (mode == COPY_SYNC) {
             sd_op_free(op);
-            return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+            return sd_capture_break(stream, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
         }
         return sd_stream_submit(stream, op, NULL);
     }

@@ -3,6 +3,7 @@
 
 #include "backend/driver/soft/dev/capture.h"
 #include "backend/driver/soft/dev/ctx.h"
+#include "backend/driver/soft/dev/graph.h"
 #include "backend/driver/soft/dev/sched.h"
 #include "cuda_api.h"
 
@@ -219,6 +220,18 @@ sd_mempool_free_now(uint64_t addr)
     if (!sd_map_take(addr, 1u << SD_MEM_POOL | 1u << SD_MEM_GRAPH, &alloc))
         return CUDA_ERROR_INVALID_VALUE;
     sd_mem_release(&alloc);
+    return CUDA_SUCCESS;
+}
+
+CUresult
+sd_mempool_free_queued(uint64_t addr)
+{
+    struct sd_alloc alloc;
+
+    if (!sd_map_find(addr, &alloc) || alloc.kind != SD_MEM_GRAPH)
+        return sd_mempool_free_now(addr);
+    (void)sd_mempool_free_now(addr);
+    sd_graph_mem_unref(alloc.owner);
     return CUDA_SUCCESS;
 }
 
@@ -583,6 +596,8 @@ cuMemFreeAsync(CUdeviceptr dptr, CUstream hStream)
         return CUDA_ERROR_INVALID_VALUE;
     if (alloc.kind == SD_MEM_DEVICE)
         return sd_mem_free(stream->ctx, dptr);
+    if (alloc.kind == SD_MEM_GRAPH && !sd_graph_mem_freeing(alloc.owner))
+        return CUDA_ERROR_INVALID_VALUE;
     op = sd_op_new(SD_WORK_FREE, stream->ctx);
     if (op == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;

@@ -197,7 +197,7 @@ sd_work_run(struct sd_work *work)
         host_run(work);
         return CUDA_SUCCESS;
     case SD_WORK_FREE:
-        (void)sd_mempool_free_now(work->address);
+        (void)sd_mempool_free_queued(work->address);
         return CUDA_SUCCESS;
     default:
         break;
