@@ -1,10 +1,12 @@
 /* backend/cuda/callback.c -- host functions of the client, and bytes pulled from it */
 #include "backend/cuda/callback.h"
 
+#include "backend/cuda/graph.h"
 #include "backend/cuda/jobs.h"
 #include "be_hooks.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
+#include "protocol/wire/data.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +20,9 @@ struct be_callback {
     struct be_context *context;
     uint32_t tag;
     uint64_t id;      /* the client's callback, or the address it is asked for */
-    uint8_t *pull_to; /* NULL: a host function */
+    uint8_t *pull_to; /* NULL: a host function, or bytes that we send */
     uint64_t pull_bytes;
+    const uint8_t *push_from; /* not NULL: send pull_bytes from here, id is the data's */
 
     struct be_wait notice; /* of the notices' thread */
 
@@ -31,9 +34,8 @@ struct be_callback {
 };
 
 static struct be_callback *
-callback_create(struct be_call *call, uint64_t id)
+callback_create(struct be_session *session, struct be_context *context, uint64_t id)
 {
-    struct be_session *session = call->session;
     struct be_callback *callback = NULL;
 
     pthread_mutex_lock(&session->callbacks_lock);
@@ -41,7 +43,7 @@ callback_create(struct be_call *call, uint64_t id)
         callback = calloc(1, sizeof(*callback));
     if (callback != NULL) {
         callback->session = session;
-        callback->context = call->context;
+        callback->context = context;
         callback->id = id;
         if (++session->next_callback == 0)
             session->next_callback = 1;
@@ -87,17 +89,34 @@ be_callbacks_pending(struct be_session *session)
     return pending;
 }
 
+static void
+push_bytes(const struct be_callback *callback)
+{
+    struct wire_data head = {0};
+
+    while (head.offset < callback->pull_bytes) {
+        uint64_t bytes = gp_min_u64(callback->pull_bytes - head.offset, BE_STAGING_BLOCK_MAX);
+
+        if (!be_data_send(callback->session, (uint32_t)callback->id, &head,
+                          callback->push_from + head.offset, bytes))
+            break;
+        head.offset += bytes;
+    }
+}
+
 /* On the notices' thread: a callback proves what was queued before it. */
 static void
 notice_run(struct be_wait *wait, CUresult cr)
 {
     struct be_callback *callback = GP_CONTAINER_OF(wait, struct be_callback, notice);
     struct be_session *session = callback->session;
-    uint8_t *to;
+    uint8_t *to = NULL;
 
     (void)cr;
     be_prove(session, UINT64_MAX);
-    if (callback->pull_to == NULL) {
+    if (callback->push_from != NULL) {
+        push_bytes(callback);
+    } else if (callback->pull_to == NULL) {
         struct wire_gpNoticeHost_args args = {.callback = callback->id,
                                               .status = (int32_t)callback->status};
 
@@ -119,6 +138,7 @@ notice_run(struct be_wait *wait, CUresult cr)
     be_flush(session);
     pthread_mutex_lock(&session->callbacks_lock);
     callback->noticed = true;
+    callback->done = callback->done || callback->push_from != NULL;
     pthread_cond_broadcast(&session->callbacks_done);
     pthread_mutex_unlock(&session->callbacks_lock);
 }
@@ -175,7 +195,7 @@ be_hook_cuLaunchHostFunc(struct be_call *call, const struct wire_cuLaunchHostFun
         return cr;
     if (call->driver->cuLaunchHostFunc == NULL)
         return CUDA_ERROR_NOT_SUPPORTED;
-    callback = callback_create(call, args->callback);
+    callback = callback_create(call->session, call->context, args->callback);
     if (callback == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     cr = call->driver->cuLaunchHostFunc(stream, host_function, callback);
@@ -196,7 +216,7 @@ be_hook_cuStreamAddCallback(struct be_call *call, const struct wire_cuStreamAddC
         return cr;
     if (call->driver->cuStreamAddCallback == NULL)
         return CUDA_ERROR_NOT_SUPPORTED;
-    callback = callback_create(call, args->callback);
+    callback = callback_create(call->session, call->context, args->callback);
     if (callback == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     cr = call->driver->cuStreamAddCallback(stream, stream_callback, callback, args->flags);
@@ -211,7 +231,7 @@ static struct be_callback *
 callback_find_locked(struct be_session *session, uint32_t tag)
 {
     for (struct be_callback *c = session->callbacks; c != NULL; c = c->next)
-        if (c->tag == tag && c->started && !c->done)
+        if (c->tag == tag && c->started && !c->done && c->push_from == NULL)
             return c;
     return NULL;
 }
@@ -274,7 +294,7 @@ static CUresult
 pull_piece(struct be_call *call, CUstream stream, struct be_block *block, uint64_t dst,
            uint64_t source, uint64_t bytes)
 {
-    struct be_callback *callback = callback_create(call, source);
+    struct be_callback *callback = callback_create(call->session, call->context, source);
     CUresult cr;
 
     if (callback == NULL)
@@ -315,6 +335,57 @@ be_hook_gpPullAsync(struct be_call *call, const struct wire_gpPullAsync_args *ar
                         gp_min_u64(args->bytes - at, BE_PULL_BYTES));
     be_staging_put_after(staging, block, stream);
     return cr;
+}
+
+/* -- host functions inside graphs
+ * ---------------------------------------------------------------- */
+
+/* A graph cannot go on without it, nor say so: the session ends. */
+static struct be_callback *
+graph_callback(struct be_session *session, struct be_context *context, uint64_t id)
+{
+    struct be_callback *callback = callback_create(session, context, id);
+
+    if (callback == NULL) {
+        log_error("session: no memory for a host function inside a graph");
+        atomic_store_explicit(&session->broken, true, memory_order_relaxed);
+    }
+    return callback;
+}
+
+void
+be_callback_call(struct be_session *session, struct be_context *context, uint64_t token)
+{
+    struct be_callback *callback = graph_callback(session, context, token);
+
+    if (callback != NULL)
+        callback_wait(callback, CUDA_SUCCESS);
+}
+
+void
+be_callback_pull(struct be_session *session, struct be_context *context, uint64_t token,
+                 uint8_t *to, uint64_t bytes)
+{
+    struct be_callback *callback = graph_callback(session, context, token);
+
+    if (callback == NULL)
+        return;
+    callback->pull_to = to;
+    callback->pull_bytes = bytes;
+    callback_wait(callback, CUDA_SUCCESS);
+}
+
+void
+be_callback_push(struct be_session *session, struct be_context *context, uint32_t data,
+                 const uint8_t *from, uint64_t bytes)
+{
+    struct be_callback *callback = graph_callback(session, context, data);
+
+    if (callback == NULL)
+        return;
+    callback->push_from = from;
+    callback->pull_bytes = bytes;
+    callback_wait(callback, CUDA_SUCCESS);
 }
 
 /* -- end

@@ -5,6 +5,7 @@
 #include "backend/cuda/array.h"
 #include "backend/cuda/callback.h"
 #include "backend/cuda/ipc.h"
+#include "backend/cuda/graph.h"
 #include "backend/cuda/jobs.h"
 #include "backend/cuda/link.h"
 #include "backend/cuda/module.h"
@@ -218,6 +219,7 @@ context_empty(struct be_session *session, struct be_context *context)
     be_waits_drain(session->waits, context);
     (void)t->cuCtxSynchronize();
     be_waits_drain(session->waits, context);
+    be_execs_drop_context(session, context);
     be_pace_forget(session, context);
     be_space_drop_context(session->space, context->index);
     be_ipc_context_gone(session);

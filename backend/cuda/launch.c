@@ -21,8 +21,7 @@ attribute_event(struct be_call *call, CUevent *event)
 }
 
 CUresult
-be_launch_attributes(struct be_call *call, const CUlaunchAttribute *from, uint32_t count,
-                     CUlaunchAttribute *to)
+be_launch_attributes(struct be_call *call, const void *from, uint32_t count, CUlaunchAttribute *to)
 {
     CUresult cr = CUDA_SUCCESS;
 
@@ -63,16 +62,16 @@ be_launch_attributes(struct be_call *call, const CUlaunchAttribute *from, uint32
 }
 
 /* void *[] over values that lie one after the other. */
-static CUresult
-launch_pointers(struct be_call *call, struct be_owner *owner, struct be_kernel *kernel,
-                const struct wire_cuLaunchKernelEx_args *args, void **pointers)
+CUresult
+be_launch_pointers(struct be_session *session, struct be_owner *owner, struct be_kernel *kernel,
+                   const uint8_t *params, size_t bytes, void **pointers)
 {
-    const uint8_t *at = args->params;
-    CUresult cr = be_kernel_params(call->session, owner, kernel);
+    const uint8_t *at = params;
+    CUresult cr = be_kernel_params(session, owner, kernel);
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (args->params_len != kernel->param_bytes)
+    if (bytes != kernel->param_bytes)
         return CUDA_ERROR_INVALID_VALUE;
     for (uint32_t i = 0; i < kernel->param_count; i++) {
         pointers[i] = (void *)(uintptr_t)at;
@@ -82,8 +81,9 @@ launch_pointers(struct be_call *call, struct be_owner *owner, struct be_kernel *
 }
 
 /* A driver may copy what the kernel takes, not what the buffer has. */
-static CUresult
-extra_check(struct be_call *call, struct be_owner *owner, struct be_kernel *kernel, size_t bytes)
+CUresult
+be_launch_extra_check(struct be_call *call, struct be_owner *owner, struct be_kernel *kernel,
+                      size_t bytes)
 {
     CUresult cr;
 
@@ -124,10 +124,10 @@ launch_run(struct be_call *call, const CUlaunchConfig *config, struct be_owner *
         void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, (void *)(uintptr_t)args->params,
                          CU_LAUNCH_PARAM_BUFFER_SIZE, &bytes, CU_LAUNCH_PARAM_END};
 
-        cr = extra_check(call, owner, kernel, bytes);
+        cr = be_launch_extra_check(call, owner, kernel, bytes);
         return cr == CUDA_SUCCESS ? launch_plain(call, config, function, NULL, extra) : cr;
     }
-    cr = launch_pointers(call, owner, kernel, args, pointers);
+    cr = be_launch_pointers(call->session, owner, kernel, args->params, args->params_len, pointers);
     if (cr != CUDA_SUCCESS)
         return cr;
     return launch_plain(call, config, function, kernel->param_count != 0 ? pointers : NULL, NULL);

@@ -259,7 +259,7 @@ be_user_event_renew(struct be_call *call, struct be_handle_slot *slot)
     CUevent event = NULL;
     CUresult cr;
 
-    if (call->session->holds == NULL || hold_find(call->session, slot->object) == NULL)
+    if (slot->fixed || call->session->holds == NULL || hold_find(call->session, slot->object) == NULL)
         return CUDA_SUCCESS;
     if (slot->shared) /* who waits for it waits a little longer */
         return CUDA_SUCCESS;

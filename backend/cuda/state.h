@@ -87,6 +87,11 @@ struct be_session {
     unsigned callbacks_waiting; /* streams that wait for the client */
     bool closing;               /* nobody waits for the client any more */
 
+    pthread_mutex_t graphs_lock; /* rank 37 */
+    struct be_exec *execs;       /* guarded by graphs_lock */
+    atomic_uint graph_execs;
+    atomic_size_t graph_bytes; /* pinned memory of graphs' copies */
+
     pthread_mutex_t print_lock; /* rank 38 */
     uint64_t print_at;          /* guarded by print_lock: how far the output was read */
 

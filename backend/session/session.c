@@ -114,6 +114,7 @@ session_free(struct be_session *session)
     be_jobs_destroy(session);
     pthread_mutex_destroy(&session->callbacks_lock);
     pthread_cond_destroy(&session->callbacks_done);
+    pthread_mutex_destroy(&session->graphs_lock);
     pthread_mutex_destroy(&session->print_lock);
     free(session);
 }
@@ -140,6 +141,7 @@ be_session_create(const struct be_session_config *config, struct be_line *line,
     be_jobs_init(session);
     pthread_mutex_init(&session->callbacks_lock, NULL);
     pthread_cond_init(&session->callbacks_done, NULL);
+    pthread_mutex_init(&session->graphs_lock, NULL);
     pthread_mutex_init(&session->print_lock, NULL);
     status = be_waits_create(config->driver, BE_WAITERS_MAX, &session->waits);
     if (status == GP_OK)
