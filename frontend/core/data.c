@@ -133,6 +133,7 @@ fe_data_open(struct fe_call *call, const struct fe_data_shape *shape, enum fe_da
     d->received = 0;
     d->result = CUDA_SUCCESS;
     d->async = mode == FE_DATA_ASYNC;
+    d->kept = mode == FE_DATA_KEPT;
     d->busy = false;
     d->generation = (uint16_t)(d->generation + 1);
     if (d->generation == 0)
@@ -295,7 +296,7 @@ fe_data_frame(struct fe_line *l, uint32_t data, uint32_t payload_bytes)
     d = data_find(r, data);
     if (d == NULL || d->busy || atomic_load_explicit(&d->done.set, memory_order_relaxed) != 0 ||
         head.offset > d->total || bytes > d->total - head.offset ||
-        bytes > d->total - d->received) {
+        (!d->kept && bytes > d->total - d->received)) {
         pthread_mutex_unlock(&r->lock);
         return false;
     }
@@ -310,6 +311,8 @@ fe_data_frame(struct fe_line *l, uint32_t data, uint32_t payload_bytes)
     pthread_mutex_unlock(&r->lock);
     if (!whole)
         return false;
+    if (d->kept)
+        return (head.flags & (WIRE_DATA_LAST | WIRE_DATA_FAILED)) == 0;
     if (head.flags & WIRE_DATA_FAILED)
         data_end(l, d, head.result != CUDA_SUCCESS ? (CUresult)head.result : CUDA_ERROR_UNKNOWN);
     else if ((head.flags & WIRE_DATA_LAST) && d->received == d->total)

@@ -34,6 +34,9 @@ struct fe_data_shape {
 enum fe_data_mode {
     FE_DATA_WAIT,
     FE_DATA_ASYNC,
+    /* Of a graph: arrives any number of times, nothing ends it but fe_data_drop(), when the server
+     * has said that it sends no more. */
+    FE_DATA_KEPT,
 };
 
 /* Errors: OUT_OF_MEMORY; the session's. May wait while very many copies are under way. */

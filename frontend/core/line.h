@@ -72,6 +72,7 @@ struct fe_data {
     uint32_t index;
     uint16_t generation;
     bool open, async;
+    bool kept; /* FE_DATA_KEPT */
     bool busy; /* the reader writes to the destination just now */
     struct fe_data *next_free;
 };

@@ -135,6 +135,11 @@ run_host(const struct job *job)
     struct fe_call call;
     void *to;
 
+    if (job->tag == 0) { /* a graph's end */
+        if (handlers != NULL && handlers->graph_gone != NULL)
+            handlers->graph_gone(job->line->session, job->a);
+        return;
+    }
     if (handlers != NULL && handlers->host != NULL)
         handlers->host(job->line->session, job->a, (CUresult)job->b);
     else
@@ -257,6 +262,7 @@ fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint
         struct wire_gpNoticeLost_args lost;
         struct wire_gpNoticeLease_args lease;
         struct wire_gpNoticeText_args text;
+        struct wire_gpNoticeGraphGone_args gone;
     } a;
 
     switch (record->call) {
@@ -267,7 +273,7 @@ fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint
         (void)!fwrite(a.print.text, 1, a.print.text_len, stdout);
         return true;
     case WIRE_CALL_gpNoticeHost:
-        if (!wire_get_gpNoticeHost_args(args, len, &a.host))
+        if (!wire_get_gpNoticeHost_args(args, len, &a.host) || record->tag == 0)
             return false;
         hand_over(&hosts, l, record->tag, a.host.callback, (uint64_t)(uint32_t)a.host.status);
         return true;
@@ -280,6 +286,12 @@ fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint
         if (!wire_get_gpNoticeFreed_args(args, len, &a.freed))
             return false;
         take_freed(l, &a.freed);
+        return true;
+    case WIRE_CALL_gpNoticeGraphGone:
+        if (!wire_get_gpNoticeGraphGone_args(args, len, &a.gone))
+            return false;
+        for (size_t i = 0; i < a.gone.execs_len; i++)
+            hand_over(&hosts, l, 0, a.gone.execs[i], 0);
         return true;
     case WIRE_CALL_gpNoticeLost:
         if (!wire_get_gpNoticeLost_args(args, len, &a.lost))

@@ -7,6 +7,8 @@
 
 #include "cuda_api.h"
 #include "frontend/core/notice.h"
+#include "frontend/cuda/capture.h"
+#include "frontend/cuda/graph.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -94,8 +96,15 @@ forbid_calls(void)
 static void
 on_host(struct fe_session *s, uint64_t number, CUresult status)
 {
-    struct queued *q = unqueue(number);
+    struct queued *q;
 
+    if ((number & WIRE_GRAPH_TOKEN) != 0) {
+        forbid_calls();
+        if (!fe_token_call(number))
+            log_warn("server named a graph's host function that is not there");
+        return;
+    }
+    q = unqueue(number);
     if (q == NULL) {
         log_warn("server named host function %llu, which is not queued",
                  (unsigned long long)number);
@@ -125,7 +134,9 @@ cuLaunchHostFunc(CUstream handle, CUhostFn fn, void *data)
         return cr;
     if (fn == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    cr = fe_stream_resolve(&call, handle, &stream, &args.stream);
+    cr = fe_stream_resolve_capture(&call, handle, &stream, &args.stream);
+    if (cr == CUDA_SUCCESS && fe_capturing(stream))
+        return fe_leave(&call, fe_capture_host(stream, fn, data));
     if (cr != CUDA_SUCCESS)
         return fe_leave(&call, cr);
     q = calloc(1, sizeof(*q));
@@ -231,6 +242,8 @@ on_pull(struct fe_session *s, uint64_t source, uint64_t bytes)
     bool known;
 
     (void)s;
+    if ((source & WIRE_GRAPH_TOKEN) != 0)
+        return fe_token_pull(source, bytes);
     pthread_mutex_lock(&callbacks.lock);
     known = pull_of(source, bytes) != NULL;
     pthread_mutex_unlock(&callbacks.lock);
@@ -242,6 +255,10 @@ on_pull_done(struct fe_session *s, uint64_t source, uint64_t bytes)
 {
     struct pull **at, *done = NULL;
 
+    if ((source & WIRE_GRAPH_TOKEN) != 0) {
+        fe_token_pulled(source);
+        return;
+    }
     pthread_mutex_lock(&callbacks.lock);
     at = pull_of(source, bytes);
     if (at != NULL) {
@@ -283,14 +300,24 @@ on_lease(struct fe_session *s, int device)
     return 0;
 }
 
+static void
+on_graph_gone(struct fe_session *s, uint64_t exec)
+{
+    (void)s;
+    fe_graph_gone(exec);
+}
+
 void
 fe_init_notices(void)
 {
-    static const struct fe_notice_handlers handlers = {.host = on_host,
-                                                       .pull = on_pull,
-                                                       .pull_done = on_pull_done,
-                                                       .freed = on_freed,
-                                                       .lease = on_lease};
+    static const struct fe_notice_handlers handlers = {
+        .host = on_host,
+        .pull = on_pull,
+        .pull_done = on_pull_done,
+        .freed = on_freed,
+        .lease = on_lease,
+        .graph_gone = on_graph_gone,
+    };
 
     fe_notice_set_handlers(&handlers);
 }

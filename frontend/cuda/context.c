@@ -10,6 +10,8 @@
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
 #include "frontend/cuda/array.h"
+#include "frontend/cuda/capture.h"
+#include "frontend/cuda/graph.h"
 #include "frontend/cuda/kernels.h"
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/state.h"
@@ -139,6 +141,8 @@ drop_module(void *object, void *ctx)
 void
 fe_context_drop_objects(struct fe_context *ctx)
 {
+    fe_capture_drop_context(ctx);
+    fe_graph_drop_context(ctx);
     fe_object_each(WIRE_HANDLE_STREAM, drop_if_inside, ctx);
     fe_object_each(WIRE_HANDLE_EVENT, drop_if_inside, ctx);
     fe_object_each(WIRE_HANDLE_MODULE, drop_module, ctx);

@@ -3,6 +3,7 @@
 #include "cuda_api.h"
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/capture.h"
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
@@ -148,9 +149,11 @@ synchronize(struct fe_call *call)
     const uint8_t *bytes;
     uint64_t now;
     size_t len;
-    CUresult cr;
+    CUresult cr = fe_capture_check_unsafe(ctx);
     void *to;
 
+    if (cr != CUDA_SUCCESS)
+        return cr;
     if (fe_perf(FE_PERF_CACHE) && ctx->proven >= fe_context_now(ctx)) {
         fe_pools_settle(call);
         return CUDA_SUCCESS; /* nothing was submitted since the last proof */

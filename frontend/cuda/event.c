@@ -4,6 +4,7 @@
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
 #include "frontend/cuda/pool.h"
+#include "frontend/cuda/capture.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
@@ -53,6 +54,7 @@ cuEventDestroy_v2(CUevent handle)
     event = fe_object_get(WIRE_HANDLE_EVENT, handle);
     if (event == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
+    fe_capture_event_gone(event);
     args.event = event->object.wire;
     to = fe_post(&call, wire_size_cuEventDestroy_v2_args(&args));
     if (to == NULL)
@@ -103,11 +105,16 @@ cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned int flag
         return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     if ((flags & ~(unsigned)CU_EVENT_RECORD_EXTERNAL) != 0)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    cr = fe_stream_resolve(&call, stream_handle, &stream, &args.stream);
+    cr = fe_stream_resolve_capture(&call, stream_handle, &stream, &args.stream);
     if (cr == CUDA_SUCCESS && call.context != event->object.context)
         cr = CUDA_ERROR_INVALID_HANDLE; /* event and stream must be of one context */
     if (cr != CUDA_SUCCESS)
         return fe_leave(&call, cr);
+    if (fe_capturing(stream))
+        return fe_leave(&call, fe_capture_record(stream, event, flags != 0));
+    if (flags != 0)
+        return fe_leave(&call, CUDA_ERROR_ILLEGAL_STATE); /* external is for captures */
+    fe_capture_event_gone(event);
     args.event = event->object.wire;
     to = fe_post(&call, wire_size_cuEventRecordWithFlags_args(&args));
     if (to == NULL)
@@ -163,6 +170,8 @@ ask(enum wire_call id, CUevent handle)
     event = fe_object_get(WIRE_HANDLE_EVENT, handle);
     if (event == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
+    if (fe_captured_event(event))
+        return fe_capture_event_asked(event);
     cr = fe_enter_in(&call, id, event->object.context);
     if (cr != CUDA_SUCCESS)
         return cr;

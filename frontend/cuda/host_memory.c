@@ -6,6 +6,7 @@
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
 #include "frontend/cuda/callback.h"
+#include "frontend/cuda/graph.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
@@ -97,7 +98,7 @@ fe_host_may_change(uint64_t address)
 {
     struct fe_host_region r;
 
-    return fe_callbacks_pending() || (fe_host_find(address, &r) && pending_write(&r));
+    return fe_callbacks_pending() || fe_graphs_pending() || (fe_host_find(address, &r) && pending_write(&r));
 }
 
 static CUresult

@@ -3,8 +3,10 @@
  */
 #include "cuda_api.h"
 #include "frontend/cuda/attributes.h"
+#include "frontend/cuda/capture.h"
 #include "frontend/cuda/check.h"
 #include "frontend/cuda/copy.h"
+#include "frontend/cuda/graph.h"
 #include "frontend/cuda/kernels.h"
 #include "frontend/cuda/occupancy.h"
 #include "frontend/cuda/order.h"
@@ -102,6 +104,58 @@ post(struct fe_call *call, const struct launch *l, uint64_t stream_wire)
     return CUDA_SUCCESS;
 }
 
+/* The attributes of a captured launch become the node's; that on the order of kernels becomes the
+ * kind of its edges. */
+static CUresult
+capture_attributes(const struct launch *l, union fe_node_body *body, bool *programmatic_p)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    for (uint32_t i = 0; l->attributes != NULL && i < l->attributes->count && cr == CUDA_SUCCESS;
+         i++) {
+        const CUlaunchAttribute *a = &l->attributes->list[i];
+
+        if (a->id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT ||
+            a->id == CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT)
+            cr = fe_refuse("a captured launch that records an event by attribute");
+        else if (a->id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION)
+            *programmatic_p = a->value.programmaticStreamSerializationAllowed != 0;
+        else
+            cr = fe_kernel_attribute_set(&body->kernel, a->id, &a->value);
+    }
+    return cr;
+}
+
+static CUresult
+capture(struct fe_call *call, const struct launch *l, CUfunction handle, void **values,
+        void **extra)
+{
+    const CUDA_KERNEL_NODE_PARAMS params = {
+        .func = handle,
+        .gridDimX = l->shape.grid[0],
+        .gridDimY = l->shape.grid[1],
+        .gridDimZ = l->shape.grid[2],
+        .blockDimX = l->shape.block[0],
+        .blockDimY = l->shape.block[1],
+        .blockDimZ = l->shape.block[2],
+        .sharedMemBytes = l->shape.shared_bytes,
+        .kernelParams = values,
+        .extra = extra,
+    };
+    struct fe_context *ctx = call->context;
+    union fe_node_body *body = NULL;
+    bool programmatic = false;
+    CUresult cr = fe_body_kernel(&params, &ctx, &body);
+
+    if (cr == CUDA_SUCCESS)
+        cr = capture_attributes(l, body, &programmatic);
+    if (cr != CUDA_SUCCESS) {
+        fe_body_free(CU_GRAPH_NODE_TYPE_KERNEL, body);
+        return cr;
+    }
+    return fe_capture_add(l->stream, CU_GRAPH_NODE_TYPE_KERNEL, ctx, body, programmatic);
+}
+
 /* The order of the checks is the driver's. */
 static CUresult
 launch(struct launch *l, CUfunction handle, CUstream stream, void **values, void **extra)
@@ -116,7 +170,7 @@ launch(struct launch *l, CUfunction handle, CUstream stream, void **values, void
     l->f = fe_function_get(handle);
     if (GP_UNLIKELY(l->f == NULL))
         return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
-    cr = fe_stream_resolve(&call, stream, &l->stream, &stream_wire);
+    cr = fe_stream_resolve_capture(&call, stream, &l->stream, &stream_wire);
     if (cr == CUDA_SUCCESS && l->f->object.context != NULL && l->f->object.context != call.context)
         cr = CUDA_ERROR_INVALID_HANDLE; /* function and stream must be of one context */
     if (cr == CUDA_SUCCESS)
@@ -128,6 +182,8 @@ launch(struct launch *l, CUfunction handle, CUstream stream, void **values, void
         cr = read_params(l, values, extra);
     if (cr == CUDA_SUCCESS && l->attributes != NULL && l->attributes->cooperative)
         cr = check_cooperative(&call, l);
+    if (cr == CUDA_SUCCESS && fe_capturing(l->stream))
+        return fe_leave(&call, capture(&call, l, handle, values, extra));
     if (cr == CUDA_SUCCESS)
         cr = fe_order(&call, l->stream, stream_wire);
     if (GP_LIKELY(cr == CUDA_SUCCESS))

@@ -4,6 +4,7 @@
  * form needs no answer. Device to host into pageable memory waits, into pinned memory does not.
  */
 #include "cuda_api.h"
+#include "frontend/cuda/capture.h"
 #include "frontend/cuda/copy.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/order.h"
@@ -19,8 +20,8 @@ enter(struct fe_call *call, enum wire_call id, CUstream stream, struct fe_where 
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    cr = fe_stream_resolve(call, stream, &where->stream, &where->wire);
-    if (cr == CUDA_SUCCESS)
+    cr = fe_stream_resolve_capture(call, stream, &where->stream, &where->wire);
+    if (cr == CUDA_SUCCESS && !fe_capturing(where->stream))
         cr = fe_order(call, where->stream, where->wire);
     return cr == CUDA_SUCCESS ? cr : fe_leave(call, cr);
 }
@@ -37,6 +38,10 @@ copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
     if (src == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     cr = fe_check_device(call, dst, bytes);
+    if (cr == CUDA_SUCCESS && fe_capturing(where->stream))
+        return wait ? fe_capture_refuse(where->stream)
+                    : fe_capture_linear(call, where->stream, dst, CU_MEMORYTYPE_DEVICE,
+                                        (uint64_t)(uintptr_t)src, CU_MEMORYTYPE_HOST, bytes);
     if (cr == CUDA_SUCCESS)
         cr = fe_copy_in(call, dst, src, bytes, where, &pulled);
     if (cr != CUDA_SUCCESS || !wait)
@@ -59,6 +64,10 @@ copy_out(struct fe_call *call, void *dst, uint64_t src, size_t bytes, const stru
     cr = fe_check_device(call, src, bytes);
     if (cr != CUDA_SUCCESS)
         return cr;
+    if (fe_capturing(where->stream))
+        return wait ? fe_capture_refuse(where->stream)
+                    : fe_capture_linear(call, where->stream, (uint64_t)(uintptr_t)dst,
+                                        CU_MEMORYTYPE_HOST, src, CU_MEMORYTYPE_DEVICE, bytes);
     if (!wait && fe_host_pinned((uint64_t)(uintptr_t)dst, bytes))
         return fe_copy_out_async(call, dst, src, bytes, where);
     return fe_copy_out_wait(call, dst, src, bytes, where);
@@ -75,6 +84,9 @@ copy_on_device(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
     cr = fe_check_device(call, dst, bytes);
     if (cr == CUDA_SUCCESS)
         cr = fe_check_device(call, src, bytes);
+    if (cr == CUDA_SUCCESS && fe_capturing(where->stream))
+        return fe_capture_linear(call, where->stream, dst, CU_MEMORYTYPE_DEVICE, src,
+                                 CU_MEMORYTYPE_DEVICE, bytes);
     return cr == CUDA_SUCCESS ? fe_copy_on_device(call, dst, src, bytes, where) : cr;
 }
 
@@ -96,6 +108,10 @@ copy_unified(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
         return copy_out(call, (void *)(uintptr_t)dst, src, bytes, where, wait);
     if (dst == 0 || src == 0)
         return CUDA_ERROR_INVALID_VALUE;
+    if (fe_capturing(where->stream))
+        return wait ? fe_capture_refuse(where->stream)
+                    : fe_capture_linear(call, where->stream, dst, CU_MEMORYTYPE_HOST, src,
+                                        CU_MEMORYTYPE_HOST, bytes);
     cr = fe_copy_drain(call, where);
     if (cr == CUDA_SUCCESS)
         memmove((void *)(uintptr_t)dst, (const void *)(uintptr_t)src, bytes);

@@ -7,6 +7,7 @@
 #include "cuda_api.h"
 #include "frontend/core/data.h"
 #include "frontend/cuda/array.h"
+#include "frontend/cuda/capture.h"
 #include "frontend/cuda/copy.h"
 #include "frontend/cuda/geometry.h"
 #include "frontend/cuda/host.h"
@@ -176,6 +177,9 @@ fe_copy_any(struct fe_call *call, struct fe_copy *copy, const struct fe_where *w
         cr = settle_side(call, &copy->dst, &copy->shape);
     if (cr != CUDA_SUCCESS)
         return cr;
+    if (fe_capturing(where->stream))
+        return wait ? fe_capture_refuse(where->stream)
+                    : fe_capture_copy(call, where->stream, copy);
     from_device = copy->src.type != CU_MEMORYTYPE_HOST;
     to_device = copy->dst.type != CU_MEMORYTYPE_HOST;
     if (from_device && to_device)
@@ -207,8 +211,8 @@ fe_copy_box(CUresult described, struct fe_copy *copy, CUstream stream, bool wait
         return cr;
     if (described != CUDA_SUCCESS)
         return fe_leave(&call, described);
-    cr = fe_stream_resolve(&call, stream, &where.stream, &where.wire);
-    if (cr == CUDA_SUCCESS)
+    cr = fe_stream_resolve_capture(&call, stream, &where.stream, &where.wire);
+    if (cr == CUDA_SUCCESS && !fe_capturing(where.stream))
         cr = fe_order(&call, where.stream, where.wire);
     if (cr == CUDA_SUCCESS)
         cr = fe_copy_any(&call, copy, &where, wait);

@@ -7,6 +7,8 @@
 
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/capture.h"
+#include "frontend/cuda/graph.h"
 #include "frontend/cuda/pool.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -186,7 +188,9 @@ cuMemAlloc_v2(CUdeviceptr *address, size_t bytes)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     block.device = call.context->device;
     block.owner = call.context;
-    cr = fe_memory_alloc(&call, &block);
+    cr = fe_capture_check_unsafe(call.context);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_memory_alloc(&call, &block);
     if (cr == CUDA_SUCCESS)
         *address = block.base;
     return fe_leave(&call, cr);
@@ -244,8 +248,11 @@ cuMemFree_v2(CUdeviceptr address)
     cr = fe_enter(&call, WIRE_CALL_cuMemFree_v2);
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (address == 0)
-        return fe_leave(&call, CUDA_SUCCESS);
+    cr = fe_capture_check_unsafe(call.context);
+    if (cr != CUDA_SUCCESS || address == 0)
+        return fe_leave(&call, cr);
+    if (fe_graph_mem_free(address, &cr))
+        return fe_leave(&call, cr);
     if (!fe_alloc_find(fe_state_of(&call)->alloc, address, &block) || block.kind == FE_BLOCK_IPC)
         cr = CUDA_ERROR_INVALID_VALUE;
     else if (block.kind == FE_BLOCK_POOL)

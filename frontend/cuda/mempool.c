@@ -1,6 +1,8 @@
 /* frontend/cuda/mempool.c -- memory pools as the program calls them */
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/capture.h"
+#include "frontend/cuda/graph.h"
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/vmm.h"
 
@@ -325,11 +327,12 @@ alloc_async(CUdeviceptr *address, size_t bytes, struct fe_pool *pool, CUstream h
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    cr = fe_stream_resolve(&call, handle, &stream, &wire);
+    cr = fe_stream_resolve_capture(&call, handle, &stream, &wire);
     if (cr == CUDA_SUCCESS && (address == NULL || bytes == 0))
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS)
-        cr = fe_pool_alloc(&call, pool, bytes, stream, wire, &base);
+        cr = fe_capturing(stream) ? fe_capture_alloc(&call, stream, bytes, &base)
+                                  : fe_pool_alloc(&call, pool, bytes, stream, wire, &base);
     if (cr == CUDA_SUCCESS)
         *address = base;
     return fe_leave(&call, cr);
@@ -364,8 +367,12 @@ cuMemFreeAsync(CUdeviceptr address, CUstream handle)
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    cr = fe_stream_resolve(&call, handle, &stream, &wire);
+    cr = fe_stream_resolve_capture(&call, handle, &stream, &wire);
     if (cr != CUDA_SUCCESS || address == 0)
+        return fe_leave(&call, cr);
+    if (fe_capturing(stream))
+        return fe_leave(&call, fe_capture_free(stream, address));
+    if (fe_graph_mem_free(address, &cr))
         return fe_leave(&call, cr);
     /* Other memory is freed behind all work, as cuMemFree does. */
     if (fe_alloc_find(fe_state_of(&call)->alloc, address, &b) && b.base == address &&

@@ -4,6 +4,7 @@
  * device memory.
  */
 #include "cuda_api.h"
+#include "frontend/cuda/capture.h"
 #include "frontend/cuda/copy.h"
 #include "frontend/cuda/order.h"
 #include "protocol/base/util.h"
@@ -16,8 +17,8 @@ begin(struct fe_call *call, enum wire_call id, CUstream stream, struct fe_where 
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    cr = fe_stream_resolve(call, stream, &where->stream, &where->wire);
-    if (cr == CUDA_SUCCESS)
+    cr = fe_stream_resolve_capture(call, stream, &where->stream, &where->wire);
+    if (cr == CUDA_SUCCESS && !fe_capturing(where->stream))
         cr = fe_order(call, where->stream, where->wire);
     return cr == CUDA_SUCCESS ? cr : fe_leave(call, cr);
 }
@@ -62,6 +63,10 @@ nothing(CUdeviceptr dst, size_t element)
         if (count == 0)                                                                            \
             return fe_leave(&call, nothing(dst, element));                                         \
         cr = check(&call, dst, 0, element, count, 1);                                              \
+        if (cr == CUDA_SUCCESS && fe_capturing(where.stream))                                      \
+            return fe_leave(&call, fe_capture_fill(&call, where.stream,                            \
+                                                   &(const CUDA_MEMSET_NODE_PARAMS){               \
+                                                       dst, 0, value, element, count, 1}));        \
         if (cr != CUDA_SUCCESS)                                                                    \
             return fe_leave(&call, cr);                                                            \
         args.stream = where.wire;                                                                  \
@@ -90,6 +95,11 @@ nothing(CUdeviceptr dst, size_t element)
         if (width == 0 || height == 0)                                                             \
             return fe_leave(&call, nothing(dst, element));                                         \
         cr = check(&call, dst, pitch, element, width, height);                                     \
+        if (cr == CUDA_SUCCESS && fe_capturing(where.stream))                                      \
+            return fe_leave(&call, fe_capture_fill(&call, where.stream,                            \
+                                                   &(const CUDA_MEMSET_NODE_PARAMS){               \
+                                                       dst, pitch, value, element, width,          \
+                                                       height}));                                  \
         if (cr != CUDA_SUCCESS)                                                                    \
             return fe_leave(&call, cr);                                                            \
         args.stream = where.wire;                                                                  \

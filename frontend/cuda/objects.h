@@ -20,6 +20,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct fe_capture; /* capture.h */
+
 struct fe_stream {
     struct fe_object object;
     unsigned flags; /* CU_STREAM_NON_BLOCKING */
@@ -29,6 +31,9 @@ struct fe_stream {
 
     /* Atomic: the last synchronous copy (order.h) that this stream comes behind. */
     _Atomic uint64_t passed;
+
+    /* Atomic; written under the graphs' lock. NULL: it does not capture. */
+    _Atomic(struct fe_capture *) capture;
 
     /* Atomic; written under the submission lock (last) or by whoever learned it (proven). */
     _Atomic uint64_t last;   /* number of its last work */
@@ -45,6 +50,11 @@ struct fe_event {
     _Atomic(struct fe_stream *) stream;
     _Atomic uint64_t stream_wire; /* its id then: a reused object is another stream */
     _Atomic(struct fe_context *) context;
+
+    /* What a capture recorded in it; capture is atomic, all are written under the graphs' lock. */
+    _Atomic(struct fe_capture *) capture;
+    CUgraphNode *capture_nodes; /* owned */
+    size_t capture_count;
 };
 
 struct fe_context {
@@ -75,6 +85,7 @@ struct fe_context {
     struct fe_event *order_event; /* not the program's */
     uint64_t order_event_wire;
     _Atomic unsigned loose_streams; /* non-blocking and per-thread ones */
+    _Atomic unsigned captures;      /* streams that capture */
 };
 
 /* The kernels and globals of one module or library; kernels.h. */
@@ -132,7 +143,7 @@ struct fe_array {
 
 /* The object behind a stream handle in call's context, and its wire id. NULL means the thread's
  * default stream. Errors: CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_CONTEXT for a stream
- * of a context that is gone. */
+ * of a context that is gone; those of captures, which this call does not know (capture.h). */
 CUresult fe_stream_resolve(struct fe_call *call, CUstream handle, struct fe_stream **stream_p,
                            uint64_t *wire_p);
 

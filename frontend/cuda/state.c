@@ -5,6 +5,7 @@
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/texture.h"
 #include "frontend/cuda/vmm.h"
+#include "frontend/cuda/graph.h"
 #include "protocol/base/log.h"
 
 #include <pthread.h>
@@ -39,6 +40,10 @@ define(void)
     fe_slab_define(WIRE_HANDLE_MEMPOOL, sizeof(struct fe_pool), 1u << 16);
     fe_slab_define(WIRE_HANDLE_ALLOCATION, sizeof(struct fe_phys), 1u << 20);
     fe_link_define();
+    fe_slab_define(WIRE_HANDLE_GRAPH, sizeof(struct fe_graph), 1u << 22);
+    fe_slab_define(WIRE_HANDLE_GRAPH_NODE, sizeof(struct fe_node), 1u << 24);
+    fe_slab_define(WIRE_HANDLE_GRAPH_EXEC, 128, 1u << 20);
+    fe_slab_define(WIRE_HANDLE_USER_OBJECT, 128, 1u << 20);
     fe_call_set_hooks(&hooks);
     fe_init_notices();
     fe_init_cudart();

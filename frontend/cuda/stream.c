@@ -2,6 +2,7 @@
 #include "cuda_api.h"
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/capture.h"
 #include "frontend/cuda/order.h"
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/state.h"
@@ -66,6 +67,7 @@ destroy(struct fe_stream *stream)
     CUresult cr;
     void *to;
 
+    fe_capture_stream_gone(stream);
     fe_order_ends(stream);
     cr = fe_enter_in(&call, WIRE_CALL_cuStreamDestroy_v2, NULL);
     if (cr != CUDA_SUCCESS)
@@ -199,6 +201,17 @@ CUresult
 fe_stream_resolve(struct fe_call *call, CUstream handle, struct fe_stream **stream_p,
                   uint64_t *wire_p)
 {
+    CUresult cr = fe_stream_resolve_capture(call, handle, stream_p, wire_p);
+
+    return GP_UNLIKELY(cr == CUDA_SUCCESS && fe_capturing(*stream_p))
+               ? fe_capture_refuse(*stream_p)
+               : cr;
+}
+
+CUresult
+fe_stream_resolve_capture(struct fe_call *call, CUstream handle, struct fe_stream **stream_p,
+                          uint64_t *wire_p)
+{
     CUresult cr;
 
     if (handle == NULL)
@@ -206,7 +219,10 @@ fe_stream_resolve(struct fe_call *call, CUstream handle, struct fe_stream **stre
     if (handle == NULL || handle == CU_STREAM_LEGACY) {
         *stream_p = &call->context->legacy;
         *wire_p = 0;
-        return CUDA_SUCCESS;
+        return GP_UNLIKELY(atomic_load_explicit(&call->context->captures, memory_order_acquire) >
+                           0)
+                   ? fe_capture_legacy(call->context)
+                   : CUDA_SUCCESS;
     }
     if (handle == CU_STREAM_PER_THREAD) {
         cr = per_thread(call, stream_p);
@@ -308,9 +324,11 @@ cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned int flags)
         return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     if ((flags & ~(unsigned)CU_EVENT_WAIT_EXTERNAL) != 0)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    cr = fe_stream_resolve(&call, handle, &stream, &args.stream);
+    cr = fe_stream_resolve_capture(&call, handle, &stream, &args.stream);
     if (cr != CUDA_SUCCESS)
         return fe_leave(&call, cr);
+    if (fe_captured_event(event) || fe_capturing(stream))
+        return fe_leave(&call, fe_capture_wait(call.context, stream, event, flags != 0));
     args.event = event->object.wire;
     to = fe_post(&call, wire_size_cuStreamWaitEvent_args(&args));
     if (to == NULL)
@@ -333,7 +351,7 @@ local(struct fe_call *call, CUstream handle, struct fe_stream **stream_p)
     FE_COUNT_LOCAL();
     if (cr != CUDA_SUCCESS)
         return cr;
-    return fe_leave(call, fe_stream_resolve(call, handle, stream_p, &wire));
+    return fe_leave(call, fe_stream_resolve_capture(call, handle, stream_p, &wire));
 }
 
 GP_EXPORT CUresult

@@ -1,0 +1,502 @@
+/* frontend/cuda/graph_exec.c -- executable graphs: instantiated, launched and changed without an
+ * answer, but for updates, whose result is one */
+#include "cuda_api.h"
+#include "frontend/core/notice.h"
+#include "frontend/core/stats.h"
+#include "frontend/cuda/capture.h"
+#include "frontend/cuda/graph.h"
+#include "frontend/cuda/host.h"
+#include "frontend/cuda/image.h"
+#include "frontend/cuda/order.h"
+#include "frontend/cuda/state.h"
+#include "protocol/base/util.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define EXEC_FLAGS                                                                                 \
+    (CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH | CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD |        \
+     CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH | CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY)
+
+/* What outlives the handle, until the last launch is over. */
+struct life {
+    struct life *next;
+    uint64_t wire;
+    bool counted; /* the server tells when the last launch is over */
+    struct fe_plan plan;
+    struct fe_user_refs users;
+    /* The last launch; ctx NULL: none. */
+    struct fe_context *ctx;
+    struct fe_stream *stream;
+    uint64_t stream_wire, n;
+    bool expected; /* the server may speak unasked */
+};
+
+struct fe_exec {
+    struct fe_object object;
+    cuuint64_t flags;
+    struct life *life;
+};
+
+/* Guarded by the graphs' lock: those that the server speaks of unasked. */
+static struct life *lives;
+static _Atomic size_t life_count;
+
+/* -- life ------------------------------------------------------------------------------- */
+
+/* The lock is held. */
+static bool
+over(const struct life *life)
+{
+    return life->ctx == NULL || fe_work_proven(life->ctx, life->stream, life->stream_wire, life->n);
+}
+
+static void
+expect(struct fe_session *s, struct life *life, bool on)
+{
+    if (life->expected != on)
+        fe_notice_expect(s, on ? 1 : -1);
+    life->expected = on;
+}
+
+bool
+fe_graphs_pending(void)
+{
+    bool pending = false;
+
+    if (GP_LIKELY(atomic_load(&life_count) == 0))
+        return false;
+    fe_graph_lock();
+    for (const struct life *life = lives; life != NULL && !pending; life = life->next)
+        pending = life->plan.tokens != NULL && !over(life);
+    fe_graph_unlock();
+    return pending;
+}
+
+/* The lock is held. */
+static void
+life_enter(struct life *life)
+{
+    life->next = lives;
+    lives = life;
+    atomic_fetch_add(&life_count, 1);
+}
+
+/* Without the lock: destructors run. The life is not in the list any more. */
+static void
+life_end(struct fe_call *call, struct life *life)
+{
+    expect(call->session, life, false);
+    fe_graph_lock();
+    fe_plan_free(call, &life->plan);
+    fe_graph_unlock();
+    fe_graph_mem_flush();
+    fe_user_refs_put(&life->users);
+    free(life);
+}
+
+static struct life *
+life_take(uint64_t wire)
+{
+    struct life **at, *life;
+
+    fe_graph_lock();
+    for (at = &lives; *at != NULL && (*at)->wire != wire;)
+        at = &(*at)->next;
+    life = *at;
+    if (life != NULL) {
+        *at = life->next;
+        atomic_fetch_sub(&life_count, 1);
+    }
+    fe_graph_unlock();
+    return life;
+}
+
+/* On the thread of host functions. */
+void
+fe_graph_gone(uint64_t wire)
+{
+    struct life *life = life_take(wire);
+    struct fe_call call;
+
+    if (life == NULL)
+        return;
+    if (fe_enter_in(&call, WIRE_CALL_cuGraphExecDestroy, NULL) != CUDA_SUCCESS)
+        return; /* the session is over, and all of this with it */
+    life_end(&call, life);
+    (void)fe_leave(&call, CUDA_SUCCESS);
+}
+
+/* -- instantiation ---------------------------------------------------------------------- */
+
+static CUresult
+post_instantiate(struct fe_call *call, const struct fe_exec *exec, const struct gp_buf *buf)
+{
+    struct wire_cuGraphInstantiateWithFlags_args args = {
+        .exec = exec->object.wire,
+        .flags = exec->flags & ~(cuuint64_t)CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD &
+                 ~(cuuint64_t)CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH,
+        .counted = exec->life->counted,
+    };
+    CUresult cr = fe_bytes_send(call, buf->data, buf->len, &args.upload);
+    void *to;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    to = fe_post(call, wire_size_cuGraphInstantiateWithFlags_args(&args));
+    if (to == NULL)
+        return fe_lost(call);
+    wire_put_cuGraphInstantiateWithFlags_args(to, &args);
+    fe_post_done(call);
+    return CUDA_SUCCESS;
+}
+
+/* What is known of the graph now, under the lock. */
+static CUresult
+describe(struct fe_call *call, CUgraph handle, struct gp_buf *buf, struct life *life)
+{
+    struct fe_graph *graph;
+    CUresult cr = CUDA_ERROR_INVALID_VALUE;
+
+    fe_graph_lock();
+    graph = fe_graph_get(handle);
+    if (graph != NULL)
+        cr = fe_graph_describe(call, graph, buf, &life->plan);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_user_refs_copy(&graph->users, &life->users);
+    /* Tokens may come later only into graphs inside. */
+    life->counted = life->plan.tokens != NULL || life->users.count > 0 ||
+                    (graph != NULL && fe_graph_has(graph, CU_GRAPH_NODE_TYPE_GRAPH));
+    fe_graph_unlock();
+    return cr;
+}
+
+static CUresult
+instantiate_in(struct fe_call *call, CUgraph graph, cuuint64_t flags, struct fe_exec **exec_p)
+{
+    struct fe_exec *exec = fe_object_create(WIRE_HANDLE_GRAPH_EXEC, call->context);
+    struct life *life = calloc(1, sizeof(*life));
+    GP_AUTO_BUF struct gp_buf buf = {0};
+    CUresult cr;
+
+    if (exec == NULL || life == NULL) {
+        free(life);
+        fe_object_destroy(exec);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    exec->flags = flags;
+    exec->life = life;
+    life->wire = exec->object.wire;
+    cr = describe(call, graph, &buf, life);
+    if (cr == CUDA_SUCCESS)
+        cr = post_instantiate(call, exec, &buf);
+    if (cr != CUDA_SUCCESS) {
+        fe_object_destroy(exec);
+        life_end(call, life);
+        return cr;
+    }
+    if (life->counted) {
+        fe_graph_lock();
+        life_enter(life);
+        fe_graph_unlock();
+    }
+    *exec_p = exec;
+    return CUDA_SUCCESS;
+}
+
+static CUresult
+instantiate(CUgraphExec *handle, CUgraph graph, cuuint64_t flags)
+{
+    struct fe_exec *exec = NULL;
+    struct fe_call call;
+    CUresult cr = fe_enter(&call, WIRE_CALL_cuGraphInstantiateWithFlags);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (handle == NULL || (flags & ~(cuuint64_t)EXEC_FLAGS) != 0)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    if ((flags & CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH) != 0)
+        return fe_leave(&call, fe_refuse("cuGraphInstantiate for launches from the device"));
+    cr = instantiate_in(&call, graph, flags, &exec);
+    if (cr == CUDA_SUCCESS)
+        *handle = (CUgraphExec)exec;
+    return fe_leave(&call, cr);
+}
+
+GP_EXPORT CUresult
+cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned long long flags)
+{
+    return instantiate(exec, graph, flags);
+}
+
+GP_EXPORT CUresult
+cuGraphInstantiateWithParams(CUgraphExec *exec, CUgraph graph,
+                             CUDA_GRAPH_INSTANTIATE_PARAMS *params)
+{
+    CUresult cr;
+
+    if (params == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = instantiate(exec, graph, params->flags);
+    params->hErrNode_out = NULL;
+    params->result_out =
+        cr == CUDA_SUCCESS ? CUDA_GRAPH_INSTANTIATE_SUCCESS : CUDA_GRAPH_INSTANTIATE_ERROR;
+    if (cr == CUDA_SUCCESS && (params->flags & CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD) != 0)
+        cr = cuGraphUpload(*exec, params->hUploadStream);
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuGraphInstantiate_v2(CUgraphExec *exec, CUgraph graph, CUgraphNode *error_node, char *log,
+                      size_t log_bytes)
+{
+    if (error_node != NULL)
+        *error_node = NULL;
+    if (log != NULL && log_bytes != 0)
+        log[0] = '\0';
+    return instantiate(exec, graph, 0);
+}
+
+GP_EXPORT CUresult
+cuGraphInstantiate(CUgraphExec *exec, CUgraph graph, CUgraphNode *error_node, char *log,
+                   size_t log_bytes)
+{
+    return cuGraphInstantiate_v2(exec, graph, error_node, log, log_bytes);
+}
+
+/* -- the handle ------------------------------------------------------------------------- */
+
+static CUresult
+exec_get(CUgraphExec handle, struct fe_exec **exec_p)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    *exec_p = fe_object_get(WIRE_HANDLE_GRAPH_EXEC, handle);
+    return *exec_p != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+/* Its handle ends; what it has is freed when nothing runs any more. */
+static void
+exec_end(struct fe_call *call, struct fe_exec *exec)
+{
+    struct life *life = exec->life;
+
+    fe_object_destroy(exec);
+    if (!life->counted)
+        life_end(call, life);
+}
+
+GP_EXPORT CUresult
+cuGraphExecDestroy(CUgraphExec handle)
+{
+    struct wire_cuGraphExecDestroy_args args;
+    struct fe_exec *exec = NULL;
+    struct fe_call call;
+    CUresult cr = exec_get(handle, &exec);
+    void *to;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cr = fe_enter_in(&call, WIRE_CALL_cuGraphExecDestroy, NULL);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    args.exec = exec->object.wire;
+    to = fe_post(&call, wire_size_cuGraphExecDestroy_args(&args));
+    if (to == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    wire_put_cuGraphExecDestroy_args(to, &args);
+    fe_post_done(&call);
+    exec_end(&call, exec);
+    return fe_leave(&call, CUDA_SUCCESS);
+}
+
+static bool
+drop_exec(void *object, void *user)
+{
+    struct fe_exec *exec = object;
+    struct fe_call call;
+
+    if (exec->object.context == user &&
+        fe_enter_in(&call, WIRE_CALL_cuGraphExecDestroy, NULL) == CUDA_SUCCESS) {
+        exec_end(&call, exec);
+        (void)fe_leave(&call, CUDA_SUCCESS);
+    }
+    return true;
+}
+
+void
+fe_graph_drop_context(struct fe_context *ctx)
+{
+    fe_object_each(WIRE_HANDLE_GRAPH_EXEC, drop_exec, ctx);
+}
+
+GP_EXPORT CUresult
+cuGraphExecGetFlags(CUgraphExec handle, cuuint64_t *flags)
+{
+    struct fe_exec *exec = NULL;
+    CUresult cr = exec_get(handle, &exec);
+
+    FE_COUNT_LOCAL();
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (flags == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    *flags = exec->flags;
+    return CUDA_SUCCESS;
+}
+
+/* -- launch ----------------------------------------------------------------------------- */
+
+/* The lock is held. What the launch allocates must be free, unless it frees by itself. */
+static CUresult
+launch_memory(struct fe_exec *exec)
+{
+    struct fe_plan *plan = &exec->life->plan;
+    bool again = (exec->flags & CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH) != 0;
+
+    for (size_t i = 0; i < plan->alloc_count; i++)
+        if (plan->allocs[i]->allocated && !again)
+            return CUDA_ERROR_INVALID_VALUE;
+    for (size_t i = 0; i < plan->alloc_count; i++)
+        fe_graph_block_used(plan->allocs[i], true);
+    for (size_t i = 0; i < plan->free_count; i++) {
+        struct fe_graph_block *block = fe_graph_block_find(plan->frees[i]);
+
+        if (block != NULL)
+            fe_graph_block_used(block, false);
+    }
+    return CUDA_SUCCESS;
+}
+
+/* Between the post and its end: what the launch with number n writes and records. */
+static void
+launch_mark(struct fe_call *call, struct fe_exec *exec, struct fe_stream *stream,
+            uint64_t stream_wire, uint64_t n)
+{
+    struct life *life = exec->life;
+
+    for (size_t i = 0; i < life->plan.event_count; i++) {
+        struct fe_event *event = life->plan.events[i].event;
+
+        if (event->object.wire != life->plan.events[i].wire)
+            continue;
+        event->context = call->context;
+        event->stream = stream;
+        event->stream_wire = stream_wire;
+        event->recorded = n;
+    }
+    for (const struct fe_token *t = life->plan.tokens; t != NULL; t = t->next)
+        if (t->kind == FE_TOKEN_PUSH)
+            fe_host_written(t->copy.dst.base, call->context, stream, stream_wire, n);
+    life->ctx = call->context;
+    life->stream = stream;
+    life->stream_wire = stream_wire;
+    life->n = n;
+}
+
+static CUresult
+launch_post(struct fe_call *call, struct fe_exec *exec, struct fe_stream *stream,
+            uint64_t stream_wire)
+{
+    struct wire_cuGraphLaunch_args args = {.exec = exec->object.wire, .stream = stream_wire};
+    CUresult cr;
+    void *to;
+
+    fe_graph_lock();
+    cr = launch_memory(exec);
+    if (cr == CUDA_SUCCESS && exec->life->plan.tokens != NULL)
+        expect(call->session, exec->life, true);
+    to = cr == CUDA_SUCCESS ? fe_post(call, wire_size_cuGraphLaunch_args(&args)) : NULL;
+    if (to != NULL) {
+        wire_put_cuGraphLaunch_args(to, &args);
+        launch_mark(call, exec, stream, stream_wire, fe_stream_mark(call, stream));
+        fe_post_done(call);
+    } else if (cr == CUDA_SUCCESS) {
+        cr = fe_lost(call);
+    }
+    fe_graph_unlock();
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuGraphLaunch(CUgraphExec handle, CUstream stream_handle)
+{
+    struct fe_stream *stream = NULL;
+    struct fe_exec *exec = NULL;
+    uint64_t stream_wire = 0;
+    struct fe_call call;
+    CUresult cr = exec_get(handle, &exec);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cr = fe_enter(&call, WIRE_CALL_cuGraphLaunch);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cr = fe_stream_resolve(&call, stream_handle, &stream, &stream_wire);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_order(&call, stream, stream_wire);
+    if (cr == CUDA_SUCCESS)
+        cr = launch_post(&call, exec, stream, stream_wire);
+    return fe_leave(&call, cr);
+}
+
+GP_EXPORT CUresult
+cuGraphUpload(CUgraphExec handle, CUstream stream_handle)
+{
+    struct wire_cuGraphUpload_args args;
+    struct fe_stream *stream = NULL;
+    struct fe_exec *exec = NULL;
+    struct fe_call call;
+    CUresult cr = exec_get(handle, &exec);
+    void *to;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cr = fe_enter(&call, WIRE_CALL_cuGraphUpload);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cr = fe_stream_resolve(&call, stream_handle, &stream, &args.stream);
+    if (cr != CUDA_SUCCESS)
+        return fe_leave(&call, cr);
+    args.exec = exec->object.wire;
+    to = fe_post(&call, wire_size_cuGraphUpload_args(&args));
+    if (to == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    wire_put_cuGraphUpload_args(to, &args);
+    (void)fe_stream_mark(&call, stream);
+    fe_post_done(&call);
+    return fe_leave(&call, CUDA_SUCCESS);
+}
+
+/* -- for changes, graph_update.c -------------------------------------------------------- */
+
+CUresult
+fe_exec_get(CUgraphExec handle, uint64_t *wire_p, struct fe_plan **plan_p)
+{
+    struct fe_exec *exec = NULL;
+    CUresult cr = exec_get(handle, &exec);
+
+    if (cr == CUDA_SUCCESS) {
+        *wire_p = exec->object.wire;
+        *plan_p = &exec->life->plan;
+    }
+    return cr;
+}
+
+/* The lock is held. */
+void
+fe_exec_retire(struct fe_call *call, CUgraphExec handle, struct fe_token *old)
+{
+    struct fe_exec *exec = fe_object_get(WIRE_HANDLE_GRAPH_EXEC, handle);
+    struct fe_token **end;
+
+    if (exec == NULL || over(exec->life)) {
+        fe_tokens_free(call, old);
+        return;
+    }
+    for (end = &exec->life->plan.tokens; *end != NULL;)
+        end = &(*end)->next;
+    *end = old;
+}
