@@ -1,5 +1,6 @@
 /* frontend/cuda/peer.c -- access between devices, and copies that name contexts */
 #include "cuda_api.h"
+#include "frontend/cuda/capture.h"
 #include "frontend/cuda/array.h"
 #include "frontend/cuda/ask.h"
 #include "frontend/cuda/copy.h"
@@ -85,14 +86,17 @@ copy_peer(CUdeviceptr dst, struct fe_context *to, CUdeviceptr src, struct fe_con
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    cr = fe_stream_resolve(&call, handle, &stream, &args.stream);
-    if (cr == CUDA_SUCCESS)
+    cr = fe_stream_resolve_capture(&call, handle, &stream, &args.stream);
+    if (cr == CUDA_SUCCESS && !fe_capturing(stream))
         cr = fe_order(&call, stream, args.stream);
     if (cr != CUDA_SUCCESS || bytes == 0)
         return fe_leave(&call, cr);
     cr = fe_check_device(&call, dst, bytes);
     if (cr == CUDA_SUCCESS)
         cr = fe_check_device(&call, src, bytes);
+    if (cr == CUDA_SUCCESS && fe_capturing(stream))
+        return fe_leave(&call, fe_capture_linear(&call, stream, dst, CU_MEMORYTYPE_DEVICE, src,
+                                                 CU_MEMORYTYPE_DEVICE, bytes));
     if (cr != CUDA_SUCCESS)
         return fe_leave(&call, cr);
     args.dst_context = to->head.object.wire;
