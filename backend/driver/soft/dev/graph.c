@@ -151,6 +151,18 @@ sd_graph_mem_freeing(struct sd_graph_mem *mem)
     return was;
 }
 
+/* A launch that allocates it again may have been queued meanwhile: then it stays. */
+void
+sd_graph_mem_unmap(struct sd_graph_mem *mem)
+{
+    struct sd_alloc alloc;
+
+    sd_graph_lock();
+    if (!mem->allocated)
+        (void)sd_map_take(mem->address, 1u << SD_MEM_GRAPH, &alloc);
+    sd_graph_unlock();
+}
+
 void
 sd_graph_mem_unref(struct sd_graph_mem *mem)
 {

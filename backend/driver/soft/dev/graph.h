@@ -127,6 +127,9 @@ struct CUgraphExec_st {
     CUcontext ctx;
     struct sd_plan *plan; /* a reference */
     cuuint64_t flags;
+    /* The last launch, which the next one comes behind, in whatever stream; a reference. */
+    struct sd_timeline *last_line;
+    uint64_t last_seq;
 };
 
 void sd_graph_lock(void);
@@ -152,6 +155,7 @@ void sd_graph_mem_put(struct sd_graph_mem *mem);
  * unref when that is done. */
 bool sd_graph_mem_freeing(struct sd_graph_mem *mem);
 void sd_graph_mem_unref(struct sd_graph_mem *mem);
+void sd_graph_mem_unmap(struct sd_graph_mem *mem);
 void sd_graph_mem_used(struct sd_graph_mem *mem, bool allocated);
 bool sd_graph_has(const struct CUgraph_st *graph, CUgraphNodeType type);
 CUresult sd_graph_users_copy(const struct sd_user_ref *from, size_t count,

@@ -314,6 +314,17 @@ run_conditional(const struct sd_plan_node *n, struct CUctx_st *ctx)
 }
 
 static CUresult
+run_free(CUdeviceptr address)
+{
+    struct sd_alloc alloc;
+
+    if (!sd_map_find(address, &alloc) || alloc.kind != SD_MEM_GRAPH)
+        return sd_mempool_free_now(address);
+    sd_graph_mem_unmap(alloc.owner);
+    return CUDA_SUCCESS;
+}
+
+static CUresult
 run_node(const struct sd_plan_node *n, struct CUctx_st *ctx)
 {
     struct sd_work work;
@@ -327,7 +338,7 @@ run_node(const struct sd_plan_node *n, struct CUctx_st *ctx)
     case CU_GRAPH_NODE_TYPE_MEM_ALLOC:
         return sd_graph_mem_map(n->mem);
     case CU_GRAPH_NODE_TYPE_MEM_FREE:
-        return sd_mempool_free_now(n->freed);
+        return run_free(n->freed);
     case CU_GRAPH_NODE_TYPE_BATCH_MEM_OP:
         cr = sd_work_copy(&work, &n->work); /* it counts its progress in itself */
         if (cr == CUDA_SUCCESS)
@@ -473,6 +484,8 @@ cuGraphExecDestroy(CUgraphExec hGraphExec)
     if (cr != CUDA_SUCCESS)
         return cr;
     sd_graph_lock();
+    if (hGraphExec->last_line != NULL)
+        sd_timeline_put(hGraphExec->last_line);
     sd_plan_put(hGraphExec->plan);
     sd_object_free(hGraphExec);
     sd_graph_unlock();
@@ -557,9 +570,16 @@ launch_memory(const struct sd_plan *plan, cuuint64_t flags)
     for (size_t i = 0; i < plan->count; i++)
         if (plan->nodes[i].mem != NULL && plan->nodes[i].mem->allocated && !again)
             return CUDA_ERROR_INVALID_VALUE;
-    for (size_t i = 0; i < plan->count; i++)
-        if (plan->nodes[i].mem != NULL)
-            sd_graph_mem_used(plan->nodes[i].mem, true);
+    for (size_t i = 0; i < plan->count; i++) {
+        CUresult cr;
+
+        if (plan->nodes[i].mem == NULL)
+            continue;
+        sd_graph_mem_used(plan->nodes[i].mem, true);
+        cr = sd_graph_mem_map(plan->nodes[i].mem); /* the program may name it from now on */
+        if (cr != CUDA_SUCCESS)
+            return cr;
+    }
     for (size_t i = 0; i < plan->count; i++) {
         struct sd_graph_mem *mem = plan->nodes[i].type == CU_GRAPH_NODE_TYPE_MEM_FREE
                                        ? mem_at(plan, plan->nodes[i].freed)
@@ -571,12 +591,28 @@ launch_memory(const struct sd_plan *plan, cuuint64_t flags)
     return CUDA_SUCCESS;
 }
 
+/* Launches of one executable graph follow each other. */
+static void
+remember_launch(CUgraphExec exec, CUstream stream, uint64_t seq)
+{
+    struct sd_timeline *before;
+
+    sd_graph_lock();
+    before = exec->last_line;
+    exec->last_line = sd_timeline_get(stream->timeline);
+    exec->last_seq = seq;
+    sd_graph_unlock();
+    if (before != NULL)
+        sd_timeline_put(before);
+}
+
 GP_EXPORT CUresult
 cuGraphLaunch(CUgraphExec hGraph, CUstream hStream)
 {
     struct sd_plan *plan;
     struct sd_op *op;
     CUstream stream;
+    uint64_t seq = 0;
     CUresult cr = exec_get(hGraph);
 
     if (cr == CUDA_SUCCESS)
@@ -590,12 +626,16 @@ cuGraphLaunch(CUgraphExec hGraph, CUstream hStream)
     plan = plan_get(hGraph->plan);
     cr = launch_memory(plan, hGraph->flags);
     sd_graph_unlock();
+    if (cr == CUDA_SUCCESS && hGraph->last_line != NULL)
+        cr = sd_op_depend(op, hGraph->last_line, hGraph->last_seq);
     if (cr == CUDA_SUCCESS)
         cr = wait_for_events(plan, op);
     if (cr == CUDA_SUCCESS) {
         op->work.kind = SD_WORK_GRAPH;
         op->work.plan = plan_get(plan);
-        cr = sd_stream_submit(stream, op, NULL);
+        cr = sd_stream_submit(stream, op, &seq);
+        if (cr == CUDA_SUCCESS)
+            remember_launch(hGraph, stream, seq);
         if (cr == CUDA_SUCCESS)
             cr = record_events(plan, hStream);
     } else {

@@ -230,7 +230,7 @@ sd_mempool_free_queued(uint64_t addr)
 
     if (!sd_map_find(addr, &alloc) || alloc.kind != SD_MEM_GRAPH)
         return sd_mempool_free_now(addr);
-    (void)sd_mempool_free_now(addr);
+    sd_graph_mem_unmap(alloc.owner);
     sd_graph_mem_unref(alloc.owner);
     return CUDA_SUCCESS;
 }
