@@ -126,7 +126,13 @@ be_context_query(struct be_session *session, struct be_context *context)
 {
     const struct be_driver_table *t = &session->driver->table;
     uint32_t highest = be_handles_highest(&session->handles, WIRE_HANDLE_STREAM);
-    CUresult cr = t->cuStreamQuery(CU_STREAM_LEGACY);
+    CUresult cr;
+
+    /* A stream that was destroyed may wait for the client still. Who says that all is done goes on
+     * to synchronise the context on this thread, by which the client's answer has to come. */
+    if (be_callbacks_pending(session))
+        return CUDA_ERROR_NOT_READY;
+    cr = t->cuStreamQuery(CU_STREAM_LEGACY);
 
     for (uint32_t i = 1; i <= highest && cr == CUDA_SUCCESS; i++) {
         const struct be_handle_slot *slot = be_handles_at(&session->handles, WIRE_HANDLE_STREAM, i);

@@ -3,6 +3,9 @@
 #include "drv.h"
 #include "vector_ptx.h"
 
+#include <pthread.h>
+#include <semaphore.h>
+
 #define N      4096u
 #define STREAMS 4
 
@@ -257,6 +260,52 @@ owners(void)
     printf("owners: done\n");
 }
 
+static void
+wait_gate(void *gate)
+{
+    sem_wait(gate);
+}
+
+static void *
+synchronise(void *ctx)
+{
+    CU(cuCtxSetCurrent(ctx));
+    CU(cuCtxSynchronize());
+    return NULL;
+}
+
+/* While a host function of a stream that was destroyed still runs, one thread waits for the whole
+ * context, and others' calls go on. */
+static void
+destroyed_while_it_calls(void)
+{
+    uint32_t answered = 0, word;
+    CUcontext ctx;
+    CUdeviceptr d;
+
+    CU(cuCtxGetCurrent(&ctx));
+    CU(cuMemAlloc(&d, 4));
+    for (uint32_t round = 0; round < 50; round++) {
+        pthread_t thread;
+        CUstream s;
+        sem_t gate;
+
+        sem_init(&gate, 0, 0);
+        CU(cuStreamCreate(&s, CU_STREAM_NON_BLOCKING));
+        CU(cuLaunchHostFunc(s, wait_gate, &gate));
+        CU(cuStreamDestroy(s));
+        pthread_create(&thread, NULL, synchronise, ctx);
+        for (int i = 0; i < 10; i++)
+            answered += cuMemcpyDtoH(&word, d, 4) == CUDA_SUCCESS;
+        sem_post(&gate);
+        pthread_join(thread, NULL);
+        sem_destroy(&gate);
+    }
+    CU(cuMemFree(d));
+    EXPECT(answered == 500);
+    printf("destroyed while it calls: %u answers\n", answered);
+}
+
 int
 main(void)
 {
@@ -272,6 +321,7 @@ main(void)
     priorities();
     callbacks();
     owners();
+    destroyed_while_it_calls();
     CU(cuModuleUnload(mod));
     drv_close(dev);
     return drv_result("drv_streams");
