@@ -122,6 +122,18 @@ be_context_gates(struct be_context *context, struct be_gates **gates_p)
 }
 
 CUresult
+be_context_pager(struct be_context *context, CUstream *stream_p)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    if (context->pager == NULL)
+        cr = context->driver->table.cuStreamCreate(&context->pager, CU_STREAM_NON_BLOCKING);
+    if (cr == CUDA_SUCCESS)
+        *stream_p = context->pager;
+    return cr;
+}
+
+CUresult
 be_context_query(struct be_session *session, struct be_context *context)
 {
     const struct be_driver_table *t = &session->driver->table;
@@ -227,6 +239,7 @@ context_empty(struct be_session *session, struct be_context *context)
     be_waits_drain(session->waits, context);
     be_execs_drop_context(session, context);
     be_pace_forget(session, context);
+    be_pages_drop(session, context);
     be_space_drop_context(session->space, context->index);
     be_ipc_context_gone(session);
     be_peers_forget(session, context);
@@ -273,6 +286,8 @@ context_end(struct be_session *session, struct be_context *context)
     be_gates_destroy(context->gates);
     if (context->copier != NULL)
         (void)t->cuStreamDestroy_v2(context->copier);
+    if (context->pager != NULL)
+        (void)t->cuStreamDestroy_v2(context->pager);
     for (size_t i = 0; i < context->event_count; i++)
         (void)t->cuEventDestroy_v2(context->events[i]);
     free(context->events);

@@ -34,6 +34,7 @@ struct be_context {
     struct be_gates *gates;     /* made at the first of those; then its own lock */
     uint64_t charged_bytes;     /* for it and its limits */
     uint64_t peers;             /* devices whose memory it reaches, a bit for each */
+    CUstream pager;             /* non-blocking, for pages; nothing is left in it */
 
     pthread_mutex_t lock; /* rank 40 */
     /* Guarded by lock. */
@@ -56,6 +57,7 @@ CUresult be_context_mark(struct be_context *context, CUstream stream, CUevent *e
 CUresult be_context_staging(struct be_context *context, struct be_staging **pool_p);
 CUresult be_context_copier(struct be_context *context, CUstream *stream_p);
 CUresult be_context_gates(struct be_context *context, struct be_gates **gates_p);
+CUresult be_context_pager(struct be_context *context, CUstream *stream_p);
 /* True if nothing of the context runs now; CUDA_ERROR_NOT_READY, or its sticky error. */
 CUresult be_context_query(struct be_session *session, struct be_context *context);
 

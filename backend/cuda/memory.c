@@ -110,7 +110,7 @@ be_check_device(struct be_session *session, uint64_t address, uint64_t bytes)
             bytes <= g->bytes - (address - g->address))
             return CUDA_SUCCESS;
     }
-    return CUDA_ERROR_INVALID_VALUE;
+    return be_pages_reach(session, address, bytes) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 CUresult

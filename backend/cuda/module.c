@@ -136,6 +136,7 @@ static void
 owner_free(struct be_session *session, struct be_owner *owner)
 {
     be_globals_drop(session, owner);
+    be_pages_drop(session, owner);
     for (int32_t d = 0; d < session->driver->device_count; d++)
         be_account_uncharge(session, d, owner->charged[d]);
     be_texrefs_drop(session, owner);
@@ -461,10 +462,13 @@ be_hook_cuLibraryGetManaged(struct be_call *call, const struct wire_cuLibraryGet
     size_t bytes = 0;
     CUresult cr = library_find(call, args->library, &library);
 
-    (void)reply;
+    if (cr == CUDA_SUCCESS)
+        cr = call->driver->cuLibraryGetManaged(&address, &bytes, library->lib, args->name);
+    if (cr == CUDA_SUCCESS)
+        cr = be_pages_variable(call, address, bytes, library);
     if (cr != CUDA_SUCCESS)
         return cr;
-    cr = call->driver->cuLibraryGetManaged(&address, &bytes, library->lib, args->name);
-    /* There is one, but the client cannot reach it: better an error than a pointer into nothing. */
-    return cr == CUDA_SUCCESS ? CUDA_ERROR_NOT_SUPPORTED : cr;
+    reply->address = address;
+    reply->bytes = bytes;
+    return CUDA_SUCCESS;
 }

@@ -8,6 +8,7 @@
 #include "backend/cuda/call.h"
 #include "backend/cuda/context.h"
 #include "backend/cuda/handles.h"
+#include "backend/cuda/pages.h"
 #include "backend/cuda/waits.h"
 #include "backend/driver/driver.h"
 #include "backend/memory/share.h"
@@ -68,6 +69,7 @@ struct be_session {
     struct be_upload uploads[BE_UPLOADS_MAX];
     struct be_global *globals;
     size_t global_count, global_cap;
+    struct be_pages pages;               /* managed and mapped memory */
     struct be_event_hold *holds;         /* events of the client that somebody waits for */
     uint64_t next_job;                   /* numbers copies in the sequence */
     struct gp_buf scratch, scratch_text; /* of the reply that is being made */

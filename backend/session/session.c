@@ -139,6 +139,7 @@ be_session_create(const struct be_session_config *config, struct be_line *line,
     session->fresh_tail = &session->fresh;
     be_handles_init(&session->handles);
     be_jobs_init(session);
+    be_pages_init(&session->pages, &config->driver->table);
     pthread_mutex_init(&session->callbacks_lock, NULL);
     pthread_cond_init(&session->callbacks_done, NULL);
     pthread_mutex_init(&session->graphs_lock, NULL);
@@ -188,6 +189,7 @@ be_session_destroy(struct be_session *session)
     be_contexts_destroy(session);
     libraries_destroy(session);
     be_pace_destroy(session);
+    be_pages_destroy(session);
     be_waits_drain(session->notices, NULL);
     be_callbacks_destroy(session);
     be_events_destroy(session);
