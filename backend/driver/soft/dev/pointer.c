@@ -290,6 +290,75 @@ cuMemPrefetchAsync(CUdeviceptr devPtr, size_t count, CUdevice dstDevice, CUstrea
     return cuMemPrefetchAsync_v2(devPtr, count, location_of_device(dstDevice), 0, hStream);
 }
 
+/* Every range must be managed memory. */
+static CUresult
+batch_check(const CUdeviceptr *dptrs, const size_t *sizes, size_t count, unsigned long long flags)
+{
+    struct sd_alloc first;
+
+    if (dptrs == NULL || sizes == NULL || count == 0 || flags != 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    for (size_t i = 0; i < count; i++)
+        if (sizes[i] == 0 || sd_map_reach(dptrs[i], sizes[i], &first) != SD_REACH_WRITE ||
+            first.kind != SD_MEM_MANAGED)
+            return CUDA_ERROR_INVALID_VALUE;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuMemPrefetchBatchAsync(CUdeviceptr *dptrs, size_t *sizes, size_t count,
+                        CUmemLocation *prefetchLocs, size_t *prefetchLocIdxs,
+                        size_t numPrefetchLocs, unsigned long long flags, CUstream hStream)
+{
+    CUstream stream;
+    CUresult cr = sd_stream_get(hStream, &stream);
+
+    if (cr == CUDA_SUCCESS)
+        cr = batch_check(dptrs, sizes, count, flags);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (prefetchLocs == NULL || prefetchLocIdxs == NULL || numPrefetchLocs == 0 ||
+        numPrefetchLocs > count || prefetchLocIdxs[0] != 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    for (size_t l = 0; l < numPrefetchLocs; l++) {
+        if (l > 0 &&
+            (prefetchLocIdxs[l] <= prefetchLocIdxs[l - 1] || prefetchLocIdxs[l] >= count))
+            return CUDA_ERROR_INVALID_VALUE;
+        if (!location_valid(&prefetchLocs[l]))
+            return CUDA_ERROR_INVALID_DEVICE;
+    }
+    for (size_t i = 0, l = 0; i < count && cr == CUDA_SUCCESS; i++) {
+        struct advice a = {.prefetch = true};
+
+        if (l + 1 < numPrefetchLocs && prefetchLocIdxs[l + 1] == i)
+            l++;
+        a.location = prefetchLocs[l];
+        cr = advise(dptrs[i], sizes[i], &a);
+    }
+    return cr;
+}
+
+/* What is discarded may stay as it is. */
+GP_EXPORT CUresult
+cuMemDiscardBatchAsync(CUdeviceptr *dptrs, size_t *sizes, size_t count, unsigned long long flags,
+                       CUstream hStream)
+{
+    CUstream stream;
+    CUresult cr = sd_stream_get(hStream, &stream);
+
+    return cr != CUDA_SUCCESS ? cr : batch_check(dptrs, sizes, count, flags);
+}
+
+GP_EXPORT CUresult
+cuMemDiscardAndPrefetchBatchAsync(CUdeviceptr *dptrs, size_t *sizes, size_t count,
+                                  CUmemLocation *prefetchLocs, size_t *prefetchLocIdxs,
+                                  size_t numPrefetchLocs, unsigned long long flags,
+                                  CUstream hStream)
+{
+    return cuMemPrefetchBatchAsync(dptrs, sizes, count, prefetchLocs, prefetchLocIdxs,
+                                   numPrefetchLocs, flags, hStream);
+}
+
 /* In the old style: a device ordinal, -1 for the host, -2 for none. */
 static int
 old_location(const int location[2])
