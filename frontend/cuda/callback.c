@@ -8,6 +8,8 @@
 #include "cuda_api.h"
 #include "frontend/core/notice.h"
 #include "frontend/cuda/capture.h"
+#include "frontend/cuda/coherent.h"
+#include "frontend/cuda/fault.h"
 #include "frontend/cuda/graph.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/log.h"
@@ -112,6 +114,11 @@ on_host(struct fe_session *s, uint64_t number, CUresult status)
     }
     fe_notice_expect(s, -1);
     forbid_calls();
+    /* What came before is done, and the function may look at what it wrote. */
+    if (atomic_load_explicit(&fe_coherent_watched, memory_order_relaxed) != 0)
+        fe_coherent_proved();
+    if (fe_coherent_active())
+        fe_fault_allow();
     if (q->callback != NULL)
         q->callback(q->stream, status, q->data);
     else if (status == CUDA_SUCCESS)

@@ -13,6 +13,7 @@
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/graph.h"
 #include "frontend/cuda/kernels.h"
+#include "frontend/cuda/managed.h"
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/state.h"
 #include "frontend/cuda/texture.h"
@@ -148,6 +149,7 @@ fe_context_drop_objects(struct fe_context *ctx)
     fe_object_each(WIRE_HANDLE_MODULE, drop_module, ctx);
     fe_host_drop_context(ctx);
     fe_pools_forget(ctx);
+    fe_managed_drop(ctx);
 }
 
 /* After the end was sent. */

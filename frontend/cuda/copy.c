@@ -3,7 +3,9 @@
 
 #include "frontend/core/data.h"
 #include "frontend/cuda/callback.h"
+#include "frontend/cuda/coherent.h"
 #include "frontend/cuda/host.h"
+#include "frontend/cuda/managed.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
@@ -13,8 +15,18 @@
 CUresult
 fe_check_device(const struct fe_call *call, uint64_t address, size_t bytes)
 {
-    return fe_alloc_covers(fe_state_of(call)->alloc, address, bytes) ? CUDA_SUCCESS
-                                                                     : CUDA_ERROR_INVALID_VALUE;
+    struct fe_alloc *alloc = fe_state_of(call)->alloc;
+
+    if (fe_managed_find(address, NULL) || fe_managed_block(address))
+        return fe_managed_covers(address, bytes) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    if (fe_alloc_covers(alloc, address, bytes))
+        return CUDA_SUCCESS;
+    /* Host memory has a device address too. */
+    if (fe_host_pinned(address, bytes)) {
+        fe_host_want(address);
+        return CUDA_SUCCESS;
+    }
+    return CUDA_ERROR_INVALID_VALUE;
 }
 
 bool
@@ -22,7 +34,26 @@ fe_is_device(const struct fe_call *call, uint64_t address)
 {
     struct fe_alloc *alloc = fe_state_of(call)->alloc;
 
-    return fe_alloc_in_range(alloc, address) || fe_alloc_covers(alloc, address, 0);
+    return fe_alloc_in_range(alloc, address) || fe_alloc_covers(alloc, address, 0) ||
+           fe_host_shown(address, 0);
+}
+
+CUresult
+fe_copy_guard(struct fe_call *call, const struct fe_where *where, uint64_t dst, uint64_t dst_bytes,
+              uint64_t src, uint64_t src_bytes)
+{
+    const struct fe_span spans[] = {{dst, dst_bytes, true}, {src, src_bytes, false}};
+
+    if (GP_LIKELY(!fe_coherent_active()))
+        return CUDA_SUCCESS;
+    return fe_coherent_begin(call, where, spans, src_bytes > 0 ? 2 : 1);
+}
+
+void
+fe_copy_unguard(struct fe_call *call, const struct fe_where *where)
+{
+    if (GP_UNLIKELY(fe_coherent_active()))
+        fe_coherent_end(call, where);
 }
 
 CUresult
@@ -42,14 +73,22 @@ fe_copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
             *pulled_p = true;
         return fe_pull(call, dst, src, bytes, where->stream, where->wire);
     }
+    fe_host_look(dst, src, bytes);
     cr = fe_call_next(call, WIRE_CALL_cuMemcpyHtoDAsync_v2);
-    while (cr == CUDA_SUCCESS && bytes > 0) {
+    if (cr == CUDA_SUCCESS)
+        cr = fe_copy_guard(call, where, dst, bytes, 0, 0);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    args.dst = fe_host_device(dst);
+    while (bytes > 0) {
         size_t part = bytes < PIECE_BYTES ? bytes : PIECE_BYTES;
 
         args.data_len = (uint32_t)part;
         to = fe_post_tail(call, WIRE_HEAD_cuMemcpyHtoDAsync_v2_args, from, part);
-        if (to == NULL)
-            return fe_lost(call);
+        if (to == NULL) {
+            cr = fe_lost(call);
+            break;
+        }
         wire_head_cuMemcpyHtoDAsync_v2_args(to, &args);
         (void)fe_stream_mark(call, where->stream);
         fe_post_done(call);
@@ -57,7 +96,26 @@ fe_copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
         from += part;
         bytes -= part;
     }
+    fe_copy_unguard(call, where);
     return cr;
+}
+
+/* What the program wrote to the source goes ahead of the copy. */
+static CUresult
+flush_source(struct fe_call *call, struct wire_cuMemcpyDtoHAsync_v2_args *args,
+             const struct fe_where *where)
+{
+    const struct fe_span source = {args->src, args->bytes, false};
+    CUresult cr = CUDA_SUCCESS;
+
+    if (GP_UNLIKELY(fe_coherent_active())) {
+        cr = fe_coherent_begin(call, where, &source, 1);
+        if (cr != CUDA_SUCCESS)
+            return cr;
+        fe_coherent_end(call, where);
+        args->src = fe_host_device(args->src);
+    }
+    return fe_call_next(call, WIRE_CALL_cuMemcpyDtoHAsync_v2);
 }
 
 CUresult
@@ -70,7 +128,7 @@ fe_copy_out_wait(struct fe_call *call, void *dst, uint64_t src, size_t bytes,
     CUresult cr;
     void *to;
 
-    cr = fe_call_next(call, WIRE_CALL_cuMemcpyDtoHAsync_v2);
+    cr = flush_source(call, &args, where);
     if (cr == CUDA_SUCCESS)
         cr = fe_data_open_linear(call, dst, bytes, FE_DATA_WAIT, &args.data);
     if (cr != CUDA_SUCCESS)
@@ -99,7 +157,7 @@ fe_copy_out_async(struct fe_call *call, void *dst, uint64_t src, size_t bytes,
     CUresult cr;
     void *to;
 
-    cr = fe_call_next(call, WIRE_CALL_cuMemcpyDtoHAsync_v2);
+    cr = flush_source(call, &args, where);
     if (cr == CUDA_SUCCESS)
         cr = fe_data_open_linear(call, dst, bytes, FE_DATA_ASYNC, &args.data);
     if (cr != CUDA_SUCCESS)
@@ -125,15 +183,22 @@ fe_copy_on_device(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes
     CUresult cr = fe_call_next(call, WIRE_CALL_cuMemcpyDtoDAsync_v2);
     void *to;
 
+    if (cr == CUDA_SUCCESS)
+        cr = fe_copy_guard(call, where, dst, bytes, src, bytes);
     if (cr != CUDA_SUCCESS)
         return cr;
+    args.dst = fe_host_device(dst);
+    args.src = fe_host_device(src);
     to = fe_post(call, wire_size_cuMemcpyDtoDAsync_v2_args(&args));
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_cuMemcpyDtoDAsync_v2_args(to, &args);
-    (void)fe_stream_mark(call, where->stream);
-    fe_post_done(call);
-    return CUDA_SUCCESS;
+    if (to == NULL) {
+        cr = fe_lost(call);
+    } else {
+        wire_put_cuMemcpyDtoDAsync_v2_args(to, &args);
+        (void)fe_stream_mark(call, where->stream);
+        fe_post_done(call);
+    }
+    fe_copy_unguard(call, where);
+    return cr;
 }
 
 CUresult

@@ -1,5 +1,9 @@
 /* frontend/cuda/host.h -- host memory that the program pinned or registered
  *
+ * It is ordinary memory of this process until kernels may reach it: until its address is seen on
+ * its way to the device, or the program asks for its device pointer or for a mapping. Then the
+ * server gets pages of its own for it (shown), and it becomes coherent memory (coherent.h).
+ *
  * Threads: any; one lock inside.
  */
 #ifndef FE_HOST_H
@@ -21,6 +25,9 @@ struct fe_host_region {
     struct fe_stream *written_by;
     uint64_t written_by_wire;
     uint64_t written; /* its work number */
+    bool wanted;      /* kernels may reach it: to be shown before the next work */
+    bool shown;
+    uint64_t device; /* what kernels call base; with shown */
 };
 
 /* The region around address. */
@@ -32,5 +39,20 @@ void fe_host_written(uint64_t address, struct fe_context *ctx, struct fe_stream 
                      uint64_t stream_wire, uint64_t n);
 /* Whether queued work may still write there: a copy, or any host function. */
 bool fe_host_may_change(uint64_t address);
+
+/* -- reach of kernels --- */
+
+/* Bytes go to a device address: addresses of host memory among them (at multiples of 8 there) make
+ * it wanted. Costs nothing where there is no such memory. */
+void fe_host_look(uint64_t to, const void *bytes, size_t len);
+/* This one address goes to the device. */
+void fe_host_want(uint64_t address);
+bool fe_host_any_wanted(void);
+/* Show what is wanted. Errors: the server's, such as OUT_OF_MEMORY. */
+CUresult fe_host_show_wanted(struct fe_call *call);
+/* What kernels call this address of shown memory; else the address itself. */
+uint64_t fe_host_device(uint64_t address);
+/* Whether a range lies in one memory that is shown. */
+bool fe_host_shown(uint64_t address, uint64_t bytes);
 
 #endif

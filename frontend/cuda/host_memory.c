@@ -1,19 +1,25 @@
-/* frontend/cuda/host_memory.c -- pinned host memory
- *
- * Pinned memory is ordinary memory of this process; what makes it pinned is that copies with it are
- * asynchronous. Kernels cannot reach it yet: cuMemHostGetDevicePointer is refused.
- */
+/* frontend/cuda/host_memory.c -- pinned and registered host memory */
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
 #include "frontend/cuda/callback.h"
+#include "frontend/cuda/coherent.h"
 #include "frontend/cuda/graph.h"
 #include "frontend/cuda/host.h"
+#include "frontend/cuda/managed.h"
 #include "frontend/cuda/state.h"
+#include "protocol/base/log.h"
 #include "protocol/base/util.h"
 
+#include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+
+/* Pinned memory lies where neither a program nor a server's process has anything, so that its
+ * address can mean the same there. A wish: elsewhere it works as well. */
+#define PLACES     0x600000000000ull
+#define PLACES_END 0x680000000000ull
 
 static struct {
     pthread_mutex_t lock;
@@ -21,7 +27,16 @@ static struct {
     struct fe_host_region *list;
     size_t count, room;
     uint64_t next_id;
-} regions = {.lock = PTHREAD_MUTEX_INITIALIZER, .next_id = 1ull << 40};
+    uint64_t next_place; /* where the next pinned memory is wished to lie */
+} regions = {.lock = PTHREAD_MUTEX_INITIALIZER, .next_id = 1ull << 40, .next_place = PLACES};
+
+/* Bounds of what kernels cannot reach yet, by kind (pinned, registered): they only grow. What lies
+ * outside is no address of it. Relaxed: an address is made before it is passed on. */
+static struct {
+    _Atomic uint64_t low, high;
+} hidden[2] = {{UINT64_MAX, 0}, {UINT64_MAX, 0}};
+static _Atomic unsigned hidden_count, shown_count, wanted_count;
+static pthread_mutex_t show_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* Index of the first region that ends above address. */
 static size_t
@@ -127,6 +142,14 @@ region_add(struct fe_host_region *r)
         memmove(&regions.list[i + 1], &regions.list[i],
                 (regions.count++ - i) * sizeof(*regions.list));
         regions.list[i] = *r;
+        if (r->base < atomic_load(&hidden[r->registered].low))
+            atomic_store(&hidden[r->registered].low, r->base);
+        if (r->base + r->bytes > atomic_load(&hidden[r->registered].high))
+            atomic_store(&hidden[r->registered].high, r->base + r->bytes);
+        if (r->wanted)
+            atomic_fetch_add(&wanted_count, 1);
+        atomic_fetch_add(&hidden_count, 1);
+        atomic_fetch_add(&fe_coherent_count, 1);
     }
     pthread_mutex_unlock(&regions.lock);
     return cr;
@@ -134,7 +157,7 @@ region_add(struct fe_host_region *r)
 
 /* False if another thread was first. */
 static bool
-region_remove(const struct fe_host_region *r)
+region_remove(struct fe_host_region *r)
 {
     bool mine;
     size_t i;
@@ -142,9 +165,15 @@ region_remove(const struct fe_host_region *r)
     pthread_mutex_lock(&regions.lock);
     i = lower(r->base);
     mine = i < regions.count && regions.list[i].id == r->id;
-    if (mine)
+    if (mine) {
+        *r = regions.list[i];
         memmove(&regions.list[i], &regions.list[i + 1],
                 (--regions.count - i) * sizeof(*regions.list));
+        if (r->wanted && !r->shown)
+            atomic_fetch_sub(&wanted_count, 1);
+        atomic_fetch_sub(r->shown ? &shown_count : &hidden_count, 1);
+        atomic_fetch_sub(&fe_coherent_count, 1);
+    }
     pthread_mutex_unlock(&regions.lock);
     return mine;
 }
@@ -157,12 +186,35 @@ settle(const struct fe_host_region *r)
         (void)cuCtxSynchronize_v2((CUcontext)r->written_in);
 }
 
+/* The server's pages of it go, once no work can use them; what kernels wrote comes back. */
 static void
-region_free(const struct fe_host_region *r)
+hide(const struct fe_host_region *r)
+{
+    struct wire_gpPagesDrop_args args = {.address = r->base};
+    struct fe_call call;
+    void *to;
+
+    if (fe_object_state(r->owner) == FE_OBJECT_LIVE)
+        (void)cuCtxSynchronize_v2((CUcontext)r->owner);
+    fe_coherent_remove(r->base, r->bytes);
+    if (fe_enter_in(&call, WIRE_CALL_gpPagesDrop, NULL) != CUDA_SUCCESS)
+        return;
+    to = fe_post(&call, wire_size_gpPagesDrop_args(&args));
+    if (to != NULL) {
+        wire_put_gpPagesDrop_args(to, &args);
+        fe_post_done(&call);
+    }
+    (void)fe_leave(&call, CUDA_SUCCESS);
+}
+
+static void
+region_free(struct fe_host_region *r)
 {
     if (!region_remove(r))
         return;
     settle(r);
+    if (r->shown)
+        hide(r);
     if (!r->registered)
         munmap((void *)(uintptr_t)r->base, r->bytes);
 }
@@ -204,6 +256,23 @@ local_context(struct fe_context **ctx_p)
     return (CUresult)(*ctx_p)->head.sticky;
 }
 
+/* Where the next one is wished to lie, with a page between. */
+static void *
+place(size_t bytes)
+{
+    uint64_t at;
+
+    pthread_mutex_lock(&regions.lock);
+    at = regions.next_place;
+    if (bytes >= PLACES_END - at)
+        at = PLACES;
+    regions.next_place = gp_align_up_u64(at + bytes, FE_PAGE_BYTES) + FE_PAGE_BYTES;
+    if (regions.next_place >= PLACES_END)
+        regions.next_place = PLACES;
+    pthread_mutex_unlock(&regions.lock);
+    return (void *)(uintptr_t)at;
+}
+
 GP_EXPORT CUresult
 cuMemHostAlloc(void **memory, size_t bytes, unsigned int flags)
 {
@@ -219,7 +288,8 @@ cuMemHostAlloc(void **memory, size_t bytes, unsigned int flags)
         return CUDA_ERROR_INVALID_VALUE;
     if (bytes > SIZE_MAX / 2)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    r.wanted = (flags & CU_MEMHOSTALLOC_DEVICEMAP) != 0;
+    at = mmap(place(bytes), bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED)
         return CUDA_ERROR_OUT_OF_MEMORY;
     r.base = (uint64_t)(uintptr_t)at;
@@ -280,6 +350,7 @@ cuMemHostRegister_v2(void *memory, size_t bytes, unsigned int flags)
         return CUDA_ERROR_INVALID_VALUE;
     if (flags & CU_MEMHOSTREGISTER_IOMEMORY)
         return fe_refuse("cuMemHostRegister of I/O memory");
+    r.wanted = (flags & CU_MEMHOSTREGISTER_DEVICEMAP) != 0;
     return region_add(&r);
 }
 
@@ -316,8 +387,277 @@ cuMemHostGetFlags(unsigned int *flags, void *memory)
     FE_COUNT_LOCAL();
     if (fe_state_get(&cr) == NULL)
         return cr;
-    if (flags == NULL || !fe_host_find((uint64_t)(uintptr_t)memory, &r) || r.registered)
+    if (flags == NULL || !fe_host_find((uint64_t)(uintptr_t)memory, &r))
         return CUDA_ERROR_INVALID_VALUE;
-    *flags = r.flags;
+    *flags = r.flags | CU_MEMHOSTALLOC_DEVICEMAP; /* unified addressing maps all of it */
+    return CUDA_SUCCESS;
+}
+
+/* -- reach of kernels ---------------------------------------------------------------------- */
+
+/* Under the lock. */
+static void
+want(struct fe_host_region *r)
+{
+    if (r->wanted)
+        return;
+    r->wanted = true;
+    atomic_fetch_add(&wanted_count, 1);
+}
+
+void
+fe_host_want(uint64_t address)
+{
+    struct fe_host_region *r;
+
+    pthread_mutex_lock(&regions.lock);
+    r = find(address);
+    if (r == NULL)
+        r = find(address - 1); /* one past its end is as good */
+    if (r != NULL)
+        want(r);
+    /* Near it, for a kernel that adds to it: any may be meant. */
+    for (size_t i = 0; r == NULL && address >= PLACES && address < PLACES_END && i < regions.count;
+         i++)
+        if (!regions.list[i].registered)
+            want(&regions.list[i]);
+    pthread_mutex_unlock(&regions.lock);
+}
+
+void
+fe_host_look(uint64_t to, const void *bytes, size_t len)
+{
+    const uint8_t *from = bytes;
+    uint64_t low[2], span[2], word;
+
+    if (atomic_load_explicit(&hidden_count, memory_order_relaxed) == 0)
+        return;
+    for (int i = 0; i < 2; i++) {
+        uint64_t high = atomic_load_explicit(&hidden[i].high, memory_order_relaxed);
+
+        low[i] = atomic_load_explicit(&hidden[i].low, memory_order_relaxed);
+        span[i] = high > low[i] ? high - low[i] + 1 : 0;
+    }
+    for (size_t at = -to % sizeof(word); at + sizeof(word) <= len; at += sizeof(word)) {
+        memcpy(&word, from + at, sizeof(word));
+        if (word - low[0] < span[0] || word - low[1] < span[1])
+            fe_host_want(word);
+    }
+}
+
+bool
+fe_host_any_wanted(void)
+{
+    return atomic_load_explicit(&wanted_count, memory_order_acquire) != 0;
+}
+
+/* Whether the program may write all of it: else it cannot change. */
+static bool
+writable(uint64_t from, uint64_t to)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    uint64_t low, high;
+    char line[512], mode[8];
+    bool all = true;
+
+    if (maps == NULL)
+        return true;
+    while (fgets(line, sizeof(line), maps) != NULL)
+        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s", &low, &high, mode) == 3 && low < to &&
+            high > from)
+            all &= mode[1] == 'w';
+    fclose(maps);
+    return all;
+}
+
+/* Whole pages are protected; what shares a page with other memory of the program is compared. */
+static CUresult
+make_coherent(const struct fe_host_region *r)
+{
+    uint64_t end = r->base + r->bytes, first = gp_align_up_u64(r->base, FE_PAGE_BYTES), last;
+    struct fe_region_info info = {
+        .kind = FE_REGION_HOST,
+        .owner = r->owner,
+        .own = r->registered,
+        .dirty = true,
+        .read_only = r->registered &&
+                     ((r->flags & CU_MEMHOSTREGISTER_READ_ONLY) != 0 || !writable(r->base, end)),
+    };
+    CUresult cr = CUDA_SUCCESS;
+
+    last =
+        r->registered ? end / FE_PAGE_BYTES * FE_PAGE_BYTES : gp_align_up_u64(end, FE_PAGE_BYTES);
+    if (first >= last) {
+        info.base = r->base;
+        info.bytes = gp_min_u64(first, end) - r->base;
+        if (info.bytes == 0)
+            info.bytes = r->bytes;
+        cr = fe_coherent_add_edge(&info);
+        info.base += info.bytes;
+        info.bytes = end - info.base;
+        return cr == CUDA_SUCCESS && info.bytes > 0 ? fe_coherent_add_edge(&info) : cr;
+    }
+    info.base = first;
+    info.bytes = last - first;
+    cr = fe_coherent_add(&info);
+    if (cr == CUDA_SUCCESS && first > r->base) {
+        info.base = r->base;
+        info.bytes = first - r->base;
+        cr = fe_coherent_add_edge(&info);
+    }
+    if (cr == CUDA_SUCCESS && end > last) {
+        info.base = last;
+        info.bytes = end - last;
+        cr = fe_coherent_add_edge(&info);
+    }
+    if (cr != CUDA_SUCCESS)
+        fe_coherent_remove(r->base, r->bytes);
+    return cr;
+}
+
+static CUresult
+map_on_server(const struct fe_host_region *r, uint64_t *device_p)
+{
+    struct wire_gpHostMap_args args = {.address = r->base, .bytes = r->bytes};
+    struct wire_gpHostMap_reply reply;
+    struct fe_call call;
+    const uint8_t *bytes;
+    size_t len;
+    CUresult cr = fe_enter_in(&call, WIRE_CALL_gpHostMap, r->owner);
+    void *to;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (!r->registered)
+        args.bytes = gp_align_up_u64(r->bytes, FE_PAGE_BYTES);
+    to = fe_post(&call, wire_size_gpHostMap_args(&args));
+    if (to == NULL)
+        return fe_leave(&call, fe_lost(&call));
+    wire_put_gpHostMap_args(to, &args);
+    fe_post_done(&call);
+    cr = fe_wait(&call, &bytes, &len);
+    if (cr == CUDA_SUCCESS && !wire_get_gpHostMap_reply(bytes, len, &reply))
+        cr = fe_malformed(&call);
+    if (cr == CUDA_SUCCESS)
+        *device_p = reply.device;
+    return fe_leave(&call, cr);
+}
+
+/* Under show_lock: r is a copy. */
+static CUresult
+show(struct fe_host_region *r)
+{
+    struct fe_host_region *there;
+    CUresult cr;
+
+    /* Copies into it that are under way write to it as it is. */
+    settle(r);
+    cr = map_on_server(r, &r->device);
+    if (cr == CUDA_SUCCESS)
+        cr = make_coherent(r);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (r->device != r->base)
+        log_warn("host memory at 0x%" PRIx64 " is 0x%" PRIx64 " to kernels: programs that do not "
+                 "ask cuMemHostGetDevicePointer will fault",
+                 r->base, r->device);
+    pthread_mutex_lock(&regions.lock);
+    there = find(r->base);
+    if (there != NULL && there->id == r->id) {
+        there->shown = there->wanted = true;
+        there->device = r->device;
+        atomic_fetch_sub(&hidden_count, 1);
+        atomic_fetch_add(&shown_count, 1);
+        atomic_fetch_sub(&wanted_count, 1);
+    }
+    pthread_mutex_unlock(&regions.lock);
+    return CUDA_SUCCESS;
+}
+
+CUresult
+fe_host_show_wanted(struct fe_call *call)
+{
+    struct fe_host_region r = {0};
+    CUresult cr = CUDA_SUCCESS;
+    bool found = true;
+
+    (void)call;
+    if (!fe_host_any_wanted())
+        return CUDA_SUCCESS;
+    pthread_mutex_lock(&show_lock);
+    while (found && cr == CUDA_SUCCESS) {
+        found = false;
+        pthread_mutex_lock(&regions.lock);
+        for (size_t i = 0; i < regions.count && !found; i++) {
+            found = regions.list[i].wanted && !regions.list[i].shown;
+            if (found)
+                r = regions.list[i];
+        }
+        pthread_mutex_unlock(&regions.lock);
+        if (found)
+            cr = show(&r);
+    }
+    pthread_mutex_unlock(&show_lock);
+    return cr;
+}
+
+uint64_t
+fe_host_device(uint64_t address)
+{
+    struct fe_host_region r;
+
+    if (atomic_load_explicit(&shown_count, memory_order_acquire) == 0 ||
+        !fe_host_find(address, &r) || !r.shown)
+        return address;
+    return r.device + (address - r.base);
+}
+
+bool
+fe_host_shown(uint64_t address, uint64_t bytes)
+{
+    struct fe_host_region r;
+
+    return atomic_load_explicit(&shown_count, memory_order_acquire) != 0 &&
+           fe_host_find(address, &r) && r.shown && bytes <= r.bytes - (address - r.base);
+}
+
+GP_EXPORT CUresult
+cuMemHostGetDevicePointer_v2(CUdeviceptr *device, void *memory, unsigned int flags)
+{
+    uint64_t address = (uint64_t)(uintptr_t)memory;
+    struct fe_context *ctx = NULL;
+    struct fe_host_region r;
+    CUresult cr = local_context(&ctx);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (device == NULL || flags != 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (!fe_host_find(address, &r)) {
+        if (!fe_managed_find(address, NULL))
+            return CUDA_ERROR_INVALID_VALUE;
+        *device = address;
+        return CUDA_SUCCESS;
+    }
+    fe_host_want(address);
+    /* Pinned memory lies where the server has nothing; of the program's own it must be asked. */
+    if (r.registered || r.base < PLACES || r.base >= PLACES_END)
+        cr = fe_host_show_wanted(NULL);
+    if (cr == CUDA_SUCCESS)
+        *device = fe_host_device(address);
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuMemHostGetDevicePointer(CUdeviceptr_v1 *device, void *memory, unsigned int flags)
+{
+    CUdeviceptr wide = 0;
+    CUresult cr = cuMemHostGetDevicePointer_v2(device != NULL ? &wide : NULL, memory, flags);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (wide > UINT32_MAX)
+        return CUDA_ERROR_INVALID_VALUE;
+    *device = (CUdeviceptr_v1)wide;
     return CUDA_SUCCESS;
 }

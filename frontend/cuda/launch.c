@@ -5,14 +5,17 @@
 #include "frontend/cuda/attributes.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/check.h"
+#include "frontend/cuda/coherent.h"
 #include "frontend/cuda/copy.h"
 #include "frontend/cuda/graph.h"
+#include "frontend/cuda/host.h"
 #include "frontend/cuda/kernels.h"
 #include "frontend/cuda/occupancy.h"
 #include "frontend/cuda/order.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define PARAMS_MAX  32768u
@@ -26,6 +29,7 @@ struct launch {
     void *const *values;
     const void *buffer; /* the extra form */
     size_t bytes;       /* of all values, or of buffer */
+    uint8_t *packed;    /* the values, where they were packed ahead */
 };
 
 /* Parameters come in exactly one of two forms, unless there are none. */
@@ -94,7 +98,9 @@ post(struct fe_call *call, const struct launch *l, uint64_t stream_wire)
     if (to == NULL)
         return fe_lost(call);
     wire_put_cuLaunchKernelEx_args(to, &args);
-    if (l->buffer == NULL && l->bytes > 0)
+    if (l->packed != NULL)
+        memcpy((uint8_t *)to + size - WIRE_PAD(l->bytes), l->packed, l->bytes);
+    else if (l->buffer == NULL && l->bytes > 0)
         fe_params_pack((uint8_t *)to + size - WIRE_PAD(l->bytes), l->f->params, l->f->nparams,
                        l->values);
     n = fe_stream_mark(call, l->stream);
@@ -156,6 +162,54 @@ capture(struct fe_call *call, const struct launch *l, CUfunction handle, void **
     return fe_capture_add(l->stream, CU_GRAPH_NODE_TYPE_KERNEL, ctx, body, programmatic);
 }
 
+/* Addresses of host memory among the packed values. */
+static void
+look_at_values(const struct launch *l)
+{
+    size_t at = 0;
+
+    if (l->buffer != NULL) {
+        fe_host_look(0, l->packed, l->bytes);
+        return;
+    }
+    for (uint32_t i = 0; i < l->f->nparams; i++) {
+        fe_host_look(l->f->params[i].offset, l->packed + at, l->f->params[i].bytes);
+        at += l->f->params[i].bytes;
+    }
+}
+
+/* The program and the kernel may share memory: what the program has changed goes first, and its
+ * pages are stale from here on. Values are packed ahead, for they may lie in such memory. */
+static CUresult
+post_coherent(struct fe_call *call, struct launch *l, uint64_t stream_wire)
+{
+    const struct fe_where where = {l->stream, stream_wire};
+    uint8_t small[512];
+    CUresult cr;
+
+    if (l->bytes > 0) {
+        l->packed = l->bytes <= sizeof(small) ? small : malloc(l->bytes);
+        if (l->packed == NULL)
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        if (l->buffer != NULL)
+            memcpy(l->packed, l->buffer, l->bytes);
+        else
+            fe_params_pack(l->packed, l->f->params, l->f->nparams, l->values);
+        if (l->buffer != NULL)
+            l->buffer = l->packed;
+        look_at_values(l);
+    }
+    cr = fe_coherent_begin(call, &where, NULL, 0);
+    if (cr == CUDA_SUCCESS) {
+        cr = post(call, l, stream_wire);
+        fe_coherent_end(call, &where);
+    }
+    if (l->packed != small)
+        free(l->packed);
+    l->packed = NULL;
+    return cr;
+}
+
 /* The order of the checks is the driver's. */
 static CUresult
 launch(struct launch *l, CUfunction handle, CUstream stream, void **values, void **extra)
@@ -187,7 +241,8 @@ launch(struct launch *l, CUfunction handle, CUstream stream, void **values, void
     if (cr == CUDA_SUCCESS)
         cr = fe_order(&call, l->stream, stream_wire);
     if (GP_LIKELY(cr == CUDA_SUCCESS))
-        cr = post(&call, l, stream_wire);
+        cr = GP_UNLIKELY(fe_coherent_active()) ? post_coherent(&call, l, stream_wire)
+                                               : post(&call, l, stream_wire);
     if (GP_UNLIKELY(fe_state_of(&call)->launch_blocking) && cr == CUDA_SUCCESS)
         cr = fe_copy_drain(&call, &(struct fe_where){l->stream, stream_wire});
     return fe_leave(&call, cr);

@@ -7,6 +7,7 @@
 #include "frontend/core/stats.h"
 #include "frontend/cuda/image.h"
 #include "frontend/cuda/kernels.h"
+#include "frontend/cuda/managed.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
@@ -151,6 +152,7 @@ cuLibraryUnload(CUlibrary handle)
     module = fe_object_get(WIRE_HANDLE_MODULE, library->module);
     if (module != NULL && module->object.wire == library->module_wire)
         fe_module_drop(module);
+    fe_managed_drop(library);
     fe_alloc_drop_foreign(fe_state_of(&call)->alloc, library);
     fe_object_destroy(library);
     fe_kernels_destroy(library->kernels);
@@ -274,18 +276,67 @@ cuLibraryGetGlobal(CUdeviceptr *address, size_t *size, CUlibrary handle, const c
     return fe_leave(&call, cr);
 }
 
-/* The host follows the pointer it gets; memory that it cannot reach must not be handed out. */
+/* The host follows the pointer it gets: memory is mapped here at the server's address. */
+static CUresult
+managed(struct fe_call *call, struct fe_library *library, const char *name, uint64_t *address_p,
+        uint64_t *bytes_p)
+{
+    struct wire_cuLibraryGetManaged_args args = {.library = library->object.wire, .name = name};
+    struct wire_cuLibraryGetManaged_reply reply;
+    struct fe_context *ctx = fe_context_current();
+    struct fe_block block = {.device = ctx != NULL ? ctx->device : 0};
+    const uint8_t *bytes;
+    size_t len;
+    CUresult cr;
+    void *to;
+
+    args.name_len = (uint32_t)strlen(name);
+    to = fe_post(call, wire_size_cuLibraryGetManaged_args(&args));
+    if (to == NULL)
+        return fe_lost(call);
+    wire_put_cuLibraryGetManaged_args(to, &args);
+    fe_post_done(call);
+    cr = fe_wait(call, &bytes, &len);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (!wire_get_cuLibraryGetManaged_reply(bytes, len, &reply))
+        return fe_malformed(call);
+    if (!fe_managed_find(reply.address, NULL)) {
+        cr = fe_managed_variable(reply.address, reply.bytes, block.device, library);
+        if (cr != CUDA_SUCCESS)
+            return cr;
+        block.base = reply.address;
+        block.bytes = reply.bytes;
+        block.owner = ctx;
+        fe_alloc_add_foreign(fe_state_of(call)->alloc, &block, library);
+    }
+    *address_p = reply.address;
+    *bytes_p = reply.bytes;
+    return CUDA_SUCCESS;
+}
+
 GP_EXPORT CUresult
 cuLibraryGetManaged(CUdeviceptr *address, size_t *size, CUlibrary handle, const char *name)
 {
+    uint64_t at = 0, bytes = 0;
     struct fe_library *library = NULL;
-    CUresult cr = local(handle, &library);
+    struct fe_call call;
+    CUresult cr;
 
-    (void)address;
-    (void)size;
-    if (cr == CUDA_SUCCESS && name == NULL)
-        cr = CUDA_ERROR_INVALID_VALUE;
-    return cr == CUDA_SUCCESS ? fe_refuse("cuLibraryGetManaged") : cr;
+    cr = fe_enter_in(&call, WIRE_CALL_cuLibraryGetManaged, NULL);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    library = fe_object_get(WIRE_HANDLE_LIBRARY, handle);
+    if (library == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
+    if (name == NULL || (address == NULL && size == NULL) || strlen(name) > NAME_MAX_BYTES)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    cr = managed(&call, library, name, &at, &bytes);
+    if (cr == CUDA_SUCCESS && address != NULL)
+        *address = at;
+    if (cr == CUDA_SUCCESS && size != NULL)
+        *size = bytes;
+    return fe_leave(&call, cr);
 }
 
 static CUresult

@@ -5,8 +5,10 @@
  */
 #include "cuda_api.h"
 #include "frontend/cuda/capture.h"
+#include "frontend/cuda/coherent.h"
 #include "frontend/cuda/copy.h"
 #include "frontend/cuda/host.h"
+#include "frontend/cuda/managed.h"
 #include "frontend/cuda/order.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
@@ -26,6 +28,34 @@ enter(struct fe_call *call, enum wire_call id, CUstream stream, struct fe_where 
     return cr == CUDA_SUCCESS ? cr : fe_leave(call, cr);
 }
 
+/* Whether the server has pages of this memory of the program's. */
+static bool
+coherent(const struct fe_call *call, uint64_t address)
+{
+    return GP_UNLIKELY(fe_coherent_active()) && fe_is_device(call, address);
+}
+
+/* What a captured copy takes it for. */
+static CUmemorytype
+kind_of(const struct fe_call *call, uint64_t address)
+{
+    return coherent(call, address) ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
+}
+
+/* Then the copy is one on the server; for a synchronous one the program may go on with its side. */
+static CUresult
+copy_coherent(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
+              const struct fe_where *where, bool wait)
+{
+    CUresult cr = fe_check_device(call, dst, bytes);
+
+    if (cr == CUDA_SUCCESS)
+        cr = fe_check_device(call, src, bytes);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_copy_on_device(call, dst, src, bytes, where);
+    return cr == CUDA_SUCCESS && wait ? fe_copy_drain(call, where) : cr;
+}
+
 static CUresult
 copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
         const struct fe_where *where, bool wait)
@@ -41,7 +71,10 @@ copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
     if (cr == CUDA_SUCCESS && fe_capturing(where->stream))
         return wait ? fe_capture_refuse(where->stream)
                     : fe_capture_linear(call, where->stream, dst, CU_MEMORYTYPE_DEVICE,
-                                        (uint64_t)(uintptr_t)src, CU_MEMORYTYPE_HOST, bytes);
+                                        (uint64_t)(uintptr_t)src,
+                                        kind_of(call, (uint64_t)(uintptr_t)src), bytes);
+    if (cr == CUDA_SUCCESS && coherent(call, (uint64_t)(uintptr_t)src))
+        return copy_coherent(call, dst, (uint64_t)(uintptr_t)src, bytes, where, wait);
     if (cr == CUDA_SUCCESS)
         cr = fe_copy_in(call, dst, src, bytes, where, &pulled);
     if (cr != CUDA_SUCCESS || !wait)
@@ -67,7 +100,10 @@ copy_out(struct fe_call *call, void *dst, uint64_t src, size_t bytes, const stru
     if (fe_capturing(where->stream))
         return wait ? fe_capture_refuse(where->stream)
                     : fe_capture_linear(call, where->stream, (uint64_t)(uintptr_t)dst,
-                                        CU_MEMORYTYPE_HOST, src, CU_MEMORYTYPE_DEVICE, bytes);
+                                        kind_of(call, (uint64_t)(uintptr_t)dst), src,
+                                        CU_MEMORYTYPE_DEVICE, bytes);
+    if (coherent(call, (uint64_t)(uintptr_t)dst))
+        return copy_coherent(call, (uint64_t)(uintptr_t)dst, src, bytes, where, wait);
     if (!wait && fe_host_pinned((uint64_t)(uintptr_t)dst, bytes))
         return fe_copy_out_async(call, dst, src, bytes, where);
     return fe_copy_out_wait(call, dst, src, bytes, where);
@@ -90,6 +126,14 @@ copy_on_device(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
     return cr == CUDA_SUCCESS ? fe_copy_on_device(call, dst, src, bytes, where) : cr;
 }
 
+/* Memory that the program may use as soon as a copy has returned. */
+static bool
+coherent_host(uint64_t address)
+{
+    return GP_UNLIKELY(fe_coherent_active()) &&
+           (fe_host_shown(address, 0) || fe_managed_find(address, NULL));
+}
+
 /* Addresses say what they are. */
 static CUresult
 copy_unified(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
@@ -101,7 +145,9 @@ copy_unified(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
     if (bytes == 0)
         return CUDA_SUCCESS;
     if (to_device && from_device)
-        return copy_on_device(call, dst, src, bytes, where);
+        return wait && (coherent_host(dst) || coherent_host(src))
+                   ? copy_coherent(call, dst, src, bytes, where, true)
+                   : copy_on_device(call, dst, src, bytes, where);
     if (to_device)
         return copy_in(call, dst, (const void *)(uintptr_t)src, bytes, where, wait);
     if (from_device)

@@ -8,6 +8,7 @@
 #include "frontend/core/data.h"
 #include "frontend/cuda/array.h"
 #include "frontend/cuda/capture.h"
+#include "frontend/cuda/coherent.h"
 #include "frontend/cuda/copy.h"
 #include "frontend/cuda/geometry.h"
 #include "frontend/cuda/host.h"
@@ -19,6 +20,34 @@
 
 #define PIECE_BYTES ((size_t)4 << 20)
 
+/* The device sides' memory may be the program's too. */
+static CUresult
+guard(struct fe_call *call, const struct fe_where *where, const struct fe_copy *copy)
+{
+    bool in = copy->dst.type == CU_MEMORYTYPE_DEVICE, out = copy->src.type == CU_MEMORYTYPE_DEVICE;
+    size_t from = 0, to = 0;
+
+    if (GP_LIKELY(!fe_coherent_active()))
+        return CUDA_SUCCESS;
+    (void)fe_side_span(&copy->src, &copy->shape, &from);
+    (void)fe_side_span(&copy->dst, &copy->shape, &to);
+    return fe_copy_guard(call, where, in ? copy->dst.base : 0, in ? to : 0,
+                         out ? copy->src.base : 0, out ? from : 0);
+}
+
+/* As it travels: by the addresses that kernels know. */
+static void
+to_3d(const struct fe_copy *copy, CUDA_MEMCPY3D *out)
+{
+    struct fe_copy c = *copy;
+
+    if (c.src.type == CU_MEMORYTYPE_DEVICE)
+        c.src.base = fe_host_device(c.src.base);
+    if (c.dst.type == CU_MEMORYTYPE_DEVICE)
+        c.dst.base = fe_host_device(c.dst.base);
+    fe_copy_to_3d(&c, out);
+}
+
 static CUresult
 post_on_device(struct fe_call *call, const struct fe_copy *copy, const struct fe_where *where)
 {
@@ -26,16 +55,21 @@ post_on_device(struct fe_call *call, const struct fe_copy *copy, const struct fe
     CUresult cr = fe_call_next(call, WIRE_CALL_cuMemcpy3DAsync_v2);
     void *to;
 
+    if (cr == CUDA_SUCCESS)
+        cr = guard(call, where, copy);
     if (cr != CUDA_SUCCESS)
         return cr;
-    fe_copy_to_3d(copy, &args.copy);
+    to_3d(copy, &args.copy);
     to = fe_post(call, wire_size_cuMemcpy3DAsync_v2_args(&args));
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_cuMemcpy3DAsync_v2_args(to, &args);
-    (void)fe_stream_mark(call, where->stream);
-    fe_post_done(call);
-    return CUDA_SUCCESS;
+    if (to == NULL) {
+        cr = fe_lost(call);
+    } else {
+        wire_put_cuMemcpy3DAsync_v2_args(to, &args);
+        (void)fe_stream_mark(call, where->stream);
+        fe_post_done(call);
+    }
+    fe_copy_unguard(call, where);
+    return cr;
 }
 
 /* Rows that fit one piece, packed straight into the line's buffer. */
@@ -47,19 +81,24 @@ post_in(struct fe_call *call, const struct fe_copy *copy, const struct fe_where 
     size_t size;
     void *to;
 
+    if (cr == CUDA_SUCCESS)
+        cr = guard(call, where, copy);
     if (cr != CUDA_SUCCESS)
         return cr;
-    fe_copy_to_3d(copy, &args.copy);
+    to_3d(copy, &args.copy);
     args.data_len = (uint32_t)fe_shape_bytes(&copy->shape);
     size = wire_size_gpCopyIn3D_args(&args);
     to = fe_post(call, size);
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_gpCopyIn3D_args(to, &args);
-    fe_gather((uint8_t *)to + size - WIRE_PAD(args.data_len), &copy->src, &copy->shape);
-    (void)fe_stream_mark(call, where->stream);
-    fe_post_done(call);
-    return CUDA_SUCCESS;
+    if (to == NULL) {
+        cr = fe_lost(call);
+    } else {
+        wire_put_gpCopyIn3D_args(to, &args);
+        fe_gather((uint8_t *)to + size - WIRE_PAD(args.data_len), &copy->src, &copy->shape);
+        (void)fe_stream_mark(call, where->stream);
+        fe_post_done(call);
+    }
+    fe_copy_unguard(call, where);
+    return cr;
 }
 
 static CUresult
@@ -101,15 +140,19 @@ copy_out(struct fe_call *call, const struct fe_copy *copy, const struct fe_where
         .slices = copy->shape.depth,
     };
     struct wire_gpCopyOut3D_args args = {.stream = where->wire};
-    CUresult cr = fe_call_next(call, WIRE_CALL_gpCopyOut3D);
+    CUresult cr = guard(call, where, copy);
     uint64_t n;
     void *to;
 
+    if (cr == CUDA_SUCCESS) {
+        fe_copy_unguard(call, where); /* what the program changed is on its way */
+        cr = fe_call_next(call, WIRE_CALL_gpCopyOut3D);
+    }
     if (cr == CUDA_SUCCESS)
         cr = fe_data_open(call, &shape, wait ? FE_DATA_WAIT : FE_DATA_ASYNC, &args.data);
     if (cr != CUDA_SUCCESS)
         return cr;
-    fe_copy_to_3d(copy, &args.copy);
+    to_3d(copy, &args.copy);
     to = fe_post(call, wire_size_gpCopyOut3D_args(&args));
     if (to == NULL) {
         fe_data_drop(call, args.data);
@@ -132,12 +175,19 @@ copy_out(struct fe_call *call, const struct fe_copy *copy, const struct fe_where
 /* A side whose type is UNIFIED becomes what its address says; a device side must lie in one
  * allocation. */
 static CUresult
-settle_side(struct fe_call *call, struct fe_side *side, const struct fe_shape *shape)
+settle_side(struct fe_call *call, struct fe_side *side, const struct fe_shape *shape,
+            bool *host_p)
 {
     size_t span;
 
     if (side->type == CU_MEMORYTYPE_ARRAY)
         return fe_array_settle(side, shape);
+    /* The server has pages of this memory too: no need to bring them here, or take them there. */
+    if (side->type == CU_MEMORYTYPE_HOST && GP_UNLIKELY(fe_coherent_active()) &&
+        fe_is_device(call, side->base)) {
+        side->type = CU_MEMORYTYPE_DEVICE;
+        *host_p = true;
+    }
     if (side->type == CU_MEMORYTYPE_UNIFIED)
         side->type = fe_is_device(call, side->base) ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
     if (!fe_side_span(side, shape, &span))
@@ -164,17 +214,32 @@ wait_for_source(struct fe_call *call, const struct fe_copy *copy, const struct f
     return fe_copy_drain(call, where);
 }
 
+/* Addresses of host memory on their way to the device. */
+static void
+look_at_rows(const struct fe_copy *copy)
+{
+    if (GP_LIKELY(!fe_coherent_active()))
+        return;
+    for (size_t z = 0; z < copy->shape.depth; z++) {
+        for (size_t y = 0; y < copy->shape.height; y++) {
+            struct fe_side from = fe_side_at(&copy->src, z, y), to = fe_side_at(&copy->dst, z, y);
+
+            fe_host_look(to.base, (const void *)(uintptr_t)from.base, copy->shape.width);
+        }
+    }
+}
+
 CUresult
 fe_copy_any(struct fe_call *call, struct fe_copy *copy, const struct fe_where *where, bool wait)
 {
-    bool from_device, to_device;
+    bool from_device, to_device, shared = false;
     CUresult cr;
 
     if (fe_shape_empty(&copy->shape))
         return CUDA_SUCCESS;
-    cr = settle_side(call, &copy->src, &copy->shape);
+    cr = settle_side(call, &copy->src, &copy->shape, &shared);
     if (cr == CUDA_SUCCESS)
-        cr = settle_side(call, &copy->dst, &copy->shape);
+        cr = settle_side(call, &copy->dst, &copy->shape, &shared);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (fe_capturing(where->stream))
@@ -182,10 +247,13 @@ fe_copy_any(struct fe_call *call, struct fe_copy *copy, const struct fe_where *w
                     : fe_capture_copy(call, where->stream, copy);
     from_device = copy->src.type != CU_MEMORYTYPE_HOST;
     to_device = copy->dst.type != CU_MEMORYTYPE_HOST;
-    if (from_device && to_device)
-        return post_on_device(call, copy, where);
+    if (from_device && to_device) {
+        cr = post_on_device(call, copy, where);
+        return cr == CUDA_SUCCESS && wait && shared ? fe_copy_drain(call, where) : cr;
+    }
     if (to_device) {
         cr = wait_for_source(call, copy, where);
+        look_at_rows(copy);
         if (cr == CUDA_SUCCESS)
             cr = copy_in(call, copy, where);
         if (cr == CUDA_SUCCESS && wait)

@@ -9,6 +9,8 @@
 #include "frontend/core/stats.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/graph.h"
+#include "frontend/cuda/host.h"
+#include "frontend/cuda/managed.h"
 #include "frontend/cuda/pool.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -241,6 +243,7 @@ fe_memory_free(struct fe_call *call, uint64_t address)
 GP_EXPORT CUresult
 cuMemFree_v2(CUdeviceptr address)
 {
+    struct fe_managed managed;
     struct fe_block block;
     struct fe_call call;
     CUresult cr;
@@ -253,7 +256,11 @@ cuMemFree_v2(CUdeviceptr address)
         return fe_leave(&call, cr);
     if (fe_graph_mem_free(address, &cr))
         return fe_leave(&call, cr);
-    if (!fe_alloc_find(fe_state_of(&call)->alloc, address, &block) || block.kind == FE_BLOCK_IPC)
+    if (fe_managed_find(address, &managed))
+        cr = managed.base == address ? fe_managed_free(&call, &managed) : CUDA_ERROR_INVALID_VALUE;
+    else if (fe_managed_block(address) ||
+             !fe_alloc_find(fe_state_of(&call)->alloc, address, &block) ||
+             block.kind == FE_BLOCK_IPC)
         cr = CUDA_ERROR_INVALID_VALUE;
     else if (block.kind == FE_BLOCK_POOL)
         cr = fe_pool_take_out(&call, address);
@@ -265,6 +272,8 @@ cuMemFree_v2(CUdeviceptr address)
 GP_EXPORT CUresult
 cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdeviceptr address)
 {
+    struct fe_host_region region;
+    struct fe_managed managed;
     struct fe_block block;
     CUresult cr = CUDA_SUCCESS;
     struct fe_state *state = fe_state_get(&cr);
@@ -274,8 +283,15 @@ cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdeviceptr address)
         return cr;
     if (fe_context_current() == NULL)
         return CUDA_ERROR_INVALID_CONTEXT;
-    if (!fe_alloc_find(state->alloc, address, &block))
+    if (fe_managed_find(address, &managed)) {
+        block.base = managed.base;
+        block.bytes = managed.bytes;
+    } else if (fe_host_find(address, &region)) {
+        block.base = region.base;
+        block.bytes = region.bytes;
+    } else if (fe_managed_block(address) || !fe_alloc_find(state->alloc, address, &block)) {
         return CUDA_ERROR_NOT_FOUND;
+    }
     if (base != NULL)
         *base = block.base;
     if (size != NULL)

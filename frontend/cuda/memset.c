@@ -6,6 +6,7 @@
 #include "cuda_api.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/copy.h"
+#include "frontend/cuda/host.h"
 #include "frontend/cuda/order.h"
 #include "protocol/base/util.h"
 
@@ -49,6 +50,21 @@ nothing(CUdeviceptr dst, size_t element)
     return dst % element == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
+/* args, where and call as in the two below; the guard is held. */
+#define POST_FILL(call_name)                                                                       \
+    args.stream = where.wire;                                                                      \
+    args.dst = fe_host_device(dst);                                                                \
+    to = fe_post(&call, wire_size_##call_name##_args(&args));                                      \
+    if (to != NULL) {                                                                              \
+        wire_put_##call_name##_args(to, &args);                                                    \
+        (void)fe_stream_mark(&call, where.stream);                                                 \
+        fe_post_done(&call);                                                                       \
+    } else {                                                                                       \
+        cr = fe_lost(&call);                                                                       \
+    }                                                                                              \
+    fe_copy_unguard(&call, &where);                                                                \
+    return fe_leave(&call, cr);
+
 #define FILL(call_name, ctype, element)                                                            \
     GP_EXPORT CUresult call_name(CUdeviceptr dst, ctype value, size_t count, CUstream stream)      \
     {                                                                                              \
@@ -67,16 +83,11 @@ nothing(CUdeviceptr dst, size_t element)
             return fe_leave(&call, fe_capture_fill(&call, where.stream,                            \
                                                    &(const CUDA_MEMSET_NODE_PARAMS){               \
                                                        dst, 0, value, element, count, 1}));        \
+        if (cr == CUDA_SUCCESS)                                                                    \
+            cr = fe_copy_guard(&call, &where, dst, count * (element), 0, 0);                       \
         if (cr != CUDA_SUCCESS)                                                                    \
             return fe_leave(&call, cr);                                                            \
-        args.stream = where.wire;                                                                  \
-        to = fe_post(&call, wire_size_##call_name##_args(&args));                                  \
-        if (to == NULL)                                                                            \
-            return fe_leave(&call, fe_lost(&call));                                                \
-        wire_put_##call_name##_args(to, &args);                                                    \
-        (void)fe_stream_mark(&call, where.stream);                                                 \
-        fe_post_done(&call);                                                                       \
-        return fe_leave(&call, CUDA_SUCCESS);                                                      \
+        POST_FILL(call_name)                                                                       \
     }
 
 #define FILL_2D(call_name, ctype, element)                                                         \
@@ -100,16 +111,12 @@ nothing(CUdeviceptr dst, size_t element)
                                                    &(const CUDA_MEMSET_NODE_PARAMS){               \
                                                        dst, pitch, value, element, width,          \
                                                        height}));                                  \
+        if (cr == CUDA_SUCCESS)                                                                    \
+            cr = fe_copy_guard(&call, &where, dst, pitch * (height - 1) + width * (element), 0,    \
+                               0);                                                                 \
         if (cr != CUDA_SUCCESS)                                                                    \
             return fe_leave(&call, cr);                                                            \
-        args.stream = where.wire;                                                                  \
-        to = fe_post(&call, wire_size_##call_name##_args(&args));                                  \
-        if (to == NULL)                                                                            \
-            return fe_leave(&call, fe_lost(&call));                                                \
-        wire_put_##call_name##_args(to, &args);                                                    \
-        (void)fe_stream_mark(&call, where.stream);                                                 \
-        fe_post_done(&call);                                                                       \
-        return fe_leave(&call, CUDA_SUCCESS);                                                      \
+        POST_FILL(call_name)                                                                       \
     }
 
 FILL(cuMemsetD8Async, unsigned char, 1)

@@ -165,6 +165,10 @@ fe_context_now(const struct fe_context *ctx)
     return atomic_load_explicit(&ctx->submitted, memory_order_acquire);
 }
 
+/* coherent.h: memory that was touched while work was under way. */
+extern _Atomic unsigned fe_coherent_watched;
+void fe_coherent_proved(void);
+
 /* value moves up to n, never down. */
 static inline void
 fe_prove(_Atomic uint64_t *value, uint64_t n)
@@ -174,6 +178,8 @@ fe_prove(_Atomic uint64_t *value, uint64_t n)
     while (old < n && !atomic_compare_exchange_weak_explicit(value, &old, n, memory_order_release,
                                                              memory_order_relaxed))
         ;
+    if (__builtin_expect(atomic_load_explicit(&fe_coherent_watched, memory_order_relaxed) != 0, 0))
+        fe_coherent_proved();
 }
 
 /* Whether work n is known to be complete that was posted to this stream; its wire id tells

@@ -2,6 +2,7 @@
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
 #include "frontend/cuda/host.h"
+#include "frontend/cuda/managed.h"
 #include "frontend/cuda/state.h"
 #include "frontend/cuda/vmm.h"
 #include "protocol/base/util.h"
@@ -19,6 +20,7 @@ struct what {
     uint64_t handle_types; /* it may be exported as */
     void *pool;            /* that it is of */
     bool plain;            /* cuMemAlloc made it: others may open it */
+    bool managed;
 };
 
 /* What is more to say of a mapping by the program itself. */
@@ -37,10 +39,24 @@ static void
 look_up(struct fe_state *state, CUdeviceptr address, struct what *w)
 {
     struct fe_host_region region;
+    struct fe_managed managed;
     struct fe_block block;
 
     memset(w, 0, sizeof(*w));
-    if (fe_alloc_find(state->alloc, address, &block)) {
+    if (fe_managed_find(address, &managed)) {
+        *w = (struct what){.type = CU_MEMORYTYPE_DEVICE,
+                           .managed = true,
+                           .base = managed.base,
+                           .bytes = managed.bytes,
+                           .id = managed.id,
+                           .device = managed.device,
+                           .access = CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE,
+                           .owner = managed.owner != NULL ? managed.owner
+                                                          : state->primary[managed.device],
+                           .sync_memops = managed.sync_memops};
+    } else if (fe_managed_block(address)) {
+        return;
+    } else if (fe_alloc_find(state->alloc, address, &block)) {
         *w = (struct what){.type = CU_MEMORYTYPE_DEVICE,
                            .base = block.base,
                            .bytes = block.bytes,
@@ -114,11 +130,11 @@ value_of(const struct what *w, CUpointer_attribute attribute, CUdeviceptr addres
         *value = w->type;
         return true;
     case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
-        *value = address;
-        return device; /* kernels cannot reach host memory yet */
+        *value = fe_host_device(address);
+        return true;
     case CU_POINTER_ATTRIBUTE_HOST_POINTER:
         *value = address;
-        return !device;
+        return !device || w->managed;
     case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
         *value = w->sync_memops;
         return true;
@@ -138,7 +154,10 @@ value_of(const struct what *w, CUpointer_attribute attribute, CUdeviceptr addres
         *value = w->bytes;
         return true;
     case CU_POINTER_ATTRIBUTE_MAPPED:
-        *value = device;
+        *value = 1; /* unified addressing maps all of it */
+        return true;
+    case CU_POINTER_ATTRIBUTE_IS_MANAGED:
+        *value = w->managed;
         return true;
     case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
         *value = w->access;
@@ -146,7 +165,6 @@ value_of(const struct what *w, CUpointer_attribute attribute, CUdeviceptr addres
     case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
         *value = w->handle_types;
         return true;
-    case CU_POINTER_ATTRIBUTE_IS_MANAGED:
     case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
     case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:
         return true;
@@ -239,7 +257,8 @@ cuPointerSetAttribute(const void *value, CUpointer_attribute attribute, CUdevice
     if (value == NULL || attribute != CU_POINTER_ATTRIBUTE_SYNC_MEMOPS)
         return CUDA_ERROR_INVALID_VALUE;
     memcpy(&on, value, sizeof(on));
-    if (!fe_alloc_set_sync_memops(state->alloc, address, on != 0))
+    if (!fe_managed_set_sync_memops(address, on != 0) &&
+        !fe_alloc_set_sync_memops(state->alloc, address, on != 0))
         return CUDA_ERROR_INVALID_VALUE;
     return CUDA_SUCCESS;
 }
