@@ -205,6 +205,11 @@ def run_pair(parts, server, env, program, args, options):
         if not trips.isdigit() or int(trips) > options.max_round_trips:
             why.append("%s exposed round trips, at most %d allowed"
                        % (trips, options.max_round_trips))
+    if options.max_bytes is not None:
+        moved = sum(int(stats.get(key, -1)) for key in ("bytes_sent", "bytes_received"))
+        if moved < 0 or moved > options.max_bytes:
+            why.append("%d bytes went over the line, at most %d allowed"
+                       % (moved, options.max_bytes))
     return direct, pooled, stats, why
 
 
@@ -235,6 +240,7 @@ def parse():
     p.add_argument("--timeout", type=float, default=120, help="seconds for each run")
     p.add_argument("--devices", type=int, help="so many software devices")
     p.add_argument("--max-round-trips", type=int, help="at most so many exposed round trips")
+    p.add_argument("--max-bytes", type=int, help="at most so many bytes over the line, both ways")
     p.add_argument("program")
     p.add_argument("args", nargs=argparse.REMAINDER)
     return p.parse_args()
