@@ -1,5 +1,7 @@
 /* frontend/cuda/graph_body.c -- what nodes do: CUDA's parameter structs, checked and copied */
 #include "cuda_api.h"
+#include "frontend/cuda/host.h"
+#include "frontend/cuda/managed.h"
 #include "frontend/cuda/array.h"
 #include "frontend/cuda/check.h"
 #include "frontend/cuda/copy.h"
@@ -144,6 +146,22 @@ kernel_values(struct fe_node_kernel *k, void **values, void **extra)
     return CUDA_SUCCESS;
 }
 
+/* Addresses of host memory among the values: kernels of the graph may reach it. */
+static void
+look_at_values(const struct fe_node_kernel *k)
+{
+    size_t at = 0;
+
+    if (k->extra) {
+        fe_host_look(0, k->values, k->bytes);
+        return;
+    }
+    for (uint32_t i = 0; i < k->function->nparams; i++) {
+        fe_host_look(k->function->params[i].offset, k->values + at, k->function->params[i].bytes);
+        at += k->function->params[i].bytes;
+    }
+}
+
 static CUresult
 kernel_check(struct fe_node_kernel *k, struct fe_context *ctx)
 {
@@ -195,6 +213,8 @@ fe_body_kernel(const CUDA_KERNEL_NODE_PARAMS *p, struct fe_context **ctx_p,
     cr = kernel_check(&body->kernel, ctx);
     if (cr == CUDA_SUCCESS)
         cr = kernel_values(&body->kernel, p->kernelParams, p->extra);
+    if (cr == CUDA_SUCCESS)
+        look_at_values(&body->kernel);
     if (cr != CUDA_SUCCESS) {
         fe_body_free(CU_GRAPH_NODE_TYPE_KERNEL, body);
         return cr;
@@ -228,17 +248,22 @@ fe_kernel_attribute_set(struct fe_node_kernel *k, unsigned id, const CUlaunchAtt
 static CUresult
 settle_side(struct fe_state *state, struct fe_side *side, const struct fe_shape *shape)
 {
-    bool device =
-        fe_alloc_in_range(state->alloc, side->base) || fe_alloc_covers(state->alloc, side->base, 0);
+    bool shown = fe_host_shown(side->base, 0);
+    bool device = shown || fe_alloc_in_range(state->alloc, side->base) ||
+                  fe_alloc_covers(state->alloc, side->base, 0);
     size_t span;
 
     if (side->type == CU_MEMORYTYPE_ARRAY)
         return fe_array_settle(side, shape);
+    /* The server has pages of this memory too (coherent.h). */
+    if (side->type == CU_MEMORYTYPE_HOST && (shown || fe_managed_find(side->base, NULL)))
+        side->type = CU_MEMORYTYPE_DEVICE;
     if (side->type == CU_MEMORYTYPE_UNIFIED)
         side->type = device ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
     if (!fe_side_span(side, shape, &span) || side->base == 0)
         return CUDA_ERROR_INVALID_VALUE;
-    if (side->type == CU_MEMORYTYPE_DEVICE && !fe_alloc_covers(state->alloc, side->base, span))
+    if (side->type == CU_MEMORYTYPE_DEVICE && !fe_alloc_covers(state->alloc, side->base, span) &&
+        !fe_host_shown(side->base, span))
         return CUDA_ERROR_INVALID_VALUE;
     return CUDA_SUCCESS;
 }

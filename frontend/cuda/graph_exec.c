@@ -3,6 +3,7 @@
 #include "cuda_api.h"
 #include "frontend/core/notice.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/coherent.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/graph.h"
 #include "frontend/cuda/host.h"
@@ -437,8 +438,17 @@ cuGraphLaunch(CUgraphExec handle, CUstream stream_handle)
     cr = fe_stream_resolve(&call, stream_handle, &stream, &stream_wire);
     if (cr == CUDA_SUCCESS)
         cr = fe_order(&call, stream, stream_wire);
-    if (cr == CUDA_SUCCESS)
+    if (cr == CUDA_SUCCESS && GP_UNLIKELY(fe_coherent_active())) {
+        const struct fe_where where = {stream, stream_wire};
+
+        cr = fe_coherent_begin(&call, &where, NULL, 0);
+        if (cr == CUDA_SUCCESS) {
+            cr = launch_post(&call, exec, stream, stream_wire);
+            fe_coherent_end(&call, &where);
+        }
+    } else if (cr == CUDA_SUCCESS) {
         cr = launch_post(&call, exec, stream, stream_wire);
+    }
     return fe_leave(&call, cr);
 }
 
