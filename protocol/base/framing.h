@@ -8,6 +8,7 @@
 
 #include "protocol/base/status.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define GP_FRAMING_HEADER_MAX 64
@@ -25,6 +26,14 @@ struct gp_framing {
      */
     enum gp_status (*measure)(const uint8_t *header, uint32_t max_payload_bytes,
                               uint32_t *payload_bytes_p);
+
+    /* What a lane that survives its line needs beside (transport/link); pure, of checked headers.
+     * acknowledged: how many bytes the sender of this header had received.
+     * is_last:      nothing follows in this direction.
+     * make_ack:     the header of an empty frame that says only that. */
+    uint64_t (*acknowledged)(const uint8_t *header);
+    bool (*is_last)(const uint8_t *header);
+    void (*make_ack)(uint8_t *header, uint64_t received_bytes);
 };
 
 #endif

@@ -17,6 +17,7 @@ static const char *const texts[] = {
     [GP_ERR_INVALID] = "invalid argument",
     [GP_ERR_NOT_SUPPORTED] = "not supported",
     [GP_ERR_LIMIT] = "over a limit",
+    [GP_ERR_REFUSED] = "nobody listens there",
 };
 
 const char *

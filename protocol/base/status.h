@@ -16,6 +16,7 @@ enum gp_status {
     GP_ERR_INVALID,       /* the caller's argument or the configuration is wrong */
     GP_ERR_NOT_SUPPORTED, /* known, but not available in this build or on this host */
     GP_ERR_LIMIT,         /* over a configured limit */
+    GP_ERR_REFUSED,       /* the host is there, and nobody listens */
 };
 
 /* Every function that returns enum gp_status is marked GP_CHECK. */

@@ -607,6 +607,66 @@ wire_error_answer_decode(const void *data, size_t bytes, struct wire_error_answe
     return status;
 }
 
+/* ---- resume ----------------------------------------------------------------------------- */
+
+enum gp_status
+wire_resume_encode(const struct wire_resume *in, struct gp_buf *out)
+{
+    Wire__Pb__Resume msg = WIRE__PB__RESUME__INIT;
+
+    msg.session_id = in->session_id;
+    msg.attempt = in->attempt;
+    msg.received_bytes = in->received_bytes;
+    msg.proof = give_bytes(in->proof, sizeof(in->proof));
+    return pack(&msg.base, out);
+}
+
+enum gp_status
+wire_resume_decode(const void *data, size_t bytes, struct wire_resume *out_p)
+{
+    const Wire__Pb__Resume *msg;
+    struct wire_resume out = {0};
+    const void *message;
+    struct wire_pool pool;
+    enum gp_status status;
+
+    status = unpack(&wire__pb__resume__descriptor, data, bytes, &pool, &message);
+    if (status == GP_OK) {
+        msg = message;
+        out.session_id = msg->session_id;
+        out.attempt = msg->attempt;
+        out.received_bytes = msg->received_bytes;
+        status = take_bytes("proof", &msg->proof, out.proof, sizeof(out.proof));
+    }
+    wire_pool_fini(&pool);
+    if (status == GP_OK)
+        *out_p = out;
+    return status;
+}
+
+enum gp_status
+wire_resumed_encode(const struct wire_resumed *in, struct gp_buf *out)
+{
+    Wire__Pb__Resumed msg = WIRE__PB__RESUMED__INIT;
+
+    msg.received_bytes = in->received_bytes;
+    return pack(&msg.base, out);
+}
+
+enum gp_status
+wire_resumed_decode(const void *data, size_t bytes, struct wire_resumed *out_p)
+{
+    const void *message;
+    struct wire_pool pool;
+    enum gp_status status;
+
+    status = unpack(&wire__pb__resumed__descriptor, data, bytes, &pool, &message);
+    if (status == GP_OK)
+        out_p->received_bytes = ((const Wire__Pb__Resumed *)message)->received_bytes;
+    wire_pool_fini(&pool);
+    return status;
+}
+
 const char *
 wire_control_code_text(uint32_t code)
 {

@@ -8,6 +8,14 @@
  *   OPEN   wire_open_request ->            (may follow its hello without waiting)
  *                            <-     ANSWER wire_open_answer, or wire_error_answer and BYE
  *
+ * A further connection of an open session, after the preface (protocol/wire/preface.h) and a
+ * handshake with the session's key:
+ *
+ *   RESUME wire_resume       ->
+ *                            <-     RESUMED wire_resumed, or wire_error_answer
+ *
+ * and then both directions go on at the byte that the other end named.
+ *
  * On the wire they are protobuf (control.proto): fields may be added, never changed; a reader
  * skips what it does not know. Everything read is checked against the maxima below: strings are
  * valid UTF-8 without control characters, counts are bounded, memory is capped before it is
@@ -43,6 +51,8 @@ enum wire_control_kind {
     WIRE_CONTROL_OPEN,
     WIRE_CONTROL_ANSWER,
     WIRE_CONTROL_ERROR,
+    WIRE_CONTROL_RESUME,
+    WIRE_CONTROL_RESUMED,
 };
 
 /* Why something was refused; the client maps it to a CUDA result. Numbers are on the wire. */
@@ -99,10 +109,10 @@ struct wire_wanted {
 };
 
 struct wire_open_request {
-    uint64_t resume_id; /* 0: a new session */
+    uint64_t resume_id; /* 0: a new session; a session goes on by wire_resume, so: always */
     uint8_t resume_secret[WIRE_SECRET_BYTES];
-    uint64_t resume_received_seq; /* highest frame of the server's that arrived */
-    uint32_t wanted_count;        /* 0: whatever the tenant may use */
+    uint64_t resume_received_seq;
+    uint32_t wanted_count; /* 0: whatever the tenant may use */
     struct wire_wanted *wanted;
     uint64_t device_base_hint; /* where the client could reserve device addresses; 0: anywhere */
     uint64_t device_bytes_hint;
@@ -133,18 +143,30 @@ struct wire_range {
 
 struct wire_open_answer {
     uint64_t session_id;
-    uint8_t resume_secret[WIRE_SECRET_BYTES];
-    uint64_t resumed_received_seq;  /* with resume_id: highest frame of the client's that arrived */
-    int32_t driver_version;         /* cuDriverGetVersion, e.g. 13000 */
-    char driver[WIRE_TEXT_MAX + 1]; /* "cuda 580.65", "software device" */
-    char server[WIRE_TEXT_MAX + 1]; /* the server's name */
-    bool software;                  /* the devices are the software device's */
-    struct wire_range device_range; /* device memory of all devices of the session */
-    struct wire_range host_range;   /* pinned and mapped host memory */
-    uint32_t heartbeat_ms;          /* silence after which a side sends PING; 0: never */
-    uint32_t grace_ms;              /* the session outlives a cut line for this long */
+    uint8_t resume_secret[WIRE_SECRET_BYTES]; /* goes into the key of further connections */
+    uint64_t resumed_received_seq;            /* 0 */
+    int32_t driver_version;                   /* cuDriverGetVersion, e.g. 13000 */
+    char driver[WIRE_TEXT_MAX + 1];           /* "cuda 580.65", "software device" */
+    char server[WIRE_TEXT_MAX + 1];           /* the server's name */
+    bool software;                            /* the devices are the software device's */
+    struct wire_range device_range;           /* device memory of all devices of the session */
+    struct wire_range host_range;             /* pinned and mapped host memory */
+    uint32_t heartbeat_ms;                    /* silence after which a side sends PING; 0: never */
+    uint32_t grace_ms;                        /* the session outlives a cut line for this long */
     uint32_t device_count;
     struct wire_device *devices;
+};
+
+/* The client has lost its line and is here with another one. */
+struct wire_resume {
+    uint64_t session_id;
+    uint64_t attempt;        /* grows with each one: what was said once is of no use again */
+    uint64_t received_bytes; /* of the server's frames since the opening */
+    uint8_t proof[WIRE_SECRET_BYTES];
+};
+
+struct wire_resumed {
+    uint64_t received_bytes; /* of the client's */
 };
 
 struct wire_error_answer {
@@ -170,6 +192,13 @@ GP_CHECK enum gp_status wire_open_answer_encode(const struct wire_open_answer *i
 GP_CHECK enum gp_status wire_open_answer_decode(const void *data, size_t bytes,
                                                 struct wire_open_answer *out_p);
 void wire_open_answer_fini(struct wire_open_answer *answer); /* wipes the secret */
+
+GP_CHECK enum gp_status wire_resume_encode(const struct wire_resume *in, struct gp_buf *out);
+GP_CHECK enum gp_status wire_resume_decode(const void *data, size_t bytes,
+                                           struct wire_resume *out_p);
+GP_CHECK enum gp_status wire_resumed_encode(const struct wire_resumed *in, struct gp_buf *out);
+GP_CHECK enum gp_status wire_resumed_decode(const void *data, size_t bytes,
+                                            struct wire_resumed *out_p);
 
 GP_CHECK enum gp_status wire_error_answer_encode(const struct wire_error_answer *in,
                                                  struct gp_buf *out);

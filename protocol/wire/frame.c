@@ -78,9 +78,32 @@ measure(const uint8_t *header, uint32_t max_payload_bytes, uint32_t *payload_byt
     return status;
 }
 
+static uint64_t
+acknowledged(const uint8_t *header)
+{
+    return get_u64(header + 24);
+}
+
+static bool
+is_last(const uint8_t *header)
+{
+    return header[8] == WIRE_FRAME_BYE;
+}
+
+static void
+make_ack(uint8_t *header, uint64_t received_bytes)
+{
+    struct wire_frame_header h = {.kind = WIRE_FRAME_ACK, .ack = received_bytes};
+
+    wire_frame_encode(&h, header);
+}
+
 const struct gp_framing wire_framing = {
     .header_bytes = WIRE_FRAME_HEADER_BYTES,
     .measure = measure,
+    .acknowledged = acknowledged,
+    .is_last = is_last,
+    .make_ack = make_ack,
 };
 
 const char *
@@ -89,7 +112,7 @@ wire_frame_kind_text(unsigned kind)
     static const char *const texts[] = {
         [WIRE_FRAME_HELLO] = "HELLO",   [WIRE_FRAME_CALLS] = "CALLS", [WIRE_FRAME_REPLY] = "REPLY",
         [WIRE_FRAME_NOTICE] = "NOTICE", [WIRE_FRAME_DATA] = "DATA",   [WIRE_FRAME_PING] = "PING",
-        [WIRE_FRAME_PONG] = "PONG",     [WIRE_FRAME_BYE] = "BYE",
+        [WIRE_FRAME_PONG] = "PONG",     [WIRE_FRAME_BYE] = "BYE",     [WIRE_FRAME_ACK] = "ACK",
     };
 
     if (kind >= GP_ARRAY_LEN(texts) || texts[kind] == NULL)

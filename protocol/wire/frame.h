@@ -9,8 +9,10 @@
  *           9  u8   flags          WIRE_FRAME_*, by kind; an unknown bit is ignored
  *          10  u16  reserved       0
  *          12  u32  tag            by kind, see below
- *          16  u64  seq            number of this frame in its direction, by kind
- *          24  u64  ack            highest seq received in the other direction
+ *          16  u64  seq            number of this frame in its direction; 0: not numbered
+ *          24  u64  ack            bytes of the other direction's frames that have arrived here,
+ *                                  counted from the end of the opening; only with
+ *                                  WIRE_FEATURE_RESUME, else 0
  *
  * The functions are pure and safe on hostile input.
  */
@@ -37,6 +39,7 @@ enum wire_frame_kind {
     WIRE_FRAME_PING,      /* answered at once by PONG with the same tag and payload */
     WIRE_FRAME_PONG,
     WIRE_FRAME_BYE, /* the last frame of a direction; tag: enum wire_control_code */
+    WIRE_FRAME_ACK, /* without payload: only its ack counts */
     WIRE_FRAME_KIND_END,
 };
 
