@@ -32,6 +32,12 @@ struct tp_ops {
     void (*shutdown)(struct tp_lane *lane);
     void (*close)(struct tp_lane *lane);
     void (*abandon)(struct tp_lane *lane);
+
+    /* NULL where there is nothing of the kind. */
+    short (*event_mask)(const struct tp_lane *lane);
+    uint64_t (*received)(struct tp_lane *lane);
+    /* 32 bytes that both ends have and nobody else; NULL: the lane keeps no secrets. */
+    enum gp_status (*export_key)(struct tp_lane *lane, uint8_t out[32]);
 };
 
 struct tp_lane {

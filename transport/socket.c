@@ -164,7 +164,7 @@ say_unreachable(const struct gp_url *url, const struct tp_opts *opts, int error,
 
     gp_url_format(url, text, sizeof(text));
     if (error == ECONNREFUSED)
-        return tp_fail(opts, GP_ERR_IO,
+        return tp_fail(opts, GP_ERR_REFUSED,
                        "%s: nobody listens at %s: start gpupoold there or correct the address",
                        text, address);
     if (error == ETIMEDOUT)

@@ -26,6 +26,8 @@ tp_stream_init(struct tp_stream *s, const struct tp_ops *ops, const struct tp_st
     s->bytes = bytes;
     s->read_fd = -1;
     s->write_fd = -1;
+    s->change_fd = -1;
+    s->read_events = POLLIN;
     s->write_events = POLLOUT;
     s->spin_ns = opts->spin_us * GP_NS_PER_US;
     s->buf = aligned_alloc(64, TP_STREAM_BUFFER);
@@ -51,10 +53,17 @@ tp_stream_fini(struct tp_stream *s)
 static enum gp_status
 wait_writable(struct tp_stream *s, uint64_t deadline_ns)
 {
-    struct pollfd p = {.fd = s->write_fd, .events = s->write_events};
-    int rc = poll(&p, 1, gp_deadline_poll_ms(gp_now_ns(), deadline_ns));
+    struct pollfd p[2] = {
+        {.fd = s->write_fd, .events = s->write_events},
+        {.fd = s->change_fd, .events = POLLIN},
+    };
+    int rc = poll(p, 2, gp_deadline_poll_ms(gp_now_ns(), deadline_ns));
+    uint64_t count;
 
     if (rc < 0 && errno != EINTR)
+        return GP_ERR_IO;
+    if (rc > 0 && p[1].revents != 0 && read(s->change_fd, &count, sizeof(count)) < 0 &&
+        errno != EAGAIN)
         return GP_ERR_IO;
     if (rc == 0)
         return GP_ERR_TIMEOUT;
@@ -178,7 +187,7 @@ static enum gp_status
 wait_readable(struct tp_stream *s, uint64_t deadline_ns)
 {
     struct pollfd p[2] = {
-        {.fd = s->read_fd, .events = POLLIN},
+        {.fd = s->read_fd, .events = s->read_events},
         {.fd = s->wake_fd, .events = POLLIN},
     };
     uint64_t count;

@@ -41,6 +41,7 @@ struct tp_stream {
     int read_fd, write_fd;
     short write_events; /* what to poll write_fd for */
     int wake_fd;        /* eventfd */
+    int change_fd;      /* eventfd that wakes a sender who sleeps, or -1 */
 
     /* Any thread. woken: acquire/release with tp_wake(); ended: relaxed, errors follow anyway. */
     atomic_bool woken, ended;
@@ -50,6 +51,7 @@ struct tp_stream {
 
     /* The receiver's. */
     enum gp_status recv_status;
+    _Atomic short read_events; /* what to poll read_fd for; relaxed: asked for anywhere */
     uint8_t header[GP_FRAMING_HEADER_MAX];
     uint32_t payload_bytes; /* of the frame whose header was taken last */
     bool partial;           /* tp_recv_frame() has taken a header and waits for its payload */

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -119,6 +120,15 @@ tp_connect(const char *text, const struct tp_opts *opts, struct tp_lane **lane_p
     status = tp_socket_connect(&url, scheme->loopback_only, &with_deadline, &fd);
     if (status != GP_OK)
         return status;
+    /* A fresh socket takes so little at once. */
+    if (opts->preface_bytes > 0 &&
+        (opts->preface_bytes > TP_PREFACE_MAX ||
+         send(fd, opts->preface, opts->preface_bytes, MSG_NOSIGNAL | MSG_DONTWAIT) !=
+             (ssize_t)opts->preface_bytes)) {
+        status = tp_fail(opts, GP_ERR_IO, "%s: cannot begin: %s", text, strerror(errno));
+        close(fd);
+        return status;
+    }
     return scheme->adopt(fd, TP_CLIENT, &url, &with_deadline, lane_p);
 }
 
@@ -310,6 +320,27 @@ bool
 tp_pending(const struct tp_lane *lane)
 {
     return lane->ops->pending(lane);
+}
+
+short
+tp_event_mask(const struct tp_lane *lane)
+{
+    return lane->ops->event_mask != NULL ? lane->ops->event_mask(lane) : POLLIN;
+}
+
+uint64_t
+tp_received(struct tp_lane *lane)
+{
+    return lane->ops->received != NULL ? lane->ops->received(lane) : 0;
+}
+
+enum gp_status
+tp_export_key(struct tp_lane *lane, uint8_t out[TP_KEY_BYTES])
+{
+    if (lane->ops->export_key != NULL)
+        return lane->ops->export_key(lane, out);
+    memset(out, 0, TP_KEY_BYTES); /* who can listen on loopback can do anything */
+    return GP_OK;
 }
 
 void

@@ -42,6 +42,8 @@ struct tp_listener;
 #define TP_ADDRESS_MAX         95
 #define TP_WHY_BYTES           320
 #define TP_PORT_DEFAULT        7470
+#define TP_KEY_BYTES           32
+#define TP_PREFACE_MAX         64
 
 enum {
     TP_CAP_ENCRYPTED = 1u << 0, /* nobody on the way can read or change a frame */
@@ -62,6 +64,8 @@ struct tp_tls_opts {
     const char *ca_path;     /* who may have signed the peer's certificate, PEM */
     const char *server_name; /* client: name or IP address that the server's certificate must
                                 carry; NULL: the URL's host */
+    const uint8_t *psk;      /* TP_KEY_BYTES that both ends have: no certificates and no files then,
+                                and a peer without it is refused (GP_ERR_AUTH) */
 };
 
 /* Zero means the default in each field but framing. */
@@ -74,6 +78,9 @@ struct tp_opts {
     uint32_t recv_buffer_bytes;
     const char *congestion; /* TCP_CONGESTION, e.g. "reno"; NULL: the system's choice */
     uint32_t keepalive_s;   /* idle time before the first probe; 0: 30 s */
+    /* tp_connect(): sent in clear before anything else; at most TP_PREFACE_MAX bytes. */
+    const void *preface;
+    size_t preface_bytes;
     struct tp_tls_opts tls;
     char *why; /* TP_WHY_BYTES; takes the one-line reason of a failure, which is then not logged */
 };
@@ -206,6 +213,17 @@ uint32_t tp_payload_left(const struct tp_lane *lane);
 int tp_event_fd(const struct tp_lane *lane);
 /* True if a receive would find bytes without the line. Receiver's thread. */
 bool tp_pending(const struct tp_lane *lane);
+
+/* What poll(2) must ask the descriptor for: POLLIN, and POLLOUT while something of the lane's own
+ * is left to be sent by the receiver. Receiver's thread. */
+short tp_event_mask(const struct tp_lane *lane);
+
+/* Bytes received since the opening, for the next header that is sent: with it they count as
+ * acknowledged. 0 for a lane that does not survive its line (transport/link). Any thread. */
+uint64_t tp_received(struct tp_lane *lane);
+
+/* 32 bytes that the two ends of this lane's handshake have and nobody else; zeros for tcp. */
+GP_CHECK enum gp_status tp_export_key(struct tp_lane *lane, uint8_t out[TP_KEY_BYTES]);
 
 /* Look for spin_us before sleeping in a receive; shrinks by itself while looking finds nothing. */
 void tp_set_spin(struct tp_lane *lane, uint32_t spin_us);

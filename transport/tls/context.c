@@ -18,8 +18,8 @@
 
 #define KEY_FILE_MAX  (64u << 10)
 #define CERT_LIST_MAX (64u << 10)
-#define READ_BUFFER   (128u << 10) /* ciphertext taken by one receive */
-#define CIPHERS       "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+
+#define CIPHERS "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
 /* Reading a key must never ask the terminal. */
 static int
@@ -134,7 +134,7 @@ context_create(enum tp_role role, const struct tp_opts *opts, SSL_CTX **ctx_p)
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_max_cert_list(ctx, CERT_LIST_MAX);
     SSL_CTX_set_read_ahead(ctx, 1);
-    SSL_CTX_set_default_read_buffer_len(ctx, READ_BUFFER);
+    SSL_CTX_set_default_read_buffer_len(ctx, TP_TLS_READ_BUFFER);
     if (SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 ||
         SSL_CTX_set_ciphersuites(ctx, CIPHERS) != 1 || SSL_CTX_set_num_tickets(ctx, 0) != 1) {
         SSL_CTX_free(ctx);

@@ -10,6 +10,8 @@
 
 #include <openssl/ssl.h>
 
+#define TP_TLS_READ_BUFFER (128u << 10) /* ciphertext taken by one receive */
+
 /*
  * Make an SSL for one connection: TLS 1.3 only, the peer's certificate demanded, our own loaded
  * into the SSL alone, so that SSL_certs_clear() leaves no key behind.
@@ -19,6 +21,11 @@
  */
 GP_CHECK enum gp_status tp_tls_ssl_create(enum tp_role role, const char *name,
                                           const struct tp_opts *opts, SSL **ssl_p);
+
+/* The same with opts->tls.psk in place of certificates: who lacks it gets no handshake done. psk
+ * must live until the handshake is. */
+GP_CHECK enum gp_status tp_tls_ssl_create_psk(enum tp_role role, const struct tp_opts *opts,
+                                              SSL **ssl_p);
 
 /* Copy what the certificate says about the peer; the handshake is done. */
 void tp_tls_identity(SSL *ssl, struct tp_peer *peer);

@@ -148,6 +148,9 @@ alert_text(int reason)
     case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
         return "the peer does not know who signed our certificate: have it signed by the peer's "
                "CA, or add our CA there";
+    case SSL_R_TLSV1_ALERT_DECRYPT_ERROR:
+    case SSL_R_SSLV3_ALERT_ILLEGAL_PARAMETER:
+        return "the peer says that we do not have the session's key";
     case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
         return "the peer says that our certificate is revoked: get a new one";
     case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
@@ -177,9 +180,10 @@ say_protocol(enum tp_role role, int reason, char *text)
         return GP_ERR_PROTOCOL;
     case SSL_R_UNSUPPORTED_PROTOCOL:
     case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
+    case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM: /* of a server that has a key and no certificate */
     case SSL_R_NO_SHARED_CIPHER:
     case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
-        snprintf(text, TP_WHY_BYTES, "the peer cannot do TLS 1.3 with our ciphers: update it");
+        snprintf(text, TP_WHY_BYTES, "the peer cannot do TLS 1.3 as we need it: update it");
         return GP_ERR_PROTOCOL;
     default:
         return GP_OK;
@@ -197,13 +201,22 @@ tp_tls_explain(SSL *ssl, enum tp_role role, const char *name, bool cut, char *te
     enum gp_status status = GP_OK;
 
     ERR_clear_error();
-    if (verdict != X509_V_OK) {
+    /* Unspecified is what a key in place of certificates leaves behind. */
+    if (verdict != X509_V_OK && verdict != X509_V_ERR_UNSPECIFIED) {
         say_verdict(ssl, role, name, verdict, text);
         return GP_ERR_AUTH;
     }
     if (alert != NULL) {
         snprintf(text, TP_WHY_BYTES, "%s", alert);
         return GP_ERR_AUTH;
+    }
+    if (reason == SSL_R_BINDER_DOES_NOT_VERIFY) {
+        snprintf(text, TP_WHY_BYTES, "the peer does not have the session's key");
+        return GP_ERR_AUTH;
+    }
+    if (reason == SSL_R_TLSV1_ALERT_UNKNOWN_PSK_IDENTITY) {
+        snprintf(text, TP_WHY_BYTES, "the server does not have this session");
+        return GP_ERR_NOT_FOUND;
     }
     if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
         snprintf(text, TP_WHY_BYTES,

@@ -253,10 +253,27 @@ static const struct tp_stream_ops tls_bytes = {
     .abandon = tls_abandon,
 };
 
+static enum gp_status
+tls_export_key(struct tp_lane *lane, uint8_t out[TP_KEY_BYTES])
+{
+    static const char label[] = "EXPORTER-gpupool-session";
+    struct tls_lane *t = tls_of(tp_stream_of(lane));
+    int rc;
+
+    tp_turn_take_to_send(&t->turn);
+    ERR_clear_error();
+    rc =
+        SSL_export_keying_material(t->ssl, out, TP_KEY_BYTES, label, sizeof(label) - 1, NULL, 0, 0);
+    ERR_clear_error();
+    tp_turn_give(&t->turn);
+    return rc == 1 ? GP_OK : GP_ERR_NOT_SUPPORTED;
+}
+
 static const struct tp_ops tls_ops = {
     .scheme = "tls",
     .caps = TP_CAP_ENCRYPTED | TP_CAP_IDENTITY | TP_CAP_POLL,
     TP_STREAM_OPS,
+    .export_key = tls_export_key,
 };
 
 /* Everything but the handshake; takes fd. */
@@ -288,10 +305,12 @@ tls_create(int fd, enum tp_role role, const struct gp_url *url, const struct tp_
     t->in = malloc(TP_TLS_LOOK_BYTES);
     t->record = malloc(TP_TLS_RECORD_BYTES);
     status = t->in != NULL && t->record != NULL ? GP_OK : GP_ERR_NO_MEMORY;
-    if (status == GP_OK && role == TP_CLIENT && t->name[0] == '\0')
+    if (status == GP_OK && role == TP_CLIENT && t->name[0] == '\0' && opts->tls.psk == NULL)
         status = tp_fail(opts, GP_ERR_INVALID, "tls: no server name to check the certificate for");
     if (status == GP_OK)
-        status = tp_tls_ssl_create(role, t->name[0] != '\0' ? t->name : NULL, opts, &t->ssl);
+        status = opts->tls.psk != NULL
+                     ? tp_tls_ssl_create_psk(role, opts, &t->ssl)
+                     : tp_tls_ssl_create(role, t->name[0] != '\0' ? t->name : NULL, opts, &t->ssl);
     if (status == GP_OK)
         status = tp_tls_attach(t);
     if (status != GP_OK) {
@@ -320,6 +339,9 @@ tls_adopt(int fd, enum tp_role role, const struct gp_url *url, const struct tp_o
     status = tp_tls_handshake(t, opts);
     /* TLS 1.3 needs our key no more; what has tenant input in it must not hold it. */
     SSL_certs_clear(t->ssl);
+    if (status == GP_OK && opts->tls.psk != NULL && SSL_session_reused(t->ssl) != 1)
+        status = tp_fail(opts, GP_ERR_AUTH, "tls %s: the peer does not have the session's key",
+                         t->s.lane.peer.address);
     if (status != GP_OK) {
         tls_destroy(&t->s);
         tp_stream_fini(&t->s);

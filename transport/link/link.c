@@ -1,0 +1,453 @@
+/* transport/link/link.c -- a link as a byte stream for those who send and receive */
+#include "transport/link/link.h"
+
+#include "protocol/base/log.h"
+#include "protocol/base/util.h"
+#include "transport/link/link_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static struct tp_link *
+link_of(const struct tp_stream *s)
+{
+    return (struct tp_link *)(uintptr_t)s;
+}
+
+/* -- receiving ------------------------------------------------------------------------------------
+ */
+
+/* rx_lock held. */
+static size_t
+take_from_ahead(struct tp_link *l, const struct iovec *iov, int iovcnt)
+{
+    size_t total = 0;
+
+    for (int i = 0; i < iovcnt && l->ahead_at < l->ahead.len; i++) {
+        size_t n = gp_min_u64(iov[i].iov_len, l->ahead.len - l->ahead_at);
+
+        if (n > 0)
+            memcpy(iov[i].iov_base, l->ahead.data + l->ahead_at, n);
+        l->ahead_at += n;
+        total += n;
+    }
+    if (l->ahead_at == l->ahead.len) {
+        if (l->ahead.cap > TP_LINK_WINDOW_DEFAULT)
+            gp_buf_fini(&l->ahead);
+        gp_buf_reset(&l->ahead);
+        l->ahead_at = 0;
+    }
+    return total;
+}
+
+static enum gp_status
+link_read(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *got_p)
+{
+    struct tp_link *l = link_of(s);
+    unsigned generation;
+    enum gp_status status = GP_ERR_AGAIN;
+    bool live;
+
+    pthread_mutex_lock(&l->rx_lock);
+    generation = l->generation;
+    live = l->state == TP_LINK_LIVE;
+    *got_p = l->ahead_at < l->ahead.len ? take_from_ahead(l, iov, iovcnt) : 0;
+    if (*got_p > 0)
+        status = GP_OK;
+    else if (live)
+        status = tp_link_take(l, iov, iovcnt, got_p);
+    else if (l->state == TP_LINK_OVER)
+        status = l->over_status;
+    pthread_mutex_unlock(&l->rx_lock);
+
+    if (live && status != GP_OK && status != GP_ERR_AGAIN) {
+        tp_link_lose(l, generation, status, NULL);
+        return GP_ERR_AGAIN; /* how it ended the next read says */
+    }
+    tp_link_ack_if_due(l);
+    s->read_events = atomic_load_explicit(&l->ack_stuck, memory_order_relaxed)
+                         ? (short)(POLLIN | POLLOUT)
+                         : (short)POLLIN;
+    return status;
+}
+
+static bool
+link_buffered(const struct tp_stream *s)
+{
+    struct tp_link *l = link_of(s);
+    bool buffered;
+
+    pthread_mutex_lock(&l->rx_lock);
+    buffered = l->ahead_at < l->ahead.len ||
+               (l->state == TP_LINK_LIVE && l->inner->bytes->buffered != NULL &&
+                l->inner->bytes->buffered(l->inner));
+    pthread_mutex_unlock(&l->rx_lock);
+    return buffered;
+}
+
+static short
+link_event_mask(const struct tp_lane *lane)
+{
+    return ((const struct tp_stream *)lane)->read_events;
+}
+
+static uint64_t
+link_received(struct tp_lane *lane)
+{
+    struct tp_link *l = tp_link_of(lane);
+    uint64_t received = atomic_load_explicit(&l->received, memory_order_relaxed);
+
+    atomic_store_explicit(&l->ack_sent, received, memory_order_relaxed);
+    return received;
+}
+
+/* -- sending --------------------------------------------------------------------------------------
+ */
+
+/* tx_lock held. A peer that acknowledges what it cannot have is no peer of ours. */
+static enum gp_status
+drop_acknowledged(struct tp_link *l)
+{
+    uint64_t ack = atomic_load_explicit(&l->peer_ack, memory_order_relaxed);
+
+    if (GP_LIKELY(ack <= l->store.end)) {
+        if (ack > l->store.start)
+            tp_store_drop(&l->store, ack);
+        l->sent_at = gp_max_u64(l->sent_at, ack);
+        return GP_OK;
+    }
+    log_warn("lane %s: the peer acknowledges bytes that were not sent", l->s.lane.peer.address);
+    return GP_ERR_PROTOCOL;
+}
+
+/* tx_lock held: keep all of iov. */
+static enum gp_status
+write_kept(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t *put_p)
+{
+    size_t total = 0;
+
+    for (int i = 0; i < iovcnt; i++)
+        total += iov[i].iov_len;
+    *put_p = total;
+    return tp_store_add(&l->store, iov, iovcnt, total);
+}
+
+/* tx_lock held, live: straight from iov, then kept. *failed_p: how the lane failed, if it did; a
+ * part may have left nevertheless, so all is kept before anybody can ask the peer what it has. */
+static enum gp_status
+write_through(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t *put_p,
+              enum gp_status *failed_p)
+{
+    enum gp_status status = l->sent_at < l->store.end ? tp_link_push(l) : GP_OK;
+
+    if (status == GP_OK)
+        status = l->inner->bytes->write(l->inner, iov, iovcnt, put_p);
+    if (status == GP_ERR_AGAIN)
+        return status;
+    if (status != GP_OK) {
+        *failed_p = status;
+        return write_kept(l, iov, iovcnt, put_p);
+    }
+    status = tp_store_add(&l->store, iov, iovcnt, *put_p);
+    if (status == GP_OK)
+        l->sent_at = l->store.end;
+    return status;
+}
+
+static enum gp_status
+link_write(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *put_p)
+{
+    struct tp_link *l = link_of(s);
+    enum gp_status status, failed = GP_OK;
+    unsigned generation;
+
+    pthread_mutex_lock(&l->tx_lock);
+    generation = l->generation;
+    status = l->state == TP_LINK_OVER ? l->over_status : drop_acknowledged(l);
+    if (status == GP_OK && l->state == TP_LINK_LIVE)
+        status = write_through(l, iov, iovcnt, put_p, &failed);
+    else if (status == GP_OK)
+        status = write_kept(l, iov, iovcnt, put_p);
+    pthread_mutex_unlock(&l->tx_lock);
+    if (failed != GP_OK)
+        tp_link_lose(l, generation, failed, NULL);
+    return status;
+}
+
+static enum gp_status
+link_flush(struct tp_stream *s)
+{
+    struct tp_link *l = link_of(s);
+    unsigned generation;
+    enum gp_status status = GP_OK;
+
+    pthread_mutex_lock(&l->tx_lock);
+    generation = l->generation;
+    if (l->state == TP_LINK_LIVE)
+        status = tp_link_push(l);
+    pthread_mutex_unlock(&l->tx_lock);
+    if (status == GP_OK || status == GP_ERR_AGAIN)
+        return status;
+    tp_link_lose(l, generation, status, NULL);
+    return GP_OK;
+}
+
+uint64_t
+tp_link_kept(struct tp_lane *link)
+{
+    struct tp_link *l = tp_link_of(link);
+    uint64_t end;
+
+    pthread_mutex_lock(&l->tx_lock);
+    end = l->store.end;
+    pthread_mutex_unlock(&l->tx_lock);
+    return end - gp_min_u64(end, atomic_load(&l->peer_ack));
+}
+
+/* Wait for an acknowledgement or another state; take in what arrives meanwhile. */
+static enum gp_status
+room_sleep(struct tp_link *l, uint64_t deadline_ns)
+{
+    bool live = tp_link_state(&l->s.lane) == TP_LINK_LIVE;
+    struct pollfd p[2] = {
+        {.fd = l->room_fd, .events = POLLIN},
+        {.fd = l->take_in && live ? l->event_fd : -1, .events = POLLIN},
+    };
+    uint64_t count;
+    int rc = poll(p, 2, gp_deadline_poll_ms(gp_now_ns(), deadline_ns));
+
+    if (rc == 0)
+        return GP_ERR_TIMEOUT;
+    if (p[0].revents != 0 && read(l->room_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+        return GP_ERR_IO;
+    if (rc > 0 && p[1].revents != 0)
+        tp_link_look(&l->s.lane);
+    return GP_OK;
+}
+
+static enum gp_status
+await_room(struct tp_link *l, uint64_t deadline_ns)
+{
+    enum gp_status status = GP_OK;
+
+    if (GP_LIKELY(tp_link_kept(&l->s.lane) <= l->window_bytes))
+        return GP_OK;
+    atomic_store(&l->room_wanted, true);
+    while (status == GP_OK && tp_link_kept(&l->s.lane) > l->window_bytes &&
+           tp_link_state(&l->s.lane) != TP_LINK_OVER) {
+        tp_link_ack_if_due(l);
+        status = room_sleep(l, deadline_ns);
+    }
+    atomic_store(&l->room_wanted, false);
+    return status;
+}
+
+static void
+in_send_set(struct tp_link *l, bool in_send)
+{
+    pthread_mutex_lock(&l->tx_lock);
+    l->in_send = in_send;
+    pthread_mutex_unlock(&l->tx_lock);
+}
+
+static enum gp_status
+link_send(struct tp_lane *lane, const struct iovec *iov, int iovcnt, uint64_t deadline_ns)
+{
+    struct tp_link *l = tp_link_of(lane);
+    enum gp_status status = await_room(l, deadline_ns);
+
+    if (status != GP_OK)
+        return status;
+    in_send_set(l, true);
+    status = tp_stream_send(lane, iov, iovcnt, deadline_ns);
+    in_send_set(l, false);
+    tp_link_ack_if_due(l);
+    return status;
+}
+
+/* -- the end --------------------------------------------------------------------------------------
+ */
+
+static void
+link_shutdown(struct tp_stream *s)
+{
+    struct tp_link *l = link_of(s);
+
+    pthread_mutex_lock(&l->rx_lock);
+    pthread_mutex_lock(&l->tx_lock);
+    tp_link_end(l, GP_ERR_CLOSED);
+    pthread_mutex_unlock(&l->tx_lock);
+    pthread_mutex_unlock(&l->rx_lock);
+    tp_link_signal(s->wake_fd);
+}
+
+static void
+link_finish(struct tp_stream *s)
+{
+    struct tp_link *l = link_of(s);
+
+    if (l->inner != NULL && l->state != TP_LINK_BROKEN)
+        l->inner->bytes->finish(l->inner);
+}
+
+static void
+fds_close(struct tp_link *l)
+{
+    close(l->event_fd);
+    close(l->idle_fd);
+    close(l->room_fd);
+}
+
+static void
+link_destroy(struct tp_stream *s)
+{
+    struct tp_link *l = link_of(s);
+
+    tp_link_free_inner(l);
+    tp_store_fini(&l->store);
+    gp_buf_fini(&l->ahead);
+    pthread_mutex_destroy(&l->rx_lock);
+    pthread_mutex_destroy(&l->tx_lock);
+    fds_close(l);
+}
+
+static void
+link_abandon(struct tp_stream *s)
+{
+    struct tp_link *l = link_of(s);
+
+    if (l->inner != NULL)
+        tp_stream_abandon(&l->inner->lane);
+    fds_close(l);
+}
+
+static const struct tp_stream_ops link_bytes = {
+    .read = link_read,
+    .write = link_write,
+    .flush = link_flush,
+    .buffered = link_buffered,
+    .shutdown = link_shutdown,
+    .finish = link_finish,
+    .destroy = link_destroy,
+    .abandon = link_abandon,
+};
+
+/* -- the beginning --------------------------------------------------------------------------------
+ */
+
+static enum gp_status
+link_export_key(struct tp_lane *lane, uint8_t out[TP_KEY_BYTES])
+{
+    struct tp_link *l = tp_link_of(lane);
+
+    return l->inner != NULL ? tp_export_key(&l->inner->lane, out) : GP_ERR_CLOSED;
+}
+
+static bool
+fds_open(struct tp_link *l)
+{
+    l->idle_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    l->room_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    l->event_fd = fcntl(l->idle_fd, F_DUPFD_CLOEXEC, 0);
+    if (l->idle_fd >= 0 && l->room_fd >= 0 && l->event_fd >= 0)
+        return true;
+    log_error("link: no descriptors: %m");
+    fds_close(l);
+    return false;
+}
+
+static enum gp_status
+link_create(struct tp_lane *lane, const struct tp_link_opts *opts, struct tp_link **link_p)
+{
+    struct tp_opts as_lane = {
+        .framing = lane->framing,
+        .max_payload_bytes = lane->max_payload_bytes,
+        .spin_us = atomic_load_explicit(&lane->spin_us, memory_order_relaxed),
+    };
+    struct tp_link *l = calloc(1, sizeof(*l));
+    enum gp_status status;
+
+    if (l == NULL)
+        return GP_ERR_NO_MEMORY;
+    l->ops = (struct tp_ops){
+        .scheme = lane->ops->scheme,
+        .caps = lane->ops->caps,
+        TP_STREAM_OPS,
+        .event_mask = link_event_mask,
+        .received = link_received,
+        .export_key = link_export_key,
+    };
+    l->ops.send = link_send;
+    status = tp_stream_init(&l->s, &l->ops, &link_bytes, &as_lane);
+    if (status != GP_OK) {
+        free(l);
+        return status;
+    }
+    if (!fds_open(l)) {
+        tp_stream_fini(&l->s);
+        free(l);
+        return GP_ERR_LIMIT;
+    }
+    l->s.read_fd = l->s.write_fd = l->event_fd;
+    l->s.change_fd = l->room_fd;
+    l->s.lane.peer = lane->peer;
+    l->window_bytes = opts->window_bytes != 0 ? opts->window_bytes : TP_LINK_WINDOW_DEFAULT;
+    l->take_in = opts->take_in;
+    l->changed = opts->changed;
+    l->user = opts->user;
+    pthread_mutex_init(&l->rx_lock, NULL);
+    pthread_mutex_init(&l->tx_lock, NULL);
+    *link_p = l;
+    return GP_OK;
+}
+
+static bool
+framing_fits(const struct gp_framing *framing)
+{
+    return framing->acknowledged != NULL && framing->is_last != NULL && framing->make_ack != NULL;
+}
+
+enum gp_status
+tp_link_wrap(struct tp_lane *lane, const struct tp_link_opts *opts, struct tp_lane **link_p)
+{
+    struct tp_link *l;
+    enum gp_status status = GP_ERR_NOT_SUPPORTED;
+
+    if (framing_fits(lane->framing) && tp_link_fits(lane))
+        status = link_create(lane, opts, &l);
+    if (status != GP_OK) {
+        tp_close(lane);
+        return status;
+    }
+    /* Statistics go on as one lane's. */
+    l->s.lane.bytes_sent = atomic_load(&lane->bytes_sent);
+    l->s.lane.sends = atomic_load(&lane->sends);
+    l->s.lane.bytes_received = atomic_load(&lane->bytes_received);
+    l->s.lane.frames_received = atomic_load(&lane->frames_received);
+    l->s.lane.sleeps = atomic_load(&lane->sleeps);
+    status = tp_link_use(l, tp_stream_of(lane));
+    if (status != GP_OK) {
+        tp_close(&l->s.lane);
+        tp_close(lane);
+        return status;
+    }
+    *link_p = &l->s.lane;
+    return GP_OK;
+}
+
+bool
+tp_link_is(const struct tp_lane *lane)
+{
+    return lane->ops->send == link_send;
+}
+
+enum tp_link_state
+tp_link_state(const struct tp_lane *link)
+{
+    return (enum tp_link_state)atomic_load_explicit(&tp_link_of(link)->state_seen,
+                                                    memory_order_acquire);
+}

@@ -1,0 +1,168 @@
+/* transport/link/store.c */
+#include "transport/link/store.h"
+
+#include "protocol/base/util.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Below malloc's threshold for mappings of their own, so that a spare one costs no page faults. */
+#define PIECE_BYTES (96u << 10)
+/* 6 MiB: what a fast line has on its way. */
+#define SPARES_MAX 64
+
+struct tp_store_piece {
+    struct tp_store_piece *next;
+    uint64_t at; /* number of bytes[0] */
+    size_t len;
+    uint8_t bytes[PIECE_BYTES];
+};
+
+static void
+list_free(struct tp_store_piece *piece)
+{
+    while (piece != NULL) {
+        struct tp_store_piece *next = piece->next;
+
+        free(piece);
+        piece = next;
+    }
+}
+
+void
+tp_store_fini(struct tp_store *store)
+{
+    list_free(store->first);
+    list_free(store->spare);
+    *store = (struct tp_store){0};
+}
+
+static struct tp_store_piece *
+piece_take(struct tp_store *store, uint64_t at)
+{
+    struct tp_store_piece *piece = store->spare;
+
+    if (piece != NULL) {
+        store->spare = piece->next;
+        store->spares--;
+    } else {
+        piece = malloc(sizeof(*piece));
+    }
+    if (piece != NULL) {
+        piece->next = NULL;
+        piece->at = at;
+        piece->len = 0;
+    }
+    return piece;
+}
+
+static void
+piece_put(struct tp_store *store, struct tp_store_piece *piece)
+{
+    if (store->spares == SPARES_MAX) {
+        free(piece);
+        return;
+    }
+    piece->next = store->spare;
+    store->spare = piece;
+    store->spares++;
+}
+
+/* Have room for bytes in pieces behind the last one, which are linked but empty. */
+static enum gp_status
+room_make(struct tp_store *store, size_t bytes)
+{
+    size_t have = store->last != NULL ? PIECE_BYTES - store->last->len : 0;
+    struct tp_store_piece **tail = store->last != NULL ? &store->last->next : &store->first;
+
+    while (have < bytes) {
+        *tail = piece_take(store, 0);
+        if (*tail == NULL)
+            return GP_ERR_NO_MEMORY;
+        have += PIECE_BYTES;
+        tail = &(*tail)->next;
+    }
+    if (store->last == NULL)
+        store->last = store->first;
+    return GP_OK;
+}
+
+static void
+room_return(struct tp_store *store)
+{
+    struct tp_store_piece **from = store->last != NULL ? &store->last->next : &store->first;
+    struct tp_store_piece *piece = *from;
+
+    *from = NULL;
+    list_free(piece);
+}
+
+static void
+copy_in(struct tp_store *store, const uint8_t *from, size_t bytes)
+{
+    while (bytes > 0) {
+        struct tp_store_piece *last = store->last;
+        size_t n = gp_min_u64(bytes, PIECE_BYTES - last->len);
+
+        if (n == 0) {
+            store->last = last->next;
+            store->last->at = store->end;
+            continue;
+        }
+        memcpy(last->bytes + last->len, from, n);
+        last->len += n;
+        store->end += n;
+        from += n;
+        bytes -= n;
+    }
+}
+
+enum gp_status
+tp_store_add(struct tp_store *store, const struct iovec *iov, int iovcnt, size_t bytes)
+{
+    enum gp_status status = room_make(store, bytes);
+
+    if (status != GP_OK) {
+        room_return(store);
+        return status;
+    }
+    for (int i = 0; i < iovcnt && bytes > 0; i++) {
+        size_t n = gp_min_u64(bytes, iov[i].iov_len);
+
+        copy_in(store, iov[i].iov_base, n);
+        bytes -= n;
+    }
+    return GP_OK;
+}
+
+void
+tp_store_drop(struct tp_store *store, uint64_t to)
+{
+    store->start = to;
+    while (store->first != store->last && store->first->at + store->first->len <= to) {
+        struct tp_store_piece *gone = store->first;
+
+        store->first = gone->next;
+        piece_put(store, gone);
+    }
+    if (to == store->end && store->last != NULL) { /* empty: begin again in warm memory */
+        store->last->at = to;
+        store->last->len = 0;
+    }
+}
+
+int
+tp_store_find(const struct tp_store *store, uint64_t from, struct iovec *iov, int most)
+{
+    int n = 0;
+
+    for (struct tp_store_piece *p = store->first; p != NULL && n < most && from < store->end;
+         p = p->next) {
+        if (from >= p->at + p->len)
+            continue;
+        iov[n].iov_base = p->bytes + (from - p->at);
+        iov[n].iov_len = p->len - (from - p->at);
+        from += iov[n++].iov_len;
+    }
+    return n;
+}
