@@ -75,6 +75,8 @@ supervise(const struct gp_options *options, const struct be_policies *policies, 
         .warm_workers = (unsigned)gp_options_u64(options, "warm-workers"),
         .sessions_max = (unsigned)gp_options_u64(options, "sessions-max"),
         .handshakes_max = (unsigned)gp_options_u64(options, "handshakes-max"),
+        .handshake_ns = gp_options_u64(options, "handshake-time"),
+        .pending_max = (unsigned)gp_options_u64(options, "pending-max"),
         .drain_ns = gp_options_u64(options, "drain-time"),
     };
     bool tls = false;

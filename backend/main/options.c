@@ -33,6 +33,18 @@ static const struct gp_option be_options[] = {
      "limits", "handshakes", NULL, false},
     {"handshake-time", "TIME", GP_OPT_TIME, "10s", "a connection that is not open by then is cut",
      "limits", "handshake-time", NULL, false},
+    {"pending-max", "COUNT", GP_OPT_NUMBER, "0",
+     "connections that said nothing yet, at once; 0: as many as there are descriptors for, at most "
+     "16384",
+     "limits", "pending", NULL, false},
+    {"grace", "TIME", GP_OPT_TIME, "60s",
+     "keep a session whose client lost its line for so long; 0s: end it at once", "limits", "grace",
+     NULL, false},
+    {"heartbeat", "TIME", GP_OPT_TIME, "5s",
+     "a client that hears nothing for so long asks whether the server is there; after three more "
+     "it "
+     "looks for another line; 0s: never",
+     "limits", "heartbeat", NULL, false},
     {"frame-max", "BYTES", GP_OPT_BYTES, "16m", "longest frame that a client may send", "limits",
      "frame", NULL, false},
     {"image-max", "BYTES", GP_OPT_BYTES, "2g", "module images that a session may have on their way",

@@ -2,6 +2,7 @@
 #include "backend/main/worker.h"
 
 #include "backend/cuda/account.h"
+#include "backend/main/watch.h"
 #include "backend/session/session.h"
 #include "backend/supervisor/handoff.h"
 #include "protocol/base/clock.h"
@@ -9,23 +10,16 @@
 #include "protocol/base/util.h"
 #include "protocol/wire/negotiate.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
-
-/* What a session may take to end before its process does so by force. */
-#define BE_END_MS 5000
 
 /* -- the process
  * ------------------------------------------------------------------------------------ */
@@ -116,74 +110,6 @@ ledger_open(const struct gp_options *options, const struct be_driver *driver,
     return status;
 }
 
-/* -- the watch
- * -------------------------------------------------------------------------------------- */
-
-/* A thread beside the executor: it sees a client that goes away while the executor is inside the
- * driver, and the supervisor's wish to end. */
-struct be_watch {
-    pthread_t thread;
-    struct tp_lane *lane;
-    struct be_line *line;
-    int signals, end; /* end: eventfd */
-};
-
-static void
-watch_end_by_force(struct be_watch *watch)
-{
-    struct pollfd end = {.fd = watch->end, .events = POLLIN};
-
-    if (poll(&end, 1, BE_END_MS) > 0)
-        return;
-    log_warn("worker: the session's work on the device does not end, the process does");
-    _exit(0);
-}
-
-static void *
-watch_main(void *arg)
-{
-    struct be_watch *watch = arg;
-    struct pollfd polls[] = {
-        {.fd = tp_event_fd(watch->lane), .events = POLLRDHUP},
-        {.fd = watch->signals, .events = POLLIN},
-        {.fd = watch->end, .events = POLLIN},
-    };
-
-    while (poll(polls, GP_ARRAY_LEN(polls), -1) < 0 && errno == EINTR)
-        ;
-    if (polls[2].revents == 0 && polls[1].revents != 0) {
-        be_line_frame(watch->line, WIRE_FRAME_BYE, WIRE_CODE_DRAINING, NULL, 0);
-        be_line_flush(watch->line);
-        tp_shutdown(watch->lane);
-    }
-    watch_end_by_force(watch);
-    return NULL;
-}
-
-static enum gp_status
-watch_start(struct be_watch *watch, struct tp_lane *lane, struct be_line *line, int signals)
-{
-    watch->lane = lane;
-    watch->line = line;
-    watch->signals = signals;
-    watch->end = eventfd(0, EFD_CLOEXEC);
-    if (watch->end < 0 || pthread_create(&watch->thread, NULL, watch_main, watch) != 0) {
-        log_error("worker: cannot start the watch: %m");
-        return GP_ERR_NO_MEMORY;
-    }
-    return GP_OK;
-}
-
-static void
-watch_stop(struct be_watch *watch)
-{
-    uint64_t one = 1;
-
-    (void)!write(watch->end, &one, sizeof(one));
-    pthread_join(watch->thread, NULL);
-    close(watch->end);
-}
-
 static enum gp_status
 signals_open(int *fd_p)
 {
@@ -203,6 +129,18 @@ signals_open(int *fd_p)
 /* -- the session
  * ------------------------------------------------------------------------------------ */
 
+/* What is offered: all there is, but what a test wants masked. */
+static uint64_t
+features(const struct gp_options *options)
+{
+    uint64_t offered = WIRE_FEATURE_RESUME, bit;
+
+    for (size_t i = 0; i < gp_options_count(options, "mask-feature"); i++)
+        if (wire_feature_by_name(gp_options_at(options, "mask-feature", i), &bit) == GP_OK)
+            offered &= ~bit;
+    return offered;
+}
+
 static void
 config_fill(const struct gp_options *options, const struct be_driver *driver,
             struct be_ledger *ledger, int print_fd, struct be_open_config *config)
@@ -219,6 +157,11 @@ config_fill(const struct gp_options *options, const struct be_driver *driver,
     config->max_payload_bytes =
         (uint32_t)gp_min_u64(gp_options_u64(options, "frame-max"), WIRE_FRAME_PAYLOAD_MAX);
     config->deadline_ns = gp_deadline_after(gp_now_ns(), gp_options_u64(options, "handshake-time"));
+    config->grace_ms =
+        (uint32_t)gp_min_u64(gp_options_u64(options, "grace") / GP_NS_PER_MS, UINT32_MAX);
+    config->heartbeat_ms =
+        (uint32_t)gp_min_u64(gp_options_u64(options, "heartbeat") / GP_NS_PER_MS, UINT32_MAX);
+    config->features = features(options);
     config->wire_format = WIRE_FORMAT;
     if (gp_options_is_set(options, "wire-format"))
         config->wire_format = (uint32_t)gp_options_u64(options, "wire-format");
@@ -246,44 +189,98 @@ lane_adopt(const struct gp_options *options, const struct be_open_config *config
     return tp_adopt(what->scheme, fd, TP_SERVER, &opts, lane_p);
 }
 
+/* What one session needs beside itself. */
+struct be_service {
+    struct be_open_config config;
+    struct be_opened opened;
+    struct be_line line;
+    struct be_watch watch;
+    struct be_resume resume;
+    struct tp_lane *lane;
+    int socket; /* the supervisor's */
+    uint64_t grace_ns;
+};
+
+/* The session outlives its line from now on, if client and operator want that. */
+static enum gp_status
+survive(struct be_service *v)
+{
+    struct tp_link_opts opts = {.take_in = true, .changed = be_watch_changed, .user = &v->watch};
+    struct tp_lane *lane = v->lane;
+    enum gp_status status;
+
+    if (v->grace_ns == 0 || (v->opened.features & WIRE_FEATURE_RESUME) == 0)
+        return GP_OK;
+    be_watch_stop(&v->watch); /* it watches the lane that is about to be wrapped */
+    v->watch.resume = &v->resume;
+    status = be_resume_init(&v->resume, lane, &v->opened);
+    if (status != GP_OK)
+        return status;
+    v->lane = v->line.lane = NULL;
+    status = tp_link_wrap(lane, &opts, &v->lane);
+    if (status != GP_OK)
+        return status;
+    v->resume.link = v->lane;
+    v->resume.max_payload_bytes = v->config.max_payload_bytes;
+    v->line.lane = v->lane;
+    v->watch.lane = v->lane;
+    v->watch.supervisor = v->socket;
+    v->watch.grace_ns = v->grace_ns;
+    return be_watch_start(&v->watch);
+}
+
+static void
+run(struct be_service *v, struct be_session *session)
+{
+    const struct be_word serving = {.state = BE_WORKER_SERVING};
+
+    if (v->watch.resume == NULL) /* else the watch has told, with the session's id */
+        be_handoff_tell(v->socket, &serving);
+    tp_set_spin(v->lane, v->config.session.limits.spin_us);
+    (void)be_session_run(session);
+    /* The client hears at once that it is over; what it had is ended behind that. */
+    tp_shutdown(v->lane);
+}
+
 /* True if a session ran. */
 static bool
 serve(const struct gp_options *options, const struct be_driver *driver, struct be_ledger *ledger,
       int print_fd, int socket, int signals, const struct be_handoff *what, int fd)
 {
+    static struct be_service v; /* one in a process; threads know it */
     struct be_session *session = NULL;
-    struct be_open_config config;
-    struct tp_lane *lane;
-    struct be_watch watch;
-    struct be_line line;
     enum gp_status status;
 
-    config_fill(options, driver, ledger, print_fd, &config);
-    config.refuse = (enum wire_control_code)what->refuse;
-    if (lane_adopt(options, &config, what, fd, &lane) != GP_OK)
+    config_fill(options, driver, ledger, print_fd, &v.config);
+    v.config.refuse = (enum wire_control_code)what->refuse;
+    v.socket = socket;
+    v.grace_ns = gp_options_u64(options, "grace");
+    if (lane_adopt(options, &v.config, what, fd, &v.lane) != GP_OK)
         return false; /* logged there */
-    be_line_init(&line, lane, WIRE_FRAME_PAYLOAD_MIN);
-    status = watch_start(&watch, lane, &line, signals);
+    be_line_init(&v.line, v.lane, WIRE_FRAME_PAYLOAD_MIN);
+    v.watch = (struct be_watch){.lane = v.lane, .line = &v.line, .signals = signals};
+    status = be_watch_start(&v.watch);
     if (status == GP_OK) {
-        status = be_session_open(&config, lane, &line, &session);
-        if (status == GP_OK) {
-            be_handoff_tell(socket, BE_WORKER_SERVING);
-            tp_set_spin(lane, config.session.limits.spin_us);
-            (void)be_session_run(session);
-            /* The client hears at once that it is over; what it had is ended behind that. */
-            tp_shutdown(lane);
-            be_session_destroy(session);
-        }
-        watch_stop(&watch);
+        status = be_session_open(&v.config, v.lane, &v.line, &v.opened, &session);
+        if (status == GP_OK)
+            status = survive(&v);
+        if (status == GP_OK)
+            run(&v, session);
+        be_session_destroy(session);
+        be_watch_stop(&v.watch);
     }
-    tp_close(lane);
-    be_line_fini(&line);
+    if (v.watch.resume != NULL)
+        be_resume_fini(&v.resume);
+    explicit_bzero(v.opened.secret, sizeof(v.opened.secret));
+    tp_close(v.lane);
+    be_line_fini(&v.line);
     return status == GP_OK;
 }
 
 int
 be_worker_run(const struct gp_options *options, int socket)
 {
+    static const struct be_word ready = {.state = BE_WORKER_READY};
     struct be_ledger *ledger = NULL;
     struct be_handoff what;
     struct be_driver driver;
@@ -305,7 +302,7 @@ be_worker_run(const struct gp_options *options, int socket)
         status = ledger_open(options, &driver, &ledger);
     if (status != GP_OK)
         return 1;
-    be_handoff_tell(socket, BE_WORKER_READY);
+    be_handoff_tell(socket, &ready);
     status = be_handoff_receive(socket, &what, &fd);
     if (status == GP_ERR_CLOSED)
         return 0;

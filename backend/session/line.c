@@ -48,7 +48,7 @@ header_make(struct be_line *line, uint8_t kind, uint32_t tag, size_t bytes, uint
         .kind = kind,
         .tag = tag,
         .seq = ++line->seq,
-        .ack = atomic_load_explicit(&line->received_seq, memory_order_relaxed),
+        .ack = line->lane != NULL ? tp_received(line->lane) : 0,
     };
 
     wire_frame_encode(&header, to);

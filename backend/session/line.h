@@ -23,7 +23,7 @@ struct be_line {
     uint32_t max_payload_bytes;
     pthread_t executor;
 
-    atomic_uint_least64_t received_seq; /* monotonic; relaxed, it only rides along */
+    uint64_t received_seq; /* the executor's: of the last numbered frame */
 
     pthread_mutex_t lock; /* rank 50 */
     pthread_cond_t turn;  /* nobody sends any more */

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BE_BUILD        "gpupool 0.1.0 (" __VERSION__ ")"
-#define BE_HEARTBEAT_MS 20000u
-#define BE_LEASE_MIN    (64ull << 20)
+#define BE_BUILD "gpupool 0.1.0 (" __VERSION__ ")"
+
+#define BE_LEASE_MIN (64ull << 20)
 
 static void
 send_control(struct be_line *line, enum wire_control_kind kind, const struct gp_buf *message)
@@ -62,7 +62,7 @@ receive_control(struct tp_lane *lane, struct be_line *line, enum wire_control_ki
     status = wire_frame_decode(frame->header, WIRE_FRAME_PAYLOAD_MAX, &header);
     if (status != GP_OK)
         return status;
-    atomic_store_explicit(&line->received_seq, header.seq, memory_order_relaxed);
+    line->received_seq = header.seq;
     if (header.kind == WIRE_FRAME_BYE)
         return GP_ERR_CLOSED;
     if (header.kind != WIRE_FRAME_HELLO || header.tag != kind) {
@@ -92,7 +92,8 @@ hello_fill(const struct be_open_config *config, struct wire_hello *mine)
 }
 
 static enum gp_status
-hello(const struct be_open_config *config, struct tp_lane *lane, struct be_line *line)
+hello(const struct be_open_config *config, struct tp_lane *lane, struct be_line *line,
+      struct be_opened *opened)
 {
     GP_AUTO_FREE struct wire_hello *hellos = calloc(2, sizeof(*hellos));
     GP_AUTO_BUF struct gp_buf message = {0};
@@ -117,6 +118,7 @@ hello(const struct be_open_config *config, struct tp_lane *lane, struct be_line 
         return status;
     }
     line->max_payload_bytes = agreed.max_payload_bytes;
+    opened->features = agreed.features;
     status = wire_hello_encode(&hellos[0], &message);
     if (status != GP_OK)
         return status;
@@ -301,7 +303,7 @@ tenant_name(const struct be_session_config *with, const struct tp_lane *lane,
 
 static enum gp_status
 answer(const struct be_open_config *config, struct be_line *line, struct be_session *session,
-       bool monitor, struct wire_device *devices)
+       bool monitor, struct wire_device *devices, struct be_opened *opened)
 {
     GP_AUTO_BUF struct gp_buf message = {0};
     struct wire_open_answer out = {
@@ -309,7 +311,8 @@ answer(const struct be_open_config *config, struct be_line *line, struct be_sess
         .software = config->session.driver->software,
         .device_range = {monitor ? 0 : be_space_base(session->space),
                          monitor ? 0 : be_space_bytes(session->space)},
-        .heartbeat_ms = BE_HEARTBEAT_MS,
+        .heartbeat_ms = config->heartbeat_ms,
+        .grace_ms = opened->features & WIRE_FEATURE_RESUME ? config->grace_ms : 0,
         .device_count = (uint32_t)config->session.driver->device_count,
         .devices = devices,
     };
@@ -325,13 +328,18 @@ answer(const struct be_open_config *config, struct be_line *line, struct be_sess
         status = wire_open_answer_encode(&out, &message);
     if (status == GP_OK)
         send_control(line, WIRE_CONTROL_ANSWER, &message);
+    opened->session_id = out.session_id;
+    memcpy(opened->secret, out.resume_secret, sizeof(opened->secret));
     explicit_bzero(out.resume_secret, sizeof(out.resume_secret));
+    if (message.data != NULL)
+        explicit_bzero(message.data, message.len);
     return status;
 }
 
 static enum gp_status
 open_session(const struct be_open_config *config, const struct wire_open_request *request,
-             const struct tp_lane *lane, struct be_line *line, struct be_session **session_p)
+             const struct tp_lane *lane, struct be_line *line, struct be_opened *opened,
+             struct be_session **session_p)
 {
     struct be_session_config with = config->session;
     GP_AUTO_FREE struct wire_device *devices = NULL;
@@ -368,7 +376,7 @@ open_session(const struct be_open_config *config, const struct wire_open_request
     if (status == GP_OK) {
         tenant_name(&with, lane, session);
         leases_grant(&with, session->space, request->monitor, devices);
-        status = answer(config, line, session, request->monitor, devices);
+        status = answer(config, line, session, request->monitor, devices, opened);
     }
     if (status != GP_OK) {
         refuse_text(line, WIRE_CODE_DRIVER, "the server's driver cannot serve a session now",
@@ -382,13 +390,13 @@ open_session(const struct be_open_config *config, const struct wire_open_request
 
 enum gp_status
 be_session_open(const struct be_open_config *config, struct tp_lane *lane, struct be_line *line,
-                struct be_session **session_p)
+                struct be_opened *opened_p, struct be_session **session_p)
 {
     struct wire_open_request request;
     struct tp_frame frame;
     enum gp_status status;
 
-    status = hello(config, lane, line);
+    status = hello(config, lane, line, opened_p);
     if (status != GP_OK)
         return status;
     be_line_flush(line);
@@ -399,7 +407,7 @@ be_session_open(const struct be_open_config *config, struct tp_lane *lane, struc
         refuse_text(line, WIRE_CODE_PROTOCOL, "the open request is malformed", "");
     if (status != GP_OK)
         return status;
-    status = open_session(config, &request, lane, line, session_p);
+    status = open_session(config, &request, lane, line, opened_p, session_p);
     wire_open_request_fini(&request);
     be_line_flush(line);
     return status;

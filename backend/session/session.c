@@ -304,6 +304,18 @@ session_lost(struct be_session *session, const char *why)
     }
 }
 
+/* Numbered frames come once and in their order, whatever happened to the line; 0: not numbered. */
+static bool
+number_follows(struct be_line *line, uint64_t seq)
+{
+    if (seq == 0)
+        return true;
+    if (seq <= line->received_seq)
+        return false;
+    line->received_seq = seq;
+    return true;
+}
+
 /* False at the session's end, and then *code_p says why. */
 static bool
 frame_take(struct be_session *session, const struct tp_frame *frame, enum wire_control_code *code_p)
@@ -313,8 +325,8 @@ frame_take(struct be_session *session, const struct tp_frame *frame, enum wire_c
 
     if (wire_frame_decode(frame->header, WIRE_FRAME_PAYLOAD_MAX, &header) != GP_OK)
         why = "a header that is none";
-    else
-        atomic_store_explicit(&session->line->received_seq, header.seq, memory_order_relaxed);
+    else if (!number_follows(session->line, header.seq))
+        why = "a frame that was there before";
     if (why == NULL) {
         switch (header.kind) {
         case WIRE_FRAME_CALLS:
@@ -327,6 +339,7 @@ frame_take(struct be_session *session, const struct tp_frame *frame, enum wire_c
                               frame->payload_bytes);
             return true;
         case WIRE_FRAME_PONG:
+        case WIRE_FRAME_ACK:
             return true;
         case WIRE_FRAME_BYE:
             *code_p = WIRE_CODE_OK;

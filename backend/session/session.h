@@ -46,14 +46,23 @@ struct be_open_config {
     const char *server_name;
     uint64_t deadline_ns; /* for hello and open */
     uint32_t max_payload_bytes;
-    uint64_t features;             /* offered */
-    uint32_t wire_format;          /* WIRE_FORMAT; another one makes tests of old peers */
-    enum wire_control_code refuse; /* not 0: answer the open with it */
+    uint64_t features;               /* offered */
+    uint32_t grace_ms, heartbeat_ms; /* told */
+    uint32_t wire_format;            /* WIRE_FORMAT; another one makes tests of old peers */
+    enum wire_control_code refuse;   /* not 0: answer the open with it */
+};
+
+/* What client and server agreed on. */
+struct be_opened {
+    uint64_t features;                 /* WIRE_FEATURE_* */
+    uint64_t session_id;               /* not 0 */
+    uint8_t secret[WIRE_SECRET_BYTES]; /* told to the client; to be wiped */
 };
 
 /* Hello and open on a fresh lane; *session_p is ready to run. Refusals are answered and logged. */
 GP_CHECK enum gp_status be_session_open(const struct be_open_config *config, struct tp_lane *lane,
-                                        struct be_line *line, struct be_session **session_p);
+                                        struct be_line *line, struct be_opened *opened_p,
+                                        struct be_session **session_p);
 
 /* The table of devices as the answer has it; *devices_p is the caller's. */
 GP_CHECK enum gp_status be_devices_describe(const struct be_driver *driver,

@@ -67,23 +67,21 @@ be_handoff_receive(int socket, struct be_handoff *what_p, int *fd_p)
 }
 
 void
-be_handoff_tell(int socket, enum be_worker_state state)
+be_handoff_tell(int socket, const struct be_word *word)
 {
-    uint8_t byte = (uint8_t)state;
-
-    (void)!send(socket, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)!send(socket, word, sizeof(*word), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 enum gp_status
-be_handoff_hear(int socket, enum be_worker_state *state_p)
+be_handoff_hear(int socket, struct be_word *word_p)
 {
-    uint8_t byte;
-    ssize_t n = recv(socket, &byte, 1, MSG_DONTWAIT);
+    struct be_word word;
+    ssize_t n = recv(socket, &word, sizeof(word), MSG_DONTWAIT);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return GP_ERR_AGAIN;
-    if (n != 1 || byte > BE_WORKER_SERVING)
+    if (n != (ssize_t)sizeof(word) || word.state > BE_WORKER_SERVING)
         return GP_ERR_CLOSED;
-    *state_p = (enum be_worker_state)byte;
+    *word_p = word;
     return GP_OK;
 }

@@ -1,8 +1,8 @@
 /* backend/supervisor/handoff.h -- what supervisor and worker say to each other
  *
- * Over a SOCK_SEQPACKET pair. The supervisor sends one connection, with its descriptor; the worker
- * says how far it is. Either end closed means the other process is gone or wants to be alone.
- * Threads: one on each side.
+ * Over a SOCK_SEQPACKET pair. The supervisor sends one connection, with its descriptor, and later
+ * further ones of the same session; the worker says how far it is. Either end closed means the
+ * other process is gone or wants to be alone. Threads: one on each side.
  */
 #ifndef BE_HANDOFF_H
 #define BE_HANDOFF_H
@@ -13,8 +13,9 @@
 
 /* A connection for the worker. */
 struct be_handoff {
-    uint32_t refuse; /* enum wire_control_code; not 0: tell the client and close */
-    char scheme[16]; /* as tp_adopt() takes it */
+    uint32_t refuse;  /* enum wire_control_code; not 0: tell the client and close */
+    uint32_t further; /* 1: another connection of the session that the worker has */
+    char scheme[16];  /* as tp_adopt() takes it */
 };
 
 enum be_worker_state {
@@ -28,9 +29,16 @@ enum be_worker_state {
 GP_CHECK enum gp_status be_handoff_send(int socket, const struct be_handoff *what, int fd);
 /* Waits. GP_ERR_CLOSED if the supervisor closed; *fd_p is the caller's, close-on-exec. */
 GP_CHECK enum gp_status be_handoff_receive(int socket, struct be_handoff *what_p, int *fd_p);
+/* What a worker says. */
+struct be_word {
+    uint32_t state;      /* enum be_worker_state */
+    uint32_t lingering;  /* serving: the client is gone and may come back */
+    uint64_t session_id; /* serving: 0: its client cannot come back */
+};
+
 /* The worker's state; a supervisor that is gone is noticed elsewhere. */
-void be_handoff_tell(int socket, enum be_worker_state state);
+void be_handoff_tell(int socket, const struct be_word *word);
 /* Never waits. GP_ERR_AGAIN: nothing new; GP_ERR_CLOSED: the worker is gone. */
-GP_CHECK enum gp_status be_handoff_hear(int socket, enum be_worker_state *state_p);
+GP_CHECK enum gp_status be_handoff_hear(int socket, struct be_word *word_p);
 
 #endif

@@ -1,9 +1,11 @@
 /* backend/supervisor/supervisor.c -- the loop: accept, hand over, keep workers warm, drain */
 #include "backend/supervisor/supervisor.h"
 
+#include "backend/supervisor/pending.h"
 #include "backend/supervisor/workers.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
+#include "protocol/base/util.h"
 #include "protocol/wire/control.h"
 #include "protocol/wire/frame.h"
 #include "transport/transport.h"
@@ -16,15 +18,20 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define BE_STARTING_MAX 8
+#define BE_PENDING_MOST 16384u
+#define BE_ACCEPT_MAX   256 /* in one go, before workers and those who spoke have their turn */
 
 struct be_supervisor {
     const struct be_supervisor_config *config;
     struct tp_listener *listeners[BE_LISTENERS_MAX];
     unsigned listener_count;
     struct be_workers workers;
+    struct be_pending pending;
+    uint64_t strangers, strangers_told_ns; /* who asked for sessions that are not here */
     int signals;
     int ready_fd;
     bool draining, drain_over;
@@ -81,16 +88,25 @@ listeners_close(struct be_supervisor *s)
     s->listener_count = 0;
 }
 
-/* Each connection and each worker costs a descriptor. */
-static void
-descriptors_raise(void)
+/* Each connection and each worker costs a descriptor. How many silent ones leave enough for those
+ * that are served. */
+static unsigned
+descriptors_raise(const struct be_supervisor_config *config)
 {
+    uint64_t others = 64 + 2ull * (config->sessions_max + config->handshakes_max);
+    uint64_t most = BE_PENDING_MOST;
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        if (limit.rlim_cur < limit.rlim_max) {
+            limit.rlim_cur = limit.rlim_max;
+            (void)setrlimit(RLIMIT_NOFILE, &limit);
+        }
+        if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < most + others)
+            most = limit.rlim_max > others + 16 ? limit.rlim_max - others : 16;
     }
+    return config->pending_max != 0 && config->pending_max < most ? config->pending_max
+                                                                  : (unsigned)most;
 }
 
 /* Told once the first worker has its driver: from then on a client is served at once. */
@@ -125,7 +141,7 @@ connection_give(struct be_supervisor *s, const char *scheme, int fd)
     if (s->workers.counts[BE_WORKER_GIVEN] >= s->config->handshakes_max)
         be_workers_drop_oldest(&s->workers);
     snprintf(what.scheme, sizeof(what.scheme), "%s", scheme);
-    if (busy_count(s) >= s->config->sessions_max)
+    if (busy_count(s) >= s->config->sessions_max && !be_workers_end_lingering(&s->workers))
         what.refuse = WIRE_CODE_BUSY;
     /* One that just died and was not reaped yet does not take it: then the next does. */
     do {
@@ -135,14 +151,71 @@ connection_give(struct be_supervisor *s, const char *scheme, int fd)
     } while (be_workers_give(&s->workers, worker, &what, fd) != GP_OK);
 }
 
+/* The session is not here: say so in whatever language the client is about to speak. A client that
+ * believes it loses no more than who can say it can take anyway: the line. */
+static void
+stranger_refuse(struct be_supervisor *s, const char *scheme, int fd)
+{
+    /* TLS: a fatal alert, unknown_psk_identity. */
+    static const uint8_t alert[] = {0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x73};
+    GP_AUTO_BUF struct gp_buf message = {0};
+    struct wire_error_answer no = {.code = WIRE_CODE_NO_SESSION};
+    struct wire_frame_header header = {.kind = WIRE_FRAME_HELLO, .tag = WIRE_CONTROL_ERROR};
+    uint8_t frame[WIRE_FRAME_HEADER_BYTES];
+    uint64_t now = gp_now_ns();
+
+    if (strcmp(scheme, "tls") == 0) {
+        (void)!send(fd, alert, sizeof(alert), MSG_NOSIGNAL | MSG_DONTWAIT);
+    } else if (wire_error_answer_encode(&no, &message) == GP_OK) {
+        header.payload_bytes = (uint32_t)message.len;
+        wire_frame_encode(&header, frame);
+        (void)!send(fd, frame, sizeof(frame), MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE);
+        (void)!send(fd, message.data, message.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    s->strangers++;
+    if (now - s->strangers_told_ns < GP_NS_PER_S)
+        return;
+    log_warn("supervisor: %llu connections refused that ask for a session that is not here",
+             (unsigned long long)s->strangers);
+    s->strangers = 0;
+    s->strangers_told_ns = now;
+}
+
+static void
+connection_further(struct be_supervisor *s, const struct be_pending_ready *ready)
+{
+    struct be_handoff what = {.further = 1};
+    enum gp_status status;
+
+    snprintf(what.scheme, sizeof(what.scheme), "%s", ready->scheme);
+    status = be_workers_further(&s->workers, ready->session_id, &what, ready->fd);
+    if (status == GP_ERR_NOT_FOUND)
+        stranger_refuse(s, ready->scheme, ready->fd);
+    else if (status != GP_OK) /* the client tries again */
+        log_info("supervisor: a worker takes no further connection now");
+}
+
 static void
 connections_accept(struct be_supervisor *s, struct tp_listener *listener)
 {
+    uint64_t now = gp_now_ns();
     int fd;
 
-    while (tp_accept(listener, &fd) == GP_OK) {
-        connection_give(s, tp_listener_scheme(listener), fd);
-        close(fd);
+    for (int i = 0; i < BE_ACCEPT_MAX && tp_accept(listener, &fd) == GP_OK; i++)
+        be_pending_add(&s->pending, fd, tp_listener_scheme(listener), now);
+}
+
+static void
+connections_serve(struct be_supervisor *s)
+{
+    struct be_pending_ready ready;
+
+    for (int i = 0; i < BE_ACCEPT_MAX && be_pending_next(&s->pending, &ready) == GP_OK; i++) {
+        if (ready.session_id != 0)
+            connection_further(s, &ready);
+        else
+            connection_give(s, ready.scheme, ready.fd);
+        close(ready.fd);
     }
 }
 
@@ -161,6 +234,7 @@ drain_begin(struct be_supervisor *s)
     log_info("draining: %u sessions, %llu s at most", busy_count(s),
              (unsigned long long)(s->config->drain_ns / GP_NS_PER_S));
     listeners_close(s);
+    be_pending_close(&s->pending);
     be_workers_dismiss(&s->workers);
 }
 
@@ -215,7 +289,7 @@ workers_fill(struct be_supervisor *s)
 static size_t
 polls_fill(struct be_supervisor *s)
 {
-    size_t need = 1 + s->listener_count + be_workers_total(&s->workers), n = 0;
+    size_t need = 2 + s->listener_count + be_workers_total(&s->workers), n = 0;
 
     if (need > s->poll_cap) {
         struct pollfd *polls = realloc(s->polls, need * 2 * sizeof(*polls));
@@ -226,6 +300,7 @@ polls_fill(struct be_supervisor *s)
         s->poll_cap = need * 2;
     }
     s->polls[n++] = (struct pollfd){.fd = s->signals, .events = POLLIN};
+    s->polls[n++] = (struct pollfd){.fd = s->pending.epoll_fd, .events = POLLIN};
     for (unsigned i = 0; i < s->listener_count; i++)
         s->polls[n++] = (struct pollfd){.fd = tp_listener_fd(s->listeners[i]), .events = POLLIN};
     for (struct be_worker *w = s->workers.list; w != NULL; w = w->next)
@@ -234,21 +309,21 @@ polls_fill(struct be_supervisor *s)
 }
 
 static int
-poll_timeout(const struct be_supervisor *s)
+poll_timeout(struct be_supervisor *s)
 {
-    uint64_t now = gp_now_ns(), next = GP_FOREVER;
+    uint64_t now = gp_now_ns(), next = be_pending_expire(&s->pending, now);
 
     if (s->draining)
         next = s->drain_until_ns;
     else if (s->workers.not_before_ns > now)
-        next = s->workers.not_before_ns;
+        next = s->workers.not_before_ns < next ? s->workers.not_before_ns : next;
     return gp_deadline_poll_ms(now, next);
 }
 
 static void
 loop_once(struct be_supervisor *s)
 {
-    size_t count = polls_fill(s), n = 1;
+    size_t count = polls_fill(s), n = 2;
     unsigned listeners = s->listener_count;
     struct be_worker *w = s->workers.list, *next;
 
@@ -262,8 +337,10 @@ loop_once(struct be_supervisor *s)
             be_workers_hear(&s->workers, w);
     }
     for (unsigned i = 0; i < listeners; i++)
-        if (s->polls[1 + i].revents != 0)
+        if (s->polls[2 + i].revents != 0)
             connections_accept(s, s->listeners[i]);
+    if (s->polls[1].revents != 0)
+        connections_serve(s);
     if (s->polls[0].revents != 0)
         signals_take(s);
 }
@@ -271,6 +348,9 @@ loop_once(struct be_supervisor *s)
 static void
 drain_check(struct be_supervisor *s)
 {
+    /* Nobody listens for those whose clients are gone. */
+    while (s->draining && be_workers_end_lingering(&s->workers))
+        ;
     if (!s->draining || gp_now_ns() < s->drain_until_ns || be_workers_total(&s->workers) == 0)
         return;
     log_warn("drain time is over: %u sessions are ended", busy_count(s));
@@ -288,12 +368,13 @@ be_supervisor_run(const struct be_supervisor_config *config)
     struct be_supervisor s = {.config = config,
                               .signals = -1,
                               .ready_fd = config->ready_fd,
+                              .pending = {.epoll_fd = -1},
                               .workers = {.argv = config->worker_argv}};
+    unsigned pending_max = descriptors_raise(config);
     enum gp_status status;
     bool started = false;
     int code = 0;
 
-    descriptors_raise();
     if (s.ready_fd >= 0) /* who reads it waits for its end, which no worker may delay */
         (void)fcntl(s.ready_fd, F_SETFD, FD_CLOEXEC);
     status = be_ledger_create(&s.workers.ledger);
@@ -301,6 +382,8 @@ be_supervisor_run(const struct be_supervisor_config *config)
         be_ledger_publish(s.workers.ledger, config->policies);
         status = signals_open(&s);
     }
+    if (status == GP_OK)
+        status = be_pending_open(&s.pending, pending_max, config->handshake_ns);
     if (status == GP_OK)
         status = listeners_open(&s);
     while (status == GP_OK) {
@@ -328,6 +411,7 @@ be_supervisor_run(const struct be_supervisor_config *config)
             (void)poll(NULL, 0, 1);
     }
     listeners_close(&s);
+    be_pending_close(&s.pending);
     if (s.ready_fd >= 0)
         close(s.ready_fd);
     if (s.signals >= 0)

@@ -21,6 +21,8 @@ struct be_supervisor_config {
     unsigned warm_workers;
     unsigned sessions_max;   /* open ones */
     unsigned handshakes_max; /* connections that are not open yet */
+    unsigned pending_max;  /* connections that said nothing yet; 0: by what descriptors there are */
+    uint64_t handshake_ns; /* and how long they may take for it */
     uint64_t drain_ns;
     const struct be_policies *policies; /* the tenants to begin with */
     /* Read them anew; the caller finishes *policies_p on GP_OK. Errors are logged. */

@@ -150,21 +150,62 @@ be_workers_drop_oldest(struct be_workers *workers)
     workers->counts[BE_WORKER_GIVEN]--;
 }
 
+enum gp_status
+be_workers_further(struct be_workers *workers, uint64_t session_id, const struct be_handoff *what,
+                   int fd)
+{
+    for (struct be_worker *w = workers->list; w != NULL; w = w->next)
+        if (w->session_id == session_id && w->socket >= 0 && !w->dropped)
+            return be_handoff_send(w->socket, what, fd);
+    return GP_ERR_NOT_FOUND;
+}
+
+bool
+be_workers_end_lingering(struct be_workers *workers)
+{
+    struct be_worker *oldest = NULL;
+
+    for (struct be_worker *w = workers->list; w != NULL; w = w->next)
+        if (w->lingering && !w->dropped &&
+            (oldest == NULL || w->lingering_seq < oldest->lingering_seq))
+            oldest = w;
+    if (oldest == NULL)
+        return false;
+    log_warn("supervisor: session %016llx, whose client is gone, is ended to make room",
+             (unsigned long long)oldest->session_id);
+    (void)kill(oldest->pid, SIGTERM);
+    workers->counts[oldest->state]--; /* the next may take its place at once */
+    oldest->dropped = true;
+    return true;
+}
+
+static void
+word_take(struct be_workers *workers, struct be_worker *worker, const struct be_word *word)
+{
+    enum be_worker_state state = (enum be_worker_state)word->state;
+
+    if (state == BE_WORKER_READY) {
+        worker->ever_ready = true;
+        workers->early_deaths = 0;
+    }
+    /* One that got its connection while it started is ready and more. */
+    if (state > worker->state)
+        state_set(workers, worker, state);
+    worker->session_id = word->session_id;
+    if (word->lingering && !worker->lingering)
+        worker->lingering_seq = ++workers->lingering_seq;
+    worker->lingering = word->lingering != 0;
+}
+
 void
 be_workers_hear(struct be_workers *workers, struct be_worker *worker)
 {
-    enum be_worker_state state;
+    struct be_word word;
 
     while (worker->socket >= 0) {
-        switch (be_handoff_hear(worker->socket, &state)) {
+        switch (be_handoff_hear(worker->socket, &word)) {
         case GP_OK:
-            if (state == BE_WORKER_READY) {
-                worker->ever_ready = true;
-                workers->early_deaths = 0;
-            }
-            /* One that got its connection while it started is ready and more. */
-            if (state > worker->state)
-                state_set(workers, worker, state);
+            word_take(workers, worker, &word);
             break;
         case GP_ERR_AGAIN:
             return;
@@ -190,6 +231,8 @@ death_log(struct be_workers *workers, const struct be_worker *worker, int how)
     bool signalled = WIFSIGNALED(how);
     int code = signalled ? WTERMSIG(how) : WEXITSTATUS(how);
 
+    if (worker->dropped && worker->lingering)
+        return;
     if (worker->dropped) {
         log_warn("supervisor: a connection was dropped, too many are not open yet");
         return;

@@ -18,7 +18,10 @@ struct be_worker {
     unsigned slot; /* in the ledger */
     enum be_worker_state state;
     bool ever_ready;
-    bool dropped; /* we ended it, its connection did not open */
+    bool dropped;           /* we ended it, its connection did not open or its client is gone */
+    bool lingering;         /* its client is gone and may come back */
+    uint64_t lingering_seq; /* since when, among the others */
+    uint64_t session_id;    /* 0: none that can be found again */
     struct be_worker *next;
 };
 
@@ -29,6 +32,7 @@ struct be_workers {
     unsigned counts[BE_WORKER_SERVING + 1]; /* by state */
     unsigned early_deaths;                  /* in a row, before they were ready */
     uint64_t not_before_ns;                 /* start no more before */
+    uint64_t lingering_seq;
 };
 
 /* Start one; *worker_p may be NULL. */
@@ -40,6 +44,12 @@ GP_CHECK enum gp_status be_workers_give(struct be_workers *workers, struct be_wo
                                         const struct be_handoff *what, int fd);
 /* End the connection that is not open for the longest time. */
 void be_workers_drop_oldest(struct be_workers *workers);
+/* Give a further connection to the worker that has the session: GP_ERR_NOT_FOUND, or GP_ERR_IO if
+ * it does not take it now. */
+GP_CHECK enum gp_status be_workers_further(struct be_workers *workers, uint64_t session_id,
+                                           const struct be_handoff *what, int fd);
+/* End the session whose client is gone for the longest time; false if there is none. */
+bool be_workers_end_lingering(struct be_workers *workers);
 /* Take in what a worker said. */
 void be_workers_hear(struct be_workers *workers, struct be_worker *worker);
 /* Take in what ended; says in the log how. */

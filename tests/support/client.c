@@ -83,6 +83,13 @@ test_client_hello(struct test_client *c, const char *url, const struct wire_hell
 bool
 test_client_open(struct test_client *c, const char *url, const struct tp_tls_opts *tls)
 {
+    return test_client_open_with(c, url, tls, 0);
+}
+
+bool
+test_client_open_with(struct test_client *c, const char *url, const struct tp_tls_opts *tls,
+                      uint64_t features)
+{
     static struct wire_hello hello;
     struct wire_open_request request = {0};
     GP_AUTO_BUF struct gp_buf message = {0};
@@ -93,6 +100,7 @@ test_client_open(struct test_client *c, const char *url, const struct tp_tls_opt
         return false;
     hello = (struct wire_hello){.wire_format = WIRE_FORMAT,
                                 .minor = WIRE_MINOR,
+                                .features = features,
                                 .max_payload_bytes = 64u << 20,
                                 .pid = (uint32_t)getpid(),
                                 .build = "test",

@@ -44,6 +44,9 @@ struct test_client {
 
 /* Connect and open, or fill refused. tls may be NULL. */
 bool test_client_open(struct test_client *c, const char *url, const struct tp_tls_opts *tls);
+/* The same, offering features (WIRE_FEATURE_*). */
+bool test_client_open_with(struct test_client *c, const char *url, const struct tp_tls_opts *tls,
+                           uint64_t features);
 /* Connect and say hello only, with these fields. */
 bool test_client_hello(struct test_client *c, const char *url, const struct wire_hello *hello);
 /* BYE, and wait for the server's end of the line. */

@@ -1,0 +1,203 @@
+/* backend/main/watch.c */
+#include "backend/main/watch.h"
+
+#include "backend/supervisor/handoff.h"
+#include "protocol/base/clock.h"
+#include "protocol/base/log.h"
+#include "protocol/base/util.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* What a session may take to end before its process does so by force. */
+#define BE_END_MS 5000
+/* How often we look at a peer that has gone, while what it said is still being taken in. */
+#define BE_LOOK_MS 20
+
+static void
+end_by_force(struct be_watch *watch)
+{
+    struct pollfd end = {.fd = watch->end, .events = POLLIN};
+
+    if (poll(&end, 1, BE_END_MS) > 0)
+        return;
+    log_warn("worker: the session's work on the device does not end, the process does");
+    _exit(0);
+}
+
+static void
+drain(struct be_watch *watch)
+{
+    be_line_frame(watch->line, WIRE_FRAME_BYE, WIRE_CODE_DRAINING, NULL, 0);
+    be_line_flush(watch->line);
+    tp_shutdown(watch->lane);
+}
+
+/* -- without a way back ---------------------------------------------------------------------------
+ */
+
+static void
+watch_plain(struct be_watch *watch)
+{
+    struct pollfd polls[] = {
+        {.fd = watch->end, .events = POLLIN},
+        {.fd = watch->signals, .events = POLLIN},
+        {.fd = tp_event_fd(watch->lane), .events = POLLRDHUP},
+    };
+
+    while (poll(polls, GP_ARRAY_LEN(polls), -1) < 0 && errno == EINTR)
+        ;
+    if (polls[0].revents == 0 && polls[1].revents != 0)
+        drain(watch);
+    end_by_force(watch);
+}
+
+/* -- with one -------------------------------------------------------------------------------------
+ */
+
+static void
+tell(struct be_watch *watch)
+{
+    const struct be_word word = {.state = BE_WORKER_SERVING,
+                                 .lingering = watch->lost_ns != 0,
+                                 .session_id = watch->resume->session_id};
+
+    be_handoff_tell(watch->supervisor, &word);
+}
+
+static void
+take_further(struct be_watch *watch)
+{
+    struct be_handoff what;
+    enum gp_status status;
+    int fd;
+
+    status = be_handoff_receive(watch->supervisor, &what, &fd);
+    if (status == GP_OK)
+        be_resume_take(watch->resume, what.scheme, fd);
+    else
+        watch->supervisor = -1; /* it is gone, or wants nothing of us any more */
+}
+
+/* The client came or went: false once it is gone for good. */
+static bool
+note_state(struct be_watch *watch)
+{
+    enum tp_link_state state = tp_link_state(watch->lane);
+    uint64_t now = gp_now_ns();
+
+    if (state == TP_LINK_OVER)
+        return false;
+    if (state == TP_LINK_LIVE && watch->lost_ns != 0) {
+        log_info("session: the client was away for %llu ms",
+                 (unsigned long long)((now - watch->lost_ns) / GP_NS_PER_MS));
+        watch->lost_ns = 0;
+        tell(watch);
+    } else if (state == TP_LINK_BROKEN && watch->lost_ns == 0) {
+        log_info("session: the client is lost, its session is kept for %llu ms",
+                 (unsigned long long)(watch->grace_ns / GP_NS_PER_MS));
+        watch->lost_ns = now;
+        tell(watch);
+    }
+    if (watch->lost_ns == 0 || now - watch->lost_ns < watch->grace_ns)
+        return true;
+    log_warn("session: the client did not come back, its session ends");
+    tp_shutdown(watch->lane);
+    return false;
+}
+
+static int
+timeout_ms(const struct be_watch *watch, bool leaving)
+{
+    if (watch->lost_ns != 0)
+        return gp_deadline_poll_ms(gp_now_ns(), gp_deadline_after(watch->lost_ns, watch->grace_ns));
+    return leaving ? BE_LOOK_MS : -1;
+}
+
+static void
+watch_link(struct be_watch *watch)
+{
+    bool leaving = false; /* the peer has ended its direction, we have not read all of it */
+
+    tell(watch);
+    while (note_state(watch)) {
+        struct pollfd polls[] = {
+            {.fd = watch->end, .events = POLLIN},
+            {.fd = watch->signals, .events = POLLIN},
+            {.fd = watch->changed, .events = POLLIN},
+            {.fd = watch->supervisor, .events = POLLIN},
+            {.fd = leaving || watch->lost_ns != 0 ? -1 : tp_event_fd(watch->lane),
+             .events = POLLRDHUP},
+        };
+        uint64_t count;
+
+        if (poll(polls, GP_ARRAY_LEN(polls), timeout_ms(watch, leaving)) < 0 && errno != EINTR)
+            break;
+        if (polls[0].revents != 0)
+            return;
+        if (polls[1].revents != 0) {
+            drain(watch);
+            break;
+        }
+        if (polls[2].revents != 0)
+            (void)!read(watch->changed, &count, sizeof(count));
+        if (polls[3].revents != 0)
+            take_further(watch);
+        if (polls[4].revents != 0 || leaving) {
+            tp_link_look(watch->lane);
+            leaving = tp_link_state(watch->lane) == TP_LINK_LIVE && polls[4].revents != 0;
+        }
+    }
+    end_by_force(watch);
+}
+
+static void *
+watch_main(void *arg)
+{
+    struct be_watch *watch = arg;
+
+    if (watch->resume != NULL)
+        watch_link(watch);
+    else
+        watch_plain(watch);
+    return NULL;
+}
+
+void
+be_watch_changed(void *user)
+{
+    const struct be_watch *watch = user;
+    uint64_t one = 1;
+
+    (void)!write(watch->changed, &one, sizeof(one));
+}
+
+enum gp_status
+be_watch_start(struct be_watch *watch)
+{
+    watch->lost_ns = 0;
+    watch->end = eventfd(0, EFD_CLOEXEC);
+    watch->changed = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    watch->running = watch->end >= 0 && watch->changed >= 0 &&
+                     pthread_create(&watch->thread, NULL, watch_main, watch) == 0;
+    if (watch->running)
+        return GP_OK;
+    log_error("worker: cannot start the watch: %m");
+    return GP_ERR_NO_MEMORY;
+}
+
+void
+be_watch_stop(struct be_watch *watch)
+{
+    uint64_t one = 1;
+
+    if (!watch->running)
+        return;
+    watch->running = false;
+    (void)!write(watch->end, &one, sizeof(one));
+    pthread_join(watch->thread, NULL);
+    close(watch->end);
+    close(watch->changed);
+}
