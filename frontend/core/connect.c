@@ -1,12 +1,14 @@
 /* frontend/core/connect.c */
 #include "frontend/core/connect.h"
 
+#include "frontend/core/perf.h"
 #include "frontend/core/visible.h"
 
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
 #include "protocol/wire/control.h"
 #include "protocol/wire/negotiate.h"
+#include "transport/link/link.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -128,6 +130,7 @@ my_hello(struct wire_hello *hello)
     memset(hello, 0, sizeof(*hello));
     hello->wire_format = WIRE_FORMAT;
     hello->minor = WIRE_MINOR;
+    hello->features = fe_perf(FE_PERF_RESUME) ? WIRE_FEATURE_RESUME : 0;
     hello->max_payload_bytes = WIRE_FRAME_PAYLOAD_DEFAULT;
     hello->pid = (uint32_t)getpid();
     snprintf(hello->build, sizeof(hello->build), "%s", BUILD_TEXT);
@@ -426,9 +429,24 @@ fill_session(struct attempt *a, struct fe_session *s)
     return true;
 }
 
+/* What the session needs to go on by another line; grace_ns stays 0 where it cannot. */
+static enum gp_status
+resume_prepare(const struct attempt *a, struct fe_resume *resume)
+{
+    const struct wire_open_answer *answer = &a->answer;
+
+    if ((a->agreed.features & WIRE_FEATURE_RESUME) == 0 || answer->grace_ms == 0 ||
+        answer->session_id == 0)
+        return GP_OK;
+    resume->grace_ns = answer->grace_ms * GP_NS_PER_MS;
+    resume->session_id = answer->session_id;
+    return tp_link_key(a->lane, answer->session_id, answer->resume_secret, resume->key);
+}
+
 static bool
 try_server(struct attempt *a, struct fe_session *s)
 {
+    struct fe_resume resume = {.grace_ns = 0};
     enum gp_status status;
 
     if (!open_session(a))
@@ -437,8 +455,13 @@ try_server(struct attempt *a, struct fe_session *s)
         tp_close(a->lane);
         goto err_release;
     }
-    status =
-        fe_line_create(s, a->lane, a->agreed.max_payload_bytes, a->answer.heartbeat_ms, &s->line);
+    status = resume_prepare(a, &resume);
+    if (status == GP_OK)
+        status = fe_line_create(s, a->lane, a->agreed.max_payload_bytes, a->answer.heartbeat_ms,
+                                &resume, &s->line);
+    else
+        tp_close(a->lane);
+    explicit_bzero(&resume, sizeof(resume));
     if (status != GP_OK) {
         fail_status(a, "session", status);
         goto err_release;

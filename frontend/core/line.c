@@ -6,11 +6,14 @@
 
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
+#include "transport/link/link.h"
 
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static unsigned
 cores(void)
@@ -65,15 +68,31 @@ line_destroy(struct fe_line *l)
         if (l->submit.batch[i].bytes != NULL)
             munmap(l->submit.batch[i].bytes, FE_BATCH_BYTES);
     free(l->submit.slots);
+    if (l->recv.poke_fd >= 0)
+        close(l->recv.poke_fd);
     tp_close(l->lane);
     free(l);
 }
 
+static enum gp_status
+survive(struct fe_line *l, const struct fe_resume *resume)
+{
+    struct tp_link_opts opts = {.changed = fe_resume_changed, .user = l};
+    struct tp_lane *lane = l->lane;
+
+    l->resume.grace_ns = resume->grace_ns;
+    l->resume.session_id = resume->session_id;
+    memcpy(l->resume.key, resume->key, sizeof(l->resume.key));
+    l->lane = NULL;
+    return tp_link_wrap(lane, &opts, &l->lane);
+}
+
 enum gp_status
 fe_line_create(struct fe_session *s, struct tp_lane *lane, size_t payload_max,
-               uint32_t heartbeat_ms, struct fe_line **line_p)
+               uint32_t heartbeat_ms, const struct fe_resume *resume, struct fe_line **line_p)
 {
     struct fe_line *l = calloc(1, sizeof(*l));
+    enum gp_status status;
 
     if (l == NULL) {
         tp_close(lane);
@@ -84,11 +103,18 @@ fe_line_create(struct fe_session *s, struct tp_lane *lane, size_t payload_max,
     l->heartbeat_ns = heartbeat_ms * GP_NS_PER_MS;
     l->spin_us = spin_us();
     l->recv.heard_ns = gp_now_ns();
-    if (!submit_init(&l->submit, payload_max) || pthread_mutex_init(&l->recv.lock, NULL) != 0) {
+    l->recv.poke_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (l->recv.poke_fd < 0 || !submit_init(&l->submit, payload_max) ||
+        pthread_mutex_init(&l->recv.lock, NULL) != 0) {
         line_destroy(l);
         return GP_ERR_NO_MEMORY;
     }
-    tp_set_spin(lane, l->spin_us);
+    status = resume->grace_ns != 0 ? survive(l, resume) : GP_OK;
+    if (status != GP_OK) {
+        line_destroy(l);
+        return status;
+    }
+    tp_set_spin(l->lane, l->spin_us);
     *line_p = l;
     return GP_OK;
 }
@@ -135,6 +161,8 @@ fe_line_end(struct fe_line *l)
 
     atomic_store_explicit(&l->over, true, memory_order_release);
     tp_shutdown(l->lane);
+    atomic_fetch_add_explicit(&l->resume.bell, 1, memory_order_relaxed);
+    fe_futex_wake(&l->resume.bell);
 
     pthread_mutex_lock(&l->submit.lock);
     pthread_cond_broadcast(&l->submit.room);

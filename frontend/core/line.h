@@ -142,11 +142,12 @@ struct fe_receive {
 
     /* Futex of the background thread. */
     _Atomic uint32_t bell;
+    int poke_fd; /* eventfd; set once: wakes the background thread where it polls */
     /* Relaxed. */
-    _Atomic uint64_t highest_seq; /* of the server's frames */
     _Atomic uint64_t round_trips, waited_ns;
 
     /* The leader's. */
+    uint64_t last_seq; /* of the server's numbered frames */
     uint64_t heard_ns; /* when the last bytes came */
     uint64_t ping_ns;  /* when the last PING was asked for */
     unsigned pings;    /* since anything came */
@@ -154,10 +155,25 @@ struct fe_receive {
     size_t scratch_bytes;
 };
 
+/* How the session goes on when its line is lost; resume.c. */
+struct fe_resume {
+    /* Set once. */
+    uint64_t grace_ns; /* 0: it does not */
+    uint64_t session_id;
+    uint8_t key[TP_KEY_BYTES];
+
+    _Atomic bool at_work; /* a thread looks for another line */
+    /* That thread's. */
+    uint64_t attempt;
+    _Atomic uint32_t bell; /* futex: the session is over */
+    _Atomic uint64_t times;
+};
+
 struct fe_line {
     /* Set once. */
-    struct tp_lane *lane;
+    struct tp_lane *lane; /* a link, if the session survives its line */
     struct fe_session *session;
+    struct fe_resume resume;
     uint64_t heartbeat_ns; /* 0: none */
     uint32_t spin_us;      /* of who waits for something; 0 where cores are scarce */
 
@@ -171,10 +187,10 @@ struct fe_line {
 
 /* --- line.c: made and started ---------------------------------------------- */
 
-/* Takes lane in every case. */
+/* Takes lane in every case; it becomes a link if resume's grace_ns is not 0. */
 GP_CHECK enum gp_status fe_line_create(struct fe_session *s, struct tp_lane *lane,
                                        size_t payload_max, uint32_t heartbeat_ms,
-                                       struct fe_line **line_p);
+                                       const struct fe_resume *resume, struct fe_line **line_p);
 GP_CHECK enum gp_status fe_line_start(struct fe_line *l);
 /* Everybody who waits looks up; nobody waits from now on. Any thread. */
 void fe_line_end(struct fe_line *l);
@@ -208,6 +224,13 @@ void fe_receive_expect(struct fe_line *l, int change);
 void *fe_receive_thread(void *line);
 /* All of the frame's payload that is left; false when the session ended. */
 bool fe_receive_bytes(struct fe_line *l, void *to, size_t bytes);
+
+/* --- resume.c --------------------------------------------------------------- */
+
+/* The line is another one: whoever polls must look at that. */
+void fe_receive_poke(struct fe_line *l);
+/* For tp_link_opts.changed; user is the line. */
+void fe_resume_changed(void *line);
 
 /* --- data.c ----------------------------------------------------------------- */
 

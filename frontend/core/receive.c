@@ -11,9 +11,11 @@
 
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
+#include "transport/link/link.h"
 
 #include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PARK_MIN_NS (1 * GP_NS_PER_MS)
 #define PARK_MAX_NS (16 * GP_NS_PER_MS)
@@ -73,6 +75,11 @@ check_heart(struct fe_line *l)
     if (l->heartbeat_ns == 0 || now - r->heard_ns < l->heartbeat_ns ||
         now - r->ping_ns < l->heartbeat_ns)
         return;
+    if (r->pings >= PINGS_LOST && tp_link_is(l->lane)) {
+        r->pings = 0;
+        tp_link_break(l->lane, "silence"); /* of no harm where it is lost already */
+        return;
+    }
     if (r->pings == PINGS_LOST) {
         fe_session_failf(l->session, CUDA_ERROR_DEVICE_UNAVAILABLE, "silent for %llu ms",
                          (unsigned long long)((now - r->heard_ns) / GP_NS_PER_MS));
@@ -190,8 +197,11 @@ static void
 take_frame(struct fe_line *l, const struct wire_frame_header *header)
 {
     heard(l);
-    if (header->seq > atomic_load_explicit(&l->recv.highest_seq, memory_order_relaxed))
-        atomic_store_explicit(&l->recv.highest_seq, header->seq, memory_order_relaxed);
+    if (header->seq != 0 && header->seq <= l->recv.last_seq) {
+        broken(l, "a frame that was there before");
+        return;
+    }
+    l->recv.last_seq = header->seq != 0 ? header->seq : l->recv.last_seq;
 
     switch (header->kind) {
     case WIRE_FRAME_REPLY:
@@ -208,6 +218,7 @@ take_frame(struct fe_line *l, const struct wire_frame_header *header)
         take_ping(l, header);
         break;
     case WIRE_FRAME_PONG:
+    case WIRE_FRAME_ACK:
         break; /* having been heard is all it is for; the payload is skipped */
     case WIRE_FRAME_BYE:
         fe_session_failf(l->session, CUDA_ERROR_DEVICE_UNAVAILABLE, "%s",
@@ -437,16 +448,31 @@ park(struct fe_line *l)
     pthread_mutex_unlock(&r->lock);
 }
 
+void
+fe_receive_poke(struct fe_line *l)
+{
+    uint64_t one = 1;
+
+    (void)!write(l->recv.poke_fd, &one, sizeof(one)); /* full: it is readable anyway */
+}
+
 void *
 fe_receive_thread(void *line)
 {
     struct fe_line *l = line;
     struct fe_receive *r = &l->recv;
-    struct pollfd p = {.fd = tp_event_fd(l->lane), .events = POLLIN};
+    struct pollfd p[2] = {
+        {.fd = tp_event_fd(l->lane)},
+        {.fd = r->poke_fd, .events = POLLIN},
+    };
+    uint64_t count;
 
     while (!line_over(l)) {
-        p.revents = 0;
-        (void)poll(&p, 1, gp_deadline_poll_ms(gp_now_ns(), next_beat(l)));
+        p[1].revents = 0;
+        p[0].events = tp_event_mask(l->lane);
+        (void)poll(p, 2, gp_deadline_poll_ms(gp_now_ns(), next_beat(l)));
+        if (p[1].revents != 0)
+            (void)!read(r->poke_fd, &count, sizeof(count));
         pthread_mutex_lock(&r->lock);
         if (r->leader) {
             park(l);

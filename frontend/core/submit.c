@@ -105,7 +105,7 @@ send_now(struct fe_line *l, struct fe_batch *b, struct controls *c, uint64_t seq
             .kind = WIRE_FRAME_CALLS,
             .tag = b->records,
             .seq = seq,
-            .ack = atomic_load_explicit(&l->recv.highest_seq, memory_order_relaxed),
+            .ack = tp_received(l->lane),
         };
 
         wire_frame_encode(&header, b->bytes);

@@ -1,0 +1,227 @@
+/* frontend/core/resume.c -- another line for a session that lost its own
+ *
+ * The link (transport/link) keeps what is sent and not acknowledged; the thread here, made when a
+ * line is lost, connects anew until it is let in, and ends. All others only notice that it takes
+ * longer.
+ */
+#include "frontend/core/connect.h"
+#include "frontend/core/futex.h"
+#include "frontend/core/line.h"
+
+#include "protocol/base/log.h"
+#include "protocol/base/random.h"
+#include "protocol/base/util.h"
+#include "protocol/wire/preface.h"
+#include "transport/link/link.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define TRY_NS       (3 * GP_NS_PER_S)
+#define PAUSE_MIN_NS (20 * GP_NS_PER_MS)
+#define PAUSE_MAX_NS (1 * GP_NS_PER_S)
+/* The host answers that nobody listens: a server that is gone has taken its sessions with it, and
+ * what stands before one that is not may be restarting. */
+#define REFUSED_NS (2 * GP_NS_PER_S)
+
+/* --- one try ------------------------------------------------------------------------ */
+
+static enum gp_status
+dial(struct fe_line *l, char why[TP_WHY_BYTES], uint64_t deadline_ns, struct tp_lane **lane_p)
+{
+    uint8_t preface[WIRE_PREFACE_BYTES];
+    struct tp_opts opts = {
+        .framing = &wire_framing,
+        .max_payload_bytes = WIRE_FRAME_PAYLOAD_DEFAULT,
+        .deadline_ns = deadline_ns,
+        .preface = preface,
+        .preface_bytes = sizeof(preface),
+        .tls = {.psk = l->resume.key},
+        .why = why,
+    };
+
+    wire_preface_encode(l->resume.session_id, preface);
+    return tp_connect(l->session->url, &opts, lane_p);
+}
+
+static enum gp_status
+ask(struct fe_line *l, struct tp_lane *lane, uint64_t received, uint64_t deadline_ns)
+{
+    struct wire_resume resume = {
+        .session_id = l->resume.session_id,
+        .attempt = ++l->resume.attempt,
+        .received_bytes = received,
+    };
+    struct wire_frame_header header = {.kind = WIRE_FRAME_HELLO, .tag = WIRE_CONTROL_RESUME};
+    GP_AUTO_BUF struct gp_buf message = {0};
+    uint8_t head[WIRE_FRAME_HEADER_BYTES];
+    enum gp_status status;
+
+    status =
+        tp_link_proof(l->resume.key, resume.session_id, resume.attempt, received, resume.proof);
+    if (status == GP_OK)
+        status = wire_resume_encode(&resume, &message);
+    if (status == GP_OK) {
+        struct iovec iov[2] = {{head, sizeof(head)}, {message.data, message.len}};
+
+        header.payload_bytes = (uint32_t)message.len;
+        wire_frame_encode(&header, head);
+        status = tp_send_by(lane, iov, 2, deadline_ns);
+    }
+    return status;
+}
+
+/* GP_ERR_NOT_FOUND, GP_ERR_AUTH: the server does not have this session, or not for us. */
+static enum gp_status
+hear(struct tp_lane *lane, uint64_t deadline_ns, uint64_t *received_p)
+{
+    struct wire_frame_header header;
+    struct wire_error_answer error;
+    struct wire_resumed answer;
+    struct tp_frame frame;
+    enum gp_status status;
+
+    do
+        status = tp_recv_frame(lane, &frame, deadline_ns);
+    while (status == GP_ERR_AGAIN);
+    if (status == GP_OK)
+        status = wire_frame_decode(frame.header, WIRE_FRAME_PAYLOAD_DEFAULT, &header);
+    if (status != GP_OK)
+        return status;
+    if (header.kind == WIRE_FRAME_HELLO && header.tag == WIRE_CONTROL_ERROR &&
+        wire_error_answer_decode(frame.payload, frame.payload_bytes, &error) == GP_OK)
+        return error.code == WIRE_CODE_NO_SESSION ? GP_ERR_NOT_FOUND : GP_ERR_AUTH;
+    if (header.kind != WIRE_FRAME_HELLO || header.tag != WIRE_CONTROL_RESUMED)
+        return GP_ERR_PROTOCOL;
+    status = wire_resumed_decode(frame.payload, frame.payload_bytes, &answer);
+    if (status == GP_OK)
+        *received_p = answer.received_bytes;
+    return status;
+}
+
+static enum gp_status
+try_once(struct fe_line *l, char why[TP_WHY_BYTES])
+{
+    uint64_t deadline_ns = gp_now_ns() + TRY_NS, received, peer_received = 0;
+    struct tp_lane *lane;
+    enum gp_status status;
+
+    status = dial(l, why, deadline_ns, &lane);
+    if (status != GP_OK)
+        return status;
+    status = tp_link_detach(l->lane, &received);
+    if (status == GP_OK)
+        status = ask(l, lane, received, deadline_ns);
+    if (status == GP_OK || status == GP_ERR_IO || status == GP_ERR_CLOSED)
+        status = hear(lane, deadline_ns, &peer_received);
+    if (status != GP_OK) {
+        tp_close(lane);
+        return status;
+    }
+    tp_set_max_payload(lane, WIRE_FRAME_PAYLOAD_DEFAULT);
+    return tp_link_attach(l->lane, lane, peer_received);
+}
+
+/* --- until it is let in --------------------------------------------------------------- */
+
+struct search {
+    uint64_t begin_ns, refused_ns; /* refused_ns: since when nobody listens; 0: somebody may */
+    uint64_t pause_ns;
+};
+
+static bool
+wanted(const struct fe_line *l)
+{
+    return !atomic_load_explicit(&l->over, memory_order_acquire) &&
+           tp_link_state(l->lane) == TP_LINK_BROKEN;
+}
+
+/* NULL, or in words why there is no more to hope for. */
+static const char *
+hopeless(const struct fe_line *l, struct search *s, enum gp_status status)
+{
+    uint64_t now = gp_now_ns();
+
+    if (status == GP_ERR_NOT_FOUND)
+        return "it no longer has the session";
+    if (status == GP_ERR_AUTH)
+        return "it does not let the session go on";
+    if (status == GP_ERR_INVALID || status == GP_ERR_VERSION)
+        return "it is not the server that it was";
+    if (status != GP_ERR_REFUSED)
+        s->refused_ns = 0;
+    else if (s->refused_ns == 0)
+        s->refused_ns = now;
+    else if (now - s->refused_ns > REFUSED_NS)
+        return "nobody listens there any more";
+    return now - s->begin_ns > l->resume.grace_ns ? "it was out of reach for too long" : NULL;
+}
+
+/* Longer each time, and not all clients of a server at once. */
+static void
+pause_some(struct fe_line *l, struct search *s)
+{
+    uint32_t bell = atomic_load_explicit(&l->resume.bell, memory_order_relaxed);
+    uint64_t dice = 0;
+
+    if (gp_random_bytes(&dice, sizeof(dice)) != GP_OK)
+        dice = 0;
+    if (wanted(l))
+        fe_futex_wait(&l->resume.bell, bell, s->pause_ns / 2 + dice % s->pause_ns);
+    s->pause_ns = gp_min_u64(s->pause_ns * 2, PAUSE_MAX_NS);
+}
+
+static void
+search(struct fe_line *l)
+{
+    struct search s = {.begin_ns = gp_now_ns(), .pause_ns = PAUSE_MIN_NS};
+    char why[TP_WHY_BYTES];
+    const char *end;
+    enum gp_status status;
+
+    while (wanted(l)) {
+        why[0] = '\0';
+        status = try_once(l, why);
+        if (status == GP_OK) {
+            log_warn("the line to %s was lost for %llu ms, the session goes on", l->session->url,
+                     (unsigned long long)((gp_now_ns() - s.begin_ns) / GP_NS_PER_MS));
+            atomic_fetch_add_explicit(&l->resume.times, 1, memory_order_relaxed);
+            tp_link_catch_up(l->lane);
+            return;
+        }
+        log_info("%s: the line is lost: %s", l->session->url,
+                 why[0] != '\0' ? why : gp_status_text(status));
+        end = hopeless(l, &s, status);
+        if (end != NULL) {
+            fe_session_failf(l->session, CUDA_ERROR_DEVICE_UNAVAILABLE, "%s", end);
+            return;
+        }
+        pause_some(l, &s);
+    }
+}
+
+static void *
+resume_thread(void *line)
+{
+    struct fe_line *l = line;
+
+    do {
+        search(l);
+        atomic_store(&l->resume.at_work, false);
+        /* Lost again before that: whoever saw it left it to us. */
+    } while (wanted(l) && !atomic_exchange(&l->resume.at_work, true));
+    return NULL;
+}
+
+void
+fe_resume_changed(void *line)
+{
+    struct fe_line *l = line;
+
+    fe_receive_poke(l);
+    if (!wanted(l) || atomic_exchange(&l->resume.at_work, true))
+        return;
+    if (fe_thread_create("gpupool-line", resume_thread, l) != GP_OK)
+        fe_session_failf(l->session, CUDA_ERROR_DEVICE_UNAVAILABLE,
+                         "the line is lost, and there is no thread to look for another one");
+}
