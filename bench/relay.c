@@ -5,6 +5,7 @@
  * does not limit the rate: bytes on their way are kept in a ring. One thread, no busy waiting; what
  * its own wake-ups add (some 50 us a direction) the user measures with transport_floor through it.
  */
+#include "bench/relay_chance.h"
 #include "bench/relay_way.h"
 
 #include "protocol/base/clock.h"
@@ -34,6 +35,11 @@ static const struct gp_option relay_options[] = {
      .choices = "up|down|both"},
     {"cut-after", "BYTES", GP_OPT_BYTES, NULL, "pass on so many bytes, then reset both ends"},
     {"stall-after", "BYTES", GP_OPT_BYTES, NULL, "pass on so many bytes, then fall silent"},
+    {"chance", "SEED", GP_OPT_NUMBER, NULL,
+     "something happens to each connection, by chance: it is reset, closed, held up or silent; one "
+     "line each on standard output"},
+    {"span", "BYTES", GP_OPT_BYTES, "256k", "with --chance: after at most so many"},
+    {"spare", "BYTES", GP_OPT_BYTES, "0", "with --chance: not before so many on the first one"},
     {"buffer", "BYTES", GP_OPT_BYTES, "256m", "bytes on their way at once, in each direction"},
     {"ready-fd", "FD", GP_OPT_FD, NULL, "write one line with the URL to connect to"},
     {"exit-with-parent", NULL, GP_OPT_FLAG, NULL, "end when the parent process ends"},
@@ -57,6 +63,7 @@ struct end {
 struct link {
     struct link *next, **place;
     struct end client, server;
+    struct line_plan up_plan, down_plan;
     struct way up, down;
 };
 
@@ -64,6 +71,7 @@ struct relay {
     int epoll_fd, listen_fd;
     struct sockaddr_in to;
     struct line_plan up, down;
+    struct chance chance;
     struct link *links;
     struct link *dead; /* freed after the round: an event of it may still be in hand */
 };
@@ -75,6 +83,8 @@ end_link(struct relay *r, struct link *l, bool reset)
 
     if (l->place == NULL)
         return;
+    chance_tell(&l->up, "up");
+    chance_tell(&l->down, "down");
     if (reset) {
         setsockopt(l->client.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
         setsockopt(l->server.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
@@ -124,7 +134,9 @@ serve_link(struct relay *r, struct link *l)
     if (status == GP_OK)
         status = way_give(&l->down, now);
     if (status != GP_OK || (l->up.end_given && l->down.end_given)) {
-        end_link(r, l, status != GP_OK);
+        bool closed = l->up.out >= l->up_plan.end_after || l->down.out >= l->down_plan.end_after;
+
+        end_link(r, l, status != GP_OK && !closed);
         return;
     }
     set_events(r, &l->client, &l->up, &l->down);
@@ -178,6 +190,16 @@ watch(struct relay *r, struct link *l, struct end *end, int fd)
     return epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
+/* The same for all, or each its own fate. */
+static bool
+plan_link(struct relay *r, struct link *l)
+{
+    l->up_plan = r->up;
+    l->down_plan = r->down;
+    chance_draw(&r->chance, &l->up_plan, &l->down_plan);
+    return true;
+}
+
 /* Take a connection and open its other half; whatever fails closes both. */
 static void
 accept_link(struct relay *r)
@@ -188,9 +210,9 @@ accept_link(struct relay *r)
     int flags = server >= 0 ? fcntl(server, F_GETFL) : 0;
 
     if (l == NULL || server < 0 || fcntl(server, F_SETFL, flags | O_NONBLOCK) != 0 ||
-        way_init(&l->up, &r->up, client, server) != GP_OK ||
-        way_init(&l->down, &r->down, server, client) != GP_OK || !watch(r, l, &l->client, client) ||
-        !watch(r, l, &l->server, server)) {
+        !plan_link(r, l) || way_init(&l->up, &l->up_plan, client, server) != GP_OK ||
+        way_init(&l->down, &l->down_plan, server, client) != GP_OK ||
+        !watch(r, l, &l->client, client) || !watch(r, l, &l->server, server)) {
         if (client >= 0)
             close(client);
         if (server >= 0)
@@ -300,6 +322,8 @@ plan_from(const struct gp_options *o, const char *other, struct line_plan *plan)
         .ns_per_byte = mbit > 0 ? 8e3 / (double)mbit : 0,
         .cut_after = UINT64_MAX,
         .stall_after = UINT64_MAX,
+        .end_after = UINT64_MAX,
+        .hold_after = UINT64_MAX,
         .buffer_bytes = gp_max_u64(gp_options_u64(o, "buffer"), 4096),
     };
     if (hit && gp_options_is_set(o, "cut-after"))
@@ -322,6 +346,11 @@ relay(const struct gp_options *o)
     r.to.sin_port = htons(url.port);
     plan_from(o, "down", &r.up);
     plan_from(o, "up", &r.down);
+    if (gp_options_is_set(o, "chance"))
+        r.chance = (struct chance){.on = true,
+                                   .state = gp_options_u64(o, "chance") * 2 + 1,
+                                   .span = gp_options_u64(o, "span"),
+                                   .spare = gp_options_u64(o, "spare")};
     if (gp_options_flag(o, "exit-with-parent"))
         prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_TIMERSLACK, 1ul); /* the delay as asked, not rounded up by 50 us */

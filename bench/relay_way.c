@@ -39,7 +39,8 @@ way_fini(struct way *w)
 static uint64_t
 room(const struct way *w)
 {
-    uint64_t stop = gp_min_u64(w->plan->cut_after, w->plan->stall_after);
+    uint64_t stop =
+        gp_min_u64(gp_min_u64(w->plan->cut_after, w->plan->end_after), w->plan->stall_after);
     uint64_t free_bytes = w->plan->buffer_bytes - (w->in - w->out);
 
     return w->in < stop ? gp_min_u64(free_bytes, stop - w->in) : 0;
@@ -56,6 +57,8 @@ mark(struct way *w, uint64_t bytes, uint64_t now_ns)
 {
     struct way_mark *m = &w->marks[w->next_mark++ % WAY_MARKS];
 
+    if (w->in < w->plan->hold_after && w->in + bytes >= w->plan->hold_after)
+        w->line_free_ns = gp_max_u64(w->line_free_ns, now_ns) + w->plan->hold_ns;
     w->line_free_ns =
         gp_max_u64(w->line_free_ns, now_ns) + (uint64_t)((double)bytes * w->plan->ns_per_byte);
     w->in += bytes;
@@ -152,7 +155,7 @@ way_give(struct way *w, uint64_t now_ns)
         bytes -= (uint64_t)n;
     }
     forget(w, now_ns);
-    return w->out >= w->plan->cut_after ? GP_ERR_CLOSED : GP_OK;
+    return w->out >= gp_min_u64(w->plan->cut_after, w->plan->end_after) ? GP_ERR_CLOSED : GP_OK;
 }
 
 uint64_t

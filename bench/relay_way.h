@@ -20,6 +20,9 @@ struct line_plan {
     uint64_t delay_ns;    /* one way */
     double ns_per_byte;   /* 0: no limit */
     uint64_t cut_after;   /* bytes; then both ends are reset; UINT64_MAX: never */
+    uint64_t end_after;   /* bytes; then both ends are closed; UINT64_MAX: never */
+    uint64_t hold_after;  /* bytes; what comes then is late, once; UINT64_MAX: never */
+    uint64_t hold_ns;     /* by so much */
     uint64_t stall_after; /* bytes; then silence; UINT64_MAX: never */
     size_t buffer_bytes;  /* on the way at once; then the sender waits, as TCP makes it */
 };

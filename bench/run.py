@@ -31,7 +31,7 @@ BULK = ["htod_256m", "dtoh_256m", "htod_256m_pinned", "dtoh_256m_pinned"]
 FAR = ["sync_launch", "dtoh_8", "module_warm", "decode", "training"]
 TRIPS = ["decode", "training", "alloc_free", "htod_8", "event_query", "sync_idle", "graph",
          "module_warm"]
-SWITCHES = ["no_batch", "no_spin", "no_zero_copy", "no_cache", "no_async"]
+SWITCHES = ["no_batch", "no_spin", "no_zero_copy", "no_cache", "no_async", "no_resume"]
 SWITCHED = ["sync_launch", "launch_burst", "launch_1", "htod_8", "event_query", "module_warm",
             "decode", "training", "htod_256m", "dtoh_256m"]
 
