@@ -75,7 +75,7 @@ def one_kill(pool, bystander, chance, kind):
 
 
 def kill_sessions(build, source, times, chance):
-    pool = Pool(build, source).start()
+    pool = Pool(build, source, options=("--grace=500ms",)).start()
     try:
         bystander = pool.client("0")
         if not wait_dots(bystander, 2):
@@ -104,7 +104,7 @@ def kill_sessions(build, source, times, chance):
 
 
 def kill_supervisor(build, source, chance):
-    pool = Pool(build, source).start()
+    pool = Pool(build, source, options=("--grace=500ms",)).start()
     victim = None
     try:
         victim = pool.client("0")

@@ -5,6 +5,7 @@
 #include "protocol/base/log.h"
 #include "protocol/wire/control.h"
 #include "protocol/wire/negotiate.h"
+#include "protocol/wire/preface.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -93,14 +94,56 @@ error_answer(const uint8_t *data, size_t size)
     gp_buf_fini(&buf);
 }
 
+static void
+resume(const uint8_t *data, size_t size)
+{
+    struct wire_resume a, b;
+    struct gp_buf buf = {0};
+
+    if (wire_resume_decode(data, size, &a) != GP_OK)
+        return;
+    MUST(wire_resume_encode(&a, &buf) == GP_OK);
+    MUST(wire_resume_decode(buf.data, buf.len, &b) == GP_OK);
+    MUST(memcmp(&a, &b, sizeof(a)) == 0);
+    gp_buf_fini(&buf);
+}
+
+static void
+resumed(const uint8_t *data, size_t size)
+{
+    struct wire_resumed a, b;
+    struct gp_buf buf = {0};
+
+    if (wire_resumed_decode(data, size, &a) != GP_OK)
+        return;
+    MUST(wire_resumed_encode(&a, &buf) == GP_OK);
+    MUST(wire_resumed_decode(buf.data, buf.len, &b) == GP_OK);
+    MUST(a.received_bytes == b.received_bytes);
+    gp_buf_fini(&buf);
+}
+
+static void
+preface(const uint8_t *data, size_t size)
+{
+    uint8_t again[WIRE_PREFACE_BYTES];
+    uint64_t id = 0;
+
+    (void)wire_preface_begins(data, size);
+    if (size < WIRE_PREFACE_BYTES || wire_preface_decode(data, &id) != GP_OK)
+        return;
+    MUST(id != 0 && wire_preface_begins(data, size));
+    wire_preface_encode(id, again);
+    MUST(memcmp(again, data, sizeof(again)) == 0);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const ways[])(const uint8_t *, size_t) = {hello, open_request, open_answer,
-                                                            error_answer};
+    static void (*const ways[])(const uint8_t *, size_t) = {
+        hello, open_request, open_answer, error_answer, resume, resumed, preface};
 
     gp_log_set_level(GP_LOG_ERROR);
     if (size > 0)
-        ways[data[0] % 4](data + 1, size - 1);
+        ways[data[0] % GP_ARRAY_LEN(ways)](data + 1, size - 1);
     return 0;
 }
