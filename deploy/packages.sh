@@ -10,7 +10,7 @@ installed=
 build_packages="gcc libc6-dev meson ninja-build pkg-config python3 libssl-dev libprotobuf-c-dev
     protobuf-c-compiler libinih-dev libzstd-dev liblz4-dev uthash-dev openssl"
 demo_packages="libpng-dev"
-test_packages="libcriterion-dev clang libpng-dev"
+test_packages="libcriterion-dev clang libpng-dev iproute2"
 
 # missing_packages NAME...: those that are not installed, on one line
 missing_packages() {

@@ -14,11 +14,12 @@ import time
 class Pool:
     """One gpupoold on the software device, its certificates and its clients' environment."""
 
-    def __init__(self, build, source, scheme="tls", options=()):
+    def __init__(self, build, source, scheme="tls", options=(), address="127.0.0.1", inside=()):
         self.build, self.source, self.scheme, self.options = build, source, scheme, options
+        self.address, self.inside = address, list(inside)
         self.folder = tempfile.TemporaryDirectory(prefix="gpupool-chaos-")
         self.certs = os.path.join(self.folder.name, "certs")
-        subprocess.run([os.path.join(source, "deploy/certs.sh"), self.certs], check=True,
+        subprocess.run([os.path.join(source, "deploy/certs.sh"), self.certs, "--server-name", address], check=True,
                        stdout=subprocess.DEVNULL)
         self.log_path = os.path.join(self.folder.name, "gpupoold.log")
         self.server = None
@@ -26,8 +27,8 @@ class Pool:
 
     def start(self):
         read_end, write_end = os.pipe()
-        command = [os.path.join(self.build, "backend/gpupoold"), "--driver", "soft", "--listen",
-                   f"{self.scheme}://127.0.0.1:0", "--ready-fd", str(write_end), "--exit-with-parent",
+        command = [*self.inside, os.path.join(self.build, "backend/gpupoold"), "--driver", "soft", "--listen",
+                   f"{self.scheme}://{self.address}:0", "--ready-fd", str(write_end), "--exit-with-parent",
                    "--tls-cert", f"{self.certs}/server.crt", "--tls-key", f"{self.certs}/server.key",
                    "--tls-ca", f"{self.certs}/ca.crt", *self.options]
         with open(self.log_path, "ab") as log:
