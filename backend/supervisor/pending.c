@@ -6,7 +6,6 @@
 #include "protocol/base/util.h"
 #include "protocol/wire/preface.h"
 
-#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -106,20 +105,21 @@ be_pending_add(struct be_pending *pending, int fd, const char *scheme, uint64_t 
     pending->count++;
 }
 
-/* What it is, from its first bytes. GP_ERR_AGAIN: too few yet; anything else: nobody to serve. */
+/* What it is, from its first bytes; anything but GP_OK: nobody to serve. ended: it says no more,
+ * and with less than any beginning it is not worth a worker. */
 static enum gp_status
-look(int fd, uint64_t *session_id_p)
+look(int fd, bool ended, uint64_t *session_id_p)
 {
     uint8_t bytes[WIRE_PREFACE_BYTES];
     ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
 
-    if (n <= 0)
-        return n < 0 && (errno == EAGAIN || errno == EINTR) ? GP_ERR_AGAIN : GP_ERR_CLOSED;
+    if (n <= 0 || (ended && n < (ssize_t)sizeof(bytes)))
+        return GP_ERR_CLOSED;
     *session_id_p = 0;
     if (!wire_preface_begins(bytes, (size_t)n))
         return GP_OK;
     if (n < (ssize_t)sizeof(bytes))
-        return GP_ERR_AGAIN;
+        return GP_ERR_CLOSED;
     (void)!recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
     return wire_preface_decode(bytes, session_id_p);
 }
@@ -131,8 +131,9 @@ be_pending_next(struct be_pending *pending, struct be_pending_ready *ready_p)
 
     while (epoll_wait(pending->epoll_fd, &event, 1, 0) == 1) {
         struct be_pending_entry *entry = event.data.ptr;
+        bool ended = (event.events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
         uint64_t session_id = 0;
-        enum gp_status status = look(entry->fd, &session_id);
+        enum gp_status status = look(entry->fd, ended, &session_id);
 
         if (status == GP_OK) {
             entry_unlink(pending, entry);
@@ -141,7 +142,6 @@ be_pending_next(struct be_pending *pending, struct be_pending_ready *ready_p)
             free(entry);
             return GP_OK;
         }
-        /* It says no more (its end is why we were woken), or what it said is nothing of ours. */
         if (status == GP_ERR_PROTOCOL)
             log_warn("supervisor: a connection began with a malformed preface");
         entry_drop(pending, entry);
