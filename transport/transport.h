@@ -62,6 +62,8 @@ struct tp_tls_opts {
     const char *cert_path;   /* own certificate and chain, PEM */
     const char *key_path;    /* its private key, PEM */
     const char *ca_path;     /* who may have signed the peer's certificate, PEM */
+    const char *crl_path;    /* which of those certificates are revoked, PEM; NULL: none. Then a
+                                list that is missing, or is over its date, refuses everybody */
     const char *server_name; /* client: name or IP address that the server's certificate must
                                 carry; NULL: the URL's host */
     const uint8_t *psk;      /* TP_KEY_BYTES that both ends have: no certificates and no files then,

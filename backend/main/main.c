@@ -43,6 +43,11 @@ tls_complete(const struct gp_options *options)
             continue;
         complete = false;
     }
+    if (gp_options_is_set(options, "tls-crl") &&
+        access(gp_options_text(options, "tls-crl"), R_OK) != 0) {
+        log_error("--tls-crl %s: %m", gp_options_text(options, "tls-crl"));
+        complete = false;
+    }
     return complete;
 }
 
@@ -77,6 +82,7 @@ supervise(const struct gp_options *options, const struct be_policies *policies, 
         .handshakes_max = (unsigned)gp_options_u64(options, "handshakes-max"),
         .handshake_ns = gp_options_u64(options, "handshake-time"),
         .pending_max = (unsigned)gp_options_u64(options, "pending-max"),
+        .recv_buffer_bytes = (uint32_t)gp_options_u64(options, "tcp-recv-buffer"),
         .drain_ns = gp_options_u64(options, "drain-time"),
     };
     bool tls = false;

@@ -173,6 +173,19 @@ config_fill(const struct gp_options *options, const struct be_driver *driver,
     }
 }
 
+/* What the operator wants of a connection's socket. */
+static void
+socket_fill(const struct gp_options *options, struct tp_opts *opts)
+{
+    opts->congestion = gp_options_text(options, "tcp-congestion");
+    opts->send_buffer_bytes =
+        (uint32_t)gp_min_u64(gp_options_u64(options, "tcp-send-buffer"), INT32_MAX);
+    opts->recv_buffer_bytes =
+        (uint32_t)gp_min_u64(gp_options_u64(options, "tcp-recv-buffer"), INT32_MAX);
+    opts->keepalive_s = (uint32_t)gp_min_u64(
+        (gp_options_u64(options, "tcp-keepalive") + GP_NS_PER_S - 1) / GP_NS_PER_S, INT16_MAX);
+}
+
 static enum gp_status
 lane_adopt(const struct gp_options *options, const struct be_open_config *config,
            const struct be_handoff *what, int fd, struct tp_lane **lane_p)
@@ -183,9 +196,11 @@ lane_adopt(const struct gp_options *options, const struct be_open_config *config
         .deadline_ns = config->deadline_ns,
         .tls = {.cert_path = gp_options_text(options, "tls-cert"),
                 .key_path = gp_options_text(options, "tls-key"),
-                .ca_path = gp_options_text(options, "tls-ca")},
+                .ca_path = gp_options_text(options, "tls-ca"),
+                .crl_path = gp_options_text(options, "tls-crl")},
     };
 
+    socket_fill(options, &opts);
     return tp_adopt(what->scheme, fd, TP_SERVER, &opts, lane_p);
 }
 
@@ -203,7 +218,7 @@ struct be_service {
 
 /* The session outlives its line from now on, if client and operator want that. */
 static enum gp_status
-survive(struct be_service *v)
+survive(struct be_service *v, const struct gp_options *options)
 {
     struct tp_link_opts opts = {.take_in = true, .changed = be_watch_changed, .user = &v->watch};
     struct tp_lane *lane = v->lane;
@@ -220,6 +235,7 @@ survive(struct be_service *v)
     status = tp_link_wrap(lane, &opts, &v->lane);
     if (status != GP_OK)
         return status;
+    socket_fill(options, &v->resume.socket);
     v->resume.link = v->lane;
     v->resume.max_payload_bytes = v->config.max_payload_bytes;
     v->line.lane = v->lane;
@@ -263,7 +279,7 @@ serve(const struct gp_options *options, const struct be_driver *driver, struct b
     if (status == GP_OK) {
         status = be_session_open(&v.config, v.lane, &v.line, &v.opened, &session);
         if (status == GP_OK)
-            status = survive(&v);
+            status = survive(&v, options);
         if (status == GP_OK)
             run(&v, session);
         be_session_destroy(session);

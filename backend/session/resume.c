@@ -176,16 +176,16 @@ try_main(void *arg)
     struct be_resume_try *t = arg;
     struct be_resume *resume = t->resume;
     char why[TP_WHY_BYTES] = "";
-    struct tp_opts opts = {
-        .framing = &wire_framing,
-        .max_payload_bytes = WIRE_FRAME_PAYLOAD_MIN,
-        .deadline_ns = gp_deadline_after(gp_now_ns(), TRY_NS),
-        .tls = {.psk = resume->key},
-        .why = why,
-    };
+    struct tp_opts opts = resume->socket;
     struct tp_lane *lane;
-    enum gp_status status = tp_adopt(t->scheme, t->fd, TP_SERVER, &opts, &lane);
+    enum gp_status status;
 
+    opts.framing = &wire_framing;
+    opts.max_payload_bytes = WIRE_FRAME_PAYLOAD_MIN;
+    opts.deadline_ns = gp_deadline_after(gp_now_ns(), TRY_NS);
+    opts.tls = (struct tp_tls_opts){.psk = resume->key};
+    opts.why = why;
+    status = tp_adopt(t->scheme, t->fd, TP_SERVER, &opts, &lane);
     if (status == GP_OK)
         decide(resume, lane, opts.deadline_ns);
     else

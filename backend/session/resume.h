@@ -23,6 +23,7 @@ struct be_resume {
     uint64_t session_id;
     uint8_t key[TP_KEY_BYTES];
     uint32_t max_payload_bytes;
+    struct tp_opts socket; /* congestion, buffers, keepalive of further connections */
 
     pthread_mutex_t lock; /* no rank: nothing else is taken under it but the link's own */
     pthread_cond_t none;  /* no try is left */

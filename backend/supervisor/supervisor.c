@@ -67,7 +67,8 @@ signals_open(struct be_supervisor *s)
 static enum gp_status
 listeners_open(struct be_supervisor *s)
 {
-    struct tp_opts opts = {.framing = &wire_framing};
+    struct tp_opts opts = {.framing = &wire_framing,
+                           .recv_buffer_bytes = s->config->recv_buffer_bytes};
     enum gp_status status = GP_OK;
 
     for (unsigned i = 0; i < s->config->listen_count && status == GP_OK; i++) {

@@ -120,6 +120,26 @@ load_ca(SSL_CTX *ctx, const struct tp_opts *opts)
     return GP_OK;
 }
 
+/* Read anew for each connection, like the rest. */
+static enum gp_status
+load_crl(SSL_CTX *ctx, const struct tp_opts *opts)
+{
+    const char *path = opts->tls.crl_path;
+    X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+    X509_LOOKUP *lookup;
+
+    if (path == NULL)
+        return GP_OK;
+    lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+    if (lookup == NULL || X509_load_crl_file(lookup, path, X509_FILETYPE_PEM) < 1)
+        return tp_fail(opts, GP_ERR_INVALID,
+                       "revocation list %s: %s: it must be a readable PEM file", path,
+                       last_reason());
+    if (X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK) != 1)
+        return GP_ERR_NO_MEMORY;
+    return GP_OK;
+}
+
 static enum gp_status
 context_create(enum tp_role role, const struct tp_opts *opts, SSL_CTX **ctx_p)
 {
@@ -190,6 +210,8 @@ tp_tls_ssl_create(enum tp_role role, const char *name, const struct tp_opts *opt
         status = context_create(role, opts, &ctx);
     if (status == GP_OK)
         status = load_ca(ctx, opts);
+    if (status == GP_OK)
+        status = load_crl(ctx, opts);
     if (status == GP_OK) {
         ssl = SSL_new(ctx);
         status = ssl != NULL ? GP_OK : GP_ERR_NO_MEMORY;

@@ -124,6 +124,18 @@ say_verdict(SSL *ssl, enum tp_role role, const char *name, long verdict, char *t
                  "by ours",
                  who(role));
         break;
+    case X509_V_ERR_CERT_REVOKED:
+        snprintf(text, TP_WHY_BYTES, "%s is revoked: a new one is needed", who(role));
+        break;
+    case X509_V_ERR_UNABLE_TO_GET_CRL:
+    case X509_V_ERR_CRL_HAS_EXPIRED:
+    case X509_V_ERR_CRL_NOT_YET_VALID:
+        snprintf(
+            text, TP_WHY_BYTES,
+            "%s cannot be checked: our revocation list is not its CA's, or not of today: renew "
+            "the list",
+            who(role));
+        break;
     case X509_V_ERR_INVALID_PURPOSE:
         snprintf(text, TP_WHY_BYTES, "%s is not meant for a %s: have it issued with %s", who(role),
                  role == TP_SERVER ? "client" : "server",

@@ -107,6 +107,42 @@ test_certs_add(const struct test_cert *spec)
     EVP_PKEY_free(key);
 }
 
+void
+test_certs_revoke(const char *ca, const char *name, long until_s)
+{
+    X509 *issuer = load(ca, "pem"), *gone = name != NULL ? load(name, "pem") : NULL;
+    EVP_PKEY *signer = load(ca, "key");
+    ASN1_TIME *when = ASN1_TIME_new();
+    X509_CRL *crl = X509_CRL_new();
+    FILE *file;
+
+    need(crl != NULL && when != NULL);
+    X509_CRL_set_version(crl, 1);
+    X509_CRL_set_issuer_name(crl, X509_get_subject_name(issuer));
+    X509_gmtime_adj(when, -3600);
+    X509_CRL_set1_lastUpdate(crl, when);
+    if (gone != NULL) {
+        X509_REVOKED *entry = X509_REVOKED_new();
+
+        need(entry != NULL);
+        X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(gone));
+        X509_REVOKED_set_revocationDate(entry, when);
+        need(X509_CRL_add0_revoked(crl, entry) == 1);
+    }
+    X509_gmtime_adj(when, until_s);
+    X509_CRL_set1_nextUpdate(crl, when);
+    need(X509_CRL_sign(crl, signer, EVP_sha256()) > 0);
+    file = fopen(test_certs_path(ca, "crl"), "w");
+    need(file != NULL);
+    PEM_write_X509_CRL(file, crl);
+    fclose(file);
+    X509_CRL_free(crl);
+    ASN1_TIME_free(when);
+    X509_free(issuer);
+    X509_free(gone);
+    EVP_PKEY_free(signer);
+}
+
 const char *
 test_certs_create(void)
 {

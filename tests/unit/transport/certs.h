@@ -23,6 +23,9 @@ const char *test_certs_create(void);
 void test_certs_use(const char *path);
 void test_certs_destroy(void);
 void test_certs_add(const struct test_cert *cert);
+/* Write DIR/ca.crl, by which ca revokes the certificate of this name (NULL: none); it is valid
+ * until until_s from now. */
+void test_certs_revoke(const char *ca, const char *name, long until_s);
 /* DIR/name.suffix, in one of a few static buffers. */
 const char *test_certs_path(const char *name, const char *suffix);
 
