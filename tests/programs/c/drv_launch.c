@@ -65,6 +65,27 @@ mixed_parameters(CUdeviceptr out)
 }
 
 static void
+pointer_parameters(CUdeviceptr out)
+{
+    static const size_t offsets[] = {0, 8, 16, 24};
+    uint32_t first = 0x12345678, got[2];
+    CUdeviceptr second = out + 4;
+    uint16_t half = 0xabcd;
+    void *params[] = {&first, &out, &half, &second};
+    CUfunction f = kernel("pointer_params");
+    size_t offset, size;
+
+    for (size_t i = 0; i < COUNT_OF(offsets); i++) {
+        CU(cuFuncGetParamInfo(f, i, &offset, &size));
+        EXPECT(offset == offsets[i]);
+    }
+    CU(cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL));
+    CU(cuMemcpyDtoH(got, out, sizeof(got)));
+    EXPECT(got[0] == first && got[1] == half);
+    printf("parameters that say where they point: done\n");
+}
+
+static void
 check_geometry(CUdeviceptr out, const char *how)
 {
     static uint32_t got[3 * 4 * 5 * 2 * 3 * 7];
@@ -83,9 +104,14 @@ geometry(CUdeviceptr out)
     void *params[] = {&out};
     CUlaunchAttribute attr = {.id = CU_LAUNCH_ATTRIBUTE_PRIORITY};
     CUlaunchConfig config = {
-        .gridDimX = 3, .gridDimY = 4, .gridDimZ = 5,
-        .blockDimX = 2, .blockDimY = 3, .blockDimZ = 7,
-        .attrs = &attr, .numAttrs = 1,
+        .gridDimX = 3,
+        .gridDimY = 4,
+        .gridDimZ = 5,
+        .blockDimX = 2,
+        .blockDimY = 3,
+        .blockDimZ = 7,
+        .attrs = &attr,
+        .numAttrs = 1,
     };
     CUfunction f = kernel("geometry");
 
@@ -133,9 +159,14 @@ cooperative(CUdevice dev, CUdeviceptr out)
 
     CUlaunchAttribute attr = {.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE, .value.cooperative = 1};
     CUlaunchConfig config = {
-        .gridDimX = blocks, .gridDimY = 1, .gridDimZ = 1,
-        .blockDimX = 64, .blockDimY = 1, .blockDimZ = 1,
-        .attrs = &attr, .numAttrs = 1,
+        .gridDimX = blocks,
+        .gridDimY = 1,
+        .gridDimZ = 1,
+        .blockDimX = 64,
+        .blockDimY = 1,
+        .blockDimZ = 1,
+        .attrs = &attr,
+        .numAttrs = 1,
     };
     CU(cuMemsetD8(out, 0, 16384));
     CU(cuLaunchKernelEx(&config, f, params, NULL));
@@ -173,6 +204,7 @@ main(void)
     CU(cuMemAlloc(&out, 65536));
     big_parameters(out);
     mixed_parameters(out);
+    pointer_parameters(out);
     geometry(out);
     shared_memory(out);
     cooperative(dev, out);

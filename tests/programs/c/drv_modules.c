@@ -164,7 +164,7 @@ libraries(void)
     CU(cuCtxGetDevice(&dev));
     CU(cuLibraryLoadData(&lib, misc_ptx, NULL, NULL, 0, NULL, NULL, 0));
     CU(cuLibraryGetKernelCount(&count, lib));
-    EXPECT(count == 9);
+    EXPECT(count == 10);
     CU(cuLibraryEnumerateKernels(kernels, count < 32 ? count : 32, lib));
     CU(cuLibraryGetKernel(&kernel, lib, "use_symbols"));
     CU(cuKernelGetName(&name, kernel));

@@ -360,6 +360,7 @@ bool
 ptx_parse_var_head(struct ptx_parser *ps, struct ptx_var_head *head)
 {
     struct ptx_tok *t = &ps->lx.tok;
+    bool pointed = false; /* what follows says where the parameter points */
     int64_t v;
 
     head->vec = 1;
@@ -370,7 +371,8 @@ ptx_parse_var_head(struct ptx_parser *ps, struct ptx_var_head *head)
                 return false;
             if (v < 1 || v > 4096 || (v & (v - 1)) != 0)
                 return ptx_fail(ps, "alignment %lld is no power of two up to 4096", (long long)v);
-            head->align = (uint32_t)v;
+            if (!pointed)
+                head->align = (uint32_t)v;
             continue;
         }
         if (ptx_tok_eq(t, ".attribute")) {
@@ -387,7 +389,7 @@ ptx_parse_var_head(struct ptx_parser *ps, struct ptx_var_head *head)
         } else if (ptx_tok_eq(t, ".v4")) {
             head->vec = 4;
         } else if (ptx_tok_eq(t, ".ptr")) {
-            ; /* a hint about what a parameter points to; .align and a space may follow */
+            pointed = true;
         } else if (head->type == PT_NONE && ptx_type_find(t->text + 1, t->len - 1) != PT_NONE) {
             head->type = ptx_type_find(t->text + 1, t->len - 1);
         } else if (ptx_space_of(t) == SPACE_NONE) {
