@@ -1,6 +1,7 @@
 /* backend/driver/soft/dev/launch.c -- kernel launches */
 #include "backend/driver/soft/dev/launch.h"
 
+#include "backend/driver/soft/dev/children.h"
 #include "backend/driver/soft/dev/heap.h"
 #include "backend/driver/soft/dev/span.h"
 #include "backend/driver/soft/dev/texture.h"
@@ -59,11 +60,11 @@ env_cancelled(void *opaque)
 }
 
 static void
-log_fault(const struct sd_kernel_work *k, const struct sd_fault *f)
+log_fault(const struct sd_kernel *kernel, const struct sd_fault *f)
 {
     log_error("kernel %s: %s (CUDA error %d) at PTX line %u, block (%u,%u,%u) thread (%u,%u,%u), "
               "address 0x%llx",
-              k->fn->kernel->name, f->what, (int)f->code, f->ptx_line, f->block[0], f->block[1],
+              kernel->name, f->what, (int)f->code, f->ptx_line, f->block[0], f->block[1],
               f->block[2], f->thread[0], f->thread[1], f->thread[2],
               (unsigned long long)f->address);
 }
@@ -90,6 +91,7 @@ sd_kernel_run(struct sd_work *work)
         .cooperative = k->cooperative,
         .env = &env,
     };
+    const struct sd_kernel *failed = NULL;
     struct sd_pool *machine;
     struct sd_fault fault;
     CUresult cr;
@@ -103,9 +105,9 @@ sd_kernel_run(struct sd_work *work)
     memcpy(launch.block, k->block, sizeof(launch.block));
     memcpy(launch.cluster, k->cluster, sizeof(launch.cluster));
     memset(&fault, 0, sizeof(fault));
-    cr = sd_exec_run(machine, &launch, &fault);
+    cr = sd_children_run(work->ctx, machine, &env, &launch, &failed, &fault);
     if (cr != CUDA_SUCCESS && !env_cancelled(work->ctx))
-        log_fault(k, &fault);
+        log_fault(failed, &fault);
     return cr;
 }
 

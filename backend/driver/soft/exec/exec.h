@@ -129,6 +129,13 @@ struct sd_env {
      * and believe no address of it. */
     const struct sd_texture *(*texture)(void *opaque, uint64_t handle);
     uint64_t (*globaltimer_ns)(void *opaque);
+    /* A kernel launches another: memory for its parameters, 0 if it cannot be launched like that;
+     * then the launch, which returns a cudaError_t. launches is the driver half's. */
+    uint64_t (*launch_buffer)(void *launches, const struct sd_kernel *kernel,
+                              const uint32_t grid[3], const uint32_t block[3],
+                              uint32_t shared_bytes);
+    int32_t (*launch)(void *launches, uint64_t buffer, uint64_t stream);
+    void *launches;
     /* Polled at least every few milliseconds; true ends the kernel. */
     bool (*cancelled)(void *opaque);
 };
@@ -178,6 +185,8 @@ CUresult sd_module_finish(struct sd_module *module, struct sd_text *log_p);
 
 size_t sd_module_kernel_count(const struct sd_module *module);
 const struct sd_kernel *sd_module_kernel(const struct sd_module *module, size_t index);
+/* The kernel whose address, as kernels see it, this is; NULL if there is none. */
+const struct sd_kernel *sd_module_kernel_at(const struct sd_module *module, uint64_t address);
 
 /*
  * Lower the kernel; quick when done before. Errors: CUDA_ERROR_NOT_SUPPORTED or INVALID_PTX

@@ -289,6 +289,15 @@ sd_module_kernel(const struct sd_module *m, size_t index)
     return &m->kernels[index].pub;
 }
 
+const struct sd_kernel *
+sd_module_kernel_at(const struct sd_module *m, uint64_t address)
+{
+    for (size_t i = 0; i < m->nkernels; i++)
+        if (ptx_func_address(m->kernels[i].func) == address)
+            return &m->kernels[i].pub;
+    return NULL;
+}
+
 static uint32_t
 most_registers(const struct sd_kernel_code *code)
 {

@@ -21,7 +21,14 @@ lower_builtin_of(const struct ptx_func *f)
         enum lower_builtin builtin;
         uint32_t nparams;
     } names[] = {{"vprintf", BUILTIN_VPRINTF, 2}, {"__assertfail", BUILTIN_ASSERT, 5},
-                 {"malloc", BUILTIN_MALLOC, 1},   {"free", BUILTIN_FREE, 1}};
+                 {"malloc", BUILTIN_MALLOC, 1},   {"free", BUILTIN_FREE, 1},
+                 /* What NVIDIA's device run time calls to launch kernels from kernels. */
+                 {"__cuda_syscall_cnpv2GetParameterBufferV2", BUILTIN_LAUNCH_BUFFER, 4},
+                 {"__cuda_syscall_cnpv2LaunchDeviceV2", BUILTIN_LAUNCH, 2},
+                 {"__cuda_syscall_cnpv2StreamCreate", BUILTIN_STREAM_CREATE, 2},
+                 {"__cuda_syscall_cnpv2StreamDestroy", BUILTIN_STREAM_DESTROY, 1},
+                 {"__cuda_syscall_cnpv2GetLastError", BUILTIN_LAST_ERROR, 0},
+                 {"__cuda_syscall_cnpv2SetLastError", BUILTIN_SET_ERROR, 1}};
     unsigned i;
 
     if (f->defined)
@@ -46,6 +53,9 @@ static CUresult
 reach(struct lower_kernel *k, struct ptx_func *f)
 {
     f = ptx_func_final(f);
+    /* A kernel whose address is taken is launched, not called. */
+    if (f->entry && k->nfuncs > 0)
+        return CUDA_SUCCESS;
     if (!f->defined || f->index >= k->code->nby_ptx || k->code->by_ptx[f->index] != 0)
         return CUDA_SUCCESS;
     if (!ptx_grow(&k->funcs, k->nfuncs, &k->funcs_cap, sizeof(*k->funcs)))

@@ -185,7 +185,7 @@ fetch_results(struct lower *lw, const struct ptx_insn *in, const struct call_par
     return true;
 }
 
-/* A 64-bit argument of a run-time function. */
+/* An argument of a run-time function, as one row; 12 bytes are three rows of words. */
 static uint32_t
 builtin_arg(struct lower *lw, const struct ptx_insn *in, const struct call_parts *p, uint32_t i,
             unsigned bytes)
@@ -193,13 +193,17 @@ builtin_arg(struct lower *lw, const struct ptx_insn *in, const struct call_parts
     const struct ptx_operand *o = &p->args[i];
     uint32_t t;
 
-    if (o->kind != OPND_PARAM)
+    if (o->kind != OPND_PARAM && bytes != 12)
         return lower_src_as(lw, in, o, bytes);
+    if (o->kind != OPND_PARAM) {
+        lower_fail(lw, in, "bad argument of a run-time function");
+        return ROW_NONE;
+    }
     if (lw->b->pvars[o->reg].klass != 2 || lw->b->pvars[o->reg].bytes != bytes) {
         lower_fail(lw, in, "bad argument of a run-time function");
         return ROW_NONE;
     }
-    if (bytes == 4)
+    if (bytes != 8)
         return call_row(lw, o);
     t = lower_temp(lw, 8);
     lower_emit_op(lw, "pack.64", 0, t, call_row(lw, o), call_row(lw, o) + 128, 0);
@@ -211,40 +215,44 @@ call_builtin(struct lower *lw, const struct ptx_insn *in, const struct call_part
              enum lower_builtin which)
 {
     static const struct {
-        uint8_t nargs, nrets, code;
-    } shapes[] = {[BUILTIN_VPRINTF] = {2, 1, 0},
-                  [BUILTIN_ASSERT] = {5, 0, 0},
-                  [BUILTIN_MALLOC] = {1, 1, 0},
-                  [BUILTIN_FREE] = {1, 0, 0}};
-    static const unsigned codes[] = {[BUILTIN_VPRINTF] = SD_OP_rt_vprintf,
-                                     [BUILTIN_ASSERT] = SD_OP_rt_assert,
-                                     [BUILTIN_MALLOC] = SD_OP_rt_malloc,
-                                     [BUILTIN_FREE] = SD_OP_rt_free};
+        unsigned op;
+        uint8_t nargs, result; /* bytes; 0: none */
+        uint8_t args[5];       /* bytes */
+    } shapes[] = {[BUILTIN_VPRINTF] = {SD_OP_rt_vprintf, 2, 4, {8, 8}},
+                  [BUILTIN_ASSERT] = {SD_OP_rt_assert, 5, 0, {8, 8, 4, 8, 8}},
+                  [BUILTIN_MALLOC] = {SD_OP_rt_malloc, 1, 8, {8}},
+                  [BUILTIN_FREE] = {SD_OP_rt_free, 1, 0, {8}},
+                  [BUILTIN_LAUNCH_BUFFER] = {SD_OP_rt_launch_buffer, 4, 8, {8, 12, 12, 4}},
+                  [BUILTIN_LAUNCH] = {SD_OP_rt_launch, 2, 4, {8, 8}},
+                  [BUILTIN_STREAM_CREATE] = {SD_OP_rt_stream_create, 2, 4, {8, 4}},
+                  [BUILTIN_STREAM_DESTROY] = {SD_OP_rt_zero, 1, 4, {8}},
+                  [BUILTIN_LAST_ERROR] = {SD_OP_rt_zero, 0, 4, {0}},
+                  [BUILTIN_SET_ERROR] = {SD_OP_rt_zero, 1, 4, {4}}};
     uint32_t arg[4] = {0}, result = 0, to = 0;
+    bool wide = shapes[which].result == 8;
     uint32_t i;
 
-    if (p->nargs != shapes[which].nargs || p->nrets > shapes[which].nrets)
+    if (p->nargs != shapes[which].nargs || p->nrets > (shapes[which].result != 0))
         return lower_fail(lw, in, "run-time function called with other arguments than it has");
     for (i = 0; i < p->nargs && i < 4; i++) {
-        arg[i] = builtin_arg(lw, in, p, i, which == BUILTIN_ASSERT && i == 2 ? 4 : 8);
+        arg[i] = builtin_arg(lw, in, p, i, shapes[which].args[i]);
         if (arg[i] == ROW_NONE)
             return false;
     }
-    if (shapes[which].nrets > 0)
-        result = lower_temp(lw, which == BUILTIN_MALLOC ? 8 : 4);
-    lower_emit(lw, codes[which], 0, result, arg[0], arg[1], arg[2], arg[3]);
+    if (shapes[which].result > 0)
+        result = lower_temp(lw, shapes[which].result);
+    lower_emit(lw, shapes[which].op, 0, result, arg[0], arg[1], arg[2], arg[3]);
     if (p->nrets == 0)
         return true;
     if (p->rets[0].kind != OPND_PARAM) {
-        to = lower_dst(lw, in, &p->rets[0], which == BUILTIN_MALLOC ? 8 : 4);
+        to = lower_dst(lw, in, &p->rets[0], wide ? 8 : 4);
         return to != ROW_NONE &&
-               lower_emit_op(lw, which == BUILTIN_MALLOC ? "mov.b64" : "mov.b32", 0, to, result, 0,
-                             0);
+               lower_emit_op(lw, wide ? "mov.b64" : "mov.b32", 0, to, result, 0, 0);
     }
     if (lw->b->pvars[p->rets[0].reg].klass != 2)
         return lower_unsupported(lw, in);
     to = call_row(lw, &p->rets[0]);
-    if (which == BUILTIN_MALLOC && lw->b->pvars[p->rets[0].reg].bytes == 8)
+    if (wide && lw->b->pvars[p->rets[0].reg].bytes == 8)
         return lower_emit_op(lw, "lo.64", 0, to, result, 0, 0) &&
                lower_emit_op(lw, "hi.64", 0, to + 128, result, 0, 0);
     return lower_emit_op(lw, "mov.b32", 0, to, result, 0, 0);

@@ -15,6 +15,8 @@ int64_t lower_fn_index(const struct lower_kernel *k, const struct ptx_func *f);
 /* Functions that the machine itself provides. */
 enum lower_builtin {
     BUILTIN_NONE, BUILTIN_VPRINTF, BUILTIN_ASSERT, BUILTIN_MALLOC, BUILTIN_FREE,
+    BUILTIN_LAUNCH_BUFFER, BUILTIN_LAUNCH, BUILTIN_STREAM_CREATE, BUILTIN_STREAM_DESTROY,
+    BUILTIN_LAST_ERROR, BUILTIN_SET_ERROR,
 };
 enum lower_builtin lower_builtin_of(const struct ptx_func *f);
 
