@@ -38,7 +38,8 @@ UNIT = (r"(?:ms|msecs?|milliseconds?|us|usecs?|microseconds?|ns|nanoseconds?|s|s
         r"[A-Za-z]+/s(?:ec(?:ond)?)?|cycles|clocks|fps)")
 MEASURED = re.compile(r"(%s)(\s*\(?%s\b)" % (NUMBER, UNIT))
 SPEAKS_OF_TIME = re.compile(r"time|elapsed|bandwidth|throughput|perf|speed|latency|clock|cycles|"
-                            r"flop|/s\b|\bms\b|memcopy:|streamed:|streams:|kernel:",
+                            r"flop|/s\b|\bms\b|memcopy:|streamed:|streams:|kernel:|"
+                            r"while waiting",
                             re.IGNORECASE)
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,16}\b")
 
