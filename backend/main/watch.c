@@ -121,7 +121,6 @@ watch_link(struct be_watch *watch)
 {
     bool leaving = false; /* the peer has ended its direction, we have not read all of it */
 
-    tell(watch);
     while (note_state(watch)) {
         struct pollfd polls[] = {
             {.fd = watch->end, .events = POLLIN},

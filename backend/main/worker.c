@@ -216,6 +216,16 @@ struct be_service {
     uint64_t grace_ns;
 };
 
+/* The supervisor knows whom to send the client to before the client can ask for it. */
+static void
+session_named(void *user, uint64_t session_id)
+{
+    const struct be_service *v = user;
+    const struct be_word word = {.state = BE_WORKER_SERVING, .session_id = session_id};
+
+    be_handoff_tell(v->socket, &word);
+}
+
 /* The session outlives its line from now on, if client and operator want that. */
 static enum gp_status
 survive(struct be_service *v, const struct gp_options *options)
@@ -250,7 +260,7 @@ run(struct be_service *v, struct be_session *session)
 {
     const struct be_word serving = {.state = BE_WORKER_SERVING};
 
-    if (v->watch.resume == NULL) /* else the watch has told, with the session's id */
+    if (v->watch.resume == NULL) /* else it was told, with the session's id */
         be_handoff_tell(v->socket, &serving);
     tp_set_spin(v->lane, v->config.session.limits.spin_us);
     (void)be_session_run(session);
@@ -269,6 +279,8 @@ serve(const struct gp_options *options, const struct be_driver *driver, struct b
 
     config_fill(options, driver, ledger, print_fd, &v.config);
     v.config.refuse = (enum wire_control_code)what->refuse;
+    v.config.named = session_named;
+    v.config.user = &v;
     v.socket = socket;
     v.grace_ns = gp_options_u64(options, "grace");
     if (lane_adopt(options, &v.config, what, fd, &v.lane) != GP_OK)

@@ -326,6 +326,8 @@ answer(const struct be_open_config *config, struct be_line *line, struct be_sess
     out.session_id |= 1; /* 0 means none */
     if (status == GP_OK)
         status = wire_open_answer_encode(&out, &message);
+    if (status == GP_OK && out.grace_ms != 0 && config->named != NULL)
+        config->named(config->user, out.session_id);
     if (status == GP_OK)
         send_control(line, WIRE_CONTROL_ANSWER, &message);
     opened->session_id = out.session_id;

@@ -165,6 +165,13 @@ stranger_refuse(struct be_supervisor *s, const char *scheme, int fd)
     uint8_t frame[WIRE_FRAME_HEADER_BYTES];
     uint64_t now = gp_now_ns();
 
+    s->strangers++;
+    if (now - s->strangers_told_ns >= GP_NS_PER_S) {
+        log_warn("supervisor: %llu connections refused that ask for a session that is not here",
+                 (unsigned long long)s->strangers);
+        s->strangers = 0;
+        s->strangers_told_ns = now;
+    }
     if (strcmp(scheme, "tls") == 0) {
         (void)!send(fd, alert, sizeof(alert), MSG_NOSIGNAL | MSG_DONTWAIT);
     } else if (wire_error_answer_encode(&no, &message) == GP_OK) {
@@ -173,13 +180,6 @@ stranger_refuse(struct be_supervisor *s, const char *scheme, int fd)
         (void)!send(fd, frame, sizeof(frame), MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE);
         (void)!send(fd, message.data, message.len, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
-    s->strangers++;
-    if (now - s->strangers_told_ns < GP_NS_PER_S)
-        return;
-    log_warn("supervisor: %llu connections refused that ask for a session that is not here",
-             (unsigned long long)s->strangers);
-    s->strangers = 0;
-    s->strangers_told_ns = now;
 }
 
 static void

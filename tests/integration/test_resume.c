@@ -236,6 +236,7 @@ BOTH_SCHEMES(memory_waits_and_callbacks_are_still_there)
 Test(resume, a_session_is_kept_for_the_grace_time_only, .timeout = 60)
 {
     struct test_server server = server_of("tls", "--grace=200ms");
+    enum gp_status status;
     struct tp_lane *lane;
     struct visit v;
 
@@ -243,7 +244,12 @@ Test(resume, a_session_is_kept_for_the_grace_time_only, .timeout = 60)
     tp_link_break(v.c.lane, "test");
     await_log(&server, "did not come back");
     await_log(&server, "session ended");
-    cr_assert_eq(dial(&v, v.id, v.key, &lane), GP_ERR_NOT_FOUND);
+    /* The supervisor hears of it a moment later; until then it sends us to a worker that ends. */
+    for (uint64_t end = gp_now_ns() + 20 * GP_NS_PER_S;
+         (status = dial(&v, v.id, v.key, &lane)) != GP_ERR_NOT_FOUND && gp_now_ns() < end;)
+        if (status == GP_OK)
+            tp_close(lane);
+    cr_assert_eq(status, GP_ERR_NOT_FOUND);
     tp_close(v.c.lane);
     test_server_stop(&server);
     test_certs_destroy();
