@@ -186,6 +186,9 @@ mistakes(void)
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemCreate(&h, g, &bad, 0));
 
     CU(cuMemAddressReserve(&va, 4 * g, 0, 0, 0));
+    /* Nothing is behind it: it is no host memory either. */
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemcpy(va, va + g, 16));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemcpyAsync(va, va + g, 16, NULL));
     CU(cuMemAddressReserve(&other, 4 * g, 0, 0, 0));
     CU(cuMemCreate(&h, 2 * g, &prop, 0));
     none = h + 8;

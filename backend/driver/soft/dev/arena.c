@@ -182,6 +182,12 @@ sd_arena_base(const struct sd_device *dev)
     return dev->arena->base;
 }
 
+uint64_t
+sd_arena_bytes(const struct sd_device *dev)
+{
+    return dev->arena->places;
+}
+
 int
 sd_arena_fd(const struct sd_device *dev)
 {

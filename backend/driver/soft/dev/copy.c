@@ -3,6 +3,7 @@
 
 #include "backend/driver/soft/dev/array.h"
 #include "backend/driver/soft/dev/span.h"
+#include "backend/driver/soft/dev/vmm.h"
 
 #include <string.h>
 
@@ -98,7 +99,10 @@ linear_check(CUmemorytype type, uint64_t addr, uint64_t span, bool write, bool *
     enum sd_reach reach = sd_map_reach(addr, span, &first);
 
     if (type == CU_MEMORYTYPE_HOST || (type == CU_MEMORYTYPE_UNIFIED && reach == SD_REACH_NONE)) {
-        /* Ordinary memory, or pinned if it is pinned as a whole. */
+        /* Ordinary memory, or pinned if it is pinned as a whole; an address of a device that has
+         * nothing behind it is neither. */
+        if (reach == SD_REACH_NONE && sd_address_is_device(addr))
+            return CUDA_ERROR_INVALID_VALUE;
         *pageable_p = reach < SD_REACH_READ;
         return addr == 0 || reach == SD_REACH_NO_READ ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
     }

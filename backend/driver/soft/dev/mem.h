@@ -36,6 +36,7 @@ bool sd_ranges_give(struct sd_ranges *r, uint64_t base, uint64_t len);
 CUresult sd_arena_create(struct sd_device *dev);
 
 uint64_t sd_arena_base(const struct sd_device *dev);
+uint64_t sd_arena_bytes(const struct sd_device *dev); /* of addresses from the base on */
 int sd_arena_fd(const struct sd_device *dev);
 void sd_arena_info(const struct sd_device *dev, uint64_t *free_p, uint64_t *total_p);
 

@@ -41,6 +41,23 @@ reserved(uint64_t base, uint64_t bytes)
     return false;
 }
 
+bool
+sd_address_is_device(uint64_t addr)
+{
+    bool is;
+
+    for (int d = 0; d < sd_device_count(); d++) {
+        const struct sd_device *dev = sd_device_get(d);
+
+        if (addr - sd_arena_base(dev) < sd_arena_bytes(dev))
+            return true;
+    }
+    pthread_mutex_lock(&vmm_lock);
+    is = reserved(addr, 1);
+    pthread_mutex_unlock(&vmm_lock);
+    return is;
+}
+
 static void *
 lay_nothing(uint64_t base, uint64_t bytes, int more_flags)
 {
