@@ -332,13 +332,9 @@ be_worker_run(const struct gp_options *options, int socket)
         return 1;
     be_handoff_tell(socket, &ready);
     status = be_handoff_receive(socket, &what, &fd);
-    if (status == GP_ERR_CLOSED)
-        return 0;
-    if (status != GP_OK)
-        return 1;
-    if (serve(options, &driver, ledger, print_fd, socket, signals, &what, fd))
+    if (status == GP_OK && serve(options, &driver, ledger, print_fd, socket, signals, &what, fd))
         log_info("session ended");
     be_driver_close(&driver);
     be_ledger_close(ledger);
-    return 0;
+    return status == GP_OK || status == GP_ERR_CLOSED ? 0 : 1;
 }
