@@ -415,11 +415,29 @@ bring(struct fe_region *r, uint64_t page)
     return cr;
 }
 
+/* A kernel that runs must see what the program wrote before a flag when it sees the flag: what was
+ * written elsewhere goes ahead of what is written now. */
+static CUresult
+flush_hosts(void)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    for (struct fe_region *r = all.live; r != NULL && cr == CUDA_SUCCESS; r = r->next)
+        if (r->info.kind == FE_REGION_HOST)
+            cr = flush(r, true);
+    return cr;
+}
+
 static CUresult
 dirty(struct fe_region *r, uint64_t page)
 {
     uint64_t count = fe_pages_ahead(&r->pages, &r->pages.written, page, AHEAD_PAGES);
-    bool kept = fe_move_keep(r, page, count);
+    CUresult cr = r->info.kind == FE_REGION_HOST && in_flight(r) ? flush_hosts() : CUDA_SUCCESS;
+    bool kept;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    kept = fe_move_keep(r, page, count);
 
     /* Where nothing is kept, what was not written would be sent as well. */
     if (!kept)
