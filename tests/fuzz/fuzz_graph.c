@@ -35,6 +35,8 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argv;
     gp_log_set_level(GP_LOG_ERROR);
     setenv("GPUPOOL_SOFT_MEMORY", "256m", 0);
+    /* A grid of 2^32 blocks is no mistake, and takes its time: kernels are not executed. */
+    setenv("GPUPOOL_SOFT_INSTANT", "1", 0);
     if (be_driver_open(name != NULL ? name : "soft", &driver) != GP_OK) {
         fprintf(stderr, "no driver to fuzz with\n");
         exit(77);
@@ -126,7 +128,13 @@ put_body(struct input *in, struct gp_buf *buf, uint32_t type, uint64_t memory)
     case CU_GRAPH_NODE_TYPE_MEMSET:
         PUT(fill);
     case CU_GRAPH_NODE_TYPE_BATCH_MEM_OP:
-        PUT(values);
+        spoil(in, &values, sizeof(values));
+        /* Nobody writes what it would wait for; a worker is ended by force then, a fuzzer is not. */
+        if (values.op.operation == CU_STREAM_MEM_OP_WAIT_VALUE_32 ||
+            values.op.operation == CU_STREAM_MEM_OP_WAIT_VALUE_64)
+            values.op.operation = CU_STREAM_MEM_OP_WRITE_VALUE_32;
+        wire_graph_put(buf, &values, sizeof(values));
+        break;
     case CU_GRAPH_NODE_TYPE_EVENT_RECORD:
     case CU_GRAPH_NODE_TYPE_WAIT_EVENT:
         PUT(id);
