@@ -2,6 +2,7 @@
 #include "backend/main/worker.h"
 
 #include "backend/cuda/account.h"
+#include "backend/main/sandbox.h"
 #include "backend/main/watch.h"
 #include "backend/session/session.h"
 #include "backend/supervisor/handoff.h"
@@ -151,6 +152,7 @@ config_fill(const struct gp_options *options, const struct be_driver *driver,
     config->session.driver = driver;
     config->session.print_fd = print_fd;
     config->session.ledger = ledger;
+    config->session.scrub = gp_options_flag(options, "scrub");
     config->session.lease_bytes = gp_options_u64(options, "lease-max");
     config->session.limits.upload_bytes = gp_options_u64(options, "image-max");
     config->session.limits.spin_us = (uint32_t)(gp_options_u64(options, "spin") / GP_NS_PER_US);
@@ -320,6 +322,8 @@ be_worker_run(const struct gp_options *options, int socket)
         return 2;
     }
     status = process_confine();
+    if (status == GP_OK && gp_options_flag(options, "sandbox"))
+        be_sandbox_files();
     if (status == GP_OK)
         status = signals_open(&signals);
     if (status == GP_OK)
@@ -328,6 +332,8 @@ be_worker_run(const struct gp_options *options, int socket)
         status = driver_open(gp_options_text(options, "driver"), &driver);
     if (status == GP_OK && gp_options_is_set(options, "ledger"))
         status = ledger_open(options, &driver, &ledger);
+    if (status == GP_OK && gp_options_flag(options, "sandbox"))
+        status = be_sandbox_calls();
     if (status != GP_OK)
         return 1;
     be_handoff_tell(socket, &ready);
