@@ -64,6 +64,8 @@ void be_notice_end(struct be_session *session);
 bool be_data_send(struct be_session *session, uint32_t data, const struct wire_data *head,
                   const void *payload, size_t bytes);
 
+/* Any thread. End the session, with a reason for its user: what runs for it may run for ever. */
+void be_client_end(struct be_session *session, CUresult cr, const char *why);
 /* Executor, while it waits: the client hung up; tell it that we are alive. */
 bool be_client_gone(struct be_session *session);
 void be_client_beat(struct be_session *session);

@@ -266,6 +266,33 @@ base_drop(struct be_pace_device *d)
     d->base_context = NULL;
 }
 
+/* Until the batch is done; a tenant may be bounded in how long its work runs. */
+static CUresult
+batch_wait(struct be_pace_device *d, const struct be_pace_batch *batch)
+{
+    const struct be_driver_table *t = &d->session->driver->table;
+    uint64_t limit = be_ledger_max_kernel_ns(d->session->ledger), began = 0;
+    struct timespec nap = {.tv_nsec = 20000};
+    CUresult cr;
+
+    if (limit == 0)
+        return t->cuEventSynchronize(batch->end);
+    while ((cr = t->cuEventQuery(batch->end)) == CUDA_ERROR_NOT_READY) {
+        /* Not before it has begun: its stream may wait for something else. */
+        if (began == 0 && t->cuEventQuery(batch->start) == CUDA_SUCCESS)
+            began = gp_now_ns();
+        if (began != 0 && gp_now_ns() - began > limit) {
+            be_client_end(d->session, CUDA_ERROR_LAUNCH_TIMEOUT,
+                          "a kernel ran for longer than the tenant's max-kernel-time");
+            return t->cuEventSynchronize(batch->end); /* or the process's end */
+        }
+        (void)nanosleep(&nap, NULL);
+        if (nap.tv_nsec < 1000000)
+            nap.tv_nsec *= 2;
+    }
+    return cr;
+}
+
 /* Milliseconds of the batch that no earlier one was charged for, and its own length. */
 static float
 batch_busy(struct be_pace_device *d, struct be_pace_batch *batch, float *length_p)
@@ -301,7 +328,7 @@ batch_account(struct be_pace_device *d, struct be_pace_batch *batch)
     bool known = false;
 
     if (batch->end != NULL && t->cuCtxSetCurrent(batch->context->handle) == CUDA_SUCCESS &&
-        t->cuEventSynchronize(batch->end) == CUDA_SUCCESS) {
+        batch_wait(d, batch) == CUDA_SUCCESS) {
         busy_ms = batch_busy(d, batch, &length_ms);
         known = true;
     }

@@ -1,6 +1,7 @@
 /* backend/memory/phys.c -- physical memory that the client names, and its mappings */
 #include "backend/memory/phys.h"
 
+#include "backend/memory/scrub.h"
 #include "backend/memory/space_priv.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -71,6 +72,12 @@ create_locked(struct be_space *space, const struct be_phys_wish *wish, struct be
     cr = space->driver->table.cuMemCreate(&phys->handle, wish->bytes, &prop, 0);
     if (cr != CUDA_SUCCESS)
         return cr;
+    if (space->scrub)
+        cr = be_scrub_handle(space->driver, phys->handle, wish->bytes, wish->device);
+    if (cr != CUDA_SUCCESS) {
+        (void)space->driver->table.cuMemRelease(phys->handle);
+        return cr;
+    }
     be_space_use(space, wish->device, wish->bytes, 0);
     list_add(space, phys);
     return CUDA_SUCCESS;

@@ -1,6 +1,7 @@
 /* backend/memory/space.c -- physical memory behind the addresses that the client names */
 #include "backend/memory/space.h"
 
+#include "backend/memory/scrub.h"
 #include "backend/memory/space_priv.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
@@ -197,6 +198,15 @@ alloc_locked(struct be_space *space, uint64_t address, uint64_t bytes, int32_t d
             return cr;
         }
         be_space_use(space, device, extent->count * space->granularity, 0);
+        /* Its stream waits for nothing, so neither does anybody else for long. */
+        if (space->scrub)
+            cr = be_scrub_range(space->driver, extent_address(space, extent),
+                                extent->count * space->granularity);
+        if (cr != CUDA_SUCCESS) {
+            status = be_granules_drop(space->map, address, be_space_extent_gone, space);
+            (void)status;
+            return cr;
+        }
     }
     return CUDA_SUCCESS;
 }
@@ -612,6 +622,12 @@ void
 be_space_set_ledger(struct be_space *space, struct be_ledger *ledger)
 {
     space->ledger = ledger;
+}
+
+void
+be_space_set_scrub(struct be_space *space, bool scrub)
+{
+    space->scrub = scrub;
 }
 
 uint64_t

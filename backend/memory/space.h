@@ -52,6 +52,8 @@ uint64_t be_space_bytes(const struct be_space *space);
 uint64_t be_space_granularity(const struct be_space *space);
 /* Leases come out of this one from now on; before anything else. Borrowed, NULL: of no limits. */
 void be_space_set_ledger(struct be_space *space, struct be_ledger *ledger);
+/* Fill memory with zeros before the client gets it; before anything else. */
+void be_space_set_scrub(struct be_space *space, bool scrub);
 /* The lease a device begins with, without a ledger; before the first allocation only. */
 void be_space_set_lease(struct be_space *space, int32_t device, uint64_t bytes);
 /* Grow the lease by up to bytes, at once; what was granted. free_bytes: of the device, now. */

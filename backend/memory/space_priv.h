@@ -30,6 +30,7 @@ struct be_space {
     const struct be_driver *driver;
     struct be_space_events events;
     struct be_ledger *ledger; /* may be NULL */
+    bool scrub;               /* fresh memory is filled with zeros */
     uint64_t base, bytes, granularity;
     pthread_t reaper;
 

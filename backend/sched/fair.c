@@ -95,7 +95,8 @@ is_alone(const struct be_fair *f, uint32_t member, uint64_t now)
 {
     uint32_t class = class_of(f, member);
 
-    if (f->groups[f->members[member].group - 1].rights.force)
+    if (f->groups[f->members[member].group - 1].rights.force ||
+        f->groups[f->members[member].group - 1].rights.measured)
         return false;
     for (uint32_t i = 0; i < f->end; i++) {
         if (i == member || f->members[i].group == 0)

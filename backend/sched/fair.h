@@ -47,6 +47,7 @@ struct be_fair_rights {
     uint32_t floor;    /* percent, 0 .. 100 */
     uint32_t priority; /* 0 goes first */
     bool force;
+    bool measured; /* also when nobody else is there */
 };
 
 struct be_fair_group {

@@ -154,6 +154,7 @@ be_session_create(const struct be_session_config *config, struct be_line *line,
                                  &events, &session->space);
     if (status == GP_OK) {
         be_space_set_ledger(session->space, session->ledger);
+        be_space_set_scrub(session->space, config->scrub && be_ledger_governed(session->ledger));
         status = be_agent_start(session, &session->agent);
     }
     if (status != GP_OK) {
@@ -290,11 +291,10 @@ be_session_feed(struct be_session *session, const uint8_t *row, size_t bytes, co
  * ---------------------------------------------------------------------------------------- */
 
 static void
-session_lost(struct be_session *session, const char *why)
+session_lost(struct be_session *session, CUresult cr, const char *why)
 {
-    struct wire_gpNoticeLost_args args = {.result = CUDA_ERROR_DEVICE_UNAVAILABLE,
-                                          .reason = why,
-                                          .reason_len = (uint32_t)strlen(why)};
+    struct wire_gpNoticeLost_args args = {
+        .result = (int32_t)cr, .reason = why, .reason_len = (uint32_t)strlen(why)};
     uint8_t *to =
         be_notice_begin(session, WIRE_CALL_gpNoticeLost, 0, wire_size_gpNoticeLost_args(&args));
 
@@ -314,6 +314,16 @@ number_follows(struct be_line *line, uint64_t seq)
         return false;
     line->received_seq = seq;
     return true;
+}
+
+void
+be_client_end(struct be_session *session, CUresult cr, const char *why)
+{
+    log_warn("session: %s", why);
+    session_lost(session, cr, why);
+    be_line_flush(session->line);
+    if (session->line->lane != NULL)
+        tp_shutdown(session->line->lane); /* the watch sees it and ends the process, if need be */
 }
 
 /* False at the session's end, and then *code_p says why. */
@@ -350,7 +360,7 @@ frame_take(struct be_session *session, const struct tp_frame *frame, enum wire_c
         }
     }
     log_warn("session: the client broke the protocol: %s", why);
-    session_lost(session, why);
+    session_lost(session, CUDA_ERROR_DEVICE_UNAVAILABLE, why);
     *code_p = WIRE_CODE_PROTOCOL;
     return false;
 }

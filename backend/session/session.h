@@ -15,6 +15,7 @@ struct be_session_config {
     struct be_limits limits;
     struct be_ledger *ledger;  /* borrowed; NULL: no limits */
     uint64_t hidden;           /* devices that this client may not use, a bit each */
+    bool scrub;                /* with tenants: fresh memory is filled with zeros */
     uint64_t lease_bytes;      /* most that a session may allocate of a device without asking */
     uint64_t device_base_hint; /* 0: anywhere */
     uint64_t range_bytes;      /* of device addresses; 0: by the devices' memory */

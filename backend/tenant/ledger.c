@@ -355,6 +355,19 @@ be_ledger_policy(struct be_ledger *ledger, struct be_policy *policy_p)
     return tenant != NULL;
 }
 
+uint64_t
+be_ledger_max_kernel_ns(struct be_ledger *ledger)
+{
+    struct be_segment_tenant *tenant;
+    uint64_t ns;
+
+    be_segment_lock(ledger->segment);
+    tenant = own_tenant(ledger);
+    ns = tenant != NULL ? tenant->policy.max_kernel_ns : 0;
+    be_segment_unlock(ledger->segment);
+    return ns;
+}
+
 /* -- sums -------------------------------------------------------------------------------------- */
 
 struct be_sums {

@@ -76,6 +76,9 @@ GP_CHECK enum gp_status be_ledger_admit(struct be_ledger *ledger, const struct b
 /* The policy of this worker's tenant; false without one. */
 bool be_ledger_policy(struct be_ledger *ledger, struct be_policy *policy_p);
 
+/* Of this worker's tenant; 0: none. */
+uint64_t be_ledger_max_kernel_ns(struct be_ledger *ledger);
+
 /* What may still be promised to this session, by quota and device; UINT64_MAX: anything. */
 uint64_t be_ledger_left(struct be_ledger *ledger, unsigned device);
 /*

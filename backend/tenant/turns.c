@@ -87,7 +87,8 @@ rights_fill(const struct be_policy *policy, struct be_fair_rights *rights)
     *rights = (struct be_fair_rights){.share = policy->share,
                                       .floor = policy->floor,
                                       .priority = policy->priority,
-                                      .force = policy->force};
+                                      .force = policy->force,
+                                      .measured = policy->max_kernel_ns != 0};
 }
 
 /* The segment's lock is held. */

@@ -4,6 +4,7 @@
 #include "tests/unit/transport/certs.h"
 
 #include "protocol/base/clock.h"
+#include "protocol/wire/kernel_table.h"
 
 #include <criterion/criterion.h>
 
@@ -340,6 +341,102 @@ Test(tenants, devices_of_others_are_not_there)
     cr_assert_not(b.answer.devices[0].hidden);
     test_client_close(&a);
     test_client_close(&b);
+    tenants_stop(&server);
+}
+
+static const char endless[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
+                              ".visible .entry k()\n{\nL:\nbra L;\n}\n";
+
+Test(tenants, a_kernel_that_runs_for_ever_ends_its_session_only)
+{
+    struct test_server server =
+        tenants_server("[tenant \"red\"]\nmatch = cn:alice\nmax-kernel-time = 500ms\n"
+                       "[tenant \"blue\"]\nmatch = cn:bob\n");
+    struct wire_gpNoticeLost_args lost;
+    struct wire_record record;
+    struct test_client a, b;
+    pid_t workers[64];
+    size_t count;
+
+    open_as(&a, &server, "alice");
+    cr_assert_eq(test_client_module(&a, ID(1), endless), CUDA_SUCCESS);
+    TEST_ADD(&a, cuLaunchKernelEx, .function = wire_function_id(false, ID(1), 0), .grid = {1, 1, 1},
+             .block = {1, 1, 1});
+    TEST_ADD(&a, cuCtxSynchronize, 0);
+    test_client_send(&a);
+    while (test_client_receive(&a, gp_now_ns() + 20 * GP_NS_PER_S))
+        ;
+    cr_assert_geq(a.notices.len, sizeof(record));
+    memcpy(&record, a.notices.data, sizeof(record));
+    cr_assert_eq(record.call, WIRE_CALL_gpNoticeLost);
+    cr_assert(wire_get_gpNoticeLost_args(a.notices.data + sizeof(record),
+                                         record.bytes - sizeof(record), &lost));
+    cr_assert_eq(lost.result, CUDA_ERROR_LAUNCH_TIMEOUT);
+    open_as(&b, &server, "bob");
+    cr_assert_eq(alloc(&b, 0, MIB), CUDA_SUCCESS);
+    TEST_ADD(&b, cuMemsetD8Async, .dst = b.answer.device_range.base, .value = 1, .count = MIB);
+    TEST_ADD(&b, cuCtxSynchronize, 0);
+    cr_assert_eq(test_client_call(&b), CUDA_SUCCESS);
+    test_client_close(&b);
+    test_client_abandon(&a);
+    /* The worker with the kernel ends by force. */
+    count = test_server_workers(&server, workers, 64);
+    cr_assert_gt(count, 0);
+    tenants_stop(&server);
+}
+
+Test(tenants, memory_comes_without_what_was_in_it)
+{
+    struct test_server server = tenants_server(TWO);
+    static uint8_t zeros[4096];
+    struct test_client a;
+
+    open_as(&a, &server, "alice");
+    for (int round = 0; round < 3; round++) {
+        uint64_t base = a.answer.device_range.base + (uint64_t)round * 64 * MIB;
+
+        cr_assert_eq(alloc(&a, (uint64_t)round * 64 * MIB, 32 * MIB), CUDA_SUCCESS);
+        gp_buf_reset(&a.data);
+        TEST_ADD(&a, cuMemcpyDtoH_v2, .src = base + 17 * MIB, .bytes = sizeof(zeros),
+                 .data = (uint32_t)round + 1);
+        cr_assert_eq(test_client_call(&a), CUDA_SUCCESS);
+        cr_assert_eq(a.data.len, sizeof(zeros));
+        cr_assert_eq(memcmp(a.data.data, zeros, sizeof(zeros)), 0, "round %d", round);
+        TEST_ADD(&a, cuMemsetD8Async, .dst = base, .value = 0xee, .count = 32 * MIB);
+        TEST_ADD(&a, cuMemFree_v2, .address = base);
+        TEST_ADD(&a, cuMemGetInfo_v2, 0); /* after the free */
+        cr_assert_eq(test_client_call(&a), CUDA_SUCCESS);
+    }
+    test_client_close(&a);
+    tenants_stop(&server);
+}
+
+Test(tenants, workers_are_confined)
+{
+    struct test_server server = tenants_server(TWO);
+    struct test_client a;
+    pid_t workers[64];
+    size_t count;
+
+    open_as(&a, &server, "alice");
+    count = test_server_workers(&server, workers, 64);
+    cr_assert_gt(count, 0);
+    /* The first to be started serves. */
+    for (size_t i = 0; i < 1; i++) {
+        char path[64], text[8192] = "";
+        FILE *file;
+
+        snprintf(path, sizeof(path), "/proc/%d/status", (int)workers[i]);
+        file = fopen(path, "r");
+        cr_assert_not_null(file);
+        cr_assert_gt(fread(text, 1, sizeof(text) - 1, file), 0);
+        fclose(file);
+        cr_assert_not_null(strstr(text, "NoNewPrivs:\t1"));
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+        cr_assert_not_null(strstr(text, "Seccomp:\t2"), "%s", text);
+#endif
+    }
+    test_client_close(&a);
     tenants_stop(&server);
 }
 

@@ -339,6 +339,18 @@ Test(fair, one_alone_need_not_ask_and_another_may_come)
     cr_assert_eq(be_fair_enter(&w.f, 0, MS, 0, w.now, &picked, &until), BE_FAIR_FREE);
 }
 
+Test(fair, who_is_bounded_is_measured_also_alone)
+{
+    struct be_fair_rights rights = {.share = 50, .measured = true};
+    uint32_t picked;
+    uint64_t until;
+
+    world_begin(8);
+    add(0, 50, 1, false, 2);
+    be_fair_set_rights(&w.f, 0, &rights, w.now);
+    cr_assert_eq(be_fair_enter(&w.f, 0, MS, 0, w.now, &picked, &until), BE_FAIR_GO);
+}
+
 Test(fair, a_turn_that_does_not_end_is_given_to_others)
 {
     uint32_t picked;
