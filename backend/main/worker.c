@@ -66,6 +66,15 @@ output_catch(int *fd_p)
     return GP_OK;
 }
 
+/* The software device shares events and memory between workers by way of /proc, which processes that
+ * are kept from files each for itself may not. */
+static bool
+driver_is_real(const char *name)
+{
+    return strcmp(name, "cuda") == 0 ||
+           (strcmp(name, "auto") == 0 && access("/dev/nvidiactl", F_OK) == 0);
+}
+
 static enum gp_status
 driver_open(const char *name, struct be_driver *driver)
 {
@@ -322,7 +331,8 @@ be_worker_run(const struct gp_options *options, int socket)
         return 2;
     }
     status = process_confine();
-    if (status == GP_OK && gp_options_flag(options, "sandbox"))
+    if (status == GP_OK && gp_options_flag(options, "sandbox") &&
+        driver_is_real(gp_options_text(options, "driver")))
         be_sandbox_files();
     if (status == GP_OK)
         status = signals_open(&signals);
