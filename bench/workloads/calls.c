@@ -87,18 +87,18 @@ struct hammer {
     pthread_t thread;
 };
 
-/* Launch until time is over, then wait for all of it. */
+/* Launch until time is over, once at least (a thread may come late), then wait for all of it. */
 static void *
 hammer(void *arg)
 {
     struct hammer *h = arg;
 
     CU(cuCtxSetCurrent(h->b->context));
-    while (bench_ns() < h->until_ns) {
+    do {
         for (int k = 0; k < BURST; k++)
             bench_launch(h->b, h->stream);
         h->done += BURST;
-    }
+    } while (bench_ns() < h->until_ns);
     CU(cuStreamSynchronize(h->stream));
     return NULL;
 }
