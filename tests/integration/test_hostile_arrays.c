@@ -188,7 +188,7 @@ Test(hostile_arrays, links_take_what_was_uploaded_and_give_what_they_made)
     ASKED(CUDA_ERROR_INVALID_VALUE, cuLinkAddData_v2, .link = ID(1), .type = CU_JIT_INPUT_PTX,
           .upload = 5, .name = "");
     TOLD(CUDA_SUCCESS, gpUpload, .upload = 1, .total = 8,
-         .data = (const uint8_t *)"\x50\xed\x55\xba", .data_len = 8);
+         .data = (const uint8_t *)"\x50\xed\x55\xba\0\0\0", .data_len = 8);
     ASKED(CUDA_ERROR_INVALID_IMAGE, cuLinkAddData_v2, .link = ID(1), .type = CU_JIT_INPUT_FATBINARY,
           .upload = 1, .name = "");
     TOLD(CUDA_SUCCESS, gpUpload, .upload = 2, .total = sizeof(ptx), .data = (const uint8_t *)ptx,

@@ -45,7 +45,7 @@ fill(struct chain *c, unsigned op, bool wide, unsigned bytes)
                                        .flags = bytes != 0, /* elements of an access */
                                        .dst = ROW,
                                        .a = (wide ? 6 : 2) * ROW,
-                                       .b = 3 * ROW,
+                                       .b = 0, /* a row, and no bit too far for a shift */
                                        .c = bytes != 0 ? 0 : 4 * ROW,
                                        .d = bytes != 0 ? 0 : 5 * ROW};
     c->insns[CHAIN] = (struct sd_insn){.fn = stop, .op = SD_OP_nop};

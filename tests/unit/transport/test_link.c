@@ -358,7 +358,7 @@ Test(link, does_not_stand_still_when_an_end_only_sends, .timeout = 60)
 
 Test(link, refuses_counts_that_cannot_be)
 {
-    struct tp_lane *links[2], *ends[2];
+    struct tp_lane *links[2], *ends[2], *more[2];
     uint64_t received;
 
     links_make("tcp", 0, links);
@@ -371,8 +371,9 @@ Test(link, refuses_counts_that_cannot_be)
     cr_assert_eq(tp_link_state(links[0]), TP_LINK_BROKEN, "it waits for a better one");
     line_make("tcp", ends);
     cr_assert_eq(tp_link_attach(links[0], ends[0], 1032), GP_OK);
-    line_make("tcp", &ends[0]);
-    cr_assert_eq(tp_link_attach(links[0], ends[0], 1032), GP_ERR_INVALID, "there is one already");
+    line_make("tcp", more);
+    cr_assert_eq(tp_link_attach(links[0], more[0], 1032), GP_ERR_INVALID, "there is one already");
+    tp_close(more[1]);
     tp_close(ends[1]);
     cr_assert_eq(tp_link_detach(links[0], &received), GP_OK);
     line_make("tcp", ends);
