@@ -12,6 +12,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+/* Of one write: what is copied into the store before the line says how much it took. */
+#define PART_BYTES (256u << 10)
+#define PART_MAX 64
+
 static struct tp_link *
 link_of(const struct tp_stream *s)
 {
@@ -136,26 +140,52 @@ write_kept(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t *put_p
     return tp_store_add(&l->store, iov, iovcnt, total);
 }
 
-/* tx_lock held, live: straight from iov, then kept. *failed_p: how the lane failed, if it did; a
- * part may have left nevertheless, so all is kept before anybody can ask the peer what it has. */
+/* The first of iov, PART_BYTES at most. Returns how many entries; *bytes_p their bytes. */
+static int
+part_of(const struct iovec *iov, int iovcnt, struct iovec part[PART_MAX], size_t *bytes_p)
+{
+    int n = 0;
+
+    *bytes_p = 0;
+    for (; n < iovcnt && n < PART_MAX && *bytes_p < PART_BYTES; n++) {
+        part[n] = iov[n];
+        part[n].iov_len = gp_min_u64(iov[n].iov_len, PART_BYTES - *bytes_p);
+        *bytes_p += part[n].iov_len;
+    }
+    return n;
+}
+
+/* tx_lock held, live: kept, then sent from iov. In this order, because what iov points at may be
+ * the program's own memory, which it may change once the peer has said that it has the bytes.
+ * *failed_p: how the lane failed, if it did; a part may have left nevertheless, so all is kept
+ * before anybody can ask the peer what it has. */
 static enum gp_status
 write_through(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t *put_p,
               enum gp_status *failed_p)
 {
     enum gp_status status = l->sent_at < l->store.end ? tp_link_push(l) : GP_OK;
+    uint64_t at = l->store.end;
+    struct iovec part[PART_MAX];
+    size_t bytes, put = 0;
+    int n = part_of(iov, iovcnt, part, &bytes);
 
-    if (status == GP_OK)
-        status = l->inner->bytes->write(l->inner, iov, iovcnt, put_p);
+    if (status == GP_OK) {
+        enum gp_status stored = tp_store_add(&l->store, part, n, bytes);
+
+        if (stored != GP_OK)
+            return stored;
+        status = l->inner->bytes->write(l->inner, part, n, &put);
+        tp_store_trim(&l->store, status == GP_OK ? at + put : at);
+    }
     if (status == GP_ERR_AGAIN)
         return status;
     if (status != GP_OK) {
         *failed_p = status;
         return write_kept(l, iov, iovcnt, put_p);
     }
-    status = tp_store_add(&l->store, iov, iovcnt, *put_p);
-    if (status == GP_OK)
-        l->sent_at = l->store.end;
-    return status;
+    l->sent_at = l->store.end;
+    *put_p = put;
+    return GP_OK;
 }
 
 static enum gp_status

@@ -151,6 +151,26 @@ tp_store_drop(struct tp_store *store, uint64_t to)
     }
 }
 
+void
+tp_store_trim(struct tp_store *store, uint64_t to)
+{
+    struct tp_store_piece *last = store->first;
+
+    if (to == store->end)
+        return;
+    while (last->at + last->len < to)
+        last = last->next;
+    while (last->next != NULL) {
+        struct tp_store_piece *gone = last->next;
+
+        last->next = gone->next;
+        piece_put(store, gone);
+    }
+    last->len = to - last->at;
+    store->last = last;
+    store->end = to;
+}
+
 int
 tp_store_find(const struct tp_store *store, uint64_t from, struct iovec *iov, int most)
 {
