@@ -323,21 +323,16 @@ child_of(const struct fe_array *parent, uint32_t index)
     return want.found;
 }
 
-static void
-child_set(struct fe_array *child, struct fe_array *parent, uint32_t index,
-          const CUDA_ARRAY3D_DESCRIPTOR *desc)
-{
-    child->desc = *desc;
-    child->index = index;
-    child->parent = parent;
-}
+/* Asks the server to give child its part of array, and for what that is. */
+typedef CUresult ask_child(struct fe_call *call, const struct fe_array *array,
+                           const struct fe_array *child, CUDA_ARRAY3D_DESCRIPTOR *desc);
 
-GP_EXPORT CUresult
-cuArrayGetPlane(CUarray *plane, CUarray handle, unsigned int index)
+/* The plane or level of that index of the array: what was given out before, or what ask brings. */
+static CUresult
+child_get(CUarray *handle, struct fe_array *array, uint32_t index, enum wire_call id,
+          ask_child *ask)
 {
-    struct fe_array *array = fe_object_get(WIRE_HANDLE_ARRAY, handle), *child;
-    struct wire_cuArrayGetPlane_args args = {.index = index};
-    struct wire_cuArrayGetPlane_reply reply;
+    struct fe_array *child;
     struct fe_call call;
     CUresult cr = CUDA_SUCCESS;
 
@@ -345,27 +340,48 @@ cuArrayGetPlane(CUarray *plane, CUarray handle, unsigned int index)
         return cr;
     if (array == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
-    cr = fe_enter_in(&call, WIRE_CALL_cuArrayGetPlane, array->object.context);
+    cr = fe_enter_in(&call, id, array->object.context);
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (plane == NULL)
+    if (handle == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     child = child_of(array, index);
     if (child == NULL) {
         child = fe_object_create(WIRE_HANDLE_ARRAY, array->object.context);
         if (child == NULL)
             return fe_leave(&call, CUDA_ERROR_OUT_OF_MEMORY);
-        args.plane = child->object.wire;
-        args.array = array->object.wire;
-        FE_ASK(cr, &call, cuArrayGetPlane, &args, &reply);
+        child->index = index;
+        cr = ask(&call, array, child, &child->desc);
         if (cr != CUDA_SUCCESS) {
             fe_object_destroy(child);
             return fe_leave(&call, cr);
         }
-        child_set(child, array, index, &reply.desc);
+        child->parent = array; /* found by others only now */
     }
-    *plane = (CUarray)child;
+    *handle = (CUarray)child;
     return fe_leave(&call, CUDA_SUCCESS);
+}
+
+static CUresult
+ask_plane(struct fe_call *call, const struct fe_array *array, const struct fe_array *child,
+          CUDA_ARRAY3D_DESCRIPTOR *desc)
+{
+    struct wire_cuArrayGetPlane_args args = {
+        .plane = child->object.wire, .array = array->object.wire, .index = child->index};
+    struct wire_cuArrayGetPlane_reply reply;
+    CUresult cr;
+
+    FE_ASK(cr, call, cuArrayGetPlane, &args, &reply);
+    if (cr == CUDA_SUCCESS)
+        *desc = reply.desc;
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuArrayGetPlane(CUarray *plane, CUarray handle, unsigned int index)
+{
+    return child_get(plane, fe_object_get(WIRE_HANDLE_ARRAY, handle), index,
+                     WIRE_CALL_cuArrayGetPlane, ask_plane);
 }
 
 GP_EXPORT CUresult
@@ -397,40 +413,26 @@ cuMipmappedArrayCreate(CUmipmappedArray *handle, const CUDA_ARRAY3D_DESCRIPTOR *
     return fe_leave(&call, CUDA_SUCCESS);
 }
 
+static CUresult
+ask_level(struct fe_call *call, const struct fe_array *array, const struct fe_array *child,
+          CUDA_ARRAY3D_DESCRIPTOR *desc)
+{
+    struct wire_cuMipmappedArrayGetLevel_args args = {
+        .level = child->object.wire, .array = array->object.wire, .index = child->index};
+    struct wire_cuMipmappedArrayGetLevel_reply reply;
+    CUresult cr;
+
+    FE_ASK(cr, call, cuMipmappedArrayGetLevel, &args, &reply);
+    if (cr == CUDA_SUCCESS)
+        *desc = reply.desc;
+    return cr;
+}
+
 GP_EXPORT CUresult
 cuMipmappedArrayGetLevel(CUarray *level, CUmipmappedArray handle, unsigned int index)
 {
-    struct fe_array *array = fe_object_get(WIRE_HANDLE_MIPMAPPED_ARRAY, handle), *child;
-    struct wire_cuMipmappedArrayGetLevel_args args = {.index = index};
-    struct wire_cuMipmappedArrayGetLevel_reply reply;
-    struct fe_call call;
-    CUresult cr = CUDA_SUCCESS;
-
-    if (fe_state_get(&cr) == NULL)
-        return cr;
-    if (array == NULL)
-        return CUDA_ERROR_INVALID_HANDLE;
-    cr = fe_enter_in(&call, WIRE_CALL_cuMipmappedArrayGetLevel, array->object.context);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    if (level == NULL)
-        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    child = child_of(array, index);
-    if (child == NULL) {
-        child = fe_object_create(WIRE_HANDLE_ARRAY, array->object.context);
-        if (child == NULL)
-            return fe_leave(&call, CUDA_ERROR_OUT_OF_MEMORY);
-        args.level = child->object.wire;
-        args.array = array->object.wire;
-        FE_ASK(cr, &call, cuMipmappedArrayGetLevel, &args, &reply);
-        if (cr != CUDA_SUCCESS) {
-            fe_object_destroy(child);
-            return fe_leave(&call, cr);
-        }
-        child_set(child, array, index, &reply.desc);
-    }
-    *level = (CUarray)child;
-    return fe_leave(&call, CUDA_SUCCESS);
+    return child_get(level, fe_object_get(WIRE_HANDLE_MIPMAPPED_ARRAY, handle), index,
+                     WIRE_CALL_cuMipmappedArrayGetLevel, ask_level);
 }
 
 GP_EXPORT CUresult

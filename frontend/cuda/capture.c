@@ -193,7 +193,6 @@ active(struct fe_stream *stream, struct fe_capture **capture_p, struct member **
 CUresult
 fe_capture_refuse(struct fe_stream *stream)
 {
-    CUresult cr = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     struct fe_capture *capture;
 
     fe_graph_lock();
@@ -201,7 +200,7 @@ fe_capture_refuse(struct fe_stream *stream)
     if (capture != NULL)
         capture->invalid = true;
     fe_graph_unlock();
-    return cr;
+    return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 }
 
 CUresult

@@ -8,9 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The state and the device, or the code that the driver gives. */
-static CUresult
-device_get(CUdevice dev, struct fe_state **state_p, const struct wire_device **info_p)
+CUresult
+fe_device_get(CUdevice dev, struct fe_state **state_p, const struct wire_device **info_p)
 {
     CUresult cr = CUDA_SUCCESS;
     struct fe_state *state = fe_state_get(&cr);
@@ -20,7 +19,8 @@ device_get(CUdevice dev, struct fe_state **state_p, const struct wire_device **i
         return cr;
     if (fe_state_device(state, dev) == NULL)
         return CUDA_ERROR_INVALID_DEVICE;
-    *state_p = state;
+    if (state_p != NULL)
+        *state_p = state;
     if (info_p != NULL)
         *info_p = state->session->devices[dev].info;
     return CUDA_SUCCESS;
@@ -45,7 +45,7 @@ GP_EXPORT CUresult
 cuDeviceGet(CUdevice *device, int ordinal)
 {
     struct fe_state *state = NULL;
-    CUresult cr = device_get(ordinal, &state, NULL);
+    CUresult cr = fe_device_get(ordinal, &state, NULL);
 
     if (cr == CUDA_SUCCESS && device == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -58,7 +58,7 @@ GP_EXPORT CUresult
 cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice dev)
 {
     struct fe_state *state = NULL;
-    CUresult cr = device_get(dev, &state, NULL);
+    CUresult cr = fe_device_get(dev, &state, NULL);
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -73,7 +73,7 @@ cuDeviceGetName(char *name, int len, CUdevice dev)
 {
     const struct wire_device *info = NULL;
     struct fe_state *state = NULL;
-    CUresult cr = device_get(dev, &state, &info);
+    CUresult cr = fe_device_get(dev, &state, &info);
 
     if (cr == CUDA_SUCCESS && (name == NULL || len <= 0))
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -87,7 +87,7 @@ uuid_of(CUuuid *uuid, CUdevice dev, bool v2)
 {
     const struct wire_device *info = NULL;
     struct fe_state *state = NULL;
-    CUresult cr = device_get(dev, &state, &info);
+    CUresult cr = fe_device_get(dev, &state, &info);
 
     if (cr == CUDA_SUCCESS && uuid == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -113,7 +113,7 @@ cuDeviceTotalMem_v2(size_t *bytes, CUdevice dev)
 {
     const struct wire_device *info = NULL;
     struct fe_state *state = NULL;
-    CUresult cr = device_get(dev, &state, &info);
+    CUresult cr = fe_device_get(dev, &state, &info);
 
     if (cr == CUDA_SUCCESS && bytes == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -137,7 +137,7 @@ GP_EXPORT CUresult
 cuDeviceComputeCapability(int *major, int *minor, CUdevice dev)
 {
     struct fe_state *state = NULL;
-    CUresult cr = device_get(dev, &state, NULL);
+    CUresult cr = fe_device_get(dev, &state, NULL);
 
     if (cr == CUDA_SUCCESS && (major == NULL || minor == NULL))
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -152,7 +152,7 @@ GP_EXPORT CUresult
 cuDeviceGetProperties(CUdevprop *prop, CUdevice dev)
 {
     struct fe_state *state = NULL;
-    CUresult cr = device_get(dev, &state, NULL);
+    CUresult cr = fe_device_get(dev, &state, NULL);
 
     if (cr == CUDA_SUCCESS && prop == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -183,7 +183,7 @@ cuDeviceGetPCIBusId(char *text, int len, CUdevice dev)
 {
     const struct wire_device *info = NULL;
     struct fe_state *state = NULL;
-    CUresult cr = device_get(dev, &state, &info);
+    CUresult cr = fe_device_get(dev, &state, &info);
 
     if (cr == CUDA_SUCCESS && (text == NULL || len <= 0))
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -255,7 +255,7 @@ GP_EXPORT CUresult
 cuDeviceCanAccessPeer(int *can, CUdevice dev, CUdevice peer)
 {
     struct fe_state *state = NULL;
-    CUresult cr = device_get(dev, &state, NULL);
+    CUresult cr = fe_device_get(dev, &state, NULL);
 
     if (cr == CUDA_SUCCESS && fe_state_device(state, peer) == NULL)
         cr = CUDA_ERROR_INVALID_DEVICE;
@@ -270,13 +270,15 @@ GP_EXPORT CUresult
 cuDeviceGetP2PAttribute(int *value, CUdevice_P2PAttribute attribute, CUdevice src, CUdevice dst)
 {
     struct fe_state *state = NULL;
-    CUresult cr = device_get(src, &state, NULL);
+    CUresult cr = fe_device_get(src, &state, NULL);
 
     if (cr == CUDA_SUCCESS && fe_state_device(state, dst) == NULL)
         cr = CUDA_ERROR_INVALID_DEVICE;
     if (cr == CUDA_SUCCESS && src == dst)
         cr = CUDA_ERROR_INVALID_DEVICE;
-    if (cr == CUDA_SUCCESS && (value == NULL || (int)attribute < 1 || attribute > CU_DEVICE_P2P_ATTRIBUTE_ONLY_PARTIAL_NATIVE_ATOMIC_SUPPORTED))
+    if (cr == CUDA_SUCCESS &&
+        (value == NULL || (int)attribute < 1 ||
+         attribute > CU_DEVICE_P2P_ATTRIBUTE_ONLY_PARTIAL_NATIVE_ATOMIC_SUPPORTED))
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -288,7 +290,7 @@ GP_EXPORT CUresult
 cuDeviceGetExecAffinitySupport(int *value, CUexecAffinityType type, CUdevice dev)
 {
     struct fe_state *state = NULL;
-    CUresult cr = device_get(dev, &state, NULL);
+    CUresult cr = fe_device_get(dev, &state, NULL);
 
     if (cr == CUDA_SUCCESS && (value == NULL || (int)type < 0 || type >= CU_EXEC_AFFINITY_TYPE_MAX))
         cr = CUDA_ERROR_INVALID_VALUE;

@@ -149,22 +149,10 @@ fe_graph_mem_free(uint64_t address, CUresult *cr_p)
 
 /* -- what programs ask ------------------------------------------------------------------ */
 
-static CUresult
-device_of(CUdevice dev)
-{
-    CUresult cr = CUDA_SUCCESS;
-    struct fe_state *state = fe_state_get(&cr);
-
-    FE_COUNT_LOCAL();
-    if (state == NULL)
-        return cr;
-    return fe_state_device(state, dev) != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
-}
-
 GP_EXPORT CUresult
 cuDeviceGetGraphMemAttribute(CUdevice dev, CUgraphMem_attribute attribute, void *value)
 {
-    CUresult cr = device_of(dev);
+    CUresult cr = fe_device_get(dev, NULL, NULL);
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -184,7 +172,7 @@ cuDeviceGetGraphMemAttribute(CUdevice dev, CUgraphMem_attribute attribute, void 
 GP_EXPORT CUresult
 cuDeviceSetGraphMemAttribute(CUdevice dev, CUgraphMem_attribute attribute, void *value)
 {
-    CUresult cr = device_of(dev);
+    CUresult cr = fe_device_get(dev, NULL, NULL);
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -205,5 +193,5 @@ cuDeviceSetGraphMemAttribute(CUdevice dev, CUgraphMem_attribute attribute, void 
 GP_EXPORT CUresult
 cuDeviceGraphMemTrim(CUdevice dev)
 {
-    return device_of(dev);
+    return fe_device_get(dev, NULL, NULL);
 }

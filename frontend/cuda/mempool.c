@@ -175,22 +175,10 @@ cuMemPoolGetAttribute(CUmemoryPool handle, CUmemPool_attribute attribute, void *
 
 /* -- the pools of a device -------------------------------------------------------------- */
 
-static CUresult
-device_check(CUdevice dev)
-{
-    CUresult cr = CUDA_SUCCESS;
-    struct fe_state *state = fe_state_get(&cr);
-
-    FE_COUNT_LOCAL();
-    if (state == NULL)
-        return cr;
-    return fe_state_device(state, dev) != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
-}
-
 GP_EXPORT CUresult
 cuDeviceGetDefaultMemPool(CUmemoryPool *handle, CUdevice dev)
 {
-    CUresult cr = device_check(dev);
+    CUresult cr = fe_device_get(dev, NULL, NULL);
 
     if (cr == CUDA_SUCCESS && handle == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -202,7 +190,7 @@ cuDeviceGetDefaultMemPool(CUmemoryPool *handle, CUdevice dev)
 GP_EXPORT CUresult
 cuDeviceGetMemPool(CUmemoryPool *handle, CUdevice dev)
 {
-    CUresult cr = device_check(dev);
+    CUresult cr = fe_device_get(dev, NULL, NULL);
 
     if (cr == CUDA_SUCCESS && handle == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -214,7 +202,7 @@ cuDeviceGetMemPool(CUmemoryPool *handle, CUdevice dev)
 GP_EXPORT CUresult
 cuDeviceSetMemPool(CUdevice dev, CUmemoryPool handle)
 {
-    CUresult cr = device_check(dev);
+    CUresult cr = fe_device_get(dev, NULL, NULL);
     struct fe_pool *pool;
 
     if (cr != CUDA_SUCCESS)

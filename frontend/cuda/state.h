@@ -31,6 +31,10 @@ struct fe_state *fe_state_of(const struct fe_call *call);
 /* The device of an ordinal, or NULL. */
 const struct fe_device *fe_state_device(const struct fe_state *state, CUdevice dev);
 
+/* What a call that is answered here does first with its device: the state and the server's words on
+ * it, either NULL if not wanted, or the code that the driver gives. Counts the call as local. */
+CUresult fe_device_get(CUdevice dev, struct fe_state **state_p, const struct wire_device **info_p);
+
 /* A device attribute; 0 for one that the server did not name. */
 int fe_device_attribute(const struct fe_state *state, int device, int attribute);
 

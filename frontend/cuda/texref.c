@@ -44,20 +44,23 @@ drop(struct fe_texref *ref)
     free(name);
 }
 
-/* The module's reference of that name: the same each time, or a new object (*fresh_p). */
+/* Asks the server for the new reference. */
+typedef CUresult ask_reference(struct fe_call *call, const struct fe_texref *ref);
+
+/* The module's reference of that name: the same each time, or a new object that ask fills. */
 static CUresult
-named(CUmodule handle, const char *name, enum wire_handle kind, struct fe_texref **ref_p,
-      bool *fresh_p)
+named(struct fe_call *call, CUmodule handle, const char *name, enum wire_handle kind,
+      ask_reference *ask, struct fe_texref **ref_p)
 {
     struct wanted want = {fe_object_get(WIRE_HANDLE_MODULE, handle), name, NULL};
     struct fe_texref *ref;
+    CUresult cr;
 
     if (want.module == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
     if (strlen(name) > NAME_MAX_BYTES)
         return CUDA_ERROR_NOT_FOUND;
     fe_object_each(kind, find, &want);
-    *fresh_p = want.found == NULL;
     *ref_p = want.found;
     if (want.found != NULL)
         return CUDA_SUCCESS;
@@ -66,64 +69,71 @@ named(CUmodule handle, const char *name, enum wire_handle kind, struct fe_texref
         return CUDA_ERROR_OUT_OF_MEMORY;
     ref->module = (struct fe_module *)want.module;
     ref->name = strdup(name);
-    *ref_p = ref;
-    if (ref->name != NULL)
-        return CUDA_SUCCESS;
-    fe_object_destroy(ref);
-    return CUDA_ERROR_OUT_OF_MEMORY;
+    cr = ref->name != NULL ? ask(call, ref) : CUDA_ERROR_OUT_OF_MEMORY;
+    if (cr != CUDA_SUCCESS)
+        drop(ref);
+    else
+        *ref_p = ref;
+    return cr;
+}
+
+static CUresult
+ask_texref(struct fe_call *call, const struct fe_texref *ref)
+{
+    struct wire_cuModuleGetTexRef_args args = {.texref = ref->object.wire,
+                                               .module = ref->module->object.wire,
+                                               .name = ref->name,
+                                               .name_len = (uint32_t)strlen(ref->name)};
+    struct wire_cuModuleGetTexRef_reply reply;
+    CUresult cr;
+
+    FE_ASK(cr, call, cuModuleGetTexRef, &args, &reply);
+    return cr;
 }
 
 GP_EXPORT CUresult
 cuModuleGetTexRef(CUtexref *handle, CUmodule module, const char *name)
 {
-    struct wire_cuModuleGetTexRef_args args = {.name = name};
-    struct wire_cuModuleGetTexRef_reply reply;
     struct fe_texref *ref = NULL;
     struct fe_call call;
-    bool fresh = false;
     CUresult cr = fe_enter(&call, WIRE_CALL_cuModuleGetTexRef);
 
     if (cr != CUDA_SUCCESS)
         return cr;
     if (handle == NULL || name == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    cr = named(module, name, WIRE_HANDLE_TEXREF, &ref, &fresh);
-    if (cr == CUDA_SUCCESS && fresh) {
-        args.texref = ref->object.wire;
-        args.module = ref->module->object.wire;
-        args.name_len = (uint32_t)strlen(name);
-        FE_ASK(cr, &call, cuModuleGetTexRef, &args, &reply);
-        if (cr != CUDA_SUCCESS)
-            drop(ref);
-    }
+    cr = named(&call, module, name, WIRE_HANDLE_TEXREF, ask_texref, &ref);
     if (cr == CUDA_SUCCESS)
         *handle = (CUtexref)ref;
     return fe_leave(&call, cr);
 }
 
+static CUresult
+ask_surfref(struct fe_call *call, const struct fe_texref *ref)
+{
+    struct wire_cuModuleGetSurfRef_args args = {.surfref = ref->object.wire,
+                                                .module = ref->module->object.wire,
+                                                .name = ref->name,
+                                                .name_len = (uint32_t)strlen(ref->name)};
+    struct wire_cuModuleGetSurfRef_reply reply;
+    CUresult cr;
+
+    FE_ASK(cr, call, cuModuleGetSurfRef, &args, &reply);
+    return cr;
+}
+
 GP_EXPORT CUresult
 cuModuleGetSurfRef(CUsurfref *handle, CUmodule module, const char *name)
 {
-    struct wire_cuModuleGetSurfRef_args args = {.name = name};
-    struct wire_cuModuleGetSurfRef_reply reply;
     struct fe_texref *ref = NULL;
     struct fe_call call;
-    bool fresh = false;
     CUresult cr = fe_enter(&call, WIRE_CALL_cuModuleGetSurfRef);
 
     if (cr != CUDA_SUCCESS)
         return cr;
     if (handle == NULL || name == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    cr = named(module, name, WIRE_HANDLE_SURFREF, &ref, &fresh);
-    if (cr == CUDA_SUCCESS && fresh) {
-        args.surfref = ref->object.wire;
-        args.module = ref->module->object.wire;
-        args.name_len = (uint32_t)strlen(name);
-        FE_ASK(cr, &call, cuModuleGetSurfRef, &args, &reply);
-        if (cr != CUDA_SUCCESS)
-            drop(ref);
-    }
+    cr = named(&call, module, name, WIRE_HANDLE_SURFREF, ask_surfref, &ref);
     if (cr == CUDA_SUCCESS)
         *handle = (CUsurfref)ref;
     return fe_leave(&call, cr);
