@@ -4,6 +4,7 @@
 #include "backend/driver/soft/dev/mem.h"
 #include "backend/driver/soft/dev/module.h"
 #include "backend/driver/soft/dev/sched.h"
+#include "backend/driver/soft/exec/tex_sample.h"
 #include "cuda_api.h"
 
 #include <string.h>
@@ -13,33 +14,12 @@
      CUDA_ARRAY3D_TEXTURE_GATHER | CUDA_ARRAY3D_COLOR_ATTACHMENT)
 #define DIM_MAX 131072u
 
-/* Bytes of one channel; 0 for formats that are not plain numbers. */
-static unsigned
-channel_bytes(CUarray_format format)
-{
-    switch (format) {
-    case CU_AD_FORMAT_UNSIGNED_INT8:
-    case CU_AD_FORMAT_SIGNED_INT8:
-        return 1;
-    case CU_AD_FORMAT_UNSIGNED_INT16:
-    case CU_AD_FORMAT_SIGNED_INT16:
-    case CU_AD_FORMAT_HALF:
-        return 2;
-    case CU_AD_FORMAT_UNSIGNED_INT32:
-    case CU_AD_FORMAT_SIGNED_INT32:
-    case CU_AD_FORMAT_FLOAT:
-        return 4;
-    default:
-        return 0;
-    }
-}
-
 CUresult
 sd_array_check(const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned *element_p)
 {
     bool layered = (d->Flags & CUDA_ARRAY3D_LAYERED) != 0;
     bool cube = (d->Flags & CUDA_ARRAY3D_CUBEMAP) != 0;
-    unsigned bytes = channel_bytes(d->Format);
+    unsigned bytes = sd_tex_channel_bytes(d->Format);
 
     if ((d->Flags & ~(unsigned)ARRAY_FLAGS) != 0)
         return sd_refuse("cuArray3DCreate of a sparse, deferred or depth array");

@@ -8,24 +8,6 @@
 
 /* -- formats -------------------------------------------------------------------------------- */
 
-static float
-f32_of(uint32_t bits)
-{
-    float f;
-
-    memcpy(&f, &bits, sizeof(f));
-    return f;
-}
-
-static uint32_t
-bits_of(float f)
-{
-    uint32_t bits;
-
-    memcpy(&bits, &f, sizeof(bits));
-    return bits;
-}
-
 unsigned
 sd_tex_channel_bytes(CUarray_format format)
 {
@@ -66,7 +48,7 @@ channel_bits(CUarray_format format, const uint8_t *p)
         return (uint32_t)(int32_t)(int16_t)h;
     case CU_AD_FORMAT_HALF:
         memcpy(&h, p, 2);
-        return bits_of(sd_f16_to_f32(h));
+        return sd_bits_f32(sd_f16_to_f32(h));
     default:
         memcpy(&w, p, 4);
         return w;
@@ -88,7 +70,7 @@ sd_tex_channel_encode(CUarray_format format, uint32_t value)
     case CU_AD_FORMAT_SIGNED_INT16:
         return (uint32_t)(s < -32768 ? -32768 : s > 32767 ? 32767 : s);
     case CU_AD_FORMAT_HALF:
-        return sd_f32_to_f16_rn(f32_of(value));
+        return sd_f32_to_f16_rn(sd_f32_bits(value));
     default:
         return value;
     }
@@ -122,13 +104,13 @@ fraction(const struct sd_texture *t, unsigned channel, uint32_t bits)
     switch (t->format) {
     case CU_AD_FORMAT_UNSIGNED_INT8:
         f = (float)bits / 255.0f;
-        return bits_of(t->srgb && channel < 3 ? srgb(f) : f);
+        return sd_bits_f32(t->srgb && channel < 3 ? srgb(f) : f);
     case CU_AD_FORMAT_UNSIGNED_INT16:
-        return bits_of((float)bits / 65535.0f);
+        return sd_bits_f32((float)bits / 65535.0f);
     case CU_AD_FORMAT_SIGNED_INT8:
-        return bits_of(fmaxf((float)(int32_t)bits / 127.0f, -1.0f));
+        return sd_bits_f32(fmaxf((float)(int32_t)bits / 127.0f, -1.0f));
     case CU_AD_FORMAT_SIGNED_INT16:
-        return bits_of(fmaxf((float)(int32_t)bits / 32767.0f, -1.0f));
+        return sd_bits_f32(fmaxf((float)(int32_t)bits / 32767.0f, -1.0f));
     default:
         return bits;
     }
@@ -281,10 +263,10 @@ filter(const struct sd_texture *t, const struct sd_tex_level *l, const float x[3
         if (!texel_at(t, l, i, axes, layer, reader, texel))
             return false;
         for (unsigned c = 0; c < 4; c++)
-            sum[c] += part * f32_of(texel[c]);
+            sum[c] += part * sd_f32_bits(texel[c]);
     }
     for (unsigned c = 0; c < 4; c++)
-        out[c] = bits_of(sum[c]);
+        out[c] = sd_bits_f32(sum[c]);
     return true;
 }
 
@@ -406,10 +388,10 @@ cube_sample(const struct sd_texture *t, const struct sd_tex_level *l, const stru
                         reader, texel))
             return false;
         for (unsigned c = 0; c < 4; c++)
-            sum[c] += part * f32_of(texel[c]);
+            sum[c] += part * sd_f32_bits(texel[c]);
     }
     for (unsigned c = 0; c < 4; c++)
-        out[c] = bits_of(sum[c]);
+        out[c] = sd_bits_f32(sum[c]);
     return true;
 }
 
@@ -481,7 +463,7 @@ sd_tex_sample(const struct sd_texture *t, enum sd_tex_geometry geometry, const s
     if (!level_sample(t, geometry, at, level + 1, reader, below))
         return false;
     for (unsigned c = 0; c < 4; c++)
-        out[c] = bits_of((1 - w) * f32_of(out[c]) + w * f32_of(below[c]));
+        out[c] = sd_bits_f32((1 - w) * sd_f32_bits(out[c]) + w * sd_f32_bits(below[c]));
     return true;
 }
 

@@ -37,7 +37,8 @@ bool sd_tex_gather(const struct sd_texture *t, enum sd_tex_geometry geometry,
 /* The level of detail of gradients (d/dx, d/dy), in coordinates. */
 float sd_tex_lod(const struct sd_texture *t, const float dx[3], const float dy[3]);
 
-/* One channel of a format: to and from the bits of a register. */
+/* One channel of a format: its bytes, 0 if it is no plain number; to the format's bits from a
+ * register's. */
 unsigned sd_tex_channel_bytes(CUarray_format format);
 uint32_t sd_tex_channel_encode(CUarray_format format, uint32_t value);
 
