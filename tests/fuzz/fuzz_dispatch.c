@@ -2,16 +2,12 @@
  *
  * The input is either one row as it would come in a frame, or (first byte even) a list of calls:
  * two bytes that choose one, a byte for its context and stream, a length, the arguments. The
- * second form passes the checks of the row more often. A session has no line; its driver is the
- * software device, named by GPUPOOL_TEST_DRIVER or found beside the build.
+ * second form passes the checks of the row more often. A session has no line.
  */
-#include "backend/session/session.h"
-#include "be_hooks.h"
-#include "protocol/base/buf.h"
-#include "protocol/base/log.h"
-#include "protocol/wire/codec.h"
+#include "tests/fuzz/served.h"
 
-#include <stdio.h>
+#include "be_hooks.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,55 +16,24 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct be_driver driver;
 static uint16_t ids[WIRE_CALL_COUNT];
 static unsigned id_count;
 
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-    const char *name = getenv("GPUPOOL_TEST_DRIVER");
-
     (void)argc;
     (void)argv;
-    gp_log_set_level(GP_LOG_ERROR);
-    setenv("GPUPOOL_SOFT_MEMORY", "256m", 0);
-    if (be_driver_open(name != NULL ? name : "soft", &driver) != GP_OK) {
-        fprintf(stderr, "no driver to fuzz with\n");
-        exit(77);
-    }
+    fuzz_driver_open();
     for (unsigned id = 0; id < WIRE_CALL_COUNT; id++)
         if (be_dispatch[id] != NULL)
             ids[id_count++] = (uint16_t)id;
     return 0;
 }
 
-static void
-record_add(struct gp_buf *row, uint16_t call, uint32_t context, const void *args, size_t bytes)
-{
-    struct wire_record record = {.bytes = (uint32_t)(sizeof(record) + WIRE_PAD(bytes)),
-                                 .call = call,
-                                 .tag = wire_calls[call].sync ? 1 : 0,
-                                 .context = context};
-    static const uint8_t zeros[8];
-
-    gp_buf_append(row, &record, sizeof(record));
-    gp_buf_append(row, args, bytes);
-    gp_buf_append(row, zeros, WIRE_PAD(bytes) - bytes);
-}
-
 static const char image[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
                             ".visible .global .align 4 .b8 v[64];\n"
                             ".visible .entry k(.param .u64 a, .param .u32 b)\n{\nret;\n}\n";
-
-#define ADD(row, context, name, ...)                                                               \
-    do {                                                                                           \
-        struct wire_##name##_args add_args = {__VA_ARGS__};                                        \
-        uint8_t add_bytes[1024];                                                                   \
-                                                                                                   \
-        wire_put_##name##_args(add_bytes, &add_args);                                              \
-        record_add(row, WIRE_CALL_##name, context, add_bytes, wire_size_##name##_args(&add_args)); \
-    } while (0)
 
 /* What every program does first, so that the rest has something to name: two contexts, memory, and
  * of each kind of object the one with id 1. */
@@ -107,7 +72,7 @@ feed_one(struct be_session *session, uint16_t call, uint32_t context, const uint
         GP_AUTO_BUF struct gp_buf row = {0};
         const char *why;
 
-        record_add(&row, call, context, data, len < bytes ? len : bytes);
+        fuzz_record_add(&row, call, context, data, len < bytes ? len : bytes);
         if (wire_calls[call].check(row.data + sizeof(struct wire_record),
                                    row.len - sizeof(struct wire_record))) {
             if (be_session_feed(session, row.data, row.len, &why) != GP_OK)
@@ -139,20 +104,13 @@ feed_list(struct be_session *session, const uint8_t *data, size_t size)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct be_session_config config = {
-        .driver = &driver, .print_fd = -1, .range_bytes = 1ull << 30};
     struct be_session *session;
-    struct be_line line;
     enum gp_status status;
     const char *why;
 
     if (size < 1 || size > ROW_MAX)
         return -1;
-    config.limits.upload_bytes = 1u << 20;
-    be_line_init(&line, NULL, 1u << 20);
-    if (be_session_create(&config, &line, &session) != GP_OK)
-        abort();
-    be_space_set_lease(session->space, 0, 64u << 20);
+    session = fuzz_session_begin();
     begin(session);
     if (data[0] % 2 == 0) {
         feed_list(session, data + 1, size - 1);
@@ -164,8 +122,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         (void)status;
         free(row);
     }
-    (void)be_parked_poll(session);
-    be_session_destroy(session);
-    be_line_fini(&line);
+    fuzz_session_end(session);
     return 0;
 }

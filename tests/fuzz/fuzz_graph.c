@@ -2,17 +2,14 @@
  *
  * The input is a description as it is (first byte odd), or one that is made of it node by node, so
  * that more get past the first check. It is instantiated, launched, changed and destroyed in a
- * session without a line; the driver is the software device, named by GPUPOOL_TEST_DRIVER or found
- * beside the build.
+ * session without a line.
  */
-#include "backend/session/session.h"
+#include "tests/fuzz/served.h"
+
 #include "be_hooks.h"
-#include "protocol/base/log.h"
-#include "protocol/wire/codec.h"
 #include "protocol/wire/graph.h"
 #include "protocol/wire/kernel_table.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,53 +18,19 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct be_driver driver;
-
 static const char image[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
                             ".visible .entry k(.param .u64 a, .param .u32 b)\n{\nret;\n}\n";
 
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-    const char *name = getenv("GPUPOOL_TEST_DRIVER");
-
     (void)argc;
     (void)argv;
-    gp_log_set_level(GP_LOG_ERROR);
-    setenv("GPUPOOL_SOFT_MEMORY", "256m", 0);
     /* A grid of 2^32 blocks is no mistake, and takes its time: kernels are not executed. */
     setenv("GPUPOOL_SOFT_INSTANT", "1", 0);
-    if (be_driver_open(name != NULL ? name : "soft", &driver) != GP_OK) {
-        fprintf(stderr, "no driver to fuzz with\n");
-        exit(77);
-    }
+    fuzz_driver_open();
     return 0;
 }
-
-static void
-record_add(struct gp_buf *row, uint16_t call, uint32_t context, const void *args, size_t bytes)
-{
-    struct wire_record record = {.bytes = (uint32_t)(sizeof(record) + WIRE_PAD(bytes)),
-                                 .call = call,
-                                 .tag = wire_calls[call].sync ? 1 : 0,
-                                 .context = context};
-    static const uint8_t zeros[8];
-
-    gp_buf_append(row, &record, sizeof(record));
-    gp_buf_append(row, args, bytes);
-    gp_buf_append(row, zeros, WIRE_PAD(bytes) - bytes);
-}
-
-#define ADD(row, context, name, ...)                                                               \
-    do {                                                                                           \
-        struct wire_##name##_args add_args = {__VA_ARGS__};                                        \
-        size_t add_size = wire_size_##name##_args(&add_args);                                      \
-        uint8_t *add_bytes = malloc(add_size + 8);                                                 \
-                                                                                                   \
-        wire_put_##name##_args(add_bytes, &add_args);                                              \
-        record_add(row, WIRE_CALL_##name, context, add_bytes, add_size);                           \
-        free(add_bytes);                                                                           \
-    } while (0)
 
 struct input {
     const uint8_t *at;
@@ -129,7 +92,8 @@ put_body(struct input *in, struct gp_buf *buf, uint32_t type, uint64_t memory)
         PUT(fill);
     case CU_GRAPH_NODE_TYPE_BATCH_MEM_OP:
         spoil(in, &values, sizeof(values));
-        /* Nobody writes what it would wait for; a worker is ended by force then, a fuzzer is not. */
+        /* Nobody writes what it would wait for; a worker is ended by force then, a fuzzer is not.
+         */
         if (values.op.operation == CU_STREAM_MEM_OP_WAIT_VALUE_32 ||
             values.op.operation == CU_STREAM_MEM_OP_WAIT_VALUE_64)
             values.op.operation = CU_STREAM_MEM_OP_WRITE_VALUE_32;
@@ -202,21 +166,12 @@ feed(struct be_session *session, const uint8_t *data, size_t size)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct be_session_config config = {
-        .driver = &driver, .print_fd = -1, .range_bytes = 1ull << 30};
     struct be_session *session;
-    struct be_line line;
 
     if (size < 2 || size > 60000)
         return -1;
-    config.limits.upload_bytes = 1u << 20;
-    be_line_init(&line, NULL, 1u << 20);
-    if (be_session_create(&config, &line, &session) != GP_OK)
-        abort();
-    be_space_set_lease(session->space, 0, 64u << 20);
+    session = fuzz_session_begin();
     feed(session, data, size);
-    (void)be_parked_poll(session);
-    be_session_destroy(session);
-    be_line_fini(&line);
+    fuzz_session_end(session);
     return 0;
 }

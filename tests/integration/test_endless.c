@@ -10,8 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ID(index) (1ull << 32 | (index))
-
 /* Says that it runs, then never ends. Two warps wait for each other at a barrier for ever after. */
 static const char endless[] =
     ".version 8.0\n.target sm_75\n.address_size 64\n"
@@ -27,16 +25,6 @@ static const char endless[] =
     "  .reg .b32 %r<2>; .reg .b64 %rd<2>;\n"
     "  ld.param.u64 %rd1, [flag]; mov.u32 %r1, 1; st.volatile.global.u32 [%rd1], %r1;\n"
     "L: nanosleep.u32 1000000; bra L;\n}\n";
-
-static void
-open_with_context(struct test_client *c, const struct test_server *server)
-{
-    cr_assert(test_client_open(c, server->url[0], NULL), "%s", c->refused.reason);
-    TEST_ADD(c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
-    c->context = 1;
-    TEST_ADD(c, gpBarrier, 0);
-    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
-}
 
 static uint32_t
 read_flag(struct test_client *c, uint64_t flag)
@@ -105,8 +93,8 @@ a_session_takes_its_kernel_along(const char *kernel, bool politely)
     pid_t workers[16];
     size_t count;
 
-    open_with_context(&bad, &server);
-    open_with_context(&good, &server);
+    test_client_start(&bad, server.url[0]);
+    test_client_start(&good, server.url[0]);
     start(&bad, kernel);
     count = test_server_workers(&server, workers, 16);
     cr_assert_geq(count, 2);

@@ -13,18 +13,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ID(index) (1ull << 32 | (index))
-
-static void
-open_with_context(struct test_client *c, const struct test_server *server)
-{
-    cr_assert(test_client_open(c, server->url[0], NULL), "%s", c->refused.reason);
-    TEST_ADD(c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
-    c->context = 1;
-    TEST_ADD(c, gpBarrier, 0);
-    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
-}
-
 /* A client that the server must be rid of, and another one that must not notice. */
 struct pair {
     struct test_server server;
@@ -35,8 +23,8 @@ static void
 pair_open(struct pair *p)
 {
     p->server = test_server_start(NULL);
-    open_with_context(&p->good, &p->server);
-    open_with_context(&p->bad, &p->server);
+    test_client_start(&p->good, p->server.url[0]);
+    test_client_start(&p->bad, p->server.url[0]);
 }
 
 static void
@@ -177,7 +165,7 @@ Test(faults, a_killed_worker_is_noticed_by_its_client_within_a_second)
     uint64_t before;
     size_t count;
 
-    open_with_context(&c, &server);
+    test_client_start(&c, server.url[0]);
     count = test_server_workers(&server, workers, 16);
     before = gp_now_ns();
     for (size_t i = 0; i < count; i++)
@@ -189,7 +177,7 @@ Test(faults, a_killed_worker_is_noticed_by_its_client_within_a_second)
     /* The warm one died too, and there is another. */
     for (size_t i = 0; i < count; i++)
         test_server_await_gone(&server, workers[i]);
-    open_with_context(&c, &server);
+    test_client_start(&c, server.url[0]);
     cr_assert(test_server_logged(&server, "signal 9"));
     test_client_close(&c);
     test_server_stop(&server);
@@ -202,7 +190,7 @@ Test(faults, the_supervisors_death_ends_its_workers)
     pid_t workers[16];
     size_t count;
 
-    open_with_context(&c, &server);
+    test_client_start(&c, server.url[0]);
     count = test_server_workers(&server, workers, 16);
     cr_assert_geq(count, 1);
     test_server_kill(&server, SIGKILL);
@@ -220,7 +208,7 @@ Test(faults, sixty_four_sessions_at_once)
     static struct test_client clients[64];
 
     for (int i = 0; i < 64; i++)
-        open_with_context(&clients[i], &server);
+        test_client_start(&clients[i], server.url[0]);
     for (int i = 0; i < 64; i++) {
         struct test_client *c = &clients[i];
         uint32_t value = 0x01010101u * (unsigned)i;
@@ -247,8 +235,8 @@ Test(faults, sessions_over_the_limit_are_told_so)
     struct test_server server = test_server_start((const char *[]){"--sessions-max=2", NULL});
     struct test_client a, b, c;
 
-    open_with_context(&a, &server);
-    open_with_context(&b, &server);
+    test_client_start(&a, server.url[0]);
+    test_client_start(&b, server.url[0]);
     cr_assert(!test_client_open(&c, server.url[0], NULL));
     cr_assert_eq(c.refused.code, WIRE_CODE_BUSY);
     test_client_close(&c);
@@ -273,7 +261,7 @@ Test(faults, many_sessions_leave_nothing_behind)
             fds_before = test_server_fds(&server);
             rss_before = test_server_rss_kib(&server);
         }
-        open_with_context(&c, &server);
+        test_client_start(&c, server.url[0]);
         if (i % 3 == 0)
             test_client_abandon(&c);
         else
@@ -344,7 +332,7 @@ Test(faults, half_open_connections_do_not_keep_a_good_client_out)
 
     for (int i = 0; i < 24; i++)
         cr_assert_eq((int)tp_connect(server.url[0], &opts, &silent[i]), GP_OK);
-    open_with_context(&c, &server);
+    test_client_start(&c, server.url[0]);
     test_client_close(&c);
     for (int i = 0; i < 24; i++)
         tp_close(silent[i]);
@@ -357,7 +345,7 @@ Test(faults, sigterm_waits_for_sessions_and_then_ends_them)
     struct test_client c;
     int how;
 
-    open_with_context(&c, &server);
+    test_client_start(&c, server.url[0]);
     test_server_kill(&server, SIGTERM);
     TEST_ADD(&c, gpBarrier, 0);
     cr_assert_eq(test_client_call(&c), CUDA_SUCCESS, "a session goes on while the server drains");

@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ID(index)   (1ull << 32 | (index))
 #define PENDING_MAX (256u << 10) /* backend/cuda/state.h */
 
 static const char plain[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
@@ -26,12 +25,7 @@ static void
 begin(struct test_client *c, struct test_server *server)
 {
     *server = test_server_start(NULL);
-    cr_assert(test_client_open(c, server->url[0], NULL), "%s", c->refused.reason);
-    TEST_ADD(c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
-    c->context = 1;
-    TEST_ADD(c, gpBarrier, 0);
-    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
-    cr_assert_eq(c->result.deferred, 0, "deferred %d", c->result.deferred);
+    test_client_start(c, server->url[0]);
 }
 
 static void
@@ -39,15 +33,6 @@ end(struct test_client *c, struct test_server *server)
 {
     test_client_close(c);
     test_server_stop(server);
-}
-
-/* What became of the calls without reply that were added. */
-static int
-deferred(struct test_client *c)
-{
-    TEST_ADD(c, gpBarrier, 0);
-    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
-    return c->result.deferred;
 }
 
 static char *
@@ -80,11 +65,11 @@ Test(hostile, a_kernel_with_more_parameters_than_the_server_knows_is_not_launche
     cr_assert_eq(row, 0);
     TEST_ADD(&c, cuLaunchKernelEx, .function = wire_function_id(false, ID(1), 0), .grid = {1, 1, 1},
              .block = {1, 1, 1}, .params = params, .params_len = sizeof(params));
-    cr_assert_eq(deferred(&c), CUDA_ERROR_NOT_SUPPORTED);
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_NOT_SUPPORTED);
     /* Nor out of one buffer, which may be as short as the client likes. */
     TEST_ADD(&c, cuLaunchKernelEx, .function = wire_function_id(false, ID(1), 0), .grid = {1, 1, 1},
              .block = {1, 1, 1}, .flags = 1, .params = params, .params_len = 8);
-    cr_assert_eq(deferred(&c), CUDA_ERROR_NOT_SUPPORTED);
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_NOT_SUPPORTED);
     end(&c, &server);
     free(text);
 }
@@ -104,9 +89,9 @@ Test(hostile, a_launch_attribute_that_nobody_knows_does_not_reach_the_driver)
                  .grid = {1, 1, 1}, .block = {1, 1, 1}, .attributes = &attribute,
                  .attributes_len = 1);
         if (id == CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE || id == 15 || id > 16)
-            cr_assert_eq(deferred(&c), CUDA_ERROR_NOT_SUPPORTED, "attribute %d", id);
+            cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_NOT_SUPPORTED, "attribute %d", id);
         else
-            (void)deferred(&c); /* the driver's own answer */
+            (void)test_client_deferred(&c); /* the driver's own answer */
     }
     end(&c, &server);
 }
@@ -149,12 +134,12 @@ Test(hostile, a_librarys_variable_cannot_be_named_when_its_context_is_gone)
     cr_assert(wire_get_cuLibraryGetGlobal_reply(c.reply, c.reply_len, &variable));
     cr_assert_eq(variable.bytes, 64);
     TEST_ADD(&c, cuMemsetD8Async, .dst = variable.address, .count = 64);
-    cr_assert_eq(deferred(&c), CUDA_SUCCESS);
+    cr_assert_eq(test_client_deferred(&c), CUDA_SUCCESS);
     TEST_ADD(&c, cuCtxDestroy_v2, .ctx = ID(2));
     c.context = 1;
-    cr_assert_eq(deferred(&c), CUDA_SUCCESS);
+    cr_assert_eq(test_client_deferred(&c), CUDA_SUCCESS);
     TEST_ADD(&c, cuMemsetD8Async, .dst = variable.address, .count = 64);
-    cr_assert_eq(deferred(&c), CUDA_ERROR_INVALID_VALUE);
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_VALUE);
     end(&c, &server);
 }
 
@@ -172,15 +157,15 @@ Test(hostile, work_of_one_context_does_not_go_to_a_stream_of_another)
     cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
     c.context = 2;
     TEST_ADD(&c, cuStreamCreateWithPriority, .phStream = ID(5), .flags = 1);
-    cr_assert_eq(deferred(&c), CUDA_SUCCESS);
+    cr_assert_eq(test_client_deferred(&c), CUDA_SUCCESS);
     TEST_ADD(&c, cuMemsetD8Async, .dst = base, .count = 16, .stream = ID(5));
-    cr_assert_eq(deferred(&c), CUDA_SUCCESS);
+    cr_assert_eq(test_client_deferred(&c), CUDA_SUCCESS);
     c.context = 1;
     TEST_ADD(&c, cuMemcpyHtoDAsync_v2, .dst = base, .stream = ID(5), .data = (const uint8_t *)"xy",
              .data_len = 2);
-    cr_assert_eq(deferred(&c), CUDA_ERROR_INVALID_HANDLE);
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_HANDLE);
     TEST_ADD(&c, cuStreamDestroy_v2, .stream = ID(5));
-    cr_assert_eq(deferred(&c), CUDA_SUCCESS, "from any context");
+    cr_assert_eq(test_client_deferred(&c), CUDA_SUCCESS, "from any context");
     end(&c, &server);
 }
 
@@ -194,7 +179,7 @@ Test(hostile, boxes_whose_rows_or_slices_overlap_are_refused)
     begin(&c, &server);
     base = c.answer.device_range.base;
     TEST_ADD(&c, cuMemAlloc_v2, .address = base, .bytes = 2u << 20);
-    cr_assert_eq(deferred(&c), CUDA_SUCCESS);
+    cr_assert_eq(test_client_deferred(&c), CUDA_SUCCESS);
     TEST_ADD(&c, gpCopyOut3D,
              .copy = {.srcMemoryType = CU_MEMORYTYPE_DEVICE,
                       .srcDevice = base,
@@ -204,11 +189,11 @@ Test(hostile, boxes_whose_rows_or_slices_overlap_are_refused)
                       .Height = 1u << 20,
                       .Depth = 1u << 20},
              .data = 9);
-    cr_assert_eq(deferred(&c), CUDA_ERROR_INVALID_VALUE);
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_VALUE);
     cr_assert_eq(c.data_failed, 1);
     cr_assert_eq(c.data.len, 0);
     TEST_ADD(&c, cuMemsetD2D8Async, .dst = base, .pitch = 0, .width = 1u << 20, .height = 1u << 20);
-    cr_assert_eq(deferred(&c), CUDA_ERROR_INVALID_VALUE);
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_VALUE);
     end(&c, &server);
 }
 
@@ -224,7 +209,7 @@ Test(hostile, a_client_that_asks_and_never_reads_is_not_listened_to)
 
     begin(&c, &server);
     TEST_ADD(&c, cuMemAlloc_v2, .address = c.answer.device_range.base, .bytes = 128u << 20);
-    cr_assert_eq(deferred(&c), CUDA_SUCCESS);
+    cr_assert_eq(test_client_deferred(&c), CUDA_SUCCESS);
     TEST_ADD(&c, cuMemcpyDtoHAsync_v2, .src = c.answer.device_range.base, .bytes = 128u << 20,
              .data = 3);
     test_client_send(&c);

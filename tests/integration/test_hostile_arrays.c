@@ -9,8 +9,7 @@
 
 #include <string.h>
 
-#define ID(index) (1ull << 32 | (index))
-#define G         (2ull << 20)
+#define G (2ull << 20)
 
 static struct test_server server;
 static struct test_client c;
@@ -20,11 +19,7 @@ static void
 begin(void)
 {
     server = test_server_start(NULL);
-    cr_assert(test_client_open(&c, server.url[0], NULL), "%s", c.refused.reason);
-    TEST_ADD(&c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
-    c.context = 1;
-    TEST_ADD(&c, gpBarrier, 0);
-    cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
+    test_client_start(&c, server.url[0]);
     base = c.answer.device_range.base;
 }
 

@@ -13,8 +13,6 @@
 
 #include <string.h>
 
-#define ID(index) (1ull << 32 | (index))
-
 static const char plain[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
                             ".visible .entry plain(.param .u64 p)\n{\nret;\n}\n";
 
@@ -28,11 +26,7 @@ static void
 begin(void)
 {
     server = test_server_start(NULL);
-    cr_assert(test_client_open(&c, server.url[0], NULL), "%s", c.refused.reason);
-    TEST_ADD(&c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
-    c.context = 1;
-    TEST_ADD(&c, gpBarrier, 0);
-    cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
+    test_client_start(&c, server.url[0]);
     memory = c.answer.device_range.base;
     TEST_ADD(&c, cuMemAlloc_v2, .address = memory, .bytes = 4096, .device = 0);
     TEST_ADD(&c, cuEventCreate, .phEvent = ID(1));
@@ -49,15 +43,6 @@ finish(void)
 
 TestSuite(hostile_graph, .init = begin, .fini = finish);
 
-/* What became of the calls without reply that were added. */
-static int
-deferred(void)
-{
-    TEST_ADD(&c, gpBarrier, 0);
-    cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
-    return c.result.deferred;
-}
-
 /* Instantiate what is in the buffer. */
 static int
 instantiate(void)
@@ -68,7 +53,7 @@ instantiate(void)
     TEST_ADD(&c, cuGraphInstantiateWithFlags, .exec = ID(next_exec), .upload = next_upload);
     next_upload++;
     next_exec++;
-    return deferred();
+    return test_client_deferred(&c);
 }
 
 static void
@@ -134,7 +119,7 @@ Test(hostile_graph, a_description_that_lies_about_itself_is_refused)
     buf.data[sizeof(struct wire_graph_head)] = 0xff; /* its length */
     cr_assert_eq(instantiate(), CUDA_ERROR_INVALID_VALUE);
     TEST_ADD(&c, cuGraphInstantiateWithFlags, .exec = ID(77), .upload = 4711);
-    cr_assert_eq(deferred(), CUDA_ERROR_INVALID_VALUE);
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_VALUE);
 }
 
 Test(hostile_graph, edges_lead_backwards_only)
@@ -277,35 +262,35 @@ Test(hostile_graph, ids_and_numbers_of_nothing_are_refused)
     cr_assert_eq(one(CU_GRAPH_NODE_TYPE_EVENT_RECORD, &id, sizeof(id)), CUDA_ERROR_INVALID_HANDLE);
     cr_assert_eq(one(CU_GRAPH_NODE_TYPE_HOST, &id, sizeof(id)), CUDA_ERROR_INVALID_VALUE);
     TEST_ADD(&c, cuGraphLaunch, .exec = ID(500));
-    cr_assert_eq(deferred(), CUDA_ERROR_INVALID_HANDLE);
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_HANDLE);
     TEST_ADD(&c, cuGraphExecDestroy, .exec = ID(500));
-    cr_assert_eq(deferred(), CUDA_ERROR_INVALID_HANDLE);
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_HANDLE);
 
     next_exec = 50;
     cr_assert_eq(one(CU_GRAPH_NODE_TYPE_MEMSET, &fill, sizeof(fill)), CUDA_SUCCESS);
     TEST_ADD(&c, cuGraphExecNodeSetParams, .exec = ID(50), .node = 0, .params = buf.data,
              .params_len = (uint32_t)buf.len);
-    cr_assert_eq(deferred(), CUDA_SUCCESS);
+    cr_assert_eq(test_client_deferred(&c), CUDA_SUCCESS);
     TEST_ADD(&c, cuGraphExecNodeSetParams, .exec = ID(50), .node = 1, .params = buf.data,
              .params_len = (uint32_t)buf.len);
-    cr_assert_eq(deferred(), CUDA_ERROR_INVALID_VALUE);
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_VALUE);
     TEST_ADD(&c, cuGraphExecNodeSetParams, .exec = ID(50), .node = 0, .params = buf.data,
              .params_len = (uint32_t)buf.len - 8);
-    cr_assert_eq(deferred(), CUDA_ERROR_INVALID_VALUE);
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_VALUE);
     TEST_ADD(&c, cuGraphNodeSetEnabled, .exec = ID(50), .node = 0xffffffff);
-    cr_assert_eq(deferred(), CUDA_ERROR_INVALID_VALUE);
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_VALUE);
     start(1);
     add(CU_GRAPH_NODE_TYPE_EMPTY, NULL, 0);
     TEST_ADD(&c, cuGraphExecNodeSetParams, .exec = ID(50), .node = 0, .params = buf.data,
              .params_len = (uint32_t)buf.len);
-    cr_assert_eq(deferred(), CUDA_ERROR_INVALID_VALUE);
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_VALUE);
     /* An id is used once. */
     next_exec = 50;
     cr_assert_eq(one(CU_GRAPH_NODE_TYPE_MEMSET, &fill, sizeof(fill)), CUDA_ERROR_INVALID_HANDLE);
     TEST_ADD(&c, cuGraphLaunch, .exec = ID(50));
     TEST_ADD(&c, cuGraphExecDestroy, .exec = ID(50));
     TEST_ADD(&c, cuGraphLaunch, .exec = ID(50));
-    cr_assert_eq(deferred(), CUDA_ERROR_INVALID_HANDLE);
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_HANDLE);
 }
 
 /* A client that goes while a graph waits for it. */
@@ -318,5 +303,5 @@ Test(hostile_graph, a_graph_that_waits_for_a_client_ends_with_it)
     for (int i = 0; i < 5; i++)
         TEST_ADD(&c, cuGraphLaunch, .exec = ID(60));
     TEST_ADD(&c, cuGraphExecDestroy, .exec = ID(60));
-    cr_assert_eq(deferred(), CUDA_SUCCESS);
+    cr_assert_eq(test_client_deferred(&c), CUDA_SUCCESS);
 }

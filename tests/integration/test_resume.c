@@ -17,8 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ID(index) (1ull << 32 | (index))
-#define SOON      (gp_now_ns() + 20 * GP_NS_PER_S)
+#define SOON (gp_now_ns() + 20 * GP_NS_PER_S)
 
 /* A session and what is needed to come back to it. */
 struct visit {
@@ -64,10 +63,7 @@ open_visit(struct visit *v, struct test_server *server, const char *who)
     v->id = v->c.answer.session_id;
     cr_assert_eq(tp_link_key(v->c.lane, v->id, v->c.answer.resume_secret, v->key), GP_OK);
     cr_assert_eq(tp_link_wrap(v->c.lane, &opts, &v->c.lane), GP_OK);
-    TEST_ADD(&v->c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
-    v->c.context = 1;
-    TEST_ADD(&v->c, gpBarrier, 0);
-    cr_assert_eq(test_client_call(&v->c), CUDA_SUCCESS);
+    test_client_begin(&v->c);
 }
 
 static void

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ID(index) (1ull << 32 | (index))
-
 static const char vector_add[] =
     ".version 7.0\n.target sm_70\n.address_size 64\n"
     ".visible .entry vector_add(.param .u64 p_a, .param .u64 p_b, .param .u64 p_c, .param .u32 "
@@ -23,17 +21,6 @@ static const char vector_add[] =
     "mul.wide.u32 %rd4, %r2, 4;\nadd.s64 %rd5, %rd1, %rd4;\nadd.s64 %rd6, %rd2, %rd4;\n"
     "add.s64 %rd7, %rd3, %rd4;\nld.global.f32 %f1, [%rd5];\nld.global.f32 %f2, [%rd6];\n"
     "add.rn.f32 %f3, %f1, %f2;\nst.global.f32 [%rd7], %f3;\nDONE:\nret;\n}\n";
-
-static void
-open_with_context(struct test_client *c, const struct test_server *server)
-{
-    cr_assert(test_client_open(c, server->url[0], NULL), "%s", c->refused.reason);
-    TEST_ADD(c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
-    c->context = 1;
-    TEST_ADD(c, gpBarrier, 0);
-    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
-    cr_assert_eq(c->result.deferred, 0, "deferred %d", c->result.deferred);
-}
 
 Test(session, opens_and_closes_with_the_device_table)
 {
@@ -66,7 +53,7 @@ Test(session, adds_vectors)
     const float *out;
     int row;
 
-    open_with_context(&c, &server);
+    test_client_start(&c, server.url[0]);
     base = c.answer.device_range.base;
     stride = 2u << 20;
     cr_assert_eq(test_client_module(&c, ID(3), vector_add), CUDA_SUCCESS);
@@ -149,7 +136,7 @@ Test(session, copies_of_every_size_arrive_whole)
     struct test_server server = test_server_start(NULL);
     struct test_client c;
 
-    open_with_context(&c, &server);
+    test_client_start(&c, server.url[0]);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         copy_there_and_back(&c, c.answer.device_range.base, sizes[i], false);
         copy_there_and_back(&c, c.answer.device_range.base, sizes[i], true);
@@ -175,7 +162,7 @@ Test(session, copies_boxes_with_pitch)
     struct test_client c;
     uint64_t base;
 
-    open_with_context(&c, &server);
+    test_client_start(&c, server.url[0]);
     base = c.answer.device_range.base;
     for (size_t i = 0; i < sizeof(box); i++)
         box[i] = (uint8_t)(i + 1);
@@ -222,7 +209,7 @@ Test(session, host_function_holds_its_stream_and_nothing_else)
     struct test_client c;
     uint32_t sync;
 
-    open_with_context(&c, &server);
+    test_client_start(&c, server.url[0]);
     TEST_ADD(&c, cuStreamCreateWithPriority, .phStream = ID(1), .flags = 1);
     TEST_ADD(&c, cuStreamCreateWithPriority, .phStream = ID(2), .flags = 1);
     TEST_ADD(&c, cuLaunchHostFunc, .stream = ID(1), .callback = 0xabcdef);
@@ -264,7 +251,7 @@ Test(session, pulls_bytes_when_the_stream_gets_there)
     uint64_t asked = 0;
     uint32_t sync;
 
-    open_with_context(&c, &server);
+    test_client_start(&c, server.url[0]);
     for (int i = 0; i < BYTES; i++)
         host[i] = (uint8_t)(i * 7 + (i >> 9));
     TEST_ADD(&c, cuMemAlloc_v2, .address = c.answer.device_range.base, .bytes = BYTES, .device = 0);
@@ -302,7 +289,7 @@ Test(session, keeps_the_first_deferred_error)
     struct test_server server = test_server_start(NULL);
     struct test_client c;
 
-    open_with_context(&c, &server);
+    test_client_start(&c, server.url[0]);
     TEST_ADD(&c, cuMemFree_v2, .address = c.answer.device_range.base);
     TEST_ADD(&c, cuStreamDestroy_v2, .stream = ID(9));
     TEST_ADD(&c, gpBarrier, 0);
@@ -325,7 +312,7 @@ Test(session, refuses_addresses_that_are_not_the_clients)
         uint64_t address, bytes;
     } bad[8];
 
-    open_with_context(&c, &server);
+    test_client_start(&c, server.url[0]);
     base = c.answer.device_range.base;
     end = base + c.answer.device_range.bytes;
     TEST_ADD(&c, cuMemAlloc_v2, .address = base, .bytes = 4096, .device = 0);
@@ -371,7 +358,7 @@ Test(session, a_reset_primary_context_can_be_used_again)
     struct test_client c;
     uint64_t base;
 
-    open_with_context(&c, &server);
+    test_client_start(&c, server.url[0]);
     base = c.answer.device_range.base;
     for (uint32_t generation = 1; generation < 5; generation++) {
         TEST_ADD(&c, cuMemAlloc_v2, .address = base, .bytes = 1 << 20, .device = 0);
@@ -399,7 +386,7 @@ Test(session, a_context_ends_though_a_stream_of_it_waits_for_the_client)
     struct wire_record record;
     struct test_client c;
 
-    open_with_context(&c, &server);
+    test_client_start(&c, server.url[0]);
     TEST_ADD(&c, cuStreamCreateWithPriority, .phStream = ID(1), .flags = 1);
     TEST_ADD(&c, cuLaunchHostFunc, .stream = ID(1), .callback = 5);
     TEST_ADD(&c, cuMemAlloc_v2, .address = c.answer.device_range.base, .bytes = 4096);
@@ -428,7 +415,7 @@ Test(session, a_fault_sticks_to_its_context_and_goes_with_it)
     struct test_client c;
     int row;
 
-    open_with_context(&c, &server);
+    test_client_start(&c, server.url[0]);
     cr_assert_eq(test_client_module(&c, ID(1), wild_store), CUDA_SUCCESS);
     row = test_client_kernel(&c, "wild");
     cr_assert_eq(row, 0);

@@ -26,7 +26,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ID(index)   (1ull << 32 | (index))
 #define CLIENTS_MAX 3
 #define ROW         1
 #define DEPTH       8 /* rows under way */

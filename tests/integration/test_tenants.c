@@ -15,8 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ID(index) (1ull << 32 | (index))
-#define MIB       (1ull << 20)
+#define MIB (1ull << 20)
 
 static char config_path[64];
 
@@ -72,11 +71,7 @@ static void
 open_as(struct test_client *c, const struct test_server *server, const char *name)
 {
     cr_assert(try_open(c, server, name), "%s", c->refused.reason);
-    TEST_ADD(c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
-    c->context = 1;
-    TEST_ADD(c, gpBarrier, 0);
-    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
-    cr_assert_eq(c->result.deferred, 0);
+    test_client_begin(c);
 }
 
 static void

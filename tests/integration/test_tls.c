@@ -13,8 +13,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ID(index) (1ull << 32 | (index))
-
 static struct test_server
 tls_server_with(const char *more)
 {

@@ -295,6 +295,32 @@ test_client_call(struct test_client *c)
     return test_client_wait(c, 0);
 }
 
+void
+test_client_start(struct test_client *c, const char *url)
+{
+    cr_assert(test_client_open(c, url, NULL), "%s", c->refused.reason);
+    test_client_begin(c);
+}
+
+void
+test_client_begin(struct test_client *c)
+{
+    int deferred;
+
+    TEST_ADD(c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
+    c->context = 1;
+    deferred = test_client_deferred(c);
+    cr_assert_eq(deferred, CUDA_SUCCESS, "deferred %d", deferred);
+}
+
+int
+test_client_deferred(struct test_client *c)
+{
+    TEST_ADD(c, gpBarrier, 0);
+    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
+    return c->result.deferred;
+}
+
 int
 test_client_module(struct test_client *c, uint64_t id, const char *ptx)
 {

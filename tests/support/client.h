@@ -16,6 +16,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A client's name for an object: its slot and the first generation of it. */
+#define ID(index) (1ull << 32 | (index))
+
 struct test_client {
     struct tp_lane *lane;
     struct wire_hello server; /* what it said */
@@ -74,6 +77,13 @@ int test_client_wait(struct test_client *c, uint32_t tag);
 bool test_client_receive(struct test_client *c, uint64_t deadline_ns);
 /* Send what was added and wait for the last one's reply. */
 int test_client_call(struct test_client *c);
+
+/* What every session does first: connect and open, or fail the test, and test_client_begin(). */
+void test_client_start(struct test_client *c, const char *url);
+/* Retain the first device's primary context as ID(1), which the next records are for. */
+void test_client_begin(struct test_client *c);
+/* What became of the calls without reply that were added. */
+int test_client_deferred(struct test_client *c);
 
 /* Upload an image and load it as module id; the result. */
 int test_client_module(struct test_client *c, uint64_t id, const char *ptx);
