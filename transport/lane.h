@@ -37,7 +37,7 @@ struct tp_ops {
     short (*event_mask)(const struct tp_lane *lane);
     uint64_t (*received)(struct tp_lane *lane);
     /* 32 bytes that both ends have and nobody else; NULL: the lane keeps no secrets. */
-    enum gp_status (*export_key)(struct tp_lane *lane, uint8_t out[32]);
+    enum gp_status (*export_key)(struct tp_lane *lane, uint8_t out[TP_KEY_BYTES]);
 };
 
 struct tp_lane {

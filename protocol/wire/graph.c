@@ -2,10 +2,9 @@
 #include "protocol/wire/graph.h"
 
 #include "protocol/abi/cuda_types.h"
+#include "protocol/wire/codec.h"
 
 #include <string.h>
-
-#define PAD(n) (((n) + 7) & ~(size_t)7)
 
 bool
 wire_graph_open(struct wire_graph_reader *r, const uint8_t *data, size_t len)
@@ -90,7 +89,7 @@ wire_graph_body_kernel(const struct wire_graph_item *item, size_t attribute_byte
     if (!wire_graph_body(item, head, sizeof(*head), false) ||
         head->attributes > WIRE_GRAPH_ATTRIBUTES_MAX || head->param_bytes > WIRE_GRAPH_PARAMS_MAX)
         return false;
-    rest = head->attributes * attribute_bytes + PAD(head->param_bytes);
+    rest = head->attributes * attribute_bytes + WIRE_PAD(head->param_bytes);
     if (item->body_len - sizeof(*head) != rest)
         return false;
     *attributes_p = item->body + sizeof(*head);
@@ -233,7 +232,7 @@ wire_graph_put(struct gp_buf *buf, const void *data, size_t bytes)
 
     if (bytes > 0)
         gp_buf_append(buf, data, bytes);
-    gp_buf_append(buf, zeros, PAD(bytes) - bytes);
+    gp_buf_append(buf, zeros, WIRE_PAD(bytes) - bytes);
 }
 
 void

@@ -120,12 +120,6 @@ struct wire_graph_item {
 bool wire_graph_open(struct wire_graph_reader *r, const uint8_t *data, size_t len);
 /* The next node. False at the end or, with *bad_p set, where the description is malformed. */
 bool wire_graph_next(struct wire_graph_reader *r, struct wire_graph_item *item, bool *bad_p);
-/* All nodes were read; what is left of the data lies behind the description. */
-static inline bool
-wire_graph_done(const struct wire_graph_reader *r)
-{
-    return r->nodes == 0;
-}
 /* The k-th edge, k < node.edges. */
 struct wire_graph_edge wire_graph_edge_at(const struct wire_graph_item *item, uint32_t k);
 

@@ -196,9 +196,7 @@ lose(struct tp_link *l, enum gp_status status, const char *why)
     while (!l->walk.lost && tp_link_take_ahead(l, &got) == GP_OK)
         ;
     if (l->walk.last) {
-        l->over_status = GP_ERR_CLOSED;
-        l->inner->bytes->shutdown(l->inner);
-        state_set(l, TP_LINK_OVER);
+        tp_link_end(l, GP_ERR_CLOSED);
         return false;
     }
     log_info("lane %s: line lost: %s", l->s.lane.peer.address,
@@ -269,16 +267,17 @@ tp_link_ack_if_due(struct tp_link *l)
 {
     uint64_t owed = atomic_load_explicit(&l->received, memory_order_relaxed) -
                     atomic_load_explicit(&l->ack_sent, memory_order_relaxed);
+    bool due = owed >= ACK_EVERY && owed <= INT64_MAX; /* more: one overtook us */
     bool stuck = atomic_load_explicit(&l->ack_stuck, memory_order_relaxed);
     enum gp_status status = GP_OK;
     unsigned generation;
 
-    if (GP_LIKELY(owed < ACK_EVERY || owed > INT64_MAX) && !stuck)
+    if (GP_LIKELY(!due && !stuck))
         return;
     pthread_mutex_lock(&l->tx_lock);
     generation = l->generation;
-    if (l->state == TP_LINK_LIVE && !l->in_send) {
-        status = owed >= ACK_EVERY && owed <= INT64_MAX ? ack_now(l) : tp_link_push(l);
+    if (l->state == TP_LINK_LIVE && !atomic_load_explicit(&l->in_send, memory_order_relaxed)) {
+        status = due ? ack_now(l) : tp_link_push(l);
         atomic_store_explicit(&l->ack_stuck, status == GP_ERR_AGAIN, memory_order_relaxed);
     }
     pthread_mutex_unlock(&l->tx_lock);

@@ -14,7 +14,7 @@
 
 /* Of one write: what is copied into the store before the line says how much it took. */
 #define PART_BYTES (256u << 10)
-#define PART_MAX 64
+#define PART_MAX   64
 
 static struct tp_link *
 link_of(const struct tp_stream *s)
@@ -276,14 +276,6 @@ await_room(struct tp_link *l, uint64_t deadline_ns)
     return status;
 }
 
-static void
-in_send_set(struct tp_link *l, bool in_send)
-{
-    pthread_mutex_lock(&l->tx_lock);
-    l->in_send = in_send;
-    pthread_mutex_unlock(&l->tx_lock);
-}
-
 static enum gp_status
 link_send(struct tp_lane *lane, const struct iovec *iov, int iovcnt, uint64_t deadline_ns)
 {
@@ -292,9 +284,9 @@ link_send(struct tp_lane *lane, const struct iovec *iov, int iovcnt, uint64_t de
 
     if (status != GP_OK)
         return status;
-    in_send_set(l, true);
+    atomic_store_explicit(&l->in_send, true, memory_order_relaxed);
     status = tp_stream_send(lane, iov, iovcnt, deadline_ns);
-    in_send_set(l, false);
+    atomic_store_explicit(&l->in_send, false, memory_order_relaxed);
     tp_link_ack_if_due(l);
     return status;
 }

@@ -49,7 +49,9 @@ struct tp_link {
     /* Under tx_lock. */
     struct tp_store store;
     uint64_t sent_at; /* what is before it was given to the lane underneath */
-    bool in_send;     /* between the frames' first and last byte: nothing else may be put in */
+    /* Between a frame's first and last byte: nothing else may be put in. Relaxed: the sender takes
+     * tx_lock between setting it and its first byte, and between its last byte and clearing it. */
+    _Atomic bool in_send;
 
     /* Written by whoever reads, under rx_lock; read anywhere. Relaxed: counters that only grow. */
     _Atomic uint64_t received, peer_ack;

@@ -140,6 +140,18 @@ load_crl(SSL_CTX *ctx, const struct tp_opts *opts)
     return GP_OK;
 }
 
+bool
+tp_tls_context_setup(SSL_CTX *ctx, const char *ciphers)
+{
+    SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_read_ahead(ctx, 1);
+    SSL_CTX_set_default_read_buffer_len(ctx, TP_TLS_READ_BUFFER);
+    return SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) == 1 &&
+           SSL_CTX_set_ciphersuites(ctx, ciphers) == 1 && SSL_CTX_set_num_tickets(ctx, 0) == 1;
+}
+
 static enum gp_status
 context_create(enum tp_role role, const struct tp_opts *opts, SSL_CTX **ctx_p)
 {
@@ -148,15 +160,10 @@ context_create(enum tp_role role, const struct tp_opts *opts, SSL_CTX **ctx_p)
 
     if (ctx == NULL)
         return GP_ERR_NO_MEMORY;
-    SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_verify(ctx, demand, tp_tls_keep_refused);
-    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_max_cert_list(ctx, CERT_LIST_MAX);
-    SSL_CTX_set_read_ahead(ctx, 1);
-    SSL_CTX_set_default_read_buffer_len(ctx, TP_TLS_READ_BUFFER);
-    if (SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 ||
-        SSL_CTX_set_ciphersuites(ctx, CIPHERS) != 1 || SSL_CTX_set_num_tickets(ctx, 0) != 1) {
+    if (!tp_tls_context_setup(ctx, CIPHERS)) {
         SSL_CTX_free(ctx);
         return tp_fail(opts, GP_ERR_NOT_SUPPORTED, "tls: this OpenSSL cannot do TLS 1.3 as needed");
     }

@@ -27,6 +27,10 @@ GP_CHECK enum gp_status tp_tls_ssl_create(enum tp_role role, const char *name,
 GP_CHECK enum gp_status tp_tls_ssl_create_psk(enum tp_role role, const struct tp_opts *opts,
                                               SSL **ssl_p);
 
+/* What every context of ours is: TLS 1.3 with these ciphers only, no compression, no sessions or
+ * tickets, reads ahead. False where this OpenSSL cannot. */
+bool tp_tls_context_setup(SSL_CTX *ctx, const char *ciphers);
+
 /* Copy what the certificate says about the peer; the handshake is done. */
 void tp_tls_identity(SSL *ssl, struct tp_peer *peer);
 

@@ -71,19 +71,13 @@ context_create(enum tp_role role)
 
     if (ctx == NULL)
         return NULL;
-    SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     /* No CA is known: a server that shows a certificate instead of having the key is refused. */
     SSL_CTX_set_verify(ctx, role == TP_SERVER ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_read_ahead(ctx, 1);
-    SSL_CTX_set_default_read_buffer_len(ctx, TP_TLS_READ_BUFFER);
     if (role == TP_SERVER)
         SSL_CTX_set_psk_find_session_callback(ctx, find_key);
     else
         SSL_CTX_set_psk_use_session_callback(ctx, use_key);
-    if (SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) == 1 &&
-        SSL_CTX_set_ciphersuites(ctx, CIPHER) == 1 && SSL_CTX_set_num_tickets(ctx, 0) == 1)
+    if (tp_tls_context_setup(ctx, CIPHER))
         return ctx;
     SSL_CTX_free(ctx);
     return NULL;
