@@ -109,7 +109,7 @@ def main():
         first, last = int(time.time()) * 1000, None
     start, different, seed = time.monotonic(), [], first
     with tempfile.TemporaryDirectory(prefix="gpupool-random-") as work:
-        env = dict(run_both.clean_environment(work), GPUPOOL_SOFT_DEVICES=options.devices)
+        env = run_both.clean_environment(work, options.devices)
         server = run_both.Server(parts, work, env)
         batch = Batch(options, parts, server, env, program)
         try:

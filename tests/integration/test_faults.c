@@ -145,12 +145,7 @@ Test(faults, the_death_of_a_client_ends_its_worker_only)
     cr_assert_geq(count, 2);
     test_client_abandon(&p.bad);
     /* One of them ends; which one is the server's business. */
-    for (uint64_t until = gp_now_ns() + 10 * GP_NS_PER_S; gp_now_ns() < until;) {
-        if (test_server_logged(&p.server, "session ended"))
-            break;
-        usleep(1000);
-    }
-    cr_assert(test_server_logged(&p.server, "session ended"));
+    test_server_await_log(&p.server, "session ended");
     cr_assert(!test_server_logged(&p.server, "died"));
     good_works(&p);
     test_client_close(&p.good);

@@ -186,7 +186,7 @@ keep_token(uint8_t token[32])
 Test(hostile_memory, tokens_are_not_guessed_and_open_where_they_fit_only)
 {
     uint8_t memory[32], object[32], forged[32];
-    struct test_client maker = c;
+    struct test_client maker;
 
     REFUSED(CUDA_SUCCESS, cuMemAlloc_v2, .address = base, .bytes = G + 512);
     TEST_ADD(&c, cuIpcGetMemHandle, .address = base + 512);

@@ -10,8 +10,6 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -27,32 +25,22 @@ struct visit {
     uint64_t id, attempt;
 };
 
-static struct tp_tls_opts
-credentials(const char *name)
-{
-    return (struct tp_tls_opts){.cert_path = test_certs_path(name, "pem"),
-                                .key_path = test_certs_path(name, "key"),
-                                .ca_path = test_certs_path("ca", "pem")};
-}
-
 static struct test_server
 server_of(const char *scheme, const char *more)
 {
-    static char listen[64], cert[256], key[256], ca[256];
-    const char *args[] = {listen, cert, key, ca, more, NULL};
+    static char listen[64];
+    const char *args[] = {listen, NULL, NULL, NULL, more, NULL};
 
     (void)test_certs_create();
     snprintf(listen, sizeof(listen), "--listen=%s://127.0.0.1:0", scheme);
-    snprintf(cert, sizeof(cert), "--tls-cert=%s", test_certs_path("server", "pem"));
-    snprintf(key, sizeof(key), "--tls-key=%s", test_certs_path("server", "key"));
-    snprintf(ca, sizeof(ca), "--tls-ca=%s", test_certs_path("ca", "pem"));
+    test_certs_server_args(args + 1);
     return test_server_start(args);
 }
 
 static void
 open_visit(struct visit *v, struct test_server *server, const char *who)
 {
-    struct tp_tls_opts tls = credentials(who);
+    struct tp_tls_opts tls = test_certs_opts(who, "ca");
     struct tp_link_opts opts = {0};
 
     memset(v, 0, sizeof(*v));
@@ -164,16 +152,6 @@ come_back(struct visit *v)
     tp_link_catch_up(v->c.lane);
 }
 
-static void
-await_log(struct test_server *server, const char *text)
-{
-    uint64_t until = gp_now_ns() + 10 * GP_NS_PER_S;
-
-    while (!test_server_logged(server, text) && gp_now_ns() < until)
-        usleep(1000); /* nothing announces a line in a log */
-    cr_assert(test_server_logged(server, text), "not in the log: %s", text);
-}
-
 struct scheme {
     char name[8];
 };
@@ -238,8 +216,8 @@ Test(resume, a_session_is_kept_for_the_grace_time_only, .timeout = 60)
 
     open_visit(&v, &server, "client");
     tp_link_break(v.c.lane, "test");
-    await_log(&server, "did not come back");
-    await_log(&server, "session ended");
+    test_server_await_log(&server, "did not come back");
+    test_server_await_log(&server, "session ended");
     /* The supervisor hears of it a moment later; until then it sends us to a worker that ends. */
     for (uint64_t end = gp_now_ns() + 20 * GP_NS_PER_S;
          (status = dial(&v, v.id, v.key, &lane)) != GP_ERR_NOT_FOUND && gp_now_ns() < end;)
@@ -258,7 +236,7 @@ Test(resume, a_bye_ends_the_session_at_once, .timeout = 60)
 
     open_visit(&v, &server, "client");
     leave(&v);
-    await_log(&server, "session ended");
+    test_server_await_log(&server, "session ended");
     cr_assert(!test_server_logged(&server, "the client is lost"));
     test_server_stop(&server);
     test_certs_destroy();
@@ -272,7 +250,7 @@ Test(resume, without_grace_nothing_is_kept, .timeout = 60)
     cr_assert(test_client_open_with(&c, server.url[0], NULL, WIRE_FEATURE_RESUME));
     cr_assert_eq(c.answer.grace_ms, 0);
     test_client_abandon(&c);
-    await_log(&server, "session ended");
+    test_server_await_log(&server, "session ended");
     test_server_stop(&server);
     test_certs_destroy();
 }
@@ -284,7 +262,7 @@ Test(resume, a_lost_clients_session_makes_room_for_another, .timeout = 60)
 
     open_visit(&v, &server, "client");
     tp_link_break(v.c.lane, "test");
-    await_log(&server, "the client is lost");
+    test_server_await_log(&server, "the client is lost");
     open_visit(&w, &server, "client");
     works(&w);
     cr_assert(test_server_logged(&server, "is ended to make room"));
@@ -326,7 +304,7 @@ BOTH_SCHEMES(strangers_are_refused_and_the_session_goes_on)
     status = dial(&v, v.id, w.key, &lane);
     if (tls) {
         cr_assert_eq(status, GP_ERR_AUTH);
-        await_log(&server, "does not have the session's key");
+        test_server_await_log(&server, "does not have the session's key");
     } else {
         resume = honest(&w, 0);
         resume.session_id = v.id;
@@ -346,7 +324,7 @@ BOTH_SCHEMES(strangers_are_refused_and_the_session_goes_on)
     say_resume(lane, &resume);
     cr_assert_eq(hear_answer(lane, &resumed), WIRE_CONTROL_ERROR);
     tp_close(lane);
-    await_log(&server, "it does not have the session's key");
+    test_server_await_log(&server, "it does not have the session's key");
 
     works(&v);
     tp_link_break(v.c.lane, "test");
@@ -383,7 +361,7 @@ Test(resume, what_was_said_once_is_refused, .timeout = 60)
     say_resume(lane, &resume);
     cr_assert_eq(hear_answer(lane, &resumed), WIRE_CONTROL_ERROR);
     tp_close(lane);
-    await_log(&server, "was said before");
+    test_server_await_log(&server, "was said before");
     works(&v);
     leave(&v);
     test_server_stop(&server);
@@ -416,17 +394,6 @@ Test(resume, counts_that_cannot_be_do_not_end_the_session, .timeout = 60)
 
 /* --- floods --------------------------------------------------------------------------------- */
 
-static int
-plain_connect(const struct test_server *server)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    at.sin_port = htons((uint16_t)atoi(strrchr(server->url[0], ':') + 1));
-    cr_assert_eq(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-    return fd;
-}
-
 /* Prefaces that are cut, malformed, unknown, and many of a session that is there. */
 Test(resume, a_flood_of_prefaces_keeps_nobody_out, .timeout = 120)
 {
@@ -446,7 +413,7 @@ Test(resume, a_flood_of_prefaces_keeps_nobody_out, .timeout = 120)
             bad[9] ^= 1; /* nobody's */
         if (i % 4 == 2)
             bad[20] = 1; /* malformed */
-        fds[i] = plain_connect(&server);
+        fds[i] = test_server_connect(&server);
         cr_assert_gt(send(fds[i], bad, i % 4 == 3 ? 7 : sizeof(bad), MSG_NOSIGNAL), 0);
     }
     tp_link_break(v.c.lane, "test");

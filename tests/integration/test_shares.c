@@ -59,8 +59,8 @@ static struct board *board;
 static struct test_server
 server_start(const char *config)
 {
-    static char cert[256], key[256], ca[256], file[128];
-    const char *args[] = {"--listen=tls://127.0.0.1:0", cert, key, ca, file, NULL};
+    static char file[128];
+    const char *args[] = {"--listen=tls://127.0.0.1:0", NULL, NULL, NULL, file, NULL};
     FILE *out;
 
     board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -80,9 +80,7 @@ server_start(const char *config)
     setenv("GPUPOOL_SOFT_SHARED", shared_name, 1);
     setenv("GPUPOOL_SOFT_THREAD_RATE", RATE, 1);
     setenv("GPUPOOL_SOFT_INSTANT", "yes", 1);
-    snprintf(cert, sizeof(cert), "--tls-cert=%s", test_certs_path("server", "pem"));
-    snprintf(key, sizeof(key), "--tls-key=%s", test_certs_path("server", "key"));
-    snprintf(ca, sizeof(ca), "--tls-ca=%s", test_certs_path("ca", "pem"));
+    test_certs_server_args(args + 1);
     snprintf(file, sizeof(file), "--config=%s", config_path);
     return test_server_start(args);
 }
@@ -157,9 +155,7 @@ requests(struct test_client *c, const struct client *with, unsigned index, uint3
 static void
 client_main(const struct test_server *server, const struct client *with, unsigned index)
 {
-    struct tp_tls_opts tls = {.cert_path = test_certs_path(with->name, "pem"),
-                              .key_path = test_certs_path(with->name, "key"),
-                              .ca_path = test_certs_path("ca", "pem")};
+    struct tp_tls_opts tls = test_certs_opts(with->name, "ca");
     struct test_client c;
     int row;
 

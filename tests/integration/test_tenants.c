@@ -33,8 +33,8 @@ config_write(const char *text)
 static struct test_server
 tenants_server(const char *config)
 {
-    static char cert[256], key[256], ca[256], file[128];
-    const char *args[] = {"--listen=tls://127.0.0.1:0", cert, key, ca, file, NULL};
+    static char file[128];
+    const char *args[] = {"--listen=tls://127.0.0.1:0", NULL, NULL, NULL, file, NULL};
     static const char *const names[] = {"alice", "bob", "eve"};
 
     (void)test_certs_create();
@@ -42,9 +42,7 @@ tenants_server(const char *config)
         test_certs_add(&(struct test_cert){.name = names[i], .ca = "ca", .cn = names[i]});
     snprintf(config_path, sizeof(config_path), "/tmp/gpupool-tenants-%d.ini", (int)getpid());
     config_write(config);
-    snprintf(cert, sizeof(cert), "--tls-cert=%s", test_certs_path("server", "pem"));
-    snprintf(key, sizeof(key), "--tls-key=%s", test_certs_path("server", "key"));
-    snprintf(ca, sizeof(ca), "--tls-ca=%s", test_certs_path("ca", "pem"));
+    test_certs_server_args(args + 1);
     snprintf(file, sizeof(file), "--config=%s", config_path);
     return test_server_start(args);
 }
@@ -60,9 +58,7 @@ tenants_stop(struct test_server *server)
 static bool
 try_open(struct test_client *c, const struct test_server *server, const char *name)
 {
-    struct tp_tls_opts tls = {.cert_path = test_certs_path(name, "pem"),
-                              .key_path = test_certs_path(name, "key"),
-                              .ca_path = test_certs_path("ca", "pem")};
+    struct tp_tls_opts tls = test_certs_opts(name, "ca");
 
     return test_client_open(c, server->url[0], &tls);
 }
@@ -261,10 +257,7 @@ reload(struct test_server *server, const char *config, const char *logged)
 {
     config_write(config);
     test_server_kill(server, SIGHUP);
-    for (int i = 0; !test_server_logged(server, logged); i++) {
-        cr_assert_lt(i, 2000);
-        poll(NULL, 0, 5);
-    }
+    test_server_await_log(server, logged);
 }
 
 Test(tenants, a_reload_changes_running_sessions)
@@ -409,28 +402,25 @@ Test(tenants, memory_comes_without_what_was_in_it)
 Test(tenants, workers_are_confined)
 {
     struct test_server server = tenants_server(TWO);
+    char path[64], text[8192] = "";
     struct test_client a;
     pid_t workers[64];
     size_t count;
+    FILE *file;
 
     open_as(&a, &server, "alice");
     count = test_server_workers(&server, workers, 64);
     cr_assert_gt(count, 0);
     /* The first to be started serves. */
-    for (size_t i = 0; i < 1; i++) {
-        char path[64], text[8192] = "";
-        FILE *file;
-
-        snprintf(path, sizeof(path), "/proc/%d/status", (int)workers[i]);
-        file = fopen(path, "r");
-        cr_assert_not_null(file);
-        cr_assert_gt(fread(text, 1, sizeof(text) - 1, file), 0);
-        fclose(file);
-        cr_assert_not_null(strstr(text, "NoNewPrivs:\t1"));
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)workers[0]);
+    file = fopen(path, "r");
+    cr_assert_not_null(file);
+    cr_assert_gt(fread(text, 1, sizeof(text) - 1, file), 0);
+    fclose(file);
+    cr_assert_not_null(strstr(text, "NoNewPrivs:\t1"));
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-        cr_assert_not_null(strstr(text, "Seccomp:\t2"), "%s", text);
+    cr_assert_not_null(strstr(text, "Seccomp:\t2"), "%s", text);
 #endif
-    }
     test_client_close(&a);
     tenants_stop(&server);
 }

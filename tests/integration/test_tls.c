@@ -5,8 +5,6 @@
 
 #include <criterion/criterion.h>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,12 +14,9 @@
 static struct test_server
 tls_server_with(const char *more)
 {
-    static char cert[256], key[256], ca[256];
-    const char *args[] = {"--listen=tls://127.0.0.1:0", cert, key, ca, more, NULL};
+    const char *args[] = {"--listen=tls://127.0.0.1:0", NULL, NULL, NULL, more, NULL};
 
-    snprintf(cert, sizeof(cert), "--tls-cert=%s", test_certs_path("server", "pem"));
-    snprintf(key, sizeof(key), "--tls-key=%s", test_certs_path("server", "key"));
-    snprintf(ca, sizeof(ca), "--tls-ca=%s", test_certs_path("ca", "pem"));
+    test_certs_server_args(args + 1);
     return test_server_start(args);
 }
 
@@ -31,18 +26,10 @@ tls_server(void)
     return tls_server_with(NULL);
 }
 
-static struct tp_tls_opts
-credentials(const char *name, const char *ca)
-{
-    return (struct tp_tls_opts){.cert_path = test_certs_path(name, "pem"),
-                                .key_path = test_certs_path(name, "key"),
-                                .ca_path = test_certs_path(ca, "pem")};
-}
-
 static void
 session_works(const struct test_server *server)
 {
-    struct tp_tls_opts tls = credentials("client", "ca");
+    struct tp_tls_opts tls = test_certs_opts("client", "ca");
     static uint8_t host[3 << 20];
     struct test_client c;
     uint64_t base;
@@ -86,11 +73,11 @@ Test(tls, only_good_certificates_get_a_session)
     server = tls_server();
     session_works(&server);
 
-    tls = credentials("stranger", "ca");
+    tls = test_certs_opts("stranger", "ca");
     is_refused(&server, &tls);
-    tls = credentials("old", "ca");
+    tls = test_certs_opts("old", "ca");
     is_refused(&server, &tls);
-    tls = credentials("client", "otherca"); /* we refuse the server */
+    tls = test_certs_opts("client", "otherca"); /* we refuse the server */
     is_refused(&server, &tls);
     tls = (struct tp_tls_opts){.ca_path = test_certs_path("ca", "pem")};
     is_refused(&server, &tls);
@@ -106,16 +93,6 @@ Test(tls, only_good_certificates_get_a_session)
     test_certs_destroy();
 }
 
-static void
-await_log(const struct test_server *server, const char *text)
-{
-    uint64_t until = gp_now_ns() + 10 * GP_NS_PER_S;
-
-    while (!test_server_logged(server, text) && gp_now_ns() < until)
-        usleep(1000); /* nothing announces a line in a log */
-    cr_assert(test_server_logged(server, text), "not in the log: %s", text);
-}
-
 /* The list is read for each connection: who is put on it gets no further session. */
 Test(tls, the_revoked_are_refused, .timeout = 60)
 {
@@ -128,17 +105,18 @@ Test(tls, the_revoked_are_refused, .timeout = 60)
     test_certs_revoke("ca", NULL, 3600);
     snprintf(crl, sizeof(crl), "--tls-crl=%s", test_certs_path("ca", "crl"));
     server = tls_server_with(crl);
-    bob = credentials("bob", "ca");
+    bob = test_certs_opts("bob", "ca");
     session_works(&server);
 
     test_certs_revoke("ca", "bob", 3600);
     is_refused(&server, &bob);
-    await_log(&server, "the client's certificate is revoked");
+    test_server_await_log(&server, "the client's certificate is revoked");
     session_works(&server);
 
     test_certs_revoke("ca", NULL, -60); /* over its date: it may lack somebody */
+    bob = test_certs_opts("bob", "ca"); /* the paths lie in a few buffers only */
     is_refused(&server, &bob);
-    await_log(&server, "renew the list");
+    test_server_await_log(&server, "renew the list");
     test_certs_revoke("ca", "bob", 3600);
     session_works(&server);
     cr_assert(!test_server_logged(&server, "died"));
@@ -149,7 +127,7 @@ Test(tls, the_revoked_are_refused, .timeout = 60)
 static void
 server_certificate(const struct test_server *server, uint8_t sha256[32])
 {
-    struct tp_tls_opts tls = credentials("client", "ca");
+    struct tp_tls_opts tls = test_certs_opts("client", "ca");
     struct test_client c;
 
     cr_assert(test_client_open(&c, server->url[0], &tls), "%s", c.refused.reason);
@@ -177,20 +155,6 @@ Test(tls, a_renewed_certificate_is_shown_without_a_restart, .timeout = 60)
     test_certs_destroy();
 }
 
-static int
-plain_connect(const struct test_server *server)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    at.sin_port = htons((uint16_t)atoi(strrchr(server->url[0], ':') + 1));
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof(at)) == 0)
-        return fd;
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
-
 Test(tls, a_plain_client_is_told_apart, .timeout = 60)
 {
     static const char words[] = "GET / HTTP/1.1\r\nHost: gpu.example.org\r\nAccept: */*\r\n\r\n";
@@ -200,13 +164,13 @@ Test(tls, a_plain_client_is_told_apart, .timeout = 60)
 
     (void)test_certs_create();
     server = tls_server();
-    fd = plain_connect(&server);
+    fd = test_server_connect(&server);
     cr_assert_geq(fd, 0);
     cr_assert_eq(send(fd, words, sizeof(words) - 1, MSG_NOSIGNAL), (ssize_t)sizeof(words) - 1);
     while (recv(fd, answer, sizeof(answer), 0) > 0)
         ;
     close(fd);
-    await_log(&server, "the peer does not speak TLS");
+    test_server_await_log(&server, "the peer does not speak TLS");
     session_works(&server);
     test_server_stop(&server);
     test_certs_destroy();

@@ -1,8 +1,11 @@
 /* tests/support/server.c */
 #include "tests/support/server.h"
 
+#include "protocol/base/clock.h"
+
 #include <criterion/criterion.h>
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -209,4 +213,25 @@ test_server_await_gone(const struct test_server *server, pid_t worker)
         return; /* gone and reaped */
     cr_assert_eq(poll(&gone, 1, 10000), 1, "worker %d is still there after 10 s", (int)worker);
     close(fd);
+}
+
+void
+test_server_await_log(const struct test_server *server, const char *text)
+{
+    uint64_t until = gp_now_ns() + 10 * GP_NS_PER_S;
+
+    while (!test_server_logged(server, text) && gp_now_ns() < until)
+        usleep(1000); /* nothing announces a line in a log */
+    cr_assert(test_server_logged(server, text), "not in the log: %s", text);
+}
+
+int
+test_server_connect(const struct test_server *server)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    at.sin_port = htons((uint16_t)atoi(strrchr(server->url[0], ':') + 1));
+    cr_assert_eq(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    return fd;
 }

@@ -31,6 +31,10 @@ unsigned test_server_fds(const struct test_server *server);
 long test_server_rss_kib(const struct test_server *server);
 /* True if text is in the log by now. */
 bool test_server_logged(const struct test_server *server, const char *text);
+/* Wait until text is in the log; fails the test after 10 s. */
+void test_server_await_log(const struct test_server *server, const char *text);
+/* A plain TCP connection to the first URL; fails the test if there is none. */
+int test_server_connect(const struct test_server *server);
 /* Wait until there are count workers, or exactly none of pid; fails the test after 10 s. */
 void test_server_await_gone(const struct test_server *server, pid_t worker);
 

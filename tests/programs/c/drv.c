@@ -2,6 +2,8 @@
 #include "drv.h"
 
 #include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static _Atomic int failures;
 
@@ -99,4 +101,31 @@ drv_result(const char *name)
     else
         printf("%s: %d checks failed\n", name, n);
     return n == 0 ? 0 : 1;
+}
+
+uint32_t
+drv_word_at(CUdeviceptr p)
+{
+    uint32_t word = 0;
+
+    CU(cuMemcpyDtoH(&word, p, sizeof(word)));
+    return word;
+}
+
+int
+drv_in_child(int (*body)(void))
+{
+    int status;
+    pid_t pid;
+
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        status = body();
+        fflush(NULL);
+        _exit(status);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        return -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

@@ -45,6 +45,13 @@ uint32_t drv_lcg(uint32_t x, uint32_t rounds);
 /* The error's name, or "?" where the driver knows none. */
 const char *drv_name(CUresult cr);
 
+/* A word of device memory. */
+uint32_t drv_word_at(CUdeviceptr p);
+
+/* body in a forked child, which must be made before cuInit: its status, or 128 and the signal that
+ * ended it. */
+int drv_in_child(int (*body)(void));
+
 /* Prints the outcome; the program's exit status. */
 int drv_result(const char *name);
 

@@ -4,7 +4,6 @@
 #include "drv.h"
 #include "misc_ptx.h"
 
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* What every call says from now on. */
@@ -75,24 +74,6 @@ trap(void)
     return fault("trap_now", 0, CUDA_ERROR_LAUNCH_FAILED);
 }
 
-static int
-in_child(int (*body)(void))
-{
-    int status;
-    pid_t pid;
-
-    fflush(NULL);
-    pid = fork();
-    if (pid == 0) {
-        status = body();
-        fflush(NULL);
-        _exit(status);
-    }
-    if (pid < 0 || waitpid(pid, &status, 0) != pid)
-        return -1;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
 int
 main(void)
 {
@@ -109,7 +90,7 @@ main(void)
     int status[COUNT_OF(cases)];
 
     for (size_t i = 0; i < COUNT_OF(cases); i++)
-        status[i] = in_child(cases[i].body);
+        status[i] = drv_in_child(cases[i].body);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         EXPECT(status[i] == 0);
         printf("%s: status %d\n", cases[i].name, status[i]);

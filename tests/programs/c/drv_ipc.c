@@ -75,15 +75,6 @@ done(void)
     tell(&note, -1);
 }
 
-static uint32_t
-word_at(CUdeviceptr p)
-{
-    uint32_t word = 0;
-
-    CU(cuMemcpyDtoH(&word, p, sizeof(word)));
-    return word;
-}
-
 /* -- allocations ------------------------------------------------------------------------ */
 
 static void
@@ -104,8 +95,8 @@ make_allocation(size_t bytes, uint32_t value)
     EXPECT_CU(CUDA_ERROR_INVALID_CONTEXT, cuIpcOpenMemHandle(&opened, note.handle, 0));
     tell(&note, -1);
     (void)hear(NULL);
-    EXPECT(word_at(p) == value + 1 && word_at(p + bytes - 4) == value + 2);
-    EXPECT(word_at(p + 4) == value);
+    EXPECT(drv_word_at(p) == value + 1 && drv_word_at(p + bytes - 4) == value + 2);
+    EXPECT(drv_word_at(p + 4) == value);
     CU(cuMemFree(p));
     CU(cuMemFree(before));
 }
@@ -125,7 +116,7 @@ use_allocation(void)
     EXPECT(again == p);
     CU(cuMemGetAddressRange(&base, &size, p + 8));
     EXPECT(base == p && size == note.bytes);
-    EXPECT(word_at(p) == note.value && word_at(p + note.bytes - 4) == note.value);
+    EXPECT(drv_word_at(p) == note.value && drv_word_at(p + note.bytes - 4) == note.value);
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemFree(p));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuIpcGetMemHandle(&note.handle, p));
     at = p;
@@ -133,7 +124,7 @@ use_allocation(void)
     CU(cuMemsetD32(p + note.bytes - 4, note.value + 2, 1));
     CU(cuCtxSynchronize());
     CU(cuIpcCloseMemHandle(p));
-    EXPECT(word_at(p) == note.value + 1); /* opened twice */
+    EXPECT(drv_word_at(p) == note.value + 1); /* opened twice */
     CU(cuIpcCloseMemHandle(p));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuIpcCloseMemHandle(p));
     done();
@@ -190,7 +181,7 @@ make_object(size_t bytes, uint32_t value, bool give_up)
     (void)hear(NULL);
     if (give_up)
         return;
-    EXPECT(word_at(va + bytes - 4) == value + 1);
+    EXPECT(drv_word_at(va + bytes - 4) == value + 1);
     unmap(va, bytes);
     CU(cuMemRelease(h));
 }
@@ -210,7 +201,7 @@ use_object(void)
     CU(cuMemGetAllocationPropertiesFromHandle(&got, h));
     EXPECT(got.type == prop.type && got.location.type == prop.location.type);
     va = map(h, note.bytes);
-    EXPECT(word_at(va) == note.value && word_at(va + note.bytes - 4) == note.value);
+    EXPECT(drv_word_at(va) == note.value && drv_word_at(va + note.bytes - 4) == note.value);
     CU(cuMemsetD32(va + note.bytes - 4, note.value + 1, 1));
     CU(cuCtxSynchronize());
     unmap(va, note.bytes);
@@ -255,7 +246,7 @@ use_copies(void)
 
         if (p == 0)
             CU(cuIpcOpenMemHandle(&p, note.handle, 1));
-        wrong += word_at(p + note.bytes - 4) != note.value;
+        wrong += drv_word_at(p + note.bytes - 4) != note.value;
         done();
     }
     EXPECT(wrong == 0);
@@ -396,7 +387,7 @@ mistakes(void)
     EXPECT(close(fd) == 0);
     CUdeviceptr one = map(h, 2 * MIB), two = map(got, 2 * MIB);
     CU(cuMemsetD32(one, 31, 4));
-    EXPECT(word_at(two + 12) == 31); /* one's own may be imported too */
+    EXPECT(drv_word_at(two + 12) == 31); /* one's own may be imported too */
     unmap(one, 2 * MIB);
     unmap(two, 2 * MIB);
     CU(cuMemRelease(h));

@@ -37,15 +37,6 @@ make(size_t max)
     return pool;
 }
 
-static uint32_t
-word_at(CUdeviceptr p)
-{
-    uint32_t word = 0;
-
-    CU(cuMemcpyDtoH(&word, p, sizeof(word)));
-    return word;
-}
-
 /* Work, free, and the next allocation's work in one stream: no wait between them. */
 static void
 in_stream_order(void)
@@ -188,7 +179,7 @@ default_and_current(void)
     CU(cuDeviceGetMemPool(&got, dev));
     EXPECT(got == standard);
     CU(cuMemsetD32(p, 9, 250)); /* its memory lives on */
-    EXPECT(word_at(p + 996) == 9);
+    EXPECT(drv_word_at(p + 996) == 9);
     CU(cuMemFree(p));
     printf("default and current: done\n");
 }

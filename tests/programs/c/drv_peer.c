@@ -5,7 +5,6 @@
 #include "misc_ptx.h"
 #include "vector_ptx.h"
 
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define N   4096u
@@ -37,15 +36,6 @@ alloc_on(int device, size_t bytes)
     CU(cuCtxSynchronize());
     CU(cuCtxSetCurrent(ctx[0]));
     return p;
-}
-
-static uint32_t
-word_at(CUdeviceptr p)
-{
-    uint32_t word = 0;
-
-    CU(cuMemcpyDtoH(&word, p, sizeof(word)));
-    return word;
 }
 
 /* One word by a kernel of device 0. */
@@ -115,10 +105,10 @@ copies(void)
     CU(cuStreamSynchronize(s));
     CU(cuStreamDestroy(s));
     CU(cuCtxSetCurrent(ctx[0]));
-    EXPECT(word_at(a + 4 * (N - 1)) == 77);
+    EXPECT(drv_word_at(a + 4 * (N - 1)) == 77);
     CU(cuMemsetD32(a, 78, N));
     CU(cuMemcpy(b, a, N * 4));
-    EXPECT(word_at(b) == 78);
+    EXPECT(drv_word_at(b) == 78);
     EXPECT(wrong == 0);
 
     EXPECT_CU(CUDA_ERROR_INVALID_CONTEXT, cuMemcpyPeer(b, NULL, a, ctx[0], 4));
@@ -160,7 +150,7 @@ boxes(void)
             wrong += got[y * 64 + x] != (y < 32 && x < 32 ? words[(y + 16) * 64 + x + 16] : 0);
     copy.dstY = 32;
     CU(cuMemcpy3DPeerAsync(&copy, NULL));
-    EXPECT(word_at(b + 32 * 64 * 4) == words[16 * 64 + 16]);
+    EXPECT(drv_word_at(b + 32 * 64 * 4) == words[16 * 64 + 16]);
     copy.dstContext = NULL;
     EXPECT_CU(CUDA_ERROR_INVALID_CONTEXT, cuMemcpy3DPeer(&copy));
     EXPECT(wrong == 0);
@@ -183,7 +173,7 @@ access_by_kernels(void)
     after = alloc_on(1, 4 * MIB);
     CU(store(before, 11));
     CU(store(after + 3 * MIB, 12));
-    EXPECT(word_at(before) == 11 && word_at(after + 3 * MIB) == 12);
+    EXPECT(drv_word_at(before) == 11 && drv_word_at(after + 3 * MIB) == 12);
     CU(cuCtxDisablePeerAccess(ctx[1]));
     EXPECT_CU(CUDA_ERROR_PEER_ACCESS_NOT_ENABLED, cuCtxDisablePeerAccess(ctx[1]));
     CU(cuMemFree(before));
@@ -211,7 +201,7 @@ mappings(void)
     CU(cuMemGetAccess(&flags, &access[1].location, va));
     EXPECT(flags == CU_MEM_ACCESS_FLAGS_PROT_READ);
     CU(store(va + 4096, 5));
-    EXPECT(word_at(va + 4096) == 5);
+    EXPECT(drv_word_at(va + 4096) == 5);
     CU(cuMemUnmap(va, 2 * MIB));
     CU(cuMemRelease(h));
     CU(cuMemAddressFree(va, 2 * MIB));
@@ -240,7 +230,7 @@ pools(void)
     CU(cuCtxSetCurrent(ctx[0]));
     CU(store(before, 21));
     CU(store(after + 4 * MIB, 22));
-    EXPECT(word_at(before) == 21 && word_at(after + 4 * MIB) == 22);
+    EXPECT(drv_word_at(before) == 21 && drv_word_at(after + 4 * MIB) == 22);
     CU(cuMemFree(before));
     CU(cuMemFree(after));
     to_0.location.id = 9;
@@ -306,21 +296,8 @@ main(void)
     static int (*const cases[])(void) = {good, not_enabled, disabled_again, pool_not_open};
     int bad = 0;
 
-    for (unsigned i = 0; i < COUNT_OF(cases); i++) {
-        pid_t pid;
-        int status = 0;
-
-        fflush(stdout);
-        pid = fork();
-        if (pid == 0) {
-            int rc = cases[i]();
-
-            fflush(stdout);
-            _exit(rc);
-        }
-        if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-            bad++;
-    }
+    for (unsigned i = 0; i < COUNT_OF(cases); i++)
+        bad += drv_in_child(cases[i]) != 0;
     printf("%d cases failed\n", bad);
     return bad != 0;
 }

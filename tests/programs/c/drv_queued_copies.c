@@ -31,7 +31,7 @@ rounds(const char *what, uint32_t streams, uint32_t copies, size_t bytes, unsign
         for (uint32_t s = 0; s < streams; s++) {
             struct lane *l = &lanes[s];
 
-            CU(cuMemsetD32Async(l->device, s << 24 | i, words, l->stream));
+            CU(cuMemsetD32Async(l->device, s << 20 | i, words, l->stream));
             CU(cuMemcpyDtoHAsync(l->host + (size_t)(i % KEPT) * words, l->device, bytes,
                                  l->stream));
         }
@@ -42,7 +42,7 @@ rounds(const char *what, uint32_t streams, uint32_t copies, size_t bytes, unsign
             const uint32_t *kept = lanes[s].host + (size_t)(i % KEPT) * words;
 
             for (uint32_t w = 0; w < words; w++)
-                wrong += kept[w] != (s << 24 | i);
+                wrong += kept[w] != (s << 20 | i);
         }
         CU(cuStreamDestroy(lanes[s].stream));
         CU(cuMemFree(lanes[s].device));

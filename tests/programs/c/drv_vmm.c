@@ -16,15 +16,6 @@ static CUmemAccessDesc both = {{CU_MEM_LOCATION_TYPE_DEVICE, 0},
                                CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
 static size_t g;
 
-static uint32_t
-word_at(CUdeviceptr p)
-{
-    uint32_t word = 0;
-
-    CU(cuMemcpyDtoH(&word, p, sizeof(word)));
-    return word;
-}
-
 /* One array over several objects: a kernel and copies run across their borders. */
 static void
 grown_segment(void)
@@ -52,15 +43,15 @@ grown_segment(void)
         wrong += words[i] != i * 3 + 5;
     EXPECT(wrong == 0);
     CU(cuMemsetD32(va + g - 16, 7, 8));
-    EXPECT(word_at(va + g - 4) == 7 && word_at(va + g + 12) == 7);
-    EXPECT(word_at(va + g + 16) == (g / 4 + 4) * 3 + 5);
+    EXPECT(drv_word_at(va + g - 4) == 7 && drv_word_at(va + g + 12) == 7);
+    EXPECT(drv_word_at(va + g + 16) == (g / 4 + 4) * 3 + 5);
     /* the copy on the device too */
     CU(cuMemcpyDtoD(va + 2 * g - 8, va + 5 * g - 8, 16));
-    EXPECT(word_at(va + 2 * g) == (5 * g / 4) * 3 + 5);
+    EXPECT(drv_word_at(va + 2 * g) == (5 * g / 4) * 3 + 5);
     CU(cuCtxSynchronize());
     for (unsigned i = 0; i < PIECES; i++)
         CU(cuMemRelease(h[i])); /* the mappings hold them */
-    EXPECT(word_at(va + 16) == 4 * 3 + 5);
+    EXPECT(drv_word_at(va + 16) == 4 * 3 + 5);
     CU(cuMemUnmap(va, PIECES * g));
     CU(cuMemAddressFree(va, 64 * g));
     free(words);
@@ -83,7 +74,7 @@ aliases(void)
     CU(cuMemSetAccess(va, 2 * g, &both, 1));
     CU(cuMemSetAccess(va + 4 * g, g, &both, 1));
     CU(cuMemsetD32(va + g, 0x1234, 4));
-    EXPECT(word_at(va + 4 * g + 12) == 0x1234);
+    EXPECT(drv_word_at(va + 4 * g + 12) == 0x1234);
     CU(cuMemRelease(h));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemRelease(h));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemMap(va + 8 * g, g, 0, h, 0));
@@ -95,7 +86,7 @@ aliases(void)
     CU(cuMemUnmap(va, 2 * g));
     CU(cuMemMap(va + 8 * g, 2 * g, 0, again, 0));
     CU(cuMemSetAccess(va + 8 * g, 2 * g, &both, 1));
-    EXPECT(word_at(va + 9 * g) == 0x1234);
+    EXPECT(drv_word_at(va + 9 * g) == 0x1234);
     CU(cuCtxSynchronize());
     CU(cuMemUnmap(va + 4 * g, g));
     CU(cuMemUnmap(va + 8 * g, 2 * g));
@@ -129,7 +120,7 @@ questions(void)
     CU(cuMemSetAccess(va + g, 2 * g, &read, 1));
     CU(cuMemGetAccess(&flags, &both.location, va + 2 * g));
     EXPECT(flags == CU_MEM_ACCESS_FLAGS_PROT_READ);
-    EXPECT(word_at(va + g) == 0);
+    EXPECT(drv_word_at(va + g) == 0);
     CU(cuMemSetAccess(va + g, 2 * g, &both, 1));
     CU(cuMemGetAccess(&flags, &both.location, va + g));
     EXPECT(flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE);
@@ -249,7 +240,7 @@ many_rounds(void)
         if (i % 4 != 3)
             continue;
         for (uint32_t k = 0; k < 4; k++)
-            wrong += word_at(va + k * g + 4096) != i - 3 + k;
+            wrong += drv_word_at(va + k * g + 4096) != i - 3 + k;
         CU(cuMemUnmap(va, 4 * g));
     }
     EXPECT(wrong == 0);

@@ -190,3 +190,24 @@ test_certs_destroy(void)
     rmdir(dir);
     dir[0] = '\0';
 }
+
+struct tp_tls_opts
+test_certs_opts(const char *name, const char *ca)
+{
+    return (struct tp_tls_opts){.cert_path = test_certs_path(name, "pem"),
+                                .key_path = test_certs_path(name, "key"),
+                                .ca_path = test_certs_path(ca, "pem")};
+}
+
+void
+test_certs_server_args(const char *args[3])
+{
+    static char cert[256], key[256], ca[256];
+
+    snprintf(cert, sizeof(cert), "--tls-cert=%s", test_certs_path("server", "pem"));
+    snprintf(key, sizeof(key), "--tls-key=%s", test_certs_path("server", "key"));
+    snprintf(ca, sizeof(ca), "--tls-ca=%s", test_certs_path("ca", "pem"));
+    args[0] = cert;
+    args[1] = key;
+    args[2] = ca;
+}

@@ -2,6 +2,8 @@
 #ifndef TEST_CERTS_H
 #define TEST_CERTS_H
 
+#include "transport/transport.h"
+
 #include <stdbool.h>
 
 /* What a certificate shall look like; zeros make a good one. */
@@ -26,6 +28,10 @@ void test_certs_add(const struct test_cert *cert);
 /* Write DIR/ca.crl, by which ca revokes the certificate of this name (NULL: none); it is valid
  * until until_s from now. */
 void test_certs_revoke(const char *ca, const char *name, long until_s);
+/* Who has the certificate of this name and trusts ca; the paths are test_certs_path()'s. */
+struct tp_tls_opts test_certs_opts(const char *name, const char *ca);
+/* The same of the server, as three options of gpupoold in static memory. */
+void test_certs_server_args(const char *args[3]);
 /* DIR/name.suffix, in one of a few static buffers. */
 const char *test_certs_path(const char *name, const char *suffix);
 

@@ -29,9 +29,7 @@ test_client_opts(void)
 {
     return (struct tp_opts){
         .framing = &wire_framing,
-        .tls = {.cert_path = test_certs_path("client", "pem"),
-                .key_path = test_certs_path("client", "key"),
-                .ca_path = test_certs_path("ca", "pem")},
+        .tls = test_certs_opts("client", "ca"),
     };
 }
 
@@ -40,9 +38,7 @@ test_server_opts(void)
 {
     return (struct tp_opts){
         .framing = &wire_framing,
-        .tls = {.cert_path = test_certs_path("server", "pem"),
-                .key_path = test_certs_path("server", "key"),
-                .ca_path = test_certs_path("ca", "pem")},
+        .tls = test_certs_opts("server", "ca"),
     };
 }
 
