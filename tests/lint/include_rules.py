@@ -48,7 +48,7 @@ HOMES = [
 DLOPEN_HOMES = ("backend/driver/real/", "tests/")
 
 # Decisions that take time and snapshots as arguments.
-PURE = ("quota.c", "turn.c", "evict.c", "negotiate.c")
+PURE = ("backend/sched/", "protocol/wire/negotiate.c")
 IMPURE = re.compile(r"^(pthread|threads|time|sys/(time|socket|epoll|timerfd|wait)|poll|netinet/.*)\.h$"
                     r"|^(transport/|protocol/base/clock\.h)")
 
@@ -83,7 +83,7 @@ class Checker:
         for pattern, homes in HOMES:
             if re.search(pattern, target) and not name.startswith(homes + ("tests/",)):
                 self.find(name, number, "%s belongs to %s only" % (target, " ".join(homes)))
-        if os.path.basename(name) in PURE and IMPURE.search(target):
+        if name.startswith(PURE) and IMPURE.search(target):
             self.find(name, number, "a pure file must not include " + target)
         if quoted:
             self.check_backend(name, number, target)

@@ -1,4 +1,4 @@
-/* backend/driver/real/load.c -- the only home of dlopen: every driver is loaded here */
+/* backend/driver/real/load.c -- every CUDA driver is loaded here */
 #include "backend/driver/driver.h"
 
 #include "protocol/base/log.h"
