@@ -44,8 +44,8 @@ be_access_extent(struct be_space *space, const struct be_extent *extent)
         .writable = all | extent->writable,
     };
 
-    return be_access_set(space, space->base + extent->first * space->granularity,
-                         extent->count * space->granularity, &access);
+    return be_access_set(space, be_extent_address(space, extent), be_extent_bytes(space, extent),
+                         &access);
 }
 
 /* -- peers ------------------------------------------------------------------------------------ */
@@ -75,8 +75,8 @@ peer_allocation(void *user, const struct be_allocation *a)
         if (!extent->mapped)
             continue;
         walk->cr = walk->on ? be_access_extent(space, extent)
-                            : be_access_set(space, space->base + extent->first * space->granularity,
-                                            extent->count * space->granularity, &none);
+                            : be_access_set(space, be_extent_address(space, extent),
+                                            be_extent_bytes(space, extent), &none);
     }
 }
 
@@ -144,8 +144,8 @@ be_space_open(struct be_space *space, uint64_t address, uint64_t readable, uint6
         extent->readable = readable;
         extent->writable = writable;
         if (none.named != 0)
-            cr = be_access_set(space, space->base + extent->first * space->granularity,
-                               extent->count * space->granularity, &none);
+            cr = be_access_set(space, be_extent_address(space, extent),
+                               be_extent_bytes(space, extent), &none);
         if (cr == CUDA_SUCCESS)
             cr = be_access_extent(space, extent);
     }

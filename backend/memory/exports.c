@@ -86,7 +86,7 @@ export_locked(struct be_space *space, uint64_t address, struct be_offer *offer)
 
         if (cr != CUDA_SUCCESS)
             return cr;
-        offer->part_bytes[offer->parts++] = extent->count * space->granularity;
+        offer->part_bytes[offer->parts++] = be_extent_bytes(space, extent);
         extent->shared = true;
     }
     return CUDA_SUCCESS;
@@ -133,8 +133,7 @@ static CUresult
 part_map(struct be_space *space, struct be_extent *extent, int fd)
 {
     const struct be_driver_table *t = &space->driver->table;
-    uint64_t address = space->base + extent->first * space->granularity;
-    uint64_t bytes = extent->count * space->granularity;
+    uint64_t address = be_extent_address(space, extent), bytes = be_extent_bytes(space, extent);
     CUmemGenericAllocationHandle handle;
     CUresult cr = handle_import(space, fd, &handle);
 

@@ -62,11 +62,10 @@ list_add(struct be_space *space, struct be_phys *phys)
 static CUresult
 create_locked(struct be_space *space, const struct be_phys_wish *wish, struct be_phys *phys)
 {
-    struct be_space_device *d = &space->devices[wish->device];
     CUmemAllocationProp prop;
     CUresult cr;
 
-    if (d->used_bytes > d->lease_bytes || wish->bytes > d->lease_bytes - d->used_bytes)
+    if (wish->bytes > be_space_unused(&space->devices[wish->device]))
         return CUDA_ERROR_OUT_OF_MEMORY;
     prop_fill(wish, &prop);
     cr = space->driver->table.cuMemCreate(&phys->handle, wish->bytes, &prop, 0);
@@ -183,18 +182,6 @@ be_phys_put(struct be_space *space, struct be_phys *phys)
 
 /* -- mappings --------------------------------------------------------------------------------- */
 
-static uint64_t
-mapping_address(const struct be_space *space, const struct be_extent *mapping)
-{
-    return space->base + mapping->first * space->granularity;
-}
-
-static uint64_t
-mapping_bytes(const struct be_space *space, const struct be_extent *mapping)
-{
-    return mapping->count * space->granularity;
-}
-
 static CUresult
 map_locked(struct be_space *space, struct be_phys *phys, uint64_t address, uint64_t bytes,
            uint64_t offset)
@@ -262,7 +249,7 @@ be_phys_unmap(struct be_space *space, uint64_t address, uint64_t bytes)
     for (uint64_t at = address; cr == CUDA_SUCCESS && at < address + bytes;) {
         struct be_extent *mapping = be_granules_at(space->map, at);
 
-        at += mapping_bytes(space, mapping);
+        at += be_extent_bytes(space, mapping);
         mapping_forget(space, mapping);
     }
     pthread_mutex_unlock(&space->lock);
@@ -288,7 +275,7 @@ be_phys_access(struct be_space *space, uint64_t address, uint64_t bytes,
 
         mapping->readable = (mapping->readable & ~access->named) | access->readable;
         mapping->writable = (mapping->writable & ~access->named) | access->writable;
-        at += mapping_bytes(space, mapping);
+        at += be_extent_bytes(space, mapping);
     }
     pthread_mutex_unlock(&space->lock);
     return cr;
@@ -300,8 +287,8 @@ be_phys_drop_all(struct be_space *space)
     pthread_mutex_lock(&space->lock);
     while (space->mappings != NULL) {
         struct be_extent *mapping = space->mappings;
-        CUresult cr = space->driver->table.cuMemUnmap(mapping_address(space, mapping),
-                                                      mapping_bytes(space, mapping));
+        CUresult cr = space->driver->table.cuMemUnmap(be_extent_address(space, mapping),
+                                                      be_extent_bytes(space, mapping));
 
         if (cr != CUDA_SUCCESS)
             log_warn("memory: unmap at the end: %s", be_driver_error(space->driver, cr));

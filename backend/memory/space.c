@@ -86,18 +86,11 @@ granularity_find(const struct be_driver *driver, uint64_t *granularity_p)
 
 /* -- mapping ---------------------------------------------------------------------------------- */
 
-static uint64_t
-extent_address(const struct be_space *space, const struct be_extent *extent)
-{
-    return space->base + extent->first * space->granularity;
-}
-
 static CUresult
 extent_map(struct be_space *space, struct be_extent *extent)
 {
     const struct be_driver_table *t = &space->driver->table;
-    uint64_t bytes = extent->count * space->granularity;
-    uint64_t address = extent_address(space, extent);
+    uint64_t address = be_extent_address(space, extent), bytes = be_extent_bytes(space, extent);
     CUmemGenericAllocationHandle handle = 0;
     CUmemAllocationProp prop;
     CUresult cr;
@@ -144,18 +137,17 @@ void
 be_space_extent_gone(void *user, struct be_extent *extent)
 {
     struct be_space *space = user;
-    uint64_t bytes = extent->count * space->granularity;
+    uint64_t address = be_extent_address(space, extent), bytes = be_extent_bytes(space, extent);
     CUresult cr;
 
     if (!extent->mapped)
         return;
-    cr = space->driver->table.cuMemUnmap(extent_address(space, extent), bytes);
+    cr = space->driver->table.cuMemUnmap(address, bytes);
     if (cr == CUDA_SUCCESS)
         cr = space->driver->table.cuMemRelease(extent->handle);
     if (cr != CUDA_SUCCESS)
         log_warn("memory: unmap %llu bytes at 0x%llx: %s", (unsigned long long)bytes,
-                 (unsigned long long)extent_address(space, extent),
-                 be_driver_error(space->driver, cr));
+                 (unsigned long long)address, be_driver_error(space->driver, cr));
     extent->mapped = false;
     if (!extent->imported)
         be_space_use(space, extent->device, 0, bytes);
@@ -175,40 +167,47 @@ status_result(enum gp_status status)
     }
 }
 
+/* Memory behind what is fresh of an allocation. Only its first and its last granule can be there
+ * already, shared with others, so what is fresh is one run. */
+static CUresult
+fresh_map(struct be_space *space, uint64_t address)
+{
+    uint64_t at = 0, begin = 0, bytes = 0;
+    struct be_extent *extent;
+    CUresult cr;
+
+    while ((extent = be_granules_next_extent(space->map, address, &at)) != NULL) {
+        if (extent->mapped)
+            continue;
+        cr = extent_map(space, extent);
+        if (cr != CUDA_SUCCESS)
+            return cr;
+        be_space_use(space, extent->device, be_extent_bytes(space, extent), 0);
+        if (bytes == 0)
+            begin = be_extent_address(space, extent);
+        bytes += be_extent_bytes(space, extent);
+    }
+    /* Its stream waits for nothing, so neither does anybody else for long. */
+    return space->scrub && bytes != 0 ? be_scrub_range(space->driver, begin, bytes) : CUDA_SUCCESS;
+}
+
 static CUresult
 alloc_locked(struct be_space *space, uint64_t address, uint64_t bytes, int32_t device,
              uint32_t context)
 {
-    struct be_space_device *d = &space->devices[device];
-    uint64_t fresh, at = 0, left = d->lease_bytes - gp_min_u64(d->lease_bytes, d->used_bytes);
-    struct be_extent *extent;
+    uint64_t fresh, left = be_space_unused(&space->devices[device]);
     enum gp_status status;
     CUresult cr;
 
     status = be_granules_take(space->map, address, bytes, device, context, left, &fresh);
     if (status != GP_OK)
         return status_result(status);
-    while ((extent = be_granules_next_extent(space->map, address, &at)) != NULL) {
-        if (extent->mapped)
-            continue;
-        cr = extent_map(space, extent);
-        if (cr != CUDA_SUCCESS) {
-            status = be_granules_drop(space->map, address, be_space_extent_gone, space);
-            (void)status;
-            return cr;
-        }
-        be_space_use(space, device, extent->count * space->granularity, 0);
-        /* Its stream waits for nothing, so neither does anybody else for long. */
-        if (space->scrub)
-            cr = be_scrub_range(space->driver, extent_address(space, extent),
-                                extent->count * space->granularity);
-        if (cr != CUDA_SUCCESS) {
-            status = be_granules_drop(space->map, address, be_space_extent_gone, space);
-            (void)status;
-            return cr;
-        }
+    cr = fresh_map(space, address);
+    if (cr != CUDA_SUCCESS) {
+        status = be_granules_drop(space->map, address, be_space_extent_gone, space);
+        (void)status;
     }
-    return CUDA_SUCCESS;
+    return cr;
 }
 
 CUresult
@@ -323,7 +322,7 @@ be_space_lease(struct be_space *space, int32_t device, uint64_t bytes, uint64_t 
         there = be_ledger_lease(space->ledger, (unsigned)device, bytes, space->granularity,
                                 free_bytes, reserve);
     } else {
-        promised = reserve + d->lease_bytes - gp_min_u64(d->lease_bytes, d->used_bytes);
+        promised = reserve + be_space_unused(d);
         there = gp_min_u64(free_bytes - gp_min_u64(free_bytes, promised), bytes);
         there -= there % space->granularity;
     }
@@ -633,11 +632,10 @@ be_space_set_scrub(struct be_space *space, bool scrub)
 uint64_t
 be_space_lease_unused(struct be_space *space, int32_t device)
 {
-    struct be_space_device *d = &space->devices[device];
     uint64_t bytes;
 
     pthread_mutex_lock(&space->lock);
-    bytes = d->lease_bytes - gp_min_u64(d->lease_bytes, d->used_bytes);
+    bytes = be_space_unused(&space->devices[device]);
     pthread_mutex_unlock(&space->lock);
     return bytes;
 }
@@ -652,7 +650,7 @@ be_space_lease_return(struct be_space *space, int32_t device, uint64_t bytes)
         return CUDA_ERROR_INVALID_DEVICE;
     d = &space->devices[device];
     pthread_mutex_lock(&space->lock);
-    if (bytes > d->lease_bytes - gp_min_u64(d->lease_bytes, d->used_bytes))
+    if (bytes > be_space_unused(d))
         cr = CUDA_ERROR_INVALID_VALUE;
     else
         d->lease_bytes -= bytes;
@@ -669,8 +667,7 @@ be_space_lease_cut(struct be_space *space, int32_t device)
     uint64_t bytes;
 
     pthread_mutex_lock(&space->lock);
-    bytes = gp_min_u64(be_ledger_excess(space->ledger, (unsigned)device),
-                       d->lease_bytes - gp_min_u64(d->lease_bytes, d->used_bytes));
+    bytes = gp_min_u64(be_ledger_excess(space->ledger, (unsigned)device), be_space_unused(d));
     bytes -= bytes % space->granularity;
     d->lease_bytes -= bytes;
     pthread_mutex_unlock(&space->lock);
@@ -691,11 +688,10 @@ be_space_used(struct be_space *space, int32_t device)
 CUresult
 be_space_charge(struct be_space *space, int32_t device, uint64_t bytes)
 {
-    struct be_space_device *d = &space->devices[device];
     CUresult cr = CUDA_ERROR_OUT_OF_MEMORY;
 
     pthread_mutex_lock(&space->lock);
-    if (bytes <= d->lease_bytes - gp_min_u64(d->lease_bytes, d->used_bytes)) {
+    if (bytes <= be_space_unused(&space->devices[device])) {
         be_space_use(space, device, bytes, 0);
         cr = CUDA_SUCCESS;
     }

@@ -5,6 +5,7 @@
 #include "backend/memory/granules.h"
 #include "backend/memory/phys.h"
 #include "backend/memory/space.h"
+#include "protocol/base/util.h"
 
 #include <pthread.h>
 
@@ -47,6 +48,25 @@ struct be_space {
     unsigned queued;
     bool busy, stop;
 };
+
+static inline uint64_t
+be_extent_address(const struct be_space *space, const struct be_extent *extent)
+{
+    return space->base + extent->first * space->granularity;
+}
+
+static inline uint64_t
+be_extent_bytes(const struct be_space *space, const struct be_extent *extent)
+{
+    return extent->count * space->granularity;
+}
+
+/* What of the lease has no physical memory behind it; with the lock held. */
+static inline uint64_t
+be_space_unused(const struct be_space_device *d)
+{
+    return d->lease_bytes - gp_min_u64(d->lease_bytes, d->used_bytes);
+}
 
 /* With the lock held: physical memory of a lease comes and goes; the ledger hears it. */
 void be_space_use(struct be_space *space, int32_t device, uint64_t more, uint64_t less);
