@@ -275,9 +275,9 @@ be_hook_cuMipmappedArrayDestroy(struct be_call *call,
 static CUresult
 requirements_check(const struct be_call *call, bool known, int32_t device)
 {
-    if (device < 0 || device >= call->session->driver->device_count)
-        return CUDA_ERROR_INVALID_DEVICE;
-    return known ? CUDA_SUCCESS : CUDA_ERROR_NOT_SUPPORTED;
+    CUresult cr = be_check_ordinal(call->session, device);
+
+    return cr == CUDA_SUCCESS && !known ? CUDA_ERROR_NOT_SUPPORTED : cr;
 }
 
 CUresult

@@ -2,12 +2,6 @@
 #include "backend/cuda/state.h"
 #include "be_hooks.h"
 
-static bool
-device_ok(const struct be_call *call, int32_t device)
-{
-    return device >= 0 && device < call->session->driver->device_count;
-}
-
 /* Room for so many answers, kept until the reply is written; NULL without memory. */
 static unsigned *
 answers(struct be_call *call, uint32_t count)
@@ -25,8 +19,9 @@ be_hook_cuDeviceGetHostAtomicCapabilities(
 
     if (call->driver->cuDeviceGetHostAtomicCapabilities == NULL)
         return CUDA_ERROR_NOT_SUPPORTED;
-    if (!device_ok(call, args->device))
-        return CUDA_ERROR_INVALID_DEVICE;
+    cr = be_check_ordinal(call->session, args->device);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     if (out == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     cr = call->driver->cuDeviceGetHostAtomicCapabilities(
@@ -49,8 +44,11 @@ be_hook_cuDeviceGetP2PAtomicCapabilities(
 
     if (call->driver->cuDeviceGetP2PAtomicCapabilities == NULL)
         return CUDA_ERROR_NOT_SUPPORTED;
-    if (!device_ok(call, args->src) || !device_ok(call, args->dst))
-        return CUDA_ERROR_INVALID_DEVICE;
+    cr = be_check_ordinal(call->session, args->src);
+    if (cr == CUDA_SUCCESS)
+        cr = be_check_ordinal(call->session, args->dst);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     if (out == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     cr = call->driver->cuDeviceGetP2PAtomicCapabilities(

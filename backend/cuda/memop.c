@@ -55,5 +55,7 @@ be_hook_cuStreamBatchMemOp_v2(struct be_call *call,
         return CUDA_ERROR_INVALID_VALUE;
     for (uint32_t i = 0; i < count && cr == CUDA_SUCCESS; i++)
         cr = op_read(call, args->ops + (size_t)i * NUMBERS, &ops[i]);
+    if (cr == CUDA_SUCCESS && call->driver->cuStreamBatchMemOp_v2 == NULL)
+        return CUDA_ERROR_NOT_SUPPORTED;
     return cr == CUDA_SUCCESS ? call->driver->cuStreamBatchMemOp_v2(stream, count, ops, 0) : cr;
 }

@@ -437,17 +437,6 @@ turn_take(struct be_session *session, struct be_pace_device *d, uint64_t est_ns)
     }
 }
 
-/* Events would become part of a graph. */
-static bool
-is_capturing(const struct be_driver_table *t, CUstream stream)
-{
-    CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
-
-    return t->cuStreamIsCapturing == NULL ||
-           t->cuStreamIsCapturing(stream, &status) != CUDA_SUCCESS ||
-           status != CU_STREAM_CAPTURE_STATUS_NONE;
-}
-
 static bool
 work_enter(struct be_call *call, struct be_pace_device *d, CUstream stream, uint64_t key,
            struct be_pace_pass *pass)
@@ -507,17 +496,14 @@ be_pace_enter(struct be_call *call, const struct wire_record *record, const uint
         batches_close(session, d, call->context, stream, false);
         return true;
     }
-    if (is_capturing(call->driver, stream))
-        return true;
     return work_enter(call, d, stream, key_of(record->call, body, len), pass);
 }
 
 void
-be_pace_leave(struct be_call *call, struct be_pace_pass *pass)
+be_pace_leave(struct be_pace_pass *pass)
 {
     struct be_pace_batch *batch = pass->batch;
 
-    (void)call;
     if (batch != NULL &&
         (batch->measure || batch->calls >= BATCH_CALLS_MAX || batch->est_ns >= BATCH_NS))
         batch_close(pass->device, batch);
@@ -590,11 +576,13 @@ be_pace_forget(struct be_session *session, struct be_context *context)
     pthread_mutex_unlock(&d->lock);
     /* Those that could not be closed because their context could not be made current. */
     for (int i = 0; i < OPEN_MAX; i++) {
-        if (d->open[i] == NULL || d->open[i]->context != context)
+        struct be_pace_batch *batch = d->open[i];
+
+        if (batch == NULL || batch->context != context)
             continue;
-        batch_free(d->open[i]);
         d->open[i] = NULL;
-        d->open_count--;
+        open_less(d, batch->est_ns);
+        batch_free(batch);
     }
 }
 

@@ -26,14 +26,13 @@ void be_pace_destroy(struct be_session *session);
 struct be_pace_pass {
     struct be_pace_device *device; /* NULL: nothing is counted */
     struct be_pace_batch *batch;
-    bool alone;
 };
 
 /* Wait for the turn for this call; false: the client is gone, do not run it. */
 bool be_pace_enter(struct be_call *call, const struct wire_record *record, const uint8_t *body,
                    size_t len, struct be_pace_pass *pass);
 /* The call was handed to the driver. */
-void be_pace_leave(struct be_call *call, struct be_pace_pass *pass);
+void be_pace_leave(struct be_pace_pass *pass);
 /* No more calls are here for now: what is gathered is measured. */
 void be_pace_flush(struct be_session *session);
 

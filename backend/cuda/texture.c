@@ -164,10 +164,10 @@ be_hook_cuDeviceGetTexture1DLinearMaxWidth(
     struct wire_cuDeviceGetTexture1DLinearMaxWidth_reply *reply)
 {
     size_t width = 0;
-    CUresult cr;
+    CUresult cr = be_check_ordinal(call->session, args->device);
 
-    if (args->device < 0 || args->device >= call->session->driver->device_count)
-        return CUDA_ERROR_INVALID_DEVICE;
+    if (cr != CUDA_SUCCESS)
+        return cr;
     if (call->driver->cuDeviceGetTexture1DLinearMaxWidth == NULL)
         return CUDA_ERROR_NOT_SUPPORTED;
     cr = call->driver->cuDeviceGetTexture1DLinearMaxWidth(&width, (CUarray_format)args->format,

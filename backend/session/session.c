@@ -253,11 +253,12 @@ record_run(struct be_session *session, const struct wire_record *record, const u
         if (!be_pace_enter(&call, record, body, len, &pass))
             return; /* nobody is there any more to hear of it */
         be_dispatch[record->call](&call, body, len);
-        be_pace_leave(&call, &pass);
-    } else if (call.tag != 0)
+        be_pace_leave(&pass);
+    } else if (call.tag != 0) {
         be_reply_plain(&call, cr);
-    else
+    } else {
         be_defer(&call, cr);
+    }
 }
 
 enum gp_status
