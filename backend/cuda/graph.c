@@ -59,6 +59,18 @@ be_exec_keep_arrays(struct be_exec *exec, struct be_exec *from)
     return cr;
 }
 
+void
+be_exec_keep_hosts(struct be_exec *exec, struct be_exec *from)
+{
+    struct be_graph_host **end = &from->hosts;
+
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = exec->hosts;
+    exec->hosts = from->hosts;
+    from->hosts = NULL;
+}
+
 static void
 exec_free(struct be_exec *exec)
 {
@@ -339,15 +351,6 @@ be_hook_cuGraphUpload(struct be_call *call, const struct wire_cuGraphUpload_args
 /* -- changing -----------------------------------------------------------------------------------
  */
 
-static bool
-host_used(const struct be_exec *exec, const struct be_graph_host *host)
-{
-    for (uint32_t i = 0; i < exec->count; i++)
-        if (exec->nodes[i].host == host)
-            return true;
-    return false;
-}
-
 /* What earlier changes replaced, once nothing runs that could use it. Inside of child graphs it is
  * not known what is used: nothing goes then. */
 static void
@@ -361,10 +364,14 @@ exec_sweep(struct be_exec *exec)
     pthread_mutex_unlock(&exec->session->graphs_lock);
     for (uint32_t i = 0; i < exec->count; i++)
         idle = idle && exec->nodes[i].type != CU_GRAPH_NODE_TYPE_GRAPH;
+    for (uint32_t i = 0; idle && i < exec->count; i++)
+        if (exec->nodes[i].host != NULL)
+            exec->nodes[i].host->used = true;
     while (idle && *at != NULL) {
         struct be_graph_host *host = *at;
 
-        if (host_used(exec, host)) {
+        if (host->used) {
+            host->used = false;
             at = &host->next;
             continue;
         }
@@ -423,13 +430,7 @@ be_hook_cuGraphNodeSetEnabled(struct be_call *call,
 static void
 exec_adopt(struct be_exec *exec, struct be_exec *from)
 {
-    struct be_graph_host **end = &from->hosts;
-
-    while (*end != NULL)
-        end = &(*end)->next;
-    *end = exec->hosts;
-    exec->hosts = from->hosts;
-    from->hosts = NULL;
+    be_exec_keep_hosts(exec, from);
     for (uint32_t i = 0; i < exec->count && i < from->count; i++) {
         if (exec->nodes[i].host != NULL && from->nodes[i].host != NULL)
             atomic_store(&from->nodes[i].host->disabled, exec->nodes[i].host->disabled);

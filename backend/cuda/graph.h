@@ -29,7 +29,7 @@ enum be_graph_host_kind {
 };
 
 /* What a host function of ours in a graph works on. Constant once its node is there, but for
- * disabled. */
+ * disabled and used. */
 struct be_graph_host {
     struct be_session *session;
     struct be_context *context;
@@ -38,6 +38,7 @@ struct be_graph_host {
     uint8_t *bytes; /* pinned; NULL for functions */
     uint64_t len;
     atomic_bool disabled; /* the copy is, so nothing travels */
+    bool used;            /* the executor's, while it sweeps */
     struct be_graph_host *next;
 };
 
@@ -87,9 +88,11 @@ void be_graph_host_destroy(struct be_graph_host *host);
 /* CUhostFn of all of them. */
 void be_graph_host_run(void *host);
 
-/* graph.c: a reference until exec is gone; those of another one too, which loses them. */
+/* graph.c: a reference until exec is gone; those of another one too, which loses them, and what
+ * its functions work on. */
 CUresult be_exec_keep_array(struct be_exec *exec, struct be_array *array);
 CUresult be_exec_keep_arrays(struct be_exec *exec, struct be_exec *from);
+void be_exec_keep_hosts(struct be_exec *exec, struct be_exec *from);
 /* With a context that ends. */
 void be_execs_drop_context(struct be_session *session, const struct be_context *context);
 /* callback.c: on the driver's thread, in a host function: tell the client, wait for its answer. */

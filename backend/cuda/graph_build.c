@@ -22,7 +22,7 @@ struct be_build {
 };
 
 static CUresult build_graph(struct be_call *call, struct be_exec *exec, CUgraph graph,
-                            const uint8_t *data, size_t len, size_t *used_p);
+                            const uint8_t *data, size_t len);
 
 /* What both a new node and a changed one are made of. */
 struct be_params {
@@ -377,7 +377,6 @@ add_child(struct be_build *b, const CUgraphNode *deps, size_t count,
 {
     const struct be_driver_table *t = b->call->driver;
     CUgraph empty = NULL, inside = NULL;
-    size_t used;
     CUresult cr = t->cuGraphCreate(&empty, 0);
 
     if (cr != CUDA_SUCCESS)
@@ -387,7 +386,7 @@ add_child(struct be_build *b, const CUgraphNode *deps, size_t count,
     if (cr == CUDA_SUCCESS)
         cr = t->cuGraphChildGraphNodeGetGraph(n->node, &inside);
     if (cr == CUDA_SUCCESS)
-        cr = build_graph(b->call, b->exec, inside, item->body, item->body_len, &used);
+        cr = build_graph(b->call, b->exec, inside, item->body, item->body_len);
     return cr;
 }
 
@@ -492,7 +491,7 @@ build_item(struct be_build *b, const struct wire_graph_item *item, uint32_t plac
 /* An edge twice, or more edges than nodes, is refused: a graph has each at most once. */
 static CUresult
 build_graph(struct be_call *call, struct be_exec *exec, CUgraph graph, const uint8_t *data,
-            size_t len, size_t *used_p)
+            size_t len)
 {
     struct be_build b = {.call = call, .exec = exec, .graph = graph};
     struct be_params *p = malloc(sizeof(*p));
@@ -515,7 +514,6 @@ build_graph(struct be_call *call, struct be_exec *exec, CUgraph graph, const uin
     while (cr == CUDA_SUCCESS && wire_graph_next(&r, &item, &bad))
         cr = item.node.edges <= count ? build_item(&b, &item, r.index - 1, p)
                                       : CUDA_ERROR_INVALID_VALUE;
-    *used_p = len - r.left;
     free(p);
     free(b.numbers);
     free(b.deps);
@@ -527,8 +525,7 @@ CUresult
 be_graph_build(struct be_call *call, struct be_exec *exec, const uint8_t *data, size_t len)
 {
     struct be_context *home = call->context;
-    size_t used;
-    CUresult cr = build_graph(call, exec, exec->graph, data, len, &used);
+    CUresult cr = build_graph(call, exec, exec->graph, data, len);
 
     call->context = home;
     if (be_use_context(call->session, home) != CUDA_SUCCESS && cr == CUDA_SUCCESS)
@@ -563,8 +560,6 @@ change_child(struct be_call *call, struct be_exec *exec, const struct be_graph_n
 {
     const struct be_driver_table *t = call->driver;
     struct be_exec inside = {.session = exec->session, .context = exec->context};
-    struct be_graph_host **end;
-    size_t used;
     CUresult cr;
 
     DRIVER_HAS(t, cuGraphExecChildGraphNodeSetParams);
@@ -574,7 +569,7 @@ change_child(struct be_call *call, struct be_exec *exec, const struct be_graph_n
         return CUDA_ERROR_OUT_OF_MEMORY;
     cr = t->cuGraphCreate(&inside.graph, 0);
     if (cr == CUDA_SUCCESS) {
-        cr = build_graph(call, &inside, inside.graph, item->body, item->body_len, &used);
+        cr = be_graph_build(call, &inside, item->body, item->body_len);
         if (cr == CUDA_SUCCESS)
             cr = t->cuGraphExecChildGraphNodeSetParams(exec->exec, n->node, inside.graph);
         (void)t->cuGraphDestroy(inside.graph);
@@ -584,10 +579,7 @@ change_child(struct be_call *call, struct be_exec *exec, const struct be_graph_n
              ? CUDA_ERROR_OUT_OF_MEMORY
              : cr;
     /* Also where it failed: whether the driver took some of them is its secret. */
-    for (end = &inside.hosts; *end != NULL;)
-        end = &(*end)->next;
-    *end = exec->hosts;
-    exec->hosts = inside.hosts;
+    be_exec_keep_hosts(exec, &inside);
     return cr;
 }
 
