@@ -55,27 +55,42 @@ be_meter_begin(struct be_session *session, int32_t device, struct be_meter *mete
         meter->others_bytes = others_bytes(session, device);
 }
 
-CUresult
-be_meter_end(struct be_session *session, struct be_meter *meter, uint64_t least, bool must,
-             uint64_t *charged_p)
+/* What the driver took since the beginning. */
+static uint64_t
+meter_taken(struct be_session *session, const struct be_meter *meter)
 {
     uint64_t now = 0, others, taken;
 
     if (!meter->on)
-        return CUDA_SUCCESS;
+        return 0;
     others = others_bytes(session, meter->device);
     if (!free_bytes(session, &now)) /* a broken context: what it has goes with it */
         now = meter->free_bytes;
     taken = meter->free_bytes - gp_min_u64(meter->free_bytes, now);
     if (others > meter->others_bytes)
         taken -= gp_min_u64(taken, others - meter->others_bytes);
-    taken = gp_max_u64(taken, least);
-    if (must)
+    return taken;
+}
+
+CUresult
+be_meter_end(struct be_session *session, const struct be_meter *meter, uint64_t *charged_p)
+{
+    uint64_t taken = meter_taken(session, meter);
+    CUresult cr = be_account_charge(session, meter->device, taken);
+
+    if (cr == CUDA_SUCCESS)
+        *charged_p += taken;
+    return cr;
+}
+
+void
+be_meter_end_anyway(struct be_session *session, const struct be_meter *meter, uint64_t *charged_p)
+{
+    uint64_t taken = meter_taken(session, meter);
+
+    if (taken != 0)
         be_ledger_charge_anyway(session->ledger, (unsigned)meter->device, taken);
-    else if (!be_ledger_charge(session->ledger, (unsigned)meter->device, taken))
-        return CUDA_ERROR_OUT_OF_MEMORY;
     *charged_p += taken;
-    return CUDA_SUCCESS;
 }
 
 /* -- contexts ---------------------------------------------------------------------------------- */

@@ -23,11 +23,13 @@ struct be_meter {
 
 /* A context of device is current. */
 void be_meter_begin(struct be_session *session, int32_t device, struct be_meter *meter);
-/* Charge what the driver took meanwhile, at least least bytes; *charged_p grows by it. With must
- * not, OUT_OF_MEMORY over a limit, and nothing is charged: the caller undoes. With must it is
- * charged in any case: it is there and stays. */
-CUresult be_meter_end(struct be_session *session, struct be_meter *meter, uint64_t least, bool must,
+/* Charge what the driver took meanwhile; *charged_p grows by it. OUT_OF_MEMORY over a limit, and
+ * then nothing is charged: the caller undoes. */
+CUresult be_meter_end(struct be_session *session, const struct be_meter *meter,
                       uint64_t *charged_p);
+/* The same over a limit too: it is there and stays. */
+void be_meter_end_anyway(struct be_session *session, const struct be_meter *meter,
+                         uint64_t *charged_p);
 
 /* What a context of the device costs, measured once on an idle device; 0 if that is not known. */
 uint64_t be_account_context_cost(const struct be_driver *driver, int32_t device);

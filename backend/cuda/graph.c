@@ -236,7 +236,7 @@ exec_instantiate(struct be_call *call, struct be_exec *exec, uint64_t flags)
         cr = t->cuGraphInstantiate_v2(&exec->exec, exec->graph, NULL, NULL, 0);
     else
         cr = CUDA_ERROR_NOT_SUPPORTED;
-    return cr == CUDA_SUCCESS ? be_meter_end(call->session, &meter, 0, false, &exec->charged) : cr;
+    return cr == CUDA_SUCCESS ? be_meter_end(call->session, &meter, &exec->charged) : cr;
 }
 
 CUresult

@@ -157,8 +157,7 @@ be_kernel_function(struct be_session *session, struct be_owner *owner, struct be
         /* The first in a context loads the library there. */
         be_meter_begin(session, session->current->device, &meter);
         cr = session->driver->table.cuKernelGetFunction(&function, kernel->kernel);
-        if (be_meter_end(session, &meter, 0, true, &owner->charged[meter.device]) != CUDA_SUCCESS)
-            cr = CUDA_ERROR_OUT_OF_MEMORY;
+        be_meter_end_anyway(session, &meter, &owner->charged[meter.device]);
         if (cr != CUDA_SUCCESS)
             return cr;
         kernel->function = function;

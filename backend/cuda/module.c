@@ -242,7 +242,7 @@ be_hook_cuModuleLoadDataEx(struct be_call *call, const struct wire_cuModuleLoadD
         free(owner);
         return cr;
     }
-    cr = be_meter_end(call->session, &meter, 0, false, &owner->charged[device]);
+    cr = be_meter_end(call->session, &meter, &owner->charged[device]);
     if (cr == CUDA_SUCCESS)
         cr = owner_enter(call, owner, &reply->table, &reply->table_len);
     if (cr != CUDA_SUCCESS)
@@ -349,7 +349,7 @@ be_hook_cuLibraryLoadData(struct be_call *call, const struct wire_cuLibraryLoadD
         free(owner);
         return cr;
     }
-    cr = be_meter_end(call->session, &meter, 0, false, &owner->charged[meter.device]);
+    cr = be_meter_end(call->session, &meter, &owner->charged[meter.device]);
     if (cr == CUDA_SUCCESS)
         cr = owner_enter(call, owner, &reply->table, &reply->table_len);
     if (cr != CUDA_SUCCESS)
@@ -417,9 +417,7 @@ be_hook_cuLibraryGetModule(struct be_call *call, const struct wire_cuLibraryGetM
     owner->parent = library;
     be_meter_begin(call->session, call->context->device, &meter);
     cr = call->driver->cuLibraryGetModule(&owner->module, library->lib);
-    if (be_meter_end(call->session, &meter, 0, true, &library->charged[meter.device]) !=
-        CUDA_SUCCESS)
-        cr = CUDA_ERROR_OUT_OF_MEMORY;
+    be_meter_end_anyway(call->session, &meter, &library->charged[meter.device]);
     if (cr == CUDA_SUCCESS)
         cr = owner_enter(call, owner, &reply->table, &reply->table_len);
     if (cr != CUDA_SUCCESS)
@@ -441,9 +439,7 @@ be_hook_cuLibraryGetGlobal(struct be_call *call, const struct wire_cuLibraryGetG
         return cr;
     be_meter_begin(call->session, call->context->device, &meter);
     cr = call->driver->cuLibraryGetGlobal(&address, &bytes, library->lib, args->name);
-    if (be_meter_end(call->session, &meter, 0, true, &library->charged[meter.device]) !=
-        CUDA_SUCCESS)
-        cr = CUDA_ERROR_OUT_OF_MEMORY;
+    be_meter_end_anyway(call->session, &meter, &library->charged[meter.device]);
     if (cr == CUDA_SUCCESS)
         cr = be_global_add(call, address, bytes, library);
     if (cr != CUDA_SUCCESS)

@@ -2,7 +2,6 @@
 #include "backend/cuda/state.h"
 #include "backend/driver/nvml.h"
 #include "be_hooks.h"
-#include "protocol/base/util.h"
 
 /* The software device has no NVML beside it; a context on it costs nothing. */
 static void
@@ -24,22 +23,6 @@ software_memory(const struct be_driver_table *t, CUdevice device, uint64_t *valu
         (void)t->cuCtxPopCurrent_v2(&out);
     }
     (void)t->cuDevicePrimaryCtxRelease_v2(device);
-}
-
-/* A tenant with a quota sees that, and what its own sessions have of it. */
-static void
-tenant_memory(struct be_session *session, int32_t device, uint64_t *values)
-{
-    struct be_ledger_view view;
-    uint64_t left;
-
-    be_ledger_view(session->ledger, (unsigned)device, &view);
-    if (view.quota_bytes == UINT64_MAX)
-        return;
-    left = view.quota_bytes - gp_min_u64(view.quota_bytes, view.held_bytes);
-    values[WIRE_STATUS_MEMORY_TOTAL_BYTES] =
-        gp_min_u64(values[WIRE_STATUS_MEMORY_TOTAL_BYTES], view.quota_bytes);
-    values[WIRE_STATUS_MEMORY_FREE_BYTES] = gp_min_u64(values[WIRE_STATUS_MEMORY_FREE_BYTES], left);
 }
 
 CUresult
@@ -66,7 +49,8 @@ be_hook_gpDeviceStatus(struct be_call *call, const struct wire_gpDeviceStatus_ar
              call->driver->cuDeviceGetPCIBusId(pci_bus_id, (int)sizeof(pci_bus_id), device) ==
                  CUDA_SUCCESS)
         be_nvml_status(pci_bus_id, values);
-    tenant_memory(session, args->device, values);
+    be_ledger_clip(session->ledger, (unsigned)args->device, &values[WIRE_STATUS_MEMORY_TOTAL_BYTES],
+                   &values[WIRE_STATUS_MEMORY_FREE_BYTES]);
     reply->values = values;
     reply->values_len = WIRE_STATUS_COUNT;
     return CUDA_SUCCESS;

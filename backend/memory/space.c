@@ -362,20 +362,6 @@ lease_answer(struct be_space *space, const struct be_reap *reap, struct be_space
     }
 }
 
-/* What cuMemGetInfo says: the device's memory, or the tenant's part of it. */
-static void
-info_of_tenant(struct be_space *space, int32_t device, struct be_space_answer *answer)
-{
-    struct be_ledger_view view;
-
-    be_ledger_view(space->ledger, (unsigned)device, &view);
-    if (view.quota_bytes == UINT64_MAX)
-        return;
-    answer->total_bytes = gp_min_u64(answer->total_bytes, view.quota_bytes);
-    answer->free_bytes = gp_min_u64(
-        answer->free_bytes, view.quota_bytes - gp_min_u64(view.quota_bytes, view.held_bytes));
-}
-
 static void
 reap_answer(struct be_space *space, const struct be_reap *reap)
 {
@@ -387,7 +373,8 @@ reap_answer(struct be_space *space, const struct be_reap *reap)
     else
         cr = device_memory(space, reap->device, reap->sync, &answer);
     if (cr == CUDA_SUCCESS)
-        info_of_tenant(space, reap->device, &answer);
+        be_ledger_clip(space->ledger, (unsigned)reap->device, &answer.total_bytes,
+                       &answer.free_bytes);
     space->events.answered(space->events.user, reap->ticket, cr, &answer);
 }
 

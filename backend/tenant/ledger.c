@@ -589,7 +589,7 @@ be_ledger_view(struct be_ledger *ledger, unsigned device, struct be_ledger_view 
     be_segment_lock(g);
     index = atomic_load(&own_slot(ledger)->tenant);
     tenant = own_tenant(ledger);
-    all = sums_of(g, 0, device, BE_LEDGER_SLOTS);
+    mine = all = sums_of(g, 0, device, BE_LEDGER_SLOTS);
     if (tenant != NULL) {
         mine = sums_of(g, index, device, BE_LEDGER_SLOTS);
         view_p->sessions = sessions_count(g, index - 1);
@@ -601,8 +601,6 @@ be_ledger_view(struct be_ledger *ledger, unsigned device, struct be_ledger_view 
                 gp_min_u64(view_p->quota_bytes,
                            add_sat(mine.promised, sub_sat(tenant->policy.memory_total_bytes,
                                                           total_promised(g, index))));
-    } else {
-        mine = sums_of(g, 0, device, BE_LEDGER_SLOTS);
     }
     view_p->held_bytes = mine.held;
     view_p->leased_bytes = mine.idle;
@@ -615,6 +613,19 @@ be_ledger_view(struct be_ledger *ledger, unsigned device, struct be_ledger_view 
     else if (g->devices[device].shared)
         view_p->idle_leases = sums_of(g, 0, device, ledger->slot).idle;
     be_segment_unlock(g);
+}
+
+void
+be_ledger_clip(struct be_ledger *ledger, unsigned device, uint64_t *total_bytes_p,
+               uint64_t *free_bytes_p)
+{
+    struct be_ledger_view view;
+
+    be_ledger_view(ledger, device, &view);
+    if (view.quota_bytes == UINT64_MAX)
+        return;
+    *total_bytes_p = gp_min_u64(*total_bytes_p, view.quota_bytes);
+    *free_bytes_p = gp_min_u64(*free_bytes_p, sub_sat(view.quota_bytes, view.held_bytes));
 }
 
 void

@@ -106,6 +106,9 @@ struct be_ledger_view {
     unsigned sessions;     /* of the tenant, this one too */
 };
 void be_ledger_view(struct be_ledger *ledger, unsigned device, struct be_ledger_view *view_p);
+/* What a device has and has free, as the tenant may see it: no more than its quota. */
+void be_ledger_clip(struct be_ledger *ledger, unsigned device, uint64_t *total_bytes_p,
+                    uint64_t *free_bytes_p);
 /* Used and other of all slots but this one. */
 uint64_t be_ledger_others(struct be_ledger *ledger, unsigned device);
 /* One line: who limits, how much is free, what to do. "" without a tenant. */
