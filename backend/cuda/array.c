@@ -122,7 +122,6 @@ be_hook_cuMipmappedArrayCreate(struct be_call *call,
         return cr;
     }
     array->desc = args->desc;
-    array->levels = args->levels;
     reply->desc = array->desc;
     return CUDA_SUCCESS;
 }

@@ -21,7 +21,6 @@ struct be_array {
     int32_t device;
     uint64_t charged; /* bytes of the lease */
     CUDA_ARRAY3D_DESCRIPTOR desc;
-    uint32_t levels;
     atomic_uint refs;
 };
 

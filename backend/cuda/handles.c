@@ -82,7 +82,6 @@ be_handles_add(struct be_handles *handles, unsigned kind, uint64_t id, void *obj
     slot->object = object;
     slot->generation = generation;
     slot->context = context;
-    slot->shared = false;
     slot->fixed = false;
     if (index > handles->highest[kind])
         handles->highest[kind] = index;

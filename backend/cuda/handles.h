@@ -20,8 +20,7 @@ struct be_handle_slot {
     void *object;        /* NULL: dead */
     uint32_t generation; /* of the object, or of the last one */
     uint32_t context;    /* wire index of the context it belongs to; 0: none */
-    bool shared;         /* other sessions know the object: it is not replaced by another */
-    bool fixed;          /* others hold the driver's handle: it must not be replaced */
+    bool fixed;          /* graphs or other sessions hold the object: it is not replaced */
 };
 
 struct be_handles {

@@ -8,6 +8,7 @@
 #include "be_hooks.h"
 
 #include <string.h>
+
 static CUresult
 share_get(struct be_session *session, struct be_share **share_p)
 {
@@ -237,7 +238,7 @@ be_hook_cuIpcGetEventHandle(struct be_call *call, const struct wire_cuIpcGetEven
         cr = event_offer(call, slot->object, share, token);
     if (cr != CUDA_SUCCESS)
         return cr;
-    slot->shared = true;
+    slot->fixed = true;
     return token_reply(call, token, &reply->token, &reply->token_len);
 }
 
@@ -269,6 +270,6 @@ be_hook_cuIpcOpenEventHandle(struct be_call *call,
     if (cr == CUDA_SUCCESS)
         cr = be_handle_bind(session, WIRE_HANDLE_EVENT, args->event, event);
     if (cr == CUDA_SUCCESS)
-        be_handles_find(&session->handles, WIRE_HANDLE_EVENT, args->event)->shared = true;
+        be_handles_find(&session->handles, WIRE_HANDLE_EVENT, args->event)->fixed = true;
     return cr;
 }

@@ -81,7 +81,7 @@ be_jit_fini(struct be_jit *jit)
 
 CUresult
 be_jit_init(struct be_jit *jit, const uint32_t *options, uint32_t count, const uint64_t *values,
-         uint32_t value_count, uint32_t info_bytes, uint32_t error_bytes)
+            uint32_t value_count, uint32_t info_bytes, uint32_t error_bytes)
 {
     CUresult cr;
 
@@ -221,7 +221,7 @@ be_hook_cuModuleLoadDataEx(struct be_call *call, const struct wire_cuModuleLoadD
         return cr;
     be_meter_begin(call->session, device, &meter);
     cr = be_jit_init(&jit, args->options, args->options_len, args->values, args->values_len,
-                  args->info_bytes, args->error_bytes);
+                     args->info_bytes, args->error_bytes);
     if (cr != CUDA_SUCCESS) {
         be_image_close(image);
         return cr;
@@ -325,7 +325,7 @@ be_hook_cuLibraryLoadData(struct be_call *call, const struct wire_cuLibraryLoadD
         cr = CUDA_ERROR_NOT_SUPPORTED;
     if (cr == CUDA_SUCCESS)
         cr = be_jit_init(&jit, args->jit_options, args->jit_options_len, args->jit_values,
-                      args->jit_values_len, args->info_bytes, args->error_bytes);
+                         args->jit_values_len, args->info_bytes, args->error_bytes);
     if (cr != CUDA_SUCCESS) {
         be_image_close(image);
         return cr;

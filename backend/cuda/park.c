@@ -259,9 +259,9 @@ be_user_event_renew(struct be_call *call, struct be_handle_slot *slot)
     CUevent event = NULL;
     CUresult cr;
 
-    if (slot->fixed || call->session->holds == NULL || hold_find(call->session, slot->object) == NULL)
-        return CUDA_SUCCESS;
-    if (slot->shared) /* who waits for it waits a little longer */
+    /* Who waits for a fixed one waits a little longer. */
+    if (slot->fixed || call->session->holds == NULL ||
+        hold_find(call->session, slot->object) == NULL)
         return CUDA_SUCCESS;
     cr = call->driver->cuEventCreate(&event, 0);
     if (cr != CUDA_SUCCESS)

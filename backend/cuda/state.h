@@ -52,13 +52,13 @@ struct be_session {
     struct be_limits limits;
     struct be_line *line;
     struct be_space *space;
-    struct be_ledger *ledger; /* borrowed; NULL: no limits */
-    struct be_pace *pace;     /* NULL: takes no part in turns; made by the executor */
-    struct be_agent *agent;   /* backend/session: hears what other sessions want */
-    uint64_t hidden;          /* devices that the tenant may not use, a bit each */
-    struct be_waits *waits;   /* for the device */
-    struct be_waits *notices; /* one thread, never waits for the device */
-    int print_fd;             /* the process's standard output; -1: nobody prints */
+    struct be_ledger *ledger;         /* borrowed; NULL: no limits */
+    struct be_pace *pace;             /* NULL: takes no part in turns; made by the executor */
+    struct be_agent *agent;           /* backend/session: hears what other sessions want */
+    uint64_t hidden;                  /* devices that the tenant may not use, a bit each */
+    struct be_waits *waits;           /* for the device */
+    struct be_waits *notices;         /* one thread, never waits for the device */
+    int print_fd;                     /* the process's standard output; -1: nobody prints */
     char tenant[BE_SHARE_TENANT_MAX]; /* who may share with whom */
 
     /* The executor's. */

@@ -66,8 +66,8 @@ output_catch(int *fd_p)
     return GP_OK;
 }
 
-/* The software device shares events and memory between workers by way of /proc, which processes that
- * are kept from files each for itself may not. */
+/* The software device shares events and memory between workers by way of /proc, which processes
+ * that are kept from files each for itself may not. */
 static bool
 driver_is_real(const char *name)
 {

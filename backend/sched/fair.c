@@ -1,24 +1,14 @@
 /* backend/sched/fair.c */
 #include "backend/sched/fair.h"
 
+#include "protocol/base/util.h"
+
 #include <string.h>
 
 /* Above this a pause is no pause between two launches. */
 #define GAP_NS       2000000ull
 #define FLOOR_DUE_NS 500000ull
 #define FOREVER      UINT64_MAX
-
-static uint64_t
-min_u64(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-static uint64_t
-max_u64(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
 
 static struct be_fair_group *
 group_of(struct be_fair *f, uint32_t member)
@@ -125,7 +115,8 @@ refill(struct be_fair_group *g, uint64_t now)
 
     if (!g->rights.force || now <= g->refilled_ns)
         return;
-    more = (int64_t)(min_u64(now - g->refilled_ns, 100 * BE_FAIR_BURST_NS) * g->rights.share / 100);
+    more =
+        (int64_t)(gp_min_u64(now - g->refilled_ns, 100 * BE_FAIR_BURST_NS) * g->rights.share / 100);
     if (more == 0) /* not yet a whole nanosecond: do not lose it */
         return;
     g->refilled_ns = now;
@@ -145,12 +136,12 @@ paid_at(const struct be_fair_group *g, uint64_t now)
 static void
 floor_grow(struct be_fair_group *g, uint64_t est_ns, uint64_t now)
 {
-    uint64_t most = max_u64(BE_FAIR_FLOOR_NS, 2 * est_ns);
+    uint64_t most = gp_max_u64(BE_FAIR_FLOOR_NS, 2 * est_ns);
 
     if (g->floor_since_ns == 0 || now <= g->floor_since_ns)
         return;
-    g->floor_ns = min_u64(most, g->floor_ns + min_u64(now - g->floor_since_ns, 1ull << 50) *
-                                                  g->rights.floor / 100);
+    g->floor_ns = gp_min_u64(most, g->floor_ns + gp_min_u64(now - g->floor_since_ns, 1ull << 50) *
+                                                     g->rights.floor / 100);
     g->floor_since_ns = now;
 }
 
@@ -163,17 +154,17 @@ vtime_move(struct be_fair *f)
     for (uint32_t i = 0; i < f->end; i++)
         if (f->members[i].group != 0 &&
             (f->members[i].waiting || f->holder == i + 1 || f->only == i + 1))
-            least = min_u64(least, f->groups[f->members[i].group - 1].vtime);
+            least = gp_min_u64(least, f->groups[f->members[i].group - 1].vtime);
     if (least != FOREVER)
-        f->vtime = max_u64(f->vtime, least);
+        f->vtime = gp_max_u64(f->vtime, least);
 }
 
 /* Estimates that are wrong by much are wrong alike: the member's last work says by how much. */
 static void
 scale_learn(struct be_fair_member *m, uint64_t est_ns, uint64_t busy_ns)
 {
-    m->est_sum_ns = m->est_sum_ns - m->est_sum_ns / 32 + min_u64(est_ns, 1ull << 40);
-    m->busy_sum_ns = m->busy_sum_ns - m->busy_sum_ns / 32 + min_u64(busy_ns, 1ull << 40);
+    m->est_sum_ns = m->est_sum_ns - m->est_sum_ns / 32 + gp_min_u64(est_ns, 1ull << 40);
+    m->busy_sum_ns = m->busy_sum_ns - m->busy_sum_ns / 32 + gp_min_u64(busy_ns, 1ull << 40);
 }
 
 static uint64_t
@@ -184,8 +175,8 @@ scaled(const struct be_fair_member *m, uint64_t est_ns)
     if (m->est_sum_ns == 0)
         return est_ns;
     ratio = m->busy_sum_ns * 256 / m->est_sum_ns;
-    ratio = min_u64(max_u64(ratio, 256 / 64), 256 * 64);
-    return min_u64(est_ns, 1ull << 40) * ratio / 256;
+    ratio = gp_min_u64(gp_max_u64(ratio, 256 / 64), 256 * 64);
+    return gp_min_u64(est_ns, 1ull << 40) * ratio / 256;
 }
 
 void
@@ -200,12 +191,11 @@ be_fair_charge(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t bus
     refill(g, now);
     scale_learn(m, est_ns, busy_ns);
     m->vtime += busy_ns;
-    m->service_ns += busy_ns;
     m->active_ns = now;
     g->vtime += busy_ns * 100 / g->rights.share;
     g->service_ns += busy_ns;
     g->charged_ns = now;
-    g->floor_ns -= min_u64(g->floor_ns, busy_ns);
+    g->floor_ns -= gp_min_u64(g->floor_ns, busy_ns);
     if (g->rights.force)
         g->tokens_ns -= (int64_t)busy_ns;
     vtime_move(f);
@@ -243,12 +233,12 @@ rank_of(struct be_fair *f, uint32_t i, uint64_t now, struct rank *rank, uint64_t
     floor_grow(g, m->est_ns, now);
     at = paid_at(g, now);
     if (at != 0) {
-        *until_p = min_u64(*until_p, at);
+        *until_p = gp_min_u64(*until_p, at);
         return false;
     }
     rank->class = g->rights.priority + 1;
     if (g->rights.floor != 0 && g->rights.priority != 0 &&
-        g->floor_ns >= max_u64(FLOOR_DUE_NS, m->est_ns))
+        g->floor_ns >= gp_max_u64(FLOOR_DUE_NS, m->est_ns))
         rank->class = 0;
     rank->group_vtime = g->vtime;
     rank->member_vtime = m->vtime;
@@ -258,7 +248,7 @@ rank_of(struct be_fair *f, uint32_t i, uint64_t now, struct rank *rank, uint64_t
         class_of(f, f->holder - 1) < g->rights.priority) {
         at = f->members[f->holder - 1].idle_ns + f->hold_ns;
         if (now < at) {
-            *until_p = min_u64(*until_p, at);
+            *until_p = gp_min_u64(*until_p, at);
             return false;
         }
     }
@@ -295,9 +285,9 @@ arm_adapt(struct be_fair *f, uint32_t member, uint64_t now)
         class_of(f, f->holder - 1) <= class_of(f, member))
         return;
     if (waited > 2 * f->arm_ns)
-        f->arm_ns = max_u64(BE_FAIR_ARM_MIN_NS, f->arm_ns / 2);
+        f->arm_ns = gp_max_u64(BE_FAIR_ARM_MIN_NS, f->arm_ns / 2);
     else
-        f->arm_ns = min_u64(BE_FAIR_ARM_NS, f->arm_ns + f->arm_ns / 16);
+        f->arm_ns = gp_min_u64(BE_FAIR_ARM_NS, f->arm_ns + f->arm_ns / 16);
 }
 
 static void
@@ -323,11 +313,10 @@ grant(struct be_fair *f, uint32_t member, uint64_t now)
     arm_adapt(f, member, now);
     wait_end(f, member, now);
     m->idle_ns = 0;
-    g->member_vtime = max_u64(g->member_vtime, m->vtime);
+    g->member_vtime = gp_max_u64(g->member_vtime, m->vtime);
     f->holder = member + 1;
     f->idle = false;
     f->slice_used_ns = 0;
-    f->granted_ns = now;
     f->stuck_ns = now + BE_FAIR_STUCK_NS;
 }
 
@@ -340,7 +329,7 @@ pick(struct be_fair *f, uint64_t now, uint64_t *until_p)
 
     if (f->holder != 0 && !f->idle) {
         if (now < f->stuck_ns) {
-            *until_p = min_u64(*until_p, f->stuck_ns);
+            *until_p = gp_min_u64(*until_p, f->stuck_ns);
             return BE_FAIR_NONE;
         }
         f->holder = 0; /* it waits for something else than the device: others may work */
@@ -359,8 +348,8 @@ vtime_wake(struct be_fair *f, struct be_fair_group *g, uint64_t now)
     uint64_t lag = 0;
 
     if (g->charged_ns != 0 && now < g->charged_ns + BE_FAIR_LAG_NS)
-        lag = min_u64(f->vtime, BE_FAIR_LAG_NS * 100 / g->rights.share);
-    g->vtime = max_u64(g->vtime, f->vtime - lag);
+        lag = gp_min_u64(f->vtime, BE_FAIR_LAG_NS * 100 / g->rights.share);
+    g->vtime = gp_max_u64(g->vtime, f->vtime - lag);
 }
 
 static void
@@ -378,7 +367,7 @@ want(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t now)
     vtime_move(f);
     if (!racing)
         vtime_wake(f, g, now);
-    m->vtime = max_u64(m->vtime, g->member_vtime);
+    m->vtime = gp_max_u64(m->vtime, g->member_vtime);
     m->waiting = true;
     m->since_ns = now;
     if (g->floor_since_ns == 0)
@@ -394,7 +383,7 @@ gap_learn(struct be_fair *f, const struct be_fair_member *m, uint64_t now)
     if (gap == 0 || gap > GAP_NS)
         return;
     f->gap_ns = f->gap_ns == 0 ? gap : (7 * f->gap_ns + gap) / 8;
-    f->hold_ns = min_u64(BE_FAIR_HOLD_MAX_NS, max_u64(BE_FAIR_HOLD_MIN_NS, 2 * f->gap_ns));
+    f->hold_ns = gp_min_u64(BE_FAIR_HOLD_MAX_NS, gp_max_u64(BE_FAIR_HOLD_MIN_NS, 2 * f->gap_ns));
 }
 
 /* May the holder go on? */
@@ -407,7 +396,7 @@ go_on(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t under_way_ns
     uint32_t other;
 
     refill(g, now);
-    if (g->rights.force && g->tokens_ns <= (int64_t)min_u64(under_way_ns, INT64_MAX))
+    if (g->rights.force && g->tokens_ns <= (int64_t)gp_min_u64(under_way_ns, INT64_MAX))
         return BE_FAIR_WAIT;
     other = best_waiting(f, member, now, &best, &until);
     if (other != BE_FAIR_NONE && best.class <= g->rights.priority)
@@ -432,7 +421,7 @@ entered(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t under_way_
     m->active_ns = now;
     f->idle = false;
     f->slice_used_ns += est_ns;
-    f->stuck_ns = now + max_u64(BE_FAIR_STUCK_NS, 4 * (under_way_ns + est_ns));
+    f->stuck_ns = now + gp_max_u64(BE_FAIR_STUCK_NS, 4 * (under_way_ns + est_ns));
     return BE_FAIR_GO;
 }
 

@@ -66,11 +66,10 @@ struct be_fair_member {
     uint32_t group; /* index + 1; 0: not there */
     bool waiting;
     uint64_t vtime;
-    uint64_t est_ns;    /* of what it wants to run next */
-    uint64_t since_ns;  /* waiting since */
-    uint64_t active_ns; /* did something last */
-    uint64_t idle_ns;   /* its work was done last; 0: it runs */
-    uint64_t service_ns;
+    uint64_t est_ns;                  /* of what it wants to run next */
+    uint64_t since_ns;                /* waiting since */
+    uint64_t active_ns;               /* did something last */
+    uint64_t idle_ns;                 /* its work was done last; 0: it runs */
     uint64_t est_sum_ns, busy_sum_ns; /* lately: how right its estimates are */
 };
 
@@ -79,7 +78,7 @@ struct be_fair {
     uint32_t only;   /* member + 1 of the only active one, who need not ask; 0: none */
     bool idle;       /* the holder has nothing under way */
     uint32_t end;    /* no member from here on */
-    uint64_t slice_used_ns, granted_ns, stuck_ns;
+    uint64_t slice_used_ns, stuck_ns;
     uint64_t vtime; /* no group that wants to work is behind it */
     uint64_t hold_ns, gap_ns, arm_ns;
     struct be_fair_group groups[BE_FAIR_GROUPS];

@@ -13,9 +13,8 @@
 
 /* A connection for the worker. */
 struct be_handoff {
-    uint32_t refuse;  /* enum wire_control_code; not 0: tell the client and close */
-    uint32_t further; /* 1: another connection of the session that the worker has */
-    char scheme[16];  /* as tp_adopt() takes it */
+    uint32_t refuse; /* enum wire_control_code; not 0: tell the client and close */
+    char scheme[16]; /* as tp_adopt() takes it */
 };
 
 enum be_worker_state {

@@ -185,7 +185,7 @@ stranger_refuse(struct be_supervisor *s, const char *scheme, int fd)
 static void
 connection_further(struct be_supervisor *s, const struct be_pending_ready *ready)
 {
-    struct be_handoff what = {.further = 1};
+    struct be_handoff what = {0};
     enum gp_status status;
 
     snprintf(what.scheme, sizeof(what.scheme), "%s", ready->scheme);
@@ -317,7 +317,7 @@ poll_timeout(struct be_supervisor *s)
     if (s->draining)
         next = s->drain_until_ns;
     else if (s->workers.not_before_ns > now)
-        next = s->workers.not_before_ns < next ? s->workers.not_before_ns : next;
+        next = gp_min_u64(s->workers.not_before_ns, next);
     return gp_deadline_poll_ms(now, next);
 }
 

@@ -121,12 +121,6 @@ be_ledger_fd(const struct be_ledger *ledger)
     return ledger->fd;
 }
 
-unsigned
-be_ledger_slot(const struct be_ledger *ledger)
-{
-    return ledger->slot;
-}
-
 /* -- slots ------------------------------------------------------------------------------------- */
 
 static void

@@ -54,7 +54,6 @@ void be_ledger_publish(struct be_ledger *ledger, const struct be_policies *polic
 
 /* -- a worker ---------------------------------------------------------------------------------- */
 
-unsigned be_ledger_slot(const struct be_ledger *ledger);
 /* True if there are tenants, so that who is none gets nothing. */
 bool be_ledger_governed(struct be_ledger *ledger);
 /* What a device has; shared: sessions share it, as they do but on software devices. */

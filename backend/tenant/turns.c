@@ -206,16 +206,6 @@ be_turns_drained(struct be_ledger *ledger, unsigned device)
     picked_wake(ledger, picked);
 }
 
-uint64_t
-be_turns_service(struct be_ledger *ledger, unsigned device, unsigned tenant)
-{
-    struct be_segment_turns *t = turns_lock(ledger, device);
-    uint64_t service = t->fair.groups[tenant].service_ns;
-
-    turns_unlock(t);
-    return service;
-}
-
 /* -- sleeping ---------------------------------------------------------------------------------- */
 
 uint32_t

@@ -29,9 +29,6 @@ void be_turns_drained(struct be_ledger *ledger, unsigned device);
 uint32_t be_turns_word(const struct be_ledger *ledger);
 void be_turns_await(struct be_ledger *ledger, uint32_t seen, uint64_t until_ns);
 
-/* What a tenant was charged on a device so far. */
-uint64_t be_turns_service(struct be_ledger *ledger, unsigned device, unsigned tenant);
-
 /* For the ledger: a slot's process is gone; policies changed. */
 void be_turns_slot_gone(struct be_ledger *ledger, unsigned slot);
 void be_turns_set_rights(struct be_ledger *ledger);
