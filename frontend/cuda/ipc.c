@@ -7,6 +7,7 @@
  */
 #include "cuda_api.h"
 #include "frontend/cuda/ask.h"
+#include "frontend/cuda/managed.h"
 #include "frontend/cuda/memory.h"
 #include "frontend/cuda/order.h"
 #include "frontend/cuda/vmm.h"
@@ -356,7 +357,8 @@ cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr address)
     if (cr != CUDA_SUCCESS)
         return cr;
     if (handle == NULL || !fe_alloc_find(fe_state_of(&call)->alloc, address, &b) ||
-        b.kind != FE_BLOCK_PLAIN || !fe_alloc_in_range(fe_state_of(&call)->alloc, b.base))
+        b.kind != FE_BLOCK_PLAIN || !fe_alloc_in_range(fe_state_of(&call)->alloc, b.base) ||
+        fe_managed_find(address, NULL) || fe_managed_block(address))
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     cr = fe_order_share(&call);
     if (cr == CUDA_SUCCESS)

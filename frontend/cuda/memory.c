@@ -240,11 +240,25 @@ fe_memory_free(struct fe_call *call, uint64_t address)
     return CUDA_SUCCESS;
 }
 
+enum fe_memory_kind
+fe_memory_kind(const struct fe_call *call, uint64_t address, struct fe_managed *managed_p)
+{
+    struct fe_block block;
+
+    if (fe_managed_find(address, managed_p))
+        return managed_p->base == address ? FE_MEMORY_MANAGED : FE_MEMORY_NONE;
+    if (fe_managed_block(address) || !fe_alloc_find(fe_state_of(call)->alloc, address, &block) ||
+        block.base != address)
+        return FE_MEMORY_NONE;
+    return block.kind == FE_BLOCK_PLAIN  ? FE_MEMORY_PLAIN
+           : block.kind == FE_BLOCK_POOL ? FE_MEMORY_POOL
+                                         : FE_MEMORY_NONE;
+}
+
 GP_EXPORT CUresult
 cuMemFree_v2(CUdeviceptr address)
 {
     struct fe_managed managed;
-    struct fe_block block;
     struct fe_call call;
     CUresult cr;
 
@@ -256,17 +270,16 @@ cuMemFree_v2(CUdeviceptr address)
         return fe_leave(&call, cr);
     if (fe_graph_mem_free(address, &cr))
         return fe_leave(&call, cr);
-    if (fe_managed_find(address, &managed))
-        cr = managed.base == address ? fe_managed_free(&call, &managed) : CUDA_ERROR_INVALID_VALUE;
-    else if (fe_managed_block(address) ||
-             !fe_alloc_find(fe_state_of(&call)->alloc, address, &block) ||
-             block.kind == FE_BLOCK_IPC)
-        cr = CUDA_ERROR_INVALID_VALUE;
-    else if (block.kind == FE_BLOCK_POOL)
-        cr = fe_pool_take_out(&call, address);
-    else
-        cr = fe_memory_free(&call, address);
-    return fe_leave(&call, cr);
+    switch (fe_memory_kind(&call, address, &managed)) {
+    case FE_MEMORY_PLAIN:
+        return fe_leave(&call, fe_memory_free(&call, address));
+    case FE_MEMORY_POOL:
+        return fe_leave(&call, fe_pool_take_out(&call, address));
+    case FE_MEMORY_MANAGED:
+        return fe_leave(&call, fe_managed_free(&call, &managed));
+    default:
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    }
 }
 
 GP_EXPORT CUresult

@@ -5,7 +5,20 @@
 #ifndef FE_MEMORY_H
 #define FE_MEMORY_H
 
+#include "frontend/cuda/managed.h"
 #include "frontend/cuda/state.h"
+
+/* How memory is freed that begins at an address. */
+enum fe_memory_kind {
+    FE_MEMORY_NONE, /* none of the program's begins there, or it is not freed but unmapped, closed
+                     */
+    FE_MEMORY_PLAIN,
+    FE_MEMORY_POOL,
+    FE_MEMORY_MANAGED,
+};
+/* *managed_p is set for MANAGED only. */
+enum fe_memory_kind fe_memory_kind(const struct fe_call *call, uint64_t address,
+                                   struct fe_managed *managed_p);
 
 /* An address for block->bytes on block->device, in block->base; the lease grows as needed. The
  * server is not told. OUT_OF_MEMORY where there is no more. */

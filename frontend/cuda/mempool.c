@@ -348,7 +348,7 @@ GP_EXPORT CUresult
 cuMemFreeAsync(CUdeviceptr address, CUstream handle)
 {
     struct fe_stream *stream = NULL;
-    struct fe_block b;
+    struct fe_managed managed;
     struct fe_call call;
     uint64_t wire;
     CUresult cr = fe_enter(&call, WIRE_CALL_cuMemFree_v2);
@@ -362,11 +362,12 @@ cuMemFreeAsync(CUdeviceptr address, CUstream handle)
         return fe_leave(&call, fe_capture_free(stream, address));
     if (fe_graph_mem_free(address, &cr))
         return fe_leave(&call, cr);
-    /* Other memory is freed behind all work, as cuMemFree does. */
-    if (fe_alloc_find(fe_state_of(&call)->alloc, address, &b) && b.base == address &&
-        b.kind == FE_BLOCK_PLAIN)
-        cr = fe_memory_free(&call, address);
-    else
-        cr = fe_pool_free(&call, address, stream, wire);
-    return fe_leave(&call, cr);
+    switch (fe_memory_kind(&call, address, &managed)) {
+    case FE_MEMORY_PLAIN: /* behind all work, as cuMemFree does */
+        return fe_leave(&call, fe_memory_free(&call, address));
+    case FE_MEMORY_POOL:
+        return fe_leave(&call, fe_pool_free(&call, address, stream, wire));
+    default:
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    }
 }

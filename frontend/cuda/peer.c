@@ -4,6 +4,7 @@
 #include "frontend/cuda/array.h"
 #include "frontend/cuda/ask.h"
 #include "frontend/cuda/copy.h"
+#include "frontend/cuda/host.h"
 #include "frontend/cuda/order.h"
 #include "frontend/cuda/state.h"
 
@@ -75,6 +76,29 @@ cuCtxDisablePeerAccess(CUcontext handle)
 /* -- copies ----------------------------------------------------------------------------- */
 
 static CUresult
+post_peer(struct fe_call *call, struct wire_cuMemcpyPeerAsync_args *args,
+          const struct fe_where *where)
+{
+    CUresult cr = fe_copy_guard(call, where, args->dst, args->bytes, args->src, args->bytes);
+    void *to;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    args->dst = fe_host_device(args->dst);
+    args->src = fe_host_device(args->src);
+    to = fe_post(call, wire_size_cuMemcpyPeerAsync_args(args));
+    if (to == NULL) {
+        cr = fe_lost(call);
+    } else {
+        wire_put_cuMemcpyPeerAsync_args(to, args);
+        (void)fe_stream_mark(call, where->stream);
+        fe_post_done(call);
+    }
+    fe_copy_unguard(call, where);
+    return cr;
+}
+
+static CUresult
 copy_peer(CUdeviceptr dst, struct fe_context *to, CUdeviceptr src, struct fe_context *from,
           size_t bytes, CUstream handle)
 {
@@ -82,7 +106,6 @@ copy_peer(CUdeviceptr dst, struct fe_context *to, CUdeviceptr src, struct fe_con
     struct fe_stream *stream = NULL;
     struct fe_call call;
     CUresult cr = fe_enter(&call, WIRE_CALL_cuMemcpyPeerAsync);
-    void *at;
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -101,13 +124,8 @@ copy_peer(CUdeviceptr dst, struct fe_context *to, CUdeviceptr src, struct fe_con
         return fe_leave(&call, cr);
     args.dst_context = to->head.object.wire;
     args.src_context = from->head.object.wire;
-    at = fe_post(&call, wire_size_cuMemcpyPeerAsync_args(&args));
-    if (at == NULL)
-        return fe_leave(&call, fe_lost(&call));
-    wire_put_cuMemcpyPeerAsync_args(at, &args);
-    (void)fe_stream_mark(&call, stream);
-    fe_post_done(&call);
-    return fe_leave(&call, CUDA_SUCCESS);
+    cr = post_peer(&call, &args, &(struct fe_where){stream, args.stream});
+    return fe_leave(&call, cr);
 }
 
 GP_EXPORT CUresult

@@ -337,6 +337,7 @@ questions(void)
 {
     CUdeviceptr p, base;
     unsigned managed = 0, type = 0;
+    CUipcMemHandle handle;
     void *at = NULL;
     size_t size;
     int value = -7;
@@ -351,6 +352,8 @@ questions(void)
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemAllocManaged(&base, 0, CU_MEM_ATTACH_GLOBAL));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemAllocManaged(&base, 5, CU_MEM_ATTACH_SINGLE));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemFree(p + 64));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuIpcGetMemHandle(&handle, p));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuIpcGetMemHandle(&handle, p + 64));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemsetD8(p, 0, 1 << 20));
     CU(cuMemAdvise(p, 5000, CU_MEM_ADVISE_SET_READ_MOSTLY, 0));
     CU(cuMemRangeGetAttribute(&value, 4, CU_MEM_RANGE_ATTRIBUTE_READ_MOSTLY, p, 5000));
@@ -372,6 +375,35 @@ questions(void)
     CU(cuMemFree(p));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemAdvise(p, 1, CU_MEM_ADVISE_SET_READ_MOSTLY, 0));
     printf("questions: managed %u type %u\n", managed, type);
+}
+
+/* It is not freed in stream order: neither what lies alone nor what others may lie beside, whatever
+ * their context. */
+static void
+not_in_stream_order(CUdevice dev)
+{
+    uint32_t wrong = 0;
+    CUdeviceptr p[3];
+    CUcontext ctx;
+
+    CU(cuCtxCreate_v2(&ctx, 0, dev));
+    for (uint32_t i = 0; i < COUNT_OF(p); i++) {
+        CU(cuMemAllocManaged(&p[i], i == 0 ? 3 << 20 : 5000, CU_MEM_ATTACH_GLOBAL));
+        host(p[i])[10] = i;
+    }
+    for (uint32_t i = 0; i < COUNT_OF(p); i++)
+        EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemFreeAsync(p[i], NULL));
+    CU(cuMemsetD32(p[1], 7, 8));
+    CU(cuMemsetD32(p[2], 7, 8));
+    CU(cuMemsetD32(p[0], 7, 8));
+    CU(cuCtxSynchronize());
+    for (uint32_t i = 0; i < COUNT_OF(p); i++)
+        wrong += host(p[i])[10] != i || host(p[i])[7] != 7;
+    EXPECT(wrong == 0);
+    for (uint32_t i = 0; i < COUNT_OF(p); i++)
+        CU(cuMemFree(p[i]));
+    CU(cuCtxDestroy(ctx));
+    printf("not in stream order: %u wrong\n", wrong);
 }
 
 /* Batches of CUDA 13: prefetch and discard. */
@@ -572,6 +604,7 @@ main(void)
     threads();
     own_faults_too();
     questions();
+    not_in_stream_order(dev);
     batches();
     attached();
     host_function();

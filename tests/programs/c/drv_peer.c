@@ -119,6 +119,33 @@ copies(void)
     printf("copies: %u wrong\n", wrong);
 }
 
+/* Managed memory at either end: what the host wrote goes along, and it sees what came. */
+static void
+managed(void)
+{
+    CUdeviceptr a, b = alloc_on(1, N * 4);
+    uint32_t wrong = 0, *words;
+
+    CU(cuMemAllocManaged(&a, N * 4, CU_MEM_ATTACH_GLOBAL));
+    words = (uint32_t *)(uintptr_t)a;
+    for (uint32_t round = 1; round < 4; round++) {
+        for (uint32_t i = 0; i < N; i++)
+            words[i] = i * round;
+        CU(cuMemcpyPeer(b, ctx[1], a, ctx[0], N * 4));
+        CU(cuCtxSynchronize());
+        EXPECT(drv_word_at(b + 4 * (N - 1)) == (N - 1) * round);
+        CU(cuMemsetD32(b, round, N / 2));
+        CU(cuMemcpyPeerAsync(a, ctx[0], b, ctx[1], N * 4, NULL));
+        CU(cuCtxSynchronize());
+        for (uint32_t i = 0; i < N; i++)
+            wrong += words[i] != (i < N / 2 ? round : i * round);
+    }
+    EXPECT(wrong == 0);
+    CU(cuMemFree(a));
+    CU(cuMemFree(b));
+    printf("managed: %u wrong\n", wrong);
+}
+
 /* The middle of a matrix goes to the corner of another one. */
 static void
 boxes(void)
@@ -281,6 +308,7 @@ good(void)
     open_both();
     questions();
     copies();
+    managed();
     boxes();
     access_by_kernels();
     mappings();
