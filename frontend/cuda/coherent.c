@@ -282,6 +282,7 @@ may_touch(const struct fe_region *r, const struct fe_where *where, const struct 
 static CUresult
 begin_edges(const struct fe_span *spans, size_t count)
 {
+    bool flying = all.edges_count > 0 && in_flight(NULL);
     CUresult cr = CUDA_SUCCESS;
 
     for (size_t i = 0; i < all.edges_count && cr == CUDA_SUCCESS; i++) {
@@ -297,7 +298,7 @@ begin_edges(const struct fe_span *spans, size_t count)
         }
         if (!touched)
             continue;
-        cr = fe_move_push_edge(e, in_flight(NULL));
+        cr = fe_move_push_edge(e, flying);
         if (cr == CUDA_SUCCESS && written && !e->stale) {
             e->stale = true;
             atomic_fetch_add(&fe_coherent_watched, 1);
@@ -529,6 +530,8 @@ fe_coherent_overlaps(uint64_t address, uint64_t bytes)
 void
 fe_coherent_proved(void)
 {
+    bool flying;
+
     if (inside)
         return;
     lock_all();
@@ -539,13 +542,15 @@ fe_coherent_proved(void)
         if (flush(r, r->info.kind == FE_REGION_HOST) == CUDA_SUCCESS)
             (void)make_stale(r);
     }
+    /* Asked once: work that ends meanwhile may write behind the fetch, and the edge stays stale. */
+    flying = all.edges_count > 0 && in_flight(NULL);
     for (size_t i = 0; i < all.edges_count; i++) {
         struct fe_edge *e = all.edges[i];
 
         if (!e->stale || fe_move_push_edge(e, true) != CUDA_SUCCESS ||
-            fe_move_fetch_edge(e, in_flight(NULL)) != CUDA_SUCCESS)
+            fe_move_fetch_edge(e, flying) != CUDA_SUCCESS)
             continue;
-        if (!in_flight(NULL)) {
+        if (!flying) {
             e->stale = false;
             atomic_fetch_sub(&fe_coherent_watched, 1);
         }

@@ -90,9 +90,6 @@ charge(struct fe_call *call, struct fe_state *state, int device, charge_fn fn, v
         uint64_t need = 0;
         CUresult cr;
 
-        /* The server has no more: what pools keep is next. */
-        if (round == 1)
-            (void)fe_pools_release(call, device);
         switch (fn(state, what, &need)) {
         case FE_ALLOC_OK:
             return CUDA_SUCCESS;
@@ -103,6 +100,9 @@ charge(struct fe_call *call, struct fe_state *state, int device, charge_fn fn, v
         }
         if (need > UINT64_MAX - LEASE_SLACK)
             return CUDA_ERROR_OUT_OF_MEMORY;
+        /* The server has no more: what pools keep is next. */
+        if (round == 1)
+            (void)fe_pools_release(call, device);
         cr = lease(call, state, device, need + (slack ? LEASE_SLACK : 0));
         if (cr != CUDA_SUCCESS)
             return cr;

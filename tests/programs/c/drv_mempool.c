@@ -229,6 +229,26 @@ mistakes(void)
     printf("mistakes: done\n");
 }
 
+/* While there is memory, a large allocation costs pools nothing. */
+static void
+enough_memory(void)
+{
+    CUmemoryPool pool = make(0);
+    size_t left, total;
+    CUdeviceptr p, q;
+
+    set(pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, UINT64_MAX);
+    CU(cuMemAllocFromPoolAsync(&p, 8 * MIB, pool, NULL));
+    CU(cuMemFreeAsync(p, NULL));
+    CU(cuCtxSynchronize());
+    CU(cuMemGetInfo(&left, &total));
+    CU(cuMemAlloc(&q, left / 2));
+    EXPECT(asked(pool, CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT) == 8 * MIB);
+    CU(cuMemFree(q));
+    CU(cuMemPoolDestroy(pool));
+    printf("enough memory: done\n");
+}
+
 /* When memory is short, what pools keep is used for others. */
 static void
 short_of_memory(void)
@@ -309,6 +329,7 @@ main(void)
     dev = drv_open();
     burn = drv_kernel(vector_ptx, "burn");
     mul_add = drv_kernel(vector_ptx, "mul_add_u32");
+    enough_memory();
     in_stream_order();
     streams_do_not_share();
     books();
