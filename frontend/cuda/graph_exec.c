@@ -3,6 +3,7 @@
 #include "cuda_api.h"
 #include "frontend/core/notice.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/ask.h"
 #include "frontend/cuda/coherent.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/graph.h"
@@ -140,16 +141,10 @@ post_instantiate(struct fe_call *call, const struct fe_exec *exec, const struct 
         .counted = exec->life->counted,
     };
     CUresult cr = fe_bytes_send(call, buf->data, buf->len, &args.upload);
-    void *to;
 
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    to = fe_post(call, wire_size_cuGraphInstantiateWithFlags_args(&args));
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_cuGraphInstantiateWithFlags_args(to, &args);
-    fe_post_done(call);
-    return CUDA_SUCCESS;
+    if (cr == CUDA_SUCCESS)
+        FE_TELL(cr, call, cuGraphInstantiateWithFlags, &args);
+    return cr;
 }
 
 /* What is known of the graph now, under the lock. */
@@ -296,7 +291,6 @@ cuGraphExecDestroy(CUgraphExec handle)
     struct fe_exec *exec = NULL;
     struct fe_call call;
     CUresult cr = exec_get(handle, &exec);
-    void *to;
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -304,13 +298,10 @@ cuGraphExecDestroy(CUgraphExec handle)
     if (cr != CUDA_SUCCESS)
         return cr;
     args.exec = exec->object.wire;
-    to = fe_post(&call, wire_size_cuGraphExecDestroy_args(&args));
-    if (to == NULL)
-        return fe_leave(&call, fe_lost(&call));
-    wire_put_cuGraphExecDestroy_args(to, &args);
-    fe_post_done(&call);
-    exec_end(&call, exec);
-    return fe_leave(&call, CUDA_SUCCESS);
+    FE_TELL(cr, &call, cuGraphExecDestroy, &args);
+    if (cr == CUDA_SUCCESS)
+        exec_end(&call, exec);
+    return fe_leave(&call, cr);
 }
 
 static bool

@@ -5,6 +5,7 @@
  */
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/ask.h"
 #include "frontend/cuda/graph.h"
 #include "frontend/cuda/image.h"
 #include "frontend/cuda/state.h"
@@ -56,16 +57,12 @@ post_change(struct fe_call *call, uint64_t exec, uint32_t number, const struct g
 {
     struct wire_cuGraphExecNodeSetParams_args args = {
         .exec = exec, .node = number, .params = buf->data, .params_len = (uint32_t)buf->len};
-    void *to;
+    CUresult cr;
 
     if (buf->len > CHANGE_MAX)
         return CUDA_ERROR_NOT_SUPPORTED;
-    to = fe_post(call, wire_size_cuGraphExecNodeSetParams_args(&args));
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_cuGraphExecNodeSetParams_args(to, &args);
-    fe_post_done(call);
-    return CUDA_SUCCESS;
+    FE_TELL(cr, call, cuGraphExecNodeSetParams, &args);
+    return cr;
 }
 
 /* The tokens of a step out of the plan's list. */
@@ -368,7 +365,6 @@ cuGraphNodeSetEnabled(CUgraphExec handle, CUgraphNode node, unsigned int enabled
     struct fe_step *step = NULL;
     struct fe_call call;
     CUresult cr;
-    void *to;
 
     if (exec == NULL)
         return CUDA_ERROR_INVALID_VALUE;
@@ -378,13 +374,7 @@ cuGraphNodeSetEnabled(CUgraphExec handle, CUgraphNode node, unsigned int enabled
     cr = enter_step(handle, node, &args.exec, &step);
     if (cr == CUDA_SUCCESS && !step->hollow) {
         args.node = step->number;
-        to = fe_post(&call, wire_size_cuGraphNodeSetEnabled_args(&args));
-        if (to != NULL) {
-            wire_put_cuGraphNodeSetEnabled_args(to, &args);
-            fe_post_done(&call);
-        } else {
-            cr = fe_lost(&call);
-        }
+        FE_TELL(cr, &call, cuGraphNodeSetEnabled, &args);
     }
     if (cr == CUDA_SUCCESS)
         step->disabled = enabled == 0;

@@ -1,6 +1,7 @@
 /* frontend/cuda/host_memory.c -- pinned and registered host memory */
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/ask.h"
 #include "frontend/cuda/callback.h"
 #include "frontend/cuda/coherent.h"
 #include "frontend/cuda/graph.h"
@@ -192,19 +193,15 @@ hide(const struct fe_host_region *r)
 {
     struct wire_gpPagesDrop_args args = {.address = r->base};
     struct fe_call call;
-    void *to;
+    CUresult cr;
 
     if (fe_object_state(r->owner) == FE_OBJECT_LIVE)
         (void)cuCtxSynchronize_v2((CUcontext)r->owner);
     fe_coherent_remove(r->base, r->bytes);
     if (fe_enter_in(&call, WIRE_CALL_gpPagesDrop, NULL) != CUDA_SUCCESS)
         return;
-    to = fe_post(&call, wire_size_gpPagesDrop_args(&args));
-    if (to != NULL) {
-        wire_put_gpPagesDrop_args(to, &args);
-        fe_post_done(&call);
-    }
-    (void)fe_leave(&call, CUDA_SUCCESS);
+    FE_TELL(cr, &call, gpPagesDrop, &args);
+    (void)fe_leave(&call, cr);
 }
 
 static void
@@ -521,23 +518,13 @@ map_on_server(const struct fe_host_region *r, uint64_t *device_p)
     struct wire_gpHostMap_args args = {.address = r->base, .bytes = r->bytes};
     struct wire_gpHostMap_reply reply;
     struct fe_call call;
-    const uint8_t *bytes;
-    size_t len;
     CUresult cr = fe_enter_in(&call, WIRE_CALL_gpHostMap, r->owner);
-    void *to;
 
     if (cr != CUDA_SUCCESS)
         return cr;
     if (!r->registered)
         args.bytes = gp_align_up_u64(r->bytes, FE_PAGE_BYTES);
-    to = fe_post(&call, wire_size_gpHostMap_args(&args));
-    if (to == NULL)
-        return fe_leave(&call, fe_lost(&call));
-    wire_put_gpHostMap_args(to, &args);
-    fe_post_done(&call);
-    cr = fe_wait(&call, &bytes, &len);
-    if (cr == CUDA_SUCCESS && !wire_get_gpHostMap_reply(bytes, len, &reply))
-        cr = fe_malformed(&call);
+    FE_ASK(cr, &call, gpHostMap, &args, &reply);
     if (cr == CUDA_SUCCESS)
         *device_p = reply.device;
     return fe_leave(&call, cr);

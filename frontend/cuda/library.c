@@ -5,6 +5,7 @@
 #include "cuda_api.h"
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/ask.h"
 #include "frontend/cuda/image.h"
 #include "frontend/cuda/kernels.h"
 #include "frontend/cuda/managed.h"
@@ -227,25 +228,15 @@ global(struct fe_call *call, struct fe_library *library, const char *name, uint6
 {
     struct wire_cuLibraryGetGlobal_args args = {.library = library->object.wire, .name = name};
     struct wire_cuLibraryGetGlobal_reply reply;
-    const uint8_t *bytes;
-    size_t len;
     CUresult cr;
-    void *to;
 
     if (fe_perf(FE_PERF_CACHE) &&
         fe_kernels_global_get(library->kernels, call->context, name, address_p, bytes_p))
         return CUDA_SUCCESS;
     args.name_len = (uint32_t)strlen(name);
-    to = fe_post(call, wire_size_cuLibraryGetGlobal_args(&args));
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_cuLibraryGetGlobal_args(to, &args);
-    fe_post_done(call);
-    cr = fe_wait(call, &bytes, &len);
+    FE_ASK(cr, call, cuLibraryGetGlobal, &args, &reply);
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (!wire_get_cuLibraryGetGlobal_reply(bytes, len, &reply))
-        return fe_malformed(call);
     fe_global_learn(library->kernels, call->context, library, name, reply.address, reply.bytes);
     *address_p = reply.address;
     *bytes_p = reply.bytes;
@@ -285,22 +276,12 @@ managed(struct fe_call *call, struct fe_library *library, const char *name, uint
     struct wire_cuLibraryGetManaged_reply reply;
     struct fe_context *ctx = fe_context_current();
     struct fe_block block = {.device = ctx != NULL ? ctx->device : 0};
-    const uint8_t *bytes;
-    size_t len;
     CUresult cr;
-    void *to;
 
     args.name_len = (uint32_t)strlen(name);
-    to = fe_post(call, wire_size_cuLibraryGetManaged_args(&args));
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_cuLibraryGetManaged_args(to, &args);
-    fe_post_done(call);
-    cr = fe_wait(call, &bytes, &len);
+    FE_ASK(cr, call, cuLibraryGetManaged, &args, &reply);
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (!wire_get_cuLibraryGetManaged_reply(bytes, len, &reply))
-        return fe_malformed(call);
     if (!fe_managed_find(reply.address, NULL)) {
         cr = fe_managed_variable(reply.address, reply.bytes, block.device, library);
         if (cr != CUDA_SUCCESS)

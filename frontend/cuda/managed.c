@@ -8,6 +8,7 @@
 
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/ask.h"
 #include "frontend/cuda/coherent.h"
 #include "frontend/cuda/memory.h"
 #include "frontend/cuda/state.h"
@@ -294,16 +295,10 @@ post_managed(struct fe_call *call, uint64_t base, uint64_t bytes)
 {
     struct wire_gpManaged_args args = {.address = base, .bytes = bytes};
     CUresult cr = fe_call_next(call, WIRE_CALL_gpManaged);
-    void *to;
 
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    to = fe_post(call, wire_size_gpManaged_args(&args));
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_gpManaged_args(to, &args);
-    fe_post_done(call);
-    return CUDA_SUCCESS;
+    if (cr == CUDA_SUCCESS)
+        FE_TELL(cr, call, gpManaged, &args);
+    return cr;
 }
 
 static CUresult
@@ -311,16 +306,10 @@ post_drop(struct fe_call *call, uint64_t base)
 {
     struct wire_gpPagesDrop_args args = {.address = base};
     CUresult cr = fe_call_next(call, WIRE_CALL_gpPagesDrop);
-    void *to;
 
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    to = fe_post(call, wire_size_gpPagesDrop_args(&args));
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_gpPagesDrop_args(to, &args);
-    fe_post_done(call);
-    return CUDA_SUCCESS;
+    if (cr == CUDA_SUCCESS)
+        FE_TELL(cr, call, gpPagesDrop, &args);
+    return cr;
 }
 
 static CUresult

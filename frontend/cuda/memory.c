@@ -7,6 +7,7 @@
 
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/ask.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/graph.h"
 #include "frontend/cuda/host.h"
@@ -27,27 +28,15 @@ lease(struct fe_call *call, struct fe_state *state, int device, uint64_t bytes)
 {
     struct wire_gpLease_args args = {.bytes = bytes};
     struct wire_gpLease_reply reply;
-    const uint8_t *answer;
-    size_t len;
     CUresult cr;
-    void *to;
 
     args.device = state->session->devices[device].server_ordinal;
     cr = fe_call_next(call, WIRE_CALL_gpLease);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    to = fe_post(call, wire_size_gpLease_args(&args));
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_gpLease_args(to, &args);
-    fe_post_done(call);
-    cr = fe_wait(call, &answer, &len);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    if (!wire_get_gpLease_reply(answer, len, &reply))
-        return fe_malformed(call);
-    fe_alloc_grant(state->alloc, device, reply.granted);
-    return CUDA_SUCCESS;
+    if (cr == CUDA_SUCCESS)
+        FE_ASK(cr, call, gpLease, &args, &reply);
+    if (cr == CUDA_SUCCESS)
+        fe_alloc_grant(state->alloc, device, reply.granted);
+    return cr;
 }
 
 /* Out of memory where a tenant's quota may be the reason: the server knows, the user should. */
@@ -57,9 +46,7 @@ explain(struct fe_call *call, struct fe_state *state, int device)
     static atomic_flag said = ATOMIC_FLAG_INIT;
     struct wire_gpMemoryLimits_args args = {0};
     struct wire_gpMemoryLimits_reply reply;
-    const uint8_t *answer;
-    size_t len;
-    void *to;
+    CUresult cr;
 
     if (!wire_call_set_has(&state->session->calls, WIRE_CALL_gpMemoryLimits) ||
         atomic_flag_test_and_set(&said))
@@ -67,13 +54,8 @@ explain(struct fe_call *call, struct fe_state *state, int device)
     args.device = state->session->devices[device].server_ordinal;
     if (fe_call_next(call, WIRE_CALL_gpMemoryLimits) != CUDA_SUCCESS)
         return;
-    to = fe_post(call, wire_size_gpMemoryLimits_args(&args));
-    if (to == NULL)
-        return;
-    wire_put_gpMemoryLimits_args(to, &args);
-    fe_post_done(call);
-    if (fe_wait(call, &answer, &len) == CUDA_SUCCESS &&
-        wire_get_gpMemoryLimits_reply(answer, len, &reply) && reply.text_len > 0)
+    FE_ASK(cr, call, gpMemoryLimits, &args, &reply);
+    if (cr == CUDA_SUCCESS && reply.text_len > 0)
         log_warn("out of memory: %s", reply.text);
 }
 
@@ -156,7 +138,6 @@ fe_memory_alloc(struct fe_call *call, struct fe_block *block)
     struct fe_state *state = fe_state_of(call);
     struct wire_cuMemAlloc_v2_args args = {.bytes = block->bytes};
     CUresult cr = fe_memory_take(call, state, block);
-    void *to;
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -164,15 +145,10 @@ fe_memory_alloc(struct fe_call *call, struct fe_block *block)
     if (cr == CUDA_SUCCESS) {
         args.address = block->base;
         args.device = state->session->devices[block->device].server_ordinal;
-        to = fe_post(call, wire_size_cuMemAlloc_v2_args(&args));
-        if (to != NULL) {
-            wire_put_cuMemAlloc_v2_args(to, &args);
-            fe_post_done(call);
-            return CUDA_SUCCESS;
-        }
-        cr = fe_lost(call);
+        FE_TELL(cr, call, cuMemAlloc_v2, &args);
     }
-    fe_alloc_untake(state->alloc, block->base);
+    if (cr != CUDA_SUCCESS)
+        fe_alloc_untake(state->alloc, block->base);
     return cr;
 }
 
@@ -226,18 +202,13 @@ fe_memory_free(struct fe_call *call, uint64_t address)
 {
     struct wire_cuMemFree_v2_args args = {.address = address};
     CUresult cr = fe_call_next(call, WIRE_CALL_cuMemFree_v2);
-    void *to;
 
     if (cr != CUDA_SUCCESS)
         return cr;
     if (!fe_alloc_free(fe_state_of(call)->alloc, address))
         return CUDA_ERROR_INVALID_VALUE;
-    to = fe_post(call, wire_size_cuMemFree_v2_args(&args));
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_cuMemFree_v2_args(to, &args);
-    fe_post_done(call);
-    return CUDA_SUCCESS;
+    FE_TELL(cr, call, cuMemFree_v2, &args);
+    return cr;
 }
 
 enum fe_memory_kind

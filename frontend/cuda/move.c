@@ -1,6 +1,7 @@
 /* frontend/cuda/move.c -- bytes of coherent memory on their way between the program and the server
  */
 #include "frontend/cuda/coherent_priv.h"
+#include "frontend/cuda/ask.h"
 #include "frontend/cuda/host.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -175,7 +176,6 @@ push_merge(struct fe_region *r, uint64_t page)
                                           .data = data};
     struct fe_call call;
     CUresult cr;
-    void *to;
 
     args.data_len =
         (uint32_t)fe_bytes_changed(page_of(r, page), twin_of(r, page), FE_PAGE_BYTES, mask, data);
@@ -185,13 +185,10 @@ push_merge(struct fe_region *r, uint64_t page)
     cr = fe_enter_in(&call, WIRE_CALL_gpPagesMerge, NULL);
     if (cr != CUDA_SUCCESS)
         return cr;
-    to = fe_post(&call, wire_size_gpPagesMerge_args(&args));
-    if (to == NULL)
-        return fe_leave(&call, fe_lost(&call));
-    wire_put_gpPagesMerge_args(to, &args);
-    fe_post_done(&call);
-    move.pushed += args.data_len;
-    return fe_leave(&call, CUDA_SUCCESS);
+    FE_TELL(cr, &call, gpPagesMerge, &args);
+    if (cr == CUDA_SUCCESS)
+        move.pushed += args.data_len;
+    return fe_leave(&call, cr);
 }
 
 static bool

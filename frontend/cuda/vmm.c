@@ -7,6 +7,7 @@
 
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/ask.h"
 #include "frontend/cuda/memory.h"
 #include "protocol/base/util.h"
 
@@ -141,16 +142,10 @@ create_post(struct fe_call *call, struct fe_phys *phys)
         .usage = prop->allocFlags.usage,
     };
     CUresult cr = fe_call_next(call, WIRE_CALL_cuMemCreate);
-    void *to;
 
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    to = fe_post(call, wire_size_cuMemCreate_args(&args));
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_cuMemCreate_args(to, &args);
-    fe_post_done(call);
-    return CUDA_SUCCESS;
+    if (cr == CUDA_SUCCESS)
+        FE_TELL(cr, call, cuMemCreate, &args);
+    return cr;
 }
 
 static CUresult
@@ -215,18 +210,14 @@ fe_phys_end_if_gone(struct fe_call *call, struct fe_phys *phys)
 {
     struct wire_cuMemRelease_args args = {.handle = phys->object.wire};
     CUresult cr;
-    void *to;
 
     if (phys->handles > 0 || phys->mappings > 0 || phys->exports > 0)
         return CUDA_SUCCESS;
     cr = fe_call_next(call, WIRE_CALL_cuMemRelease);
+    if (cr == CUDA_SUCCESS)
+        FE_TELL(cr, call, cuMemRelease, &args);
     if (cr != CUDA_SUCCESS)
         return cr;
-    to = fe_post(call, wire_size_cuMemRelease_args(&args));
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_cuMemRelease_args(to, &args);
-    fe_post_done(call);
     /* Behind the end on the line: who takes these bytes now comes later. */
     if (!phys->imported)
         fe_alloc_uncharge(fe_state_of(call)->alloc, phys->device, phys->bytes);
@@ -320,13 +311,10 @@ map_post(struct fe_call *call, const struct fe_block *b)
         .offset = b->offset,
         .handle = ((struct fe_phys *)b->object)->object.wire,
     };
-    void *to = fe_post(call, wire_size_cuMemMap_args(&args));
+    CUresult cr;
 
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_cuMemMap_args(to, &args);
-    fe_post_done(call);
-    return CUDA_SUCCESS;
+    FE_TELL(cr, call, cuMemMap, &args);
+    return cr;
 }
 
 static void
@@ -405,16 +393,13 @@ unmap(struct fe_call *call, uint64_t address, uint64_t bytes)
     struct wire_cuMemUnmap_args args = {.address = address, .bytes = bytes};
     struct fe_alloc *alloc = fe_state_of(call)->alloc;
     struct fe_phys *gone = NULL;
-    CUresult cr = CUDA_SUCCESS;
-    void *to;
+    CUresult cr;
 
     if (!fe_alloc_tiled(alloc, address, bytes))
         return CUDA_ERROR_INVALID_VALUE;
-    to = fe_post(call, wire_size_cuMemUnmap_args(&args));
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_cuMemUnmap_args(to, &args);
-    fe_post_done(call);
+    FE_TELL(cr, call, cuMemUnmap, &args);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     (void)fe_alloc_unmap(alloc, address, bytes, mapping_gone, &gone);
     while (gone != NULL && cr == CUDA_SUCCESS) {
         struct fe_phys *phys = gone;
@@ -488,16 +473,12 @@ access_post(struct fe_call *call, uint64_t address, uint64_t bytes, const struct
         .readable = fe_server_devices(call->session, a->readable),
         .writable = fe_server_devices(call->session, a->writable),
     };
-    void *to;
+    CUresult cr;
 
     if (!fe_alloc_set_access(alloc, address, bytes, a->named, a->readable, a->writable))
         return CUDA_ERROR_INVALID_VALUE;
-    to = fe_post(call, wire_size_cuMemSetAccess_args(&args));
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_cuMemSetAccess_args(to, &args);
-    fe_post_done(call);
-    return CUDA_SUCCESS;
+    FE_TELL(cr, call, cuMemSetAccess, &args);
+    return cr;
 }
 
 GP_EXPORT CUresult
