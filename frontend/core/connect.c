@@ -444,8 +444,9 @@ resume_prepare(const struct attempt *a, struct fe_resume *resume)
 }
 
 static bool
-try_server(struct attempt *a, struct fe_session *s)
+take_session(struct attempt *a, void *to)
 {
+    struct fe_session *s = to;
     struct fe_resume resume = {.grace_ns = 0};
     enum gp_status status;
 
@@ -508,12 +509,6 @@ each_server(const struct fe_config *config, uint64_t deadline_ns, bool monitor,
         explicit_bzero(a->answer.resume_secret, sizeof(a->answer.resume_secret));
     free(a);
     return cr;
-}
-
-static bool
-take_session(struct attempt *a, void *to)
-{
-    return try_server(a, to);
 }
 
 CUresult

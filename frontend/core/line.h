@@ -166,7 +166,6 @@ struct fe_resume {
     /* That thread's. */
     uint64_t attempt;
     _Atomic uint32_t bell; /* futex: the session is over */
-    _Atomic uint64_t times;
 };
 
 struct fe_line {

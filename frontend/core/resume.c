@@ -185,7 +185,6 @@ search(struct fe_line *l)
         if (status == GP_OK) {
             log_warn("the line to %s was lost for %llu ms, the session goes on", l->session->url,
                      (unsigned long long)((gp_now_ns() - s.begin_ns) / GP_NS_PER_MS));
-            atomic_fetch_add_explicit(&l->resume.times, 1, memory_order_relaxed);
             tp_link_catch_up(l->lane);
             return;
         }

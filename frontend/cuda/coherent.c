@@ -326,13 +326,12 @@ begin_regions(const struct fe_where *where, const struct fe_span *spans, size_t 
 }
 
 CUresult
-fe_coherent_begin(struct fe_call *call, const struct fe_where *where, const struct fe_span *spans,
-                  size_t count)
+fe_coherent_begin(const struct fe_where *where, const struct fe_span *spans, size_t count)
 {
     CUresult cr;
 
     do {
-        cr = fe_host_show_wanted(call);
+        cr = fe_host_show_wanted();
         if (cr != CUDA_SUCCESS || atomic_load(&parts) == 0)
             return cr; /* nothing is held */
         fe_fault_check();
@@ -507,21 +506,6 @@ fe_coherent_resolve_range(const void *address, size_t bytes, bool write)
         at = at / FE_PAGE_BYTES * FE_PAGE_BYTES + FE_PAGE_BYTES;
     }
     unlock_all();
-}
-
-bool
-fe_coherent_overlaps(uint64_t address, uint64_t bytes)
-{
-    bool found;
-    size_t i;
-
-    if (!may_overlap(address, bytes))
-        return false;
-    lock_all();
-    i = lower(address);
-    found = i < all.count && all.list[i]->info.base < address + bytes;
-    unlock_all();
-    return found;
 }
 
 /* --- what work does while the program looks --------------------------------------------------- */

@@ -73,8 +73,7 @@ struct fe_span {
  * where fe_coherent_active(). On error nothing is held and nothing must be posted; else
  * fe_coherent_end() must follow, whether or not the work could be posted.
  */
-CUresult fe_coherent_begin(struct fe_call *call, const struct fe_where *where,
-                           const struct fe_span *spans, size_t count);
+CUresult fe_coherent_begin(const struct fe_where *where, const struct fe_span *spans, size_t count);
 void fe_coherent_end(struct fe_call *call, const struct fe_where *where);
 
 /* By the thread that serves faults, or any other that holds no lock: make a page readable or
@@ -82,8 +81,6 @@ void fe_coherent_end(struct fe_call *call, const struct fe_where *where);
 bool fe_coherent_resolve(uint64_t address, bool write);
 /* All of a range that is ours, for a system call or for reading under a lock. */
 void fe_coherent_resolve_range(const void *address, size_t bytes, bool write);
-/* Whether any page of a range is ours. */
-bool fe_coherent_overlaps(uint64_t address, uint64_t bytes);
 /* What is written while work is under way reaches it, what it writes is looked for; when to come
  * again, 0: when called. By the thread that serves faults. */
 uint64_t fe_coherent_pump(void);

@@ -39,14 +39,14 @@ fe_is_device(const struct fe_call *call, uint64_t address)
 }
 
 CUresult
-fe_copy_guard(struct fe_call *call, const struct fe_where *where, uint64_t dst, uint64_t dst_bytes,
-              uint64_t src, uint64_t src_bytes)
+fe_copy_guard(const struct fe_where *where, uint64_t dst, uint64_t dst_bytes, uint64_t src,
+              uint64_t src_bytes)
 {
     const struct fe_span spans[] = {{dst, dst_bytes, true}, {src, src_bytes, false}};
 
     if (GP_LIKELY(!fe_coherent_active()))
         return CUDA_SUCCESS;
-    return fe_coherent_begin(call, where, spans, src_bytes > 0 ? 2 : 1);
+    return fe_coherent_begin(where, spans, src_bytes > 0 ? 2 : 1);
 }
 
 void
@@ -76,7 +76,7 @@ fe_copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
     fe_host_look(dst, src, bytes);
     cr = fe_call_next(call, WIRE_CALL_cuMemcpyHtoDAsync_v2);
     if (cr == CUDA_SUCCESS)
-        cr = fe_copy_guard(call, where, dst, bytes, 0, 0);
+        cr = fe_copy_guard(where, dst, bytes, 0, 0);
     if (cr != CUDA_SUCCESS)
         return cr;
     args.dst = fe_host_device(dst);
@@ -109,7 +109,7 @@ flush_source(struct fe_call *call, struct wire_cuMemcpyDtoHAsync_v2_args *args,
     CUresult cr = CUDA_SUCCESS;
 
     if (GP_UNLIKELY(fe_coherent_active())) {
-        cr = fe_coherent_begin(call, where, &source, 1);
+        cr = fe_coherent_begin(where, &source, 1);
         if (cr != CUDA_SUCCESS)
             return cr;
         fe_coherent_end(call, where);
@@ -184,7 +184,7 @@ fe_copy_on_device(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes
     void *to;
 
     if (cr == CUDA_SUCCESS)
-        cr = fe_copy_guard(call, where, dst, bytes, src, bytes);
+        cr = fe_copy_guard(where, dst, bytes, src, bytes);
     if (cr != CUDA_SUCCESS)
         return cr;
     args.dst = fe_host_device(dst);

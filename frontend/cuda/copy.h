@@ -39,8 +39,8 @@ CUresult fe_copy_drain(struct fe_call *call, const struct fe_where *where);
 
 /* Around posting a copy or a fill (src_bytes 0) of memory that the program may reach too; undone by
  * fe_copy_unguard(). Nothing where there is no such memory. */
-CUresult fe_copy_guard(struct fe_call *call, const struct fe_where *where, uint64_t dst,
-                       uint64_t dst_bytes, uint64_t src, uint64_t src_bytes);
+CUresult fe_copy_guard(const struct fe_where *where, uint64_t dst, uint64_t dst_bytes, uint64_t src,
+                       uint64_t src_bytes);
 void fe_copy_unguard(struct fe_call *call, const struct fe_where *where);
 
 /* CUDA_ERROR_INVALID_VALUE unless [address, address + bytes) is device memory of the program. */

@@ -221,7 +221,6 @@ struct fe_step {
     uint32_t created;              /* place in the order of creation */
     uint32_t dep_first, dep_count; /* in the list of all, places in the order of creation */
     struct fe_context *ctx;
-    uint64_t function_wire; /* KERNEL */
     bool cooperative, host_src, host_dst, disabled;
     bool hollow;       /* described as an empty node: nothing to copy, fill or do */
     size_t inside;     /* GRAPH: nodes of the graph inside */

@@ -432,7 +432,7 @@ cuGraphLaunch(CUgraphExec handle, CUstream stream_handle)
     if (cr == CUDA_SUCCESS && GP_UNLIKELY(fe_coherent_active())) {
         const struct fe_where where = {stream, stream_wire};
 
-        cr = fe_coherent_begin(&call, &where, NULL, 0);
+        cr = fe_coherent_begin(&where, NULL, 0);
         if (cr == CUDA_SUCCESS) {
             cr = launch_post(&call, exec, stream, stream_wire);
             fe_coherent_end(&call, &where);

@@ -134,11 +134,8 @@ change_locked(struct fe_call *call, CUgraphExec handle, CUgraphNode node, CUgrap
                               &fresh);
     if (cr == CUDA_SUCCESS)
         cr = post_change(call, wire, step->number, &buf);
-    if (cr == CUDA_SUCCESS) {
+    if (cr == CUDA_SUCCESS)
         adopt(call, handle, plan, step, &fresh);
-        if (type == CU_GRAPH_NODE_TYPE_KERNEL)
-            step->function_wire = body->kernel.function_wire;
-    }
     fe_plan_free(call, &fresh);
     return cr;
 }
@@ -480,8 +477,6 @@ adopt_all(struct fe_call *call, CUgraphExec handle, struct fe_plan *plan, struct
     plan->event_count = fresh->event_count;
     fresh->tokens = NULL;
     fresh->events = events;
-    for (size_t i = 0; i < plan->count; i++)
-        plan->steps[i].function_wire = fresh->steps[i].function_wire;
     for (struct fe_token *t = old; t != NULL; t = t->next)
         t->step = UINT32_MAX;
     fe_exec_retire(call, handle, old);

@@ -265,7 +265,6 @@ fill_step(struct fe_step *s, const struct fe_node *node, uint32_t number)
     s->hollow = node->type != CU_GRAPH_NODE_TYPE_EMPTY &&
                 wire_type(node->type, body) == CU_GRAPH_NODE_TYPE_EMPTY;
     if (node->type == CU_GRAPH_NODE_TYPE_KERNEL) {
-        s->function_wire = body->kernel.function_wire;
         s->cooperative = body->kernel.attributes != NULL &&
                          body->kernel.attributes[CU_LAUNCH_ATTRIBUTE_COOPERATIVE].cooperative != 0;
     } else if (node->type == CU_GRAPH_NODE_TYPE_GRAPH) {

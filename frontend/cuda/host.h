@@ -49,7 +49,7 @@ void fe_host_look(uint64_t to, const void *bytes, size_t len);
 void fe_host_want(uint64_t address);
 bool fe_host_any_wanted(void);
 /* Show what is wanted. Errors: the server's, such as OUT_OF_MEMORY. */
-CUresult fe_host_show_wanted(struct fe_call *call);
+CUresult fe_host_show_wanted(void);
 /* What kernels call this address of shown memory; else the address itself. */
 uint64_t fe_host_device(uint64_t address);
 /* Whether a range lies in one memory that is shown. */

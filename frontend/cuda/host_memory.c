@@ -114,7 +114,8 @@ fe_host_may_change(uint64_t address)
 {
     struct fe_host_region r;
 
-    return fe_callbacks_pending() || fe_graphs_pending() || (fe_host_find(address, &r) && pending_write(&r));
+    return fe_callbacks_pending() || fe_graphs_pending() ||
+           (fe_host_find(address, &r) && pending_write(&r));
 }
 
 static CUresult
@@ -562,13 +563,12 @@ show(struct fe_host_region *r)
 }
 
 CUresult
-fe_host_show_wanted(struct fe_call *call)
+fe_host_show_wanted(void)
 {
     struct fe_host_region r = {0};
     CUresult cr = CUDA_SUCCESS;
     bool found = true;
 
-    (void)call;
     if (!fe_host_any_wanted())
         return CUDA_SUCCESS;
     pthread_mutex_lock(&show_lock);
@@ -629,7 +629,7 @@ cuMemHostGetDevicePointer_v2(CUdeviceptr *device, void *memory, unsigned int fla
     fe_host_want(address);
     /* Pinned memory lies where the server has nothing; of the program's own it must be asked. */
     if (r.registered || r.base < PLACES || r.base >= PLACES_END)
-        cr = fe_host_show_wanted(NULL);
+        cr = fe_host_show_wanted();
     if (cr == CUDA_SUCCESS)
         *device = fe_host_device(address);
     return cr;

@@ -67,7 +67,6 @@ struct export
 /* An allocation of another program, opened here. */
 struct opened {
     struct memory_ticket ticket;
-    const struct fe_context *context;
     uint64_t base;
     unsigned refs;
     struct opened *next;
@@ -278,7 +277,6 @@ import_object(struct fe_call *call, const struct object_ticket *ticket, struct f
     phys->bytes = reply.bytes;
     phys->imported = true;
     phys->handles = 1;
-    phys->mappings = phys->exports = 0;
     phys->device = device_of_server(call->session, reply.device);
     phys->prop = (CUmemAllocationProp){
         .type = CU_MEM_ALLOCATION_TYPE_PINNED,
@@ -429,7 +427,6 @@ open_memory(struct fe_call *call, const struct memory_ticket *ticket, int device
         return cr;
     }
     o->ticket = *ticket;
-    o->context = call->context;
     o->base = b.base;
     o->refs = 1;
     return CUDA_SUCCESS;

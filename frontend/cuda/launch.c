@@ -199,7 +199,7 @@ post_coherent(struct fe_call *call, struct launch *l, uint64_t stream_wire)
             l->buffer = l->packed;
         look_at_values(l);
     }
-    cr = fe_coherent_begin(call, &where, NULL, 0);
+    cr = fe_coherent_begin(&where, NULL, 0);
     if (cr == CUDA_SUCCESS) {
         cr = post(call, l, stream_wire);
         fe_coherent_end(call, &where);

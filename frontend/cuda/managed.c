@@ -370,11 +370,8 @@ CUresult
 fe_managed_variable(uint64_t address, uint64_t bytes, int device, const void *library)
 {
     struct fe_managed m = {.base = address, .bytes = bytes, .device = device, .key = library};
-    CUresult cr;
+    CUresult cr = fe_coherent_add_variable(address, bytes, library);
 
-    if (fe_managed_find(address, NULL))
-        return CUDA_SUCCESS;
-    cr = fe_coherent_add_variable(address, bytes, library);
     if (cr == CUDA_SUCCESS && !add(&m))
         cr = CUDA_ERROR_OUT_OF_MEMORY;
     return cr;
@@ -676,7 +673,7 @@ prefetch(struct fe_call *call, const struct fe_where *where, uint64_t address, u
         fe_coherent_bring(address, bytes);
         return CUDA_SUCCESS;
     }
-    cr = fe_coherent_begin(call, where, &span, 1);
+    cr = fe_coherent_begin(where, &span, 1);
     if (cr == CUDA_SUCCESS)
         fe_coherent_end(call, where);
     return cr;

@@ -22,7 +22,7 @@
 
 /* The device sides' memory may be the program's too. */
 static CUresult
-guard(struct fe_call *call, const struct fe_where *where, const struct fe_copy *copy)
+guard(const struct fe_where *where, const struct fe_copy *copy)
 {
     bool in = copy->dst.type == CU_MEMORYTYPE_DEVICE, out = copy->src.type == CU_MEMORYTYPE_DEVICE;
     size_t from = 0, to = 0;
@@ -31,8 +31,8 @@ guard(struct fe_call *call, const struct fe_where *where, const struct fe_copy *
         return CUDA_SUCCESS;
     (void)fe_side_span(&copy->src, &copy->shape, &from);
     (void)fe_side_span(&copy->dst, &copy->shape, &to);
-    return fe_copy_guard(call, where, in ? copy->dst.base : 0, in ? to : 0,
-                         out ? copy->src.base : 0, out ? from : 0);
+    return fe_copy_guard(where, in ? copy->dst.base : 0, in ? to : 0, out ? copy->src.base : 0,
+                         out ? from : 0);
 }
 
 /* As it travels: by the addresses that kernels know. */
@@ -56,7 +56,7 @@ post_on_device(struct fe_call *call, const struct fe_copy *copy, const struct fe
     void *to;
 
     if (cr == CUDA_SUCCESS)
-        cr = guard(call, where, copy);
+        cr = guard(where, copy);
     if (cr != CUDA_SUCCESS)
         return cr;
     to_3d(copy, &args.copy);
@@ -82,7 +82,7 @@ post_in(struct fe_call *call, const struct fe_copy *copy, const struct fe_where 
     void *to;
 
     if (cr == CUDA_SUCCESS)
-        cr = guard(call, where, copy);
+        cr = guard(where, copy);
     if (cr != CUDA_SUCCESS)
         return cr;
     to_3d(copy, &args.copy);
@@ -140,7 +140,7 @@ copy_out(struct fe_call *call, const struct fe_copy *copy, const struct fe_where
         .slices = copy->shape.depth,
     };
     struct wire_gpCopyOut3D_args args = {.stream = where->wire};
-    CUresult cr = guard(call, where, copy);
+    CUresult cr = guard(where, copy);
     uint64_t n;
     void *to;
 
@@ -175,8 +175,7 @@ copy_out(struct fe_call *call, const struct fe_copy *copy, const struct fe_where
 /* A side whose type is UNIFIED becomes what its address says; a device side must lie in one
  * allocation. */
 static CUresult
-settle_side(struct fe_call *call, struct fe_side *side, const struct fe_shape *shape,
-            bool *host_p)
+settle_side(struct fe_call *call, struct fe_side *side, const struct fe_shape *shape, bool *host_p)
 {
     size_t span;
 
@@ -243,8 +242,7 @@ fe_copy_any(struct fe_call *call, struct fe_copy *copy, const struct fe_where *w
     if (cr != CUDA_SUCCESS)
         return cr;
     if (fe_capturing(where->stream))
-        return wait ? fe_capture_refuse(where->stream)
-                    : fe_capture_copy(call, where->stream, copy);
+        return wait ? fe_capture_refuse(where->stream) : fe_capture_copy(call, where->stream, copy);
     from_device = copy->src.type != CU_MEMORYTYPE_HOST;
     to_device = copy->dst.type != CU_MEMORYTYPE_HOST;
     if (from_device && to_device) {

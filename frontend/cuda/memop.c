@@ -103,7 +103,7 @@ cuStreamBatchMemOp_v2(CUstream stream, unsigned int count, CUstreamBatchMemOpPar
         return fe_leave(&call, cr);
     active = fe_coherent_active();
     if (active)
-        cr = fe_coherent_begin(&call, &where, spans, count);
+        cr = fe_coherent_begin(&where, spans, count);
     if (cr == CUDA_SUCCESS) {
         cr = post(&call, &where, ops, count);
         if (active)

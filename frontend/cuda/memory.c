@@ -84,7 +84,7 @@ charge(struct fe_call *call, struct fe_state *state, int device, charge_fn fn, v
             return CUDA_ERROR_OUT_OF_MEMORY;
         /* The server has no more: what pools keep is next. */
         if (round == 1)
-            (void)fe_pools_release(call, device);
+            fe_pools_release(call, device);
         cr = lease(call, state, device, need + (slack ? LEASE_SLACK : 0));
         if (cr != CUDA_SUCCESS)
             return cr;

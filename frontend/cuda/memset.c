@@ -84,7 +84,7 @@ nothing(CUdeviceptr dst, size_t element)
                                                    &(const CUDA_MEMSET_NODE_PARAMS){               \
                                                        dst, 0, value, element, count, 1}));        \
         if (cr == CUDA_SUCCESS)                                                                    \
-            cr = fe_copy_guard(&call, &where, dst, count * (element), 0, 0);                       \
+            cr = fe_copy_guard(&where, dst, count * (element), 0, 0);                              \
         if (cr != CUDA_SUCCESS)                                                                    \
             return fe_leave(&call, cr);                                                            \
         POST_FILL(call_name)                                                                       \
@@ -107,13 +107,12 @@ nothing(CUdeviceptr dst, size_t element)
             return fe_leave(&call, nothing(dst, element));                                         \
         cr = check(&call, dst, pitch, element, width, height);                                     \
         if (cr == CUDA_SUCCESS && fe_capturing(where.stream))                                      \
-            return fe_leave(&call, fe_capture_fill(&call, where.stream,                            \
-                                                   &(const CUDA_MEMSET_NODE_PARAMS){               \
-                                                       dst, pitch, value, element, width,          \
-                                                       height}));                                  \
+            return fe_leave(                                                                       \
+                &call, fe_capture_fill(&call, where.stream,                                        \
+                                       &(const CUDA_MEMSET_NODE_PARAMS){dst, pitch, value,         \
+                                                                        element, width, height})); \
         if (cr == CUDA_SUCCESS)                                                                    \
-            cr = fe_copy_guard(&call, &where, dst, pitch * (height - 1) + width * (element), 0,    \
-                               0);                                                                 \
+            cr = fe_copy_guard(&where, dst, pitch * (height - 1) + width * (element), 0, 0);       \
         if (cr != CUDA_SUCCESS)                                                                    \
             return fe_leave(&call, cr);                                                            \
         POST_FILL(call_name)                                                                       \

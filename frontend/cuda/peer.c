@@ -79,7 +79,7 @@ static CUresult
 post_peer(struct fe_call *call, struct wire_cuMemcpyPeerAsync_args *args,
           const struct fe_where *where)
 {
-    CUresult cr = fe_copy_guard(call, where, args->dst, args->bytes, args->src, args->bytes);
+    CUresult cr = fe_copy_guard(where, args->dst, args->bytes, args->src, args->bytes);
     void *to;
 
     if (cr != CUDA_SUCCESS)

@@ -199,18 +199,14 @@ give_back(const struct fe_call *call, struct fe_pool *pool, struct fe_cached *bl
 }
 
 /* The lock is held. */
-static bool
+static void
 trim(const struct fe_call *call, struct fe_pool *pool, uint64_t keep_bytes, fe_cached_fn may,
      void *user)
 {
     struct fe_cached *block;
-    bool any = false;
 
-    while (pool->reserved > keep_bytes && (block = cache_pop(pool, may, user)) != NULL) {
+    while (pool->reserved > keep_bytes && (block = cache_pop(pool, may, user)) != NULL)
         give_back(call, pool, block);
-        any = true;
-    }
-    return any;
 }
 
 /* The lock is held. */
@@ -219,7 +215,7 @@ end_if_gone(const struct fe_call *call, struct fe_pool *pool)
 {
     if (!pool->gone || pool->used != 0)
         return;
-    (void)trim(call, pool, 0, NULL, NULL);
+    trim(call, pool, 0, NULL, NULL);
     fe_object_destroy(pool);
 }
 
@@ -238,14 +234,13 @@ void
 fe_pool_trim(const struct fe_call *call, struct fe_pool *pool, uint64_t keep_bytes)
 {
     fe_pools_lock();
-    (void)trim(call, pool, keep_bytes, NULL, NULL);
+    trim(call, pool, keep_bytes, NULL, NULL);
     fe_pools_unlock();
 }
 
 struct walk {
     const struct fe_call *call;
     int device;
-    bool any;
 };
 
 static bool
@@ -254,22 +249,21 @@ release_one(void *object, void *user)
     struct walk *walk = user;
     struct fe_pool *pool = object;
 
-    if (pool->device == walk->device && trim(walk->call, pool, 0, NULL, NULL))
-        walk->any = true;
+    if (pool->device == walk->device)
+        trim(walk->call, pool, 0, NULL, NULL);
     return true;
 }
 
-bool
+void
 fe_pools_release(const struct fe_call *call, int device)
 {
     struct walk walk = {.call = call, .device = device};
 
     if (atomic_load_explicit(&pools.cached, memory_order_relaxed) == 0)
-        return false;
+        return;
     fe_pools_lock();
     fe_object_each(WIRE_HANDLE_MEMPOOL, release_one, &walk);
     fe_pools_unlock();
-    return walk.any;
 }
 
 /* fe_cached_fn */
@@ -286,7 +280,7 @@ settle_one(void *object, void *user)
     struct walk *walk = user;
     struct fe_pool *pool = object;
 
-    (void)trim(walk->call, pool, pool->threshold, is_proven, NULL);
+    trim(walk->call, pool, pool->threshold, is_proven, NULL);
     return true;
 }
 
@@ -400,7 +394,7 @@ take_fresh(struct fe_call *call, struct fe_pool *pool, uint64_t bytes, uint64_t 
         return CUDA_ERROR_OUT_OF_MEMORY;
     if (pool->max_bytes != 0 &&
         (pool->reserved > pool->max_bytes || capacity > pool->max_bytes - pool->reserved)) {
-        (void)trim(call, pool, 0, NULL, NULL);
+        trim(call, pool, 0, NULL, NULL);
         if (pool->reserved > pool->max_bytes || capacity > pool->max_bytes - pool->reserved)
             return CUDA_ERROR_OUT_OF_MEMORY;
     }

@@ -62,8 +62,8 @@ CUresult fe_pool_free(struct fe_call *call, uint64_t address, struct fe_stream *
 /* cuMemFree of memory of a pool: it leaves the pool. The caller posts the free. */
 CUresult fe_pool_take_out(struct fe_call *call, uint64_t address);
 
-/* Memory is short: give back what the pools of a device keep; false if that is nothing. */
-bool fe_pools_release(const struct fe_call *call, int device);
+/* Memory is short: give back what the pools of a device keep. */
+void fe_pools_release(const struct fe_call *call, int device);
 /* At a synchronisation: give back what is above the thresholds and proven unused. */
 void fe_pools_settle(const struct fe_call *call);
 /* Before a context's end is posted: what the pools keep of it is not theirs any more; and behind:

@@ -203,9 +203,8 @@ fe_stream_resolve(struct fe_call *call, CUstream handle, struct fe_stream **stre
 {
     CUresult cr = fe_stream_resolve_capture(call, handle, stream_p, wire_p);
 
-    return GP_UNLIKELY(cr == CUDA_SUCCESS && fe_capturing(*stream_p))
-               ? fe_capture_refuse(*stream_p)
-               : cr;
+    return GP_UNLIKELY(cr == CUDA_SUCCESS && fe_capturing(*stream_p)) ? fe_capture_refuse(*stream_p)
+                                                                      : cr;
 }
 
 CUresult
@@ -219,8 +218,7 @@ fe_stream_resolve_capture(struct fe_call *call, CUstream handle, struct fe_strea
     if (handle == NULL || handle == CU_STREAM_LEGACY) {
         *stream_p = &call->context->legacy;
         *wire_p = 0;
-        return GP_UNLIKELY(atomic_load_explicit(&call->context->captures, memory_order_acquire) >
-                           0)
+        return GP_UNLIKELY(atomic_load_explicit(&call->context->captures, memory_order_acquire) > 0)
                    ? fe_capture_legacy(call->context)
                    : CUDA_SUCCESS;
     }

@@ -169,8 +169,6 @@ create(struct fe_call *call, uint64_t bytes, const CUmemAllocationProp *prop, in
     phys->bytes = bytes;
     phys->device = device;
     phys->handles = 1;
-    phys->mappings = phys->exports = 0;
-    phys->imported = false;
     cr = create_post(call, phys);
     if (cr != CUDA_SUCCESS) {
         fe_object_destroy(phys);

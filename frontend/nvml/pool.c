@@ -293,8 +293,6 @@ ask(unsigned device)
 static nvmlReturn_t
 refresh(unsigned device)
 {
-    nvmlReturn_t nr = NVML_ERROR_GPU_IS_LOST;
-
     for (int round = 0; round < 2; round++) {
         enum gp_status status;
 
@@ -309,7 +307,7 @@ refresh(unsigned device)
             return NVML_ERROR_NOT_SUPPORTED;
         line_drop();
     }
-    return nr;
+    return NVML_ERROR_GPU_IS_LOST;
 }
 
 nvmlReturn_t
