@@ -742,22 +742,21 @@ reach(const struct fe_alloc *a, const struct fe_block *b)
 bool
 fe_alloc_covers(struct fe_alloc *a, uint64_t address, uint64_t bytes)
 {
+    bool first = true;
     struct fe_block b;
 
-    while (fe_alloc_find(a, address, &b)) {
+    for (; fe_alloc_find(a, address, &b); first = false) {
         uint64_t here = reach(a, &b) - (address - b.base);
 
-        if (b.kind == FE_BLOCK_MAPPED && b.readable == 0)
+        if (b.kind != FE_BLOCK_MAPPED)
+            return first && bytes <= here;
+        if (b.readable == 0)
             return false;
         if (bytes <= here)
             return true;
-        if (b.kind != FE_BLOCK_MAPPED)
-            return false;
         /* Mappings that lie side by side are one range. */
         address += here;
         bytes -= here;
-        if (fe_alloc_find(a, address, &b) && b.kind != FE_BLOCK_MAPPED)
-            return false;
     }
     return false;
 }

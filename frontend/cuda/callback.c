@@ -300,11 +300,9 @@ static uint64_t
 on_lease(struct fe_session *s, int device)
 {
     struct fe_state *state = fe_state_get(NULL);
+    int own = fe_device_of_server(s, device);
 
-    for (unsigned i = 0; state != NULL && i < s->device_count; i++)
-        if (s->devices[i].server_ordinal == device)
-            return fe_alloc_shrink(state->alloc, (int)i);
-    return 0;
+    return state != NULL && own >= 0 ? fe_alloc_shrink(state->alloc, own) : 0;
 }
 
 static void

@@ -107,11 +107,11 @@ member_merge(struct member *m, const CUgraphNode *nodes, const CUgraphEdgeData *
 
 static CUresult
 member_add(struct fe_capture *capture, struct fe_context *ctx, struct fe_stream *stream,
-           struct member **m_p)
+           const CUgraphNode *nodes, const CUgraphEdgeData *data, size_t count)
 {
     struct member *m = calloc(1, sizeof(*m));
 
-    if (m == NULL || member_set(m, NULL, NULL, 0) != CUDA_SUCCESS) {
+    if (m == NULL || member_set(m, nodes, data, count) != CUDA_SUCCESS) {
         free(m);
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
@@ -121,7 +121,6 @@ member_add(struct fe_capture *capture, struct fe_context *ctx, struct fe_stream 
     capture->members = m;
     atomic_store_explicit(&stream->capture, capture, memory_order_release);
     atomic_fetch_add(&ctx->captures, 1);
-    *m_p = m;
     return CUDA_SUCCESS;
 }
 
@@ -272,8 +271,9 @@ append(struct fe_capture *capture, struct member *m, CUgraphNodeType type, struc
     CUgraphNode handle;
     CUresult cr;
 
-    for (size_t i = 0; programmatic && only_kernels(m) && i < m->count; i++)
-        m->data[i] = edge;
+    if (programmatic && only_kernels(m))
+        for (size_t i = 0; i < m->count; i++)
+            m->data[i] = edge;
     cr = fe_graph_add(capture->graph, type, ctx, m->deps, m->data, m->count, body, &node);
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -457,8 +457,6 @@ join(struct fe_context *ctx, struct fe_stream *stream, struct fe_event *event,
      struct fe_capture *from)
 {
     struct fe_capture *capture = atomic_load(&stream->capture);
-    struct member *m;
-    CUresult cr;
 
     if (from->invalid)
         return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
@@ -473,10 +471,7 @@ join(struct fe_context *ctx, struct fe_stream *stream, struct fe_event *event,
     if (capture != NULL)
         return member_merge(member_of(from, stream), event->capture_nodes, NULL,
                             event->capture_count);
-    cr = member_add(from, ctx, stream, &m);
-    if (cr == CUDA_SUCCESS)
-        cr = member_set(m, event->capture_nodes, NULL, event->capture_count);
-    return cr;
+    return member_add(from, ctx, stream, event->capture_nodes, NULL, event->capture_count);
 }
 
 /* The lock is held. */
@@ -593,10 +588,8 @@ fe_capture_drop_context(struct fe_context *ctx)
 
 /* The lock is held. */
 static CUresult
-begin_locked(struct fe_context *ctx, struct fe_stream *stream, CUgraph given,
-             struct fe_capture *capture)
+begin_locked(struct fe_stream *stream, CUgraph given, struct fe_capture *capture)
 {
-    struct member *m = NULL;
     CUresult cr = CUDA_SUCCESS;
 
     capture->graph = fe_graph_get(given);
@@ -608,8 +601,6 @@ begin_locked(struct fe_context *ctx, struct fe_stream *stream, CUgraph given,
         cr = fe_graph_new(&capture->graph);
         capture->own_graph = cr == CUDA_SUCCESS;
     }
-    if (cr == CUDA_SUCCESS)
-        cr = member_add(capture, ctx, stream, &m);
     return cr;
 }
 
@@ -640,9 +631,9 @@ begin(CUstream handle, CUgraph graph, const CUgraphNode *deps, const CUgraphEdge
     capture->mode = mode;
     capture->thread = pthread_self();
     fe_graph_lock();
-    cr = begin_locked(call.context, stream, graph, capture);
+    cr = begin_locked(stream, graph, capture);
     if (cr == CUDA_SUCCESS)
-        cr = member_set(capture->members, deps, data, count);
+        cr = member_add(capture, call.context, stream, deps, data, count);
     if (cr == CUDA_SUCCESS) {
         capture->id = next_id++;
         capture->next = captures;
@@ -760,25 +751,12 @@ end_locked(struct fe_stream *stream, CUgraph *graph_p)
     return cr;
 }
 
-/* A stream for a question about its capture. */
-static CUresult
-local(struct fe_call *call, CUstream handle, struct fe_stream **stream_p)
-{
-    uint64_t wire;
-    CUresult cr = fe_enter(call, WIRE_CALL_cuStreamCreateWithPriority);
-
-    FE_COUNT_LOCAL();
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    return fe_leave(call, fe_stream_resolve_capture(call, handle, stream_p, &wire));
-}
-
 GP_EXPORT CUresult
 cuStreamEndCapture(CUstream handle, CUgraph *graph)
 {
     struct fe_stream *stream = NULL;
     struct fe_call call;
-    CUresult cr = local(&call, handle, &stream);
+    CUresult cr = fe_stream_local(&call, handle, &stream);
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -808,7 +786,7 @@ cuStreamGetCaptureInfo_v3(CUstream handle, CUstreamCaptureStatus *status, cuuint
     if (status == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     *status = CU_STREAM_CAPTURE_STATUS_NONE;
-    cr = local(&call, handle, &stream);
+    cr = fe_stream_local(&call, handle, &stream);
     if (cr != CUDA_SUCCESS || !fe_capturing(stream))
         return cr;
     fe_graph_lock();
@@ -878,7 +856,7 @@ cuStreamUpdateCaptureDependencies_v2(CUstream handle, CUgraphNode *nodes,
 {
     struct fe_stream *stream = NULL;
     struct fe_call call;
-    CUresult cr = local(&call, handle, &stream);
+    CUresult cr = fe_stream_local(&call, handle, &stream);
 
     if (cr != CUDA_SUCCESS)
         return cr;

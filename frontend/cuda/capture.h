@@ -29,6 +29,9 @@ fe_capturing(const struct fe_stream *stream)
 CUresult fe_stream_resolve_capture(struct fe_call *call, CUstream handle,
                                    struct fe_stream **stream_p, uint64_t *wire_p);
 
+/* A stream of the current context for a call that stays here: the call is over. */
+CUresult fe_stream_local(struct fe_call *call, CUstream handle, struct fe_stream **stream_p);
+
 /* Invalidates the stream's capture: STREAM_CAPTURE_UNSUPPORTED, or INVALIDATED if it was. */
 CUresult fe_capture_refuse(struct fe_stream *stream);
 /* STREAM_CAPTURE_UNSUPPORTED where captures forbid calls that could wait for all work, such as

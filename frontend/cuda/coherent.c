@@ -385,8 +385,6 @@ choose(struct fe_region *r, uint64_t page, uint64_t *first_p, uint64_t *count_p)
     } else {
         return;
     }
-    while (fe_pages_state(&r->pages, *first_p) != FE_PAGE_STALE)
-        ++*first_p; /* page itself is stale */
     for (uint64_t i = *first_p; i < page; i++)
         if (fe_pages_state(&r->pages, i) != FE_PAGE_STALE)
             *first_p = i + 1;

@@ -48,7 +48,7 @@ node_free(struct fe_node *node)
 CUresult
 fe_node_depend(struct fe_node *node, struct fe_node *from, const CUgraphEdgeData *data)
 {
-    struct fe_edge *deps;
+    struct fe_dep *deps;
 
     if (from == NULL || from->graph != node->graph || from == node)
         return CUDA_ERROR_INVALID_VALUE;
@@ -312,8 +312,8 @@ cuGraphDestroy(CUgraph handle)
     return cr;
 }
 
-static bool
-may_clone(const struct fe_graph *graph)
+bool
+fe_graph_may_clone(const struct fe_graph *graph)
 {
     return !fe_graph_has(graph, CU_GRAPH_NODE_TYPE_MEM_ALLOC) &&
            !fe_graph_has(graph, CU_GRAPH_NODE_TYPE_MEM_FREE);
@@ -331,7 +331,7 @@ cuGraphClone(CUgraph *clone_p, CUgraph original)
     graph = fe_graph_get(original);
     if (clone_p == NULL || graph == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
-    else if (!may_clone(graph))
+    else if (!fe_graph_may_clone(graph))
         cr = CUDA_ERROR_NOT_SUPPORTED; /* as the driver says */
     else
         cr = fe_graph_clone(graph, &clone);

@@ -34,7 +34,7 @@ struct fe_graph_block {
     bool allocated; /* a launch allocated it, nothing freed it since */
 };
 
-struct fe_edge {
+struct fe_dep {
     struct fe_node *from;
     CUgraphEdgeData data;
 };
@@ -86,7 +86,7 @@ struct fe_node {
     CUgraphNodeType type;
     struct fe_context *ctx; /* NULL: whatever is current at instantiation */
     uint64_t ctx_wire;
-    struct fe_edge *deps; /* owned */
+    struct fe_dep *deps; /* owned */
     size_t dep_count;
     struct fe_node *origin; /* of which this is a copy; only compared */
     uint64_t origin_wire;
@@ -122,6 +122,8 @@ struct fe_graph *fe_graph_get(CUgraph handle);
 struct fe_node *fe_node_get(CUgraphNode handle);
 CUresult fe_graph_new(struct fe_graph **graph_p);
 void fe_graph_delete(struct fe_graph *graph);
+/* Nodes that allocate or free cannot be copied. */
+bool fe_graph_may_clone(const struct fe_graph *graph);
 CUresult fe_graph_clone(struct fe_graph *graph, struct fe_graph **clone_p);
 /* deps may be NULL if count is 0; data may be NULL. body becomes the node's on success; ctx may be
  * NULL. */
@@ -175,6 +177,7 @@ void fe_graph_mem_flush(void);
 
 /* graph_user.c -------------------------------------------------------------------------------- */
 
+void fe_user_object_define(void); /* the slab */
 CUresult fe_user_refs_copy(const struct fe_user_refs *from, struct fe_user_refs *to);
 /* Without the lock: destructors may run. */
 void fe_user_refs_put(struct fe_user_refs *refs);
@@ -261,6 +264,7 @@ void fe_plan_free(struct fe_call *call, struct fe_plan *plan);
 /* graph_exec.c ----------------------------------------------------------------------------------
  */
 
+void fe_exec_define(void); /* the slab */
 /* The server says that the last launch of a destroyed one is over; destructors may run. */
 void fe_graph_gone(uint64_t exec);
 /* The context goes. */

@@ -165,8 +165,7 @@ child_body(const struct add *a, CUgraph handle, bool move, union fe_node_body **
 
     if (child == NULL || child == fe_graph_get(a->graph) || (move && child->owned))
         return CUDA_ERROR_INVALID_VALUE;
-    if (!move && (fe_graph_has(child, CU_GRAPH_NODE_TYPE_MEM_ALLOC) ||
-                  fe_graph_has(child, CU_GRAPH_NODE_TYPE_MEM_FREE)))
+    if (!move && !fe_graph_may_clone(child))
         return CUDA_ERROR_NOT_SUPPORTED; /* as the driver says */
     body = calloc(1, sizeof(*body));
     if (body == NULL)

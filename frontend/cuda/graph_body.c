@@ -133,7 +133,10 @@ kernel_values(struct fe_node_kernel *k, void **values, void **extra)
         k->extra = true;
         k->bytes = (uint32_t)bytes;
         k->values = duplicate(buffer, bytes);
-        return k->values != NULL ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+        if (k->values == NULL)
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        fe_host_look(0, k->values, bytes);
+        return CUDA_SUCCESS;
     }
     if (f->nparams != 0 && (values == NULL || f->param_bytes > WIRE_GRAPH_PARAMS_MAX))
         return CUDA_ERROR_INVALID_VALUE;
@@ -141,25 +144,11 @@ kernel_values(struct fe_node_kernel *k, void **values, void **extra)
     k->values = malloc(k->bytes != 0 ? k->bytes : 1);
     if (k->values == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    if (k->bytes != 0)
+    if (k->bytes != 0) {
         fe_params_pack(k->values, f->params, f->nparams, values);
+        fe_host_look_values(f->params, f->nparams, k->values);
+    }
     return CUDA_SUCCESS;
-}
-
-/* Addresses of host memory among the values: kernels of the graph may reach it. */
-static void
-look_at_values(const struct fe_node_kernel *k)
-{
-    size_t at = 0;
-
-    if (k->extra) {
-        fe_host_look(0, k->values, k->bytes);
-        return;
-    }
-    for (uint32_t i = 0; i < k->function->nparams; i++) {
-        fe_host_look(k->function->params[i].offset, k->values + at, k->function->params[i].bytes);
-        at += k->function->params[i].bytes;
-    }
 }
 
 static CUresult
@@ -213,8 +202,6 @@ fe_body_kernel(const CUDA_KERNEL_NODE_PARAMS *p, struct fe_context **ctx_p,
     cr = kernel_check(&body->kernel, ctx);
     if (cr == CUDA_SUCCESS)
         cr = kernel_values(&body->kernel, p->kernelParams, p->extra);
-    if (cr == CUDA_SUCCESS)
-        look_at_values(&body->kernel);
     if (cr != CUDA_SUCCESS) {
         fe_body_free(CU_GRAPH_NODE_TYPE_KERNEL, body);
         return cr;

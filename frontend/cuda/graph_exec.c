@@ -44,6 +44,12 @@ struct fe_exec {
 static struct life *lives;
 static _Atomic size_t life_count;
 
+void
+fe_exec_define(void)
+{
+    fe_slab_define(WIRE_HANDLE_GRAPH_EXEC, sizeof(struct fe_exec), 1u << 20);
+}
+
 /* -- life ------------------------------------------------------------------------------- */
 
 /* The lock is held. */

@@ -289,8 +289,7 @@ cuGraphExecChildGraphNodeSetParams(CUgraphExec exec, CUgraphNode node, CUgraph h
         return CUDA_ERROR_OUT_OF_MEMORY;
     fe_graph_lock();
     child = fe_graph_get(handle);
-    if (child != NULL && !fe_graph_has(child, CU_GRAPH_NODE_TYPE_MEM_ALLOC) &&
-        !fe_graph_has(child, CU_GRAPH_NODE_TYPE_MEM_FREE))
+    if (child != NULL && fe_graph_may_clone(child))
         cr = fe_graph_clone(child, &body->child);
     fe_graph_unlock();
     return change(exec, node, CU_GRAPH_NODE_TYPE_GRAPH, NULL, cr, body);

@@ -19,6 +19,12 @@ struct fe_user_object {
     CUhostFn destroy;
 };
 
+void
+fe_user_object_define(void)
+{
+    fe_slab_define(WIRE_HANDLE_USER_OBJECT, sizeof(struct fe_user_object), 1u << 20);
+}
+
 static CUresult
 object_get(CUuserObject handle, unsigned count, struct fe_user_object **object_p)
 {

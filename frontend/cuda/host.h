@@ -45,6 +45,9 @@ bool fe_host_may_change(uint64_t address);
 /* Bytes go to a device address: addresses of host memory among them (at multiples of 8 there) make
  * it wanted. Costs nothing where there is no such memory. */
 void fe_host_look(uint64_t to, const void *bytes, size_t len);
+/* The same for a kernel's values, packed one after the other. */
+void fe_host_look_values(const struct wire_kernel_param *params, uint32_t count,
+                         const uint8_t *packed);
 /* This one address goes to the device. */
 void fe_host_want(uint64_t address);
 bool fe_host_any_wanted(void);

@@ -443,6 +443,15 @@ fe_host_look(uint64_t to, const void *bytes, size_t len)
     }
 }
 
+void
+fe_host_look_values(const struct wire_kernel_param *params, uint32_t count, const uint8_t *packed)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        fe_host_look(params[i].offset, packed, params[i].bytes);
+        packed += params[i].bytes;
+    }
+}
+
 bool
 fe_host_any_wanted(void)
 {

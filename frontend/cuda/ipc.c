@@ -246,16 +246,6 @@ ticket_read(int fd, struct object_ticket *ticket)
     return n == (ssize_t)sizeof(*ticket) && ticket->magic == OBJECT_MAGIC;
 }
 
-/* The program's ordinal of a server's device, or -1. */
-static int
-device_of_server(const struct fe_session *s, int32_t server)
-{
-    for (unsigned d = 0; d < s->device_count; d++)
-        if (s->devices[d].server_ordinal == server)
-            return (int)d;
-    return -1;
-}
-
 static CUresult
 import_object(struct fe_call *call, const struct object_ticket *ticket, struct fe_phys **phys_p)
 {
@@ -277,7 +267,7 @@ import_object(struct fe_call *call, const struct object_ticket *ticket, struct f
     phys->bytes = reply.bytes;
     phys->imported = true;
     phys->handles = 1;
-    phys->device = device_of_server(call->session, reply.device);
+    phys->device = fe_device_of_server(call->session, reply.device);
     phys->prop = (CUmemAllocationProp){
         .type = CU_MEM_ALLOCATION_TYPE_PINNED,
         .requestedHandleTypes = (CUmemAllocationHandleType)reply.handle_types,
@@ -395,7 +385,7 @@ ticket_check(const struct fe_call *call, const struct memory_ticket *t, int *dev
 {
     uint64_t granule = fe_alloc_granule(fe_state_of(call)->alloc);
 
-    *device_p = device_of_server(call->session, t->device);
+    *device_p = fe_device_of_server(call->session, t->device);
     return t->magic == MEMORY_MAGIC && t->granule == granule && t->bytes != 0 &&
            t->bytes <= UINT64_MAX / 4 && t->offset < granule && *device_p >= 0 &&
            t->granules == gp_align_up_u64(t->offset + t->bytes, granule) / granule;

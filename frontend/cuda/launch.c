@@ -162,22 +162,6 @@ capture(struct fe_call *call, const struct launch *l, CUfunction handle, void **
     return fe_capture_add(l->stream, CU_GRAPH_NODE_TYPE_KERNEL, ctx, body, programmatic);
 }
 
-/* Addresses of host memory among the packed values. */
-static void
-look_at_values(const struct launch *l)
-{
-    size_t at = 0;
-
-    if (l->buffer != NULL) {
-        fe_host_look(0, l->packed, l->bytes);
-        return;
-    }
-    for (uint32_t i = 0; i < l->f->nparams; i++) {
-        fe_host_look(l->f->params[i].offset, l->packed + at, l->f->params[i].bytes);
-        at += l->f->params[i].bytes;
-    }
-}
-
 /* The program and the kernel may share memory: what the program has changed goes first, and its
  * pages are stale from here on. Values are packed ahead, for they may lie in such memory. */
 static CUresult
@@ -191,13 +175,13 @@ post_coherent(struct fe_call *call, struct launch *l, uint64_t stream_wire)
         l->packed = l->bytes <= sizeof(small) ? small : malloc(l->bytes);
         if (l->packed == NULL)
             return CUDA_ERROR_OUT_OF_MEMORY;
-        if (l->buffer != NULL)
-            memcpy(l->packed, l->buffer, l->bytes);
-        else
+        if (l->buffer != NULL) {
+            l->buffer = memcpy(l->packed, l->buffer, l->bytes);
+            fe_host_look(0, l->packed, l->bytes);
+        } else {
             fe_params_pack(l->packed, l->f->params, l->f->nparams, l->values);
-        if (l->buffer != NULL)
-            l->buffer = l->packed;
-        look_at_values(l);
+            fe_host_look_values(l->f->params, l->f->nparams, l->packed);
+        }
     }
     cr = fe_coherent_begin(&where, NULL, 0);
     if (cr == CUDA_SUCCESS) {

@@ -251,7 +251,7 @@ cuMemSetMemPool(CUmemLocation *location, CUmemAllocationType type, CUmemoryPool 
 GP_EXPORT CUresult
 cuMemPoolSetAccess(CUmemoryPool handle, const CUmemAccessDesc *map, size_t count)
 {
-    uint64_t named = 0, readable = 0, writable = 0;
+    struct fe_access access = {0};
     struct fe_pool *pool;
     struct fe_call call;
     CUresult cr = fe_enter_in(&call, WIRE_CALL_gpMemAccess, NULL);
@@ -262,23 +262,15 @@ cuMemPoolSetAccess(CUmemoryPool handle, const CUmemAccessDesc *map, size_t count
     if (pool == NULL || (map == NULL && count != 0))
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     for (size_t i = 0; i < count; i++) {
-        uint64_t bit;
         int device;
 
         if (fe_location_device(&map[i].location, &device) != CUDA_SUCCESS)
             return fe_leave(&call, CUDA_ERROR_INVALID_DEVICE);
         if (device == pool->device && map[i].flags == CU_MEM_ACCESS_FLAGS_PROT_NONE)
             return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-        bit = 1ull << device;
-        named |= bit;
-        readable &= ~bit;
-        writable &= ~bit;
-        if (map[i].flags != CU_MEM_ACCESS_FLAGS_PROT_NONE)
-            readable |= bit;
-        if (map[i].flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE)
-            writable |= bit;
+        fe_access_name(&access, device, map[i].flags);
     }
-    return fe_leave(&call, fe_pool_set_access(&call, pool, named, readable, writable));
+    return fe_leave(&call, fe_pool_set_access(&call, pool, &access));
 }
 
 GP_EXPORT CUresult
@@ -296,9 +288,7 @@ cuMemPoolGetAccess(CUmemAccess_flags *flags, CUmemoryPool handle, CUmemLocation 
         fe_location_device(location, &device) != CUDA_SUCCESS)
         return CUDA_ERROR_INVALID_VALUE;
     fe_pools_lock();
-    *flags = (pool->writable >> device & 1) != 0   ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE
-             : (pool->readable >> device & 1) != 0 ? CU_MEM_ACCESS_FLAGS_PROT_READ
-                                                   : CU_MEM_ACCESS_FLAGS_PROT_NONE;
+    *flags = fe_access_flags(pool->readable, pool->writable, device);
     fe_pools_unlock();
     return CUDA_SUCCESS;
 }

@@ -2,7 +2,6 @@
 #include "frontend/cuda/pool.h"
 
 #include "frontend/cuda/ask.h"
-#include "frontend/cuda/vmm.h"
 #include "protocol/base/util.h"
 
 #include <pthread.h>
@@ -157,16 +156,15 @@ collect_block(void *user, const struct fe_block *block)
 }
 
 CUresult
-fe_pool_set_access(struct fe_call *call, struct fe_pool *pool, uint64_t named, uint64_t readable,
-                   uint64_t writable)
+fe_pool_set_access(struct fe_call *call, struct fe_pool *pool, const struct fe_access *access)
 {
     struct fe_alloc *alloc = fe_state_of(call)->alloc;
     struct opening o = {.pool = pool};
     CUresult cr = CUDA_SUCCESS;
 
     fe_pools_lock();
-    pool->readable = (pool->readable & ~named) | readable;
-    pool->writable = (pool->writable & ~named) | writable;
+    pool->readable = (pool->readable & ~access->named) | access->readable;
+    pool->writable = (pool->writable & ~access->named) | access->writable;
     fe_alloc_each(alloc, collect_block, &o);
     o.bases = calloc(o.count + 1, sizeof(*o.bases));
     o.room = o.count;

@@ -11,6 +11,7 @@
 
 #include "frontend/cuda/memory.h"
 #include "frontend/cuda/pool_cache.h"
+#include "frontend/cuda/vmm.h"
 
 struct fe_pool {
     struct fe_object object;
@@ -35,9 +36,9 @@ struct fe_pool *fe_pool_create(int device, uint64_t max_bytes);
 /* The handle ends; the pool with its last allocation. */
 void fe_pool_destroy(const struct fe_call *call, struct fe_pool *pool);
 void fe_pool_trim(const struct fe_call *call, struct fe_pool *pool, uint64_t keep_bytes);
-/* The access of the devices named (of the program) becomes this, for what the pool has and gets. */
-CUresult fe_pool_set_access(struct fe_call *call, struct fe_pool *pool, uint64_t named,
-                            uint64_t readable, uint64_t writable);
+/* The access of the devices named becomes this, for what the pool has and gets. */
+CUresult fe_pool_set_access(struct fe_call *call, struct fe_pool *pool,
+                            const struct fe_access *access);
 /* Makes pool the current one of its device. */
 void fe_pool_set_current(struct fe_pool *pool);
 void fe_pools_lock(void);

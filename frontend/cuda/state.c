@@ -42,8 +42,8 @@ define(void)
     fe_link_define();
     fe_slab_define(WIRE_HANDLE_GRAPH, sizeof(struct fe_graph), 1u << 22);
     fe_slab_define(WIRE_HANDLE_GRAPH_NODE, sizeof(struct fe_node), 1u << 24);
-    fe_slab_define(WIRE_HANDLE_GRAPH_EXEC, 128, 1u << 20);
-    fe_slab_define(WIRE_HANDLE_USER_OBJECT, 128, 1u << 20);
+    fe_exec_define();
+    fe_user_object_define();
     fe_call_set_hooks(&hooks);
     fe_init_notices();
     fe_init_cudart();
@@ -197,4 +197,13 @@ fe_state_device(const struct fe_state *s, CUdevice dev)
     if (dev < 0 || (unsigned)dev >= s->session->device_count)
         return NULL;
     return &s->session->devices[dev];
+}
+
+int
+fe_device_of_server(const struct fe_session *session, int32_t server)
+{
+    for (unsigned d = 0; d < session->device_count; d++)
+        if (session->devices[d].server_ordinal == server)
+            return (int)d;
+    return -1;
 }

@@ -31,6 +31,9 @@ struct fe_state *fe_state_of(const struct fe_call *call);
 /* The device of an ordinal, or NULL. */
 const struct fe_device *fe_state_device(const struct fe_state *state, CUdevice dev);
 
+/* The program's ordinal of a server's device, or -1. */
+int fe_device_of_server(const struct fe_session *session, int32_t server);
+
 /* What a call that is answered here does first with its device: the state and the server's words on
  * it, either NULL if not wanted, or the code that the driver gives. Counts the call as local. */
 CUresult fe_device_get(CUdevice dev, struct fe_state **state_p, const struct wire_device **info_p);

@@ -339,9 +339,8 @@ cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned int flags)
 
 /* -- questions -------------------------------------------------------------------------- */
 
-/* A stream of the current context for a call that stays here. */
-static CUresult
-local(struct fe_call *call, CUstream handle, struct fe_stream **stream_p)
+CUresult
+fe_stream_local(struct fe_call *call, CUstream handle, struct fe_stream **stream_p)
 {
     uint64_t wire;
     CUresult cr = fe_enter(call, WIRE_CALL_cuStreamCreateWithPriority);
@@ -357,7 +356,7 @@ cuStreamGetCtx(CUstream handle, CUcontext *ctx)
 {
     struct fe_stream *stream = NULL;
     struct fe_call call;
-    CUresult cr = local(&call, handle, &stream);
+    CUresult cr = fe_stream_local(&call, handle, &stream);
 
     if (cr == CUDA_SUCCESS && ctx == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -381,7 +380,7 @@ cuStreamGetGreenCtx(CUstream handle, CUgreenCtx *green)
 {
     struct fe_stream *stream = NULL;
     struct fe_call call;
-    CUresult cr = local(&call, handle, &stream);
+    CUresult cr = fe_stream_local(&call, handle, &stream);
 
     if (cr == CUDA_SUCCESS && green == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -395,7 +394,7 @@ cuStreamGetDevice(CUstream handle, CUdevice *dev)
 {
     struct fe_stream *stream = NULL;
     struct fe_call call;
-    CUresult cr = local(&call, handle, &stream);
+    CUresult cr = fe_stream_local(&call, handle, &stream);
 
     if (cr == CUDA_SUCCESS && dev == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -409,7 +408,7 @@ cuStreamGetFlags(CUstream handle, unsigned int *flags)
 {
     struct fe_stream *stream = NULL;
     struct fe_call call;
-    CUresult cr = local(&call, handle, &stream);
+    CUresult cr = fe_stream_local(&call, handle, &stream);
 
     if (cr == CUDA_SUCCESS && flags == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -423,7 +422,7 @@ cuStreamGetPriority(CUstream handle, int *priority)
 {
     struct fe_stream *stream = NULL;
     struct fe_call call;
-    CUresult cr = local(&call, handle, &stream);
+    CUresult cr = fe_stream_local(&call, handle, &stream);
 
     if (cr == CUDA_SUCCESS && priority == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -437,7 +436,7 @@ cuStreamGetId(CUstream handle, unsigned long long *id)
 {
     struct fe_stream *stream = NULL;
     struct fe_call call;
-    CUresult cr = local(&call, handle, &stream);
+    CUresult cr = fe_stream_local(&call, handle, &stream);
 
     if (cr == CUDA_SUCCESS && id == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;

@@ -425,17 +425,34 @@ cuMemUnmap(CUdeviceptr address, size_t size)
 
 /* -- access ----------------------------------------------------------------------------- */
 
-/* Bits of the program's devices. */
-struct access {
-    uint64_t named, readable, writable;
-};
+void
+fe_access_name(struct fe_access *access, int device, CUmemAccess_flags flags)
+{
+    uint64_t bit = 1ull << device;
+
+    access->named |= bit;
+    access->readable &= ~bit;
+    access->writable &= ~bit;
+    if (flags != CU_MEM_ACCESS_FLAGS_PROT_NONE)
+        access->readable |= bit;
+    if (flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE)
+        access->writable |= bit;
+}
+
+CUmemAccess_flags
+fe_access_flags(uint64_t readable, uint64_t writable, int device)
+{
+    if ((writable >> device & 1) != 0)
+        return CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+    return (readable >> device & 1) != 0 ? CU_MEM_ACCESS_FLAGS_PROT_READ
+                                         : CU_MEM_ACCESS_FLAGS_PROT_NONE;
+}
 
 static CUresult
-access_parse(const CUmemAccessDesc *desc, size_t count, struct access *a)
+access_parse(const CUmemAccessDesc *desc, size_t count, struct fe_access *a)
 {
     for (size_t i = 0; i < count; i++) {
         CUmemLocationType type = desc[i].location.type;
-        uint64_t bit;
         int device;
         CUresult cr;
 
@@ -444,24 +461,18 @@ access_parse(const CUmemAccessDesc *desc, size_t count, struct access *a)
         cr = fe_location_device(&desc[i].location, &device);
         if (cr != CUDA_SUCCESS)
             return cr;
-        bit = 1ull << device;
-        a->named |= bit;
-        a->readable &= ~bit;
-        a->writable &= ~bit;
-        if (desc[i].flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE)
-            a->writable |= bit;
-        else if (desc[i].flags != CU_MEM_ACCESS_FLAGS_PROT_READ &&
-                 desc[i].flags != CU_MEM_ACCESS_FLAGS_PROT_NONE)
+        if (desc[i].flags != CU_MEM_ACCESS_FLAGS_PROT_READWRITE &&
+            desc[i].flags != CU_MEM_ACCESS_FLAGS_PROT_READ &&
+            desc[i].flags != CU_MEM_ACCESS_FLAGS_PROT_NONE)
             return CUDA_ERROR_INVALID_VALUE;
-        if (desc[i].flags != CU_MEM_ACCESS_FLAGS_PROT_NONE)
-            a->readable |= bit;
+        fe_access_name(a, device, desc[i].flags);
     }
     return CUDA_SUCCESS;
 }
 
 /* vmm.lock is held. */
 static CUresult
-access_post(struct fe_call *call, uint64_t address, uint64_t bytes, const struct access *a)
+access_post(struct fe_call *call, uint64_t address, uint64_t bytes, const struct fe_access *a)
 {
     struct fe_alloc *alloc = fe_state_of(call)->alloc;
     struct wire_cuMemSetAccess_args args = {
@@ -482,7 +493,7 @@ access_post(struct fe_call *call, uint64_t address, uint64_t bytes, const struct
 GP_EXPORT CUresult
 cuMemSetAccess(CUdeviceptr address, size_t size, const CUmemAccessDesc *desc, size_t count)
 {
-    struct access a = {0};
+    struct fe_access a = {0};
     struct fe_call call;
     CUresult cr;
 
@@ -514,8 +525,6 @@ cuMemGetAccess(unsigned long long *flags, const CUmemLocation *location, CUdevic
     if (flags == NULL || location == NULL || !fe_alloc_find(state->alloc, address, &b) ||
         b.kind != FE_BLOCK_MAPPED || fe_location_device(location, &device) != CUDA_SUCCESS)
         return CUDA_ERROR_INVALID_VALUE;
-    *flags = (b.writable >> device & 1) != 0   ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE
-             : (b.readable >> device & 1) != 0 ? CU_MEM_ACCESS_FLAGS_PROT_READ
-                                               : CU_MEM_ACCESS_FLAGS_PROT_NONE;
+    *flags = fe_access_flags(b.readable, b.writable, device);
     return CUDA_SUCCESS;
 }

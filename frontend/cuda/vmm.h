@@ -39,6 +39,15 @@ CUresult fe_exports_settle(struct fe_call *call);
  * Errors: CUDA_ERROR_INVALID_DEVICE; INVALID_VALUE for another kind of location. */
 CUresult fe_location_device(const CUmemLocation *location, int *device_p);
 
+/* Who may reach some memory: bits of the program's devices. */
+struct fe_access {
+    uint64_t named, readable, writable;
+};
+
+/* A device of the program gets this access, whatever was said of it before. */
+void fe_access_name(struct fe_access *access, int device, CUmemAccess_flags flags);
+CUmemAccess_flags fe_access_flags(uint64_t readable, uint64_t writable, int device);
+
 /* A bit for each device of the program, as a bit for each of the server. */
 uint64_t fe_server_devices(const struct fe_session *session, uint64_t bits);
 
