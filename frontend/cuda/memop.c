@@ -4,6 +4,7 @@
  * kernel looks at, is sent while work is under way (fe_coherent_pump).
  */
 #include "cuda_api.h"
+#include "frontend/cuda/capture.h"
 #include "frontend/cuda/coherent.h"
 #include "frontend/cuda/copy.h"
 #include "frontend/cuda/host.h"
@@ -79,6 +80,18 @@ post(struct fe_call *call, const struct fe_where *where, uint64_t *ops, unsigned
     return CUDA_SUCCESS;
 }
 
+/* The server looks the addresses up when the graph is instantiated: host memory is there by then.
+ */
+static CUresult
+capture(struct fe_call *call, struct fe_stream *stream, CUstreamBatchMemOpParams *list,
+        unsigned count)
+{
+    const CUDA_BATCH_MEM_OP_NODE_PARAMS values = {.count = count, .paramArray = list};
+    CUresult cr = fe_host_show_wanted();
+
+    return cr == CUDA_SUCCESS ? fe_capture_values(call, stream, &values) : cr;
+}
+
 GP_EXPORT CUresult
 cuStreamBatchMemOp_v2(CUstream stream, unsigned int count, CUstreamBatchMemOpParams *list,
                       unsigned int flags)
@@ -92,11 +105,13 @@ cuStreamBatchMemOp_v2(CUstream stream, unsigned int count, CUstreamBatchMemOpPar
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    cr = fe_stream_resolve(&call, stream, &where.stream, &where.wire);
+    cr = fe_stream_resolve_capture(&call, stream, &where.stream, &where.wire);
     if (cr == CUDA_SUCCESS && (list == NULL || count == 0 || count > OPS_MAX || flags != 0))
         cr = CUDA_ERROR_INVALID_VALUE;
     for (unsigned i = 0; i < count && cr == CUDA_SUCCESS; i++)
         cr = read_op(&call, &list[i], &ops[(size_t)i * NUMBERS], &spans[i]);
+    if (cr == CUDA_SUCCESS && fe_capturing(where.stream))
+        return fe_leave(&call, capture(&call, where.stream, list, count));
     if (cr == CUDA_SUCCESS)
         cr = fe_order(&call, where.stream, where.wire);
     if (cr != CUDA_SUCCESS)

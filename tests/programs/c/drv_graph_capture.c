@@ -432,6 +432,66 @@ written_source(void)
     CU(cuMemFree(b));
 }
 
+/* Values that a captured stream writes and waits for, in memory of the device and of the host: two
+ * streams that meet by them at each launch. */
+static void
+values(void)
+{
+    CUstreamBatchMemOpParams ops[2];
+    volatile uint64_t *pinned;
+    CUdeviceptr d, h;
+    uint32_t back[2] = {0, 0};
+    CUgraphExec exec;
+    CUstream stream;
+    CUgraph graph;
+    CUgraphNode nodes[4];
+    CUgraphNodeType type[2];
+    size_t count = 4;
+
+    CU(cuMemAlloc(&d, 64));
+    CU(cuMemsetD8(d, 0, 64));
+    CU(cuMemHostAlloc((void **)&pinned, 4096, 0));
+    pinned[0] = 0;
+    CU(cuMemHostGetDevicePointer(&h, (void *)(uintptr_t)pinned, 0));
+    CU(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    CU(cuStreamSynchronize(0));
+    memset(ops, 0, sizeof(ops));
+    ops[0].operation = CU_STREAM_MEM_OP_WAIT_VALUE_32;
+    ops[0].waitValue.address = d;
+    ops[0].waitValue.value = 5;
+    ops[0].waitValue.flags = CU_STREAM_WAIT_VALUE_EQ;
+    ops[1].operation = CU_STREAM_MEM_OP_WRITE_VALUE_32;
+    ops[1].writeValue.address = d + 4;
+    ops[1].writeValue.value = 6;
+
+    CU(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuStreamBatchMemOp(stream, 0, ops, 0));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuStreamWriteValue32(stream, d + 2, 1, 0));
+    CU(cuStreamBatchMemOp(stream, 2, ops, 0));
+    CU(cuStreamWriteValue64(stream, h, 7, 0));
+    memset(ops, 0, sizeof(ops));
+    CU(cuStreamEndCapture(stream, &graph));
+    CU(cuGraphGetNodes(graph, nodes, &count));
+    EXPECT(count == 2);
+    for (unsigned i = 0; i < 2; i++) {
+        CU(cuGraphNodeGetType(nodes[i], &type[i]));
+        EXPECT(type[i] == CU_GRAPH_NODE_TYPE_BATCH_MEM_OP);
+    }
+    CU(cuGraphInstantiateWithFlags(&exec, graph, 0));
+    CU(cuGraphLaunch(exec, stream));
+    EXPECT_CU(CUDA_ERROR_NOT_READY, cuStreamQuery(stream));
+    CU(cuMemsetD32(d, 5, 1));
+    CU(cuStreamSynchronize(stream));
+    CU(cuMemcpyDtoH(back, d, sizeof(back)));
+    EXPECT(back[0] == 5 && back[1] == 6 && pinned[0] == 7);
+    printf("values: %u %u %u\n", back[0], back[1], (unsigned)pinned[0]);
+    CU(cuGraphExecDestroy(exec));
+    CU(cuGraphDestroy(graph));
+    CU(cuStreamDestroy(stream));
+    CU(cuMemFree(d));
+    CU(cuMemFreeHost((void *)(uintptr_t)pinned));
+}
+
 int
 main(void)
 {
@@ -446,6 +506,7 @@ main(void)
     into_a_graph();
     forbidden();
     written_source();
+    values();
     drv_close(dev);
     return drv_result("drv_graph_capture");
 }
