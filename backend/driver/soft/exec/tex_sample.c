@@ -220,6 +220,8 @@ coordinate(const struct sd_texture *t, unsigned axis, float x, uint32_t n)
 static int64_t
 whole(float x)
 {
+    if (isnan(x)) /* an infinite coordinate that repeats */
+        return 0;
     return x < -1e9f ? -1000000000 : x > 1e9f ? 1000000000 : (int64_t)floorf(x);
 }
 
