@@ -19,6 +19,15 @@ u64_of(const uint8_t *regs, uint32_t row, unsigned lane)
     return ((const uint64_t *)(const void *)(regs + row))[lane];
 }
 
+/* A shared address with its offset as a generic one; out of all windows when it is too large. */
+static uint64_t
+shared_address(const uint8_t *regs, uint32_t row, uint32_t offset, unsigned lane)
+{
+    uint64_t at = (uint64_t)u32_of(regs, row, lane) + (uint64_t)(int64_t)(int32_t)offset;
+
+    return at < SD_WINDOW_BYTES ? SD_WINDOW_SHARED + at : SD_WINDOW_END;
+}
+
 /* a: shared address, b: global address, c: bytes to read; extra: offsets, size, site */
 const struct sd_insn *
 sd_cp_async(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
@@ -29,7 +38,7 @@ sd_cp_async(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
 
     for (m = w->mask; m != 0; m &= m - 1) {
         unsigned lane = sd_first_lane(m);
-        uint64_t to = (uint64_t)u32_of(regs, ip->a, lane) + (uint64_t)(int64_t)(int32_t)x[0];
+        uint64_t to = shared_address(regs, ip->a, x[0], lane);
         uint64_t from = u64_of(regs, ip->b, lane) + (uint64_t)(int64_t)(int32_t)x[1];
         uint32_t used = u32_of(regs, ip->c, lane);
         uint8_t buf[16] = {0};
@@ -38,7 +47,6 @@ sd_cp_async(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
 
         if (used > size)
             used = size;
-        to = to < SD_WINDOW_BYTES ? SD_WINDOW_SHARED + to : SD_WINDOW_END;
         dst = to % size == 0 ? sd_resolve(w, lane, to, size, true, x[3]) : NULL;
         if (dst == NULL)
             return sd_fault_access(w, ip, lane, to, size, true);
@@ -151,10 +159,8 @@ sd_mbarrier(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
             ((uint32_t *)(void *)(regs + ip->dst))[lane] = (uint32_t)pending(arg);
             continue;
         }
-        addr = x[1] != 0 ? u32_of(regs, ip->a, lane) : u64_of(regs, ip->a, lane);
-        addr += (uint64_t)(int64_t)(int32_t)x[0];
-        if (x[1] != 0)
-            addr = addr < SD_WINDOW_BYTES ? SD_WINDOW_SHARED + addr : SD_WINDOW_END;
+        addr = x[1] != 0 ? shared_address(regs, ip->a, x[0], lane)
+                         : u64_of(regs, ip->a, lane) + (uint64_t)(int64_t)(int32_t)x[0];
         p = addr % 8 == 0 ? sd_resolve(w, lane, addr, 8, true, x[2]) : NULL;
         if (p == NULL)
             return sd_fault_access(w, ip, lane, addr, 8, true);
@@ -167,15 +173,6 @@ sd_mbarrier(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
 }
 
 /* ---- bulk copies ---- */
-
-/* A shared address with its offset as a generic one; out of all windows when it is too large. */
-static uint64_t
-shared_address(const uint8_t *regs, uint32_t row, uint32_t offset, unsigned lane)
-{
-    uint64_t at = (uint64_t)u32_of(regs, row, lane) + (uint64_t)(int64_t)(int32_t)offset;
-
-    return at < SD_WINDOW_BYTES ? SD_WINDOW_SHARED + at : SD_WINDOW_END;
-}
 
 /* a: shared address, b: global address, c: bytes; extra: see async.h */
 const struct sd_insn *

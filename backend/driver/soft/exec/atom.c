@@ -114,6 +114,12 @@ sd_atom_known(enum sd_atom_op op, enum sd_atom_type type)
     return table[type][op] != NULL;
 }
 
+uint64_t
+sd_atom_apply(enum sd_atom_op op, enum sd_atom_type type, void *p, uint64_t v)
+{
+    return table[type][op](p, v, 0);
+}
+
 /* Exchanges of 16 bytes need a lock where the processor's own instruction is not sure to exist. */
 static pthread_mutex_t wide_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -128,38 +134,16 @@ atom_128(uint64_t p[2], const uint64_t v[2], const uint64_t *compare, uint64_t o
 }
 
 static uint64_t
-get(const uint8_t *regs, uint32_t row, unsigned lane, unsigned bytes)
-{
-    const void *r = regs + row;
-
-    return bytes == 2 ? ((const uint16_t *)r)[lane] : bytes == 4 ? ((const uint32_t *)r)[lane]
-                                                                 : ((const uint64_t *)r)[lane];
-}
-
-static void
-put(uint8_t *regs, uint32_t row, unsigned lane, unsigned bytes, uint64_t v)
-{
-    void *r = regs + row;
-
-    if (bytes == 2)
-        ((uint16_t *)r)[lane] = (uint16_t)v;
-    else if (bytes == 4)
-        ((uint32_t *)r)[lane] = (uint32_t)v;
-    else
-        ((uint64_t *)r)[lane] = v;
-}
-
-static uint64_t
 address(const struct sd_insn *ip, const uint8_t *regs, unsigned space, unsigned lane)
 {
     uint64_t offset = (uint64_t)(int64_t)(int32_t)ip->c;
 
     if (space == 1) {
-        uint64_t a = get(regs, ip->a, lane, 4) + offset;
+        uint64_t a = sd_lane_get(regs + ip->a, lane, 4) + offset;
 
         return a < SD_WINDOW_BYTES ? SD_WINDOW_SHARED + a : SD_WINDOW_END;
     }
-    return get(regs, ip->a, lane, 8) + offset;
+    return sd_lane_get(regs + ip->a, lane, 8) + offset;
 }
 
 const struct sd_insn *
@@ -181,22 +165,24 @@ sd_atom(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
         if (GP_UNLIKELY(p == NULL))
             return sd_fault_access(w, ip, lane, addr, bytes, true);
         if (bytes == 16) {
-            uint64_t v[2] = {get(regs, ip->b, lane, 8), get(regs, ip->b + 256, lane, 8)};
-            uint64_t c[2] = {get(regs, x[3], lane, 8), get(regs, x[3] + 256, lane, 8)};
+            uint64_t v[2] = {sd_lane_get(regs + ip->b, lane, 8),
+                             sd_lane_get(regs + ip->b + 256, lane, 8)};
+            uint64_t c[2] = {sd_lane_get(regs + x[3], lane, 8),
+                             sd_lane_get(regs + x[3] + 256, lane, 8)};
             uint64_t old[2];
 
             atom_128(p, v, x[0] == SD_ATOM_CAS ? c : NULL, old);
-            put(regs, ip->dst, lane, 8, old[0]);
-            put(regs, ip->dst + 256, lane, 8, old[1]);
+            sd_lane_put(regs + ip->dst, lane, 8, old[0]);
+            sd_lane_put(regs + ip->dst + 256, lane, 8, old[1]);
             continue;
         }
         if (x[1] == SD_ATOM_F32)
             fn = table[addr < SD_WINDOW_SHARED ? SD_ATOM_F32_FTZ : SD_ATOM_F32][x[0]];
-        uint64_t old = fn(p, get(regs, ip->b, lane, bytes),
-                          x[0] == SD_ATOM_CAS ? get(regs, x[3], lane, bytes) : 0);
+        uint64_t old = fn(p, sd_lane_get(regs + ip->b, lane, bytes),
+                          x[0] == SD_ATOM_CAS ? sd_lane_get(regs + x[3], lane, bytes) : 0);
 
         if (x[5] != 0)
-            put(regs, ip->dst, lane, bytes, old);
+            sd_lane_put(regs + ip->dst, lane, bytes, old);
     }
     return ip + 1;
 }

@@ -7,6 +7,7 @@
 #define SD_ATOM_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum sd_atom_op {
     SD_ATOM_ADD, SD_ATOM_AND, SD_ATOM_OR, SD_ATOM_XOR, SD_ATOM_MIN, SD_ATOM_MAX,
@@ -21,5 +22,7 @@ enum sd_atom_type {
 };
 
 bool sd_atom_known(enum sd_atom_op op, enum sd_atom_type type);
+/* One known operation, neither of B128 nor CAS, on the aligned value at p; returns what was there. */
+uint64_t sd_atom_apply(enum sd_atom_op op, enum sd_atom_type type, void *p, uint64_t v);
 
 #endif

@@ -78,27 +78,6 @@ extend(uint64_t v, unsigned size, bool is_signed)
     return is_signed ? (uint64_t)((int64_t)(v << shift) >> shift) : v;
 }
 
-static inline void
-set_lane(uint8_t *row, unsigned lane, unsigned width, uint64_t v)
-{
-    if (width == 2)
-        ((uint16_t *)row)[lane] = (uint16_t)v;
-    else if (width == 4)
-        ((uint32_t *)row)[lane] = (uint32_t)v;
-    else
-        ((uint64_t *)row)[lane] = v;
-}
-
-static inline uint64_t
-get_lane(const uint8_t *row, unsigned lane, unsigned width)
-{
-    if (width == 2)
-        return ((const uint16_t *)row)[lane];
-    if (width == 4)
-        return ((const uint32_t *)row)[lane];
-    return ((const uint64_t *)row)[lane];
-}
-
 /* A vector of 8 or 16 bytes is read or written at once: programs use it to pass a flag
  * together with a value. */
 static inline void
@@ -154,13 +133,13 @@ load_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char space
         if (p == NULL)
             return sd_fault_access(w, ip, lane, addr, n * size, false);
         if (n == 1) {
-            set_lane(regs + ip->dst, lane, width, extend(load_any(p, size), size, is_signed));
+            sd_lane_put(regs + ip->dst, lane, width, extend(load_any(p, size), size, is_signed));
             continue;
         }
         copy_once(buf, p, n * size);
         for (unsigned k = 0; k < n; k++)
             if (list[k] != UINT32_MAX)
-                set_lane(regs + list[k], lane, width,
+                sd_lane_put(regs + list[k], lane, width,
                          extend(load_buf(buf + k * size, size), size, is_signed));
     }
     return ip + 1;
@@ -186,11 +165,11 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
         if (p == NULL)
             return sd_fault_access(w, ip, lane, addr, n * size, true);
         if (n == 1) {
-            store_any(p, size, get_lane(regs + ip->b, lane, width));
+            store_any(p, size, sd_lane_get(regs + ip->b, lane, width));
             continue;
         }
         for (unsigned k = 0; k < n; k++)
-            store_buf(buf + k * size, size, get_lane(regs + list[k], lane, width));
+            store_buf(buf + k * size, size, sd_lane_get(regs + list[k], lane, width));
         copy_once(p, buf, n * size);
     }
     return ip + 1;
@@ -558,7 +537,7 @@ load_local(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, unsigned 
     SD_EACH_SET(i, w->mask)                                                                        \
     {                                                                                              \
         uint64_t v = *(const U *)(p + addr[i] + (uint64_t)i * w->local_stride);                    \
-        set_lane(row, i, width, is_signed ? (uint64_t)(int64_t)(S)v : v);                          \
+        sd_lane_put(row, i, width, is_signed ? (uint64_t)(int64_t)(S)v : v);                       \
     }
         LOCAL_SIZES(X)
 #undef X
@@ -583,7 +562,7 @@ store_local(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, unsigned
 
 #define X(U, S)                                                                                    \
     SD_EACH_SET(i, w->mask)                                                                        \
-        *(U *)(p + addr[i] + (uint64_t)i * w->local_stride) = (U)get_lane(row, i, width);
+        *(U *)(p + addr[i] + (uint64_t)i * w->local_stride) = (U)sd_lane_get(row, i, width);
         LOCAL_SIZES(X)
 #undef X
     }
@@ -628,7 +607,7 @@ load_window(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, unsigned
     SD_EACH_SET(i, w->mask)                                                                        \
     {                                                                                              \
         uint64_t v = *(const U *)(p + (uint32_t)(offsets[i] + ip->c));                             \
-        set_lane(row, i, width, is_signed ? (uint64_t)(int64_t)(S)v : v);                          \
+        sd_lane_put(row, i, width, is_signed ? (uint64_t)(int64_t)(S)v : v);                       \
     }
         LOCAL_SIZES(X)
 #undef X
@@ -653,7 +632,7 @@ store_window(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, unsigne
 
 #define X(U, S)                                                                                    \
     SD_EACH_SET(i, w->mask)                                                                        \
-        *(U *)(p + (uint32_t)(offsets[i] + ip->c)) = (U)get_lane(row, i, width);
+        *(U *)(p + (uint32_t)(offsets[i] + ip->c)) = (U)sd_lane_get(row, i, width);
         LOCAL_SIZES(X)
 #undef X
     }

@@ -5,9 +5,11 @@
  */
 #include "backend/driver/soft/exec/tex.h"
 
+#include "backend/driver/soft/exec/atom.h"
 #include "backend/driver/soft/exec/tex_sample.h"
 #include "backend/driver/soft/exec/warp.h"
 
+#include <stddef.h>
 #include <string.h>
 
 struct lane {
@@ -33,37 +35,16 @@ real(const struct lane *l, uint32_t row)
 static uint64_t
 data_get(const struct lane *l, unsigned i)
 {
-    const void *row = l->regs + l->x[SD_TEX_X_DATA + i];
-
-    switch (l->x[SD_TEX_X_WIDTH]) {
-    case 2:
-        return ((const uint16_t *)row)[l->lane];
-    case 4:
-        return ((const uint32_t *)row)[l->lane];
-    default:
-        return ((const uint64_t *)row)[l->lane];
-    }
+    return sd_lane_get(l->regs + l->x[SD_TEX_X_DATA + i], l->lane, l->x[SD_TEX_X_WIDTH]);
 }
 
 static void
 data_put(const struct lane *l, unsigned i, uint64_t v)
 {
-    uint32_t at = l->x[SD_TEX_X_DATA + i];
-    void *row = l->regs + at;
+    uint32_t row = l->x[SD_TEX_X_DATA + i];
 
-    if (at == UINT32_MAX)
-        return;
-    switch (l->x[SD_TEX_X_WIDTH]) {
-    case 2:
-        ((uint16_t *)row)[l->lane] = (uint16_t)v;
-        break;
-    case 4:
-        ((uint32_t *)row)[l->lane] = (uint32_t)v;
-        break;
-    default:
-        ((uint64_t *)row)[l->lane] = v;
-        break;
-    }
+    if (row != UINT32_MAX)
+        sd_lane_put(l->regs + row, l->lane, l->x[SD_TEX_X_WIDTH], v);
 }
 
 static const void *
@@ -99,8 +80,11 @@ texture_copy(const struct lane *l, struct sd_texture *to)
     t = env->texture(env->opaque, handle);
     if (t == NULL)
         return false;
-    memcpy(to, t, sizeof(*to));
-    return to->nlevels - 1 < SD_TEXTURE_LEVELS_MAX && to->channels - 1 < 4;
+    memcpy(to, t, offsetof(struct sd_texture, levels));
+    if (to->nlevels - 1 >= SD_TEXTURE_LEVELS_MAX || to->channels - 1 >= 4)
+        return false;
+    memcpy(to->levels, t->levels, to->nlevels * sizeof(to->levels[0]));
+    return true;
 }
 
 /* -- textures ------------------------------------------------------------------------------- */
@@ -241,27 +225,21 @@ surface_place(const struct lane *l, const struct sd_texture *t, uint32_t unit, u
     return true;
 }
 
-static const struct sd_insn *
-surface_trap(const struct lane *l, uint64_t address)
-{
-    return sd_fault(l->w, l->ip, l->lane, CUDA_ERROR_LAUNCH_FAILED, address,
-                    "surface access out of bounds");
-}
-
 /* Memory of an access, NULL after a fault or (skip) if there is nothing to do. */
 static uint8_t *
 surface_memory(const struct lane *l, const struct sd_texture *t, uint32_t unit, uint32_t bytes,
-               uint32_t align, bool write, bool *skip_p)
+               bool write, bool *skip_p)
 {
     uint64_t address = 0;
     uint8_t *p;
 
     if (!surface_place(l, t, unit, bytes, &address, skip_p)) {
         if (!*skip_p)
-            (void)surface_trap(l, 0);
+            (void)sd_fault(l->w, l->ip, l->lane, CUDA_ERROR_LAUNCH_FAILED, 0,
+                           "surface access out of bounds");
         return NULL;
     }
-    p = address % align == 0 ? sd_resolve(l->w, l->lane, address, bytes, write, l->x[SD_TEX_X_SITE])
+    p = address % bytes == 0 ? sd_resolve(l->w, l->lane, address, bytes, write, l->x[SD_TEX_X_SITE])
                              : NULL;
     if (p == NULL)
         (void)sd_fault_access(l->w, l->ip, l->lane, address, bytes, write);
@@ -273,7 +251,7 @@ lane_surface(struct lane *l, const struct sd_texture *t)
 {
     uint32_t element = l->x[SD_TEX_X_AUX], n = l->x[SD_TEX_X_NDATA], bytes = element * n;
     bool store = l->x[SD_TEX_X_OP] == SD_SURF_STORE, skip;
-    uint8_t *p = surface_memory(l, t, 1, bytes, bytes, store, &skip);
+    uint8_t *p = surface_memory(l, t, 1, bytes, store, &skip);
 
     if (p == NULL && !skip)
         return NULL;
@@ -297,7 +275,7 @@ lane_surface_format(struct lane *l, const struct sd_texture *t)
 {
     uint32_t channel = sd_tex_channel_bytes(t->format), bytes = channel * t->channels;
     bool skip;
-    uint8_t *p = surface_memory(l, t, bytes, bytes, bytes, true, &skip);
+    uint8_t *p = surface_memory(l, t, bytes, bytes, true, &skip);
 
     if (p == NULL)
         return skip ? l->ip + 1 : NULL;
@@ -310,50 +288,21 @@ lane_surface_format(struct lane *l, const struct sd_texture *t)
     return l->ip + 1;
 }
 
-#define REDUCE(T)                                                                                  \
-    do {                                                                                           \
-        T old = __atomic_load_n((T *)(void *)p, __ATOMIC_RELAXED), value = (T)v, next;             \
-        do {                                                                                       \
-            switch (op) {                                                                          \
-            case SD_SURF_ADD:                                                                      \
-                next = (T)((uint64_t)old + (uint64_t)value);                                       \
-                break;                                                                             \
-            case SD_SURF_MIN:                                                                      \
-                next = value < old ? value : old;                                                  \
-                break;                                                                             \
-            case SD_SURF_MAX:                                                                      \
-                next = value > old ? value : old;                                                  \
-                break;                                                                             \
-            case SD_SURF_AND:                                                                      \
-                next = old & value;                                                                \
-                break;                                                                             \
-            default:                                                                               \
-                next = old | value;                                                                \
-                break;                                                                             \
-            }                                                                                      \
-        } while (!__atomic_compare_exchange_n((T *)(void *)p, &old, next, true, __ATOMIC_SEQ_CST,  \
-                                              __ATOMIC_RELAXED));                                  \
-    } while (0)
-
 static const struct sd_insn *
 lane_reduce(struct lane *l, const struct sd_texture *t)
 {
     uint32_t flags = l->x[SD_TEX_X_FLAGS], bytes = (flags & SD_SURF_WIDE) != 0 ? 8 : 4;
-    enum sd_surf_reduction op = l->x[SD_TEX_X_AUX];
-    uint64_t v = data_get(l, 0);
-    bool skip;
-    uint8_t *p = surface_memory(l, t, 1, bytes, bytes, true, &skip);
+    bool is_signed = (flags & SD_SURF_SIGNED) != 0, skip;
+    uint8_t *p = surface_memory(l, t, 1, bytes, true, &skip);
+    enum sd_atom_type type;
 
     if (p == NULL)
         return skip ? l->ip + 1 : NULL;
-    if ((flags & SD_SURF_WIDE) == 0 && (flags & SD_SURF_SIGNED) == 0)
-        REDUCE(uint32_t);
-    else if ((flags & SD_SURF_WIDE) == 0)
-        REDUCE(int32_t);
-    else if ((flags & SD_SURF_SIGNED) == 0)
-        REDUCE(uint64_t);
+    if (bytes == 8)
+        type = is_signed ? SD_ATOM_S64 : SD_ATOM_U64;
     else
-        REDUCE(int64_t);
+        type = is_signed ? SD_ATOM_S32 : SD_ATOM_U32;
+    (void)sd_atom_apply(l->x[SD_TEX_X_AUX], type, p, data_get(l, 0));
     return l->ip + 1;
 }
 

@@ -40,7 +40,8 @@ enum {
     SD_TEX_X_GEOMETRY,
     SD_TEX_X_FLAGS,
     SD_TEX_X_SITE,
-    SD_TEX_X_AUX,   /* component of a gather, what is asked, reduction, or bytes of an element */
+    SD_TEX_X_AUX,   /* component of a gather, what is asked, enum sd_atom_op, or bytes of an element
+                     */
     SD_TEX_X_WIDTH, /* bytes of a data register */
     SD_TEX_X_NDATA,
     SD_TEX_X_DATA,                      /* four rows, UINT32_MAX: none */
@@ -56,16 +57,6 @@ enum sd_tex_query {
     SD_TEX_ASK_LAYERS,
     SD_TEX_ASK_LEVELS,
     SD_TEX_ASK_NORMALIZED,
-    SD_TEX_ASK_ORDER,
-    SD_TEX_ASK_TYPE,
-};
-
-enum sd_surf_reduction {
-    SD_SURF_ADD,
-    SD_SURF_MIN,
-    SD_SURF_MAX,
-    SD_SURF_AND,
-    SD_SURF_OR
 };
 
 #endif

@@ -235,4 +235,26 @@ sd_first_lane(uint32_t mask)
     return (unsigned)__builtin_ctz(mask);
 }
 
+/* One lane of a register row, of width 2, 4 or 8 bytes. */
+static inline uint64_t
+sd_lane_get(const void *row, unsigned lane, unsigned width)
+{
+    if (width == 2)
+        return ((const uint16_t *)row)[lane];
+    if (width == 4)
+        return ((const uint32_t *)row)[lane];
+    return ((const uint64_t *)row)[lane];
+}
+
+static inline void
+sd_lane_put(void *row, unsigned lane, unsigned width, uint64_t v)
+{
+    if (width == 2)
+        ((uint16_t *)row)[lane] = (uint16_t)v;
+    else if (width == 4)
+        ((uint32_t *)row)[lane] = (uint32_t)v;
+    else
+        ((uint64_t *)row)[lane] = v;
+}
+
 #endif

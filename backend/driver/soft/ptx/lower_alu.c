@@ -114,7 +114,7 @@ stem_of(const struct ptx_opcode *op, const enum ptx_word *keep, char *stem, size
 
 /* ---- plain operations ---- */
 
-/* Shifts and products of 64 bits by a constant have quicker forms. False: o has none. */
+/* Shifts and products of 64 bits by a constant have quicker forms. NULL: op has none. */
 static const struct lower_op *
 by_constant(unsigned op, uint64_t v, uint32_t *imm_p)
 {

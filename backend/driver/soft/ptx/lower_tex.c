@@ -1,6 +1,7 @@
 /* backend/driver/soft/ptx/lower_tex.c -- textures and surfaces */
 #include "backend/driver/soft/ptx/lower.h"
 
+#include "backend/driver/soft/exec/atom.h"
 #include "backend/driver/soft/exec/tex.h"
 
 #include <string.h>
@@ -273,11 +274,11 @@ lower_sured(struct lower *lw, const struct ptx_insn *in)
 
     x[SD_TEX_X_OP] = SD_SURF_REDUCE;
     x[SD_TEX_X_FLAGS] = bounds(op);
-    x[SD_TEX_X_AUX] = ptx_has(op, W_add)   ? SD_SURF_ADD
-                      : ptx_has(op, W_min) ? SD_SURF_MIN
-                      : ptx_has(op, W_max) ? SD_SURF_MAX
-                      : ptx_has(op, W_and) ? SD_SURF_AND
-                                           : SD_SURF_OR;
+    x[SD_TEX_X_AUX] = ptx_has(op, W_add)   ? SD_ATOM_ADD
+                      : ptx_has(op, W_min) ? SD_ATOM_MIN
+                      : ptx_has(op, W_max) ? SD_ATOM_MAX
+                      : ptx_has(op, W_and) ? SD_ATOM_AND
+                                           : SD_ATOM_OR;
     if (op->unknown || op->ntypes != 1 || in->count != 2 || !ptx_has(op, W_b) ||
         !geometry_of(op, &x[SD_TEX_X_GEOMETRY]))
         return lower_unsupported(lw, in);
