@@ -78,6 +78,28 @@ Test(streams, waits_and_writes_of_values_order_streams)
     dev_close(&d);
 }
 
+Test(streams, the_caller_of_what_is_asynchronous_spends_no_modelled_time)
+{
+    uint32_t word = 7;
+    struct dev d;
+    CUdeviceptr p;
+    CUstream s;
+
+    setenv("GPUPOOL_SOFT_LAUNCH_COST", "200ms", 1);
+    d = dev_open();
+    ok(cuStreamCreate(&s, CU_STREAM_NON_BLOCKING));
+    ok(cuMemAlloc_v2(&p, 4096));
+    ok(cuMemcpyHtoDAsync_v2(p, &word, 4, s));
+    fails(cuStreamQuery(s), CUDA_ERROR_NOT_READY);
+    word = 8; /* the copy has what was there when it was asked for */
+    ok(cuStreamSynchronize(s));
+    ok(cuMemcpyDtoDAsync_v2(p + 4, p, 4, s));
+    fails(cuStreamQuery(s), CUDA_ERROR_NOT_READY);
+    ok(cuStreamSynchronize(s));
+    cr_assert_eq(dev_word(p, 1), 7);
+    dev_close(&d);
+}
+
 Test(streams, host_functions_run_in_order_and_may_not_call)
 {
     struct dev d = dev_open();

@@ -294,8 +294,7 @@ launch(CUfunction f, const struct sd_launch_dims *dims, CUstream hStream, void *
         return cr;
     }
     /* What takes no time is done at once: a thread's wake-up would be all that it costs. */
-    if (!stream->ctx->dev->profile.instant || sd_is_timed(&stream->ctx->dev->profile) ||
-        !sd_stream_try_now(stream, op))
+    if (!stream->ctx->dev->profile.instant || !sd_stream_try_now(stream, op))
         cr = sd_stream_submit(stream, op, NULL);
     if (cr == CUDA_SUCCESS && after != NULL)
         cr = cuEventRecord(after, hStream);

@@ -22,8 +22,7 @@ fill(CUdeviceptr dst, size_t pitch, unsigned element, uint32_t value, size_t wid
         sd_op_free(op);
         return cr;
     }
-    if (width * element * height <= SMALL_BYTES && !sd_is_timed(&stream->ctx->dev->profile) &&
-        sd_stream_try_now(stream, op))
+    if (width * element * height <= SMALL_BYTES && sd_stream_try_now(stream, op))
         return CUDA_SUCCESS;
     return sd_stream_submit(stream, op, NULL);
 }

@@ -566,7 +566,8 @@ sd_stream_try_now(CUstream stream, struct sd_op *op)
 {
     bool now;
 
-    if (atomic_load_explicit(&stream->capture, memory_order_acquire) != NULL)
+    if (sd_work_is_timed(&op->work) ||
+        atomic_load_explicit(&stream->capture, memory_order_acquire) != NULL)
         return false;
     pthread_mutex_lock(&sched_lock);
     now = nothing_before(stream, op);

@@ -123,7 +123,8 @@ CUresult sd_stream_submit(CUstream stream, struct sd_op *op, uint64_t *seq_p);
 /* Runs op in stream order and returns when it is done; at once in this thread if nothing is
  * before it. Returns the context's sticky error. Not for capturing streams. */
 CUresult sd_stream_execute(CUstream stream, struct sd_op *op);
-/* Runs op in this thread if nothing is before it and true; otherwise false and op is untouched. */
+/* Runs op in this thread if nothing is before it and it takes no modelled time, and true; otherwise
+ * false and op is untouched. */
 bool sd_stream_try_now(CUstream stream, struct sd_op *op);
 
 bool sd_timeline_reached(struct sd_timeline *timeline, uint64_t seq);

@@ -123,9 +123,18 @@ device_run(struct sd_work *work)
 }
 
 bool
-sd_is_timed(const struct sd_profile *p)
+sd_work_is_timed(const struct sd_work *work)
 {
-    return p->launch_ns != 0 || p->threads_per_second != 0 || p->copy_bytes_per_second != 0;
+    const struct sd_profile *p = &work->ctx->dev->profile;
+
+    switch (work->kind) {
+    case SD_WORK_KERNEL:
+    case SD_WORK_COPY:
+    case SD_WORK_FILL:
+        return p->launch_ns != 0 || p->threads_per_second != 0 || p->copy_bytes_per_second != 0;
+    default:
+        return false;
+    }
 }
 
 /* How long the model says that the work takes. */
@@ -208,7 +217,7 @@ sd_work_run(struct sd_work *work)
     case SD_WORK_KERNEL:
     case SD_WORK_COPY:
     case SD_WORK_FILL:
-        return sd_is_timed(&work->ctx->dev->profile) ? timed_run(work) : device_run(work);
+        return sd_work_is_timed(work) ? timed_run(work) : device_run(work);
     case SD_WORK_HOST:
         host_run(work);
         return CUDA_SUCCESS;

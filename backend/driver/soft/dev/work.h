@@ -92,9 +92,8 @@ struct sd_work {
 /* Runs on any thread, without locks. Host functions and pending waits included: a values work
  * is only run when sd_work_ready. The result is the context's failure, if any. */
 CUresult sd_work_run(struct sd_work *work);
-/* Work takes a modelled time: nothing asynchronous may be done at once then. */
-struct sd_profile;
-bool sd_is_timed(const struct sd_profile *p);
+/* Takes a modelled time: nothing asynchronous may be done at once then. */
+bool sd_work_is_timed(const struct sd_work *work);
 /* False while a values work waits for memory to change; advances it. */
 bool sd_work_ready(struct sd_work *work);
 void sd_work_fini(struct sd_work *work);
