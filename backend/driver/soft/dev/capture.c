@@ -188,12 +188,11 @@ sd_capture_blocks_wait(CUstream stream)
 }
 
 bool
-sd_capture_forbids(CUcontext ctx)
+sd_capture_forbids(void)
 {
     CUstreamCaptureMode mode = sd_thread_capture_mode();
     bool forbidden = false;
 
-    (void)ctx;
     if (mode == CU_STREAM_CAPTURE_MODE_RELAXED)
         return false;
     sd_graph_lock();

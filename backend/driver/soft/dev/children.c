@@ -2,6 +2,7 @@
 #include "backend/driver/soft/dev/children.h"
 
 #include "backend/driver/soft/dev/heap.h"
+#include "backend/driver/soft/dev/launch.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
 
@@ -37,10 +38,11 @@ struct child_list {
 struct launches {
     struct CUctx_st *ctx;
     unsigned depth;
-    pthread_mutex_t lock;
+    size_t most;          /* may be pending */
+    pthread_mutex_t lock; /* a leaf */
     /* Guarded by lock. */
     struct child *waiting; /* with a buffer, not launched */
-    struct child_list normal, tails;
+    struct child_list *normal, *tails;
     size_t count;
 };
 
@@ -76,10 +78,11 @@ list_take(struct child_list *list)
 static void
 list_move(struct child_list *list, struct child_list *from)
 {
-    struct child *child;
-
-    while ((child = list_take(from)) != NULL)
-        list_add(list, child);
+    if (from->head == NULL)
+        return;
+    *list->tail = from->head;
+    list->tail = from->tail;
+    list_init(from);
 }
 
 static void
@@ -89,34 +92,17 @@ child_free(struct child *child)
     free(child);
 }
 
-static void
-list_free(struct child_list *list)
-{
-    struct child *child;
-
-    while ((child = list_take(list)) != NULL)
-        child_free(child);
-}
-
 static bool
-shape_valid(const struct sd_kernel *k, const uint32_t grid[3], const uint32_t block[3],
-            uint32_t shared_bytes)
+launch_valid(const struct sd_kernel *k, const uint32_t grid[3], const uint32_t block[3],
+             uint32_t shared_bytes)
 {
-    static const uint32_t grid_max[3] = {0x7fffffff, 65535, 65535};
-    static const uint32_t block_max[3] = {1024, 1024, 64};
-    uint64_t threads = 1, most = 1;
+    uint64_t most = 1;
 
-    for (int i = 0; i < 3; i++) {
-        if (grid[i] == 0 || grid[i] > grid_max[i] || block[i] == 0 || block[i] > block_max[i])
-            return false;
-        if (k->req_ntid[0] != 0 && block[i] != (k->req_ntid[i] != 0 ? k->req_ntid[i] : 1))
-            return false;
-        threads *= block[i];
+    for (int i = 0; i < 3; i++)
         most *= k->max_ntid[i] != 0 ? k->max_ntid[i] : 1;
-    }
-    if (threads > 1024 || (k->max_ntid[0] != 0 && threads > most))
-        return false;
-    return (uint64_t)k->static_shared_bytes + shared_bytes <= SHARED_MAX;
+    return sd_shape_valid(k, grid, block) &&
+           (k->max_ntid[0] == 0 || block[0] * block[1] * block[2] <= most) &&
+           (uint64_t)k->static_shared_bytes + shared_bytes <= SHARED_MAX;
 }
 
 static uint64_t
@@ -127,7 +113,7 @@ launch_buffer(void *opaque, const struct sd_kernel *kernel, const uint32_t grid[
     struct child *child;
 
     if (sd_kernel_prepare(kernel, NULL) != CUDA_SUCCESS ||
-        !shape_valid(kernel, grid, block, shared_bytes))
+        !launch_valid(kernel, grid, block, shared_bytes))
         return 0;
     child = calloc(1, sizeof(*child));
     if (child == NULL)
@@ -199,12 +185,11 @@ launch_child(void *opaque, uint64_t buffer, uint64_t stream)
     pthread_mutex_lock(&l->lock);
     if (result == LAUNCHED && !tail && l->depth == DEPTH_MAX)
         result = TOO_DEEP;
-    else if (result == LAUNCHED &&
-             l->count >= sd_ctx_limit(l->ctx, CU_LIMIT_DEV_RUNTIME_PENDING_LAUNCH_COUNT))
+    else if (result == LAUNCHED && l->count >= l->most)
         result = TOO_MANY;
     if (result == LAUNCHED) {
         l->count++;
-        list_add(tail ? &l->tails : &l->normal, child);
+        list_add(tail ? l->tails : l->normal, child);
     }
     pthread_mutex_unlock(&l->lock);
     if (result != LAUNCHED)
@@ -225,14 +210,15 @@ static CUresult
 grid_run(struct run *r, const struct sd_launch *launch, unsigned depth, struct child_list *normal,
          struct child_list *tails)
 {
-    struct launches l = {.ctx = r->ctx, .depth = depth};
+    struct launches l = {.ctx = r->ctx, .depth = depth, .normal = normal, .tails = tails};
     struct sd_launch now = *launch;
     struct sd_env env = *r->env;
     CUresult cr;
 
+    list_init(normal);
+    list_init(tails);
+    l.most = sd_ctx_limit(r->ctx, CU_LIMIT_DEV_RUNTIME_PENDING_LAUNCH_COUNT);
     pthread_mutex_init(&l.lock, NULL);
-    list_init(&l.normal);
-    list_init(&l.tails);
     env.launch_buffer = launch_buffer;
     env.launch = launch_child;
     env.launches = &l;
@@ -246,10 +232,6 @@ grid_run(struct run *r, const struct sd_launch *launch, unsigned depth, struct c
         sd_heap_free(r->ctx, child->buffer);
         child_free(child);
     }
-    list_init(normal);
-    list_init(tails);
-    list_move(normal, &l.normal);
-    list_move(tails, &l.tails);
     pthread_mutex_destroy(&l.lock);
     return cr;
 }
@@ -281,8 +263,6 @@ tree_run(struct run *r, const struct sd_launch *launch, unsigned depth)
         }
         child_free(child);
     }
-    list_free(&normal);
-    list_free(&tails);
     return cr;
 }
 

@@ -173,7 +173,7 @@ cuCtxSetFlags(unsigned int flags)
 static CUresult
 ctx_synchronize(CUcontext ctx)
 {
-    if (ctx->captures != 0 && sd_capture_forbids(ctx))
+    if (ctx->captures != 0 && sd_capture_forbids())
         return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     return sd_ctx_drain(ctx);
 }

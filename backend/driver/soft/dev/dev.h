@@ -10,8 +10,11 @@
  *   20 modules       (module.c)    libraries, modules, functions
  *   30 scheduler     (sched.c)     streams, timelines, run queue
  *   40 address map   (span.c)      what lies at which device address
- *   45 device memory (mem.c)       ranges and accounting of one device
+ *   45 device memory (arena.c)     ranges and accounting of one device
+ *   46 texture table (texture.c)   what handles of textures and surfaces show
  *   50 object slabs  (object.c)
+ * The lock of shared events (ipc_event.c) and that of what a running grid launches (children.c) are
+ * leaves.
  */
 #ifndef SD_DEV_H
 #define SD_DEV_H

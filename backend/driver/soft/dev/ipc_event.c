@@ -37,7 +37,7 @@ _Static_assert(sizeof(struct event_handle) == sizeof(CUipcEventHandle), "64 byte
 
 /* Another process's file. */
 struct foreign {
-    struct event_handle of; /* place 0 */
+    struct event_handle of; /* the first that was opened; its place says nothing */
     struct sd_shared_event *events;
     struct foreign *next;
 };
@@ -77,6 +77,13 @@ own_open(void)
     return true;
 }
 
+/* event_lock is held. */
+static bool
+is_own(const struct sd_shared_event *shared)
+{
+    return shared >= own_events && shared < own_events + EVENT_PLACES;
+}
+
 struct sd_shared_event *
 sd_shared_event_new(void)
 {
@@ -102,7 +109,7 @@ void
 sd_shared_event_free(struct sd_shared_event *shared)
 {
     pthread_mutex_lock(&event_lock);
-    if (shared >= own_events && shared < own_events + EVENT_PLACES)
+    if (is_own(shared))
         own_taken[shared - own_events] = false;
     pthread_mutex_unlock(&event_lock);
 }
@@ -178,8 +185,7 @@ cuIpcGetEventHandle(CUipcEventHandle *pHandle, CUevent event)
     if (pHandle == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     pthread_mutex_lock(&event_lock);
-    if (event->shared == NULL || event->shared < own_events ||
-        event->shared >= own_events + EVENT_PLACES) {
+    if (event->shared == NULL || !is_own(event->shared)) {
         pthread_mutex_unlock(&event_lock);
         return CUDA_ERROR_INVALID_HANDLE;
     }

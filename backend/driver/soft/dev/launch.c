@@ -113,23 +113,30 @@ sd_kernel_run(struct sd_work *work)
 
 /* --- checks --- */
 
+bool
+sd_shape_valid(const struct sd_kernel *kernel, const unsigned grid[3], const unsigned block[3])
+{
+    static const unsigned grid_max[3] = {0x7fffffff, 65535, 65535};
+    static const unsigned block_max[3] = {1024, 1024, 64};
+    uint64_t threads = 1;
+
+    for (int i = 0; i < 3; i++) {
+        if (grid[i] == 0 || grid[i] > grid_max[i] || block[i] == 0 || block[i] > block_max[i])
+            return false;
+        if (kernel->req_ntid[0] != 0 &&
+            block[i] != (kernel->req_ntid[i] != 0 ? kernel->req_ntid[i] : 1))
+            return false;
+        threads *= block[i];
+    }
+    return threads <= 1024;
+}
+
 static CUresult
 check_shape(const struct CUfunc_st *fn, const struct sd_launch_dims *d)
 {
-    const struct sd_kernel *k = fn->kernel;
-    uint64_t threads = (uint64_t)d->block[0] * d->block[1] * d->block[2];
-
-    for (int i = 0; i < 3; i++)
-        if (d->grid[i] == 0 || d->block[i] == 0)
-            return CUDA_ERROR_INVALID_VALUE;
-    if (d->grid[0] > 0x7fffffff || d->grid[1] > 65535 || d->grid[2] > 65535 || d->block[0] > 1024 ||
-        d->block[1] > 1024 || d->block[2] > 64 || threads > 1024)
+    if (!sd_shape_valid(fn->kernel, d->grid, d->block))
         return CUDA_ERROR_INVALID_VALUE;
-    if (k->req_ntid[0] != 0)
-        for (int i = 0; i < 3; i++)
-            if (d->block[i] != (k->req_ntid[i] != 0 ? k->req_ntid[i] : 1))
-                return CUDA_ERROR_INVALID_VALUE;
-    if (threads > sd_function_max_threads(fn))
+    if (d->block[0] * d->block[1] * d->block[2] > sd_function_max_threads(fn))
         return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
     if (d->shared_bytes > sd_function_max_dynamic(fn))
         return CUDA_ERROR_INVALID_VALUE;

@@ -13,6 +13,10 @@ struct sd_launch_dims {
     bool cooperative;
 };
 
+/* Whether the device takes these counts, and the kernel this block where it requires one. */
+bool sd_shape_valid(const struct sd_kernel *kernel, const unsigned grid[3],
+                    const unsigned block[3]);
+
 /*
  * Checks a launch of fn as the driver does and makes work of it; work->params is owned by it.
  * Errors: CUDA_ERROR_INVALID_VALUE, LAUNCH_OUT_OF_RESOURCES, COOPERATIVE_LAUNCH_TOO_LARGE,

@@ -136,7 +136,7 @@ cuMemAlloc_v2(CUdeviceptr *dptr, size_t bytesize)
     SD_ENTER(ctx);
     if (dptr == NULL || bytesize == 0)
         return CUDA_ERROR_INVALID_VALUE;
-    if (atomic_load(&ctx->captures) != 0 && sd_capture_forbids(ctx))
+    if (atomic_load(&ctx->captures) != 0 && sd_capture_forbids())
         return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     cr = sd_mem_alloc(ctx->dev, ctx, NULL, SD_MEM_DEVICE, bytesize, 0, &addr);
     if (cr == CUDA_ERROR_OUT_OF_MEMORY && sd_mempool_trim_all(ctx->dev))
@@ -171,7 +171,7 @@ cuMemFree_v2(CUdeviceptr dptr)
     CUcontext ctx;
 
     SD_ENTER(ctx);
-    if (atomic_load(&ctx->captures) != 0 && sd_capture_forbids(ctx))
+    if (atomic_load(&ctx->captures) != 0 && sd_capture_forbids())
         return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     return sd_mem_free(ctx, dptr);
 }

@@ -152,6 +152,6 @@ void sd_sched_unlock(void);
 CUresult sd_capture_op(CUstream stream, struct sd_op *op);
 /* Whether the capture mode of this thread and of running captures forbids calls that might
  * synchronise; the captures are then invalidated. */
-bool sd_capture_forbids(struct CUctx_st *ctx);
+bool sd_capture_forbids(void);
 
 #endif

@@ -171,17 +171,23 @@ cuTexRefCreate(CUtexref *pTexRef)
 
 /* The reference, with the lock held; nothing is held on error. */
 static CUresult
-begin(CUtexref ref)
+begin_of(const void *ref, enum sd_kind kind)
 {
     CUcontext ctx;
 
     SD_ENTER(ctx);
     (void)ctx;
     sd_modules_lock();
-    if (sd_object_is(ref, SD_TEXTURE))
+    if (sd_object_is(ref, kind))
         return CUDA_SUCCESS;
     sd_modules_unlock();
     return CUDA_ERROR_INVALID_HANDLE;
+}
+
+static CUresult
+begin(CUtexref ref)
+{
+    return begin_of(ref, SD_TEXTURE);
 }
 
 static CUresult
@@ -551,15 +557,7 @@ cuTexRefGetAddress_v2(CUdeviceptr *pdptr, CUtexref hTexRef)
 static CUresult
 surface_begin(CUsurfref ref)
 {
-    CUcontext ctx;
-
-    SD_ENTER(ctx);
-    (void)ctx;
-    sd_modules_lock();
-    if (sd_object_is(ref, SD_SURFACE))
-        return CUDA_SUCCESS;
-    sd_modules_unlock();
-    return CUDA_ERROR_INVALID_HANDLE;
+    return begin_of(ref, SD_SURFACE);
 }
 
 GP_EXPORT CUresult

@@ -125,36 +125,23 @@ sd_texture_drop(uint64_t handle, bool surface)
     return found;
 }
 
-/* Each live place, lock held. */
-static void
-each(bool (*gone)(const struct place *p, uint64_t a, uint64_t b), uint64_t a, uint64_t b)
-{
-    for (uint32_t i = 1; i < used; i++) {
-        struct place *chunk = atomic_load_explicit(&chunks[i / CHUNK], memory_order_relaxed);
-
-        if (chunk != NULL && chunk[i % CHUNK].handle != 0 && gone(&chunk[i % CHUNK], a, b))
-            place_rest(&chunk[i % CHUNK]);
-    }
-}
-
-static bool
-of_ctx(const struct place *p, uint64_t a, uint64_t b)
-{
-    (void)b;
-    return (uintptr_t)p->ctx == a;
-}
-
 void
 sd_textures_of_ctx_gone(CUcontext ctx)
 {
     pthread_mutex_lock(&lock);
-    each(of_ctx, (uintptr_t)ctx, 0);
+    for (uint32_t i = 1; i < used; i++) {
+        struct place *chunk = atomic_load_explicit(&chunks[i / CHUNK], memory_order_relaxed);
+        struct place *p = chunk != NULL ? &chunk[i % CHUNK] : NULL;
+
+        if (p != NULL && p->handle != 0 && p->ctx == ctx)
+            place_rest(p);
+    }
     pthread_mutex_unlock(&lock);
 }
 
 /* -- descriptions --------------------------------------------------------------------------- */
 
-static CUresult
+static void
 show_level(struct sd_texture *t, unsigned i, CUarray array)
 {
     bool layers = (array->desc.Flags & (CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_CUBEMAP)) != 0;
@@ -167,7 +154,6 @@ show_level(struct sd_texture *t, unsigned i, CUarray array)
         .height = (uint32_t)array->rows,
         .depth = layers ? 1 : (uint32_t)array->slices,
     };
-    return CUDA_SUCCESS;
 }
 
 static CUresult
@@ -184,7 +170,8 @@ show_array(struct sd_texture *t, CUarray array)
     t->nlevels = 1;
     if ((flags & CUDA_ARRAY3D_LAYERED) != 0)
         t->layers = (uint32_t)array->slices / (t->cube ? 6 : 1);
-    return show_level(t, 0, array);
+    show_level(t, 0, array);
+    return CUDA_SUCCESS;
 }
 
 static CUresult
@@ -196,7 +183,7 @@ show_mipmap(struct sd_texture *t, CUmipmappedArray mip)
         return CUDA_ERROR_INVALID_HANDLE;
     cr = show_array(t, mip->levels[0]);
     for (unsigned i = 1; i < mip->count && cr == CUDA_SUCCESS; i++)
-        cr = show_level(t, i, mip->levels[i]);
+        show_level(t, i, mip->levels[i]);
     t->nlevels = mip->count;
     return cr;
 }
@@ -215,8 +202,7 @@ show_memory(CUcontext ctx, struct sd_texture *t, CUdeviceptr base, size_t width,
         height > (size_t)sd_device_attribute(ctx->dev,
                                              CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LINEAR_HEIGHT))
         return CUDA_ERROR_INVALID_VALUE;
-    if (base % (uint64_t)sd_device_attribute(ctx->dev, CU_DEVICE_ATTRIBUTE_TEXTURE_ALIGNMENT) !=
-            0 ||
+    if (base % SD_TEXTURE_ALIGNMENT != 0 ||
         sd_map_reach(base, (height - 1) * pitch + width * element, NULL) < SD_REACH_READ)
         return CUDA_ERROR_INVALID_VALUE;
     t->nlevels = 1;

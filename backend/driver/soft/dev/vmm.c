@@ -24,6 +24,9 @@ struct reservation {
 /* Ranks before the address map; guards reservations and counts of physical objects. */
 static pthread_mutex_t vmm_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct reservation *reservations;
+/* Around all reservations that there ever were; written under the lock, they only widen. Relaxed is
+ * enough: who asks for an address of a reservation was given it. */
+static _Atomic uint64_t reserved_low = UINT64_MAX, reserved_high;
 
 unsigned
 sd_phys_handle_types(const void *phys)
@@ -41,6 +44,16 @@ reserved(uint64_t base, uint64_t bytes)
     return false;
 }
 
+/* vmm_lock is held. */
+static void
+reserved_widen(const struct reservation *r)
+{
+    if (r->base < atomic_load_explicit(&reserved_low, memory_order_relaxed))
+        atomic_store_explicit(&reserved_low, r->base, memory_order_relaxed);
+    if (r->base + r->bytes > atomic_load_explicit(&reserved_high, memory_order_relaxed))
+        atomic_store_explicit(&reserved_high, r->base + r->bytes, memory_order_relaxed);
+}
+
 bool
 sd_address_is_device(uint64_t addr)
 {
@@ -52,6 +65,10 @@ sd_address_is_device(uint64_t addr)
         if (addr - sd_arena_base(dev) < sd_arena_bytes(dev))
             return true;
     }
+    /* Every copy of pageable memory asks. */
+    if (addr < atomic_load_explicit(&reserved_low, memory_order_relaxed) ||
+        addr >= atomic_load_explicit(&reserved_high, memory_order_relaxed))
+        return false;
     pthread_mutex_lock(&vmm_lock);
     is = reserved(addr, 1);
     pthread_mutex_unlock(&vmm_lock);
@@ -119,6 +136,7 @@ cuMemAddressReserve(CUdeviceptr *ptr, size_t size, size_t alignment, CUdeviceptr
     pthread_mutex_lock(&vmm_lock);
     r->next = reservations;
     reservations = r;
+    reserved_widen(r);
     pthread_mutex_unlock(&vmm_lock);
     *ptr = r->base;
     return CUDA_SUCCESS;
