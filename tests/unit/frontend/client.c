@@ -8,6 +8,8 @@
  */
 #include "frontend/core/call.h"
 
+#include "protocol/base/util.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -77,7 +79,7 @@ static bool in_child;
 #ifdef __SANITIZE_ADDRESS__
 /* The leak checker of a forked child waits for an allocator lock that a thread of the parent may
  * have held at the fork: the child is not checked. */
-int __lsan_is_turned_off(void);
+GP_EXPORT int __lsan_is_turned_off(void);
 
 int
 __lsan_is_turned_off(void)
