@@ -96,7 +96,7 @@ struct sd_plan_node {
     bool disabled;
     size_t *deps; /* positions in the order of creation; owned */
     size_t dep_count;
-    size_t created; /* position in the order of creation */
+    size_t created;        /* position in the order of creation */
     struct sd_plan *child; /* a reference */
     CUevent event;
     struct sd_graph_mem *mem; /* a reference */
@@ -151,8 +151,8 @@ CUresult sd_graph_mem_new(CUcontext ctx, uint64_t bytes, struct sd_graph_mem **m
 /* Makes it accessible, which it may be already. */
 CUresult sd_graph_mem_map(const struct sd_graph_mem *mem);
 void sd_graph_mem_put(struct sd_graph_mem *mem);
-/* Without the lock: the program frees it, now or in stream order: false if it is not allocated, else
- * unref when that is done. */
+/* Without the lock: the program frees it, now or in stream order: false if it is not allocated,
+ * else unref when that is done. */
 bool sd_graph_mem_freeing(struct sd_graph_mem *mem);
 void sd_graph_mem_unref(struct sd_graph_mem *mem);
 void sd_graph_mem_unmap(struct sd_graph_mem *mem);
@@ -165,6 +165,11 @@ void sd_graph_users_put(struct sd_user_ref *users, size_t count);
 
 CUresult sd_plan_make(CUgraph graph, struct sd_plan **plan_p);
 void sd_plan_put(struct sd_plan *plan);
+CUresult sd_plan_users(struct sd_plan *plan, const struct sd_user_ref *users, size_t count);
+/* A plan of its own for an executable graph whose plan is queued somewhere. */
+CUresult sd_plan_own(CUgraphExec exec);
+/* Without the lock: CUDA is ready, and it is one. */
+CUresult sd_exec_get(CUgraphExec exec);
 /* Without the lock, after plans were put: destructors of the program may run. */
 void sd_plan_bury(void);
 
