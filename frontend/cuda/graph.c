@@ -109,6 +109,8 @@ fe_graph_add(struct fe_graph *graph, CUgraphNodeType type, struct fe_context *ct
         return cr;
     }
     node->body = body;
+    if (type == CU_GRAPH_NODE_TYPE_GRAPH)
+        body->child->owner = node;
     graph->nodes[graph->count++] = node;
     *node_p = node;
     return CUDA_SUCCESS;
@@ -299,7 +301,7 @@ cuGraphDestroy(CUgraph handle)
         return cr;
     fe_graph_lock();
     graph = fe_graph_get(handle);
-    if (graph == NULL || graph->owned) {
+    if (graph == NULL || graph->owner != NULL) {
         cr = CUDA_ERROR_INVALID_VALUE;
     } else {
         users = graph->users;

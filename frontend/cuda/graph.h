@@ -109,7 +109,8 @@ struct fe_graph {
     struct fe_object object;
     struct fe_node **nodes; /* in order of creation; owned */
     size_t count, room;
-    bool owned; /* by a node: the program may not destroy it */
+    struct fe_node *owner; /* the node that it is inside of: the program may not destroy it */
+    bool moved;            /* into its owner; not a copy */
     struct fe_user_refs users;
 };
 
@@ -181,6 +182,9 @@ void fe_user_object_define(void); /* the slab */
 CUresult fe_user_refs_copy(const struct fe_user_refs *from, struct fe_user_refs *to);
 /* Without the lock: destructors may run. */
 void fe_user_refs_put(struct fe_user_refs *refs);
+/* Room in to for from's, then all of from's become to's. */
+CUresult fe_user_refs_room(struct fe_user_refs *to, const struct fe_user_refs *from);
+void fe_user_refs_move(struct fe_user_refs *to, struct fe_user_refs *from);
 
 /* graph_token.c ------------------------------------------------------------------------------- */
 

@@ -155,15 +155,24 @@ cuGraphAddHostNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *deps, si
     return add_host(ADD(node, graph, deps, NULL, count), params);
 }
 
+/* Whether graph is inner or around it; under the lock. */
+static bool
+is_around(const struct fe_graph *graph, const struct fe_graph *inner)
+{
+    while (inner != graph && inner->owner != NULL)
+        inner = inner->owner->graph;
+    return inner == graph;
+}
+
 /* The child as a copy, or itself; under the lock. */
 static CUresult
-child_body(const struct add *a, CUgraph handle, bool move, union fe_node_body **body_p)
+child_body(const struct fe_graph *graph, CUgraph handle, bool move, union fe_node_body **body_p)
 {
     struct fe_graph *child = fe_graph_get(handle);
     union fe_node_body *body;
     CUresult cr = CUDA_SUCCESS;
 
-    if (child == NULL || child == fe_graph_get(a->graph) || (move && child->owned))
+    if (child == NULL || graph == NULL || is_around(child, graph) || (move && child->owner != NULL))
         return CUDA_ERROR_INVALID_VALUE;
     if (!move && !fe_graph_may_clone(child))
         return CUDA_ERROR_NOT_SUPPORTED; /* as the driver says */
@@ -178,7 +187,6 @@ child_body(const struct add *a, CUgraph handle, bool move, union fe_node_body **
         free(body);
         return cr;
     }
-    body->child->owned = true;
     *body_p = body;
     return CUDA_SUCCESS;
 }
@@ -187,21 +195,27 @@ static CUresult
 add_child(const struct add *a, CUgraph child, bool move)
 {
     union fe_node_body *body = NULL;
+    struct fe_graph *graph;
     struct fe_node *node;
     CUresult cr = check(a);
 
     if (cr != CUDA_SUCCESS)
         return cr;
     fe_graph_lock();
-    cr = child_body(a, child, move, &body);
+    graph = fe_graph_get(a->graph);
+    cr = child_body(graph, child, move, &body);
+    if (cr == CUDA_SUCCESS && move)
+        cr = fe_user_refs_room(&graph->users, &body->child->users);
     if (cr == CUDA_SUCCESS)
-        cr = fe_graph_add(fe_graph_get(a->graph), CU_GRAPH_NODE_TYPE_GRAPH, NULL, a->deps, a->data,
-                          a->count, body, &node);
+        cr = fe_graph_add(graph, CU_GRAPH_NODE_TYPE_GRAPH, NULL, a->deps, a->data, a->count, body,
+                          &node);
     if (cr == CUDA_SUCCESS) {
         *a->node_p = (CUgraphNode)node;
+        body->child->moved = move;
+        if (move) /* of a child nobody puts any */
+            fe_user_refs_move(&graph->users, &body->child->users);
     } else if (body != NULL && move) {
-        body->child->owned = false; /* still the program's */
-        free(body);
+        free(body); /* the child is still the program's */
     } else {
         fe_body_free(CU_GRAPH_NODE_TYPE_GRAPH, body);
     }
@@ -274,13 +288,30 @@ cuGraphAddBatchMemOpNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *de
 
 /* -- memory ----------------------------------------------------------------------------- */
 
+/* Graphs inside of others take no more of it. */
+static CUresult
+check_memory(const struct add *a)
+{
+    const struct fe_graph *graph;
+    CUresult cr = check(a);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    fe_graph_lock();
+    graph = fe_graph_get(a->graph);
+    if (graph != NULL && graph->owner != NULL)
+        cr = CUDA_ERROR_NOT_SUPPORTED;
+    fe_graph_unlock();
+    return cr;
+}
+
 static CUresult
 add_alloc(const struct add *a, CUDA_MEM_ALLOC_NODE_PARAMS *p)
 {
     struct fe_context *ctx = fe_context_current();
     union fe_node_body *body = NULL;
     struct fe_state *state;
-    CUresult cr = check(a);
+    CUresult cr = check_memory(a);
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -334,7 +365,7 @@ static CUresult
 add_free(const struct add *a, CUdeviceptr address)
 {
     union fe_node_body *body = NULL;
-    CUresult cr = check(a);
+    CUresult cr = check_memory(a);
 
     if (cr != CUDA_SUCCESS)
         return cr;

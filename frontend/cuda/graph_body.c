@@ -54,7 +54,6 @@ static CUresult
 copy_owned(CUgraphNodeType type, const union fe_node_body *from, union fe_node_body *body)
 {
     struct fe_node_kernel *k = &body->kernel;
-    CUresult cr;
 
     switch (type) {
     case CU_GRAPH_NODE_TYPE_KERNEL:
@@ -69,10 +68,7 @@ copy_owned(CUgraphNodeType type, const union fe_node_body *from, union fe_node_b
                    : CUDA_SUCCESS;
     case CU_GRAPH_NODE_TYPE_GRAPH:
         body->child = NULL;
-        cr = fe_graph_clone(from->child, &body->child);
-        if (cr == CUDA_SUCCESS)
-            body->child->owned = true;
-        return cr;
+        return fe_graph_clone(from->child, &body->child);
     case CU_GRAPH_NODE_TYPE_BATCH_MEM_OP:
         body->values.ops =
             duplicate(from->values.ops, from->values.count * sizeof(*from->values.ops));

@@ -162,7 +162,7 @@ describe(struct fe_call *call, CUgraph handle, struct gp_buf *buf, struct life *
 
     fe_graph_lock();
     graph = fe_graph_get(handle);
-    if (graph != NULL)
+    if (graph != NULL && !graph->moved)
         cr = fe_graph_describe(call, graph, buf, &life->plan);
     if (cr == CUDA_SUCCESS)
         cr = fe_user_refs_copy(&graph->users, &life->users);

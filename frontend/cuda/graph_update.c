@@ -495,8 +495,8 @@ update(struct fe_call *call, CUgraphExec handle, CUgraph graph_handle,
     cr = fe_exec_get(handle, &wire, &plan);
     graph = fe_graph_get(graph_handle);
     if (cr == CUDA_SUCCESS)
-        cr =
-            graph != NULL ? fe_graph_describe(call, graph, &buf, &fresh) : CUDA_ERROR_INVALID_VALUE;
+        cr = graph != NULL && !graph->moved ? fe_graph_describe(call, graph, &buf, &fresh)
+                                            : CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS)
         compare(plan, &fresh, info);
     fe_graph_unlock();

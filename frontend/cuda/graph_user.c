@@ -114,6 +114,31 @@ fe_user_refs_copy(const struct fe_user_refs *from, struct fe_user_refs *to)
     return CUDA_SUCCESS;
 }
 
+CUresult
+fe_user_refs_room(struct fe_user_refs *to, const struct fe_user_refs *from)
+{
+    struct fe_user_ref *list;
+
+    if (from->count == 0)
+        return CUDA_SUCCESS;
+    list = realloc(to->list, (to->count + from->count) * sizeof(*list));
+    if (list == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    to->list = list;
+    return CUDA_SUCCESS;
+}
+
+void
+fe_user_refs_move(struct fe_user_refs *to, struct fe_user_refs *from)
+{
+    if (from->count == 0)
+        return;
+    memcpy(to->list + to->count, from->list, from->count * sizeof(*from->list));
+    to->count += from->count;
+    free(from->list);
+    *from = (struct fe_user_refs){0};
+}
+
 void
 fe_user_refs_put(struct fe_user_refs *refs)
 {

@@ -535,6 +535,59 @@ memory(void)
     printf("memory: %u\n", x[0]);
 }
 
+static CUDA_MEM_ALLOC_NODE_PARAMS
+alloc_params(void)
+{
+    CUDA_MEM_ALLOC_NODE_PARAMS p = {.poolProps = {.allocType = CU_MEM_ALLOCATION_TYPE_PINNED,
+                                                  .location = {CU_MEM_LOCATION_TYPE_DEVICE, 0}},
+                                    .bytesize = N * 4};
+
+    return p;
+}
+
+static void
+launch_burn(CUdeviceptr words, uint32_t rounds)
+{
+    uint32_t n = N;
+    void *params[] = {&words, &rounds, &n};
+
+    CU(cuLaunchKernel(burn, (N + 127) / 128, 1, 1, 128, 1, 1, 0, stream, params, NULL));
+}
+
+/* Freed by another graph than the one that allocated it, which is gone, and used until then. */
+static void
+freed_elsewhere(void)
+{
+    static uint32_t x[N];
+    CUDA_MEM_ALLOC_NODE_PARAMS p = alloc_params();
+    CUgraphNode alloc, release;
+    CUgraph graph, freeing;
+    CUgraphExec exec, exec2;
+    CUdeviceptr other;
+
+    CU(cuGraphCreate(&graph, 0));
+    CU(cuGraphAddMemAllocNode(&alloc, graph, NULL, 0, &p));
+    (void)add_fill(graph, &alloc, 1, p.dptr, 23);
+    CU(cuGraphInstantiateWithFlags(&exec, graph, 0));
+    CU(cuGraphCreate(&freeing, 0));
+    CU(cuGraphAddMemFreeNode(&release, freeing, NULL, 0, p.dptr));
+    CU(cuGraphInstantiateWithFlags(&exec2, freeing, 0));
+    run(exec);
+    CU(cuGraphExecDestroy(exec));
+    CU(cuGraphDestroy(graph));
+    CU(cuMemAlloc(&other, sizeof(x)));
+    launch_burn(other, 50000);
+    CU(cuMemcpyDtoHAsync(x, p.dptr, sizeof(x), stream));
+    CU(cuGraphLaunch(exec2, stream));
+    CU(cuStreamSynchronize(stream));
+    EXPECT(count_wrong(x, 23) == 0);
+    CU(cuGraphExecDestroy(exec2));
+    CU(cuGraphDestroy(freeing));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemFree(p.dptr));
+    CU(cuMemFree(other));
+    printf("freed elsewhere: %u\n", x[0]);
+}
+
 static void
 any_kind(void)
 {
@@ -616,6 +669,54 @@ user_objects(void)
     CU(cuMemFree(words));
 }
 
+/* A child that is moved brings its memory and its users, and stays the parent's. */
+static void
+moved(void)
+{
+    static uint32_t x[N];
+    static int hundred = 100;
+    CUDA_MEM_ALLOC_NODE_PARAMS p = alloc_params();
+    CUgraphNodeParams child = {.type = CU_GRAPH_NODE_TYPE_GRAPH};
+    CUgraphNode alloc, node;
+    CUgraph graph, inner;
+    CUgraphExec exec;
+    CUuserObject user;
+    int before = __atomic_load_n(&freed, __ATOMIC_SEQ_CST);
+
+    CU(cuGraphCreate(&inner, 0));
+    CU(cuGraphAddMemAllocNode(&alloc, inner, NULL, 0, &p));
+    (void)add_fill(inner, &alloc, 1, p.dptr, 41);
+    CU(cuUserObjectCreate(&user, &hundred, on_free, 1, CU_USER_OBJECT_NO_DESTRUCTOR_SYNC));
+    CU(cuGraphRetainUserObject(inner, user, 1, CU_GRAPH_USER_OBJECT_MOVE));
+    CU(cuGraphCreate(&graph, 0));
+    child.graph.graph = inner;
+    EXPECT_CU(CUDA_ERROR_NOT_SUPPORTED, cuGraphAddNode_v2(&node, graph, NULL, NULL, 0, &child));
+    child.graph.ownership = CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE;
+    CU(cuGraphAddNode_v2(&node, graph, NULL, NULL, 0, &child));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuGraphAddNode_v2(&node, graph, NULL, NULL, 0, &child));
+    child.graph.graph = graph; /* around itself */
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuGraphAddNode_v2(&node, inner, NULL, NULL, 0, &child));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuGraphDestroy(inner));
+    EXPECT_CU(CUDA_ERROR_NOT_SUPPORTED, cuGraphAddMemAllocNode(&alloc, inner, NULL, 0, &p));
+    EXPECT_CU(CUDA_ERROR_NOT_SUPPORTED, cuGraphAddMemFreeNode(&alloc, inner, NULL, 0, p.dptr));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuGraphInstantiateWithFlags(&exec, inner, 0));
+    CU(cuGraphInstantiateWithFlags(&exec, graph, 0));
+    run(exec);
+    CU(cuMemcpyDtoH(x, p.dptr, sizeof(x)));
+    EXPECT(count_wrong(x, 41) == 0);
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuGraphLaunch(exec, stream));
+    CU(cuMemFree(p.dptr));
+    run(exec);
+    CU(cuMemFree(p.dptr));
+    CU(cuGraphExecDestroy(exec));
+    EXPECT(freed == before);
+    CU(cuGraphDestroy(graph));
+    for (int i = 0; i < 5000 && __atomic_load_n(&freed, __ATOMIC_SEQ_CST) == before; i++)
+        usleep(1000); /* it may come late, from another thread */
+    EXPECT(freed == before + 100);
+    printf("moved: %u\n", x[0]);
+}
+
 static void
 as_text(void)
 {
@@ -661,8 +762,10 @@ main(void)
     events();
     updates();
     memory();
+    freed_elsewhere();
     any_kind();
     user_objects();
+    moved();
     as_text();
     CU(cuStreamDestroy(stream));
     drv_close(dev);

@@ -126,18 +126,6 @@ sd_graph_mem_put(struct sd_graph_mem *mem)
     free(mem);
 }
 
-void
-sd_graph_mem_used(struct sd_graph_mem *mem, bool allocated)
-{
-    if (mem->allocated == allocated)
-        return;
-    mem->allocated = allocated;
-    if (allocated)
-        mem->refs++;
-    else
-        sd_graph_mem_put(mem);
-}
-
 /* It is free for launches from now on; the reference stays with the queued operation. */
 bool
 sd_graph_mem_freeing(struct sd_graph_mem *mem)
@@ -309,12 +297,14 @@ sd_graph_delete(CUgraph graph)
 }
 
 bool
-sd_graph_has(const struct CUgraph_st *graph, CUgraphNodeType type)
+sd_graph_has_memory(const struct CUgraph_st *graph)
 {
     for (size_t i = 0; i < graph->count; i++) {
         const struct CUgraphNode_st *node = graph->nodes[i];
 
-        if (node->type == type || (node->child != NULL && sd_graph_has(node->child, type)))
+        if (node->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC ||
+            node->type == CU_GRAPH_NODE_TYPE_MEM_FREE ||
+            (node->child != NULL && sd_graph_has_memory(node->child)))
             return true;
     }
     return false;
@@ -341,7 +331,7 @@ node_copy(CUgraphNode to, const struct CUgraphNode_st *from)
     if (cr == CUDA_SUCCESS && from->child != NULL) {
         cr = sd_graph_clone(from->child, &to->child);
         if (cr == CUDA_SUCCESS)
-            to->child->owned = true;
+            to->child->owner = to;
     }
     if (cr == CUDA_SUCCESS && from->cond.bodies != NULL)
         cr = sd_refuse("cuGraphClone of a graph with conditional nodes");
@@ -365,8 +355,7 @@ sd_graph_clone(CUgraph graph, CUgraph *clone_p)
     }
     for (size_t i = 0; i < graph->count && cr == CUDA_SUCCESS; i++)
         for (size_t k = 0; k < graph->nodes[i]->dep_count && cr == CUDA_SUCCESS; k++)
-            cr = sd_node_depend(clone->nodes[i],
-                                clone->nodes[graph->nodes[i]->deps[k].from->index],
+            cr = sd_node_depend(clone->nodes[i], clone->nodes[graph->nodes[i]->deps[k].from->index],
                                 &graph->nodes[i]->deps[k].data);
     if (cr != CUDA_SUCCESS) {
         if (clone != NULL)
@@ -400,7 +389,7 @@ cuGraphDestroy(CUgraph hGraph)
 
     SD_ENTER_READY();
     sd_graph_lock();
-    if (!sd_graph_valid(hGraph) || hGraph->owned) {
+    if (!sd_graph_valid(hGraph) || hGraph->owner != NULL) {
         cr = CUDA_ERROR_INVALID_VALUE;
     } else {
         users = hGraph->users;
@@ -419,9 +408,7 @@ cuGraphClone(CUgraph *phGraphClone, CUgraph originalGraph)
 
     SD_ENTER_READY();
     sd_graph_lock();
-    if (phGraphClone != NULL && sd_graph_valid(originalGraph) &&
-        (sd_graph_has(originalGraph, CU_GRAPH_NODE_TYPE_MEM_ALLOC) ||
-         sd_graph_has(originalGraph, CU_GRAPH_NODE_TYPE_MEM_FREE)))
+    if (phGraphClone != NULL && sd_graph_valid(originalGraph) && sd_graph_has_memory(originalGraph))
         cr = CUDA_ERROR_NOT_SUPPORTED; /* as the driver says */
     else if (phGraphClone != NULL && sd_graph_valid(originalGraph))
         cr = sd_graph_clone(originalGraph, phGraphClone);
@@ -626,8 +613,7 @@ cuGraphGetEdges_v2(CUgraph hGraph, CUgraphNode *from, CUgraphNode *to, CUgraphEd
     if ((from == NULL) != (to == NULL))
         return CUDA_ERROR_INVALID_VALUE;
     return list_graph(hGraph, LIST_EDGES,
-                      &(struct node_list){.nodes = from, .others = to, .data = edgeData},
-                      numEdges);
+                      &(struct node_list){.nodes = from, .others = to, .data = edgeData}, numEdges);
 }
 
 GP_EXPORT CUresult
@@ -703,9 +689,9 @@ cuGraphNodeGetType(CUgraphNode hNode, CUgraphNodeType *type)
 GP_EXPORT CUresult
 cuGraphDebugDotPrint(CUgraph hGraph, const char *path, unsigned int flags)
 {
-    static const char *const names[] = {"kernel",     "memcpy",    "memset",   "host",  "graph",
-                                        "empty",      "wait",      "record",   "signal", "semwait",
-                                        "mem alloc",  "mem free",  "mem op",   "conditional"};
+    static const char *const names[] = {"kernel",    "memcpy",   "memset", "host",       "graph",
+                                        "empty",     "wait",     "record", "signal",     "semwait",
+                                        "mem alloc", "mem free", "mem op", "conditional"};
     FILE *file;
 
     SD_ENTER_READY();

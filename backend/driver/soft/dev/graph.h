@@ -80,7 +80,8 @@ struct CUgraph_st {
     CUgraphNode *nodes; /* in order of creation */
     size_t count;
     size_t size;
-    bool owned; /* by a node: the program may not destroy it */
+    CUgraphNode owner; /* the node that it is inside of: the program may not destroy it */
+    bool moved;        /* into its owner; not a copy */
     struct sd_cond *conds;
     struct sd_user_ref *users;
     size_t user_count;
@@ -111,6 +112,7 @@ struct sd_plan {
     _Atomic unsigned refs;
     struct sd_plan_node *nodes;
     size_t count;
+    bool has_memory; /* steps that allocate or free, also in its children's plans */
     struct sd_cond_default {
         CUgraphConditionalHandle handle;
         unsigned value;
@@ -156,10 +158,12 @@ void sd_graph_mem_put(struct sd_graph_mem *mem);
 bool sd_graph_mem_freeing(struct sd_graph_mem *mem);
 void sd_graph_mem_unref(struct sd_graph_mem *mem);
 void sd_graph_mem_unmap(struct sd_graph_mem *mem);
-void sd_graph_mem_used(struct sd_graph_mem *mem, bool allocated);
-bool sd_graph_has(const struct CUgraph_st *graph, CUgraphNodeType type);
+/* Nodes that allocate or free, also in its children. */
+bool sd_graph_has_memory(const struct CUgraph_st *graph);
 CUresult sd_graph_users_copy(const struct sd_user_ref *from, size_t count,
                              struct sd_user_ref **to_p);
+/* All of from's become to's. */
+CUresult sd_graph_users_move(CUgraph to, CUgraph from);
 /* Without the lock: a destructor of the program may run. */
 void sd_graph_users_put(struct sd_user_ref *users, size_t count);
 

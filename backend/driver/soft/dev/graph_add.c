@@ -149,7 +149,17 @@ cuGraphAddHostNode(CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *
                     nodeParams->userData);
 }
 
-/* The child as a copy, or itself. */
+/* Whether graph is inner or around it. */
+static bool
+is_around(const struct CUgraph_st *graph, const struct CUgraph_st *inner)
+{
+    while (inner != graph && inner->owner != NULL)
+        inner = inner->owner->graph;
+    return inner == graph;
+}
+
+/* The child as a copy, or itself. Its user objects become the graph's: of a child nobody puts any.
+ */
 static CUresult
 add_child(const struct add *a, CUgraph child, bool move)
 {
@@ -157,18 +167,18 @@ add_child(const struct add *a, CUgraph child, bool move)
     CUresult cr = add_begin(a, CU_GRAPH_NODE_TYPE_GRAPH, &node);
 
     if (cr == CUDA_SUCCESS &&
-        (!sd_graph_valid(child) || child == a->graph || (move && child->owned)))
+        (!sd_graph_valid(child) || is_around(child, a->graph) || (move && child->owner != NULL)))
         cr = CUDA_ERROR_INVALID_VALUE;
-    if (cr == CUDA_SUCCESS && !move &&
-        (sd_graph_has(child, CU_GRAPH_NODE_TYPE_MEM_ALLOC) ||
-         sd_graph_has(child, CU_GRAPH_NODE_TYPE_MEM_FREE)))
+    if (cr == CUDA_SUCCESS && !move && sd_graph_has_memory(child))
         cr = CUDA_ERROR_NOT_SUPPORTED; /* as the driver says */
-    if (cr == CUDA_SUCCESS && !move)
-        cr = sd_graph_clone(child, &node->child);
-    else if (cr == CUDA_SUCCESS)
-        node->child = child;
     if (cr == CUDA_SUCCESS)
-        node->child->owned = true;
+        cr = move ? sd_graph_users_move(a->graph, child) : sd_graph_clone(child, &node->child);
+    if (cr == CUDA_SUCCESS) {
+        if (move)
+            node->child = child;
+        node->child->owner = node;
+        node->child->moved = move;
+    }
     return add_end(a, node, cr);
 }
 
@@ -202,8 +212,8 @@ cuGraphAddEmptyNode(CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode 
 }
 
 GP_EXPORT CUresult
-cuGraphAddEventRecordNode(CUgraphNode *phGraphNode, CUgraph hGraph,
-                          const CUgraphNode *dependencies, size_t numDependencies, CUevent event)
+cuGraphAddEventRecordNode(CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies,
+                          size_t numDependencies, CUevent event)
 {
     return add_plain(ADD(phGraphNode, hGraph, dependencies, NULL, numDependencies),
                      CU_GRAPH_NODE_TYPE_EVENT_RECORD, event);
@@ -244,6 +254,8 @@ add_alloc(const struct add *a, CUDA_MEM_ALLOC_NODE_PARAMS *p)
     CUgraphNode node = NULL;
     CUresult cr = add_begin(a, CU_GRAPH_NODE_TYPE_MEM_ALLOC, &node);
 
+    if (cr == CUDA_SUCCESS && a->graph->owner != NULL)
+        cr = CUDA_ERROR_NOT_SUPPORTED;
     if (cr == CUDA_SUCCESS && (p == NULL || p->bytesize == 0 ||
                                p->poolProps.location.type != CU_MEM_LOCATION_TYPE_DEVICE))
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -295,6 +307,8 @@ add_free(const struct add *a, CUdeviceptr dptr)
     CUgraphNode node = NULL;
     CUresult cr = add_begin(a, CU_GRAPH_NODE_TYPE_MEM_FREE, &node);
 
+    if (cr == CUDA_SUCCESS && a->graph->owner != NULL)
+        cr = CUDA_ERROR_NOT_SUPPORTED;
     if (cr == CUDA_SUCCESS && !may_free(a->graph, dptr))
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS) {
@@ -314,8 +328,8 @@ cuGraphAddMemFreeNode(CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNod
 /* --- conditions --- */
 
 GP_EXPORT CUresult
-cuGraphConditionalHandleCreate(CUgraphConditionalHandle *pHandle_out, CUgraph hGraph,
-                               CUcontext ctx, unsigned int defaultLaunchValue, unsigned int flags)
+cuGraphConditionalHandleCreate(CUgraphConditionalHandle *pHandle_out, CUgraph hGraph, CUcontext ctx,
+                               unsigned int defaultLaunchValue, unsigned int flags)
 {
     struct sd_cond *cond;
     uint64_t address;
@@ -357,11 +371,10 @@ add_conditional(const struct add *a, CUDA_CONDITIONAL_NODE_PARAMS *p)
     for (const struct sd_cond *c = cr == CUDA_SUCCESS ? a->graph->conds : NULL; c != NULL;
          c = c->next)
         known = known || c->handle == p->handle;
-    if (cr == CUDA_SUCCESS &&
-        (!known || p->size == 0 || p->size > 1024 ||
-         (unsigned)p->type > CU_GRAPH_COND_TYPE_SWITCH ||
-         (p->type == CU_GRAPH_COND_TYPE_IF && p->size > 2) ||
-         (p->type == CU_GRAPH_COND_TYPE_WHILE && p->size != 1)))
+    if (cr == CUDA_SUCCESS && (!known || p->size == 0 || p->size > 1024 ||
+                               (unsigned)p->type > CU_GRAPH_COND_TYPE_SWITCH ||
+                               (p->type == CU_GRAPH_COND_TYPE_IF && p->size > 2) ||
+                               (p->type == CU_GRAPH_COND_TYPE_WHILE && p->size != 1)))
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS) {
         node->cond.handle = p->handle;
@@ -376,7 +389,7 @@ add_conditional(const struct add *a, CUDA_CONDITIONAL_NODE_PARAMS *p)
     for (unsigned i = 0; cr == CUDA_SUCCESS && i < p->size; i++) {
         cr = sd_graph_new(&node->cond.bodies[i]);
         if (cr == CUDA_SUCCESS)
-            node->cond.bodies[i]->owned = true;
+            node->cond.bodies[i]->owner = node;
     }
     if (cr == CUDA_SUCCESS) {
         /* The program reads the bodies here; the array lives as long as the node. */

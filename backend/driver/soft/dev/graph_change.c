@@ -177,6 +177,7 @@ cuGraphExecChildGraphNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode, CU
     } else if (cr == CUDA_SUCCESS) {
         sd_plan_put(step->child);
         step->child = child;
+        hGraphExec->plan->has_memory |= child->has_memory;
     }
     sd_graph_unlock();
     return cr;
@@ -293,7 +294,8 @@ cuGraphExecUpdate_v2(CUgraphExec hGraphExec, CUgraph hGraph,
         return CUDA_ERROR_INVALID_VALUE;
     memset(resultInfo, 0, sizeof(*resultInfo));
     sd_graph_lock();
-    cr = sd_graph_valid(hGraph) ? sd_plan_make(hGraph, &plan) : CUDA_ERROR_INVALID_VALUE;
+    cr = sd_graph_valid(hGraph) && !hGraph->moved ? sd_plan_make(hGraph, &plan)
+                                                  : CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS) {
         resultInfo->result = compare_plans(hGraphExec->plan, plan, &resultInfo->errorNode);
         if (resultInfo->result == CU_GRAPH_EXEC_UPDATE_SUCCESS) {
@@ -303,16 +305,16 @@ cuGraphExecUpdate_v2(CUgraphExec hGraphExec, CUgraph hGraph,
                 plan->nodes[i].disabled = hGraphExec->plan->nodes[i].disabled;
             }
             cr = sd_plan_users(plan, hGraphExec->plan->users, hGraphExec->plan->user_count);
-        }
-        if (cr == CUDA_SUCCESS && resultInfo->result == CU_GRAPH_EXEC_UPDATE_SUCCESS) {
-            sd_plan_put(hGraphExec->plan);
-            hGraphExec->plan = plan;
-        } else if (cr != CUDA_SUCCESS) {
-            sd_plan_put(plan);
         } else {
-            sd_plan_put(plan);
             cr = CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
         }
+        if (cr == CUDA_SUCCESS) {
+            struct sd_plan *before = hGraphExec->plan;
+
+            hGraphExec->plan = plan;
+            plan = before;
+        }
+        sd_plan_put(plan);
     }
     sd_graph_unlock();
     return cr;

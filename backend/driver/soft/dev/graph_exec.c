@@ -151,6 +151,13 @@ plan_conds(struct sd_plan *plan, const struct CUgraph_st *graph)
     return CUDA_SUCCESS;
 }
 
+static bool
+step_has_memory(const struct sd_plan_node *n)
+{
+    return n->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC || n->type == CU_GRAPH_NODE_TYPE_MEM_FREE ||
+           (n->child != NULL && n->child->has_memory);
+}
+
 /* True when all that node depends on is already in the plan. */
 static bool
 node_ready(const struct CUgraphNode_st *node)
@@ -180,7 +187,8 @@ sd_plan_make(CUgraph graph, struct sd_plan **plan_p)
 
             if (node->mark || !node_ready(node))
                 continue;
-            cr = plan_node_make(&plan->nodes[plan->count++], node, i);
+            cr = plan_node_make(&plan->nodes[plan->count], node, i);
+            plan->has_memory |= step_has_memory(&plan->nodes[plan->count++]);
             node->mark = true;
             progress = true;
         }
@@ -219,6 +227,7 @@ sd_plan_own(CUgraphExec exec)
     plan = plan_new(from->count);
     if (plan == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
+    plan->has_memory = from->has_memory;
     for (; plan->count < from->count && cr == CUDA_SUCCESS; plan->count++) {
         const struct sd_plan_node *a = &from->nodes[plan->count];
         struct sd_plan_node *b = &plan->nodes[plan->count];
@@ -312,17 +321,6 @@ run_conditional(const struct sd_plan_node *n, struct CUctx_st *ctx)
 }
 
 static CUresult
-run_free(CUdeviceptr address)
-{
-    struct sd_alloc alloc;
-
-    if (!sd_map_find(address, &alloc) || alloc.kind != SD_MEM_GRAPH)
-        return sd_mempool_free_now(address);
-    sd_graph_mem_unmap(alloc.owner);
-    return CUDA_SUCCESS;
-}
-
-static CUresult
 run_node(const struct sd_plan_node *n, struct CUctx_st *ctx)
 {
     struct sd_work work;
@@ -336,7 +334,7 @@ run_node(const struct sd_plan_node *n, struct CUctx_st *ctx)
     case CU_GRAPH_NODE_TYPE_MEM_ALLOC:
         return sd_graph_mem_map(n->mem);
     case CU_GRAPH_NODE_TYPE_MEM_FREE:
-        return run_free(n->freed);
+        return sd_mempool_free_queued(n->freed, false);
     case CU_GRAPH_NODE_TYPE_BATCH_MEM_OP:
         cr = sd_work_copy(&work, &n->work); /* it counts its progress in itself */
         if (cr == CUDA_SUCCESS)
@@ -378,19 +376,38 @@ reset_conditions(const struct sd_plan *plan)
                              __ATOMIC_RELEASE);
 }
 
+/* The lock is held. */
+static void
+freed_put(struct sd_graph_work *graph)
+{
+    while (graph->freed_count != 0)
+        sd_graph_mem_put(graph->freed[--graph->freed_count]);
+}
+
 CUresult
 sd_graph_run(struct sd_work *work)
 {
-    reset_conditions(work->plan);
-    return run_plan(work->plan, work->ctx);
+    CUresult cr;
+
+    reset_conditions(work->graph.plan);
+    cr = run_plan(work->graph.plan, work->ctx);
+    if (work->graph.freed_count != 0) {
+        /* Before anybody can see that the launch is done. */
+        sd_graph_lock();
+        freed_put(&work->graph);
+        sd_graph_unlock();
+    }
+    return cr;
 }
 
 void
-sd_graph_plan_put(struct sd_plan *plan)
+sd_graph_work_fini(struct sd_graph_work *graph)
 {
     sd_graph_lock();
-    sd_plan_put(plan);
+    freed_put(graph); /* of a launch that did not run */
+    sd_plan_put(graph->plan);
     sd_graph_unlock();
+    free(graph->freed);
     sd_plan_bury();
 }
 
@@ -415,7 +432,8 @@ instantiate(CUgraphExec *exec_p, CUgraph graph, cuuint64_t flags)
     exec->ctx = ctx;
     exec->flags = flags;
     sd_graph_lock();
-    cr = sd_graph_valid(graph) ? sd_plan_make(graph, &exec->plan) : CUDA_ERROR_INVALID_VALUE;
+    cr = sd_graph_valid(graph) && !graph->moved ? sd_plan_make(graph, &exec->plan)
+                                                : CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS) {
         cr = sd_plan_users(exec->plan, graph->users, graph->user_count);
         if (cr != CUDA_SUCCESS)
@@ -511,83 +529,129 @@ cuGraphExecGetFlags(CUgraphExec hGraphExec, cuuint64_t *flags)
 static CUresult
 wait_for_events(const struct sd_plan *plan, struct sd_op *op)
 {
-    for (size_t i = 0; i < plan->count; i++) {
-        CUevent event = plan->nodes[i].event;
-        struct sd_mark *mark = NULL;
-        CUresult cr;
+    CUresult cr = CUDA_SUCCESS;
 
-        if (plan->nodes[i].type != CU_GRAPH_NODE_TYPE_WAIT_EVENT || !sd_object_is(event, SD_EVENT))
+    for (size_t i = 0; i < plan->count && cr == CUDA_SUCCESS; i++) {
+        const struct sd_plan_node *n = &plan->nodes[i];
+        struct sd_mark *mark = NULL;
+
+        if (n->child != NULL)
+            cr = wait_for_events(n->child, op);
+        if (n->type != CU_GRAPH_NODE_TYPE_WAIT_EVENT || !sd_object_is(n->event, SD_EVENT))
             continue;
         sd_sched_lock();
-        if (event->mark != NULL)
-            mark = sd_mark_get(event->mark);
+        if (n->event->mark != NULL)
+            mark = sd_mark_get(n->event->mark);
         sd_sched_unlock();
         cr = mark != NULL ? sd_op_depend(op, mark->timeline, mark->seq) : CUDA_SUCCESS;
         sd_mark_put(mark);
-        if (cr != CUDA_SUCCESS)
-            return cr;
     }
-    return CUDA_SUCCESS;
+    return cr;
 }
 
 /* Events of record nodes are reached when the whole graph is. */
 static CUresult
 record_events(const struct sd_plan *plan, CUstream stream)
 {
-    for (size_t i = 0; i < plan->count; i++) {
-        CUresult cr;
+    CUresult cr = CUDA_SUCCESS;
 
-        if (plan->nodes[i].type != CU_GRAPH_NODE_TYPE_EVENT_RECORD)
-            continue;
-        cr = cuEventRecord(plan->nodes[i].event, stream);
-        if (cr != CUDA_SUCCESS)
-            return cr;
+    for (size_t i = 0; i < plan->count && cr == CUDA_SUCCESS; i++) {
+        const struct sd_plan_node *n = &plan->nodes[i];
+
+        if (n->child != NULL)
+            cr = record_events(n->child, stream);
+        else if (n->type == CU_GRAPH_NODE_TYPE_EVENT_RECORD)
+            cr = cuEventRecord(n->event, stream);
     }
+    return cr;
+}
+
+/* The lock is held. Whether anything that the plan allocates is allocated already. */
+static bool
+memory_in_use(const struct sd_plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct sd_plan_node *n = &plan->nodes[i];
+
+        if ((n->mem != NULL && n->mem->allocated) ||
+            (n->child != NULL && n->child->has_memory && memory_in_use(n->child)))
+            return true;
+    }
+    return false;
+}
+
+/* The lock is held. The program may name what the plan allocates from now on. */
+static CUresult
+memory_take(const struct sd_plan *plan)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    for (size_t i = 0; i < plan->count && cr == CUDA_SUCCESS; i++) {
+        const struct sd_plan_node *n = &plan->nodes[i];
+
+        if (n->mem != NULL) {
+            if (!n->mem->allocated)
+                n->mem->refs++;
+            n->mem->allocated = true;
+            cr = sd_graph_mem_map(n->mem);
+        } else if (n->child != NULL && n->child->has_memory) {
+            cr = memory_take(n->child);
+        }
+    }
+    return cr;
+}
+
+/* The lock is held. The next launch may allocate it again; until this one is done, it has the
+ * reference. */
+static CUresult
+memory_free(struct sd_graph_work *work, CUdeviceptr address)
+{
+    struct sd_graph_mem *mem, **freed;
+    struct sd_alloc alloc;
+
+    if (!sd_map_find(address, &alloc) || alloc.kind != SD_MEM_GRAPH || alloc.base != address)
+        return CUDA_SUCCESS;
+    mem = alloc.owner;
+    if (!mem->allocated)
+        return CUDA_SUCCESS;
+    freed = realloc(work->freed, (work->freed_count + 1) * sizeof(*freed));
+    if (freed == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    work->freed = freed;
+    freed[work->freed_count++] = mem;
+    mem->allocated = false;
     return CUDA_SUCCESS;
 }
 
-/* The lock is held. The memory of that address, if a node of the plan or the program has it. */
-static struct sd_graph_mem *
-mem_at(const struct sd_plan *plan, CUdeviceptr address)
+static CUresult
+memory_free_all(struct sd_graph_work *work, const struct sd_plan *plan)
 {
-    struct sd_alloc alloc;
+    CUresult cr = CUDA_SUCCESS;
 
-    for (size_t i = 0; i < plan->count; i++)
-        if (plan->nodes[i].mem != NULL && plan->nodes[i].mem->address == address)
-            return plan->nodes[i].mem;
-    if (sd_map_find(address, &alloc) && alloc.kind == SD_MEM_GRAPH && alloc.base == address)
-        return alloc.owner;
-    return NULL;
+    for (size_t i = 0; i < plan->count && cr == CUDA_SUCCESS; i++) {
+        const struct sd_plan_node *n = &plan->nodes[i];
+
+        if (n->type == CU_GRAPH_NODE_TYPE_MEM_FREE)
+            cr = memory_free(work, n->freed);
+        else if (n->child != NULL && n->child->has_memory)
+            cr = memory_free_all(work, n->child);
+    }
+    return cr;
 }
 
 /* The lock is held. What the launch allocates must be free, unless it frees by itself. */
 static CUresult
-launch_memory(const struct sd_plan *plan, cuuint64_t flags)
+launch_memory(struct sd_graph_work *work, cuuint64_t flags)
 {
-    bool again = (flags & CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH) != 0;
+    const struct sd_plan *plan = work->plan;
+    CUresult cr;
 
-    for (size_t i = 0; i < plan->count; i++)
-        if (plan->nodes[i].mem != NULL && plan->nodes[i].mem->allocated && !again)
-            return CUDA_ERROR_INVALID_VALUE;
-    for (size_t i = 0; i < plan->count; i++) {
-        CUresult cr;
-
-        if (plan->nodes[i].mem == NULL)
-            continue;
-        sd_graph_mem_used(plan->nodes[i].mem, true);
-        cr = sd_graph_mem_map(plan->nodes[i].mem); /* the program may name it from now on */
-        if (cr != CUDA_SUCCESS)
-            return cr;
-    }
-    for (size_t i = 0; i < plan->count; i++) {
-        struct sd_graph_mem *mem = plan->nodes[i].type == CU_GRAPH_NODE_TYPE_MEM_FREE
-                                       ? mem_at(plan, plan->nodes[i].freed)
-                                       : NULL;
-
-        if (mem != NULL)
-            sd_graph_mem_used(mem, false);
-    }
-    return CUDA_SUCCESS;
+    if (!plan->has_memory)
+        return CUDA_SUCCESS;
+    if ((flags & CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH) == 0 && memory_in_use(plan))
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = memory_take(plan);
+    return cr == CUDA_SUCCESS ? memory_free_all(work, plan) : cr;
 }
 
 /* Launches of one executable graph follow each other. */
@@ -618,20 +682,19 @@ cuGraphLaunch(CUgraphExec hGraph, CUstream hStream)
         cr = sd_stream_get(hStream, &stream);
     if (cr != CUDA_SUCCESS)
         return cr;
-    op = sd_op_new(SD_WORK_NOTHING, stream->ctx);
+    op = sd_op_new(SD_WORK_GRAPH, stream->ctx);
     if (op == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     sd_graph_lock();
     plan = plan_get(hGraph->plan);
-    cr = launch_memory(plan, hGraph->flags);
-    sd_graph_unlock();
+    op->work.graph.plan = plan_get(plan);
+    cr = launch_memory(&op->work.graph, hGraph->flags);
     if (cr == CUDA_SUCCESS && hGraph->last_line != NULL)
         cr = sd_op_depend(op, hGraph->last_line, hGraph->last_seq);
+    sd_graph_unlock();
     if (cr == CUDA_SUCCESS)
         cr = wait_for_events(plan, op);
     if (cr == CUDA_SUCCESS) {
-        op->work.kind = SD_WORK_GRAPH;
-        op->work.plan = plan_get(plan);
         cr = sd_stream_submit(stream, op, &seq);
         if (cr == CUDA_SUCCESS)
             remember_launch(hGraph, stream, seq);
@@ -640,7 +703,10 @@ cuGraphLaunch(CUgraphExec hGraph, CUstream hStream)
     } else {
         sd_op_free(op);
     }
-    sd_graph_plan_put(plan);
+    sd_graph_lock();
+    sd_plan_put(plan);
+    sd_graph_unlock();
+    sd_plan_bury();
     return cr;
 }
 

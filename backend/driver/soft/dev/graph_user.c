@@ -89,6 +89,26 @@ sd_graph_users_copy(const struct sd_user_ref *from, size_t count, struct sd_user
     return CUDA_SUCCESS;
 }
 
+CUresult
+sd_graph_users_move(CUgraph to, CUgraph from)
+{
+    size_t count = to->user_count + from->user_count;
+    struct sd_user_ref *users;
+
+    if (from->user_count == 0)
+        return CUDA_SUCCESS;
+    users = realloc(to->users, count * sizeof(*users));
+    if (users == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    memcpy(users + to->user_count, from->users, from->user_count * sizeof(*users));
+    to->users = users;
+    to->user_count = count;
+    free(from->users);
+    from->users = NULL;
+    from->user_count = 0;
+    return CUDA_SUCCESS;
+}
+
 void
 sd_graph_users_put(struct sd_user_ref *users, size_t count)
 {
@@ -98,8 +118,7 @@ sd_graph_users_put(struct sd_user_ref *users, size_t count)
 }
 
 GP_EXPORT CUresult
-cuGraphRetainUserObject(CUgraph graph, CUuserObject object, unsigned int count,
-                        unsigned int flags)
+cuGraphRetainUserObject(CUgraph graph, CUuserObject object, unsigned int count, unsigned int flags)
 {
     struct sd_user_ref *users;
     CUresult cr = object_get(object, count);
@@ -109,9 +128,8 @@ cuGraphRetainUserObject(CUgraph graph, CUuserObject object, unsigned int count,
     if ((flags & ~(unsigned)CU_GRAPH_USER_OBJECT_MOVE) != 0)
         return CUDA_ERROR_INVALID_VALUE;
     sd_graph_lock();
-    users = sd_graph_valid(graph)
-                ? realloc(graph->users, (graph->user_count + 1) * sizeof(*users))
-                : NULL;
+    users = sd_graph_valid(graph) ? realloc(graph->users, (graph->user_count + 1) * sizeof(*users))
+                                  : NULL;
     if (users == NULL) {
         cr = sd_graph_valid(graph) ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_INVALID_VALUE;
     } else {

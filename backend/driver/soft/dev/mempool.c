@@ -217,21 +217,22 @@ sd_mempool_free_now(uint64_t addr)
 {
     struct sd_alloc alloc;
 
-    if (!sd_map_take(addr, 1u << SD_MEM_POOL | 1u << SD_MEM_GRAPH, &alloc))
+    if (!sd_map_take(addr, 1u << SD_MEM_POOL, &alloc))
         return CUDA_ERROR_INVALID_VALUE;
     sd_mem_release(&alloc);
     return CUDA_SUCCESS;
 }
 
 CUresult
-sd_mempool_free_queued(uint64_t addr)
+sd_mempool_free_queued(uint64_t addr, bool unref)
 {
     struct sd_alloc alloc;
 
     if (!sd_map_find(addr, &alloc) || alloc.kind != SD_MEM_GRAPH)
         return sd_mempool_free_now(addr);
     sd_graph_mem_unmap(alloc.owner);
-    sd_graph_mem_unref(alloc.owner);
+    if (unref)
+        sd_graph_mem_unref(alloc.owner);
     return CUDA_SUCCESS;
 }
 
@@ -250,8 +251,7 @@ cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *poolProps)
     struct sd_device *dev;
 
     SD_ENTER_READY();
-    if (pool == NULL || poolProps == NULL ||
-        poolProps->allocType != CU_MEM_ALLOCATION_TYPE_PINNED)
+    if (pool == NULL || poolProps == NULL || poolProps->allocType != CU_MEM_ALLOCATION_TYPE_PINNED)
         return CUDA_ERROR_INVALID_VALUE;
     if (poolProps->handleTypes != CU_MEM_HANDLE_TYPE_NONE)
         return sd_refuse("cuMemPoolCreate of a pool that can be exported");
@@ -510,8 +510,7 @@ location_device(const CUmemLocation *location, CUmemAllocationType type)
 {
     if (location == NULL || type != CU_MEM_ALLOCATION_TYPE_PINNED)
         return CUDA_ERROR_INVALID_VALUE;
-    return location->type == CU_MEM_LOCATION_TYPE_DEVICE ? CUDA_SUCCESS
-                                                         : CUDA_ERROR_NOT_SUPPORTED;
+    return location->type == CU_MEM_LOCATION_TYPE_DEVICE ? CUDA_SUCCESS : CUDA_ERROR_NOT_SUPPORTED;
 }
 
 GP_EXPORT CUresult

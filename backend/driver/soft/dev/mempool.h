@@ -12,8 +12,9 @@
 CUresult sd_mempool_create_defaults(void);
 /* CUDA_ERROR_INVALID_VALUE if no pool memory begins at addr. */
 CUresult sd_mempool_free_now(uint64_t addr);
-/* The same in stream order, of what cuMemFreeAsync was called with. */
-CUresult sd_mempool_free_queued(uint64_t addr);
+/* The same in stream order, also of a graph's memory. unref: the reference of what cuMemFreeAsync
+ * was called with goes too; the launch of a graph puts its own. */
+CUresult sd_mempool_free_queued(uint64_t addr, bool unref);
 /* The pool's part of an entry that was taken out of the map. */
 void sd_mempool_give(const struct sd_alloc *alloc);
 /* Gives cached blocks of all pools of the device back; false if there were none. */

@@ -29,7 +29,7 @@ sd_work_fini(struct sd_work *work)
         sd_mark_put(work->mark);
         break;
     case SD_WORK_GRAPH:
-        sd_graph_plan_put(work->plan);
+        sd_graph_work_fini(&work->graph);
         break;
     default:
         break;
@@ -206,7 +206,7 @@ sd_work_run(struct sd_work *work)
         host_run(work);
         return CUDA_SUCCESS;
     case SD_WORK_FREE:
-        (void)sd_mempool_free_queued(work->address);
+        (void)sd_mempool_free_queued(work->address, true);
         return CUDA_SUCCESS;
     default:
         break;

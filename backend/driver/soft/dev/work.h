@@ -9,6 +9,7 @@
 #include "backend/driver/soft/dev/dev.h"
 
 struct CUfunc_st;
+struct sd_graph_mem;
 struct sd_plan;
 struct sd_mark;
 
@@ -74,6 +75,13 @@ struct sd_values_work {
     unsigned next; /* how far it came */
 };
 
+/* A launch of a graph. */
+struct sd_graph_work {
+    struct sd_plan *plan;        /* a reference */
+    struct sd_graph_mem **freed; /* memory that it frees: owned, with a reference to each */
+    size_t freed_count;
+};
+
 struct sd_work {
     enum sd_work_kind kind;
     struct CUctx_st *ctx;
@@ -85,7 +93,7 @@ struct sd_work {
         struct sd_values_work values;
         struct sd_mark *mark; /* RECORD: a reference */
         uint64_t address;     /* FREE */
-        struct sd_plan *plan; /* GRAPH: a reference */
+        struct sd_graph_work graph;
     };
 };
 
@@ -102,7 +110,7 @@ void sd_copy_run(const struct sd_copy_work *copy);
 void sd_fill_run(const struct sd_fill_work *fill);
 CUresult sd_kernel_run(struct sd_work *work);
 CUresult sd_graph_run(struct sd_work *work);
-void sd_graph_plan_put(struct sd_plan *plan);
+void sd_graph_work_fini(struct sd_graph_work *graph);
 
 /* True on a thread that runs a host function: it may not call the API. */
 bool sd_in_host_function(void);
