@@ -732,6 +732,9 @@ end_locked(struct fe_stream *stream, CUgraph *graph_p)
     struct fe_capture *capture = atomic_load(&stream->capture);
     CUresult cr = CUDA_SUCCESS;
 
+    /* Whose graph it was in the first place need not hear of it. */
+    if (graph_p == NULL && (capture == NULL || capture->own_graph))
+        return CUDA_ERROR_INVALID_VALUE;
     if (capture == NULL)
         return CUDA_ERROR_ILLEGAL_STATE;
     if (capture->origin != stream)
@@ -743,7 +746,8 @@ end_locked(struct fe_stream *stream, CUgraph *graph_p)
         cr = CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
     else if (!all_joined(capture))
         cr = CUDA_ERROR_STREAM_CAPTURE_UNJOINED;
-    *graph_p = cr == CUDA_SUCCESS ? (CUgraph)capture->graph : NULL;
+    if (graph_p != NULL)
+        *graph_p = cr == CUDA_SUCCESS ? (CUgraph)capture->graph : NULL;
     if (cr != CUDA_SUCCESS)
         abandon(capture);
     else
@@ -760,8 +764,6 @@ cuStreamEndCapture(CUstream handle, CUgraph *graph)
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (graph == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
     fe_graph_lock();
     cr = end_locked(stream, graph);
     fe_graph_unlock();

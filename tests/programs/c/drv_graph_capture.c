@@ -260,6 +260,12 @@ into_a_graph(void)
     CU(cuMemcpyDtoHAsync(x, a, sizeof(x), stream));
     CU(cuStreamEndCapture(stream, &same));
     EXPECT(same == graph);
+    CU(cuStreamBeginCaptureToGraph(stream, graph, NULL, NULL, 0, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    CU(cuStreamEndCapture(stream, NULL)); /* it is known */
+    CU(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuStreamEndCapture(stream, NULL));
+    CU(cuStreamEndCapture(stream, &same));
+    CU(cuGraphDestroy(same));
     CU(cuGraphInstantiateWithFlags(&exec, graph, 0));
     CU(cuGraphLaunch(exec, stream));
     CU(cuStreamSynchronize(stream));

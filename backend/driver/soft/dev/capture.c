@@ -633,6 +633,9 @@ end_locked(CUstream stream, CUgraph *graph_p)
     struct sd_capture *capture = atomic_load(&stream->capture);
     CUresult cr = CUDA_SUCCESS;
 
+    /* Whose graph it was in the first place need not hear of it. */
+    if (graph_p == NULL && (capture == NULL || capture->own_graph))
+        return CUDA_ERROR_INVALID_VALUE;
     if (capture == NULL)
         return CUDA_ERROR_ILLEGAL_STATE;
     if (capture->origin != stream)
@@ -644,7 +647,8 @@ end_locked(CUstream stream, CUgraph *graph_p)
         cr = CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
     else if (!all_joined(capture))
         cr = CUDA_ERROR_STREAM_CAPTURE_UNJOINED;
-    *graph_p = cr == CUDA_SUCCESS ? capture->graph : NULL;
+    if (graph_p != NULL)
+        *graph_p = cr == CUDA_SUCCESS ? capture->graph : NULL;
     if (cr != CUDA_SUCCESS && capture->own_graph)
         sd_graph_delete(capture->graph);
     capture_free(capture);
@@ -659,8 +663,6 @@ cuStreamEndCapture(CUstream hStream, CUgraph *phGraph)
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (phGraph == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
     sd_graph_lock();
     cr = end_locked(stream, phGraph);
     sd_graph_unlock();

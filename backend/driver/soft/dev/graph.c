@@ -168,10 +168,7 @@ node_free(CUgraphNode node)
     sd_graph_mem_put(node->mem);
     if (node->child != NULL)
         sd_graph_delete(node->child);
-    for (unsigned i = 0; i < node->cond.size && node->cond.bodies != NULL; i++)
-        if (node->cond.bodies[i] != NULL)
-            sd_graph_delete(node->cond.bodies[i]);
-    free(node->cond.bodies);
+    sd_node_conditional_fini(node);
     free(node->kernel_params);
     free(node->deps);
     sd_object_free(node);
@@ -286,14 +283,16 @@ sd_graph_delete(CUgraph graph)
     for (size_t i = 0; i < graph->count; i++)
         node_free(graph->nodes[i]);
     free(graph->nodes);
-    while (graph->conds != NULL) {
-        struct sd_cond *cond = graph->conds;
-
-        graph->conds = cond->next;
-        sd_mem_release_all(NULL, cond);
-        free(cond);
-    }
+    for (size_t i = 0; i < graph->cond_count; i++)
+        sd_cond_put(graph->conds[i]);
+    free(graph->conds);
     sd_object_free(graph);
+}
+
+bool
+sd_graph_may_clone(const struct CUgraph_st *graph)
+{
+    return !sd_graph_has_memory(graph) && !sd_graph_has_conditions(graph);
 }
 
 bool
@@ -333,8 +332,6 @@ node_copy(CUgraphNode to, const struct CUgraphNode_st *from)
         if (cr == CUDA_SUCCESS)
             to->child->owner = to;
     }
-    if (cr == CUDA_SUCCESS && from->cond.bodies != NULL)
-        cr = sd_refuse("cuGraphClone of a graph with conditional nodes");
     return cr;
 }
 
@@ -408,7 +405,7 @@ cuGraphClone(CUgraph *phGraphClone, CUgraph originalGraph)
 
     SD_ENTER_READY();
     sd_graph_lock();
-    if (phGraphClone != NULL && sd_graph_valid(originalGraph) && sd_graph_has_memory(originalGraph))
+    if (phGraphClone != NULL && sd_graph_valid(originalGraph) && !sd_graph_may_clone(originalGraph))
         cr = CUDA_ERROR_NOT_SUPPORTED; /* as the driver says */
     else if (phGraphClone != NULL && sd_graph_valid(originalGraph))
         cr = sd_graph_clone(originalGraph, phGraphClone);

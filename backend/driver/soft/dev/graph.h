@@ -53,21 +53,30 @@ struct CUgraphNode_st {
     struct sd_graph_mem *mem; /* a reference */
     CUdeviceptr freed;
     struct {
-        CUgraphConditionalHandle handle;
+        struct sd_cond *cond; /* a reference; NULL in other nodes */
         CUgraphConditionalNodeType type;
         unsigned size;
-        CUgraph *bodies; /* owned */
+        CUgraph *bodies; /* owned; the program reads it */
     } cond;
     CUlaunchAttributeValue attributes[SD_NODE_ATTRIBUTES];
     uint32_t attributes_set; /* bit per attribute */
 };
 
-/* A word that kernels set and conditional nodes read; its address is the handle. */
+/* A word that kernels set and conditional nodes read. */
 struct sd_cond {
-    struct sd_cond *next;
+    struct sd_cond *next; /* graph_cond.c's */
+
+    /* Written once. */
     CUgraphConditionalHandle handle;
-    unsigned value;
+    CUcontext ctx; /* the only one whose kernels may set it */
+    uint64_t ctx_id;
+    unsigned value; /* of each launch, if flags say so */
     unsigned flags;
+
+    _Atomic uint32_t now;
+    unsigned refs;    /* graphs and plans */
+    CUgraphExec exec; /* the one that has it; only compared */
+    bool used;        /* scratch */
 };
 
 struct sd_user_ref {
@@ -82,7 +91,8 @@ struct CUgraph_st {
     size_t size;
     CUgraphNode owner; /* the node that it is inside of: the program may not destroy it */
     bool moved;        /* into its owner; not a copy */
-    struct sd_cond *conds;
+    struct sd_cond **conds; /* owned references */
+    size_t cond_count;
     struct sd_user_ref *users;
     size_t user_count;
 };
@@ -102,7 +112,7 @@ struct sd_plan_node {
     CUevent event;
     struct sd_graph_mem *mem; /* a reference */
     CUdeviceptr freed;
-    CUgraphConditionalHandle cond;
+    struct sd_cond *cond; /* a reference */
     CUgraphConditionalNodeType cond_type;
     struct sd_plan **bodies; /* owned references */
     unsigned body_count;
@@ -113,11 +123,7 @@ struct sd_plan {
     struct sd_plan_node *nodes;
     size_t count;
     bool has_memory; /* steps that allocate or free, also in its children's plans */
-    struct sd_cond_default {
-        CUgraphConditionalHandle handle;
-        unsigned value;
-        unsigned flags;
-    } * conds;
+    struct sd_cond **conds; /* owned references; also those of its bodies' plans */
     size_t cond_count;
     struct sd_user_ref *users; /* the program's objects live as long as launches do */
     size_t user_count;
@@ -160,12 +166,30 @@ void sd_graph_mem_unref(struct sd_graph_mem *mem);
 void sd_graph_mem_unmap(struct sd_graph_mem *mem);
 /* Nodes that allocate or free, also in its children. */
 bool sd_graph_has_memory(const struct CUgraph_st *graph);
+/* As the driver says. */
+bool sd_graph_may_clone(const struct CUgraph_st *graph);
 CUresult sd_graph_users_copy(const struct sd_user_ref *from, size_t count,
                              struct sd_user_ref **to_p);
 /* All of from's become to's. */
 CUresult sd_graph_users_move(CUgraph to, CUgraph from);
 /* Without the lock: a destructor of the program may run. */
 void sd_graph_users_put(struct sd_user_ref *users, size_t count);
+
+/* graph_cond.c; the lock is held */
+#define SD_COND_BODIES_MAX 4096u
+struct sd_cond *sd_cond_get(struct sd_cond *cond);
+void sd_cond_put(struct sd_cond *cond);
+/* A condition of the graph or of one around it; NULL if there is none. */
+struct sd_cond *sd_cond_find(const struct CUgraph_st *graph, CUgraphConditionalHandle handle);
+/* Without the lock, by kernels of ctx: false if there is no such handle, or none of ctx. */
+bool sd_cond_set(struct CUctx_st *ctx, CUgraphConditionalHandle handle, uint32_t value);
+CUresult sd_node_set_conditional(CUgraphNode node, const CUDA_CONDITIONAL_NODE_PARAMS *p);
+void sd_node_conditional_fini(CUgraphNode node);
+bool sd_graph_has_conditions(const struct CUgraph_st *graph);
+/* Whether the graph may be instantiated as exec, which then has its conditions. */
+CUresult sd_conds_claim(const struct CUgraph_st *graph, CUgraphExec exec,
+                        CUgraphInstantiateResult *result_p, CUgraphNode *error_p);
+void sd_conds_release(const struct sd_plan *plan, CUgraphExec exec);
 
 CUresult sd_plan_make(CUgraph graph, struct sd_plan **plan_p);
 void sd_plan_put(struct sd_plan *plan);

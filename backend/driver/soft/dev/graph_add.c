@@ -169,8 +169,8 @@ add_child(const struct add *a, CUgraph child, bool move)
     if (cr == CUDA_SUCCESS &&
         (!sd_graph_valid(child) || is_around(child, a->graph) || (move && child->owner != NULL)))
         cr = CUDA_ERROR_INVALID_VALUE;
-    if (cr == CUDA_SUCCESS && !move && sd_graph_has_memory(child))
-        cr = CUDA_ERROR_NOT_SUPPORTED; /* as the driver says */
+    if (cr == CUDA_SUCCESS && (move ? sd_graph_has_conditions(child) : !sd_graph_may_clone(child)))
+        cr = CUDA_ERROR_NOT_SUPPORTED;
     if (cr == CUDA_SUCCESS)
         cr = move ? sd_graph_users_move(a->graph, child) : sd_graph_clone(child, &node->child);
     if (cr == CUDA_SUCCESS) {
@@ -325,76 +325,16 @@ cuGraphAddMemFreeNode(CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNod
     return add_free(ADD(phGraphNode, hGraph, dependencies, NULL, numDependencies), dptr);
 }
 
-/* --- conditions --- */
-
-GP_EXPORT CUresult
-cuGraphConditionalHandleCreate(CUgraphConditionalHandle *pHandle_out, CUgraph hGraph, CUcontext ctx,
-                               unsigned int defaultLaunchValue, unsigned int flags)
-{
-    struct sd_cond *cond;
-    uint64_t address;
-    CUresult cr = CUDA_SUCCESS;
-
-    SD_ENTER_READY();
-    if (ctx == NULL)
-        ctx = sd_ctx_current();
-    if (pHandle_out == NULL || (flags & ~(unsigned)CU_GRAPH_COND_ASSIGN_DEFAULT) != 0 ||
-        !sd_object_is(ctx, SD_CTX))
-        return CUDA_ERROR_INVALID_VALUE;
-    cond = calloc(1, sizeof(*cond));
-    if (cond == NULL)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    sd_graph_lock();
-    if (!sd_graph_valid(hGraph))
-        cr = CUDA_ERROR_INVALID_VALUE;
-    if (cr == CUDA_SUCCESS)
-        cr = sd_mem_alloc(ctx->dev, NULL, cond, SD_MEM_VARIABLE, 4, 0, &address);
-    if (cr == CUDA_SUCCESS) {
-        *(uint32_t *)(uintptr_t)address = defaultLaunchValue;
-        *cond = (struct sd_cond){hGraph->conds, address, defaultLaunchValue, flags};
-        hGraph->conds = cond;
-        *pHandle_out = address;
-        cond = NULL;
-    }
-    sd_graph_unlock();
-    free(cond);
-    return cr;
-}
-
 static CUresult
 add_conditional(const struct add *a, CUDA_CONDITIONAL_NODE_PARAMS *p)
 {
     CUgraphNode node = NULL;
     CUresult cr = add_begin(a, CU_GRAPH_NODE_TYPE_CONDITIONAL, &node);
-    bool known = false;
 
-    for (const struct sd_cond *c = cr == CUDA_SUCCESS ? a->graph->conds : NULL; c != NULL;
-         c = c->next)
-        known = known || c->handle == p->handle;
-    if (cr == CUDA_SUCCESS && (!known || p->size == 0 || p->size > 1024 ||
-                               (unsigned)p->type > CU_GRAPH_COND_TYPE_SWITCH ||
-                               (p->type == CU_GRAPH_COND_TYPE_IF && p->size > 2) ||
-                               (p->type == CU_GRAPH_COND_TYPE_WHILE && p->size != 1)))
-        cr = CUDA_ERROR_INVALID_VALUE;
-    if (cr == CUDA_SUCCESS) {
-        node->cond.handle = p->handle;
-        node->cond.type = p->type;
-        node->cond.bodies = calloc(p->size, sizeof(CUgraph));
-        cr = node->cond.bodies != NULL ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
-        node->cond.size = cr == CUDA_SUCCESS ? p->size : 0;
-        if (p->ctx != NULL)
-            node->ctx = p->ctx;
-        node->work.ctx = node->ctx;
-    }
-    for (unsigned i = 0; cr == CUDA_SUCCESS && i < p->size; i++) {
-        cr = sd_graph_new(&node->cond.bodies[i]);
-        if (cr == CUDA_SUCCESS)
-            node->cond.bodies[i]->owner = node;
-    }
-    if (cr == CUDA_SUCCESS) {
-        /* The program reads the bodies here; the array lives as long as the node. */
+    if (cr == CUDA_SUCCESS)
+        cr = sd_node_set_conditional(node, p);
+    if (cr == CUDA_SUCCESS)
         p->phGraph_out = node->cond.bodies;
-    }
     return add_end(a, node, cr);
 }
 

@@ -253,6 +253,51 @@ cuGraphNodeGetEnabled(CUgraphExec hGraphExec, CUgraphNode hNode, unsigned int *i
     return cr;
 }
 
+static CUgraphExecUpdateResult compare_plans(const struct sd_plan *a, const struct sd_plan *b,
+                                             CUgraphNode *node_p);
+
+/* What hangs below two steps of the same type. */
+static CUgraphExecUpdateResult
+compare_inner(const struct sd_plan_node *x, const struct sd_plan_node *y, CUgraphNode *node_p)
+{
+    CUgraphExecUpdateResult result = CU_GRAPH_EXEC_UPDATE_SUCCESS;
+
+    if (x->type == CU_GRAPH_NODE_TYPE_GRAPH)
+        return compare_plans(x->child, y->child, node_p);
+    if (x->cond_type != y->cond_type || x->body_count != y->body_count)
+        return CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED;
+    for (unsigned k = 0; k < x->body_count && result == CU_GRAPH_EXEC_UPDATE_SUCCESS; k++)
+        result = compare_plans(x->bodies[k], y->bodies[k], node_p);
+    return result;
+}
+
+static CUgraphExecUpdateResult
+compare_steps(const struct sd_plan_node *x, const struct sd_plan_node *y, CUgraphNode *node_p)
+{
+    *node_p = y->origin;
+    if (x->type != y->type)
+        return CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED;
+    if (x->created != y->created || x->dep_count != y->dep_count ||
+        memcmp(x->deps, y->deps, x->dep_count * sizeof(*x->deps)) != 0)
+        return CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
+    switch (x->type) {
+    case CU_GRAPH_NODE_TYPE_MEM_ALLOC:
+    case CU_GRAPH_NODE_TYPE_MEM_FREE:
+        return CU_GRAPH_EXEC_UPDATE_ERROR_NOT_SUPPORTED;
+    case CU_GRAPH_NODE_TYPE_KERNEL:
+        if (x->work.ctx != y->work.ctx)
+            return CU_GRAPH_EXEC_UPDATE_ERROR_UNSUPPORTED_FUNCTION_CHANGE;
+        return x->work.kernel.cooperative != y->work.kernel.cooperative
+                   ? CU_GRAPH_EXEC_UPDATE_ERROR_ATTRIBUTES_CHANGED
+                   : CU_GRAPH_EXEC_UPDATE_SUCCESS;
+    case CU_GRAPH_NODE_TYPE_GRAPH:
+    case CU_GRAPH_NODE_TYPE_CONDITIONAL:
+        return compare_inner(x, y, node_p);
+    default:
+        return CU_GRAPH_EXEC_UPDATE_SUCCESS;
+    }
+}
+
 /* Steps are paired by their place in the order of creation, with the same edges. */
 static CUgraphExecUpdateResult
 compare_plans(const struct sd_plan *a, const struct sd_plan *b, CUgraphNode *node_p)
@@ -261,24 +306,38 @@ compare_plans(const struct sd_plan *a, const struct sd_plan *b, CUgraphNode *nod
     if (a->count != b->count)
         return CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
     for (size_t i = 0; i < a->count; i++) {
-        const struct sd_plan_node *x = &a->nodes[i], *y = &b->nodes[i];
+        CUgraphExecUpdateResult result = compare_steps(&a->nodes[i], &b->nodes[i], node_p);
 
-        *node_p = y->origin;
-        if (x->type != y->type)
-            return CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED;
-        if (x->created != y->created || x->dep_count != y->dep_count ||
-            memcmp(x->deps, y->deps, x->dep_count * sizeof(*x->deps)) != 0)
-            return CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
-        if (x->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC || x->type == CU_GRAPH_NODE_TYPE_MEM_FREE)
-            return CU_GRAPH_EXEC_UPDATE_ERROR_NOT_SUPPORTED;
-        if (x->type == CU_GRAPH_NODE_TYPE_KERNEL && x->work.ctx != y->work.ctx)
-            return CU_GRAPH_EXEC_UPDATE_ERROR_UNSUPPORTED_FUNCTION_CHANGE;
-        if (x->type == CU_GRAPH_NODE_TYPE_KERNEL &&
-            x->work.kernel.cooperative != y->work.kernel.cooperative)
-            return CU_GRAPH_EXEC_UPDATE_ERROR_ATTRIBUTES_CHANGED;
+        if (result != CU_GRAPH_EXEC_UPDATE_SUCCESS)
+            return result;
     }
     *node_p = NULL;
     return CU_GRAPH_EXEC_UPDATE_SUCCESS;
+}
+
+/* Plan instead of the one that exec has, which is left in its place. */
+static CUresult
+plan_exchange(CUgraphExec exec, CUgraph graph, struct sd_plan **plan_p)
+{
+    struct sd_plan *before = exec->plan, *plan = *plan_p;
+    CUgraphInstantiateResult result;
+    CUgraphNode node;
+    CUresult cr = sd_conds_claim(graph, exec, &result, &node);
+
+    if (cr == CUDA_SUCCESS)
+        cr = sd_plan_users(plan, before->users, before->user_count);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    /* Handles of the nodes that it was made from stay valid for its setters. */
+    for (size_t i = 0; i < plan->count; i++) {
+        plan->nodes[i].origin = before->nodes[i].origin;
+        plan->nodes[i].disabled = before->nodes[i].disabled;
+    }
+    sd_conds_release(before, exec);
+    (void)sd_conds_claim(graph, exec, &result, &node); /* they may be the same */
+    exec->plan = plan;
+    *plan_p = before;
+    return CUDA_SUCCESS;
 }
 
 GP_EXPORT CUresult
@@ -298,25 +357,13 @@ cuGraphExecUpdate_v2(CUgraphExec hGraphExec, CUgraph hGraph,
                                                   : CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS) {
         resultInfo->result = compare_plans(hGraphExec->plan, plan, &resultInfo->errorNode);
-        if (resultInfo->result == CU_GRAPH_EXEC_UPDATE_SUCCESS) {
-            /* Handles of the nodes that it was made from stay valid for its setters. */
-            for (size_t i = 0; i < plan->count; i++) {
-                plan->nodes[i].origin = hGraphExec->plan->nodes[i].origin;
-                plan->nodes[i].disabled = hGraphExec->plan->nodes[i].disabled;
-            }
-            cr = sd_plan_users(plan, hGraphExec->plan->users, hGraphExec->plan->user_count);
-        } else {
-            cr = CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
-        }
-        if (cr == CUDA_SUCCESS) {
-            struct sd_plan *before = hGraphExec->plan;
-
-            hGraphExec->plan = plan;
-            plan = before;
-        }
+        cr = resultInfo->result == CU_GRAPH_EXEC_UPDATE_SUCCESS
+                 ? plan_exchange(hGraphExec, hGraph, &plan)
+                 : CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
         sd_plan_put(plan);
     }
     sd_graph_unlock();
+    sd_plan_bury();
     return cr;
 }
 

@@ -32,6 +32,8 @@ plan_node_fini(struct sd_plan_node *n)
         if (n->bodies[i] != NULL)
             sd_plan_put(n->bodies[i]);
     free(n->bodies);
+    if (n->cond != NULL)
+        sd_cond_put(n->cond);
     free(n->deps);
 }
 
@@ -44,6 +46,8 @@ sd_plan_put(struct sd_plan *plan)
     for (size_t i = 0; i < plan->count; i++)
         plan_node_fini(&plan->nodes[i]);
     free(plan->nodes);
+    for (size_t i = 0; i < plan->cond_count; i++)
+        sd_cond_put(plan->conds[i]);
     free(plan->conds);
     if (plan->user_count != 0) {
         plan->dead_next = dead_plans;
@@ -99,7 +103,7 @@ plan_bodies(struct sd_plan_node *n, CUgraphNode node)
 {
     CUresult cr = CUDA_SUCCESS;
 
-    n->cond = node->cond.handle;
+    n->cond = sd_cond_get(node->cond.cond);
     n->cond_type = node->cond.type;
     n->bodies = calloc(node->cond.size, sizeof(*n->bodies));
     if (n->bodies == NULL)
@@ -136,19 +140,36 @@ plan_node_make(struct sd_plan_node *n, CUgraphNode node, size_t created)
 }
 
 static CUresult
+plan_add_conds(struct sd_plan *plan, struct sd_cond **from, size_t count)
+{
+    struct sd_cond **conds;
+
+    if (count == 0)
+        return CUDA_SUCCESS;
+    conds = realloc(plan->conds, (plan->cond_count + count) * sizeof(*conds));
+    if (conds == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    plan->conds = conds;
+    for (size_t i = 0; i < count; i++)
+        conds[plan->cond_count++] = sd_cond_get(from[i]);
+    return CUDA_SUCCESS;
+}
+
+/* A launch sets all that are inside of it. */
+static CUresult
 plan_conds(struct sd_plan *plan, const struct CUgraph_st *graph)
 {
-    for (const struct sd_cond *c = graph->conds; c != NULL; c = c->next)
-        plan->cond_count++;
-    if (plan->cond_count == 0)
-        return CUDA_SUCCESS;
-    plan->conds = calloc(plan->cond_count, sizeof(*plan->conds));
-    if (plan->conds == NULL)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    plan->cond_count = 0;
-    for (const struct sd_cond *c = graph->conds; c != NULL; c = c->next)
-        plan->conds[plan->cond_count++] = (struct sd_cond_default){c->handle, c->value, c->flags};
-    return CUDA_SUCCESS;
+    CUresult cr = plan_add_conds(plan, graph->conds, graph->cond_count);
+
+    for (size_t i = 0; i < plan->count && cr == CUDA_SUCCESS; i++) {
+        const struct sd_plan_node *n = &plan->nodes[i];
+
+        if (n->child != NULL)
+            cr = plan_add_conds(plan, n->child->conds, n->child->cond_count);
+        for (unsigned k = 0; k < n->body_count && cr == CUDA_SUCCESS; k++)
+            cr = plan_add_conds(plan, n->bodies[k]->conds, n->bodies[k]->cond_count);
+    }
+    return cr;
 }
 
 static bool
@@ -239,6 +260,8 @@ sd_plan_own(CUgraphExec exec)
             b->mem->refs++;
         if (b->child != NULL)
             plan_get(b->child);
+        if (b->cond != NULL)
+            sd_cond_get(b->cond);
         b->deps = malloc((a->dep_count + 1) * sizeof(*b->deps));
         cr = sd_work_copy(&b->work, &a->work);
         if (b->deps == NULL)
@@ -253,15 +276,8 @@ sd_plan_own(CUgraphExec exec)
                 b->bodies[b->body_count] = plan_get(a->bodies[b->body_count]);
         }
     }
-    if (cr == CUDA_SUCCESS && from->cond_count != 0) {
-        plan->conds = malloc(from->cond_count * sizeof(*plan->conds));
-        if (plan->conds == NULL) {
-            cr = CUDA_ERROR_OUT_OF_MEMORY;
-        } else {
-            memcpy(plan->conds, from->conds, from->cond_count * sizeof(*plan->conds));
-            plan->cond_count = from->cond_count;
-        }
-    }
+    if (cr == CUDA_SUCCESS)
+        cr = plan_add_conds(plan, from->conds, from->cond_count);
     if (cr == CUDA_SUCCESS)
         cr = sd_plan_users(plan, from->users, from->user_count);
     if (cr != CUDA_SUCCESS) {
@@ -292,32 +308,29 @@ run_values(struct sd_work *work)
     return CUDA_SUCCESS;
 }
 
-static uint32_t
-cond_value(CUgraphConditionalHandle handle)
+static CUresult
+run_while(const struct sd_plan_node *n, struct CUctx_st *ctx)
 {
-    return __atomic_load_n((const uint32_t *)(uintptr_t)handle, __ATOMIC_ACQUIRE);
+    CUresult cr = CUDA_SUCCESS;
+
+    while (cr == CUDA_SUCCESS && atomic_load(&n->cond->now) != 0 && atomic_load(&ctx->error) == 0) {
+        cr = run_plan(n->bodies[0], ctx);
+        if (ctx->dev->profile.instant)
+            break; /* kernels that do not run end no loop */
+    }
+    return cr;
 }
 
 static CUresult
 run_conditional(const struct sd_plan_node *n, struct CUctx_st *ctx)
 {
-    uint32_t value = cond_value(n->cond);
-    CUresult cr = CUDA_SUCCESS;
+    uint32_t value = atomic_load(&n->cond->now);
 
-    switch (n->cond_type) {
-    case CU_GRAPH_COND_TYPE_IF:
-        if (value != 0)
-            return run_plan(n->bodies[0], ctx);
-        return n->body_count > 1 ? run_plan(n->bodies[1], ctx) : CUDA_SUCCESS;
-    case CU_GRAPH_COND_TYPE_SWITCH:
-        return value < n->body_count ? run_plan(n->bodies[value], ctx) : CUDA_SUCCESS;
-    default:
-        while (cr == CUDA_SUCCESS && value != 0 && atomic_load(&ctx->error) == 0) {
-            cr = run_plan(n->bodies[0], ctx);
-            value = cond_value(n->cond);
-        }
-        return cr;
-    }
+    if (n->cond_type == CU_GRAPH_COND_TYPE_WHILE)
+        return run_while(n, ctx);
+    if (n->cond_type == CU_GRAPH_COND_TYPE_IF)
+        value = value == 0; /* the second body is what else is done */
+    return value < n->body_count ? run_plan(n->bodies[value], ctx) : CUDA_SUCCESS;
 }
 
 static CUresult
@@ -371,9 +384,8 @@ static void
 reset_conditions(const struct sd_plan *plan)
 {
     for (size_t i = 0; i < plan->cond_count; i++)
-        if ((plan->conds[i].flags & CU_GRAPH_COND_ASSIGN_DEFAULT) != 0)
-            __atomic_store_n((uint32_t *)(uintptr_t)plan->conds[i].handle, plan->conds[i].value,
-                             __ATOMIC_RELEASE);
+        if ((plan->conds[i]->flags & CU_GRAPH_COND_ASSIGN_DEFAULT) != 0)
+            atomic_store(&plan->conds[i]->now, plan->conds[i]->value);
 }
 
 /* The lock is held. */
@@ -413,13 +425,42 @@ sd_graph_work_fini(struct sd_graph_work *graph)
 
 /* --- instantiation --- */
 
+/* How it went, for those who ask. */
+struct outcome {
+    CUgraphInstantiateResult result;
+    CUgraphNode node;
+};
+
+/* The lock is held. */
 static CUresult
-instantiate(CUgraphExec *exec_p, CUgraph graph, cuuint64_t flags)
+exec_fill(CUgraphExec exec, CUgraph graph, struct outcome *o)
+{
+    CUresult cr;
+
+    if (!sd_graph_valid(graph) || graph->moved)
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = sd_plan_make(graph, &exec->plan);
+    if (cr != CUDA_SUCCESS) {
+        if (cr == CUDA_ERROR_INVALID_VALUE)
+            o->result = CUDA_GRAPH_INSTANTIATE_INVALID_STRUCTURE;
+        return cr;
+    }
+    cr = sd_plan_users(exec->plan, graph->users, graph->user_count);
+    if (cr == CUDA_SUCCESS)
+        cr = sd_conds_claim(graph, exec, &o->result, &o->node);
+    if (cr != CUDA_SUCCESS)
+        sd_plan_put(exec->plan);
+    return cr;
+}
+
+static CUresult
+instantiate(CUgraphExec *exec_p, CUgraph graph, cuuint64_t flags, struct outcome *o)
 {
     CUgraphExec exec;
     CUcontext ctx;
     CUresult cr;
 
+    *o = (struct outcome){CUDA_GRAPH_INSTANTIATE_ERROR, NULL};
     SD_ENTER(ctx);
     if (exec_p == NULL ||
         (flags & ~(cuuint64_t)(EXEC_FLAGS | CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH)) != 0)
@@ -432,39 +473,37 @@ instantiate(CUgraphExec *exec_p, CUgraph graph, cuuint64_t flags)
     exec->ctx = ctx;
     exec->flags = flags;
     sd_graph_lock();
-    cr = sd_graph_valid(graph) && !graph->moved ? sd_plan_make(graph, &exec->plan)
-                                                : CUDA_ERROR_INVALID_VALUE;
-    if (cr == CUDA_SUCCESS) {
-        cr = sd_plan_users(exec->plan, graph->users, graph->user_count);
-        if (cr != CUDA_SUCCESS)
-            sd_plan_put(exec->plan);
-    }
+    cr = exec_fill(exec, graph, o);
     sd_graph_unlock();
-    if (cr != CUDA_SUCCESS)
+    if (cr != CUDA_SUCCESS) {
         sd_object_free(exec);
-    else
-        *exec_p = exec;
-    return cr;
+        sd_plan_bury();
+        return cr;
+    }
+    *exec_p = exec;
+    return CUDA_SUCCESS;
 }
 
 GP_EXPORT CUresult
 cuGraphInstantiateWithFlags(CUgraphExec *phGraphExec, CUgraph hGraph, unsigned long long flags)
 {
-    return instantiate(phGraphExec, hGraph, flags);
+    struct outcome o;
+
+    return instantiate(phGraphExec, hGraph, flags, &o);
 }
 
 GP_EXPORT CUresult
 cuGraphInstantiateWithParams(CUgraphExec *phGraphExec, CUgraph hGraph,
                              CUDA_GRAPH_INSTANTIATE_PARAMS *instantiateParams)
 {
+    struct outcome o;
     CUresult cr;
 
     if (instantiateParams == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    cr = instantiate(phGraphExec, hGraph, instantiateParams->flags);
-    instantiateParams->hErrNode_out = NULL;
-    instantiateParams->result_out =
-        cr == CUDA_SUCCESS ? CUDA_GRAPH_INSTANTIATE_SUCCESS : CUDA_GRAPH_INSTANTIATE_ERROR;
+    cr = instantiate(phGraphExec, hGraph, instantiateParams->flags, &o);
+    instantiateParams->hErrNode_out = o.node;
+    instantiateParams->result_out = o.result;
     return cr;
 }
 
@@ -472,11 +511,14 @@ GP_EXPORT CUresult
 cuGraphInstantiate_v2(CUgraphExec *phGraphExec, CUgraph hGraph, CUgraphNode *phErrorNode,
                       char *logBuffer, size_t bufferSize)
 {
+    struct outcome o;
+    CUresult cr = instantiate(phGraphExec, hGraph, 0, &o);
+
     if (phErrorNode != NULL)
-        *phErrorNode = NULL;
+        *phErrorNode = o.node;
     if (logBuffer != NULL && bufferSize != 0)
         logBuffer[0] = '\0';
-    return instantiate(phGraphExec, hGraph, 0);
+    return cr;
 }
 
 GP_EXPORT CUresult
@@ -503,6 +545,7 @@ cuGraphExecDestroy(CUgraphExec hGraphExec)
     sd_graph_lock();
     if (hGraphExec->last_line != NULL)
         sd_timeline_put(hGraphExec->last_line);
+    sd_conds_release(hGraphExec->plan, hGraphExec);
     sd_plan_put(hGraphExec->plan);
     sd_object_free(hGraphExec);
     sd_graph_unlock();

@@ -238,8 +238,7 @@ cuGraphKernelNodeSetParams_v2(CUgraphNode hNode, const CUDA_KERNEL_NODE_PARAMS *
     CUresult cr = node_enter(hNode, CU_GRAPH_NODE_TYPE_KERNEL);
 
     if (cr == CUDA_SUCCESS)
-        cr = nodeParams != NULL ? sd_node_set_kernel(hNode, nodeParams)
-                                : CUDA_ERROR_INVALID_VALUE;
+        cr = nodeParams != NULL ? sd_node_set_kernel(hNode, nodeParams) : CUDA_ERROR_INVALID_VALUE;
     sd_graph_unlock();
     return cr;
 }
@@ -482,8 +481,8 @@ cuGraphBatchMemOpNodeGetParams(CUgraphNode hNode, CUDA_BATCH_MEM_OP_NODE_PARAMS 
     if (cr == CUDA_SUCCESS && nodeParams_out == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS)
-        *nodeParams_out = (CUDA_BATCH_MEM_OP_NODE_PARAMS){
-            hNode->work.ctx, hNode->work.values.count, hNode->work.values.ops, 0};
+        *nodeParams_out = (CUDA_BATCH_MEM_OP_NODE_PARAMS){hNode->work.ctx, hNode->work.values.count,
+                                                          hNode->work.values.ops, 0};
     sd_graph_unlock();
     return cr;
 }
@@ -494,8 +493,7 @@ cuGraphBatchMemOpNodeSetParams(CUgraphNode hNode, const CUDA_BATCH_MEM_OP_NODE_P
     CUresult cr = node_enter(hNode, CU_GRAPH_NODE_TYPE_BATCH_MEM_OP);
 
     if (cr == CUDA_SUCCESS)
-        cr = nodeParams != NULL ? sd_node_set_values(hNode, nodeParams)
-                                : CUDA_ERROR_INVALID_VALUE;
+        cr = nodeParams != NULL ? sd_node_set_values(hNode, nodeParams) : CUDA_ERROR_INVALID_VALUE;
     sd_graph_unlock();
     return cr;
 }

@@ -2,6 +2,7 @@
 #include "backend/driver/soft/dev/launch.h"
 
 #include "backend/driver/soft/dev/children.h"
+#include "backend/driver/soft/dev/graph.h"
 #include "backend/driver/soft/dev/heap.h"
 #include "backend/driver/soft/dev/span.h"
 #include "backend/driver/soft/dev/texture.h"
@@ -45,6 +46,12 @@ env_texture(void *opaque, uint64_t handle)
     return sd_texture_find(opaque, handle);
 }
 
+static bool
+env_set_condition(void *opaque, uint64_t handle, uint32_t value)
+{
+    return sd_cond_set(opaque, handle, value);
+}
+
 static uint64_t
 env_globaltimer(void *opaque)
 {
@@ -82,6 +89,7 @@ sd_kernel_run(struct sd_work *work)
         .heap_free = env_heap_free,
         .texture = env_texture,
         .globaltimer_ns = env_globaltimer,
+        .set_condition = env_set_condition,
         .cancelled = env_cancelled,
     };
     struct sd_launch launch = {

@@ -335,4 +335,5 @@ SD_NAME(sd_fill_lanes)(struct sd_core *core)
     core->full[SD_OP_tex] = core->masked[SD_OP_tex] = sd_tex;
     RT(rt_vprintf) RT(rt_assert) RT(rt_malloc) RT(rt_free)
     RT(rt_launch_buffer) RT(rt_launch) RT(rt_stream_create) RT(rt_zero)
+    RT(rt_set_condition)
 }

@@ -136,6 +136,8 @@ struct sd_env {
                               uint32_t shared_bytes);
     int32_t (*launch)(void *launches, uint64_t buffer, uint64_t stream);
     void *launches;
+    /* A kernel sets a condition of a graph; false if no such handle is the context's. */
+    bool (*set_condition)(void *opaque, uint64_t handle, uint32_t value);
     /* Polled at least every few milliseconds; true ends the kernel. */
     bool (*cancelled)(void *opaque);
 };

@@ -159,6 +159,24 @@ rt_stream_create(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
     return ip + 1;
 }
 
+static const struct sd_insn *
+rt_set_condition(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
+{
+    const struct sd_env *env = w->block->grid->env;
+    uint32_t m;
+
+    for (m = w->mask; m != 0; m &= m - 1) {
+        unsigned lane = sd_first_lane(m);
+        uint64_t handle = row64(regs, ip->a)[lane];
+
+        if (env->set_condition == NULL ||
+            !env->set_condition(env->opaque, handle, row32(regs, ip->b)[lane]))
+            return sd_fault(w, ip, lane, CUDA_ERROR_ILLEGAL_ADDRESS, handle,
+                            "no condition of a graph has this handle");
+    }
+    return ip + 1;
+}
+
 const struct sd_insn *
 sd_rt_call(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
 {
@@ -176,6 +194,8 @@ sd_rt_call(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
         return rt_launch(w, ip, regs);
     case SD_OP_rt_stream_create:
         return rt_stream_create(w, ip, regs);
+    case SD_OP_rt_set_condition:
+        return rt_set_condition(w, ip, regs);
     case SD_OP_rt_zero:
         for (m = w->mask; m != 0; m &= m - 1)
             row32(regs, ip->dst)[sd_first_lane(m)] = 0;

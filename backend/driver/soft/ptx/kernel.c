@@ -28,7 +28,8 @@ lower_builtin_of(const struct ptx_func *f)
                  {"__cuda_syscall_cnpv2StreamCreate", BUILTIN_STREAM_CREATE, 2},
                  {"__cuda_syscall_cnpv2StreamDestroy", BUILTIN_STREAM_DESTROY, 1},
                  {"__cuda_syscall_cnpv2GetLastError", BUILTIN_LAST_ERROR, 0},
-                 {"__cuda_syscall_cnpv2SetLastError", BUILTIN_SET_ERROR, 1}};
+                 {"__cuda_syscall_cnpv2SetLastError", BUILTIN_SET_ERROR, 1},
+                 {"cudaGraphSetConditional", BUILTIN_SET_CONDITION, 2}};
     unsigned i;
 
     if (f->defined)

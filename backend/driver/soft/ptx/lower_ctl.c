@@ -227,7 +227,8 @@ call_builtin(struct lower *lw, const struct ptx_insn *in, const struct call_part
                   [BUILTIN_STREAM_CREATE] = {SD_OP_rt_stream_create, 2, 4, {8, 4}},
                   [BUILTIN_STREAM_DESTROY] = {SD_OP_rt_zero, 1, 4, {8}},
                   [BUILTIN_LAST_ERROR] = {SD_OP_rt_zero, 0, 4, {0}},
-                  [BUILTIN_SET_ERROR] = {SD_OP_rt_zero, 1, 4, {4}}};
+                  [BUILTIN_SET_ERROR] = {SD_OP_rt_zero, 1, 4, {4}},
+                  [BUILTIN_SET_CONDITION] = {SD_OP_rt_set_condition, 2, 0, {8, 4}}};
     uint32_t arg[4] = {0}, result = 0, to = 0;
     bool wide = shapes[which].result == 8;
     uint32_t i;

@@ -16,7 +16,7 @@ int64_t lower_fn_index(const struct lower_kernel *k, const struct ptx_func *f);
 enum lower_builtin {
     BUILTIN_NONE, BUILTIN_VPRINTF, BUILTIN_ASSERT, BUILTIN_MALLOC, BUILTIN_FREE,
     BUILTIN_LAUNCH_BUFFER, BUILTIN_LAUNCH, BUILTIN_STREAM_CREATE, BUILTIN_STREAM_DESTROY,
-    BUILTIN_LAST_ERROR, BUILTIN_SET_ERROR,
+    BUILTIN_LAST_ERROR, BUILTIN_SET_ERROR, BUILTIN_SET_CONDITION,
 };
 enum lower_builtin lower_builtin_of(const struct ptx_func *f);
 
