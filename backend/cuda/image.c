@@ -11,7 +11,9 @@
 
 struct be_image {
     struct gp_image image;
-    uint8_t *data; /* the upload's, ours now */
+    uint8_t *data;  /* the upload's, ours now */
+    uint64_t bytes; /* of data, if it may be kept; else 0 */
+    uint8_t digest[BE_IMAGE_HASH_BYTES];
 };
 
 static struct be_upload *
@@ -60,6 +62,47 @@ upload_room(struct be_session *session, struct be_upload *upload, uint64_t need)
     return CUDA_SUCCESS;
 }
 
+/* A slot for an upload that begins. */
+static CUresult
+upload_begin(struct be_session *session, uint32_t id, uint64_t total, struct be_upload **upload_p)
+{
+    struct be_upload *upload = upload_find(session, 0);
+
+    if (upload == NULL || total > session->limits.upload_bytes)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    upload->id = id;
+    upload->total = total;
+    *upload_p = upload;
+    return CUDA_SUCCESS;
+}
+
+CUresult
+be_hook_gpOffer(struct be_call *call, const struct wire_gpOffer_args *args)
+{
+    struct be_session *session = call->session;
+    struct be_image_name name;
+    struct be_upload *upload;
+    CUresult cr;
+
+    if (args->upload == 0 || args->total == 0 || upload_find(session, args->upload) != NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = upload_begin(session, args->upload, args->total, &upload);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    upload->offered = true;
+    memcpy(upload->digest, args->sha256, sizeof(upload->digest));
+    if (uploads_total(session) + args->total > session->limits.upload_bytes)
+        return CUDA_SUCCESS; /* it must come the long way */
+    memcpy(name.scope, session->image_scope, sizeof(name.scope));
+    memcpy(name.digest, upload->digest, sizeof(name.digest));
+    if (be_images_get(&session->images, &name, args->total, &upload->data) == GP_OK) {
+        upload->have = args->total;
+        upload->capacity = gp_align_up_u64(args->total, 4096);
+        upload->kept = true;
+    }
+    return CUDA_SUCCESS;
+}
+
 CUresult
 be_hook_gpUpload(struct be_call *call, const struct wire_gpUpload_args *args)
 {
@@ -72,11 +115,9 @@ be_hook_gpUpload(struct be_call *call, const struct wire_gpUpload_args *args)
         return CUDA_ERROR_INVALID_VALUE;
     upload = upload_find(session, args->upload);
     if (upload == NULL) {
-        upload = upload_find(session, 0);
-        if (upload == NULL || args->total > session->limits.upload_bytes)
-            return CUDA_ERROR_OUT_OF_MEMORY;
-        upload->id = args->upload;
-        upload->total = args->total;
+        cr = upload_begin(session, args->upload, args->total, &upload);
+        if (cr != CUDA_SUCCESS)
+            return cr;
     }
     if (args->total != upload->total || args->offset != upload->have) {
         upload_drop(upload);
@@ -99,6 +140,8 @@ be_image_open(struct be_session *session, uint32_t id, struct be_image **image_p
     struct be_image *image;
     enum gp_status status;
 
+    if (upload != NULL && upload->offered && upload->have == 0)
+        return CUDA_ERROR_NOT_FOUND;
     if (upload == NULL || upload->have != upload->total)
         return CUDA_ERROR_INVALID_IMAGE;
     image = calloc(1, sizeof(*image));
@@ -111,6 +154,10 @@ be_image_open(struct be_session *session, uint32_t id, struct be_image **image_p
         free(image);
         upload_drop(upload);
         return status == GP_ERR_NO_MEMORY ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_INVALID_IMAGE;
+    }
+    if (upload->offered && !upload->kept) {
+        image->bytes = upload->total;
+        memcpy(image->digest, upload->digest, sizeof(image->digest));
     }
     image->data = upload->data;
     upload->data = NULL;
@@ -147,10 +194,17 @@ be_image_driver(const struct be_image *image)
 }
 
 void
-be_image_close(struct be_image *image)
+be_image_close(struct be_session *session, struct be_image *image, bool loaded)
 {
+    struct be_image_name name;
+
     if (image == NULL)
         return;
+    if (loaded && image->bytes != 0) {
+        memcpy(name.scope, session->image_scope, sizeof(name.scope));
+        memcpy(name.digest, image->digest, sizeof(name.digest));
+        be_images_put(&session->images, &name, image->data, image->bytes);
+    }
     gp_image_close(&image->image);
     free(image->data);
     free(image);

@@ -223,7 +223,7 @@ be_hook_cuModuleLoadDataEx(struct be_call *call, const struct wire_cuModuleLoadD
     cr = be_jit_init(&jit, args->options, args->options_len, args->values, args->values_len,
                      args->info_bytes, args->error_bytes);
     if (cr != CUDA_SUCCESS) {
-        be_image_close(image);
+        be_image_close(call->session, image, false);
         return cr;
     }
     owner = calloc(1, sizeof(*owner));
@@ -234,7 +234,7 @@ be_hook_cuModuleLoadDataEx(struct be_call *call, const struct wire_cuModuleLoadD
         cr = call->driver->cuModuleLoadDataEx(&owner->module, be_image_driver(image), jit.count,
                                               jit.options, jit.values);
     }
-    be_image_close(image);
+    be_image_close(call->session, image, cr == CUDA_SUCCESS);
     be_jit_text(call->session, jit.info, &reply->info, &reply->info_len);
     be_jit_text(call->session, jit.error, &reply->error, &reply->error_len);
     be_jit_fini(&jit);
@@ -327,7 +327,7 @@ be_hook_cuLibraryLoadData(struct be_call *call, const struct wire_cuLibraryLoadD
         cr = be_jit_init(&jit, args->jit_options, args->jit_options_len, args->jit_values,
                          args->jit_values_len, args->info_bytes, args->error_bytes);
     if (cr != CUDA_SUCCESS) {
-        be_image_close(image);
+        be_image_close(call->session, image, false);
         return cr;
     }
     /* Mostly it loads when a kernel of it is first asked for: see be_kernel_function(). */
@@ -341,7 +341,7 @@ be_hook_cuLibraryLoadData(struct be_call *call, const struct wire_cuLibraryLoadD
         cr = call->driver->cuLibraryLoadData(&owner->lib, be_image_driver(image), jit.options,
                                              jit.values, jit.count, NULL, NULL, 0);
     }
-    be_image_close(image);
+    be_image_close(call->session, image, cr == CUDA_SUCCESS);
     be_jit_text(call->session, jit.info, &reply->info, &reply->info_len);
     be_jit_text(call->session, jit.error, &reply->error, &reply->error_len);
     be_jit_fini(&jit);

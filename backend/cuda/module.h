@@ -91,11 +91,13 @@ void be_jit_text(struct be_session *session, const char *text, const char **text
 CUresult be_upload_take(struct be_session *session, uint32_t upload, uint8_t **data_p,
                         uint64_t *bytes_p);
 
-/* The bytes of an upload as the driver takes them; be_image_close() ends it and the upload. */
+/* The bytes of an upload as the driver takes them; be_image_close() ends it and the upload.
+ * Errors: CUDA_ERROR_NOT_FOUND if it was offered by hash only and is not here: the upload waits. */
 struct be_image;
 CUresult be_image_open(struct be_session *session, uint32_t upload, struct be_image **image_p);
 const void *be_image_driver(const struct be_image *image);
-void be_image_close(struct be_image *image);
+/* loaded: the driver took it, so it may be kept for later sessions. */
+void be_image_close(struct be_session *session, struct be_image *image, bool loaded);
 void be_uploads_destroy(struct be_session *session);
 
 #endif

@@ -11,6 +11,7 @@
 #include "backend/cuda/pages.h"
 #include "backend/cuda/waits.h"
 #include "backend/driver/driver.h"
+#include "backend/images/keeper.h"
 #include "backend/memory/share.h"
 #include "backend/memory/space.h"
 #include "protocol/base/buf.h"
@@ -32,6 +33,9 @@ struct be_upload {
     uint64_t total, have;
     size_t capacity;
     uint8_t *data; /* 8-byte aligned */
+    bool offered;  /* by its hash */
+    bool kept;     /* it came from there */
+    uint8_t digest[BE_IMAGE_HASH_BYTES];
 };
 
 struct be_limits {
@@ -67,6 +71,8 @@ struct be_session {
     struct be_context *current; /* on the executor thread */
     uint32_t primary_refs[BE_DRIVER_DEVICES_MAX];
     struct be_upload uploads[BE_UPLOADS_MAX];
+    struct be_images images;                  /* where they are kept for later sessions */
+    uint8_t image_scope[BE_IMAGE_HASH_BYTES]; /* set once: of the tenant */
     struct be_global *globals;
     size_t global_count, global_cap;
     struct be_pages pages;               /* managed and mapped memory */

@@ -84,6 +84,8 @@ supervise(const struct gp_options *options, const struct be_policies *policies, 
         .pending_max = (unsigned)gp_options_u64(options, "pending-max"),
         .recv_buffer_bytes = (uint32_t)gp_options_u64(options, "tcp-recv-buffer"),
         .drain_ns = gp_options_u64(options, "drain-time"),
+        .images_dir = gp_options_text(options, "image-cache"),
+        .images_bytes = gp_options_u64(options, "image-cache-bytes"),
     };
     bool tls = false;
 

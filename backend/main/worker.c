@@ -161,6 +161,8 @@ config_fill(const struct gp_options *options, const struct be_driver *driver,
     config->session.driver = driver;
     config->session.print_fd = print_fd;
     config->session.ledger = ledger;
+    config->session.images_fd =
+        gp_options_is_set(options, "images") ? (int)gp_options_u64(options, "images") : -1;
     config->session.scrub = gp_options_flag(options, "scrub");
     config->session.lease_bytes = gp_options_u64(options, "lease-max");
     config->session.limits.upload_bytes = gp_options_u64(options, "image-max");
@@ -326,7 +328,9 @@ be_worker_run(const struct gp_options *options, int socket)
     enum gp_status status;
     int print_fd, signals, fd;
 
-    if (fcntl(socket, F_SETFD, FD_CLOEXEC) != 0) {
+    if (fcntl(socket, F_SETFD, FD_CLOEXEC) != 0 ||
+        (gp_options_is_set(options, "images") &&
+         fcntl((int)gp_options_u64(options, "images"), F_SETFD, FD_CLOEXEC) != 0)) {
         log_error("worker: --worker is for the supervisor only");
         return 2;
     }

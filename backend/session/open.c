@@ -286,8 +286,8 @@ tenant_apply(struct be_session_config *with, bool monitor, struct wire_device *d
     return GP_OK;
 }
 
-/* Sessions of one name may share memory: the policy's, else the certificate's. */
-static void
+/* Sessions of one name may share memory and images: the policy's, else the certificate's. */
+static enum gp_status
 tenant_name(const struct be_session_config *with, const struct tp_lane *lane,
             struct be_session *session)
 {
@@ -299,6 +299,7 @@ tenant_name(const struct be_session_config *with, const struct tp_lane *lane,
     else
         snprintf(session->tenant, sizeof(session->tenant), "%s %s %s", tp_scheme(lane),
                  peer->common_name, peer->uri_count > 0 ? peer->uris[0] : "");
+    return be_images_scope(session->tenant, session->image_scope);
 }
 
 static enum gp_status
@@ -375,8 +376,9 @@ open_session(const struct be_open_config *config, const struct wire_open_request
     with.device_base_hint = request->device_base_hint;
     if (status == GP_OK)
         status = be_session_create(&with, line, &session);
+    if (status == GP_OK)
+        status = tenant_name(&with, lane, session);
     if (status == GP_OK) {
-        tenant_name(&with, lane, session);
         leases_grant(&with, session->space, request->monitor, devices);
         status = answer(config, line, session, request->monitor, devices, opened);
     }

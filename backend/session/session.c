@@ -136,6 +136,7 @@ be_session_create(const struct be_session_config *config, struct be_line *line,
     session->ledger = config->ledger;
     session->hidden = config->hidden;
     session->print_fd = config->print_fd;
+    session->images.socket = config->images_fd;
     session->fresh_tail = &session->fresh;
     be_handles_init(&session->handles);
     be_jobs_init(session);

@@ -20,6 +20,7 @@ struct be_session_config {
     uint64_t device_base_hint; /* 0: anywhere */
     uint64_t range_bytes;      /* of device addresses; 0: by the devices' memory */
     int print_fd;
+    int images_fd; /* a line to who keeps images; -1: nobody does */
 };
 
 /* line is borrowed. Errors are logged. */

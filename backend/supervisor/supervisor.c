@@ -370,7 +370,7 @@ be_supervisor_run(const struct be_supervisor_config *config)
                               .signals = -1,
                               .ready_fd = config->ready_fd,
                               .pending = {.epoll_fd = -1},
-                              .workers = {.argv = config->worker_argv}};
+                              .workers = {.argv = config->worker_argv, .keeper = {.control = -1}}};
     unsigned pending_max = descriptors_raise(config);
     enum gp_status status;
     bool started = false;
@@ -378,6 +378,7 @@ be_supervisor_run(const struct be_supervisor_config *config)
 
     if (s.ready_fd >= 0) /* who reads it waits for its end, which no worker may delay */
         (void)fcntl(s.ready_fd, F_SETFD, FD_CLOEXEC);
+    be_keeper_start(config->images_dir, config->images_bytes, &s.workers.keeper);
     status = be_ledger_create(&s.workers.ledger);
     if (status == GP_OK) {
         be_ledger_publish(s.workers.ledger, config->policies);
@@ -411,6 +412,7 @@ be_supervisor_run(const struct be_supervisor_config *config)
         if (s.workers.list != NULL)
             (void)poll(NULL, 0, 1);
     }
+    be_keeper_stop(&s.workers.keeper);
     listeners_close(&s);
     be_pending_close(&s.pending);
     if (s.ready_fd >= 0)

@@ -30,10 +30,10 @@ state_set(struct be_workers *workers, struct be_worker *worker, enum be_worker_s
 
 /* In the child, between fork and exec: nothing that could wait for a lock. */
 static void
-child_exec(char *const *argv, int socket, int ledger, unsigned slot, pid_t parent)
+child_exec(char *const *argv, int socket, int ledger, int images, unsigned slot, pid_t parent)
 {
-    char *args[BE_ARGV_MAX + 4];
-    char options[3][32];
+    char *args[BE_ARGV_MAX + 5];
+    char options[4][32];
     sigset_t none;
     int n = 0;
 
@@ -42,14 +42,16 @@ child_exec(char *const *argv, int socket, int ledger, unsigned slot, pid_t paren
         _exit(125);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    if (fcntl(socket, F_SETFD, 0) != 0 || fcntl(ledger, F_SETFD, 0) != 0)
+    if (fcntl(socket, F_SETFD, 0) != 0 || fcntl(ledger, F_SETFD, 0) != 0 ||
+        (images >= 0 && fcntl(images, F_SETFD, 0) != 0))
         _exit(125);
     /* Ours comes first, so that "--" in the arguments does not hide it. */
     args[n++] = argv[0];
     snprintf(options[0], sizeof(options[0]), "--worker=%d", socket);
     snprintf(options[1], sizeof(options[1]), "--ledger=%d", ledger);
     snprintf(options[2], sizeof(options[2]), "--slot=%u", slot);
-    for (int i = 0; i < 3; i++)
+    snprintf(options[3], sizeof(options[3]), "--images=%d", images);
+    for (int i = 0; i < (images >= 0 ? 4 : 3); i++)
         args[n++] = options[i];
     for (int i = 1; argv[i] != NULL && n < BE_ARGV_MAX; i++)
         args[n++] = argv[i];
@@ -63,7 +65,7 @@ be_workers_start(struct be_workers *workers, struct be_worker **worker_p)
 {
     pid_t parent = getpid(), pid;
     struct be_worker *worker;
-    int pair[2];
+    int pair[2], images;
 
     worker = calloc(1, sizeof(*worker));
     if (worker == NULL)
@@ -77,10 +79,14 @@ be_workers_start(struct be_workers *workers, struct be_worker **worker_p)
         log_error("supervisor: socketpair: %m");
         goto err_slot;
     }
+    images = be_keeper_line(&workers->keeper);
     pid = fork();
     if (pid == 0)
-        child_exec(workers->argv, pair[1], be_ledger_fd(workers->ledger), worker->slot, parent);
+        child_exec(workers->argv, pair[1], be_ledger_fd(workers->ledger), images, worker->slot,
+                   parent);
     close(pair[1]);
+    if (images >= 0)
+        close(images);
     if (pid < 0) {
         log_error("supervisor: fork: %m");
         close(pair[0]);

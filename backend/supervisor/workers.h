@@ -5,6 +5,7 @@
 #ifndef BE_WORKERS_H
 #define BE_WORKERS_H
 
+#include "backend/images/keeper.h"
 #include "backend/supervisor/handoff.h"
 #include "backend/tenant/ledger.h"
 
@@ -28,6 +29,7 @@ struct be_worker {
 struct be_workers {
     char *const *argv;
     struct be_ledger *ledger;
+    struct be_keeper keeper;
     struct be_worker *list;
     unsigned counts[BE_WORKER_SERVING + 1]; /* by state */
     unsigned early_deaths;                  /* in a row, before they were ready */

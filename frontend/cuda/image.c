@@ -1,8 +1,10 @@
 /* frontend/cuda/image.c -- images and JIT options on their way to the server */
 #include "frontend/cuda/image.h"
 
+#include "frontend/core/perf.h"
 #include "protocol/base/util.h"
 #include "protocol/image/image.h"
+#include "transport/tls/sha256.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -10,6 +12,7 @@
 
 #define IMAGE_MAX   ((size_t)2 << 30)
 #define PIECE_BYTES ((size_t)1 << 20)
+#define OFFER_MIN   ((size_t)128 << 10)
 
 static CUresult
 of_status(enum gp_status status)
@@ -41,26 +44,15 @@ upload_next(void)
     return next++;
 }
 
-CUresult
-fe_image_send(struct fe_call *call, const void *image, uint32_t *upload_p, uint32_t *kind_p)
+static CUresult
+send_pieces(struct fe_call *call, const struct gp_image_gather *g, uint32_t upload)
 {
-    enum wire_call before = (enum wire_call)call->id;
-    struct wire_gpUpload_args args = {0};
-    struct gp_image_gather g;
-    enum gp_status status;
-    CUresult cr;
+    struct wire_gpUpload_args args = {.upload = upload, .total = g->len};
+    CUresult cr = fe_call_next(call, WIRE_CALL_gpUpload);
 
-    if (image == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
-    status = gp_image_gather(image, IMAGE_MAX, &g);
-    if (status != GP_OK)
-        return of_status(status);
-    args.upload = upload_next();
-    args.total = g.len;
-    cr = fe_call_next(call, WIRE_CALL_gpUpload);
-    for (int i = 0; i < g.count && cr == CUDA_SUCCESS; i++) {
-        const uint8_t *data = g.pieces[i].iov_base;
-        size_t left = g.pieces[i].iov_len;
+    for (int i = 0; i < g->count && cr == CUDA_SUCCESS; i++) {
+        const uint8_t *data = g->pieces[i].iov_base;
+        size_t left = g->pieces[i].iov_len;
 
         while (left > 0 && cr == CUDA_SUCCESS) {
             size_t part = left < PIECE_BYTES ? left : PIECE_BYTES;
@@ -70,8 +62,66 @@ fe_image_send(struct fe_call *call, const void *image, uint32_t *upload_p, uint3
             left -= part;
         }
     }
-    *upload_p = args.upload;
-    *kind_p = (uint32_t)g.kind;
+    return cr;
+}
+
+/* Whether a round trip more, where the server does not have it, is less than its bytes. */
+static bool
+worth_offering(const struct fe_call *call, const struct gp_image_gather *g)
+{
+    return g->len >= OFFER_MIN && fe_perf(FE_PERF_IMAGES) &&
+           wire_call_set_has(&call->session->calls, WIRE_CALL_gpOffer);
+}
+
+static CUresult
+offer(struct fe_call *call, const struct gp_image_gather *g, uint32_t upload)
+{
+    struct wire_gpOffer_args args = {.upload = upload, .total = g->len};
+    uint8_t digest[TP_SHA256_BYTES];
+    struct tp_sha256 *hash;
+    CUresult cr = fe_call_next(call, WIRE_CALL_gpOffer);
+    void *to;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (tp_sha256_create(&hash) != GP_OK)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    for (int i = 0; i < g->count; i++)
+        tp_sha256_add(hash, g->pieces[i].iov_base, g->pieces[i].iov_len);
+    if (tp_sha256_finish(hash, digest) != GP_OK)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    memcpy(args.sha256, digest, sizeof(args.sha256));
+    to = fe_post(call, wire_size_gpOffer_args(&args));
+    if (to == NULL)
+        return fe_lost(call);
+    wire_put_gpOffer_args(to, &args);
+    fe_post_done_wait(call); /* the load follows */
+    return CUDA_SUCCESS;
+}
+
+CUresult
+fe_image_send(struct fe_call *call, const void *image, struct fe_image *way)
+{
+    enum wire_call before = (enum wire_call)call->id;
+    struct gp_image_gather g;
+    enum gp_status status;
+    CUresult cr;
+
+    if (image == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    status = gp_image_gather(image, IMAGE_MAX, &g);
+    if (status != GP_OK)
+        return of_status(status);
+    if (way->upload == 0)
+        way->upload = upload_next();
+    way->kind = (uint32_t)g.kind;
+    if (!way->offered && worth_offering(call, &g)) {
+        way->offered = true;
+        cr = offer(call, &g, way->upload);
+    } else {
+        way->sent = true;
+        cr = send_pieces(call, &g, way->upload);
+    }
     gp_image_gather_fini(&g);
     return cr == CUDA_SUCCESS ? fe_call_next(call, before) : cr;
 }

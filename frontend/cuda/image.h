@@ -5,18 +5,33 @@
 
 #include "frontend/core/call.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define FE_JIT_OPTIONS_MAX 64
 #define FE_JIT_LOG_MAX     65535
 
+/* An image on its way; zeros to begin with. */
+struct fe_image {
+    uint32_t upload, kind; /* for the call that loads it */
+    bool offered;          /* only its SHA-256 was sent */
+    bool sent;
+};
+
 /*
- * Send the image at a pointer of the program. The call's id is restored.
+ * Send the image at a pointer of the program, or, if it is large, offer it by its hash: a load that
+ * then fails with fe_image_wanted() is to be repeated after a second fe_image_send(), which sends
+ * the bytes. The call's id is restored.
  * Errors: CUDA_ERROR_INVALID_VALUE (NULL), CUDA_ERROR_INVALID_IMAGE, CUDA_ERROR_OUT_OF_MEMORY.
  */
-CUresult fe_image_send(struct fe_call *call, const void *image, uint32_t *upload_p,
-                       uint32_t *kind_p);
+CUresult fe_image_send(struct fe_call *call, const void *image, struct fe_image *way);
+
+static inline bool
+fe_image_wanted(const struct fe_image *way, CUresult cr)
+{
+    return cr == CUDA_ERROR_NOT_FOUND && way->offered && !way->sent;
+}
 
 /* Send bytes as they are. The call's id is restored. */
 CUresult fe_bytes_send(struct fe_call *call, const void *data, size_t size, uint32_t *upload_p);

@@ -17,6 +17,34 @@
 
 #define NAME_MAX_BYTES 4095
 
+/* Post the load of what fe_image_send() has sent, and wait: all but the library. */
+static CUresult
+load_sent(struct fe_call *call, const struct wire_cuLibraryLoadData_args *args,
+          struct fe_library *library, const struct fe_jit *jit)
+{
+    struct wire_cuLibraryLoadData_reply reply;
+    const uint8_t *bytes;
+    size_t len = 0;
+    CUresult cr;
+    void *to;
+
+    to = fe_post(call, wire_size_cuLibraryLoadData_args(args));
+    if (to == NULL)
+        return fe_lost(call);
+    wire_put_cuLibraryLoadData_args(to, args);
+    fe_post_done(call);
+    cr = fe_wait(call, &bytes, &len);
+    if (len == 0 && cr != CUDA_SUCCESS)
+        return cr;
+    if (!wire_get_cuLibraryLoadData_reply(bytes, len, &reply))
+        return fe_malformed(call);
+    fe_jit_answer(jit, reply.info, reply.error);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_kernels_create(reply.table, reply.table_len, WIRE_HANDLE_KERNEL,
+                               library->object.wire, &library->object, &library->kernels);
+    return cr;
+}
+
 static CUresult
 load(struct fe_call *call, const void *image, struct fe_jit *jit, struct fe_library **library_p)
 {
@@ -28,41 +56,26 @@ load(struct fe_call *call, const void *image, struct fe_jit *jit, struct fe_libr
         .info_bytes = jit->info_bytes,
         .error_bytes = jit->error_bytes,
     };
-    struct wire_cuLibraryLoadData_reply reply;
     struct fe_library *library = NULL;
-    const uint8_t *bytes;
-    size_t len = 0;
+    struct fe_image way = {0};
     CUresult cr;
-    void *to;
 
-    cr = fe_image_send(call, image, &args.upload, &args.kind);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    library = fe_object_create(WIRE_HANDLE_LIBRARY, NULL);
-    if (library == NULL)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    args.library = library->object.wire;
-    to = fe_post(call, wire_size_cuLibraryLoadData_args(&args));
-    if (to == NULL) {
-        cr = fe_lost(call);
-    } else {
-        wire_put_cuLibraryLoadData_args(to, &args);
-        fe_post_done(call);
-        cr = fe_wait(call, &bytes, &len);
-    }
-    if (len > 0 || cr == CUDA_SUCCESS) {
-        if (!wire_get_cuLibraryLoadData_reply(bytes, len, &reply)) {
-            cr = fe_malformed(call);
-        } else {
-            fe_jit_answer(jit, reply.info, reply.error);
-            if (cr == CUDA_SUCCESS)
-                cr = fe_kernels_create(reply.table, reply.table_len, WIRE_HANDLE_KERNEL,
-                                       library->object.wire, &library->object, &library->kernels);
+    do {
+        cr = fe_image_send(call, image, &way);
+        if (cr == CUDA_SUCCESS && library == NULL) {
+            library = fe_object_create(WIRE_HANDLE_LIBRARY, NULL);
+            cr = library != NULL ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
         }
-    }
+        if (cr != CUDA_SUCCESS)
+            break;
+        args.library = library->object.wire;
+        args.upload = way.upload;
+        args.kind = way.kind;
+        cr = load_sent(call, &args, library, jit);
+    } while (fe_image_wanted(&way, cr));
     if (cr == CUDA_SUCCESS)
         *library_p = library;
-    else
+    else if (library != NULL)
         fe_object_destroy(library);
     return cr;
 }

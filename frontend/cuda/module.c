@@ -27,6 +27,34 @@ fe_module_drop(struct fe_module *module)
     fe_kernels_destroy(kernels);
 }
 
+/* Post the load of what fe_image_send() has sent, and wait: all but the module. */
+static CUresult
+load_sent(struct fe_call *call, const struct wire_cuModuleLoadDataEx_args *args,
+          struct fe_module *module, const struct fe_jit *jit)
+{
+    struct wire_cuModuleLoadDataEx_reply reply;
+    const uint8_t *bytes;
+    size_t len = 0;
+    CUresult cr;
+    void *to;
+
+    to = fe_post(call, wire_size_cuModuleLoadDataEx_args(args));
+    if (to == NULL)
+        return fe_lost(call);
+    wire_put_cuModuleLoadDataEx_args(to, args);
+    fe_post_done(call);
+    cr = fe_wait(call, &bytes, &len);
+    if (len == 0 && cr != CUDA_SUCCESS) /* the logs come with a failure too */
+        return cr;
+    if (!wire_get_cuModuleLoadDataEx_reply(bytes, len, &reply))
+        return fe_malformed(call);
+    fe_jit_answer(jit, reply.info, reply.error);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_kernels_create(reply.table, reply.table_len, WIRE_HANDLE_FUNCTION,
+                               module->object.wire, &module->object, &module->kernels);
+    return cr;
+}
+
 static CUresult
 load(struct fe_call *call, const void *image, struct fe_jit *jit, struct fe_module **module_p)
 {
@@ -38,41 +66,26 @@ load(struct fe_call *call, const void *image, struct fe_jit *jit, struct fe_modu
         .info_bytes = jit->info_bytes,
         .error_bytes = jit->error_bytes,
     };
-    struct wire_cuModuleLoadDataEx_reply reply;
     struct fe_module *module = NULL;
-    const uint8_t *bytes;
-    size_t len = 0;
+    struct fe_image way = {0};
     CUresult cr;
-    void *to;
 
-    cr = fe_image_send(call, image, &args.upload, &args.kind);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    module = fe_object_create(WIRE_HANDLE_MODULE, call->context);
-    if (module == NULL)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    args.module = module->object.wire;
-    to = fe_post(call, wire_size_cuModuleLoadDataEx_args(&args));
-    if (to == NULL) {
-        cr = fe_lost(call);
-    } else {
-        wire_put_cuModuleLoadDataEx_args(to, &args);
-        fe_post_done(call);
-        cr = fe_wait(call, &bytes, &len);
-    }
-    if (len > 0 || cr == CUDA_SUCCESS) { /* the logs come with a failure too */
-        if (!wire_get_cuModuleLoadDataEx_reply(bytes, len, &reply)) {
-            cr = fe_malformed(call);
-        } else {
-            fe_jit_answer(jit, reply.info, reply.error);
-            if (cr == CUDA_SUCCESS)
-                cr = fe_kernels_create(reply.table, reply.table_len, WIRE_HANDLE_FUNCTION,
-                                       module->object.wire, &module->object, &module->kernels);
+    do {
+        cr = fe_image_send(call, image, &way);
+        if (cr == CUDA_SUCCESS && module == NULL) {
+            module = fe_object_create(WIRE_HANDLE_MODULE, call->context);
+            cr = module != NULL ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
         }
-    }
+        if (cr != CUDA_SUCCESS)
+            break;
+        args.module = module->object.wire;
+        args.upload = way.upload;
+        args.kind = way.kind;
+        cr = load_sent(call, &args, module, jit);
+    } while (fe_image_wanted(&way, cr));
     if (cr == CUDA_SUCCESS)
         *module_p = module;
-    else
+    else if (module != NULL)
         fe_object_destroy(module);
     return cr;
 }

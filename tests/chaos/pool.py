@@ -54,9 +54,17 @@ class Pool:
                                 stderr=subprocess.PIPE)
 
     def workers(self):
-        """pids of the server's children"""
+        """pids of the server's children but the one that keeps images"""
         with open(f"/proc/{self.server.pid}/task/{self.server.pid}/children", encoding="ascii") as file:
-            return [int(pid) for pid in file.read().split()]
+            return [int(pid) for pid in file.read().split() if not self.keeps_images(pid)]
+
+    @staticmethod
+    def keeps_images(pid):
+        try:
+            with open(f"/proc/{pid}/comm", encoding="ascii") as file:
+                return file.read().strip() == "gpupoold-images"
+        except OSError:
+            return False
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.server.pid}/fd"))

@@ -25,7 +25,7 @@ struct be_session *
 fuzz_session_begin(void)
 {
     struct be_session_config config = {
-        .driver = &driver, .print_fd = -1, .range_bytes = 1ull << 30};
+        .images_fd = -1, .driver = &driver, .print_fd = -1, .range_bytes = 1ull << 30};
     struct be_session *session;
 
     config.limits.upload_bytes = 1u << 20;

@@ -32,7 +32,7 @@ NEVER = {
 }
 
 # The backend's parts; each may include itself and those before it.
-BACKEND_ORDER = ["metrics", "sched", "tenant", "driver", "memory", "cuda", "session", "main"]
+BACKEND_ORDER = ["metrics", "sched", "tenant", "images", "driver", "memory", "cuda", "session", "main"]
 SUPERVISOR_NEVER = ("driver", "cuda", "session", "memory")
 
 # Library header -> the only places that may include it (tests may include anything).

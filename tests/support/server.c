@@ -82,6 +82,22 @@ test_server_start(const char *const *args)
     return server;
 }
 
+/* The process that keeps images is a child too. */
+static bool
+is_worker(pid_t pid)
+{
+    char path[64], name[32] = "";
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+    file = fopen(path, "r");
+    if (file == NULL)
+        return true; /* it was one */
+    (void)!fgets(name, sizeof(name), file);
+    fclose(file);
+    return strncmp(name, "gpupoold-images", 15) != 0;
+}
+
 size_t
 test_server_workers(const struct test_server *server, pid_t *pids, size_t max)
 {
@@ -101,7 +117,8 @@ test_server_workers(const struct test_server *server, pid_t *pids, size_t max)
 
         if (end == at)
             break;
-        pids[count++] = (pid_t)pid;
+        if (is_worker((pid_t)pid))
+            pids[count++] = (pid_t)pid;
         at = end;
     }
     return count;

@@ -1,0 +1,46 @@
+/* backend/images/keeper.h -- the process that keeps images, and what workers say to it
+ *
+ * The supervisor forks it once; each worker gets one end of a pair of sockets, the keeper the
+ * other. A worker asks for what its own tenant has sent, by SHA-256, and offers what it was sent.
+ * It gets a descriptor to read from and no way to the directory, so a worker that a client has
+ * taken over finds nothing whose hash it does not know.
+ */
+#ifndef BE_IMAGES_KEEPER_H
+#define BE_IMAGES_KEEPER_H
+
+#include "backend/images/store.h"
+
+#include <stdbool.h>
+
+/* -- the supervisor ----------------------------------------------------------------------------
+ */
+
+struct be_keeper {
+    int pid;     /* 0: there is none */
+    int control; /* -1: there is none, or it is gone */
+};
+
+/* dir NULL: in memory; limit_bytes 0: no keeper. Before anything is opened that it must not have.
+ * A keeper that cannot start is logged and missed by nobody. */
+void be_keeper_start(const char *dir, uint64_t limit_bytes, struct be_keeper *keeper);
+/* A line to it for a worker; -1 if there is none. */
+int be_keeper_line(struct be_keeper *keeper);
+void be_keeper_stop(struct be_keeper *keeper);
+
+/* -- a worker ----------------------------------------------------------------------------------
+ */
+
+struct be_images {
+    int socket; /* -1: none is kept. One thread. */
+};
+
+/* The image as malloc'ed bytes, hash checked. GP_ERR_NOT_FOUND; GP_ERR_NO_MEMORY. */
+GP_CHECK enum gp_status be_images_get(struct be_images *images, const struct be_image_name *name,
+                                      uint64_t bytes, uint8_t **data_p);
+/* Offer it; whether it is kept is not waited for. */
+void be_images_put(struct be_images *images, const struct be_image_name *name, const void *data,
+                   uint64_t bytes);
+/* The name of a tenant's image. */
+GP_CHECK enum gp_status be_images_scope(const char *tenant, uint8_t scope[BE_IMAGE_HASH_BYTES]);
+
+#endif

@@ -1,0 +1,117 @@
+/* backend/images/worker.c -- the worker's side of the keeper */
+#include "backend/images/keeper.h"
+#include "backend/images/message.h"
+
+#include "protocol/base/clock.h"
+#include "protocol/base/log.h"
+#include "protocol/base/util.h"
+#include "transport/tls/sha256.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define BE_ANSWER_MS 2000
+
+enum gp_status
+be_images_scope(const char *tenant, uint8_t scope[BE_IMAGE_HASH_BYTES])
+{
+    return tp_sha256(tenant, strlen(tenant), scope);
+}
+
+/* A keeper that does not answer is asked no more: a slow disk shall not slow everything down. */
+static void
+give_up(struct be_images *images)
+{
+    log_warn("images: no answer from the keeper; images are sent anew from now on");
+    close(images->socket);
+    images->socket = -1;
+}
+
+static enum gp_status
+ask(struct be_images *images, const struct be_image_name *name, int *fd_p)
+{
+    struct be_image_message message = {.word = BE_IMAGE_GET, .name = *name};
+    struct pollfd polled = {.fd = images->socket, .events = POLLIN};
+
+    if (images->socket < 0)
+        return GP_ERR_NOT_FOUND;
+    if (be_image_send(images->socket, &message, -1) != GP_OK ||
+        poll(&polled, 1, BE_ANSWER_MS) <= 0 ||
+        be_image_receive(images->socket, &message, fd_p, MSG_DONTWAIT) != GP_OK) {
+        give_up(images);
+        return GP_ERR_NOT_FOUND;
+    }
+    return *fd_p >= 0 ? GP_OK : GP_ERR_NOT_FOUND;
+}
+
+/* Copied first, hashed then: nobody can change it in between. */
+static enum gp_status
+read_whole(int fd, uint8_t *data, uint64_t bytes, const uint8_t digest[BE_IMAGE_HASH_BYTES])
+{
+    uint8_t got[BE_IMAGE_HASH_BYTES], more;
+
+    for (uint64_t at = 0; at < bytes;) {
+        ssize_t n = pread(fd, data + at, bytes - at, (off_t)at);
+
+        if (n <= 0)
+            return GP_ERR_PROTOCOL;
+        at += (uint64_t)n;
+    }
+    if (pread(fd, &more, 1, (off_t)bytes) != 0 || tp_sha256(data, bytes, got) != GP_OK)
+        return GP_ERR_PROTOCOL;
+    return memcmp(got, digest, sizeof(got)) == 0 ? GP_OK : GP_ERR_PROTOCOL;
+}
+
+enum gp_status
+be_images_get(struct be_images *images, const struct be_image_name *name, uint64_t bytes,
+              uint8_t **data_p)
+{
+    struct be_image_message drop = {.word = BE_IMAGE_DROP, .name = *name};
+    GP_AUTO_CLOSE int fd = -1;
+    struct stat st;
+    uint8_t *data;
+    enum gp_status status = ask(images, name, &fd);
+
+    if (status != GP_OK)
+        return status;
+    if (fstat(fd, &st) != 0 || (uint64_t)st.st_size != bytes)
+        return GP_ERR_NOT_FOUND; /* the client is wrong about it */
+    data = malloc(gp_align_up_u64(bytes, 4096));
+    if (data == NULL)
+        return GP_ERR_NO_MEMORY;
+    if (read_whole(fd, data, bytes, name->digest) != GP_OK) {
+        free(data);
+        log_warn("images: one is not what it was when it came; it is dropped");
+        if (be_image_send(images->socket, &drop, -1) != GP_OK)
+            give_up(images);
+        return GP_ERR_NOT_FOUND;
+    }
+    *data_p = data;
+    return GP_OK;
+}
+
+void
+be_images_put(struct be_images *images, const struct be_image_name *name, const void *data,
+              uint64_t bytes)
+{
+    struct be_image_message message = {.word = BE_IMAGE_PUT, .bytes = bytes, .name = *name};
+    GP_AUTO_CLOSE int fd = -1;
+    uint64_t at = 0;
+
+    if (images->socket < 0)
+        return;
+    fd = memfd_create("image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    while (fd >= 0 && at < bytes) {
+        ssize_t n = write(fd, (const uint8_t *)data + at, bytes - at);
+
+        if (n <= 0)
+            return;
+        at += (uint64_t)n;
+    }
+    if (fd >= 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW) == 0 &&
+        be_image_send(images->socket, &message, fd) != GP_OK)
+        log_debug("images: the keeper takes none just now");
+}

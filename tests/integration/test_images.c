@@ -1,0 +1,119 @@
+/* tests/integration/test_images.c -- images that were sent once are offered by their hash */
+#include "tests/support/client.h"
+#include "tests/support/server.h"
+#include "tests/unit/transport/certs.h"
+
+#include "transport/tls/sha256.h"
+
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <string.h>
+
+static const char ptx[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
+                          ".visible .entry nothing()\n{\nret;\n}\n";
+
+static void
+offer(struct test_client *c, uint32_t upload, const void *image, size_t len)
+{
+    struct wire_gpOffer_args args = {.upload = upload, .total = len};
+    uint8_t digest[TP_SHA256_BYTES];
+
+    cr_assert_eq(tp_sha256(image, len, digest), GP_OK);
+    memcpy(args.sha256, digest, sizeof(args.sha256));
+    wire_put_gpOffer_args(test_client_add(c, WIRE_CALL_gpOffer, wire_size_gpOffer_args(&args)),
+                          &args);
+}
+
+static int
+load(struct test_client *c, uint32_t upload, uint32_t id)
+{
+    TEST_ADD(c, cuModuleLoadDataEx, .module = ID(id), .upload = upload);
+    return test_client_call(c);
+}
+
+static void
+start_as(struct test_client *c, const struct test_server *server, const char *name)
+{
+    struct tp_tls_opts tls = test_certs_opts(name, "ca");
+
+    cr_assert(test_client_open(c, server->url[0], &tls), "%s", c->refused.reason);
+    test_client_begin(c);
+}
+
+Test(images, are_sent_once_by_each_tenant)
+{
+    const char *args[] = {"--listen=tls://127.0.0.1:0", NULL, NULL, NULL, NULL};
+    static const char *const names[] = {"alice", "bob"};
+    struct test_server server;
+    struct test_client c;
+
+    (void)test_certs_create();
+    for (int i = 0; i < 2; i++)
+        test_certs_add(&(struct test_cert){.name = names[i], .ca = "ca", .cn = names[i]});
+    test_certs_server_args(args + 1);
+    server = test_server_start(args);
+
+    start_as(&c, &server, "alice");
+    offer(&c, 5, ptx, sizeof(ptx));
+    cr_assert_eq(load(&c, 5, 3), CUDA_ERROR_NOT_FOUND);
+    TEST_ADD(&c, gpUpload, .upload = 5, .total = sizeof(ptx), .data = (const uint8_t *)ptx,
+             .data_len = sizeof(ptx));
+    cr_assert_eq(load(&c, 5, 3), CUDA_SUCCESS);
+    test_client_close(&c);
+
+    start_as(&c, &server, "alice");
+    offer(&c, 1, ptx, sizeof(ptx));
+    cr_assert_eq(load(&c, 1, 3), CUDA_SUCCESS, "it was sent before");
+    cr_assert_eq(test_client_kernel(&c, "nothing"), 0);
+    offer(&c, 2, ptx, sizeof(ptx) - 1);
+    cr_assert_eq(load(&c, 2, 4), CUDA_ERROR_NOT_FOUND);
+    test_client_close(&c);
+
+    start_as(&c, &server, "bob");
+    offer(&c, 1, ptx, sizeof(ptx));
+    cr_assert_eq(load(&c, 1, 3), CUDA_ERROR_NOT_FOUND, "what alice sent is none of bob's business");
+    test_client_close(&c);
+    test_server_stop(&server);
+    test_certs_destroy();
+}
+
+Test(images, that_the_driver_refuses_are_not_kept)
+{
+    static const char bad[] =
+        ".version 7.0\n.target sm_70\n.address_size 64\nthis is no statement;\n";
+    struct test_server server = test_server_start(NULL);
+    struct test_client c;
+
+    for (int session = 0; session < 2; session++) {
+        test_client_start(&c, server.url[0]);
+        offer(&c, 5, bad, sizeof(bad));
+        cr_assert_eq(load(&c, 5, 3), CUDA_ERROR_NOT_FOUND);
+        TEST_ADD(&c, gpUpload, .upload = 5, .total = sizeof(bad), .data = (const uint8_t *)bad,
+                 .data_len = sizeof(bad));
+        cr_assert_eq(load(&c, 5, 3), CUDA_ERROR_INVALID_PTX);
+        test_client_close(&c);
+    }
+    test_server_stop(&server);
+}
+
+Test(images, that_are_offered_wrongly_are_refused)
+{
+    const char *args[] = {"--image-cache-bytes=0", NULL};
+    struct test_server server = test_server_start(args);
+    struct test_client c;
+
+    test_client_start(&c, server.url[0]);
+    offer(&c, 1, ptx, sizeof(ptx));
+    offer(&c, 1, ptx, sizeof(ptx)); /* twice the same upload */
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_VALUE);
+    /* More bytes than were offered. */
+    TEST_ADD(&c, gpUpload, .upload = 1, .total = sizeof(ptx) + 1, .data = (const uint8_t *)ptx,
+             .data_len = sizeof(ptx));
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_VALUE);
+    for (uint32_t i = 0; i < 70; i++) /* more than may be on their way */
+        offer(&c, 100 + i, ptx, sizeof(ptx));
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_OUT_OF_MEMORY);
+    test_client_close(&c);
+    test_server_stop(&server);
+}
