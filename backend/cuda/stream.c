@@ -71,3 +71,76 @@ be_hook_cuStreamWaitEvent(struct be_call *call, const struct wire_cuStreamWaitEv
         cr = call->driver->cuStreamWaitEvent(stream, event, args->flags);
     return cr;
 }
+
+/* Those of streams that name nothing of this process; a newer driver's might. */
+static bool
+attribute_known(uint32_t attr)
+{
+    switch (attr) {
+    case CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW: /* an address to cache, never followed */
+    case CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY:
+    case CU_LAUNCH_ATTRIBUTE_PRIORITY:
+    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:
+    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN:
+    case CU_LAUNCH_ATTRIBUTE_NVLINK_UTIL_CENTRIC_SCHEDULING:
+        return true;
+    default:
+        return false;
+    }
+}
+
+CUresult
+be_hook_cuStreamGetAttribute(struct be_call *call,
+                             const struct wire_cuStreamGetAttribute_args *args,
+                             struct wire_cuStreamGetAttribute_reply *reply)
+{
+    CUstream stream;
+    CUresult cr;
+
+    if (!attribute_known(args->attr))
+        return CUDA_ERROR_INVALID_VALUE;
+    if (call->driver->cuStreamGetAttribute == NULL)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    cr = be_handle_get(call->session, WIRE_HANDLE_STREAM, args->stream, true, &stream);
+    if (cr == CUDA_SUCCESS)
+        cr = call->driver->cuStreamGetAttribute(stream, (CUstreamAttrID)args->attr, &reply->value);
+    return cr;
+}
+
+CUresult
+be_hook_cuStreamSetAttribute(struct be_call *call,
+                             const struct wire_cuStreamSetAttribute_args *args,
+                             struct wire_cuStreamSetAttribute_reply *reply)
+{
+    CUstream stream;
+    CUresult cr;
+
+    (void)reply;
+    if (!attribute_known(args->attr))
+        return CUDA_ERROR_INVALID_VALUE;
+    if (call->driver->cuStreamSetAttribute == NULL)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    cr = be_handle_get(call->session, WIRE_HANDLE_STREAM, args->stream, true, &stream);
+    if (cr == CUDA_SUCCESS)
+        cr = call->driver->cuStreamSetAttribute(stream, (CUstreamAttrID)args->attr, &args->value);
+    return cr;
+}
+
+CUresult
+be_hook_cuStreamCopyAttributes(struct be_call *call,
+                               const struct wire_cuStreamCopyAttributes_args *args,
+                               struct wire_cuStreamCopyAttributes_reply *reply)
+{
+    CUstream dst, src;
+    CUresult cr;
+
+    (void)reply;
+    if (call->driver->cuStreamCopyAttributes == NULL)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    cr = be_handle_get(call->session, WIRE_HANDLE_STREAM, args->dst, true, &dst);
+    if (cr == CUDA_SUCCESS)
+        cr = be_handle_get(call->session, WIRE_HANDLE_STREAM, args->src, true, &src);
+    if (cr == CUDA_SUCCESS)
+        cr = call->driver->cuStreamCopyAttributes(dst, src);
+    return cr;
+}

@@ -124,6 +124,8 @@ capture_attributes(const struct launch *l, union fe_node_body *body, bool *progr
         if (a->id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT ||
             a->id == CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT)
             cr = fe_refuse("a captured launch that records an event by attribute");
+        else if (a->id == CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY)
+            continue; /* a matter of streams */
         else if (a->id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION)
             *programmatic_p = a->value.programmaticStreamSerializationAllowed != 0;
         else
@@ -153,6 +155,8 @@ capture(struct fe_call *call, const struct launch *l, CUfunction handle, void **
     bool programmatic = false;
     CUresult cr = fe_body_kernel(&params, &ctx, &body);
 
+    if (cr == CUDA_SUCCESS)
+        cr = fe_stream_inherit(l->stream, &body->kernel);
     if (cr == CUDA_SUCCESS)
         cr = capture_attributes(l, body, &programmatic);
     if (cr != CUDA_SUCCESS) {

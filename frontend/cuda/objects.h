@@ -22,10 +22,19 @@
 
 struct fe_capture; /* capture.h */
 
+/* What kernels take from a stream that captures; guarded by the lock of stream_attr.c. */
+struct fe_stream_attributes {
+    uint32_t set; /* a bit for each attribute that was ever set; the others are as usual */
+    CUaccessPolicyWindow window;
+    CUlaunchMemSyncDomainMap domains;
+    CUlaunchMemSyncDomain domain;
+    unsigned nvlink;
+};
+
 struct fe_stream {
     struct fe_object object;
     unsigned flags; /* CU_STREAM_NON_BLOCKING */
-    int priority;
+    _Atomic int priority;
     uint64_t id;     /* cuStreamGetId */
     bool per_thread; /* some thread's CU_STREAM_PER_THREAD */
 
@@ -38,6 +47,8 @@ struct fe_stream {
     /* Atomic; written under the submission lock (last) or by whoever learned it (proven). */
     _Atomic uint64_t last;   /* number of its last work */
     _Atomic uint64_t proven; /* its work up to this number is complete */
+
+    struct fe_stream_attributes attributes;
 };
 
 struct fe_event {
@@ -146,6 +157,13 @@ struct fe_array {
  * of a context that is gone; those of captures, which this call does not know (capture.h). */
 CUresult fe_stream_resolve(struct fe_call *call, CUstream handle, struct fe_stream **stream_p,
                            uint64_t *wire_p);
+
+/* A priority as the device takes it: clamped, for lower numbers are greater. */
+int fe_stream_priority(const struct fe_call *call, int priority);
+
+/* What a captured kernel has from its stream; stream_attr.c. */
+struct fe_node_kernel;
+CUresult fe_stream_inherit(struct fe_stream *stream, struct fe_node_kernel *k);
 
 /* Count work for a stream; between fe_post and fe_post_done. The work's number. */
 static inline uint64_t

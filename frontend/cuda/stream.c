@@ -81,10 +81,19 @@ destroy(struct fe_stream *stream)
     return fe_leave(&call, CUDA_SUCCESS);
 }
 
+int
+fe_stream_priority(const struct fe_call *call, int priority)
+{
+    const struct wire_device *info = call->session->devices[call->context->device].info;
+
+    if (priority > info->stream_priority_least)
+        return info->stream_priority_least;
+    return priority < info->stream_priority_greatest ? info->stream_priority_greatest : priority;
+}
+
 GP_EXPORT CUresult
 cuStreamCreateWithPriority(CUstream *handle, unsigned int flags, int priority)
 {
-    const struct wire_device *info = NULL;
     struct fe_stream *stream = NULL;
     struct fe_call call;
     CUresult cr;
@@ -94,13 +103,7 @@ cuStreamCreateWithPriority(CUstream *handle, unsigned int flags, int priority)
         return cr;
     if (handle == NULL || (flags & ~(unsigned)CU_STREAM_NON_BLOCKING) != 0)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    /* A priority out of range is clamped; lower numbers are greater. */
-    info = call.session->devices[call.context->device].info;
-    if (priority > info->stream_priority_least)
-        priority = info->stream_priority_least;
-    if (priority < info->stream_priority_greatest)
-        priority = info->stream_priority_greatest;
-    cr = create(&call, flags, priority, false, &stream);
+    cr = create(&call, flags, fe_stream_priority(&call, priority), false, &stream);
     if (cr == CUDA_SUCCESS)
         *handle = (CUstream)stream;
     return fe_leave(&call, cr);

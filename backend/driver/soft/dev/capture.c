@@ -295,8 +295,26 @@ type_of(enum sd_work_kind kind)
     }
 }
 
+/* What the stream says of its kernels, then what the launch says. */
+static CUresult
+take_attributes(CUgraphNode node, CUstream stream, const CUlaunchAttribute *attrs, unsigned count)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    sd_stream_attributes_inherit(stream, node);
+    for (unsigned i = 0; i < count && cr == CUDA_SUCCESS; i++)
+        cr = sd_node_take_attribute(node, attrs[i].id, &attrs[i].value);
+    return cr;
+}
+
 CUresult
 sd_capture_op(CUstream stream, struct sd_op *op)
+{
+    return sd_capture_launch(stream, op, NULL, 0);
+}
+
+CUresult
+sd_capture_launch(CUstream stream, struct sd_op *op, const CUlaunchAttribute *attrs, unsigned count)
 {
     struct sd_capture *capture;
     CUgraphNode node;
@@ -314,9 +332,10 @@ sd_capture_op(CUstream stream, struct sd_op *op)
     if (cr == CUDA_SUCCESS) {
         node->work = op->work; /* it changes hands */
         op->work.kind = SD_WORK_NOTHING;
-        if (node->work.kind == SD_WORK_KERNEL)
+        if (node->work.kind == SD_WORK_KERNEL) {
             node->function = node->work.kernel.fn;
-        else if (node->work.kind == SD_WORK_COPY)
+            cr = take_attributes(node, stream, attrs, count);
+        } else if (node->work.kind == SD_WORK_COPY)
             copy_params(&node->memcpy_params, &node->work.copy);
         else if (node->work.kind == SD_WORK_FILL)
             node->memset_params = (CUDA_MEMSET_NODE_PARAMS){

@@ -216,5 +216,9 @@ CUresult sd_values_params_work(const CUDA_BATCH_MEM_OP_NODE_PARAMS *p, CUcontext
                                struct sd_work *work);
 /* The attributes that launches of the node obey: cooperative, cluster. */
 CUresult sd_node_apply_attribute(CUgraphNode node, unsigned id);
+/* An attribute of a captured launch; those that a node can't have are left out. */
+CUresult sd_node_take_attribute(CUgraphNode node, unsigned id, const CUlaunchAttributeValue *value);
+/* stream_attr.c: what kernels that the stream captures have from it. */
+void sd_stream_attributes_inherit(CUstream stream, CUgraphNode node);
 
 #endif

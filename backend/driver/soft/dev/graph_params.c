@@ -112,6 +112,23 @@ sd_node_apply_attribute(CUgraphNode node, unsigned id)
 }
 
 CUresult
+sd_node_take_attribute(CUgraphNode node, unsigned id, const CUlaunchAttributeValue *value)
+{
+    switch (id) {
+    case CU_LAUNCH_ATTRIBUTE_IGNORE:
+    case CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY:
+    case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: /* a matter of edges */
+    case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT:
+    case CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT:
+        return CUDA_SUCCESS;
+    default:
+        node->attributes[id] = *value;
+        node->attributes_set |= 1u << id;
+        return sd_node_apply_attribute(node, id);
+    }
+}
+
+CUresult
 sd_node_set_kernel(CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS *p)
 {
     struct sd_work work;

@@ -284,9 +284,22 @@ sd_launch_make(struct CUfunc_st *fn, const struct sd_launch_dims *d, void **kern
 
 /* --- entry points --- */
 
+/* Queues op, or makes a node of it. */
+static CUresult
+submit(CUstream stream, struct sd_op *op, const CUlaunchConfig *config)
+{
+    if (atomic_load_explicit(&stream->capture, memory_order_acquire) != NULL && config != NULL)
+        return sd_capture_launch(stream, op, config->attrs, config->numAttrs);
+    /* What takes no time is done at once: a thread's wake-up would be all that it costs. */
+    if (stream->ctx->dev->profile.instant && sd_stream_try_now(stream, op))
+        return CUDA_SUCCESS;
+    return sd_stream_submit(stream, op, NULL);
+}
+
+/* config is where the attributes stand, or NULL. */
 static CUresult
 launch(CUfunction f, const struct sd_launch_dims *dims, CUstream hStream, void **kernel_params,
-       void **extra, CUevent after)
+       void **extra, const CUlaunchConfig *config, CUevent after)
 {
     struct CUfunc_st *fn;
     struct sd_op *op;
@@ -308,9 +321,7 @@ launch(CUfunction f, const struct sd_launch_dims *dims, CUstream hStream, void *
         sd_op_free(op);
         return cr;
     }
-    /* What takes no time is done at once: a thread's wake-up would be all that it costs. */
-    if (!stream->ctx->dev->profile.instant || !sd_stream_try_now(stream, op))
-        cr = sd_stream_submit(stream, op, NULL);
+    cr = submit(stream, op, config);
     if (cr == CUDA_SUCCESS && after != NULL)
         cr = cuEventRecord(after, hStream);
     return cr;
@@ -325,7 +336,7 @@ cuLaunchKernel(CUfunction f, unsigned int gridDimX, unsigned int gridDimY, unsig
                                   .block = {blockDimX, blockDimY, blockDimZ},
                                   .shared_bytes = sharedMemBytes};
 
-    return launch(f, &dims, hStream, kernelParams, extra, NULL);
+    return launch(f, &dims, hStream, kernelParams, extra, NULL, NULL);
 }
 
 GP_EXPORT CUresult
@@ -339,7 +350,7 @@ cuLaunchCooperativeKernel(CUfunction f, unsigned int gridDimX, unsigned int grid
                                   .shared_bytes = sharedMemBytes,
                                   .cooperative = true};
 
-    return launch(f, &dims, hStream, kernelParams, NULL, NULL);
+    return launch(f, &dims, hStream, kernelParams, NULL, NULL, NULL);
 }
 
 /* What an attribute changes; hints change nothing. */
@@ -401,5 +412,5 @@ cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **kernelParams
         if (cr != CUDA_SUCCESS)
             return cr;
     }
-    return launch(f, &dims, config->hStream, kernelParams, extra, after);
+    return launch(f, &dims, config->hStream, kernelParams, extra, config, after);
 }

@@ -603,6 +603,27 @@ sd_stream_execute(CUstream stream, struct sd_op *op)
 
 static _Atomic unsigned long long stream_next_id = 1;
 
+static int
+clamped(int priority)
+{
+    return priority > 0 ? 0 : priority < -(QUEUES - 1) ? -(QUEUES - 1) : priority;
+}
+
+void
+sd_stream_set_priority(CUstream stream, int priority)
+{
+    bool waits;
+
+    pthread_mutex_lock(&sched_lock);
+    waits = stream->state == SD_STREAM_QUEUED;
+    if (waits)
+        queue_remove(stream);
+    atomic_store(&stream->priority, clamped(priority));
+    if (waits)
+        queue_push(stream);
+    pthread_mutex_unlock(&sched_lock);
+}
+
 CUresult
 sd_stream_create(struct CUctx_st *ctx, unsigned flags, int priority, CUstream *stream_p)
 {
@@ -618,7 +639,7 @@ sd_stream_create(struct CUctx_st *ctx, unsigned flags, int priority, CUstream *s
     atomic_init(&timeline->refs, 1);
     stream->ctx = ctx;
     stream->flags = flags;
-    stream->priority = priority > 0 ? 0 : priority < -(QUEUES - 1) ? -(QUEUES - 1) : priority;
+    stream->priority = clamped(priority);
     stream->id = atomic_fetch_add(&stream_next_id, 1);
     stream->timeline = timeline;
     pthread_mutex_lock(&sched_lock);
@@ -640,6 +661,7 @@ stream_free(struct CUstream_st *stream)
     if (*link != NULL)
         *link = stream->ctx_next;
     sd_timeline_put(stream->timeline);
+    free(stream->attributes);
     sd_object_free(stream);
 }
 

@@ -14,6 +14,7 @@
 
 struct sd_capture;
 struct sd_shared_event;
+struct sd_stream_attributes;
 
 struct sd_timeline {
     _Atomic uint64_t completed; /* number of the last finished operation */
@@ -61,7 +62,6 @@ struct CUstream_st {
     /* Written once. */
     struct CUctx_st *ctx;
     unsigned flags;
-    int priority;
     unsigned long long id;
     struct sd_timeline *timeline;
     bool legacy;
@@ -79,7 +79,8 @@ struct CUstream_st {
     struct CUstream_st *park_next;
     uint64_t park_seq;
     struct CUstream_st *ctx_next;
-    CUlaunchAttributeValue attributes[4]; /* access window, sync policy, domain map, domain */
+    _Atomic int priority;                    /* cuStreamSetAttribute */
+    struct sd_stream_attributes *attributes; /* stream_attr.c; NULL: as a new stream has them */
 
     /* Graphs' lock; also read with an atomic load to see whether it captures. */
     _Atomic(struct sd_capture *) capture;
@@ -104,6 +105,8 @@ struct CUevent_st {
 
 /* Makes a stream of ctx. priority is clamped. Errors: CUDA_ERROR_OUT_OF_MEMORY. */
 CUresult sd_stream_create(struct CUctx_st *ctx, unsigned flags, int priority, CUstream *stream_p);
+/* For the work that is not taken yet; clamped. */
+void sd_stream_set_priority(CUstream stream, int priority);
 /* The program gives it up; work that is queued still runs. */
 void sd_stream_destroy(CUstream stream);
 
@@ -150,6 +153,9 @@ void sd_sched_unlock(void);
 
 /* Graph side of capture (capture.c). */
 CUresult sd_capture_op(CUstream stream, struct sd_op *op);
+/* The same for a launch with attributes, which become the node's. */
+CUresult sd_capture_launch(CUstream stream, struct sd_op *op, const CUlaunchAttribute *attrs,
+                           unsigned count);
 /* Whether the capture mode of this thread and of running captures forbids calls that might
  * synchronise; the captures are then invalidated. */
 bool sd_capture_forbids(void);
