@@ -203,6 +203,24 @@ fe_capture_refuse(struct fe_stream *stream)
 }
 
 CUresult
+fe_capture_break_context(struct fe_context *ctx)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    if (atomic_load(&ctx->captures) == 0)
+        return CUDA_SUCCESS;
+    fe_graph_lock();
+    for (struct fe_capture *c = captures; c != NULL; c = c->next)
+        for (struct member *m = c->members; m != NULL; m = m->next)
+            if (m->stream != NULL && m->ctx == ctx) {
+                c->invalid = true;
+                cr = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+            }
+    fe_graph_unlock();
+    return cr;
+}
+
+CUresult
 fe_capture_unsafe(void)
 {
     bool forbidden = false;

@@ -117,6 +117,9 @@ activate(struct fe_context *ctx)
     ctx->copied_recorded = 0;
     ctx->copied_in = &ctx->legacy;
     ctx->order_event = NULL;
+    ctx->gather = ctx->gate = (struct fe_inside){NULL, NULL};
+    atomic_store(&ctx->gated, false);
+    atomic_store(&ctx->legacy_gated, false);
     atomic_store(&ctx->cache_config, CU_FUNC_CACHE_PREFER_NONE);
     atomic_store(&ctx->shared_config, CU_SHARED_MEM_CONFIG_DEFAULT_BANK_SIZE);
 }

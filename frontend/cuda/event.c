@@ -6,17 +6,42 @@
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/state.h"
+#include "frontend/cuda/stream.h"
 #include "protocol/base/util.h"
+
+CUresult
+fe_event_make(struct fe_call *call, unsigned flags, struct fe_event **event_p)
+{
+    struct wire_cuEventCreate_args args = {.Flags = flags};
+    CUresult cr = fe_call_next(call, WIRE_CALL_cuEventCreate);
+    struct fe_event *event;
+    void *to;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    event = fe_object_create(WIRE_HANDLE_EVENT, call->context);
+    if (event == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    event->flags = flags;
+    args.phEvent = event->object.wire;
+    to = fe_post(call, wire_size_cuEventCreate_args(&args));
+    if (to == NULL) {
+        fe_object_destroy(event);
+        return fe_lost(call);
+    }
+    wire_put_cuEventCreate_args(to, &args);
+    fe_post_done(call);
+    *event_p = event;
+    return CUDA_SUCCESS;
+}
 
 GP_EXPORT CUresult
 cuEventCreate(CUevent *handle, unsigned int flags)
 {
     const unsigned known = CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING | CU_EVENT_INTERPROCESS;
-    struct wire_cuEventCreate_args args = {.Flags = flags};
     struct fe_event *event;
     struct fe_call call;
     CUresult cr;
-    void *to;
 
     cr = fe_enter(&call, WIRE_CALL_cuEventCreate);
     if (cr != CUDA_SUCCESS)
@@ -24,20 +49,10 @@ cuEventCreate(CUevent *handle, unsigned int flags)
     if (handle == NULL || (flags & ~known) != 0 ||
         ((flags & CU_EVENT_INTERPROCESS) && !(flags & CU_EVENT_DISABLE_TIMING)))
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    event = fe_object_create(WIRE_HANDLE_EVENT, call.context);
-    if (event == NULL)
-        return fe_leave(&call, CUDA_ERROR_OUT_OF_MEMORY);
-    event->flags = flags;
-    args.phEvent = event->object.wire;
-    to = fe_post(&call, wire_size_cuEventCreate_args(&args));
-    if (to == NULL) {
-        fe_object_destroy(event);
-        return fe_leave(&call, fe_lost(&call));
-    }
-    wire_put_cuEventCreate_args(to, &args);
-    fe_post_done(&call);
-    *handle = (CUevent)event;
-    return fe_leave(&call, CUDA_SUCCESS);
+    cr = fe_event_make(&call, flags, &event);
+    if (cr == CUDA_SUCCESS)
+        *handle = (CUevent)event;
+    return fe_leave(&call, cr);
 }
 
 GP_EXPORT CUresult
@@ -71,14 +86,16 @@ cuEventDestroy(CUevent handle)
     return cuEventDestroy_v2(handle);
 }
 
-/* Another process may ask for the event as soon as this returns. */
-static CUresult
-recorded_there(struct fe_call *call)
+CUresult
+fe_event_shared_there(struct fe_call *call, const struct fe_event *event)
 {
-    CUresult cr = fe_call_next(call, WIRE_CALL_gpBarrier);
     const uint8_t *bytes;
     size_t len;
+    CUresult cr;
 
+    if ((event->flags & CU_EVENT_INTERPROCESS) == 0)
+        return CUDA_SUCCESS;
+    cr = fe_call_next(call, WIRE_CALL_gpBarrier);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (fe_post(call, 0) == NULL)
@@ -87,15 +104,37 @@ recorded_there(struct fe_call *call)
     return fe_wait(call, &bytes, &len);
 }
 
+CUresult
+fe_event_post_record(struct fe_call *call, struct fe_event *event, struct fe_stream *stream,
+                     uint64_t stream_wire)
+{
+    const struct wire_cuEventRecordWithFlags_args args = {.event = event->object.wire,
+                                                          .stream = stream_wire};
+    CUresult cr = fe_call_next(call, WIRE_CALL_cuEventRecordWithFlags);
+    void *to;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    to = fe_post(call, wire_size_cuEventRecordWithFlags_args(&args));
+    if (to == NULL)
+        return fe_lost(call);
+    wire_put_cuEventRecordWithFlags_args(to, &args);
+    event->context = call->context;
+    event->stream = stream;
+    event->stream_wire = stream_wire;
+    event->recorded = fe_stream_mark(call, stream);
+    fe_post_done(call);
+    return CUDA_SUCCESS;
+}
+
 GP_EXPORT CUresult
 cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned int flags)
 {
-    struct wire_cuEventRecordWithFlags_args args = {.flags = flags};
     struct fe_stream *stream = NULL;
     struct fe_event *event;
     struct fe_call call;
+    uint64_t wire;
     CUresult cr;
-    void *to;
 
     cr = fe_enter(&call, WIRE_CALL_cuEventRecordWithFlags);
     if (cr != CUDA_SUCCESS)
@@ -105,7 +144,7 @@ cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned int flag
         return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     if ((flags & ~(unsigned)CU_EVENT_RECORD_EXTERNAL) != 0)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    cr = fe_stream_resolve_capture(&call, stream_handle, &stream, &args.stream);
+    cr = fe_stream_resolve_capture(&call, stream_handle, &stream, &wire);
     if (cr == CUDA_SUCCESS && call.context != event->object.context)
         cr = CUDA_ERROR_INVALID_HANDLE; /* event and stream must be of one context */
     if (cr != CUDA_SUCCESS)
@@ -115,19 +154,10 @@ cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned int flag
     if (flags != 0)
         return fe_leave(&call, CUDA_ERROR_ILLEGAL_STATE); /* external is for captures */
     fe_capture_event_gone(event);
-    args.event = event->object.wire;
-    to = fe_post(&call, wire_size_cuEventRecordWithFlags_args(&args));
-    if (to == NULL)
-        return fe_leave(&call, fe_lost(&call));
-    wire_put_cuEventRecordWithFlags_args(to, &args);
-    event->context = call.context;
-    event->stream = stream;
-    event->stream_wire = args.stream;
-    event->recorded = fe_stream_mark(&call, stream);
-    fe_post_done(&call);
-    if ((event->flags & CU_EVENT_INTERPROCESS) != 0)
-        return fe_leave(&call, recorded_there(&call));
-    return fe_leave(&call, CUDA_SUCCESS);
+    cr = fe_event_post_record(&call, event, stream, wire);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_event_shared_there(&call, event);
+    return fe_leave(&call, cr);
 }
 
 GP_EXPORT CUresult

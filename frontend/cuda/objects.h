@@ -37,6 +37,7 @@ struct fe_stream {
     _Atomic int priority;
     uint64_t id;     /* cuStreamGetId */
     bool per_thread; /* some thread's CU_STREAM_PER_THREAD */
+    bool inside;     /* this library's own (context_event.h) */
 
     /* Atomic: the last synchronous copy (order.h) that this stream comes behind. */
     _Atomic uint64_t passed;
@@ -68,6 +69,12 @@ struct fe_event {
     size_t capture_count;
 };
 
+/* A stream of this library's own, and an event for it. */
+struct fe_inside {
+    struct fe_stream *stream;
+    struct fe_event *event;
+};
+
 struct fe_context {
     struct fe_context_head head;
     int device; /* ordinal of the program */
@@ -97,6 +104,9 @@ struct fe_context {
     uint64_t order_event_wire;
     _Atomic unsigned loose_streams; /* non-blocking and per-thread ones */
     _Atomic unsigned captures;      /* streams that capture */
+
+    struct fe_inside gather, gate;    /* context_event.h; guarded by the lock there */
+    _Atomic bool gated, legacy_gated; /* new streams, the legacy stream have to wait */
 };
 
 /* The kernels and globals of one module or library; kernels.h. */

@@ -4,6 +4,7 @@
 
 #include "cuda_api.h"
 #include "frontend/cuda/copy.h"
+#include "frontend/cuda/stream.h"
 
 #include <pthread.h>
 
@@ -30,33 +31,17 @@ ordered(const struct fe_context *ctx, const struct fe_stream *a, const struct fe
 static CUresult
 event_get(struct fe_call *call, struct fe_event **event_p)
 {
-    struct wire_cuEventCreate_args args = {.Flags = CU_EVENT_DISABLE_TIMING};
     struct fe_context *ctx = call->context;
     struct fe_event *event = fe_object_get(WIRE_HANDLE_EVENT, ctx->order_event);
-    CUresult cr;
-    void *to;
+    CUresult cr = CUDA_SUCCESS;
 
-    if (event != NULL && event->object.wire == ctx->order_event_wire) {
-        *event_p = event;
-        return CUDA_SUCCESS;
+    if (event == NULL || event->object.wire != ctx->order_event_wire) {
+        cr = fe_event_make(call, CU_EVENT_DISABLE_TIMING, &event);
+        if (cr != CUDA_SUCCESS)
+            return cr;
+        ctx->order_event = event;
+        ctx->order_event_wire = event->object.wire;
     }
-    cr = fe_call_next(call, WIRE_CALL_cuEventCreate);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    event = fe_object_create(WIRE_HANDLE_EVENT, ctx);
-    if (event == NULL)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    event->flags = args.Flags;
-    args.phEvent = event->object.wire;
-    to = fe_post(call, wire_size_cuEventCreate_args(&args));
-    if (to == NULL) {
-        fe_object_destroy(event);
-        return fe_lost(call);
-    }
-    wire_put_cuEventCreate_args(to, &args);
-    fe_post_done(call);
-    ctx->order_event = event;
-    ctx->order_event_wire = event->object.wire;
     *event_p = event;
     return CUDA_SUCCESS;
 }
@@ -66,46 +51,24 @@ static CUresult
 record(struct fe_call *call)
 {
     struct fe_context *ctx = call->context;
-    struct wire_cuEventRecordWithFlags_args args = {.stream = ctx->copied_wire};
-    struct fe_event *event;
+    struct fe_event *event = NULL;
     CUresult cr = event_get(call, &event);
-    void *to;
 
     if (cr == CUDA_SUCCESS)
-        cr = fe_call_next(call, WIRE_CALL_cuEventRecordWithFlags);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    args.event = event->object.wire;
-    to = fe_post(call, wire_size_cuEventRecordWithFlags_args(&args));
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_cuEventRecordWithFlags_args(to, &args);
-    (void)fe_stream_mark(call, ctx->copied_in);
-    fe_post_done(call);
-    ctx->copied_recorded = ctx->copied;
-    return CUDA_SUCCESS;
+        cr = fe_event_post_record(call, event, ctx->copied_in, ctx->copied_wire);
+    if (cr == CUDA_SUCCESS)
+        ctx->copied_recorded = ctx->copied;
+    return cr;
 }
 
 static CUresult
 wait_for(struct fe_call *call, struct fe_stream *stream, uint64_t stream_wire)
 {
-    struct wire_cuStreamWaitEvent_args args = {.stream = stream_wire};
-    struct fe_event *event;
+    struct fe_event *event = NULL;
     CUresult cr = event_get(call, &event);
-    void *to;
 
-    if (cr == CUDA_SUCCESS)
-        cr = fe_call_next(call, WIRE_CALL_cuStreamWaitEvent);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    args.event = event->object.wire;
-    to = fe_post(call, wire_size_cuStreamWaitEvent_args(&args));
-    if (to == NULL)
-        return fe_lost(call);
-    wire_put_cuStreamWaitEvent_args(to, &args);
-    (void)fe_stream_mark(call, stream);
-    fe_post_done(call);
-    return CUDA_SUCCESS;
+    return cr == CUDA_SUCCESS ? fe_stream_post_wait(call, stream, stream_wire, event->object.wire)
+                              : cr;
 }
 
 CUresult

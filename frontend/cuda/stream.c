@@ -1,8 +1,11 @@
 /* frontend/cuda/stream.c -- streams: made and destroyed without waiting, waited for when needed */
+#include "frontend/cuda/stream.h"
+
 #include "cuda_api.h"
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
 #include "frontend/cuda/capture.h"
+#include "frontend/cuda/context_event.h"
 #include "frontend/cuda/order.h"
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/state.h"
@@ -31,9 +34,8 @@ static pthread_once_t per_thread_once = PTHREAD_ONCE_INIT;
 
 /* -- making and destroying -------------------------------------------------------------- */
 
-static CUresult
-create(struct fe_call *call, unsigned flags, int priority, bool per_thread,
-       struct fe_stream **stream_p)
+CUresult
+fe_stream_make(struct fe_call *call, unsigned flags, int priority, struct fe_stream **stream_p)
 {
     struct wire_cuStreamCreateWithPriority_args args = {.flags = flags, .priority = priority};
     struct fe_stream *stream = fe_object_create(WIRE_HANDLE_STREAM, call->context);
@@ -44,7 +46,6 @@ create(struct fe_call *call, unsigned flags, int priority, bool per_thread,
     stream->flags = flags;
     stream->priority = priority;
     stream->id = next_id++;
-    stream->per_thread = per_thread;
     args.phStream = stream->object.wire;
     to = fe_post(call, wire_size_cuStreamCreateWithPriority_args(&args));
     if (to == NULL) {
@@ -53,10 +54,24 @@ create(struct fe_call *call, unsigned flags, int priority, bool per_thread,
     }
     wire_put_cuStreamCreateWithPriority_args(to, &args);
     fe_post_done(call);
-    if (per_thread || (flags & CU_STREAM_NON_BLOCKING))
-        atomic_fetch_add(&call->context->loose_streams, 1);
     *stream_p = stream;
     return CUDA_SUCCESS;
+}
+
+/* A stream of the program. */
+static CUresult
+create(struct fe_call *call, unsigned flags, int priority, bool per_thread,
+       struct fe_stream **stream_p)
+{
+    CUresult cr = fe_stream_make(call, flags, priority, stream_p);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    (*stream_p)->per_thread = per_thread;
+    if (per_thread || (flags & CU_STREAM_NON_BLOCKING))
+        atomic_fetch_add(&call->context->loose_streams, 1);
+    return GP_UNLIKELY(atomic_load(&call->context->gated)) ? fe_context_gate_new(call, *stream_p)
+                                                           : CUDA_SUCCESS;
 }
 
 static CUresult
@@ -72,13 +87,17 @@ destroy(struct fe_stream *stream)
     cr = fe_enter_in(&call, WIRE_CALL_cuStreamDestroy_v2, NULL);
     if (cr != CUDA_SUCCESS)
         return cr;
+    fe_context_event_lock(); /* nothing is posted to it behind its end */
     to = fe_post(&call, wire_size_cuStreamDestroy_v2_args(&args));
-    if (to == NULL)
-        return fe_leave(&call, fe_lost(&call));
-    wire_put_cuStreamDestroy_v2_args(to, &args);
-    fe_object_destroy(stream);
-    fe_post_done(&call);
-    return fe_leave(&call, CUDA_SUCCESS);
+    if (to != NULL) {
+        wire_put_cuStreamDestroy_v2_args(to, &args);
+        fe_object_destroy(stream);
+        fe_post_done(&call);
+    } else {
+        cr = fe_lost(&call);
+    }
+    fe_context_event_unlock();
+    return fe_leave(&call, cr);
 }
 
 int
@@ -210,6 +229,21 @@ fe_stream_resolve(struct fe_call *call, CUstream handle, struct fe_stream **stre
                                                                       : cr;
 }
 
+/* Nothing forbids the legacy stream, and it waits for what the context waits for. */
+static CUresult
+legacy_ready(struct fe_call *call)
+{
+    struct fe_context *ctx = call->context;
+    CUresult cr = CUDA_SUCCESS;
+
+    if (GP_UNLIKELY(atomic_load_explicit(&ctx->captures, memory_order_acquire) > 0))
+        cr = fe_capture_legacy(ctx);
+    if (GP_UNLIKELY(atomic_load_explicit(&ctx->legacy_gated, memory_order_acquire)) &&
+        cr == CUDA_SUCCESS)
+        cr = fe_context_gate_legacy(call);
+    return cr;
+}
+
 CUresult
 fe_stream_resolve_capture(struct fe_call *call, CUstream handle, struct fe_stream **stream_p,
                           uint64_t *wire_p)
@@ -221,9 +255,7 @@ fe_stream_resolve_capture(struct fe_call *call, CUstream handle, struct fe_strea
     if (handle == NULL || handle == CU_STREAM_LEGACY) {
         *stream_p = &call->context->legacy;
         *wire_p = 0;
-        return GP_UNLIKELY(atomic_load_explicit(&call->context->captures, memory_order_acquire) > 0)
-                   ? fe_capture_legacy(call->context)
-                   : CUDA_SUCCESS;
+        return legacy_ready(call);
     }
     if (handle == CU_STREAM_PER_THREAD) {
         cr = per_thread(call, stream_p);
@@ -305,6 +337,25 @@ GP_EXPORT CUresult
 cuStreamQuery(CUstream handle)
 {
     return ask(WIRE_CALL_cuStreamQuery, handle);
+}
+
+CUresult
+fe_stream_post_wait(struct fe_call *call, struct fe_stream *stream, uint64_t stream_wire,
+                    uint64_t event_wire)
+{
+    const struct wire_cuStreamWaitEvent_args args = {.stream = stream_wire, .event = event_wire};
+    CUresult cr = fe_call_next(call, WIRE_CALL_cuStreamWaitEvent);
+    void *to;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    to = fe_post(call, wire_size_cuStreamWaitEvent_args(&args));
+    if (to == NULL)
+        return fe_lost(call);
+    wire_put_cuStreamWaitEvent_args(to, &args);
+    (void)fe_stream_mark(call, stream);
+    fe_post_done(call);
+    return CUDA_SUCCESS;
 }
 
 GP_EXPORT CUresult

@@ -187,6 +187,22 @@ sd_capture_blocks_wait(CUstream stream)
     return sd_capture_break(stream, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
 }
 
+CUresult
+sd_capture_break_ctx(CUcontext ctx)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    sd_graph_lock();
+    for (struct sd_capture *c = captures; c != NULL; c = c->next)
+        for (struct member *m = c->members; m != NULL; m = m->next)
+            if (m->stream != NULL && m->stream->ctx == ctx) {
+                c->invalid = true;
+                cr = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+            }
+    sd_graph_unlock();
+    return cr;
+}
+
 bool
 sd_capture_forbids(void)
 {

@@ -39,6 +39,7 @@ struct CUctx_st {
     /* Guarded by the scheduler's lock. */
     struct CUstream_st *streams; /* all of them, linked by ctx_next */
     struct CUstream_st *legacy;
+    struct CUstream_st *gather, *gate; /* ctx_event.c; NULL: never needed */
     unsigned busy_blocking; /* blocking streams with unfinished work */
     _Atomic unsigned captures; /* streams being captured */
 

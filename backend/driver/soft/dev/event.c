@@ -110,7 +110,6 @@ cuEventDestroy(CUevent hEvent)
 GP_EXPORT CUresult
 cuEventRecordWithFlags(CUevent hEvent, CUstream hStream, unsigned int flags)
 {
-    struct sd_mark *mark;
     struct sd_op *op;
     CUstream stream;
     CUresult cr = event_get(hEvent);
@@ -128,10 +127,17 @@ cuEventRecordWithFlags(CUevent hEvent, CUstream hStream, unsigned int flags)
     if (flags != 0)
         return CUDA_ERROR_ILLEGAL_STATE; /* external is for captures */
     sd_capture_event_gone(hEvent);
-    mark = sd_mark_new();
     op = sd_op_new(SD_WORK_RECORD, stream->ctx);
-    if (mark == NULL || op == NULL) {
-        sd_mark_put(mark);
+    return op != NULL ? sd_event_record_op(hEvent, stream, op) : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult
+sd_event_record_op(CUevent hEvent, CUstream stream, struct sd_op *op)
+{
+    struct sd_mark *mark = sd_mark_new();
+    CUresult cr;
+
+    if (mark == NULL) {
         sd_op_free(op);
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
@@ -241,8 +247,6 @@ cuEventElapsedTime(float *pMilliseconds, CUevent hStart, CUevent hEnd)
 GP_EXPORT CUresult
 cuStreamWaitEvent(CUstream hStream, CUevent hEvent, unsigned int Flags)
 {
-    struct sd_mark *mark;
-    struct sd_op *op;
     CUstream stream;
     CUresult cr = event_get(hEvent);
 
@@ -254,6 +258,16 @@ cuStreamWaitEvent(CUstream hStream, CUevent hEvent, unsigned int Flags)
         return CUDA_ERROR_INVALID_VALUE;
     if (hEvent->capture != NULL || atomic_load(&stream->capture) != NULL)
         return sd_capture_wait(stream, hEvent, (Flags & CU_EVENT_WAIT_EXTERNAL) != 0);
+    return sd_event_wait_in(hEvent, stream);
+}
+
+CUresult
+sd_event_wait_in(CUevent hEvent, CUstream stream)
+{
+    struct sd_mark *mark;
+    struct sd_op *op;
+    CUresult cr;
+
     if (hEvent->shared != NULL) {
         if (sd_shared_event_done(hEvent->shared))
             return CUDA_SUCCESS;
@@ -273,22 +287,4 @@ cuStreamWaitEvent(CUstream hStream, CUevent hEvent, unsigned int Flags)
         return cr;
     }
     return sd_stream_submit(stream, op, NULL);
-}
-
-/* --- all streams of a context --- */
-
-GP_EXPORT CUresult
-cuCtxRecordEvent(CUcontext hCtx, CUevent hEvent)
-{
-    (void)hCtx;
-    (void)hEvent;
-    return sd_refuse("cuCtxRecordEvent");
-}
-
-GP_EXPORT CUresult
-cuCtxWaitEvent(CUcontext hCtx, CUevent hEvent)
-{
-    (void)hCtx;
-    (void)hEvent;
-    return sd_refuse("cuCtxWaitEvent");
 }

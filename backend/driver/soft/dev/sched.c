@@ -504,13 +504,25 @@ legacy_deps(struct CUstream_st *stream, struct sd_op *op)
     return cr;
 }
 
+/* What the whole context waits for; the lock is held. */
+static CUresult
+gate_deps(const struct CUstream_st *stream, struct sd_op *op)
+{
+    const struct CUstream_st *gate = stream->ctx->gate;
+
+    return gate == NULL || !gate->busy || stream->inside
+               ? CUDA_SUCCESS
+               : sd_op_depend(op, gate->timeline, gate->submitted);
+}
+
 /* True if an operation submitted now would have nothing before it; the lock is held. */
 static bool
 nothing_before(const struct CUstream_st *stream, const struct sd_op *op)
 {
     const struct CUctx_st *ctx = stream->ctx;
 
-    if (stream->busy || op->dep_count != 0)
+    if (stream->busy || op->dep_count != 0 ||
+        (ctx->gate != NULL && ctx->gate->busy && !stream->inside))
         return false;
     if (stream->legacy)
         return ctx->busy_blocking == 0;
@@ -523,6 +535,8 @@ submit_locked(CUstream stream, struct sd_op *op)
 {
     CUresult cr = legacy_deps(stream, op);
 
+    if (cr == CUDA_SUCCESS)
+        cr = gate_deps(stream, op);
     if (cr != CUDA_SUCCESS)
         return cr;
     op->seq = ++stream->submitted;
@@ -648,6 +662,46 @@ sd_stream_create(struct CUctx_st *ctx, unsigned flags, int priority, CUstream *s
     pthread_mutex_unlock(&sched_lock);
     *stream_p = stream;
     return CUDA_SUCCESS;
+}
+
+CUresult
+sd_ctx_inside(struct CUctx_st *ctx, CUstream *place, CUstream *stream_p)
+{
+    CUstream made = NULL;
+    CUresult cr;
+
+    pthread_mutex_lock(&sched_lock);
+    *stream_p = *place;
+    pthread_mutex_unlock(&sched_lock);
+    if (*stream_p != NULL)
+        return CUDA_SUCCESS;
+    cr = sd_stream_create(ctx, CU_STREAM_NON_BLOCKING, 0, &made);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    made->inside = true;
+    pthread_mutex_lock(&sched_lock);
+    if (*place == NULL) {
+        *place = made;
+        made = NULL;
+    }
+    *stream_p = *place;
+    pthread_mutex_unlock(&sched_lock);
+    if (made != NULL)
+        sd_stream_destroy(made);
+    return CUDA_SUCCESS;
+}
+
+CUresult
+sd_op_depend_all(struct sd_op *op)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    pthread_mutex_lock(&sched_lock);
+    for (CUstream s = op->work.ctx->streams; s != NULL && cr == CUDA_SUCCESS; s = s->ctx_next)
+        if (s->busy && !s->inside)
+            cr = sd_op_depend(op, s->timeline, s->submitted);
+    pthread_mutex_unlock(&sched_lock);
+    return cr;
 }
 
 /* The lock is held; the stream is idle. */
@@ -786,6 +840,8 @@ sd_ctx_free_streams(struct CUctx_st *ctx)
         stream_free(stream);
     }
     ctx->legacy = NULL;
+    ctx->gather = NULL;
+    ctx->gate = NULL;
     ctx->busy_blocking = 0;
     pthread_mutex_unlock(&sched_lock);
 }

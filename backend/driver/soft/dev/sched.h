@@ -66,6 +66,7 @@ struct CUstream_st {
     struct sd_timeline *timeline;
     bool legacy;
     bool per_thread;
+    bool inside; /* the device's own: ctx_event.c */
 
     /* Scheduler's lock. */
     enum sd_stream_state state;
@@ -120,6 +121,15 @@ CUresult sd_stream_get(CUstream handle, CUstream *stream_p);
 struct sd_op *sd_op_new(enum sd_work_kind kind, struct CUctx_st *ctx);
 void sd_op_free(struct sd_op *op);
 CUresult sd_op_depend(struct sd_op *op, struct sd_timeline *timeline, uint64_t seq);
+
+/* Behind all that was submitted to the op's context. */
+CUresult sd_op_depend_all(struct sd_op *op);
+/* *place, a stream of the device's own in ctx, made when first asked for. */
+CUresult sd_ctx_inside(struct CUctx_st *ctx, CUstream *place, CUstream *stream_p);
+
+/* event.c: op records the event in stream and is used up; stream waits for it. Not in captures. */
+CUresult sd_event_record_op(CUevent event, CUstream stream, struct sd_op *op);
+CUresult sd_event_wait_in(CUevent event, CUstream stream);
 
 /* Queues op, consuming it; in a capturing stream it becomes a node. seq_p may be NULL. */
 CUresult sd_stream_submit(CUstream stream, struct sd_op *op, uint64_t *seq_p);
