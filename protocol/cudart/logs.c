@@ -1,11 +1,13 @@
 /* protocol/cudart/logs.c -- the driver's log buffer: what the library logged, for the program to
  * read
  *
- * Lock: one, a leaf; taken where a line is logged, so whatever locks the logging code holds.
+ * Lock: one, before that of the callbacks; taken where a line is logged, so whatever locks the
+ * logging code holds.
  */
 #include "cuda_api.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
+#include "protocol/cudart/log_callbacks.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -22,12 +24,16 @@ static CUlogIterator next_number; /* of the next line */
 static void
 keep(enum gp_log_level level, const char *text)
 {
+    char line[TEXT_BYTES + 1];
+
     if (level > GP_LOG_WARN)
         return;
+    snprintf(line, sizeof(line), "[%s] %s", level == GP_LOG_ERROR ? "ERROR" : "WARNING", text);
     pthread_mutex_lock(&lock);
-    snprintf(entries[next_number % ENTRIES], TEXT_BYTES + 1, "[%s] %s",
-             level == GP_LOG_ERROR ? "ERROR" : "WARNING", text);
+    strcpy(entries[next_number % ENTRIES], line);
     next_number++;
+    /* Under the lock, so that the functions hear lines in the buffer's order. */
+    gp_log_callbacks_hear(level == GP_LOG_ERROR ? CU_LOG_LEVEL_ERROR : CU_LOG_LEVEL_WARNING, line);
     pthread_mutex_unlock(&lock);
 }
 
