@@ -210,6 +210,13 @@ wait_readable(struct tp_stream *s, uint64_t deadline_ns)
     return GP_OK;
 }
 
+/* True if something came before read_fd was made to show it. */
+static bool
+armed_late(struct tp_stream *s)
+{
+    return s->bytes->arm != NULL && s->bytes->arm(s);
+}
+
 static enum gp_status
 read_waiting(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline_ns,
              size_t *got_p)
@@ -217,6 +224,9 @@ read_waiting(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t 
     enum gp_status status = s->bytes->read(s, iov, iovcnt, got_p);
     uint64_t start;
 
+    if (deadline_ns == TP_NOW)
+        while (status == GP_ERR_AGAIN && armed_late(s))
+            status = s->bytes->read(s, iov, iovcnt, got_p);
     if (status != GP_ERR_AGAIN || deadline_ns == TP_NOW || take_wake(s))
         return status;
     start = gp_now_ns();
@@ -224,7 +234,7 @@ read_waiting(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t 
     if (status != GP_ERR_TIMEOUT)
         return status;
     do { /* a descriptor may be readable with nothing in it for us */
-        status = wait_readable(s, deadline_ns);
+        status = armed_late(s) ? GP_OK : wait_readable(s, deadline_ns);
         if (status != GP_OK)
             break;
         status = s->bytes->read(s, iov, iovcnt, got_p);
@@ -247,6 +257,8 @@ tp_stream_read(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_
         tp_count(&s->lane.bytes_received, *got_p);
     else if (!s->dry)
         s->recv_status = status;
+    else if (armed_late(s)) /* for whoever polls now */
+        s->dry = false;
     return status;
 }
 

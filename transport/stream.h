@@ -27,6 +27,12 @@ struct tp_stream_ops {
     enum gp_status (*flush)(struct tp_stream *s);
     /* NULL, or: a read would find bytes that the descriptor does not show. */
     bool (*buffered)(const struct tp_stream *s);
+    /* NULL, or: have read_fd show what comes from now on, which it does not by itself. True:
+     * something is here already. */
+    bool (*arm)(struct tp_stream *s);
+    /* NULL where read_fd shows by POLLOUT that a write may go on, or: have it show that by POLLIN.
+     * Called by the receiver; write_fd shows it in either case. */
+    void (*show_room)(struct tp_stream *s, bool on);
     void (*shutdown)(struct tp_stream *s);
     void (*finish)(struct tp_stream *s); /* say the orderly end as far as it goes */
     void (*destroy)(struct tp_stream *s);
@@ -39,9 +45,10 @@ struct tp_stream {
     /* Set once. */
     const struct tp_stream_ops *bytes;
     int read_fd, write_fd;
-    short write_events; /* what to poll write_fd for */
-    int wake_fd;        /* eventfd */
-    int change_fd;      /* eventfd that wakes a sender who sleeps, or -1 */
+    int wake_fd;   /* eventfd */
+    int change_fd; /* eventfd that wakes a sender who sleeps, or -1 */
+
+    _Atomic short write_events; /* what to poll write_fd for; relaxed: a link's lane may change */
 
     /* Any thread. woken: acquire/release with tp_wake(); ended: relaxed, errors follow anyway. */
     atomic_bool woken, ended;

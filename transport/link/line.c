@@ -105,13 +105,26 @@ tp_link_take(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t *got
     return status;
 }
 
+static bool
+ahead_full(const struct tp_link *l)
+{
+    return l->ahead.len - l->ahead_at >= AHEAD_MAX;
+}
+
+bool
+tp_link_arm(struct tp_link *l)
+{
+    return l->state == TP_LINK_LIVE && l->inner->bytes->arm != NULL &&
+           l->inner->bytes->arm(l->inner);
+}
+
 enum gp_status
 tp_link_take_ahead(struct tp_link *l, size_t *got_p)
 {
     struct iovec iov = {NULL, LOOK_BYTES};
     enum gp_status status;
 
-    if (l->ahead.len - l->ahead_at >= AHEAD_MAX)
+    if (ahead_full(l))
         return GP_ERR_AGAIN;
     if (l->ahead_at > AHEAD_MAX / 4) {
         gp_buf_consume(&l->ahead, l->ahead_at);
@@ -137,6 +150,15 @@ state_set(struct tp_link *l, enum tp_link_state state)
     tp_link_signal(l->room_fd);
 }
 
+static bool
+stand_for(int read_fd, int write_fd, struct tp_link *l)
+{
+    if (dup3(read_fd, l->event_fd, O_CLOEXEC) >= 0 && dup3(write_fd, l->out_fd, O_CLOEXEC) >= 0)
+        return true;
+    log_error("link: dup3: %m");
+    return false;
+}
+
 /* Whoever polls the old descriptor sees it end, whoever asks from now on sees nothing. A new one
  * each time: who sleeps on the last one must find it readable whenever he is woken. */
 static void
@@ -151,8 +173,7 @@ show_nothing(struct tp_link *l)
     } else if (read(l->idle_fd, &count, sizeof(count)) < 0 && errno != EAGAIN) {
         log_debug("link: idle: %m");
     }
-    if (dup3(l->idle_fd, l->event_fd, O_CLOEXEC) < 0)
-        log_error("link: dup3: %m");
+    (void)stand_for(l->idle_fd, l->idle_fd, l);
 }
 
 void
@@ -312,8 +333,10 @@ tp_link_look(struct tp_lane *link)
     pthread_mutex_lock(&l->rx_lock);
     generation = l->generation;
     if (l->state == TP_LINK_LIVE)
-        while ((status = tp_link_take_ahead(l, &got)) == GP_OK)
-            took = true;
+        do
+            while ((status = tp_link_take_ahead(l, &got)) == GP_OK)
+                took = true;
+        while (status == GP_ERR_AGAIN && !ahead_full(l) && tp_link_arm(l));
     pthread_mutex_unlock(&l->rx_lock);
     if (status != GP_OK && status != GP_ERR_AGAIN)
         tp_link_lose(l, generation, status, NULL);
@@ -364,8 +387,8 @@ tp_link_fits(const struct tp_lane *lane)
 {
     const struct tp_stream *inner = (const struct tp_stream *)lane;
 
-    return lane->ops->send == tp_stream_send && inner->read_fd == inner->write_fd &&
-           inner->write_events == POLLOUT && !inner->partial && lane->payload_left == 0;
+    return lane->ops->send == tp_stream_send && !inner->partial && lane->payload_left == 0 &&
+           (inner->read_fd == inner->write_fd || inner->bytes->show_room != NULL);
 }
 
 enum gp_status
@@ -375,10 +398,10 @@ tp_link_use(struct tp_link *l, struct tp_stream *inner)
 
     if (status != GP_OK)
         return status;
-    if (dup3(inner->read_fd, l->event_fd, O_CLOEXEC) < 0) {
-        log_error("link: dup3: %m");
+    if (!stand_for(inner->read_fd, inner->write_fd, l))
         return GP_ERR_LIMIT;
-    }
+    l->s.write_events = inner->write_events;
+    l->room_shown = false;
     l->inner = inner;
     l->generation++;
     state_set(l, TP_LINK_LIVE);
@@ -435,11 +458,12 @@ tp_link_catch_up(struct tp_lane *link)
     bool first = true;
 
     for (;; first = false) {
-        struct pollfd p = {.fd = l->event_fd, .events = POLLOUT};
+        struct pollfd p = {.fd = l->out_fd};
 
         pthread_mutex_lock(&l->tx_lock);
         if (first)
             generation = l->generation;
+        p.events = l->s.write_events;
         status = l->state == TP_LINK_LIVE && l->generation == generation ? tp_link_push(l) : GP_OK;
         pthread_mutex_unlock(&l->tx_lock);
         if (status != GP_ERR_AGAIN)

@@ -48,6 +48,22 @@ take_from_ahead(struct tp_link *l, const struct iovec *iov, int iovcnt)
     return total;
 }
 
+/* Whoever waits for something to read must also see when a stuck acknowledgement may go on. */
+static void
+show_room(struct tp_link *l)
+{
+    bool stuck = atomic_load_explicit(&l->ack_stuck, memory_order_relaxed);
+
+    l->s.read_events = stuck ? (short)(POLLIN | POLLOUT) : (short)POLLIN;
+    if (GP_LIKELY(stuck == l->room_shown))
+        return;
+    pthread_mutex_lock(&l->rx_lock);
+    if (l->state == TP_LINK_LIVE && l->inner->bytes->show_room != NULL)
+        l->inner->bytes->show_room(l->inner, stuck);
+    l->room_shown = stuck;
+    pthread_mutex_unlock(&l->rx_lock);
+}
+
 static enum gp_status
 link_read(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *got_p)
 {
@@ -73,9 +89,7 @@ link_read(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *got_
         return GP_ERR_AGAIN; /* how it ended the next read says */
     }
     tp_link_ack_if_due(l);
-    s->read_events = atomic_load_explicit(&l->ack_stuck, memory_order_relaxed)
-                         ? (short)(POLLIN | POLLOUT)
-                         : (short)POLLIN;
+    show_room(l);
     return status;
 }
 
@@ -91,6 +105,18 @@ link_buffered(const struct tp_stream *s)
                 l->inner->bytes->buffered(l->inner));
     pthread_mutex_unlock(&l->rx_lock);
     return buffered;
+}
+
+static bool
+link_arm(struct tp_stream *s)
+{
+    struct tp_link *l = link_of(s);
+    bool here;
+
+    pthread_mutex_lock(&l->rx_lock);
+    here = tp_link_arm(l);
+    pthread_mutex_unlock(&l->rx_lock);
+    return here;
 }
 
 static short
@@ -248,8 +274,13 @@ room_sleep(struct tp_link *l, uint64_t deadline_ns)
         {.fd = l->take_in && live ? l->event_fd : -1, .events = POLLIN},
     };
     uint64_t count;
-    int rc = poll(p, 2, gp_deadline_poll_ms(gp_now_ns(), deadline_ns));
+    int rc;
 
+    if (p[1].fd >= 0 && link_arm(&l->s)) {
+        tp_link_look(&l->s.lane);
+        return GP_OK;
+    }
+    rc = poll(p, 2, gp_deadline_poll_ms(gp_now_ns(), deadline_ns));
     if (rc == 0)
         return GP_ERR_TIMEOUT;
     if (p[0].revents != 0 && read(l->room_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
@@ -320,6 +351,7 @@ static void
 fds_close(struct tp_link *l)
 {
     close(l->event_fd);
+    close(l->out_fd);
     close(l->idle_fd);
     close(l->room_fd);
 }
@@ -352,6 +384,7 @@ static const struct tp_stream_ops link_bytes = {
     .write = link_write,
     .flush = link_flush,
     .buffered = link_buffered,
+    .arm = link_arm,
     .shutdown = link_shutdown,
     .finish = link_finish,
     .destroy = link_destroy,
@@ -375,7 +408,8 @@ fds_open(struct tp_link *l)
     l->idle_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     l->room_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     l->event_fd = fcntl(l->idle_fd, F_DUPFD_CLOEXEC, 0);
-    if (l->idle_fd >= 0 && l->room_fd >= 0 && l->event_fd >= 0)
+    l->out_fd = fcntl(l->idle_fd, F_DUPFD_CLOEXEC, 0);
+    if (l->idle_fd >= 0 && l->room_fd >= 0 && l->event_fd >= 0 && l->out_fd >= 0)
         return true;
     log_error("link: no descriptors: %m");
     fds_close(l);
@@ -414,7 +448,8 @@ link_create(struct tp_lane *lane, const struct tp_link_opts *opts, struct tp_lin
         free(l);
         return GP_ERR_LIMIT;
     }
-    l->s.read_fd = l->s.write_fd = l->event_fd;
+    l->s.read_fd = l->event_fd;
+    l->s.write_fd = l->out_fd;
     l->s.change_fd = l->room_fd;
     l->s.lane.peer = lane->peer;
     l->window_bytes = opts->window_bytes != 0 ? opts->window_bytes : TP_LINK_WINDOW_DEFAULT;

@@ -42,7 +42,7 @@ struct tp_link_opts {
  * Make a link of a lane in a moment when both ends have sent and received the same frames whole.
  *
  * Ownership: takes lane in every case.
- * Errors:    GP_ERR_NOT_SUPPORTED for a lane without a byte stream and one descriptor,
+ * Errors:    GP_ERR_NOT_SUPPORTED for a lane without a byte stream, or in the process alone,
  *            GP_ERR_NO_MEMORY, GP_ERR_LIMIT.
  */
 GP_CHECK enum gp_status tp_link_wrap(struct tp_lane *lane, const struct tp_link_opts *opts,

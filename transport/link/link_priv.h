@@ -25,8 +25,9 @@ struct tp_link {
     /* Set once. room_fd wakes a sender, s.wake_fd a receiver, for both of them each change of the
      * lane underneath: poll(2) that sleeps on event_fd's old file does not see the new one.
      * event_fd stands for whatever descriptor the lane underneath has, so that a number once asked
-     * for stays right: the socket's, or idle_fd's while there is none. */
-    int event_fd, room_fd;
+     * for stays right: the socket's, or idle_fd's while there is none. out_fd is the same for the
+     * one that shows whether there is room to write. */
+    int event_fd, out_fd, room_fd;
     uint64_t window_bytes;
     bool take_in;
     void (*changed)(void *user);
@@ -45,6 +46,7 @@ struct tp_link {
     struct gp_buf ahead; /* [ahead_at, len) was received and not asked for yet */
     size_t ahead_at;
     struct tp_walk walk;
+    bool room_shown; /* by event_fd, where the lane underneath must be told */
 
     /* Under tx_lock. */
     struct tp_store store;
@@ -70,6 +72,8 @@ tp_link_of(const struct tp_lane *lane)
 }
 
 /* line.c: rx_lock held but for lose; never wait. */
+/* Have event_fd show what comes; true: something is here already. */
+bool tp_link_arm(struct tp_link *l);
 enum gp_status tp_link_take(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t *got_p);
 enum gp_status tp_link_take_ahead(struct tp_link *l, size_t *got_p);
 /* No lock held: the lane of this generation failed; whoever comes second finds it done. */
@@ -77,7 +81,7 @@ void tp_link_lose(struct tp_link *l, unsigned generation, enum gp_status status,
 /* Both locks held: nothing goes on from here. */
 void tp_link_end(struct tp_link *l, enum gp_status status);
 void tp_link_free_inner(struct tp_link *l);
-/* A byte stream with one descriptor, between two frames. */
+/* A byte stream whose receiver can see that there is room, between two frames. */
 bool tp_link_fits(const struct tp_lane *lane);
 /* Both locks held, or nobody knows the link yet. */
 enum gp_status tp_link_use(struct tp_link *l, struct tp_stream *inner);
