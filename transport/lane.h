@@ -69,7 +69,7 @@ struct tp_scheme {
                             const struct tp_opts *opts, struct tp_lane **lane_p);
 };
 
-extern const struct tp_scheme tp_scheme_tcp, tp_scheme_tls;
+extern const struct tp_scheme tp_scheme_tcp, tp_scheme_tls, tp_scheme_rdma;
 
 /* Fill the common part from opts (checked before). */
 void tp_lane_init(struct tp_lane *lane, const struct tp_ops *ops, const struct tp_opts *opts);

@@ -13,7 +13,6 @@
 #include <string.h>
 
 static const struct tp_scheme not_built_in[] = {
-    {.name = "rdma", .refusal = "rdma:// is not built in yet: use tls://"},
     {.name = "shm", .refusal = "shm:// is not built in yet: use tls://, or tcp:// on loopback"},
 };
 
@@ -26,6 +25,8 @@ find_scheme(const char *name)
         return &tp_scheme_tls;
     if (strcmp(name, tp_scheme_tcp.name) == 0)
         return &tp_scheme_tcp;
+    if (strcmp(name, tp_scheme_rdma.name) == 0)
+        return &tp_scheme_rdma;
     for (i = 0; i < GP_ARRAY_LEN(not_built_in); i++)
         if (strcmp(name, not_built_in[i].name) == 0)
             return &not_built_in[i];

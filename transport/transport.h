@@ -1,9 +1,9 @@
 /* transport/transport.h -- lanes that move whole frames between two processes
  *
  * A lane is one bidirectional line to a peer: "tcp" (loopback addresses only), "tls" (TLS 1.3 with
- * a certificate on both sides), "loop" (inside one process, for tests). "rdma" and "shm" are known
- * names that are not built in yet. What a frame is, opts->framing says; the transport never looks
- * into one.
+ * a certificate on both sides), "rdma" (opened like tls, then by RDMA and not encrypted), "loop"
+ * (inside one process, for tests). "shm" is a known name that is not built in yet. What a frame is,
+ * opts->framing says; the transport never looks into one.
  *
  * Threads: one thread may send and another receive at the same time. Senders serialise among
  *          themselves, receivers too (the caller's locks). tp_shutdown(), tp_wake(), tp_stats(),
@@ -70,6 +70,13 @@ struct tp_tls_opts {
                                 and a peer without it is refused (GP_ERR_AUTH) */
 };
 
+/* Which fabrics may carry a lane that nobody encrypts (transport/rdma/rdma.h); strings are only
+ * read during the call. A server takes none but these, a client any if there are none. */
+struct tp_rdma_opts {
+    const char *const *fabrics;
+    size_t fabric_count;
+};
+
 /* Zero means the default in each field but framing. */
 struct tp_opts {
     const struct gp_framing *framing; /* needed; lives as long as the lane (&wire_framing) */
@@ -84,6 +91,7 @@ struct tp_opts {
     const void *preface;
     size_t preface_bytes;
     struct tp_tls_opts tls;
+    struct tp_rdma_opts rdma;
     char *why; /* TP_WHY_BYTES; takes the one-line reason of a failure, which is then not logged */
 };
 
@@ -120,8 +128,8 @@ struct tp_frame {
  * TLS a server that refuses our certificate says so in the first receive only (GP_ERR_AUTH).
  * Ownership: *lane_p is the caller's on GP_OK, to be closed with tp_close().
  * Errors:    GP_ERR_INVALID for a bad URL or options, GP_ERR_NOT_FOUND for an unknown name,
- *            GP_ERR_NOT_SUPPORTED for rdma:// and shm://, GP_ERR_AUTH for the server's certificate
- *            or ours, GP_ERR_TIMEOUT, GP_ERR_IO, GP_ERR_PROTOCOL (peer is no TLS server).
+ *            GP_ERR_NOT_SUPPORTED for shm:// and where rdma:// cannot be had, GP_ERR_AUTH for the
+ * server's certificate or ours, GP_ERR_TIMEOUT, GP_ERR_IO, GP_ERR_PROTOCOL (peer is no TLS server).
  */
 GP_CHECK enum gp_status tp_connect(const char *url, const struct tp_opts *opts,
                                    struct tp_lane **lane_p);

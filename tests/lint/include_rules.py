@@ -45,7 +45,7 @@ HOMES = [
     (r"^png\.h$", ("deploy/demo/",)),
     (r"^(cuda|nvml|cuda_runtime\w*)\.h$", ("tests/",)),
 ]
-DLOPEN_HOMES = ("backend/driver/real/", "tests/")
+DLOPEN_HOMES = ("backend/driver/real/", "transport/rdma/verbs.c", "tests/")
 
 # Decisions that take time and snapshots as arguments.
 PURE = ("backend/sched/", "protocol/wire/negotiate.c")

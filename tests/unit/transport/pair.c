@@ -94,9 +94,11 @@ test_pair_open(const char *name, const struct tp_opts *common, struct test_pair 
 {
     struct tp_opts client, server;
     struct test_acceptor *acceptor;
+    static const char *const fabrics[] = {"*"};
+    bool certs = strcmp(name, "tls") == 0 || strcmp(name, "rdma") == 0;
     char url[64];
 
-    if (strcmp(name, "tls") == 0)
+    if (certs)
         test_certs_create();
     client = test_client_opts();
     server = test_server_opts();
@@ -108,11 +110,13 @@ test_pair_open(const char *name, const struct tp_opts *common, struct test_pair 
         need(tp_loop_pair(&client, NULL, &pair->client, &pair->server) == GP_OK);
         return;
     }
+    if (strcmp(name, "rdma") == 0)
+        server.rdma = (struct tp_rdma_opts){fabrics, GP_ARRAY_LEN(fabrics)};
     snprintf(url, sizeof(url), "%s://127.0.0.1:0", name);
     acceptor = test_acceptor_start(url, &server);
     need(tp_connect(test_acceptor_url(acceptor), &client, &pair->client) == GP_OK);
     need(test_acceptor_finish(acceptor, &pair->server) == GP_OK);
-    if (strcmp(name, "tls") == 0)
+    if (certs)
         test_certs_destroy(); /* a lane needs its files no more */
 }
 

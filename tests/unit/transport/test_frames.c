@@ -1,5 +1,6 @@
 /* tests/unit/transport/test_frames.c -- one body, every transport */
 #include "tests/unit/transport/pair.h"
+#include "tests/unit/transport/params.h"
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -9,12 +10,12 @@
 #include <string.h>
 #include <sys/wait.h>
 
-static struct transport_param all[] = {{"loop"}, {"tcp"}, {"tls"}};
-
 #define EVERY_TRANSPORT(test)                                                                      \
     ParameterizedTestParameters(frames, test)                                                      \
     {                                                                                              \
-        return cr_make_param_array(struct transport_param, all, GP_ARRAY_LEN(all));                \
+        static struct transport_param all[] = {{"loop"}, {"tcp"}, {"tls"}};                        \
+                                                                                                   \
+        return test_transports(all, GP_ARRAY_LEN(all));                                            \
     }                                                                                              \
     ParameterizedTest(struct transport_param *param, frames, test, .timeout = 120)
 

@@ -3,6 +3,7 @@
  * The lines are socket pairs, as tcp or as tls with a key. */
 #include "tests/unit/transport/certs.h"
 #include "tests/unit/transport/pair.h"
+#include "tests/unit/transport/params.h"
 
 #include "transport/link/link.h"
 
@@ -17,7 +18,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Criterion's parameterized tests leave their parameters behind. Asked for by LeakSanitizer only. */
+/* Criterion's parameterized tests leave their parameters behind. Asked for by LeakSanitizer only.
+ */
 GP_EXPORT const char *__lsan_default_suppressions(void);
 
 const char *
@@ -41,7 +43,9 @@ adopt_server(void *arg)
 {
     struct adoption *a = arg;
     char why[TP_WHY_BYTES];
-    struct tp_opts opts = {.framing = &wire_framing, .tls = {.psk = a->psk}, .why = why};
+    static const char *const fabrics[] = {"*"};
+    struct tp_opts opts = {
+        .framing = &wire_framing, .tls = {.psk = a->psk}, .rdma = {fabrics, 1}, .why = why};
 
     a->status = tp_adopt(a->scheme, a->fd, TP_SERVER, &opts, &a->lane);
     return NULL;
@@ -139,7 +143,7 @@ ParameterizedTestParameters(link, goes_on_after_a_break)
 {
     static struct transport_param all[] = {{"tcp"}, {"tls"}};
 
-    return cr_make_param_array(struct transport_param, all, GP_ARRAY_LEN(all));
+    return test_transports(all, GP_ARRAY_LEN(all));
 }
 
 ParameterizedTest(struct transport_param *param, link, goes_on_after_a_break, .timeout = 60)
@@ -241,7 +245,7 @@ ParameterizedTestParameters(link, breaks_all_the_time_under_traffic)
 {
     static struct transport_param all[] = {{"tcp"}, {"tls"}};
 
-    return cr_make_param_array(struct transport_param, all, GP_ARRAY_LEN(all));
+    return test_transports(all, GP_ARRAY_LEN(all));
 }
 
 ParameterizedTest(struct transport_param *param, link, breaks_all_the_time_under_traffic,

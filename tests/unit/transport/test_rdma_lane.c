@@ -1,0 +1,318 @@
+/* tests/unit/transport/test_rdma_lane.c -- what only an RDMA lane can get wrong
+ *
+ * Needs a device: run by tests/rdma/run_vm.sh, in its virtual machine with a software ones at both
+ * ends of a cable.
+ */
+#include "tests/unit/transport/certs.h"
+#include "tests/unit/transport/need.h"
+#include "tests/unit/transport/pair.h"
+#include "transport/rdma/rdma.h"
+#include "transport/rdma/rdma_priv.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+static const char *const any_fabric[] = {"*", "rxe0"};
+
+/* Connect by this device of the client's, NULL: any, to a server that allows these. The status of
+ * whoever fails first; lanes are left in p where it is GP_OK. */
+static enum gp_status
+attempt_from(const char *device, const char *const *fabrics, size_t count, char why[TP_WHY_BYTES],
+             struct test_pair *p)
+{
+    struct tp_opts client, server;
+    struct test_acceptor *acceptor;
+    enum gp_status status;
+
+    test_certs_create();
+    client = test_client_opts();
+    server = test_server_opts();
+    server.rdma = (struct tp_rdma_opts){fabrics, count};
+    client.rdma = (struct tp_rdma_opts){&device, device != NULL};
+    client.why = why;
+    acceptor = test_acceptor_start("rdma://127.0.0.1:0", &server);
+    status = tp_connect(test_acceptor_url(acceptor), &client, &p->client);
+    if (test_acceptor_finish(acceptor, &p->server) != GP_OK && status == GP_OK) {
+        tp_close(p->client);
+        status = GP_ERR_IO;
+    }
+    test_certs_destroy();
+    return status;
+}
+
+static enum gp_status
+attempt(const char *const *fabrics, size_t count, char why[TP_WHY_BYTES], struct test_pair *p)
+{
+    return attempt_from(NULL, fabrics, count, why, p);
+}
+
+static struct tp_rdma *
+inside(struct tp_lane *lane)
+{
+    return tp_rdma_of(tp_stream_of(lane));
+}
+
+static void
+expect(struct tp_lane *lane, uint32_t tag, size_t bytes)
+{
+    struct tp_frame frame;
+
+    cr_assert_eq(tp_recv_frame(lane, &frame, test_soon()), GP_OK);
+    cr_assert_eq(test_tag(&frame), tag);
+    cr_assert_eq(frame.payload_bytes, bytes);
+}
+
+/* --- what is there, what is allowed ----------------------------------------------------------- */
+
+Test(rdma, the_device_is_found_by_its_address)
+{
+    struct tp_rdma_port ports[TP_RDMA_PORTS_MAX];
+    char why[TP_WHY_BYTES] = "", text[128];
+    size_t n = tp_rdma_probe(ports, TP_RDMA_PORTS_MAX, why);
+    bool found = false;
+
+    cr_assert_gt(n, 0, "%s", why);
+    for (size_t i = 0; i < n; i++) {
+        tp_rdma_port_text(&ports[i], text, sizeof(text));
+        found |= strcmp(text, "rxe0:1 10.9.0.1") == 0;
+    }
+    cr_assert(found);
+}
+
+Test(rdma, fabrics_that_are_not_listed_are_refused, .timeout = 60)
+{
+    static const char *const other[] = {"mlx5_0", "10.8.0.0/16"};
+    static const char *const its[] = {"10.8.0.0/16", "10.9.0.0/24"};
+    char why[TP_WHY_BYTES];
+    struct test_pair p;
+
+    cr_assert_eq(attempt(NULL, 0, why, &p), GP_ERR_NOT_SUPPORTED);
+    cr_assert_not_null(strstr(why, "--rdma-fabric must list"), "%s", why);
+    cr_assert_eq(attempt(other, 2, why, &p), GP_ERR_NOT_SUPPORTED);
+    cr_assert_not_null(strstr(why, "--rdma-fabric lists"), "%s", why);
+    cr_assert_eq(attempt(its, 2, why, &p), GP_OK);
+    test_pair_close(&p);
+}
+
+/* As nobody, with little memory to lock: the reason says what to do. */
+Test(rdma, memory_that_cannot_be_locked_is_refused_with_the_remedy, .timeout = 60)
+{
+    struct rlimit little = {64 << 10, 64 << 10};
+    char why[TP_WHY_BYTES];
+    struct test_pair p;
+
+    cr_assert(tp_rdma_memory_ok(why));
+    cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &little), 0);
+    cr_assert_eq(setuid(65534), 0);
+    cr_assert_not(tp_rdma_memory_ok(why));
+    cr_assert_not_null(strstr(why, "ulimit -l"), "%s", why);
+    why[0] = '\0';
+    cr_assert_eq(attempt(any_fabric, 1, why, &p), GP_ERR_LIMIT);
+    cr_assert_not_null(strstr(why, "LimitMEMLOCK="), "%s", why);
+}
+
+/* --- credits ---------------------------------------------------------------------------------- */
+
+struct flood {
+    struct tp_lane *lane;
+    uint32_t count;
+    size_t bytes;
+};
+
+static void *
+flood(void *arg)
+{
+    struct flood *f = arg;
+    uint8_t *payload = calloc(1, f->bytes);
+
+    for (uint32_t i = 0; i < f->count; i++)
+        need(test_send(f->lane, i, payload, f->bytes) == GP_OK);
+    free(payload);
+    return NULL;
+}
+
+/* More messages, and more bytes, than the peer has room for: they wait until it reads. */
+Test(rdma, a_sender_without_credits_waits_for_them, .timeout = 60)
+{
+    static const struct flood floods[] = {{NULL, 3000, 10}, {NULL, 40, 300000}};
+    struct test_pair p;
+
+    test_pair_open("rdma", NULL, &p);
+    for (size_t i = 0; i < GP_ARRAY_LEN(floods); i++) {
+        struct flood f = floods[i];
+        struct tp_rdma_out *o = &inside(p.client)->out;
+        struct tp_frame frame;
+        pthread_t thread;
+        uint64_t before;
+
+        f.lane = p.client;
+        cr_assert_eq(tp_recv_frame(p.server, &frame, TP_NOW), GP_ERR_AGAIN);
+        before = o->posted;
+        pthread_create(&thread, NULL, flood, &f);
+        /* It is out of credits when it stands still for as long as a message takes by far. */
+        for (uint64_t last = 0; last != *(volatile uint64_t *)&o->posted;) {
+            last = *(volatile uint64_t *)&o->posted;
+            usleep(100000);
+        }
+        cr_assert_leq(o->posted - before, TP_RDMA_MESSAGES);
+        for (uint32_t n = 0; n < f.count; n++)
+            expect(p.server, n, f.bytes);
+        pthread_join(thread, NULL);
+    }
+    test_pair_close(&p);
+}
+
+/* --- peers that go, and lines that are cut ---------------------------------------------------- */
+
+Test(rdma, a_killed_peer_is_noticed_at_once, .timeout = 60)
+{
+    struct tp_opts server;
+    struct test_acceptor *acceptor;
+    struct tp_frame frame;
+    struct tp_lane *lane;
+    uint64_t began;
+    pid_t child;
+
+    test_certs_create();
+    server = test_server_opts();
+    server.rdma = (struct tp_rdma_opts){any_fabric, 1};
+    acceptor = test_acceptor_start("rdma://127.0.0.1:0", &server);
+    child = fork();
+    if (child == 0) {
+        struct tp_opts client = test_client_opts();
+
+        if (tp_connect(test_acceptor_url(acceptor), &client, &lane) == GP_OK &&
+            test_send(lane, 1, "x", 1) == GP_OK)
+            pause();
+        _exit(1);
+    }
+    cr_assert_eq(test_acceptor_finish(acceptor, &lane), GP_OK);
+    expect(lane, 1, 1);
+    kill(child, SIGKILL);
+    began = gp_now_ns();
+    cr_assert_eq(tp_recv_frame(lane, &frame, test_soon()), GP_ERR_IO);
+    cr_assert_lt(gp_now_ns() - began, 5 * GP_NS_PER_S);
+    waitpid(child, NULL, 0);
+    tp_close(lane);
+    test_certs_destroy();
+}
+
+static void
+cable_mend(void)
+{
+    cr_assert_eq(system("/usr/bin/ip link set v1 up"), 0);
+}
+
+Test(rdma, a_cable_that_is_cut_ends_the_lane, .timeout = 60, .fini = cable_mend)
+{
+    enum gp_status status = GP_OK;
+    struct test_pair p;
+    uint64_t until;
+    char why[TP_WHY_BYTES];
+
+    cr_assert_eq(attempt_from("rxe1", &any_fabric[1], 1, why, &p), GP_OK, "%s", why);
+    cr_assert_str_eq(inside(p.client)->port.device, "rxe1");
+    cr_assert_str_eq(inside(p.server)->port.device, "rxe0");
+    cr_assert_eq(test_send(p.client, 1, "x", 1), GP_OK);
+    expect(p.server, 1, 1);
+    cr_assert_eq(system("/usr/bin/ip link set v1 down"), 0);
+    until = test_soon();
+    while (status == GP_OK && gp_now_ns() < until) { /* what a session's heartbeat does */
+        status = test_send(p.client, 2, "x", 1);
+        usleep(200000);
+    }
+    cr_assert_eq(status, GP_ERR_IO);
+    test_pair_close(&p);
+}
+
+/* --- hostile peers ---------------------------------------------------------------------------- */
+
+/* One message as no lane of ours would send it. */
+static void
+post_word(struct tp_lane *from, enum ibv_wr_opcode opcode, struct ibv_qp *qp, uint32_t word)
+{
+    const struct tp_rdma_out *o = &inside(from)->out;
+    struct ibv_send_wr wr = {
+        .wr_id = 1,
+        .opcode = opcode,
+        .imm_data = htonl(word),
+        .send_flags = IBV_SEND_SIGNALED,
+        .wr.rdma = {.remote_addr = o->ring_address, .rkey = o->ring_key},
+    };
+    struct ibv_send_wr *bad;
+
+    cr_assert_eq(ibv_post_send(qp, &wr, &bad), 0);
+}
+
+Test(rdma, messages_that_cannot_be_end_the_lane, .timeout = 60)
+{
+    static const struct {
+        enum ibv_wr_opcode opcode;
+        uint32_t words[2];
+    } bad[] = {
+        {IBV_WR_RDMA_WRITE_WITH_IMM, {(2u << 20) + 1, 0}}, /* more than the ring */
+        {IBV_WR_RDMA_WRITE_WITH_IMM, {0x7fffffff, 0}},     /* much more */
+        {IBV_WR_RDMA_WRITE_WITH_IMM, {TP_RDMA_END, 1}},    /* something after the end */
+        {IBV_WR_RDMA_WRITE_WITH_IMM, {2u << 20, 1}},       /* more than is free */
+        {IBV_WR_SEND_WITH_IMM, {1, 0}},                    /* a credit as message */
+    };
+
+    for (size_t i = 0; i < GP_ARRAY_LEN(bad); i++) {
+        struct tp_frame frame;
+        struct test_pair p;
+
+        test_pair_open("rdma", NULL, &p);
+        for (int n = 0; n < 2 && (n == 0 || bad[i].words[n] != 0); n++)
+            post_word(p.client, bad[i].opcode, inside(p.client)->out.pair.qp, bad[i].words[n]);
+        cr_assert_eq(tp_recv_frame(p.server, &frame, test_soon()), GP_ERR_PROTOCOL, "case %zu", i);
+        test_pair_close(&p);
+    }
+}
+
+Test(rdma, a_credit_for_what_was_not_sent_ends_the_lane, .timeout = 60)
+{
+    enum gp_status status = GP_OK;
+    uint64_t until = test_soon();
+    struct test_pair p;
+
+    test_pair_open("rdma", NULL, &p);
+    cr_assert_eq(test_send(p.client, 1, "x", 1), GP_OK);
+    expect(p.server, 1, 1);
+    post_word(p.server, IBV_WR_SEND_WITH_IMM, inside(p.server)->in.pair.qp, 5000);
+    while (status == GP_OK && gp_now_ns() < until)
+        status = test_send(p.client, 2, "x", 1);
+    cr_assert_eq(status, GP_ERR_PROTOCOL);
+    test_pair_close(&p);
+}
+
+/* The keys of one session's ring are of no use on another session's queue pair. */
+Test(rdma, keys_of_another_session_open_nothing, .timeout = 60)
+{
+    static uint8_t before[4096];
+    enum gp_status status = GP_OK;
+    uint64_t until = test_soon();
+    struct test_pair good, bad;
+    struct tp_frame frame;
+
+    test_pair_open("rdma", NULL, &good);
+    test_pair_open("rdma", NULL, &bad);
+    memset(inside(good.server)->in.ring, 0x5a, sizeof(before));
+    memset(before, 0x5a, sizeof(before));
+    inside(bad.client)->out.ring_key = inside(good.client)->out.ring_key;
+    inside(bad.client)->out.ring_address = inside(good.client)->out.ring_address;
+    while (status == GP_OK && gp_now_ns() < until)
+        status = test_send(bad.client, 1, before, 100);
+    cr_assert_eq(status, GP_ERR_IO);
+    cr_assert_eq(tp_recv_frame(bad.server, &frame, test_soon()), GP_ERR_IO);
+    cr_assert_eq(memcmp(inside(good.server)->in.ring, before, sizeof(before)), 0);
+    cr_assert_eq(test_send(good.client, 2, "x", 1), GP_OK);
+    expect(good.server, 2, 1);
+    test_pair_close(&bad);
+    test_pair_close(&good);
+}

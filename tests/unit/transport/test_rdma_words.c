@@ -1,0 +1,177 @@
+/* tests/unit/transport/test_rdma_words.c -- what RDMA lanes say of themselves, without a device */
+#include "transport/rdma/offer.h"
+#include "transport/rdma/rdma.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+static const struct tp_rdma_offer good = {
+    .layer = TP_RDMA_LAYER_ETHERNET,
+    .mtu = 3,
+    .lid = 0x1234,
+    .gid = {[10] = 0xff, [11] = 0xff, [12] = 10, [13] = 9, [15] = 1},
+    .out_qpn = 0xabcdef,
+    .out_psn = 1,
+    .in_qpn = 2,
+    .in_psn = 0xffffff,
+    .ring_address = 0x7f0123456000,
+    .ring_key = 0xdeadbeef,
+    .ring_bytes = 2u << 20,
+    .messages = 256,
+};
+
+Test(rdma_words, an_offer_is_read_as_it_was_written)
+{
+    uint8_t bytes[TP_RDMA_OFFER_BYTES];
+    struct tp_rdma_offer got;
+
+    tp_rdma_offer_encode(&good, bytes);
+    cr_assert_eq(tp_rdma_offer_decode(bytes, sizeof(bytes), &got), GP_OK);
+    cr_assert_eq(got.layer, good.layer);
+    cr_assert_eq(got.mtu, good.mtu);
+    cr_assert_eq(got.lid, good.lid);
+    cr_assert_eq(memcmp(got.gid, good.gid, 16), 0);
+    cr_assert_eq(got.out_qpn, good.out_qpn);
+    cr_assert_eq(got.out_psn, good.out_psn);
+    cr_assert_eq(got.in_qpn, good.in_qpn);
+    cr_assert_eq(got.in_psn, good.in_psn);
+    cr_assert_eq(got.ring_address, good.ring_address);
+    cr_assert_eq(got.ring_key, good.ring_key);
+    cr_assert_eq(got.ring_bytes, good.ring_bytes);
+    cr_assert_eq(got.messages, good.messages);
+}
+
+static void
+refused(const struct tp_rdma_offer *offer)
+{
+    uint8_t bytes[TP_RDMA_OFFER_BYTES];
+    struct tp_rdma_offer got;
+
+    tp_rdma_offer_encode(offer, bytes);
+    cr_assert_eq(tp_rdma_offer_decode(bytes, sizeof(bytes), &got), GP_ERR_PROTOCOL);
+}
+
+#define BAD(field, value)                                                                          \
+    do {                                                                                           \
+        struct tp_rdma_offer bad = good;                                                           \
+                                                                                                   \
+        bad.field = (value);                                                                       \
+        refused(&bad);                                                                             \
+    } while (0)
+
+Test(rdma_words, offers_that_cannot_be_are_refused)
+{
+    uint8_t bytes[TP_RDMA_OFFER_BYTES + 1] = {0};
+    struct tp_rdma_offer got;
+
+    BAD(layer, 0);
+    BAD(layer, 3);
+    BAD(mtu, 0);
+    BAD(mtu, 6);
+    BAD(out_qpn, 1u << 24);
+    BAD(out_psn, 1u << 24);
+    BAD(in_qpn, 1u << 24);
+    BAD(in_psn, UINT32_MAX);
+    BAD(ring_address, UINT64_MAX - 4096);
+    BAD(ring_bytes, 0);
+    BAD(ring_bytes, TP_RDMA_RING_MIN / 2);
+    BAD(ring_bytes, TP_RDMA_RING_MAX * 2);
+    BAD(ring_bytes, (2u << 20) + 1);
+    BAD(messages, 0);
+    BAD(messages, TP_RDMA_MESSAGES_MAX + 1);
+    tp_rdma_offer_encode(&good, bytes);
+    cr_assert_eq(tp_rdma_offer_decode(bytes, sizeof(bytes), &got), GP_ERR_PROTOCOL);
+    cr_assert_eq(tp_rdma_offer_decode(bytes, 0, &got), GP_ERR_PROTOCOL);
+}
+
+Test(rdma_words, frames_are_measured)
+{
+    uint8_t header[TP_RDMA_HEADER_BYTES];
+    uint32_t bytes = 7;
+
+    tp_rdma_header_encode(TP_RDMA_REFUSAL, 200, header);
+    cr_assert_eq(tp_rdma_framing.measure(header, 255, &bytes), GP_OK);
+    cr_assert_eq(bytes, 200);
+    cr_assert_eq(tp_rdma_header_kind(header), TP_RDMA_REFUSAL);
+    cr_assert_eq(tp_rdma_framing.measure(header, 199, &bytes), GP_ERR_LIMIT);
+    tp_rdma_header_encode(TP_RDMA_OFFER, TP_RDMA_TEXT_MAX + 1, header);
+    cr_assert_eq(tp_rdma_framing.measure(header, UINT32_MAX, &bytes), GP_ERR_LIMIT);
+    tp_rdma_header_encode(TP_RDMA_OFFER, 1, header);
+    header[6] ^= 2; /* another version */
+    cr_assert_eq(tp_rdma_framing.measure(header, 255, &bytes), GP_ERR_PROTOCOL);
+    tp_rdma_header_encode(TP_RDMA_OFFER, 1, header);
+    header[0] ^= 1;
+    cr_assert_eq(tp_rdma_framing.measure(header, 255, &bytes), GP_ERR_PROTOCOL);
+}
+
+Test(rdma_words, counts_are_continued_across_their_low_half)
+{
+    cr_assert_eq(tp_rdma_count(0, 5), 5);
+    cr_assert_eq(tp_rdma_count(0xfffffffe, 0xfffffffe), 0xfffffffe);
+    cr_assert_eq(tp_rdma_count(0xfffffffe, 3), 0x100000003);
+    cr_assert_eq(tp_rdma_count(0x300000010, 0x10), 0x300000010);
+    cr_assert_eq(tp_rdma_count(0x300000010, 0xf), 0x40000000f, "never back");
+}
+
+static bool
+allows(const char *fabric, const uint8_t *gid)
+{
+    struct tp_rdma_port port = {.device = "mlx5_1", .port = 2};
+    struct tp_rdma_opts opts = {&fabric, 1};
+
+    cr_assert_eq(tp_rdma_fabric_check(fabric), GP_OK, "%s", fabric);
+    memcpy(port.gid, gid, 16);
+    return tp_rdma_allowed(&opts, &port);
+}
+
+Test(rdma_words, a_list_of_fabrics_means_devices_ports_and_networks)
+{
+    static const uint8_t v6[16] = {0xfd, 0x12, [15] = 1};
+    struct tp_rdma_opts none = {NULL, 0};
+    struct tp_rdma_port port = {.device = "mlx5_1", .port = 2};
+
+    cr_assert_not(tp_rdma_allowed(&none, &port));
+    cr_assert(allows("*", v6));
+    cr_assert(allows("mlx5_1", v6));
+    cr_assert(allows("mlx5_1:2", v6));
+    cr_assert_not(allows("mlx5_1:1", v6));
+    cr_assert_not(allows("mlx5_10", v6));
+    cr_assert(allows("10.9.0.0/24", good.gid));
+    cr_assert(allows("10.9.0.1/32", good.gid));
+    cr_assert(allows("10.8.0.0/15", good.gid));
+    cr_assert_not(allows("10.9.0.0/32", good.gid));
+    cr_assert_not(allows("10.9.1.0/24", good.gid));
+    cr_assert_not(allows("10.9.0.0/24", v6));
+    cr_assert(allows("0.0.0.0/0", good.gid));
+    cr_assert_not(allows("0.0.0.0/0", v6));
+    cr_assert(allows("fd00::/8", v6));
+    cr_assert(allows("fd12::1/128", v6));
+    cr_assert_not(allows("fd13::/16", v6));
+    cr_assert_eq(tp_rdma_fabric_check(""), GP_ERR_INVALID);
+    cr_assert_eq(tp_rdma_fabric_check("10.9.0.0/33"), GP_ERR_INVALID);
+    cr_assert_eq(tp_rdma_fabric_check("fd00::/129"), GP_ERR_INVALID);
+    cr_assert_eq(tp_rdma_fabric_check("a b"), GP_ERR_INVALID);
+}
+
+Test(rdma_words, a_port_is_named_with_its_address)
+{
+    struct tp_rdma_port port = {.device = "rxe0", .port = 1};
+    char text[128];
+
+    memcpy(port.gid, good.gid, 16);
+    tp_rdma_port_text(&port, text, sizeof(text));
+    cr_assert_str_eq(text, "rxe0:1 10.9.0.1");
+    port.gid[0] = 0xfd;
+    tp_rdma_port_text(&port, text, sizeof(text));
+    cr_assert_eq(strncmp(text, "rxe0:1 fd00:", 12), 0, "%s", text);
+}
+
+/* Where there is none, it is said why; elsewhere the ports are there. */
+Test(rdma_words, a_machine_without_a_device_says_so)
+{
+    struct tp_rdma_port ports[4];
+    char why[TP_WHY_BYTES] = "";
+
+    if (tp_rdma_probe(ports, 4, why) == 0)
+        cr_assert_eq(strncmp(why, "rdma: ", 6), 0, "%s", why);
+}

@@ -1,0 +1,195 @@
+/* transport/rdma/in.c -- the receiver: messages into the ring, the ring to whoever reads
+ *
+ * The peer writes into the ring whenever it likes and says in each message what it likes. So the
+ * counts are kept here, a message is believed only if they allow it, and bytes are looked at only
+ * after they were copied out.
+ */
+#include "protocol/base/log.h"
+#include "transport/rdma/rdma_priv.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#define LOOK_AT_ONCE 16
+/* Of the ring and of the messages: so often the peer is told how far we are. */
+#define CREDIT_SHARE 4u
+
+static void
+fail(struct tp_rdma_in *in, enum gp_status status)
+{
+    if (in->status == GP_OK)
+        in->status = status;
+}
+
+static void
+broke(struct tp_rdma *r, const char *what)
+{
+    log_warn("lane %s: the peer broke the rules of the ring: %s", r->s.lane.peer.address, what);
+    fail(&r->in, GP_ERR_PROTOCOL);
+}
+
+static void
+failed_work(struct tp_rdma *r, const struct ibv_wc *wc)
+{
+    log_info("lane %s: receive: %s", r->s.lane.peer.address, r->verbs->wc_status_str(wc->status));
+    fail(&r->in, GP_ERR_IO);
+}
+
+/* -- messages -----------------------------------------------------------------------------------
+ */
+
+static void
+take_message(struct tp_rdma *r, const struct ibv_wc *wc)
+{
+    struct tp_rdma_in *in = &r->in;
+    uint32_t word = ntohl(wc->imm_data), bytes = word & ~TP_RDMA_END;
+
+    if (wc->status != IBV_WC_SUCCESS) {
+        failed_work(r, wc);
+        return;
+    }
+    if (wc->opcode != IBV_WC_RECV_RDMA_WITH_IMM || (wc->wc_flags & IBV_WC_WITH_IMM) == 0)
+        broke(r, "a message that is none");
+    else if (in->ended)
+        broke(r, "something after the end");
+    else if (bytes > in->ring_bytes - (in->tail - in->head))
+        broke(r, "more bytes than there is room for");
+    else if (in->came - in->taken >= TP_RDMA_MESSAGES)
+        broke(r, "more messages than there is room for");
+    else {
+        in->tail += bytes;
+        in->ended = (word & TP_RDMA_END) != 0;
+        in->ends[in->came++ % TP_RDMA_MESSAGES] = in->tail;
+    }
+}
+
+static void
+look(struct tp_rdma *r)
+{
+    struct tp_rdma_in *in = &r->in;
+    struct ibv_wc wc[LOOK_AT_ONCE];
+    int n = LOOK_AT_ONCE;
+
+    while (n == LOOK_AT_ONCE && in->status == GP_OK &&
+           (n = ibv_poll_cq(in->pair.came, LOOK_AT_ONCE, wc)) > 0) {
+        in->armed = false;
+        for (int i = 0; i < n && in->status == GP_OK; i++)
+            take_message(r, &wc[i]);
+        if (in->status == GP_OK && tp_rdma_pair_expect(&in->pair, (uint32_t)n) != GP_OK)
+            fail(in, GP_ERR_IO);
+    }
+}
+
+/* -- credits ------------------------------------------------------------------------------------
+ */
+
+static bool
+credit_due(struct tp_rdma_in *in)
+{
+    while (in->taken < in->came && in->ends[in->taken % TP_RDMA_MESSAGES] <= in->head)
+        in->taken++;
+    return in->head - in->told >= in->ring_bytes / CREDIT_SHARE ||
+           in->taken - in->told_messages >= TP_RDMA_MESSAGES / CREDIT_SHARE;
+}
+
+static bool
+credit_fits(struct tp_rdma *r)
+{
+    struct tp_rdma_in *in = &r->in;
+    struct ibv_wc wc;
+
+    while (in->credits - in->credits_done >= TP_RDMA_CREDITS / 2 &&
+           ibv_poll_cq(in->pair.sent, 1, &wc) > 0) {
+        in->credits_done++;
+        if (wc.status != IBV_WC_SUCCESS)
+            failed_work(r, &wc);
+    }
+    return in->credits - in->credits_done < TP_RDMA_CREDITS && in->status == GP_OK;
+}
+
+static void
+credit_send(struct tp_rdma *r)
+{
+    struct tp_rdma_in *in = &r->in;
+    struct ibv_send_wr wr = {
+        .opcode = IBV_WR_SEND_WITH_IMM,
+        .imm_data = htonl((uint32_t)in->head),
+        .send_flags = IBV_SEND_SIGNALED,
+    };
+    struct ibv_send_wr *bad;
+
+    in->owing = !credit_fits(r);
+    if (in->owing || in->status != GP_OK)
+        return;
+    in->credits++;
+    in->told = in->head;
+    in->told_messages = in->taken;
+    if (ibv_post_send(in->pair.qp, &wr, &bad) == 0)
+        return;
+    log_info("lane %s: credit: %m", r->s.lane.peer.address);
+    fail(in, GP_ERR_IO);
+}
+
+/* -- reading ------------------------------------------------------------------------------------
+ */
+
+static size_t
+copy_out(struct tp_rdma_in *in, uint8_t *to, size_t most)
+{
+    size_t total = 0;
+
+    while (total < most && in->head < in->tail) {
+        uint64_t at = in->head % in->ring_bytes;
+        size_t n = gp_min_u64(gp_min_u64(most - total, in->tail - in->head), in->ring_bytes - at);
+
+        memcpy(to + total, in->ring + at, n);
+        in->head += n;
+        total += n;
+    }
+    return total;
+}
+
+static enum gp_status
+nothing_here(struct tp_rdma_in *in)
+{
+    if (in->status != GP_OK)
+        return in->status;
+    if (in->ended)
+        return GP_ERR_CLOSED;
+    return in->gone ? GP_ERR_IO : GP_ERR_AGAIN;
+}
+
+enum gp_status
+tp_rdma_in_read(struct tp_rdma *r, const struct iovec *iov, int iovcnt, size_t *got_p)
+{
+    struct tp_rdma_in *in = &r->in;
+    size_t total = 0;
+
+    look(r);
+    for (int i = 0; i < iovcnt && in->head < in->tail; i++)
+        total += copy_out(in, iov[i].iov_base, iov[i].iov_len);
+    if (in->status == GP_OK && (in->owing || credit_due(in)))
+        credit_send(r);
+    *got_p = total;
+    return total > 0 ? GP_OK : nothing_here(in);
+}
+
+bool
+tp_rdma_in_arm(struct tp_rdma *r)
+{
+    struct tp_rdma_in *in = &r->in;
+
+    if (!in->armed || in->owing) {
+        tp_rdma_pair_arm(r, &in->pair, in->owing, true);
+        in->armed = true;
+        look(r);
+        if (in->owing)
+            credit_send(r);
+    }
+    if (!in->gone && tp_rdma_is_gone(r)) {
+        in->gone = true; /* what it sent before has come by now */
+        look(r);
+        return true;
+    }
+    return in->head < in->tail || in->ended || in->status != GP_OK;
+}

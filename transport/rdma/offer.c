@@ -1,0 +1,134 @@
+/* transport/rdma/offer.c */
+#include "transport/rdma/offer.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#define VERSION 1u
+#define MAGIC   "GPrdma"
+
+/* -- numbers ------------------------------------------------------------------------------------
+ */
+
+static void
+put(uint8_t **at, uint64_t v, int bytes)
+{
+    for (int i = 0; i < bytes; i++)
+        *(*at)++ = (uint8_t)(v >> (8 * i));
+}
+
+static uint64_t
+get(const uint8_t **at, int bytes)
+{
+    uint64_t v = 0;
+
+    for (int i = 0; i < bytes; i++)
+        v |= (uint64_t) * (*at)++ << (8 * i);
+    return v;
+}
+
+/* -- frames -------------------------------------------------------------------------------------
+ */
+
+void
+tp_rdma_header_encode(enum tp_rdma_kind kind, uint32_t payload_bytes,
+                      uint8_t out[TP_RDMA_HEADER_BYTES])
+{
+    memcpy(out, MAGIC, 6);
+    out += 6;
+    put(&out, VERSION, 2);
+    put(&out, kind, 4);
+    put(&out, payload_bytes, 4);
+}
+
+uint32_t
+tp_rdma_header_kind(const uint8_t *header)
+{
+    const uint8_t *at = header + 8;
+
+    return (uint32_t)get(&at, 4);
+}
+
+static enum gp_status
+measure(const uint8_t *header, uint32_t max_payload_bytes, uint32_t *payload_bytes_p)
+{
+    const uint8_t *at = header + 6;
+    uint32_t version, bytes;
+
+    if (memcmp(header, MAGIC, 6) != 0)
+        return GP_ERR_PROTOCOL;
+    version = (uint32_t)get(&at, 2);
+    (void)get(&at, 4);
+    bytes = (uint32_t)get(&at, 4);
+    if (version != VERSION)
+        return GP_ERR_PROTOCOL;
+    if (bytes > max_payload_bytes || bytes > TP_RDMA_TEXT_MAX)
+        return GP_ERR_LIMIT;
+    *payload_bytes_p = bytes;
+    return GP_OK;
+}
+
+const struct gp_framing tp_rdma_framing = {
+    .header_bytes = TP_RDMA_HEADER_BYTES,
+    .measure = measure,
+};
+
+/* -- offers -------------------------------------------------------------------------------------
+ */
+
+void
+tp_rdma_offer_encode(const struct tp_rdma_offer *offer, uint8_t out[TP_RDMA_OFFER_BYTES])
+{
+    memset(out, 0, TP_RDMA_OFFER_BYTES);
+    put(&out, offer->layer, 1);
+    put(&out, offer->mtu, 1);
+    put(&out, offer->lid, 2);
+    memcpy(out, offer->gid, sizeof(offer->gid));
+    out += sizeof(offer->gid);
+    put(&out, offer->out_qpn, 4);
+    put(&out, offer->out_psn, 4);
+    put(&out, offer->in_qpn, 4);
+    put(&out, offer->in_psn, 4);
+    put(&out, offer->ring_address, 8);
+    put(&out, offer->ring_key, 4);
+    put(&out, offer->ring_bytes, 4);
+    put(&out, offer->messages, 4);
+}
+
+static bool
+is_24_bits(uint32_t v)
+{
+    return v >> 24 == 0;
+}
+
+static bool
+plausible(const struct tp_rdma_offer *o)
+{
+    return (o->layer == TP_RDMA_LAYER_INFINIBAND || o->layer == TP_RDMA_LAYER_ETHERNET) &&
+           o->mtu >= 1 && o->mtu <= 5 && is_24_bits(o->out_qpn) && is_24_bits(o->out_psn) &&
+           is_24_bits(o->in_qpn) && is_24_bits(o->in_psn) && o->ring_bytes >= TP_RDMA_RING_MIN &&
+           o->ring_bytes <= TP_RDMA_RING_MAX && (o->ring_bytes & (o->ring_bytes - 1)) == 0 &&
+           o->ring_address <= UINT64_MAX - o->ring_bytes && o->messages >= TP_RDMA_MESSAGES_MIN &&
+           o->messages <= TP_RDMA_MESSAGES_MAX;
+}
+
+enum gp_status
+tp_rdma_offer_decode(const uint8_t *in, uint32_t bytes, struct tp_rdma_offer *offer)
+{
+    if (bytes != TP_RDMA_OFFER_BYTES)
+        return GP_ERR_PROTOCOL;
+    offer->layer = (uint8_t)get(&in, 1);
+    offer->mtu = (uint8_t)get(&in, 1);
+    offer->lid = (uint16_t)get(&in, 2);
+    memcpy(offer->gid, in, sizeof(offer->gid));
+    in += sizeof(offer->gid);
+    offer->out_qpn = (uint32_t)get(&in, 4);
+    offer->out_psn = (uint32_t)get(&in, 4);
+    offer->in_qpn = (uint32_t)get(&in, 4);
+    offer->in_psn = (uint32_t)get(&in, 4);
+    offer->ring_address = get(&in, 8);
+    offer->ring_key = (uint32_t)get(&in, 4);
+    offer->ring_bytes = (uint32_t)get(&in, 4);
+    offer->messages = (uint32_t)get(&in, 4);
+    return plausible(offer) ? GP_OK : GP_ERR_PROTOCOL;
+}

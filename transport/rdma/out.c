@@ -1,0 +1,249 @@
+/* transport/rdma/out.c -- the sender: bytes into staging, staging into the peer's ring */
+#include "protocol/base/clock.h"
+#include "protocol/base/log.h"
+#include "transport/rdma/rdma_priv.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+/* One message at most: the device works on it while the next is copied. */
+#define PIECE_BYTES (128u << 10)
+/* Of staging and of messages: so often the device tells how far it is. */
+#define TOLD_SHARE 8u
+/* For the last words to arrive. */
+#define END_NS (1 * GP_NS_PER_S)
+
+static enum gp_status
+fail(struct tp_rdma *r, enum gp_status status)
+{
+    if (r->out.status == GP_OK)
+        r->out.status = status;
+    return r->out.status;
+}
+
+static enum gp_status
+failed_work(struct tp_rdma *r, const struct ibv_wc *wc)
+{
+    if (r->out.status == GP_OK)
+        log_info("lane %s: send: %s", r->s.lane.peer.address, r->verbs->wc_status_str(wc->status));
+    return fail(r, GP_ERR_IO);
+}
+
+/* -- how far it is ------------------------------------------------------------------------------
+ */
+
+/* What the peer says it has read: never less than before, never more than was sent. */
+static enum gp_status
+take_credit(struct tp_rdma *r, const struct ibv_wc *wc)
+{
+    struct tp_rdma_out *o = &r->out;
+    uint64_t read;
+
+    if (wc->status != IBV_WC_SUCCESS)
+        return failed_work(r, wc);
+    read = tp_rdma_count(o->read, ntohl(wc->imm_data));
+    if (wc->opcode != IBV_WC_RECV || (wc->wc_flags & IBV_WC_WITH_IMM) == 0 || read > o->at) {
+        log_warn("lane %s: the peer has read bytes that were not sent", r->s.lane.peer.address);
+        return fail(r, GP_ERR_PROTOCOL);
+    }
+    o->read = read;
+    while (o->taken < o->posted && o->ends[o->taken % TP_RDMA_MESSAGES] <= read)
+        o->taken++;
+    return tp_rdma_pair_expect(&o->pair, 1) == GP_OK ? GP_OK : fail(r, GP_ERR_IO);
+}
+
+static enum gp_status
+take_done(struct tp_rdma *r, const struct ibv_wc *wc)
+{
+    struct tp_rdma_out *o = &r->out;
+
+    if (wc->status != IBV_WC_SUCCESS)
+        return failed_work(r, wc);
+    o->completed = wc->wr_id;
+    o->done = o->ends[(wc->wr_id - 1) % TP_RDMA_MESSAGES];
+    return GP_OK;
+}
+
+static enum gp_status
+look(struct tp_rdma *r)
+{
+    struct tp_rdma_out *o = &r->out;
+    struct ibv_wc wc;
+
+    while (o->status == GP_OK && ibv_poll_cq(o->pair.came, 1, &wc) > 0)
+        (void)take_credit(r, &wc);
+    while (o->status == GP_OK && ibv_poll_cq(o->pair.sent, 1, &wc) > 0)
+        (void)take_done(r, &wc);
+    return o->status;
+}
+
+static uint64_t
+messages_left(const struct tp_rdma_out *o)
+{
+    return o->messages - (o->posted - gp_min_u64(o->taken, o->completed));
+}
+
+/* How many bytes may go as one message, 0 for none; one message is kept for the end. */
+static size_t
+room(const struct tp_rdma_out *o)
+{
+    uint64_t staging_at = o->at % o->staging_bytes, ring_at = o->at % o->ring_bytes;
+    uint64_t n = PIECE_BYTES;
+
+    if (messages_left(o) <= 1)
+        return 0;
+    n = gp_min_u64(n, o->staging_bytes - (o->at - o->done));
+    n = gp_min_u64(n, o->ring_bytes - (o->at - o->read));
+    n = gp_min_u64(n, o->staging_bytes - staging_at);
+    return gp_min_u64(n, o->ring_bytes - ring_at);
+}
+
+/* -- sending ------------------------------------------------------------------------------------
+ */
+
+static enum gp_status
+post(struct tp_rdma *r, size_t bytes, uint32_t word, bool told)
+{
+    struct tp_rdma_out *o = &r->out;
+    struct ibv_sge sge = {
+        .addr = (uintptr_t)(o->staging + o->at % o->staging_bytes),
+        .length = (uint32_t)bytes,
+        .lkey = o->mr->lkey,
+    };
+    struct ibv_send_wr wr = {
+        .wr_id = o->posted + 1,
+        .sg_list = &sge,
+        .num_sge = bytes > 0,
+        .opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
+        .imm_data = htonl(word),
+        .wr.rdma = {.remote_addr = o->ring_address + o->at % o->ring_bytes, .rkey = o->ring_key},
+    };
+    struct ibv_send_wr *bad;
+
+    o->ends[o->posted % TP_RDMA_MESSAGES] = o->at + bytes;
+    o->at += bytes;
+    o->posted++;
+    if (bytes <= o->inline_bytes)
+        wr.send_flags |= IBV_SEND_INLINE;
+    if (told || o->at - o->told_at >= o->staging_bytes / TOLD_SHARE ||
+        o->posted - o->told_posted >= o->messages / TOLD_SHARE) {
+        wr.send_flags |= IBV_SEND_SIGNALED;
+        o->told_at = o->at;
+        o->told_posted = o->posted;
+    }
+    if (ibv_post_send(o->pair.qp, &wr, &bad) == 0)
+        return GP_OK;
+    log_info("lane %s: send: %m", r->s.lane.peer.address);
+    return fail(r, GP_ERR_IO);
+}
+
+/* A walk along iov. */
+struct walk {
+    const struct iovec *iov;
+    int left;
+    size_t at;
+};
+
+/* Up to most bytes into to; how many. */
+static size_t
+gather(struct walk *w, uint8_t *to, size_t most)
+{
+    size_t total = 0;
+
+    while (w->left > 0 && total < most) {
+        size_t n = gp_min_u64(w->iov->iov_len - w->at, most - total);
+
+        if (n > 0)
+            memcpy(to + total, (const uint8_t *)w->iov->iov_base + w->at, n);
+        total += n;
+        w->at += n;
+        if (w->at == w->iov->iov_len) {
+            w->iov++;
+            w->left--;
+            w->at = 0;
+        }
+    }
+    return total;
+}
+
+/* Nothing fits: have the channel show when something does. */
+static enum gp_status
+wait_for_room(struct tp_rdma *r)
+{
+    tp_rdma_pair_arm(r, &r->out.pair, true, true);
+    if (look(r) != GP_OK || room(&r->out) > 0)
+        return r->out.status;
+    return tp_rdma_is_gone(r) ? fail(r, GP_ERR_IO) : GP_ERR_AGAIN;
+}
+
+enum gp_status
+tp_rdma_out_write(struct tp_rdma *r, const struct iovec *iov, int iovcnt, size_t *put_p)
+{
+    struct tp_rdma_out *o = &r->out;
+    struct walk walk = {iov, iovcnt, 0};
+    enum gp_status status = look(r);
+    size_t total = 0, most, n;
+
+    if (status == GP_OK && atomic_load_explicit(&r->s.ended, memory_order_relaxed))
+        status = fail(r, GP_ERR_CLOSED);
+    if (status == GP_OK && room(o) == 0)
+        status = wait_for_room(r);
+    while (status == GP_OK && (most = room(o)) > 0) {
+        n = gather(&walk, o->staging + o->at % o->staging_bytes, most);
+        if (n == 0)
+            break;
+        status = post(r, n, (uint32_t)n, false);
+        total += n;
+        if (status == GP_OK && n == PIECE_BYTES)
+            status = look(r);
+    }
+    *put_p = total;
+    return status;
+}
+
+/* -- by itself ----------------------------------------------------------------------------------
+ */
+
+/* Until the peer's device has everything. */
+static enum gp_status
+await_done(struct tp_rdma *r, uint64_t deadline_ns)
+{
+    struct tp_rdma_out *o = &r->out;
+
+    while (look(r) == GP_OK && o->completed < o->posted) {
+        struct pollfd p[2] = {
+            {.fd = o->pair.channel->fd, .events = POLLIN},
+            {.fd = r->control_fd, .events = POLLRDHUP},
+        };
+
+        tp_rdma_pair_arm(r, &o->pair, true, true);
+        if (look(r) != GP_OK || o->completed >= o->posted)
+            break;
+        if (poll(p, 2, gp_deadline_poll_ms(gp_now_ns(), deadline_ns)) == 0)
+            return GP_ERR_TIMEOUT;
+        if (p[1].revents != 0)
+            return fail(r, GP_ERR_IO);
+    }
+    return o->status;
+}
+
+enum gp_status
+tp_rdma_out_probe(struct tp_rdma *r, uint64_t deadline_ns)
+{
+    enum gp_status status = post(r, 0, 0, true);
+
+    return status == GP_OK ? await_done(r, deadline_ns) : status;
+}
+
+void
+tp_rdma_out_end(struct tp_rdma *r)
+{
+    uint64_t deadline_ns = gp_now_ns() + END_NS;
+
+    if (look(r) != GP_OK || messages_left(&r->out) == 0 || tp_rdma_is_gone(r))
+        return;
+    if (post(r, 0, TP_RDMA_END, true) == GP_OK && await_done(r, deadline_ns) != GP_OK)
+        log_debug("lane %s: closed without a word", r->s.lane.peer.address);
+}
