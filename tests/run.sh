@@ -4,7 +4,7 @@
 # usage: tests/run.sh [--only gcc|clang|asan|tsan]... [--fuzz-seconds N] [--no-install]
 #
 # Installs what is missing (apt, as root or with sudo), then: gcc build with all
-# Meson tests; clang build, and each fuzzer for 60 seconds; the quick suites again
+# Meson tests, the quickstart, RDMA in a small virtual machine; clang build, and each fuzzer for 60 seconds; the quick suites again
 # under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer.
 # --only picks from these. Build trees are kept (build, build-clang,
 # build-asan, build-tsan), so a second run is quick. The last line is
@@ -61,6 +61,10 @@ wanted() {
 if [ "$install" = yes ]; then
     # shellcheck disable=SC2086
     install_missing $build_packages $demo_packages $test_packages || exit 1
+    # shellcheck disable=SC2086
+    if wanted gcc; then
+        install_missing $vm_packages || true # tests/rdma says what is missing, and is skipped
+    fi
 fi
 
 # build TREE COMPILER MESON-OPTIONS...: configures when new, builds
@@ -99,6 +103,19 @@ run_tests() {
     }
 }
 around=
+# RDMA needs a device: a software one in a small virtual machine.
+run_vm() {
+    tests/rdma/run_vm.sh build >"$work/vm.log" 2>&1 && rc=0 || rc=$?
+    case $rc in
+    0) record passed "rdma in a virtual machine" ;;
+    77) record skipped "rdma in a virtual machine" "$(sed -n 's/^skip: //p' "$work/vm.log" | tail -n 1)" ;;
+    *)
+        tail -n 80 "$work/vm.log"
+        record failed "rdma in a virtual machine"
+        ;;
+    esac
+    grep '^figure: ' "$work/vm.log" || true
+}
 # Programs that a sanitizer's build can run: client, server and device together.
 c_programs="drv_copies drv_launch drv_modules drv_pinned drv_streams drv_threads"
 
@@ -114,6 +131,8 @@ if wanted gcc && build build gcc; then
         cat "$work/quickstart.log"
         record failed "quickstart"
     fi
+    step "rdma in a virtual machine"
+    run_vm
 fi
 
 # One fuzzer for its time; a finding's input stays in build-clang/findings.
