@@ -48,9 +48,13 @@ textures(void)
     for (unsigned i = 0; i < W; i++)
         numbers[i] = (int)(i * i) - 50;
     CU(cuArrayCreate(&array, &(CUDA_ARRAY_DESCRIPTOR){W, H, CU_AD_FORMAT_FLOAT, 1}));
-    CUDA_MEMCPY2D up = {.srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = in, .srcPitch = W * 4,
-                        .dstMemoryType = CU_MEMORYTYPE_ARRAY, .dstArray = array,
-                        .WidthInBytes = W * 4, .Height = H};
+    CUDA_MEMCPY2D up = {.srcMemoryType = CU_MEMORYTYPE_HOST,
+                        .srcHost = in,
+                        .srcPitch = W * 4,
+                        .dstMemoryType = CU_MEMORYTYPE_ARRAY,
+                        .dstArray = array,
+                        .WidthInBytes = W * 4,
+                        .Height = H};
     CU(cuMemcpy2D(&up));
     CU(cuMemAlloc(&mem, sizeof(out)));
     CU(cuMemAlloc(&table, sizeof(numbers)));
@@ -112,11 +116,81 @@ textures(void)
     printf("textures: done\n");
 }
 
+static CUtexObject
+object_of(CUdeviceptr mem)
+{
+    CUDA_TEXTURE_DESC how = {.flags = CU_TRSF_READ_AS_INTEGER};
+    CUDA_RESOURCE_DESC what = {.resType = CU_RESOURCE_TYPE_LINEAR};
+    CUtexObject object;
+
+    what.res.linear.devPtr = mem;
+    what.res.linear.format = CU_AD_FORMAT_SIGNED_INT32;
+    what.res.linear.numChannels = 1;
+    what.res.linear.sizeInBytes = W * 4;
+    CU(cuTexObjectCreate(&object, &what, &how, NULL));
+    return object;
+}
+
+/* A launch that waits sees what was bound when it was queued, and an object that is destroyed
+ * since, however many others are made. */
+static void
+behind_launches(void)
+{
+    CUdeviceptr flag, tables[2], outs[2];
+    int got[2][W];
+    CUtexObject object, many[200];
+    CUstream stream, other;
+    CUtexref lookup;
+
+    CU(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    CU(cuStreamCreate(&other, CU_STREAM_NON_BLOCKING));
+    CU(cuMemAlloc(&flag, 4));
+    CU(cuMemsetD32(flag, 0, 1));
+    for (unsigned i = 0; i < 2; i++) {
+        CU(cuMemAlloc(&tables[i], W * 4));
+        CU(cuMemsetD32(tables[i], 70 + i, W));
+        CU(cuMemAlloc(&outs[i], W * 4));
+    }
+    CU(cuModuleGetTexRef(&lookup, module, "lookup"));
+    CU(cuTexRefSetAddress(NULL, lookup, tables[0], W * 4));
+    object = object_of(tables[1]);
+    CU(cuStreamWaitValue32(stream, flag, 1, CU_STREAM_WAIT_VALUE_EQ));
+    void *by_reference[] = {&outs[0]}, *by_object[] = {&outs[1], &object};
+    CU(cuLaunchKernel(function("fetch"), 1, 1, 1, W, 1, 1, 0, stream, by_reference, NULL));
+    CU(cuLaunchKernel(function("fetch_object"), 1, 1, 1, W, 1, 1, 0, stream, by_object, NULL));
+    CU(cuTexRefSetAddress(NULL, lookup, tables[1], W * 4));
+    CU(cuTexObjectDestroy(object));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuTexObjectDestroy(object));
+    for (unsigned i = 0; i < 200; i++) {
+        many[i] = object_of(tables[0]);
+        CU(cuTexObjectDestroy(many[i]));
+    }
+    CU(cuStreamWriteValue32(other, flag, 1, 0));
+    CU(cuStreamSynchronize(stream));
+    for (unsigned i = 0; i < 2; i++) {
+        CU(cuMemcpyDtoH(got[i], outs[i], W * 4));
+        for (unsigned k = 0; k < W; k++)
+            EXPECT(got[i][k] == 70 + (int)i);
+    }
+    CU(cuLaunchKernel(function("fetch"), 1, 1, 1, W, 1, 1, 0, stream, by_reference, NULL));
+    CU(cuStreamSynchronize(stream));
+    CU(cuMemcpyDtoH(got[0], outs[0], W * 4));
+    EXPECT(got[0][0] == 71);
+    for (unsigned i = 0; i < 2; i++) {
+        CU(cuMemFree(tables[i]));
+        CU(cuMemFree(outs[i]));
+    }
+    CU(cuMemFree(flag));
+    CU(cuStreamDestroy(stream));
+    CU(cuStreamDestroy(other));
+    printf("behind launches: done\n");
+}
+
 static void
 surfaces(void)
 {
-    CUDA_ARRAY3D_DESCRIPTOR desc = {W, H, 0, CU_AD_FORMAT_UNSIGNED_INT32, 1,
-                                    CUDA_ARRAY3D_SURFACE_LDST};
+    CUDA_ARRAY3D_DESCRIPTOR desc = {
+        W, H, 0, CU_AD_FORMAT_UNSIGNED_INT32, 1, CUDA_ARRAY3D_SURFACE_LDST};
     CUfunction f = function("paint");
     unsigned out[W * H];
     CUarray array, bound;
@@ -134,9 +208,13 @@ surfaces(void)
     CU(cuParamSetf(f, 4, 2.5f));
     CU(cuParamSetSize(f, 8));
     CU(cuLaunchGrid(f, H, 1));
-    CUDA_MEMCPY2D down = {.srcMemoryType = CU_MEMORYTYPE_ARRAY, .srcArray = array,
-                          .dstMemoryType = CU_MEMORYTYPE_HOST, .dstHost = out,
-                          .dstPitch = W * 4, .WidthInBytes = W * 4, .Height = H};
+    CUDA_MEMCPY2D down = {.srcMemoryType = CU_MEMORYTYPE_ARRAY,
+                          .srcArray = array,
+                          .dstMemoryType = CU_MEMORYTYPE_HOST,
+                          .dstHost = out,
+                          .dstPitch = W * 4,
+                          .WidthInBytes = W * 4,
+                          .Height = H};
     CU(cuMemcpy2D(&down));
     for (unsigned y = 0; y < H; y++)
         for (unsigned x = 0; x < W; x++)
@@ -168,6 +246,7 @@ main(void)
 
     CU(cuModuleLoadData(&module, texture_ptx));
     textures();
+    behind_launches();
     surfaces();
     mistakes();
     CU(cuDeviceGetTexture1DLinearMaxWidth(&width, CU_AD_FORMAT_FLOAT, 4, dev));

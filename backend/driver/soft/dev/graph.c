@@ -40,6 +40,8 @@ sd_work_copy(struct sd_work *to, const struct sd_work *from)
     *to = *from;
     switch (from->kind) {
     case SD_WORK_KERNEL:
+        to->kernel.bound = NULL; /* as they are at the launch */
+        to->kernel.bound_count = 0;
         if (from->kernel.params == NULL)
             return CUDA_SUCCESS;
         to->kernel.params =

@@ -5,6 +5,7 @@
 #include "backend/driver/soft/dev/graph.h"
 #include "backend/driver/soft/dev/heap.h"
 #include "backend/driver/soft/dev/span.h"
+#include "backend/driver/soft/dev/texref.h"
 #include "backend/driver/soft/dev/texture.h"
 #include "cuda_api.h"
 #include "protocol/base/clock.h"
@@ -97,6 +98,8 @@ sd_kernel_run(struct sd_work *work)
         .dynamic_shared_bytes = k->shared_bytes,
         .params = k->params,
         .cooperative = k->cooperative,
+        .bound = k->bound,
+        .bound_count = k->bound_count,
         .env = &env,
     };
     const struct sd_kernel *failed = NULL;
@@ -317,6 +320,8 @@ launch(CUfunction f, const struct sd_launch_dims *dims, CUstream hStream, void *
     if (op == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     cr = sd_launch_make(fn, dims, kernel_params, extra, &op->work.kernel);
+    if (cr == CUDA_SUCCESS && atomic_load(&stream->capture) == NULL)
+        cr = sd_texrefs_snapshot(&op->work.kernel);
     if (cr != CUDA_SUCCESS) {
         sd_op_free(op);
         return cr;

@@ -2,6 +2,7 @@
 #include "backend/driver/soft/dev/sched.h"
 
 #include "backend/driver/soft/dev/ipc_event.h"
+#include "backend/driver/soft/dev/texture.h"
 #include "protocol/base/clock.h"
 
 #include <errno.h>
@@ -141,6 +142,9 @@ sd_op_new(enum sd_work_kind kind, struct CUctx_st *ctx)
     memset(op, 0, sizeof(*op));
     op->work.kind = kind;
     op->work.ctx = ctx;
+    op->launches = kind == SD_WORK_KERNEL || kind == SD_WORK_GRAPH;
+    if (op->launches)
+        op->textures = sd_textures_enter();
     return op;
 }
 
@@ -153,6 +157,8 @@ sd_op_free(struct sd_op *op)
         sd_timeline_put(op->deps[i].timeline);
     free(op->deps);
     sd_work_fini(&op->work);
+    if (op->launches)
+        sd_textures_leave(op->textures);
     pthread_mutex_lock(&op_lock);
     if (op_spares < OPS_KEPT) {
         op->next = op_spare;

@@ -45,6 +45,8 @@ struct sd_op {
     struct sd_dep *deps; /* owned */
     unsigned dep_count;
     unsigned dep_next; /* the ones before are known to be reached */
+    bool launches;     /* KERNEL and GRAPH, when it was made: textures stay */
+    unsigned textures; /* sd_textures_enter's */
     struct sd_work work;
 };
 

@@ -51,6 +51,34 @@ renew(CUtexref ref)
     handle_write(ref->var, ref->handle);
 }
 
+CUresult
+sd_texrefs_snapshot(struct sd_kernel_work *work)
+{
+    const struct CUmod_st *mod = work->fn->mod;
+    uint32_t n = 0;
+    CUresult cr = CUDA_SUCCESS;
+
+    if (!atomic_load(&mod->has_references))
+        return CUDA_SUCCESS;
+    sd_modules_lock();
+    for (const struct CUtexref_st *ref = mod->texrefs; ref != NULL; ref = ref->next)
+        n++;
+    for (const struct CUsurfref_st *ref = mod->surfrefs; ref != NULL; ref = ref->next)
+        n++;
+    if (n != 0) {
+        work->bound = malloc(n * sizeof(*work->bound));
+        cr = work->bound != NULL ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    if (cr == CUDA_SUCCESS) {
+        for (const struct CUtexref_st *ref = mod->texrefs; ref != NULL; ref = ref->next)
+            work->bound[work->bound_count++] = (struct sd_bound){ref->var, ref->handle};
+        for (const struct CUsurfref_st *ref = mod->surfrefs; ref != NULL; ref = ref->next)
+            work->bound[work->bound_count++] = (struct sd_bound){ref->var, ref->handle};
+    }
+    sd_modules_unlock();
+    return cr;
+}
+
 void
 sd_texrefs_of_module_gone(struct CUmod_st *mod)
 {
@@ -115,6 +143,7 @@ cuModuleGetTexRef(CUtexref *pTexRef, CUmodule hmod, const char *name)
         ref->var = var;
         ref->next = hmod->texrefs;
         hmod->texrefs = ref;
+        atomic_store(&hmod->has_references, true);
     }
     sd_modules_unlock();
     if (cr == CUDA_SUCCESS)
@@ -149,6 +178,7 @@ cuModuleGetSurfRef(CUsurfref *pSurfRef, CUmodule hmod, const char *name)
         ref->var = var;
         ref->next = hmod->surfrefs;
         hmod->surfrefs = ref;
+        atomic_store(&hmod->has_references, true);
     }
     sd_modules_unlock();
     if (cr == CUDA_SUCCESS)

@@ -20,12 +20,38 @@ struct place {
     struct sd_texture_source from;
     struct CUctx_st *ctx;
     uint32_t uses;
+    bool gone;     /* dropped: only work that was queued before finds it */
+    uint32_t next; /* in a list of dropped ones */
 };
 
 static _Atomic(struct place *) chunks[CHUNKS];
 /* Rank 46, a leaf. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t used = 1, resting[CHUNK * CHUNKS], rest_head, rest_count;
+
+/*
+ * Launches that are queued may use what is dropped meanwhile. Each is counted in the phase that it
+ * began in. A place is dropped into fresh; when nothing of the other phase is left, aged ones may
+ * rest, fresh ones become aged, and the phases change.
+ */
+static _Atomic uint32_t phase;
+static _Atomic uint64_t launches[2];
+static uint32_t fresh, aged; /* heads of lists, 0: empty; guarded by lock */
+
+unsigned
+sd_textures_enter(void)
+{
+    unsigned p = atomic_load(&phase);
+
+    atomic_fetch_add(&launches[p], 1);
+    return p;
+}
+
+void
+sd_textures_leave(unsigned p)
+{
+    atomic_fetch_sub(&launches[p], 1);
+}
 
 static struct place *
 place_of(uint64_t handle)
@@ -50,13 +76,58 @@ sd_texture_find(const struct CUctx_st *ctx, uint64_t handle)
     return p != NULL && p->ctx == ctx ? &p->texture : NULL;
 }
 
-/* A place that rested longest, or a new one; lock held. */
+static struct place *
+place_at(uint32_t index)
+{
+    struct place *chunk = atomic_load_explicit(&chunks[index / CHUNK], memory_order_relaxed);
+
+    return &chunk[index % CHUNK];
+}
+
+/* With the lock held, as those below. */
+static void
+place_rest(uint32_t index)
+{
+    atomic_store_explicit(&place_at(index)->handle, 0, memory_order_release);
+    resting[(rest_head + rest_count++) % (CHUNK * CHUNKS)] = index;
+}
+
+static void
+change_phase(void)
+{
+    unsigned other = 1 - atomic_load(&phase);
+
+    if (atomic_load(&launches[other]) != 0)
+        return;
+    while (aged != 0) {
+        uint32_t index = aged;
+
+        aged = place_at(index)->next;
+        place_rest(index);
+    }
+    aged = fresh;
+    fresh = 0;
+    atomic_store(&phase, other);
+}
+
+static void
+place_drop(uint32_t index)
+{
+    place_at(index)->gone = true;
+    place_at(index)->next = fresh;
+    fresh = index;
+    change_phase();
+    change_phase(); /* with nothing queued it rests now */
+}
+
+/* A place that rested longest, or a new one. */
 static struct place *
 place_take(uint32_t *index_p)
 {
     struct place *chunk;
     uint32_t index;
 
+    change_phase();
     if (rest_count > 64 || (used == CHUNK * CHUNKS && rest_count > 0)) {
         index = resting[rest_head];
         rest_head = (rest_head + 1) % (CHUNK * CHUNKS);
@@ -92,22 +163,13 @@ sd_texture_put(CUcontext ctx, const struct sd_texture *t, const struct sd_textur
         p->texture = *t;
         p->from = *from;
         p->ctx = ctx;
+        p->gone = false;
         p->uses = p->uses % 0x7ffff + 1;
         handle = (uint64_t)p->uses * (CHUNK * CHUNKS) + index;
         atomic_store_explicit(&p->handle, handle, memory_order_release);
     }
     pthread_mutex_unlock(&lock);
     return handle;
-}
-
-static void
-place_rest(struct place *p)
-{
-    uint64_t index =
-        atomic_load_explicit(&p->handle, memory_order_relaxed) % ((uint64_t)CHUNK * CHUNKS);
-
-    atomic_store_explicit(&p->handle, 0, memory_order_release);
-    resting[(rest_head + rest_count++) % (CHUNK * CHUNKS)] = (uint32_t)index;
 }
 
 bool
@@ -118,9 +180,9 @@ sd_texture_drop(uint64_t handle, bool surface)
 
     pthread_mutex_lock(&lock);
     p = place_of(handle);
-    found = p != NULL && p->texture.surface == surface;
+    found = p != NULL && !p->gone && p->texture.surface == surface;
     if (found)
-        place_rest(p);
+        place_drop((uint32_t)(handle % ((uint64_t)CHUNK * CHUNKS)));
     pthread_mutex_unlock(&lock);
     return found;
 }
@@ -129,13 +191,9 @@ void
 sd_textures_of_ctx_gone(CUcontext ctx)
 {
     pthread_mutex_lock(&lock);
-    for (uint32_t i = 1; i < used; i++) {
-        struct place *chunk = atomic_load_explicit(&chunks[i / CHUNK], memory_order_relaxed);
-        struct place *p = chunk != NULL ? &chunk[i % CHUNK] : NULL;
-
-        if (p != NULL && p->handle != 0 && p->ctx == ctx)
-            place_rest(p);
-    }
+    for (uint32_t i = 1; i < used; i++)
+        if (place_at(i)->handle != 0 && !place_at(i)->gone && place_at(i)->ctx == ctx)
+            place_drop(i);
     pthread_mutex_unlock(&lock);
 }
 
@@ -432,7 +490,7 @@ source_get(uint64_t handle, bool surface, struct sd_texture_source *from)
 
     pthread_mutex_lock(&lock);
     p = place_of(handle);
-    if (p != NULL && p->texture.surface == surface) {
+    if (p != NULL && !p->gone && p->texture.surface == surface) {
         *from = p->from;
         cr = CUDA_SUCCESS;
     }

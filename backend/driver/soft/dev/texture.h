@@ -2,7 +2,8 @@
  *
  * A handle is a number: an index into a table, and how often its place was used. Kernels look it up
  * by env->texture; what they find may be of an object that is just being destroyed, so they copy it
- * and check every access.
+ * and check every access. A launch that is queued finds what was there when it was queued, as on a
+ * GPU: programs destroy a texture right behind the launch that uses it.
  */
 #ifndef SD_TEXTURE_H
 #define SD_TEXTURE_H
@@ -31,6 +32,10 @@ bool sd_texture_drop(uint64_t handle, bool surface);
 
 /* env->texture */
 const struct sd_texture *sd_texture_find(const struct CUctx_st *ctx, uint64_t handle);
+
+/* Around what may look textures up: what is dropped in between is found until the end. */
+unsigned sd_textures_enter(void);
+void sd_textures_leave(unsigned phase);
 
 /* A context ends. */
 void sd_textures_of_ctx_gone(struct CUctx_st *ctx);

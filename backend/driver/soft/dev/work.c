@@ -18,6 +18,7 @@ sd_work_fini(struct sd_work *work)
     switch (work->kind) {
     case SD_WORK_KERNEL:
         free(work->kernel.params);
+        free(work->kernel.bound);
         break;
     case SD_WORK_COPY:
         free(work->copy.staging);

@@ -12,6 +12,7 @@ struct CUfunc_st;
 struct sd_graph_mem;
 struct sd_plan;
 struct sd_mark;
+struct sd_bound;
 
 enum sd_work_kind {
     SD_WORK_NOTHING, /* empty nodes, event waits: only order */
@@ -36,6 +37,8 @@ struct sd_kernel_work {
     bool cooperative;
     uint8_t *params;
     uint32_t param_bytes;
+    struct sd_bound *bound; /* owned: the module's references, as they were at the launch */
+    uint32_t bound_count;
 };
 
 /* A box of bytes from one place in the address space to another; rows of width bytes. Arrays

@@ -142,6 +142,12 @@ struct sd_env {
     bool (*cancelled)(void *opaque);
 };
 
+/* What the reference at a variable's address stands for in one launch. */
+struct sd_bound {
+    uint64_t var;
+    uint64_t handle;
+};
+
 struct sd_launch {
     const struct sd_kernel *kernel;
     uint32_t grid[3];
@@ -150,6 +156,8 @@ struct sd_launch {
     uint32_t dynamic_shared_bytes;
     const uint8_t *params; /* param_bytes, laid out by sd_kernel.params; copied by the caller */
     bool cooperative;
+    const struct sd_bound *bound; /* references that are not here: what their variable holds */
+    uint32_t bound_count;
     const struct sd_env *env;
 };
 

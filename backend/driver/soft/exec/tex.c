@@ -62,21 +62,31 @@ layered(uint32_t geometry)
 }
 
 /* The handle's description, or that of the reference that it is the address of. */
+/* What a reference stands for: the launch says, or the variable. */
+static uint64_t
+reference_handle(const struct lane *l, uint64_t var)
+{
+    const struct sd_launch *launch = l->w->block->grid->launch;
+    const uint64_t *p;
+
+    for (uint32_t i = 0; i < launch->bound_count; i++)
+        if (launch->bound[i].var == var)
+            return launch->bound[i].handle;
+    p = var % 8 == 0 ? sd_resolve(l->w, l->lane, var, 8, false, l->x[SD_TEX_X_SITE]) : NULL;
+    return p != NULL && *p < SD_TEXTURE_HANDLE_END ? *p : 0;
+}
+
 static bool
 texture_copy(const struct lane *l, struct sd_texture *to)
 {
     const struct sd_env *env = l->w->block->grid->env;
     uint64_t handle = ((const uint64_t *)(const void *)(l->regs + l->ip->a))[l->lane];
     const struct sd_texture *t;
-    const uint64_t *p;
 
     if (env->texture == NULL)
         return false;
-    if (handle >= SD_TEXTURE_HANDLE_END) {
-        p = handle % 8 == 0 ? sd_resolve(l->w, l->lane, handle, 8, false, l->x[SD_TEX_X_SITE])
-                            : NULL;
-        handle = p != NULL && *p < SD_TEXTURE_HANDLE_END ? *p : 0;
-    }
+    if (handle >= SD_TEXTURE_HANDLE_END)
+        handle = reference_handle(l, handle);
     t = env->texture(env->opaque, handle);
     if (t == NULL)
         return false;
