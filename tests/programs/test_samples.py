@@ -18,6 +18,8 @@ SCRIPTS = {
     "fails_pooled": POOLED + " && exit 1; exit 0",
     "prints_times": POOLED + ' && t=7.25 || t=12.5; echo "kernel: $t ms, 4 elements"',
     "prints_other": POOLED + " && n=4 || n=5; echo $n elements",
+    "own_number": "n=7; " + POOLED + " || n=$$; echo process $n; echo done",
+    "own_line": POOLED + " && echo process $$ || echo process; echo result 4",
     "other_order": POOLED + " && printf 'a\\nb\\n' || printf 'b\\na\\n'",
     "with_data": "cat beside.txt; echo $*",
     "hangs": "sleep 60",
@@ -52,19 +54,20 @@ def main():
     with tempfile.TemporaryDirectory(prefix="gpupool-samples-test-") as folder:
         fill(folder, program)
         good = subprocess.run(command + [folder, "real", "prints_times", "other_order",
-                                         "with_data", "left_out"], capture_output=True, text=True)
+                                         "own_number", "with_data", "left_out"], capture_output=True, text=True)
         bad = subprocess.run(command + [folder, "--timeout", "3"], capture_output=True, text=True)
         none = subprocess.run(command + [folder, "no_such"], capture_output=True, text=True)
     if good.returncode == 77:
         print(good.stderr)
         sys.exit(77)
     check(good.returncode == 0, "programs that pass", good.stdout + good.stderr)
-    check("4 passed, 0 did not, 1 left out" in good.stdout, "count of passes", good.stdout)
+    check("5 passed, 0 did not, 1 left out" in good.stdout, "count of passes", good.stdout)
     rows = {line.split()[0]: line for line in bad.stdout.splitlines() if line.strip()}
     wanted = {
         "real": ("passed", "equal"), "fails": ("FAILED 3", "FAILED 3"),
         "waives": ("waived", "waived"), "fails_pooled": ("passed", "FAILED 1"),
         "prints_times": ("equal but times",), "prints_other": ("differs",),
+        "own_number": ("equal but own",), "own_line": ("differs",),
         "other_order": ("other order",), "with_data": ("passed", "equal"),
         "hangs": ("timeout", "timeout"), "left_out": ("left out: for a reason",),
     }
@@ -75,7 +78,7 @@ def main():
     trips = rows["real"].split()
     check(trips[trips.index("passed", 2) + 3].isdigit(), "round trips of real", rows["real"])
     check(bad.returncode == 1, "status with failures", bad.stdout)
-    check("5 did not" in bad.stdout, "count of failures", bad.stdout)
+    check("6 did not" in bad.stdout, "count of failures", bad.stdout)
     check("direct: 5 elements" in bad.stdout, "first difference", bad.stdout)
     check(none.returncode == 2, "a name that is not there", none.stdout + none.stderr)
 
