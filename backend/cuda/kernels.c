@@ -365,7 +365,9 @@ be_hook_gpKernelInfo(struct be_call *call, const struct wire_gpKernelInfo_args *
     }
     if (row >= owner->count)
         return CUDA_ERROR_INVALID_VALUE;
-    cr = be_kernels_row(call, owner, row, true, table);
+    cr = be_kernel_params(call->session, owner, &owner->kernels[row]);
+    if (cr == CUDA_SUCCESS)
+        cr = be_kernels_row(call, owner, row, true, table);
     if (cr == CUDA_SUCCESS && table->len > 65536)
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr != CUDA_SUCCESS)

@@ -13,6 +13,8 @@
     (CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_SURFACE_LDST | CUDA_ARRAY3D_CUBEMAP |                     \
      CUDA_ARRAY3D_TEXTURE_GATHER | CUDA_ARRAY3D_COLOR_ATTACHMENT)
 #define DIM_MAX 131072u
+/* Block-compressed and video formats have numbers from here on. */
+#define FORMATS_OTHER 0x90u
 
 CUresult
 sd_array_check(const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned *element_p)
@@ -21,10 +23,6 @@ sd_array_check(const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned *element_p)
     bool cube = (d->Flags & CUDA_ARRAY3D_CUBEMAP) != 0;
     unsigned bytes = sd_tex_channel_bytes(d->Format);
 
-    if ((d->Flags & ~(unsigned)ARRAY_FLAGS) != 0)
-        return sd_refuse("cuArray3DCreate of a sparse, deferred or depth array");
-    if (bytes == 0)
-        return sd_refuse("cuArray3DCreate of a block-compressed or video format");
     if (d->Width == 0 || d->Width > DIM_MAX || d->Height > DIM_MAX || d->Depth > DIM_MAX ||
         (d->NumChannels != 1 && d->NumChannels != 2 && d->NumChannels != 4))
         return CUDA_ERROR_INVALID_VALUE;
@@ -33,6 +31,12 @@ sd_array_check(const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned *element_p)
     if (cube && (d->Width != d->Height || d->Depth % 6 != 0 || d->Depth == 0 ||
                  (!layered && d->Depth != 6)))
         return CUDA_ERROR_INVALID_VALUE;
+    if (bytes == 0 && (unsigned)d->Format < FORMATS_OTHER)
+        return CUDA_ERROR_INVALID_VALUE;
+    if ((d->Flags & ~(unsigned)ARRAY_FLAGS) != 0)
+        return sd_refuse("cuArray3DCreate of a sparse, deferred or depth array");
+    if (bytes == 0)
+        return sd_refuse("cuArray3DCreate of a block-compressed or video format");
     *element_p = bytes * d->NumChannels;
     return CUDA_SUCCESS;
 }
@@ -105,7 +109,7 @@ cuArrayCreate_v2(CUarray *pHandle, const CUDA_ARRAY_DESCRIPTOR *pAllocateArray)
     CUDA_ARRAY3D_DESCRIPTOR d = {0};
 
     if (pAllocateArray == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
+        return cuArray3DCreate_v2(pHandle, NULL);
     d.Width = pAllocateArray->Width;
     d.Height = pAllocateArray->Height;
     d.Format = pAllocateArray->Format;
@@ -119,7 +123,7 @@ cuArray3DCreate(CUarray *pHandle, const CUDA_ARRAY3D_DESCRIPTOR_v1 *pAllocateArr
     CUDA_ARRAY3D_DESCRIPTOR d = {0};
 
     if (pAllocateArray == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
+        return cuArray3DCreate_v2(pHandle, NULL);
     d.Width = pAllocateArray->Width;
     d.Height = pAllocateArray->Height;
     d.Depth = pAllocateArray->Depth;
@@ -135,7 +139,7 @@ cuArrayCreate(CUarray *pHandle, const CUDA_ARRAY_DESCRIPTOR_v1 *pAllocateArray)
     CUDA_ARRAY3D_DESCRIPTOR d = {0};
 
     if (pAllocateArray == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
+        return cuArray3DCreate_v2(pHandle, NULL);
     d.Width = pAllocateArray->Width;
     d.Height = pAllocateArray->Height;
     d.Format = pAllocateArray->Format;
@@ -232,6 +236,29 @@ cuArrayGetDescriptor(CUDA_ARRAY_DESCRIPTOR_v1 *pArrayDescriptor, CUarray hArray)
         (CUDA_ARRAY_DESCRIPTOR_v1){(unsigned)hArray->desc.Width, (unsigned)hArray->desc.Height,
                                    hArray->desc.Format, hArray->desc.NumChannels};
     return CUDA_SUCCESS;
+}
+
+/* No array here is sparse or has planes: what these two say of any other one is documented. */
+GP_EXPORT CUresult
+cuArrayGetSparseProperties(CUDA_ARRAY_SPARSE_PROPERTIES *sparseProperties, CUarray array)
+{
+    CUcontext ctx;
+    CUresult cr;
+
+    SD_ENTER(ctx);
+    (void)sparseProperties;
+    cr = array_get(array);
+    return cr != CUDA_SUCCESS ? cr : CUDA_ERROR_INVALID_VALUE;
+}
+
+GP_EXPORT CUresult
+cuArrayGetPlane(CUarray *pPlaneArray, CUarray hArray, unsigned int planeIdx)
+{
+    CUresult cr = array_get(hArray);
+
+    (void)pPlaneArray;
+    (void)planeIdx;
+    return cr != CUDA_SUCCESS ? cr : CUDA_ERROR_INVALID_VALUE;
 }
 
 GP_EXPORT CUresult

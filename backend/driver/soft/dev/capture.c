@@ -554,9 +554,11 @@ begin(CUstream hStream, CUgraph graph, const CUgraphNode *deps, size_t count,
 {
     struct sd_capture *capture;
     struct member *m;
+    CUcontext ctx;
     CUstream stream;
     CUresult cr;
 
+    SD_ENTER(ctx);
     if ((unsigned)mode > CU_STREAM_CAPTURE_MODE_RELAXED || (count != 0 && deps == NULL))
         return CUDA_ERROR_INVALID_VALUE;
     cr = sd_stream_get(hStream, &stream);

@@ -17,6 +17,20 @@ event_get(CUevent event)
     return sd_ctx_check(event->ctx);
 }
 
+/* For a call on event and stream; the stream is looked at last. */
+static CUresult
+event_on_stream(CUevent event, unsigned flags, unsigned known, CUstream handle, CUstream *stream_p)
+{
+    CUcontext ctx;
+
+    SD_ENTER(ctx);
+    if (!sd_object_is(event, SD_EVENT))
+        return CUDA_ERROR_INVALID_HANDLE;
+    if ((flags & ~known) != 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    return sd_stream_get(handle, stream_p);
+}
+
 /* The last record's mark with a reference; NULL if never recorded. */
 static struct sd_mark *
 event_mark(CUevent event)
@@ -112,14 +126,10 @@ cuEventRecordWithFlags(CUevent hEvent, CUstream hStream, unsigned int flags)
 {
     struct sd_op *op;
     CUstream stream;
-    CUresult cr = event_get(hEvent);
+    CUresult cr = event_on_stream(hEvent, flags, CU_EVENT_RECORD_EXTERNAL, hStream, &stream);
 
-    if (cr == CUDA_SUCCESS)
-        cr = sd_stream_get(hStream, &stream);
     if (cr != CUDA_SUCCESS)
         return cr;
-    if ((flags & ~(unsigned)CU_EVENT_RECORD_EXTERNAL) != 0)
-        return CUDA_ERROR_INVALID_VALUE;
     if (stream->ctx != hEvent->ctx)
         return CUDA_ERROR_INVALID_HANDLE;
     if (atomic_load(&stream->capture) != NULL)
@@ -248,14 +258,10 @@ GP_EXPORT CUresult
 cuStreamWaitEvent(CUstream hStream, CUevent hEvent, unsigned int Flags)
 {
     CUstream stream;
-    CUresult cr = event_get(hEvent);
+    CUresult cr = event_on_stream(hEvent, Flags, CU_EVENT_WAIT_EXTERNAL, hStream, &stream);
 
-    if (cr == CUDA_SUCCESS)
-        cr = sd_stream_get(hStream, &stream);
     if (cr != CUDA_SUCCESS)
         return cr;
-    if ((Flags & ~(unsigned)CU_EVENT_WAIT_EXTERNAL) != 0)
-        return CUDA_ERROR_INVALID_VALUE;
     if (hEvent->capture != NULL || atomic_load(&stream->capture) != NULL)
         return sd_capture_wait(stream, hEvent, (Flags & CU_EVENT_WAIT_EXTERNAL) != 0);
     return sd_event_wait_in(hEvent, stream);

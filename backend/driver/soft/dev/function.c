@@ -214,19 +214,30 @@ sd_settings_change(struct sd_settings *set, const struct CUfunc_st *fn,
     }
 }
 
-/* A function, or a kernel in the current context. */
+/* A function, or a kernel in the current context, which there must be. */
 static CUresult
 function_get(CUfunction handle, struct CUfunc_st **fn_p)
 {
-    CUcontext ctx = NULL;
+    CUcontext ctx;
+    CUresult cr;
 
+    SD_ENTER(ctx);
+    cr = sd_function_get(handle, ctx, fn_p);
+    return cr == CUDA_SUCCESS ? sd_ctx_check((*fn_p)->mod->ctx) : cr;
+}
+
+/* For questions: a function knows its context itself. */
+static CUresult
+function_ask(CUfunction handle, struct CUfunc_st **fn_p)
+{
     SD_ENTER_READY();
     if (sd_object_is(handle, SD_FUNCTION)) {
         *fn_p = handle;
         return sd_ctx_check(handle->mod->ctx);
     }
-    SD_ENTER(ctx);
-    return sd_function_get(handle, ctx, fn_p);
+    if (!sd_object_is(handle, SD_KERNEL))
+        return CUDA_ERROR_INVALID_HANDLE;
+    return function_get(handle, fn_p);
 }
 
 GP_EXPORT CUresult
@@ -279,7 +290,7 @@ GP_EXPORT CUresult
 cuFuncGetModule(CUmodule *hmod, CUfunction hfunc)
 {
     struct CUfunc_st *fn;
-    CUresult cr = function_get(hfunc, &fn);
+    CUresult cr = function_ask(hfunc, &fn);
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -293,7 +304,7 @@ GP_EXPORT CUresult
 cuFuncGetName(const char **name, CUfunction hfunc)
 {
     struct CUfunc_st *fn;
-    CUresult cr = function_get(hfunc, &fn);
+    CUresult cr = function_ask(hfunc, &fn);
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -303,27 +314,31 @@ cuFuncGetName(const char **name, CUfunction hfunc)
     return CUDA_SUCCESS;
 }
 
+CUresult
+sd_param_info(const struct sd_kernel *kernel, size_t index, size_t *offset, size_t *size)
+{
+    if (offset == NULL || index >= kernel->nparams)
+        return CUDA_ERROR_INVALID_VALUE;
+    *offset = kernel->params[index].offset;
+    if (size != NULL)
+        *size = kernel->params[index].bytes;
+    return CUDA_SUCCESS;
+}
+
 GP_EXPORT CUresult
 cuFuncGetParamInfo(CUfunction func, size_t paramIndex, size_t *paramOffset, size_t *paramSize)
 {
     struct CUfunc_st *fn;
-    CUresult cr = function_get(func, &fn);
+    CUresult cr = function_ask(func, &fn);
 
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    if (paramOffset == NULL || paramIndex >= fn->kernel->nparams)
-        return CUDA_ERROR_INVALID_VALUE;
-    *paramOffset = fn->kernel->params[paramIndex].offset;
-    if (paramSize != NULL)
-        *paramSize = fn->kernel->params[paramIndex].bytes;
-    return CUDA_SUCCESS;
+    return cr == CUDA_SUCCESS ? sd_param_info(fn->kernel, paramIndex, paramOffset, paramSize) : cr;
 }
 
 GP_EXPORT CUresult
 cuFuncIsLoaded(CUfunctionLoadingState *state, CUfunction function)
 {
     struct CUfunc_st *fn;
-    CUresult cr = function_get(function, &fn);
+    CUresult cr = function_ask(function, &fn);
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -337,7 +352,7 @@ GP_EXPORT CUresult
 cuFuncLoad(CUfunction function)
 {
     struct CUfunc_st *fn;
-    CUresult cr = function_get(function, &fn);
+    CUresult cr = function_ask(function, &fn);
 
     return cr != CUDA_SUCCESS ? cr : sd_function_prepare(fn);
 }

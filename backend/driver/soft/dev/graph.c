@@ -88,6 +88,63 @@ sd_graph_mem_map(const struct sd_graph_mem *mem)
     return cr == CUDA_ERROR_ALREADY_MAPPED ? CUDA_SUCCESS : cr;
 }
 
+/* Bytes of graphs' memory; the lock is held. */
+static struct {
+    uint64_t used, used_high, reserved, reserved_high;
+} graph_bytes[SD_DEVICES_MAX];
+
+static void
+count_reserved(const struct sd_graph_mem *mem, bool more)
+{
+    uint64_t *now = &graph_bytes[mem->dev->ordinal].reserved;
+    uint64_t *high = &graph_bytes[mem->dev->ordinal].reserved_high;
+
+    *now += more ? mem->bytes : -mem->bytes;
+    *high = gp_max_u64(*high, *now);
+}
+
+void
+sd_graph_mem_count(const struct sd_graph_mem *mem, bool more)
+{
+    uint64_t *now = &graph_bytes[mem->dev->ordinal].used;
+    uint64_t *high = &graph_bytes[mem->dev->ordinal].used_high;
+
+    *now += more ? mem->bytes : -mem->bytes;
+    *high = gp_max_u64(*high, *now);
+}
+
+CUresult
+sd_graph_mem_attribute(int device, CUgraphMem_attribute attribute, bool reset, uint64_t *value)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    sd_graph_lock();
+    switch (attribute) {
+    case CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT:
+        *value = graph_bytes[device].used;
+        break;
+    case CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT:
+        *value = graph_bytes[device].reserved;
+        break;
+    case CU_GRAPH_MEM_ATTR_USED_MEM_HIGH:
+        if (reset)
+            graph_bytes[device].used_high = graph_bytes[device].used;
+        else
+            *value = graph_bytes[device].used_high;
+        break;
+    case CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH:
+        if (reset)
+            graph_bytes[device].reserved_high = graph_bytes[device].reserved;
+        else
+            *value = graph_bytes[device].reserved_high;
+        break;
+    default:
+        cr = CUDA_ERROR_INVALID_VALUE;
+    }
+    sd_graph_unlock();
+    return cr;
+}
+
 CUresult
 sd_graph_mem_new(CUcontext ctx, uint64_t bytes, struct sd_graph_mem **mem_p)
 {
@@ -105,6 +162,7 @@ sd_graph_mem_new(CUcontext ctx, uint64_t bytes, struct sd_graph_mem **mem_p)
         return cr;
     }
     *mem = (struct sd_graph_mem){1, ctx->dev, ctx, sd_arena_base(ctx->dev) + place, bytes};
+    count_reserved(mem, true);
     /* The address is valid from now on: further nodes are checked against it. */
     cr = sd_graph_mem_map(mem);
     if (cr != CUDA_SUCCESS) {
@@ -125,6 +183,7 @@ sd_graph_mem_put(struct sd_graph_mem *mem)
     (void)sd_map_take(mem->address, 1u << SD_MEM_GRAPH, &alloc);
     sd_arena_give(mem->dev, mem->address - sd_arena_base(mem->dev),
                   gp_align_up_u64(mem->bytes, SD_MEM_ALIGN));
+    count_reserved(mem, false);
     free(mem);
 }
 
@@ -136,6 +195,8 @@ sd_graph_mem_freeing(struct sd_graph_mem *mem)
 
     sd_graph_lock();
     was = mem->allocated;
+    if (was)
+        sd_graph_mem_count(mem, false);
     mem->allocated = false;
     sd_graph_unlock();
     return was;

@@ -26,6 +26,12 @@ struct sd_graph_mem {
     bool allocated; /* a launch allocated it and nothing freed it since; holds a reference */
 };
 
+/* It was allocated or freed: counted as used; under the graphs' lock. */
+void sd_graph_mem_count(const struct sd_graph_mem *mem, bool more);
+/* Bytes of a device's graphs; reset puts a high-water mark to what is now. */
+CUresult sd_graph_mem_attribute(int device, CUgraphMem_attribute attribute, bool reset,
+                                uint64_t *value);
+
 struct sd_edge {
     CUgraphNode from;
     CUgraphEdgeData data;

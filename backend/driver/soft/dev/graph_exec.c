@@ -633,8 +633,10 @@ memory_take(const struct sd_plan *plan)
         const struct sd_plan_node *n = &plan->nodes[i];
 
         if (n->mem != NULL) {
-            if (!n->mem->allocated)
+            if (!n->mem->allocated) {
                 n->mem->refs++;
+                sd_graph_mem_count(n->mem, true);
+            }
             n->mem->allocated = true;
             cr = sd_graph_mem_map(n->mem);
         } else if (n->child != NULL && n->child->has_memory) {
@@ -663,6 +665,7 @@ memory_free(struct sd_graph_work *work, CUdeviceptr address)
     work->freed = freed;
     freed[work->freed_count++] = mem;
     mem->allocated = false;
+    sd_graph_mem_count(mem, false);
     return CUDA_SUCCESS;
 }
 
@@ -759,5 +762,5 @@ cuGraphUpload(CUgraphExec hGraph, CUstream hStream)
     CUstream stream;
     CUresult cr = sd_exec_get(hGraph);
 
-    return cr != CUDA_SUCCESS ? cr : sd_stream_get(hStream, &stream);
+    return cr != CUDA_SUCCESS ? cr : sd_stream_get_running(hStream, &stream);
 }

@@ -171,6 +171,30 @@ cuGraphReleaseUserObject(CUgraph graph, CUuserObject object, unsigned int count)
 /* --- memory of graphs: each allocation node holds its own --- */
 
 GP_EXPORT CUresult
+cuDeviceGetGraphMemAttribute(CUdevice device, CUgraphMem_attribute attr, void *value)
+{
+    SD_ENTER_READY();
+    if (sd_device_get(device) == NULL)
+        return CUDA_ERROR_INVALID_DEVICE;
+    if (value == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    return sd_graph_mem_attribute(device, attr, false, value);
+}
+
+/* High-water marks can be put back to what is now, and nothing else. */
+GP_EXPORT CUresult
+cuDeviceSetGraphMemAttribute(CUdevice device, CUgraphMem_attribute attr, void *value)
+{
+    SD_ENTER_READY();
+    if (sd_device_get(device) == NULL)
+        return CUDA_ERROR_INVALID_DEVICE;
+    if (value == NULL || *(uint64_t *)value != 0 ||
+        (attr != CU_GRAPH_MEM_ATTR_USED_MEM_HIGH && attr != CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH))
+        return CUDA_ERROR_INVALID_VALUE;
+    return sd_graph_mem_attribute(device, attr, true, value);
+}
+
+GP_EXPORT CUresult
 cuDeviceGraphMemTrim(CUdevice device)
 {
     SD_ENTER_READY();

@@ -5,6 +5,7 @@
 #include "cuda_api.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define HOST_FLAGS (CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP | CU_MEMHOSTALLOC_WRITECOMBINED)
 #define REGISTER_FLAGS                                                                             \
@@ -22,6 +23,8 @@ cuMemHostAlloc(void **pp, size_t bytesize, unsigned int Flags)
     SD_ENTER(ctx);
     if (pp == NULL || bytesize == 0 || (Flags & ~(unsigned)HOST_FLAGS) != 0)
         return CUDA_ERROR_INVALID_VALUE;
+    if (bytesize > (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE))
+        return CUDA_ERROR_OUT_OF_MEMORY; /* pinned memory has a page of the machine behind each */
     at = mmap(NULL, bytesize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
               -1, 0);
     if (at == MAP_FAILED)
@@ -149,6 +152,21 @@ cuMemHostGetDevicePointer_v2(CUdeviceptr *pdptr, void *p, unsigned int Flags)
         !(sd_mem_is_host(alloc.kind) || alloc.kind == SD_MEM_MANAGED))
         return CUDA_ERROR_INVALID_VALUE;
     *pdptr = (uintptr_t)p;
+    return CUDA_SUCCESS;
+}
+
+/* Of the time when addresses of devices had 32 bits. */
+GP_EXPORT CUresult
+cuMemHostGetDevicePointer(CUdeviceptr_v1 *pdptr, void *p, unsigned int Flags)
+{
+    CUdeviceptr wide = 0;
+    CUresult cr = cuMemHostGetDevicePointer_v2(pdptr != NULL ? &wide : NULL, p, Flags);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (wide > UINT32_MAX)
+        return CUDA_ERROR_INVALID_VALUE;
+    *pdptr = (CUdeviceptr_v1)wide;
     return CUDA_SUCCESS;
 }
 

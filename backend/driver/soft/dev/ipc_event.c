@@ -178,8 +178,9 @@ GP_EXPORT CUresult
 cuIpcGetEventHandle(CUipcEventHandle *pHandle, CUevent event)
 {
     struct event_handle handle = {.magic = EVENT_MAGIC};
+    CUcontext ctx;
 
-    SD_ENTER_READY();
+    SD_ENTER(ctx);
     if (!sd_object_is(event, SD_EVENT))
         return CUDA_ERROR_INVALID_HANDLE;
     if (pHandle == NULL)

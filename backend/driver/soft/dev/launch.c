@@ -147,10 +147,10 @@ check_shape(const struct CUfunc_st *fn, const struct sd_launch_dims *d)
 {
     if (!sd_shape_valid(fn->kernel, d->grid, d->block))
         return CUDA_ERROR_INVALID_VALUE;
-    if (d->block[0] * d->block[1] * d->block[2] > sd_function_max_threads(fn))
-        return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
     if (d->shared_bytes > sd_function_max_dynamic(fn))
         return CUDA_ERROR_INVALID_VALUE;
+    if (d->block[0] * d->block[1] * d->block[2] > sd_function_max_threads(fn))
+        return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
     return CUDA_SUCCESS;
 }
 
@@ -306,9 +306,14 @@ launch(CUfunction f, const struct sd_launch_dims *dims, CUstream hStream, void *
 {
     struct CUfunc_st *fn;
     struct sd_op *op;
+    CUcontext ctx;
     CUstream stream;
-    CUresult cr = sd_stream_get(hStream, &stream);
+    CUresult cr;
 
+    SD_ENTER(ctx);
+    if (!sd_object_is(f, SD_FUNCTION) && !sd_object_is(f, SD_KERNEL))
+        return CUDA_ERROR_INVALID_HANDLE;
+    cr = sd_stream_get(hStream, &stream);
     if (cr != CUDA_SUCCESS)
         return cr;
     cr = sd_function_get(f, stream->ctx, &fn);
@@ -403,8 +408,14 @@ cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **kernelParams
 {
     struct sd_launch_dims dims = {0};
     CUevent after = NULL;
+    CUcontext ctx;
 
-    if (config == NULL || (config->numAttrs != 0 && config->attrs == NULL))
+    SD_ENTER(ctx);
+    if (config == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (!sd_object_is(f, SD_FUNCTION) && !sd_object_is(f, SD_KERNEL))
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (config->numAttrs != 0 && config->attrs == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     dims = (struct sd_launch_dims){
         .grid = {config->gridDimX, config->gridDimY, config->gridDimZ},

@@ -336,8 +336,11 @@ GP_EXPORT CUresult
 cuLibraryGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUlibrary library, const char *name)
 {
     CUmodule mod;
-    CUresult cr = cuLibraryGetModule(&mod, library);
+    CUcontext ctx;
+    CUresult cr;
 
+    SD_ENTER(ctx);
+    cr = cuLibraryGetModule(&mod, library);
     return cr != CUDA_SUCCESS ? cr : cuModuleGetGlobal_v2(dptr, bytes, mod, name);
 }
 
@@ -519,5 +522,6 @@ cuKernelGetParamInfo(CUkernel kernel, size_t paramIndex, size_t *paramOffset, si
 
     if (cr == CUDA_SUCCESS)
         cr = kernel_function(kernel, 0, &fn);
-    return cr != CUDA_SUCCESS ? cr : cuFuncGetParamInfo(fn, paramIndex, paramOffset, paramSize);
+    return cr != CUDA_SUCCESS ? cr
+                              : sd_param_info(fn->kernel, paramIndex, paramOffset, paramSize);
 }

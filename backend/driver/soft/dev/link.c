@@ -15,6 +15,7 @@
 struct CUlinkState_st {
     struct sd_object obj;
     struct sd_ptx ptx;
+    CUcontext ctx;
     unsigned cc;
     struct sd_jit_logs logs;
     uint8_t *out;
@@ -60,6 +61,7 @@ cuLinkCreate_v2(unsigned int numOptions, CUjit_option *options, void **optionVal
     state = sd_object_new(SD_LINK, sizeof(*state));
     if (state == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
+    state->ctx = ctx;
     state->cc = sd_ctx_capability(ctx);
     state->ptx.link = true;
     cr = sd_jit_parse(numOptions, options, optionValues, &state->logs);
@@ -81,7 +83,7 @@ static CUresult
 link_get(CUlinkState state)
 {
     SD_ENTER_READY();
-    return sd_object_is(state, SD_LINK) && state->out == NULL ? CUDA_SUCCESS
+    return sd_object_is(state, SD_LINK) && state->out == NULL ? sd_ctx_check(state->ctx)
                                                               : CUDA_ERROR_INVALID_HANDLE;
 }
 
@@ -115,10 +117,17 @@ add_fatbin(CUlinkState state, const void *data)
     return cr;
 }
 
+/* Whether it begins as machine code does: an ELF file or an archive of such. */
+static bool
+is_code(const void *data, size_t size)
+{
+    return (size >= 4 && memcmp(data, "\177ELF", 4) == 0) ||
+           (size >= 8 && memcmp(data, "!<arch>\n", 8) == 0);
+}
+
 GP_EXPORT CUresult
-cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void *data, size_t size,
-                 const char *name, unsigned int numOptions, CUjit_option *options,
-                 void **optionValues)
+cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void *data, size_t size, const char *name,
+                 unsigned int numOptions, CUjit_option *options, void **optionValues)
 {
     struct sd_jit_logs ignored;
     CUresult cr = link_get(state);
@@ -137,6 +146,8 @@ cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void *data, size_t size
     case CU_JIT_INPUT_CUBIN:
     case CU_JIT_INPUT_OBJECT:
     case CU_JIT_INPUT_LIBRARY:
+        if (!is_code(data, size))
+            return CUDA_ERROR_INVALID_IMAGE;
         log_error("software device: link: %s holds machine code, not PTX",
                   name != NULL ? name : "an input");
         return CUDA_ERROR_NO_BINARY_FOR_GPU;
@@ -153,8 +164,8 @@ cuLinkAddData(CUlinkState state, CUjitInputType type, void *data, size_t size, c
 }
 
 GP_EXPORT CUresult
-cuLinkAddFile_v2(CUlinkState state, CUjitInputType type, const char *path,
-                 unsigned int numOptions, CUjit_option *options, void **optionValues)
+cuLinkAddFile_v2(CUlinkState state, CUjitInputType type, const char *path, unsigned int numOptions,
+                 CUjit_option *options, void **optionValues)
 {
     GP_AUTO_FREE char *data = NULL;
     size_t size;
@@ -165,9 +176,9 @@ cuLinkAddFile_v2(CUlinkState state, CUjitInputType type, const char *path,
     if (path == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     cr = sd_read_file(path, &data, &size);
-    return cr != CUDA_SUCCESS ? cr
-                              : cuLinkAddData_v2(state, type, data, size, path, numOptions,
-                                                 options, optionValues);
+    return cr != CUDA_SUCCESS
+               ? cr
+               : cuLinkAddData_v2(state, type, data, size, path, numOptions, options, optionValues);
 }
 
 GP_EXPORT CUresult

@@ -178,28 +178,35 @@ cuMemcpyDtoDAsync_v2(CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCo
                      COPY_ASYNC);
 }
 
-/* A synchronous copy between contexts comes behind all work of both. */
+/* A synchronous copy between contexts comes behind all work of both; that of the current one is
+ * before it anyway. */
 static CUresult
 wait_for_contexts(CUcontext dst, CUcontext src)
 {
-    if (!sd_object_is(dst, SD_CTX) || !sd_object_is(src, SD_CTX))
-        return CUDA_ERROR_INVALID_CONTEXT;
-    sd_ctx_wait_all(dst);
-    sd_ctx_wait_all(src);
-    return CUDA_SUCCESS;
+    CUcontext now = sd_ctx_current();
+    CUresult cr = CUDA_SUCCESS;
+
+    if (dst != now)
+        cr = cuCtxSynchronize_v2(dst);
+    if (cr == CUDA_SUCCESS && src != now && src != dst)
+        cr = cuCtxSynchronize_v2(src);
+    return cr;
 }
 
 GP_EXPORT CUresult
 cuMemcpyPeer(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice,
              CUcontext srcContext, size_t ByteCount)
 {
+    CUcontext ctx;
     CUresult cr;
 
-    SD_ENTER_READY();
+    SD_ENTER(ctx);
+    if (!sd_object_is(dstContext, SD_CTX) || !sd_object_is(srcContext, SD_CTX))
+        return CUDA_ERROR_INVALID_CONTEXT;
     cr = wait_for_contexts(dstContext, srcContext);
     if (cr == CUDA_SUCCESS)
         cr = copy_line(device_side(srcDevice), device_side(dstDevice), ByteCount, NULL, COPY_SYNC);
-    if (cr == CUDA_SUCCESS && dstContext != srcContext)
+    if (cr == CUDA_SUCCESS && (dstContext != ctx || srcContext != ctx))
         cr = cuStreamSynchronize(NULL);
     return cr;
 }
@@ -208,6 +215,9 @@ GP_EXPORT CUresult
 cuMemcpyPeerAsync(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice,
                   CUcontext srcContext, size_t ByteCount, CUstream hStream)
 {
+    CUcontext ctx;
+
+    SD_ENTER(ctx);
     if (!sd_object_is(dstContext, SD_CTX) || !sd_object_is(srcContext, SD_CTX))
         return CUDA_ERROR_INVALID_CONTEXT;
     return copy_line(device_side(srcDevice), device_side(dstDevice), ByteCount, hStream,
@@ -275,9 +285,13 @@ copy_2d(const CUDA_MEMCPY2D *p, CUstream hStream, enum copy_mode mode)
 {
     struct sd_side src, dst;
     struct sd_box box;
+    CUstream stream;
+    CUresult cr;
 
-    if (p == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
+    if (p == NULL) {
+        cr = sd_stream_get(hStream, &stream);
+        return cr != CUDA_SUCCESS ? cr : CUDA_ERROR_INVALID_VALUE;
+    }
     src = (struct sd_side){
         p->srcMemoryType, p->srcHost, p->srcDevice, p->srcArray, p->srcXInBytes, p->srcY, 0,
         p->srcPitch,      0};
@@ -311,9 +325,13 @@ copy_3d(const CUDA_MEMCPY3D *p, CUstream hStream, enum copy_mode mode)
 {
     struct sd_side src, dst;
     struct sd_box box;
+    CUstream stream;
+    CUresult cr;
 
-    if (p == NULL || p->srcLOD != 0 || p->dstLOD != 0)
-        return CUDA_ERROR_INVALID_VALUE;
+    if (p == NULL || p->srcLOD != 0 || p->dstLOD != 0) {
+        cr = sd_stream_get(hStream, &stream);
+        return cr != CUDA_SUCCESS ? cr : CUDA_ERROR_INVALID_VALUE;
+    }
     sd_copy_sides(p, &src, &dst, &box);
     return copy_box(&src, &dst, &box, hStream, mode);
 }
@@ -334,16 +352,22 @@ static CUresult
 copy_3d_peer(const CUDA_MEMCPY3D_PEER *p, CUstream hStream, enum copy_mode mode)
 {
     CUDA_MEMCPY3D q;
+    CUcontext ctx;
 
+    SD_ENTER(ctx);
     if (p == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     if ((p->srcMemoryType != CU_MEMORYTYPE_HOST && !sd_object_is(p->srcContext, SD_CTX)) ||
         (p->dstMemoryType != CU_MEMORYTYPE_HOST && !sd_object_is(p->dstContext, SD_CTX)))
         return CUDA_ERROR_INVALID_CONTEXT;
-    if (mode == COPY_SYNC && p->srcMemoryType != CU_MEMORYTYPE_HOST)
-        sd_ctx_wait_all(p->srcContext);
-    if (mode == COPY_SYNC && p->dstMemoryType != CU_MEMORYTYPE_HOST)
-        sd_ctx_wait_all(p->dstContext);
+    if (mode == COPY_SYNC) {
+        CUcontext to = p->dstMemoryType != CU_MEMORYTYPE_HOST ? p->dstContext : ctx;
+        CUcontext from = p->srcMemoryType != CU_MEMORYTYPE_HOST ? p->srcContext : ctx;
+        CUresult cr = wait_for_contexts(to, from);
+
+        if (cr != CUDA_SUCCESS)
+            return cr;
+    }
     /* The two structs differ only in the contexts, which stand where the other is reserved. */
     _Static_assert(sizeof(q) == sizeof(*p), "same shape");
     memcpy(&q, p, sizeof(q));

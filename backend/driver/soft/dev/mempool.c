@@ -414,6 +414,12 @@ cuMemPoolSetAccess(CUmemoryPool pool, const CUmemAccessDesc *map, size_t count)
             cr = CUDA_ERROR_INVALID_DEVICE;
             break;
         }
+        if (map[i].flags != CU_MEM_ACCESS_FLAGS_PROT_NONE &&
+            map[i].flags != CU_MEM_ACCESS_FLAGS_PROT_READ &&
+            map[i].flags != CU_MEM_ACCESS_FLAGS_PROT_READWRITE) {
+            cr = CUDA_ERROR_INVALID_VALUE;
+            break;
+        }
         bit = 1ull << map[i].location.id;
         a.readable &= ~bit;
         a.writable &= ~bit;

@@ -146,6 +146,19 @@ cuMipmappedArrayGetLevel(CUarray *pLevelArray, CUmipmappedArray hMipmappedArray,
 }
 
 GP_EXPORT CUresult
+cuMipmappedArrayGetSparseProperties(CUDA_ARRAY_SPARSE_PROPERTIES *sparseProperties,
+                                    CUmipmappedArray mipmap)
+{
+    CUcontext ctx;
+    CUresult cr;
+
+    SD_ENTER(ctx);
+    (void)sparseProperties; /* none is sparse */
+    cr = mipmap_get(mipmap);
+    return cr != CUDA_SUCCESS ? cr : CUDA_ERROR_INVALID_VALUE;
+}
+
+GP_EXPORT CUresult
 cuMipmappedArrayGetMemoryRequirements(CUDA_ARRAY_MEMORY_REQUIREMENTS *memoryRequirements,
                                       CUmipmappedArray mipmap, CUdevice device)
 {

@@ -273,7 +273,7 @@ cuMemPrefetchAsync_v2(CUdeviceptr devPtr, size_t count, CUmemLocation location,
 {
     struct advice a = {.location = location, .prefetch = true};
     CUstream stream;
-    CUresult cr = sd_stream_get(hStream, &stream);
+    CUresult cr = sd_stream_get_running(hStream, &stream);
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -311,7 +311,7 @@ cuMemPrefetchBatchAsync(CUdeviceptr *dptrs, size_t *sizes, size_t count,
                         size_t numPrefetchLocs, unsigned long long flags, CUstream hStream)
 {
     CUstream stream;
-    CUresult cr = sd_stream_get(hStream, &stream);
+    CUresult cr = sd_stream_get_running(hStream, &stream);
 
     if (cr == CUDA_SUCCESS)
         cr = batch_check(dptrs, sizes, count, flags);
@@ -344,7 +344,7 @@ cuMemDiscardBatchAsync(CUdeviceptr *dptrs, size_t *sizes, size_t count, unsigned
                        CUstream hStream)
 {
     CUstream stream;
-    CUresult cr = sd_stream_get(hStream, &stream);
+    CUresult cr = sd_stream_get_running(hStream, &stream);
 
     return cr != CUDA_SUCCESS ? cr : batch_check(dptrs, sizes, count, flags);
 }
@@ -444,7 +444,7 @@ cuStreamAttachMemAsync(CUstream hStream, CUdeviceptr dptr, size_t length, unsign
 {
     struct sd_alloc alloc;
     CUstream stream;
-    CUresult cr = sd_stream_get(hStream, &stream);
+    CUresult cr = sd_stream_get_running(hStream, &stream);
 
     if (cr != CUDA_SUCCESS)
         return cr;

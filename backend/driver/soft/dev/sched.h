@@ -118,6 +118,8 @@ void sd_stream_destroy(CUstream stream);
  * checked as sd_enter does.
  */
 CUresult sd_stream_get(CUstream handle, CUstream *stream_p);
+/* The same for a call that no capture can hold: a capturing stream's capture is invalidated. */
+CUresult sd_stream_get_running(CUstream handle, CUstream *stream_p);
 
 /* NULL without memory. */
 struct sd_op *sd_op_new(enum sd_work_kind kind, struct CUctx_st *ctx);

@@ -29,17 +29,21 @@ sd_stream_get(CUstream handle, CUstream *stream_p)
         *stream_p = ctx->legacy;
         return CUDA_SUCCESS;
     }
-    SD_ENTER_READY();
-    if (sd_ctx_current() == NULL)
-        return CUDA_ERROR_INVALID_CONTEXT;
-    if (sd_in_host_function())
-        return CUDA_ERROR_NOT_PERMITTED;
+    SD_ENTER(ctx);
     if (!sd_object_is(handle, SD_STREAM) || handle->gone)
         return CUDA_ERROR_INVALID_HANDLE;
     cr = sd_ctx_check(handle->ctx);
     if (cr == CUDA_SUCCESS)
         *stream_p = handle;
     return cr;
+}
+
+CUresult
+sd_stream_get_running(CUstream handle, CUstream *stream_p)
+{
+    CUresult cr = sd_stream_get(handle, stream_p);
+
+    return cr == CUDA_SUCCESS ? sd_capture_blocks_wait(*stream_p) : cr;
 }
 
 GP_EXPORT CUresult
@@ -85,11 +89,8 @@ cuStreamSynchronize(CUstream hStream)
 {
     CUstream stream;
     CUcontext ctx;
-    CUresult cr = sd_stream_get(hStream, &stream);
+    CUresult cr = sd_stream_get_running(hStream, &stream);
 
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    cr = sd_capture_blocks_wait(stream);
     if (cr != CUDA_SUCCESS)
         return cr;
     ctx = stream->ctx;
@@ -102,11 +103,8 @@ GP_EXPORT CUresult
 cuStreamQuery(CUstream hStream)
 {
     CUstream stream;
-    CUresult cr = sd_stream_get(hStream, &stream);
+    CUresult cr = sd_stream_get_running(hStream, &stream);
 
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    cr = sd_capture_blocks_wait(stream);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (!sd_stream_all_done(stream))
@@ -227,24 +225,24 @@ submit_host(CUstream hStream, enum sd_work_kind kind, const struct sd_host_work 
 GP_EXPORT CUresult
 cuLaunchHostFunc(CUstream hStream, CUhostFn fn, void *userData)
 {
+    CUcontext ctx;
+
+    SD_ENTER(ctx);
     if (fn == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     return submit_host(hStream, SD_WORK_HOST, &(struct sd_host_work){.fn = fn, .user = userData});
 }
 
 GP_EXPORT CUresult
-cuStreamAddCallback(CUstream hStream, CUstreamCallback callback, void *userData,
-                    unsigned int flags)
+cuStreamAddCallback(CUstream hStream, CUstreamCallback callback, void *userData, unsigned int flags)
 {
     CUstream stream;
-    CUresult cr = sd_stream_get(hStream, &stream);
+    CUresult cr = sd_stream_get_running(hStream, &stream);
 
     if (cr != CUDA_SUCCESS)
         return cr;
     if (callback == NULL || flags != 0)
         return CUDA_ERROR_INVALID_VALUE;
-    if (atomic_load(&stream->capture) != NULL)
-        return sd_capture_break(stream, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
     return submit_host(
         hStream, SD_WORK_CALLBACK,
         &(struct sd_host_work){.callback = callback, .user = userData, .stream = hStream});
@@ -255,15 +253,22 @@ cuStreamAddCallback(CUstream hStream, CUstreamCallback callback, void *userData,
 static CUresult
 value_op_valid(const CUstreamBatchMemOpParams *op)
 {
+    const unsigned wait_flags = CU_STREAM_WAIT_VALUE_NOR | CU_STREAM_WAIT_VALUE_FLUSH;
+    unsigned known = wait_flags;
     uint64_t bytes = 4;
 
     switch (op->operation) {
     case CU_STREAM_MEM_OP_WAIT_VALUE_64:
-    case CU_STREAM_MEM_OP_WRITE_VALUE_64:
         bytes = 8;
         break;
+    case CU_STREAM_MEM_OP_WRITE_VALUE_64:
+        bytes = 8;
+        known = CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER;
+        break;
     case CU_STREAM_MEM_OP_WAIT_VALUE_32:
+        break;
     case CU_STREAM_MEM_OP_WRITE_VALUE_32:
+        known = CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER;
         break;
     case CU_STREAM_MEM_OP_BARRIER:
     case CU_STREAM_MEM_OP_FLUSH_REMOTE_WRITES:
@@ -271,7 +276,7 @@ value_op_valid(const CUstreamBatchMemOpParams *op)
     default:
         return CUDA_ERROR_INVALID_VALUE;
     }
-    if (op->waitValue.address % bytes != 0 ||
+    if ((op->waitValue.flags & ~known) != 0 || op->waitValue.address % bytes != 0 ||
         sd_map_reach(op->waitValue.address, bytes, NULL) != SD_REACH_WRITE)
         return CUDA_ERROR_INVALID_VALUE;
     return CUDA_SUCCESS;

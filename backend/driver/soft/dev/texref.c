@@ -256,10 +256,10 @@ cuTexRefSetArray(CUtexref hTexRef, CUarray hArray, unsigned int Flags)
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (Flags != CU_TRSA_OVERRIDE_FORMAT)
-        return end(CUDA_ERROR_INVALID_VALUE);
     if (!sd_object_is(hArray, SD_ARRAY))
         return end(CUDA_ERROR_INVALID_HANDLE);
+    if (Flags != CU_TRSA_OVERRIDE_FORMAT)
+        return end(CUDA_ERROR_INVALID_VALUE);
     memset(&hTexRef->from.res, 0, sizeof(hTexRef->from.res));
     hTexRef->from.res.resType = CU_RESOURCE_TYPE_ARRAY;
     hTexRef->from.res.res.array.hArray = hArray;
@@ -276,10 +276,10 @@ cuTexRefSetMipmappedArray(CUtexref hTexRef, CUmipmappedArray hMipmappedArray, un
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (Flags != CU_TRSA_OVERRIDE_FORMAT)
-        return end(CUDA_ERROR_INVALID_VALUE);
     if (!sd_object_is(hMipmappedArray, SD_MIPMAP))
         return end(CUDA_ERROR_INVALID_HANDLE);
+    if (Flags != CU_TRSA_OVERRIDE_FORMAT)
+        return end(CUDA_ERROR_INVALID_VALUE);
     memset(&hTexRef->from.res, 0, sizeof(hTexRef->from.res));
     hTexRef->from.res.resType = CU_RESOURCE_TYPE_MIPMAPPED_ARRAY;
     hTexRef->from.res.res.mipmap.hMipmappedArray = hMipmappedArray;

@@ -1,6 +1,7 @@
 /* backend/driver/soft/dev/thread.c -- thread-local state */
 #include "backend/driver/soft/dev/thread.h"
 
+#include "backend/driver/soft/dev/capture.h"
 #include "backend/driver/soft/dev/sched.h"
 
 /* A per-thread default stream; ids tell a context or stream that has gone from a new one. */
@@ -38,8 +39,10 @@ thread_end(void *arg)
         state->streams = ts->next;
         if (sd_ctx_check(ts->ctx) != CUDA_ERROR_CONTEXT_IS_DESTROYED &&
             sd_ctx_id(ts->ctx) == ts->ctx_id && sd_object_is(ts->stream, SD_STREAM) &&
-            ts->stream->id == ts->stream_id)
+            ts->stream->id == ts->stream_id) {
+            sd_capture_stream_gone(ts->stream);
             sd_stream_destroy(ts->stream);
+        }
         free(ts);
     }
     free(state->stack);
