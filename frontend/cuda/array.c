@@ -250,12 +250,15 @@ cuArrayGetMemoryRequirements(CUDA_ARRAY_MEMORY_REQUIREMENTS *requirements, CUarr
     struct wire_cuArrayGetMemoryRequirements_reply reply;
     struct wire_cuArrayGetMemoryRequirements_args args;
     struct fe_call call;
-    CUresult cr = server_device(dev, &args.device);
+    CUresult cr = CUDA_SUCCESS;
 
-    if (cr != CUDA_SUCCESS || requirements == NULL)
-        return cr != CUDA_SUCCESS ? cr : CUDA_ERROR_INVALID_VALUE;
+    if (fe_state_get(&cr) == NULL)
+        return cr;
     if (array == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
+    cr = server_device(dev, &args.device);
+    if (cr != CUDA_SUCCESS || requirements == NULL)
+        return cr != CUDA_SUCCESS ? cr : CUDA_ERROR_INVALID_VALUE;
     cr = fe_enter_in(&call, WIRE_CALL_cuArrayGetMemoryRequirements, array->object.context);
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -275,12 +278,15 @@ cuMipmappedArrayGetMemoryRequirements(CUDA_ARRAY_MEMORY_REQUIREMENTS *requiremen
     struct wire_cuMipmappedArrayGetMemoryRequirements_reply reply;
     struct wire_cuMipmappedArrayGetMemoryRequirements_args args;
     struct fe_call call;
-    CUresult cr = server_device(dev, &args.device);
+    CUresult cr = CUDA_SUCCESS;
 
-    if (cr != CUDA_SUCCESS || requirements == NULL)
-        return cr != CUDA_SUCCESS ? cr : CUDA_ERROR_INVALID_VALUE;
+    if (fe_state_get(&cr) == NULL)
+        return cr;
     if (array == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
+    cr = server_device(dev, &args.device);
+    if (cr != CUDA_SUCCESS || requirements == NULL)
+        return cr != CUDA_SUCCESS ? cr : CUDA_ERROR_INVALID_VALUE;
     cr = fe_enter_in(&call, WIRE_CALL_cuMipmappedArrayGetMemoryRequirements, array->object.context);
     if (cr != CUDA_SUCCESS)
         return cr;

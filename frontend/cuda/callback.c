@@ -175,9 +175,9 @@ cuStreamAddCallback(CUstream handle, CUstreamCallback callback, void *data, unsi
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (callback == NULL || flags != 0)
-        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     cr = fe_stream_resolve(&call, handle, &stream, &args.stream);
+    if (cr == CUDA_SUCCESS && (callback == NULL || flags != 0))
+        cr = CUDA_ERROR_INVALID_VALUE;
     if (cr != CUDA_SUCCESS)
         return fe_leave(&call, cr);
     q = calloc(1, sizeof(*q));

@@ -35,6 +35,17 @@ fe_launch_check(const struct fe_launch_limits *limits, const int32_t *attributes
 }
 
 size_t
+fe_params_end(const struct wire_kernel_param *params, uint32_t count)
+{
+    size_t end = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (params[i].offset + params[i].bytes > end)
+            end = params[i].offset + params[i].bytes;
+    return end;
+}
+
+size_t
 fe_params_bytes(const struct wire_kernel_param *params, uint32_t count)
 {
     size_t bytes = 0;

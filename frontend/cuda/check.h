@@ -34,6 +34,8 @@ struct fe_launch_shape {
 CUresult fe_launch_check(const struct fe_launch_limits *limits, const int32_t *attributes,
                          uint32_t mask, const struct fe_launch_shape *shape);
 
+/* Where the last parameter of the driver's layout ends. */
+size_t fe_params_end(const struct wire_kernel_param *params, uint32_t count);
 /* Bytes of all values without gaps; the values go to, in the same order. */
 size_t fe_params_bytes(const struct wire_kernel_param *params, uint32_t count);
 void fe_params_pack(uint8_t *to, const struct wire_kernel_param *params, uint32_t count,

@@ -29,6 +29,24 @@ cached(const struct fe_function *f, CUfunction_attribute attribute, int *value)
     return true;
 }
 
+CUresult
+fe_function_enter(struct fe_call *call, enum wire_call id, CUfunction handle,
+                  struct fe_function **f_p)
+{
+    CUresult cr = fe_enter(call, id);
+    const struct fe_context *ctx;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    *f_p = fe_function_get(handle);
+    if (*f_p == NULL)
+        return fe_leave(call, CUDA_ERROR_INVALID_HANDLE);
+    ctx = (*f_p)->object.context;
+    if (ctx != NULL && ctx != call->context)
+        cr = (CUresult)atomic_load_explicit(&ctx->head.sticky, memory_order_relaxed);
+    return cr == CUDA_SUCCESS ? cr : fe_leave(call, cr);
+}
+
 /* The parameters are there after this; a module's function asks in its own context. */
 static CUresult
 have_details(struct fe_function *f)
@@ -99,12 +117,9 @@ cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUfunction handle
     CUresult cr;
     void *to;
 
-    cr = fe_enter(&call, WIRE_CALL_cuFuncGetAttribute);
+    cr = fe_function_enter(&call, WIRE_CALL_cuFuncGetAttribute, handle, &f);
     if (cr != CUDA_SUCCESS)
         return cr;
-    f = fe_function_get(handle);
-    if (f == NULL)
-        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     if (value == NULL || (int)attribute < 0 || attribute >= CU_FUNC_ATTRIBUTE_MAX)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     if (cacheable(f, call.context->device)) {
@@ -162,7 +177,9 @@ check_set(const struct fe_function *f, CUfunction_attribute attribute, int value
 static void
 was_set(struct fe_function *f, CUfunction_attribute attribute, int value, bool keep)
 {
-    if (keep && attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES)
+    if (keep && (attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES ||
+                 (attribute >= CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH &&
+                  attribute <= CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED)))
         fe_function_learn(f, (int)attribute, value);
     else
         fe_function_forget(f, (int)attribute);
@@ -203,12 +220,9 @@ cuFuncSetAttribute(CUfunction handle, CUfunction_attribute attribute, int value)
     CUresult cr;
     void *to;
 
-    cr = fe_enter(&call, WIRE_CALL_cuFuncSetAttribute);
+    cr = fe_function_enter(&call, WIRE_CALL_cuFuncSetAttribute, handle, &f);
     if (cr != CUDA_SUCCESS)
         return cr;
-    f = fe_function_get(handle);
-    if (f == NULL)
-        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     if (fe_kernels_of_library(f->owner)) {
         cr = fe_leave(&call, CUDA_SUCCESS);
         return cr != CUDA_SUCCESS
@@ -260,12 +274,9 @@ cuFuncSetCacheConfig(CUfunction handle, CUfunc_cache config)
     CUresult cr;
     void *to;
 
-    cr = fe_enter(&call, WIRE_CALL_cuFuncSetCacheConfig);
+    cr = fe_function_enter(&call, WIRE_CALL_cuFuncSetCacheConfig, handle, &f);
     if (cr != CUDA_SUCCESS)
         return cr;
-    f = fe_function_get(handle);
-    if (f == NULL)
-        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     if ((int)config < 0 || config > CU_FUNC_CACHE_PREFER_EQUAL)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     if (fe_kernels_of_library(f->owner)) {
@@ -293,12 +304,9 @@ cuFuncSetSharedMemConfig(CUfunction handle, CUsharedconfig config)
     CUresult cr;
     void *to;
 
-    cr = fe_enter(&call, WIRE_CALL_cuFuncSetSharedMemConfig);
+    cr = fe_function_enter(&call, WIRE_CALL_cuFuncSetSharedMemConfig, handle, &f);
     if (cr != CUDA_SUCCESS)
         return cr;
-    f = fe_function_get(handle);
-    if (f == NULL)
-        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     if ((int)config < 0 || config > CU_SHARED_MEM_CONFIG_EIGHT_BYTE_BANK_SIZE)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     if (fe_kernels_of_library(f->owner))
@@ -319,11 +327,21 @@ local(CUfunction handle, struct fe_function **f_p)
 {
     CUresult cr = CUDA_SUCCESS;
 
+    struct fe_context *ctx;
+    struct fe_call call;
+
     FE_COUNT_LOCAL();
     if (fe_state_get(&cr) == NULL)
         return cr;
     *f_p = fe_function_get(handle);
-    return *f_p != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+    if (*f_p == NULL)
+        return CUDA_ERROR_INVALID_HANDLE;
+    /* A module's function knows its context, a library's kernel is meant in the current one. */
+    ctx = (*f_p)->object.context != NULL ? (*f_p)->object.context : fe_context_current();
+    if (ctx == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    cr = fe_enter_in(&call, WIRE_CALL_gpKernelInfo, ctx);
+    return cr == CUDA_SUCCESS ? fe_leave(&call, cr) : cr;
 }
 
 CUresult

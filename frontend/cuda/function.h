@@ -15,4 +15,8 @@ CUresult fe_kernel_set_attribute(struct fe_function *kernel, CUfunction_attribut
                                  int value, CUdevice dev);
 CUresult fe_kernel_set_cache(struct fe_function *kernel, CUfunc_cache config, CUdevice dev);
 
+/* Enter a call about a function: the current context, the handle, the function's own context. */
+CUresult fe_function_enter(struct fe_call *call, enum wire_call id, CUfunction handle,
+                           struct fe_function **f_p);
+
 #endif

@@ -173,6 +173,8 @@ void fe_graph_block_used(struct fe_graph_block *block, bool allocated);
 /* Without the lock: cuMemFree and cuMemFreeAsync of a block's address: true if it was one, with
  * *cr_p the call's result. */
 bool fe_graph_mem_free(uint64_t address, CUresult *cr_p);
+/* Whether an allocation node's memory begins there. Takes the graphs' lock. */
+bool fe_graph_mem_is(uint64_t address);
 /* Without the lock: memory that nobody has any more goes back. */
 void fe_graph_mem_flush(void);
 

@@ -19,6 +19,15 @@ struct add {
 
 #define ADD(...) (&(const struct add){__VA_ARGS__})
 
+static bool
+names_twice(const struct add *a, size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (a->deps[i] == a->deps[at])
+            return true;
+    return false;
+}
+
 /* Graph and dependencies, before the parameters are looked at. */
 static CUresult
 check(const struct add *a)
@@ -36,7 +45,7 @@ check(const struct add *a)
     for (size_t i = 0; i < a->count && cr == CUDA_SUCCESS; i++) {
         const struct fe_node *dep = fe_node_get(a->deps[i]);
 
-        if (dep == NULL || dep->graph != graph)
+        if (dep == NULL || dep->graph != graph || names_twice(a, i))
             cr = CUDA_ERROR_INVALID_VALUE;
     }
     fe_graph_unlock();

@@ -432,7 +432,11 @@ cuGraphLaunch(CUgraphExec handle, CUstream stream_handle)
     cr = fe_enter(&call, WIRE_CALL_cuGraphLaunch);
     if (cr != CUDA_SUCCESS)
         return cr;
-    cr = fe_stream_resolve(&call, stream_handle, &stream, &stream_wire);
+    cr = fe_stream_resolve_capture(&call, stream_handle, &stream, &stream_wire);
+    if (cr == CUDA_SUCCESS && fe_capturing(stream)) {
+        (void)fe_capture_refuse(stream);
+        cr = fe_refuse("cuGraphLaunch into a capturing stream");
+    }
     if (cr == CUDA_SUCCESS)
         cr = fe_order(&call, stream, stream_wire);
     if (cr == CUDA_SUCCESS && GP_UNLIKELY(fe_coherent_active())) {

@@ -129,6 +129,19 @@ fe_graph_mem_flush(void)
 }
 
 bool
+fe_graph_mem_is(uint64_t address)
+{
+    bool is;
+
+    if (GP_LIKELY(atomic_load(&block_count) == 0))
+        return false;
+    fe_graph_lock();
+    is = fe_graph_block_find(address) != NULL;
+    fe_graph_unlock();
+    return is;
+}
+
+bool
 fe_graph_mem_free(uint64_t address, CUresult *cr_p)
 {
     struct fe_graph_block *block;

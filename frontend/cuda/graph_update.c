@@ -166,7 +166,8 @@ change(CUgraphExec handle, CUgraphNode node, CUgraphNodeType type, struct fe_con
 
 /* The context of the step, where the caller names none. */
 static CUresult
-context_for(CUgraphExec handle, CUgraphNode node, CUcontext named, struct fe_context **ctx_p)
+context_for(CUgraphExec handle, CUgraphNode node, CUgraphNodeType type, CUcontext named,
+            struct fe_context **ctx_p)
 {
     struct fe_step *step = NULL;
     struct fe_plan *plan;
@@ -179,7 +180,7 @@ context_for(CUgraphExec handle, CUgraphNode node, CUcontext named, struct fe_con
         step = step_of(plan, node);
     *ctx_p = step != NULL ? step->ctx : NULL;
     fe_graph_unlock();
-    if (cr == CUDA_SUCCESS && step == NULL)
+    if (cr == CUDA_SUCCESS && (step == NULL || step->type != type))
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS && named != NULL && fe_context_get(named, ctx_p) != CUDA_SUCCESS)
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -192,7 +193,7 @@ cuGraphExecKernelNodeSetParams_v2(CUgraphExec exec, CUgraphNode node,
 {
     union fe_node_body *body = NULL;
     struct fe_context *ctx = NULL;
-    CUresult cr = context_for(exec, node, NULL, &ctx);
+    CUresult cr = context_for(exec, node, CU_GRAPH_NODE_TYPE_KERNEL, NULL, &ctx);
 
     if (cr == CUDA_SUCCESS)
         cr = params != NULL ? fe_body_kernel(params, &ctx, &body) : CUDA_ERROR_INVALID_VALUE;
@@ -217,7 +218,7 @@ cuGraphExecMemcpyNodeSetParams(CUgraphExec exec, CUgraphNode node, const CUDA_ME
 {
     union fe_node_body *body = NULL;
     struct fe_context *ctx = NULL;
-    CUresult cr = context_for(exec, node, named, &ctx);
+    CUresult cr = context_for(exec, node, CU_GRAPH_NODE_TYPE_MEMCPY, named, &ctx);
 
     if (cr == CUDA_SUCCESS)
         cr = fe_body_copy_params(params, &ctx, &body);
@@ -230,7 +231,7 @@ cuGraphExecMemsetNodeSetParams(CUgraphExec exec, CUgraphNode node,
 {
     union fe_node_body *body = NULL;
     struct fe_context *ctx = NULL;
-    CUresult cr = context_for(exec, node, named, &ctx);
+    CUresult cr = context_for(exec, node, CU_GRAPH_NODE_TYPE_MEMSET, named, &ctx);
 
     if (cr == CUDA_SUCCESS)
         cr = fe_body_fill(params, &ctx, &body);
@@ -253,7 +254,7 @@ cuGraphExecBatchMemOpNodeSetParams(CUgraphExec exec, CUgraphNode node,
 {
     union fe_node_body *body = NULL;
     struct fe_context *ctx = NULL;
-    CUresult cr = context_for(exec, node, NULL, &ctx);
+    CUresult cr = context_for(exec, node, CU_GRAPH_NODE_TYPE_BATCH_MEM_OP, NULL, &ctx);
 
     if (cr == CUDA_SUCCESS)
         cr = fe_body_values(params, &ctx, &body);

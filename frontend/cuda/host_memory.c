@@ -361,11 +361,11 @@ cuMemHostRegister(void *memory, size_t bytes, unsigned int flags)
 GP_EXPORT CUresult
 cuMemHostUnregister(void *memory)
 {
+    struct fe_context *ctx = NULL;
     struct fe_host_region r;
-    CUresult cr = CUDA_SUCCESS;
+    CUresult cr = local_context(&ctx);
 
-    FE_COUNT_LOCAL();
-    if (fe_state_get(&cr) == NULL)
+    if (cr != CUDA_SUCCESS)
         return cr;
     if (memory == NULL)
         return CUDA_ERROR_INVALID_VALUE;

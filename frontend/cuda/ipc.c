@@ -6,6 +6,7 @@
  * other end, which is kept here, says so: until then the object lives, as CUDA has it.
  */
 #include "cuda_api.h"
+#include "frontend/cuda/graph.h"
 #include "frontend/cuda/ask.h"
 #include "frontend/cuda/managed.h"
 #include "frontend/cuda/memory.h"
@@ -346,7 +347,7 @@ cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr address)
         return cr;
     if (handle == NULL || !fe_alloc_find(fe_state_of(&call)->alloc, address, &b) ||
         b.kind != FE_BLOCK_PLAIN || !fe_alloc_in_range(fe_state_of(&call)->alloc, b.base) ||
-        fe_managed_find(address, NULL) || fe_managed_block(address))
+        fe_managed_find(address, NULL) || fe_managed_block(address) || fe_graph_mem_is(b.base))
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     cr = fe_order_share(&call);
     if (cr == CUDA_SUCCESS)

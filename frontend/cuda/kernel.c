@@ -95,10 +95,12 @@ cuKernelGetAttribute(int *value, CUfunction_attribute attribute, CUkernel handle
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (value == NULL || (int)attribute < 0 || attribute >= CU_FUNC_ATTRIBUTE_MAX)
+    if (value == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     if (fe_state_device(fe_state_get(NULL), dev) == NULL)
         return CUDA_ERROR_INVALID_DEVICE;
+    if ((int)attribute < 0 || attribute >= CU_FUNC_ATTRIBUTE_MAX)
+        return CUDA_ERROR_INVALID_VALUE;
     return fe_kernel_attribute(kernel, attribute, dev, value);
 }
 

@@ -18,8 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PARAMS_MAX  32768u
-#define FLAG_BUFFER 1u /* params hold the buffer of the extra form */
+#define PARAMS_MAX 32768u
+/* Blocks of a cluster: with the function's leave, and without. */
+#define CLUSTER_MAX          16u
+#define CLUSTER_PORTABLE_MAX 8u
+#define FLAG_BUFFER          1u /* params hold the buffer of the extra form */
 
 struct launch {
     struct fe_function *f;
@@ -40,9 +43,13 @@ read_params(struct launch *l, void **values, void **extra)
     l->buffer = NULL;
     l->bytes = 0;
     if (extra != NULL) {
-        if (values != NULL)
-            return CUDA_ERROR_INVALID_VALUE;
-        return fe_params_extra(extra, PARAMS_MAX, &l->buffer, &l->bytes);
+        CUresult cr = values != NULL ? CUDA_ERROR_INVALID_VALUE
+                                     : fe_params_extra(extra, PARAMS_MAX, &l->buffer, &l->bytes);
+
+        if (cr != CUDA_SUCCESS)
+            return cr;
+        return l->bytes < fe_params_end(l->f->params, l->f->nparams) ? CUDA_ERROR_INVALID_VALUE
+                                                                     : CUDA_SUCCESS;
     }
     if (l->f->nparams == 0)
         return CUDA_SUCCESS;
@@ -70,6 +77,43 @@ check_cooperative(struct fe_call *call, const struct launch *l)
     return grid > (uint64_t)blocks * limits->multiprocessors
                ? CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE
                : CUDA_SUCCESS;
+}
+
+static uint32_t
+known(const struct fe_function *f, int attribute)
+{
+    uint32_t mask = atomic_load_explicit(&f->mask, memory_order_acquire);
+
+    return (mask >> attribute & 1) != 0 ? (uint32_t)f->attributes[attribute] : 0;
+}
+
+/* The blocks of a cluster, by the launch or else by the function, divide the grid. */
+static CUresult
+check_cluster(const struct launch *l)
+{
+    const CUlaunchAttribute *named = NULL;
+    uint32_t blocks = 1, most;
+
+    for (uint32_t i = 0; l->attributes != NULL && i < l->attributes->count; i++)
+        if (l->attributes->list[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)
+            named = &l->attributes->list[i];
+    for (int i = 0; i < 3; i++) {
+        uint32_t n = known(l->f, CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH + i);
+
+        if (named != NULL)
+            n = i == 0   ? named->value.clusterDim.x
+                : i == 1 ? named->value.clusterDim.y
+                         : named->value.clusterDim.z;
+        if (n == 0)
+            continue;
+        if (n > CLUSTER_MAX || l->shape.grid[i] % n != 0)
+            return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+        blocks *= n;
+    }
+    most = known(l->f, CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED) != 0
+               ? CLUSTER_MAX
+               : CLUSTER_PORTABLE_MAX;
+    return blocks > most ? CUDA_ERROR_INVALID_CLUSTER_SIZE : CUDA_SUCCESS;
 }
 
 static CUresult
@@ -221,9 +265,11 @@ launch(struct launch *l, CUfunction handle, CUstream stream, void **values, void
         cr = fe_launch_check(&fe_state_of(&call)->limits[call.context->device], l->f->attributes,
                              atomic_load_explicit(&l->f->mask, memory_order_acquire), &l->shape);
     if (cr == CUDA_SUCCESS)
-        cr = read_params(l, values, extra);
+        cr = check_cluster(l);
     if (cr == CUDA_SUCCESS && l->attributes != NULL && l->attributes->cooperative)
         cr = check_cooperative(&call, l);
+    if (cr == CUDA_SUCCESS)
+        cr = read_params(l, values, extra);
     if (cr == CUDA_SUCCESS && fe_capturing(l->stream))
         return fe_leave(&call, capture(&call, l, handle, values, extra));
     if (cr == CUDA_SUCCESS)
@@ -250,18 +296,19 @@ GP_EXPORT CUresult
 cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **values, void **extra)
 {
     struct fe_attributes attributes;
+    struct fe_call call;
     struct launch l;
-    CUresult cr = CUDA_SUCCESS;
+    CUresult cr = fe_enter(&call, WIRE_CALL_cuLaunchKernelEx);
 
-    if (fe_state_get(&cr) == NULL)
-        return cr;
-    if (config == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
-    if (fe_function_get(f) == NULL)
-        return CUDA_ERROR_INVALID_HANDLE;
-    cr = fe_attributes_read(&attributes, config->attrs, config->numAttrs);
     if (cr != CUDA_SUCCESS)
         return cr;
+    if (config == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    if (fe_function_get(f) == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
+    cr = fe_attributes_read(&attributes, config->attrs, config->numAttrs);
+    if (cr != CUDA_SUCCESS)
+        return fe_leave(&call, cr);
     l = (struct launch){
         .shape = {{config->gridDimX, config->gridDimY, config->gridDimZ},
                   {config->blockDimX, config->blockDimY, config->blockDimZ},

@@ -140,12 +140,42 @@ cuLibraryLoadFromFile(CUlibrary *handle, const char *path, CUjit_option *jit_opt
                              count);
 }
 
+/* -- modules: one in each context, the same each time ------------------------------------ */
+
+struct module_want {
+    uint64_t library_wire;
+    const struct fe_context *context;
+    struct fe_module *found;
+};
+
+static bool
+find_module(void *object, void *user)
+{
+    struct fe_module *module = object;
+    struct module_want *want = user;
+
+    if (module->library_wire != want->library_wire || module->object.context != want->context ||
+        fe_object_state(module) != FE_OBJECT_LIVE)
+        return true;
+    want->found = module;
+    return false;
+}
+
+static bool
+drop_module(void *object, void *library)
+{
+    struct fe_module *module = object;
+
+    if (module->library_wire == ((struct fe_library *)library)->object.wire)
+        fe_module_drop(module);
+    return true;
+}
+
 GP_EXPORT CUresult
 cuLibraryUnload(CUlibrary handle)
 {
     struct wire_cuLibraryUnload_args args;
     struct fe_library *library = NULL;
-    struct fe_module *module = NULL;
     struct fe_call call;
     CUresult cr;
     void *to;
@@ -163,9 +193,7 @@ cuLibraryUnload(CUlibrary handle)
     wire_put_cuLibraryUnload_args(to, &args);
     fe_post_done(&call);
 
-    module = fe_object_get(WIRE_HANDLE_MODULE, library->module);
-    if (module != NULL && module->object.wire == library->module_wire)
-        fe_module_drop(module);
+    fe_object_each(WIRE_HANDLE_MODULE, drop_module, library);
     fe_managed_drop(library);
     fe_alloc_drop_foreign(fe_state_of(&call)->alloc, library);
     fe_object_destroy(library);
@@ -222,7 +250,7 @@ cuLibraryEnumerateKernels(CUkernel *kernels, unsigned int count, CUlibrary handl
     struct fe_function *f = NULL;
     CUresult cr = local(handle, &library);
 
-    if (cr == CUDA_SUCCESS && (kernels == NULL || count == 0))
+    if (cr == CUDA_SUCCESS && kernels == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
     for (unsigned i = 0; cr == CUDA_SUCCESS && i < count; i++) {
         if (i >= fe_kernels_count(library->kernels))
@@ -361,10 +389,12 @@ module_of(struct fe_call *call, struct fe_library *library, struct fe_module **m
     if (cr == CUDA_SUCCESS)
         cr = fe_kernels_create(reply.table, reply.table_len, WIRE_HANDLE_FUNCTION,
                                module->object.wire, &module->object, &module->kernels);
-    if (cr == CUDA_SUCCESS)
+    if (cr == CUDA_SUCCESS) {
+        module->library_wire = library->object.wire;
         *module_p = module;
-    else
+    } else {
         fe_object_destroy(module);
+    }
     return cr;
 }
 
@@ -372,7 +402,7 @@ GP_EXPORT CUresult
 cuLibraryGetModule(CUmodule *handle, CUlibrary library_handle)
 {
     struct fe_library *library = NULL;
-    struct fe_module *module = NULL;
+    struct module_want want;
     struct fe_call call;
     CUresult cr;
 
@@ -387,20 +417,11 @@ cuLibraryGetModule(CUmodule *handle, CUlibrary library_handle)
     cr = fe_enter(&call, WIRE_CALL_cuLibraryGetModule);
     if (cr != CUDA_SUCCESS)
         return cr;
-    fe_kernels_lock(library->kernels);
-    module = fe_object_get(WIRE_HANDLE_MODULE, library->module);
-    if (module != NULL &&
-        (module->object.wire != library->module_wire || module->object.context != call.context))
-        module = NULL;
-    fe_kernels_unlock(library->kernels);
-    if (module == NULL)
-        cr = module_of(&call, library, &module);
-    if (cr == CUDA_SUCCESS) {
-        fe_kernels_lock(library->kernels);
-        library->module = module;
-        library->module_wire = module->object.wire;
-        fe_kernels_unlock(library->kernels);
-        *handle = (CUmodule)module;
-    }
+    want = (struct module_want){library->object.wire, call.context, NULL};
+    fe_object_each(WIRE_HANDLE_MODULE, find_module, &want);
+    if (want.found == NULL)
+        cr = module_of(&call, library, &want.found);
+    if (cr == CUDA_SUCCESS)
+        *handle = (CUmodule)want.found;
     return fe_leave(&call, cr);
 }

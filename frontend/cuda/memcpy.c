@@ -28,18 +28,20 @@ enter(struct fe_call *call, enum wire_call id, CUstream stream, struct fe_where 
     return cr == CUDA_SUCCESS ? cr : fe_leave(call, cr);
 }
 
-/* Whether the server has pages of this memory of the program's. */
+/* Whether the server has pages of this memory of the program's; what begins in pinned memory and
+ * ends behind it is taken for the program's own. */
 static bool
-coherent(const struct fe_call *call, uint64_t address)
+coherent(const struct fe_call *call, uint64_t address, size_t bytes)
 {
-    return GP_UNLIKELY(fe_coherent_active()) && fe_is_device(call, address);
+    return GP_UNLIKELY(fe_coherent_active()) && fe_is_device(call, address) &&
+           (!fe_host_shown(address, 0) || fe_host_shown(address, bytes));
 }
 
 /* What a captured copy takes it for. */
 static CUmemorytype
-kind_of(const struct fe_call *call, uint64_t address)
+kind_of(const struct fe_call *call, uint64_t address, size_t bytes)
 {
-    return coherent(call, address) ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
+    return coherent(call, address, bytes) ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
 }
 
 /* Then the copy is one on the server; for a synchronous one the program may go on with its side. */
@@ -72,8 +74,8 @@ copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
         return wait ? fe_capture_refuse(where->stream)
                     : fe_capture_linear(call, where->stream, dst, CU_MEMORYTYPE_DEVICE,
                                         (uint64_t)(uintptr_t)src,
-                                        kind_of(call, (uint64_t)(uintptr_t)src), bytes);
-    if (cr == CUDA_SUCCESS && coherent(call, (uint64_t)(uintptr_t)src))
+                                        kind_of(call, (uint64_t)(uintptr_t)src, bytes), bytes);
+    if (cr == CUDA_SUCCESS && coherent(call, (uint64_t)(uintptr_t)src, bytes))
         return copy_coherent(call, dst, (uint64_t)(uintptr_t)src, bytes, where, wait);
     if (cr == CUDA_SUCCESS)
         cr = fe_copy_in(call, dst, src, bytes, where, &pulled);
@@ -100,9 +102,9 @@ copy_out(struct fe_call *call, void *dst, uint64_t src, size_t bytes, const stru
     if (fe_capturing(where->stream))
         return wait ? fe_capture_refuse(where->stream)
                     : fe_capture_linear(call, where->stream, (uint64_t)(uintptr_t)dst,
-                                        kind_of(call, (uint64_t)(uintptr_t)dst), src,
+                                        kind_of(call, (uint64_t)(uintptr_t)dst, bytes), src,
                                         CU_MEMORYTYPE_DEVICE, bytes);
-    if (coherent(call, (uint64_t)(uintptr_t)dst))
+    if (coherent(call, (uint64_t)(uintptr_t)dst, bytes))
         return copy_coherent(call, (uint64_t)(uintptr_t)dst, src, bytes, where, wait);
     if (!wait && fe_host_pinned((uint64_t)(uintptr_t)dst, bytes))
         return fe_copy_out_async(call, dst, src, bytes, where);
@@ -111,7 +113,7 @@ copy_out(struct fe_call *call, void *dst, uint64_t src, size_t bytes, const stru
 
 static CUresult
 copy_on_device(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
-               const struct fe_where *where)
+               const struct fe_where *where, bool wait)
 {
     CUresult cr;
 
@@ -121,8 +123,9 @@ copy_on_device(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
     if (cr == CUDA_SUCCESS)
         cr = fe_check_device(call, src, bytes);
     if (cr == CUDA_SUCCESS && fe_capturing(where->stream))
-        return fe_capture_linear(call, where->stream, dst, CU_MEMORYTYPE_DEVICE, src,
-                                 CU_MEMORYTYPE_DEVICE, bytes);
+        return wait ? fe_capture_refuse(where->stream)
+                    : fe_capture_linear(call, where->stream, dst, CU_MEMORYTYPE_DEVICE, src,
+                                        CU_MEMORYTYPE_DEVICE, bytes);
     return cr == CUDA_SUCCESS ? fe_copy_on_device(call, dst, src, bytes, where) : cr;
 }
 
@@ -147,7 +150,7 @@ copy_unified(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
     if (to_device && from_device)
         return wait && (coherent_host(dst) || coherent_host(src))
                    ? copy_coherent(call, dst, src, bytes, where, true)
-                   : copy_on_device(call, dst, src, bytes, where);
+                   : copy_on_device(call, dst, src, bytes, where, wait);
     if (to_device)
         return copy_in(call, dst, (const void *)(uintptr_t)src, bytes, where, wait);
     if (from_device)
@@ -207,22 +210,30 @@ cuMemcpyDtoHAsync_v2(void *dst, CUdeviceptr src, size_t bytes, CUstream stream)
                               : fe_leave(&call, copy_out(&call, dst, src, bytes, &where, false));
 }
 
-GP_EXPORT CUresult
-cuMemcpyDtoDAsync_v2(CUdeviceptr dst, CUdeviceptr src, size_t bytes, CUstream stream)
+static CUresult
+device_to_device(CUdeviceptr dst, CUdeviceptr src, size_t bytes, CUstream stream, bool wait)
 {
     struct fe_where where;
     struct fe_call call;
     CUresult cr = enter(&call, WIRE_CALL_cuMemcpyDtoDAsync_v2, stream, &where);
 
-    return cr != CUDA_SUCCESS ? cr
-                              : fe_leave(&call, copy_on_device(&call, dst, src, bytes, &where));
+    return cr != CUDA_SUCCESS
+               ? cr
+               : fe_leave(&call, copy_on_device(&call, dst, src, bytes, &where, wait));
 }
 
-/* The host does not wait for a copy between device memory, as with the driver. */
+GP_EXPORT CUresult
+cuMemcpyDtoDAsync_v2(CUdeviceptr dst, CUdeviceptr src, size_t bytes, CUstream stream)
+{
+    return device_to_device(dst, src, bytes, stream, false);
+}
+
+/* The host does not wait for a copy between device memory, as with the driver; no capture holds
+ * it all the same. */
 GP_EXPORT CUresult
 cuMemcpyDtoD_v2(CUdeviceptr dst, CUdeviceptr src, size_t bytes)
 {
-    return cuMemcpyDtoDAsync_v2(dst, src, bytes, NULL);
+    return device_to_device(dst, src, bytes, NULL, true);
 }
 
 GP_EXPORT CUresult

@@ -12,6 +12,16 @@
 
 #include <string.h>
 
+/* The context that a batch is made in comes before all that it is made of. */
+static CUresult
+current(void)
+{
+    struct fe_call call;
+    CUresult cr = fe_enter(&call, WIRE_CALL_cuMemcpyDtoDAsync_v2);
+
+    return cr == CUDA_SUCCESS ? fe_leave(&call, cr) : cr;
+}
+
 /* Neither kind of batch goes to the legacy stream. */
 static bool
 stream_is_legacy(CUstream stream)
@@ -53,12 +63,10 @@ GP_EXPORT CUresult
 cuMemcpyBatchAsync_v2(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count,
                       CUmemcpyAttributes *attrs, size_t *first, size_t attr_count, CUstream stream)
 {
-    CUresult cr = CUDA_SUCCESS;
+    CUresult cr = current();
 
-    if (fe_state_get(&cr) == NULL)
+    if (cr != CUDA_SUCCESS)
         return cr;
-    if (fe_context_current() == NULL)
-        return CUDA_ERROR_INVALID_CONTEXT;
     if (dsts == NULL || srcs == NULL || sizes == NULL || count == 0 ||
         !attributes_ok(attrs, first, attr_count, count) || stream_is_legacy(stream))
         return CUDA_ERROR_INVALID_VALUE;
@@ -164,12 +172,10 @@ cuMemcpy3DBatchAsync_v2(size_t count, CUDA_MEMCPY3D_BATCH_OP *ops, unsigned long
                         CUstream stream)
 {
     struct fe_copy copy;
-    CUresult cr = CUDA_SUCCESS;
+    CUresult cr = current();
 
-    if (fe_state_get(&cr) == NULL)
+    if (cr != CUDA_SUCCESS)
         return cr;
-    if (fe_context_current() == NULL)
-        return CUDA_ERROR_INVALID_CONTEXT;
     if (ops == NULL || count == 0 || flags != 0 || stream_is_legacy(stream))
         return CUDA_ERROR_INVALID_VALUE;
     for (size_t i = 0; i < count && cr == CUDA_SUCCESS; i++)

@@ -183,7 +183,9 @@ settle_side(struct fe_call *call, struct fe_side *side, const struct fe_shape *s
         return fe_array_settle(side, shape);
     /* The server has pages of this memory too: no need to bring them here, or take them there. */
     if (side->type == CU_MEMORYTYPE_HOST && GP_UNLIKELY(fe_coherent_active()) &&
-        fe_is_device(call, side->base)) {
+        fe_is_device(call, side->base) &&
+        (!fe_host_shown(side->base, 0) ||
+         (fe_side_span(side, shape, &span) && fe_host_shown(side->base, span)))) {
         side->type = CU_MEMORYTYPE_DEVICE;
         *host_p = true;
     }
@@ -275,9 +277,9 @@ fe_copy_box(CUresult described, struct fe_copy *copy, CUstream stream, bool wait
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (described != CUDA_SUCCESS)
-        return fe_leave(&call, described);
     cr = fe_stream_resolve_capture(&call, stream, &where.stream, &where.wire);
+    if (cr == CUDA_SUCCESS)
+        cr = described;
     if (cr == CUDA_SUCCESS && !fe_capturing(where.stream))
         cr = fe_order(&call, where.stream, where.wire);
     if (cr == CUDA_SUCCESS)

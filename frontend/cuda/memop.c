@@ -22,6 +22,7 @@ static CUresult
 read_op(const struct fe_call *call, const CUstreamBatchMemOpParams *op, uint64_t *numbers,
         struct fe_span *span)
 {
+    const unsigned wait_flags = CU_STREAM_WAIT_VALUE_NOR | CU_STREAM_WAIT_VALUE_FLUSH;
     bool writes = false;
     uint64_t bytes = 4;
 
@@ -54,6 +55,9 @@ read_op(const struct fe_call *call, const CUstreamBatchMemOpParams *op, uint64_t
     numbers[1] = op->waitValue.address;
     numbers[2] = bytes == 8 ? op->waitValue.value64 : op->waitValue.value;
     numbers[3] = op->waitValue.flags;
+    if ((numbers[3] & ~(writes ? (uint64_t)CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER : wait_flags)) !=
+        0)
+        return CUDA_ERROR_INVALID_VALUE;
     *span = (struct fe_span){numbers[1], bytes, writes};
     if (writes && bytes == 8)
         fe_host_look(numbers[1], &numbers[2], sizeof(numbers[2]));

@@ -266,6 +266,10 @@ cuMemPoolSetAccess(CUmemoryPool handle, const CUmemAccessDesc *map, size_t count
 
         if (fe_location_device(&map[i].location, &device) != CUDA_SUCCESS)
             return fe_leave(&call, CUDA_ERROR_INVALID_DEVICE);
+        if (map[i].flags != CU_MEM_ACCESS_FLAGS_PROT_NONE &&
+            map[i].flags != CU_MEM_ACCESS_FLAGS_PROT_READ &&
+            map[i].flags != CU_MEM_ACCESS_FLAGS_PROT_READWRITE)
+            return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
         if (device == pool->device && map[i].flags == CU_MEM_ACCESS_FLAGS_PROT_NONE)
             return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
         fe_access_name(&access, device, map[i].flags);

@@ -175,7 +175,10 @@ local(CUmodule handle, struct fe_module **module_p)
     if (fe_state_get(&cr) == NULL)
         return cr;
     *module_p = fe_object_get(WIRE_HANDLE_MODULE, handle);
-    return *module_p != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+    if (*module_p == NULL)
+        return CUDA_ERROR_INVALID_HANDLE;
+    return (CUresult)atomic_load_explicit(&(*module_p)->object.context->head.sticky,
+                                          memory_order_relaxed);
 }
 
 GP_EXPORT CUresult
@@ -215,7 +218,7 @@ cuModuleEnumerateFunctions(CUfunction *functions, unsigned int count, CUmodule h
     struct fe_function *f = NULL;
     CUresult cr = local(handle, &module);
 
-    if (cr == CUDA_SUCCESS && functions == NULL && count != 0)
+    if (cr == CUDA_SUCCESS && functions == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
     for (unsigned i = 0; cr == CUDA_SUCCESS && i < count; i++) {
         if (i >= fe_kernels_count(module->kernels))

@@ -140,14 +140,13 @@ struct fe_function {
 struct fe_module {
     struct fe_object object;
     struct fe_kernels *kernels;
+    /* A library's in this context: the library's id; else 0. Set before the handle is known. */
+    uint64_t library_wire;
 };
 
 struct fe_library {
     struct fe_object object; /* context NULL */
     struct fe_kernels *kernels;
-    /* cuLibraryGetModule; guarded by the lock of kernels. Dropped with its context. */
-    struct fe_module *module;
-    uint64_t module_wire;
 };
 
 /* A CUarray; also a level of a mipmapped one, or a plane of one. */

@@ -9,6 +9,7 @@
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
 #include "frontend/cuda/attributes.h"
+#include "frontend/cuda/function.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
@@ -142,17 +143,6 @@ fe_occupancy_blocks(struct fe_call *call, struct fe_function *f, int block_size,
     return fe_call_next(call, before);
 }
 
-static CUresult
-enter(struct fe_call *call, enum wire_call id, CUfunction handle, struct fe_function **f_p)
-{
-    CUresult cr = fe_enter(call, id);
-
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    *f_p = fe_function_get(handle);
-    return *f_p != NULL ? CUDA_SUCCESS : fe_leave(call, CUDA_ERROR_INVALID_HANDLE);
-}
-
 GP_EXPORT CUresult
 cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction handle, int block_size,
                                                      size_t shared_bytes, unsigned int flags)
@@ -161,7 +151,8 @@ cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction han
     struct fe_call call;
     CUresult cr;
 
-    cr = enter(&call, WIRE_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags, handle, &f);
+    cr = fe_function_enter(&call, WIRE_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags,
+                           handle, &f);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (blocks == NULL || block_size <= 0 ||
@@ -193,7 +184,7 @@ cuOccupancyAvailableDynamicSMemPerBlock(size_t *size, CUfunction handle, int blo
     CUresult cr;
     void *to;
 
-    cr = enter(&call, WIRE_CALL_cuOccupancyAvailableDynamicSMemPerBlock, handle, &f);
+    cr = fe_function_enter(&call, WIRE_CALL_cuOccupancyAvailableDynamicSMemPerBlock, handle, &f);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (size == NULL || blocks <= 0 || block_size <= 0)
@@ -236,7 +227,7 @@ clusters(enum wire_call id, int *answer, CUfunction handle, const CUlaunchConfig
     CUresult cr;
     void *to;
 
-    cr = enter(&call, id, handle, &f);
+    cr = fe_function_enter(&call, id, handle, &f);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (answer == NULL || config == NULL)

@@ -75,6 +75,16 @@ cuCtxDisablePeerAccess(CUcontext handle)
 
 /* -- copies ----------------------------------------------------------------------------- */
 
+/* Before anything of the arguments: the context that a copy is made in. */
+static CUresult
+current(void)
+{
+    struct fe_call call;
+    CUresult cr = fe_enter(&call, WIRE_CALL_cuMemcpyPeerAsync);
+
+    return cr == CUDA_SUCCESS ? fe_leave(&call, cr) : cr;
+}
+
 static CUresult
 post_peer(struct fe_call *call, struct wire_cuMemcpyPeerAsync_args *args,
           const struct fe_where *where)
@@ -100,7 +110,7 @@ post_peer(struct fe_call *call, struct wire_cuMemcpyPeerAsync_args *args,
 
 static CUresult
 copy_peer(CUdeviceptr dst, struct fe_context *to, CUdeviceptr src, struct fe_context *from,
-          size_t bytes, CUstream handle)
+          size_t bytes, CUstream handle, bool wait)
 {
     struct wire_cuMemcpyPeerAsync_args args = {.dst = dst, .src = src, .bytes = bytes};
     struct fe_stream *stream = NULL;
@@ -118,8 +128,9 @@ copy_peer(CUdeviceptr dst, struct fe_context *to, CUdeviceptr src, struct fe_con
     if (cr == CUDA_SUCCESS)
         cr = fe_check_device(&call, src, bytes);
     if (cr == CUDA_SUCCESS && fe_capturing(stream))
-        return fe_leave(&call, fe_capture_linear(&call, stream, dst, CU_MEMORYTYPE_DEVICE, src,
-                                                 CU_MEMORYTYPE_DEVICE, bytes));
+        return fe_leave(&call, wait ? fe_capture_refuse(stream)
+                                    : fe_capture_linear(&call, stream, dst, CU_MEMORYTYPE_DEVICE,
+                                                        src, CU_MEMORYTYPE_DEVICE, bytes));
     if (cr != CUDA_SUCCESS)
         return fe_leave(&call, cr);
     args.dst_context = to->head.object.wire;
@@ -133,15 +144,15 @@ cuMemcpyPeerAsync(CUdeviceptr dst, CUcontext dst_context, CUdeviceptr src, CUcon
                   size_t bytes, CUstream stream)
 {
     struct fe_context *to, *from;
-    CUresult cr = CUDA_SUCCESS;
+    CUresult cr = current();
 
-    if (fe_state_get(&cr) == NULL)
+    if (cr != CUDA_SUCCESS)
         return cr;
     to = context_of(dst_context);
     from = context_of(src_context);
     if (to == NULL || from == NULL)
         return CUDA_ERROR_INVALID_CONTEXT;
-    return copy_peer(dst, to, src, from, bytes, stream);
+    return copy_peer(dst, to, src, from, bytes, stream, false);
 }
 
 /* A synchronous copy comes behind all work of both contexts and before what they do later. */
@@ -170,17 +181,16 @@ GP_EXPORT CUresult
 cuMemcpyPeer(CUdeviceptr dst, CUcontext dst_context, CUdeviceptr src, CUcontext src_context,
              size_t bytes)
 {
-    CUresult cr = CUDA_SUCCESS;
+    CUresult cr = current();
 
-    if (fe_state_get(&cr) == NULL)
+    if (cr != CUDA_SUCCESS)
         return cr;
     if (context_of(dst_context) == NULL || context_of(src_context) == NULL)
         return CUDA_ERROR_INVALID_CONTEXT;
-    if (fe_context_current() == NULL)
-        return CUDA_ERROR_INVALID_CONTEXT;
     cr = wait_for(dst_context, src_context);
     if (cr == CUDA_SUCCESS)
-        cr = cuMemcpyPeerAsync(dst, dst_context, src, src_context, bytes, NULL);
+        cr = copy_peer(dst, context_of(dst_context), src, context_of(src_context), bytes, NULL,
+                       true);
     if (cr == CUDA_SUCCESS && others(dst_context, src_context))
         cr = cuStreamSynchronize(NULL);
     return cr;
@@ -192,9 +202,9 @@ cuMemcpyPeer(CUdeviceptr dst, CUcontext dst_context, CUdeviceptr src, CUcontext 
 static CUresult
 plain_3d(const CUDA_MEMCPY3D_PEER *peer, CUDA_MEMCPY3D *plain)
 {
-    CUresult cr = CUDA_SUCCESS;
+    CUresult cr = current();
 
-    if (fe_state_get(&cr) == NULL)
+    if (cr != CUDA_SUCCESS)
         return cr;
     if (peer == NULL)
         return CUDA_ERROR_INVALID_VALUE;
@@ -227,8 +237,6 @@ cuMemcpy3DPeer(const CUDA_MEMCPY3D_PEER *copy)
         return cr;
     to = copy->dstMemoryType != CU_MEMORYTYPE_HOST ? copy->dstContext : now;
     from = copy->srcMemoryType != CU_MEMORYTYPE_HOST ? copy->srcContext : now;
-    if (now == NULL)
-        return CUDA_ERROR_INVALID_CONTEXT;
     cr = wait_for(to, from);
     if (cr == CUDA_SUCCESS)
         cr = cuMemcpy3D_v2(&plain);

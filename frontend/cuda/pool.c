@@ -426,7 +426,7 @@ fe_pool_alloc(struct fe_call *call, struct fe_pool *pool, uint64_t bytes, struct
     fe_pools_lock();
     if (pool == NULL)
         pool = pools.current[call->context->device];
-    if (pool->gone || pool->device != call->context->device) {
+    if (pool->gone) { /* its device may be another one than the stream's */
         cr = CUDA_ERROR_INVALID_VALUE;
     } else {
         base = take_cached(call, pool, bytes, &taker);

@@ -270,6 +270,9 @@ fe_stream_resolve_capture(struct fe_call *call, CUstream handle, struct fe_strea
             if (fe_object_state((*stream_p)->object.context) != FE_OBJECT_LIVE)
                 return CUDA_ERROR_INVALID_HANDLE;
             call->context = (*stream_p)->object.context;
+            cr = (CUresult)atomic_load_explicit(&call->context->head.sticky, memory_order_relaxed);
+            if (cr != CUDA_SUCCESS)
+                return cr;
         }
     }
     *wire_p = (*stream_p)->object.wire;

@@ -172,6 +172,8 @@ cuSurfObjectCreate(CUsurfObject *object, const CUDA_RESOURCE_DESC *res)
         return cr;
     if (object == NULL || res == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    if (res->resType != CU_RESOURCE_TYPE_ARRAY || res->flags != 0)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     cr = resource_wire(res, &args.resource);
     if (cr != CUDA_SUCCESS)
         return fe_leave(&call, cr);
@@ -301,11 +303,11 @@ cuDeviceGetTexture1DLinearMaxWidth(size_t *width, CUarray_format format, unsigne
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (width == NULL)
-        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     device = fe_state_device(fe_state_of(&call), dev);
     if (device == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_DEVICE);
+    if (width == NULL)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     args.device = device->server_ordinal;
     FE_ASK(cr, &call, cuDeviceGetTexture1DLinearMaxWidth, &args, &reply);
     if (cr == CUDA_SUCCESS)

@@ -500,7 +500,7 @@ cuMemSetAccess(CUdeviceptr address, size_t size, const CUmemAccessDesc *desc, si
     cr = fe_enter_in(&call, WIRE_CALL_cuMemSetAccess, NULL);
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (size == 0 || desc == NULL || count == 0)
+    if (size == 0 || desc == NULL || count == 0 || (address | size) % FE_ALLOC_GRANULE_MIN != 0)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     cr = access_parse(desc, count, &a);
     if (cr == CUDA_SUCCESS) {

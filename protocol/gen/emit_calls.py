@@ -90,7 +90,7 @@ def client_stub(call):
     out.append("    struct fe_call gp_call;\n    CUresult gp_cr;\n    void *gp_to;\n\n"
                f"    gp_cr = fe_enter(&gp_call, WIRE_CALL_{call.name});\n    if (GP_UNLIKELY(gp_cr != CUDA_SUCCESS))\n"
                "        return gp_cr;\n\n")
-    out += checks + ins
+    out += ins + checks  # handles before outputs, as the hand-written calls do
     out.append("    if (gp_cr == CUDA_SUCCESS) {\n"
                f"        gp_to = fe_post(&gp_call, wire_size_{call.name}_args(&gp_args));\n"
                "        if (gp_to == NULL) {\n            gp_cr = fe_lost(&gp_call);\n        } else {\n"
