@@ -109,20 +109,33 @@ pick_function(struct made *m, int at)
                                                                               : KIND_FUNCTION);
 }
 
+/* Copies that take addresses of either side would read a wild one. */
+static bool
+is_unified(const char *name)
+{
+    return strncmp(name, "cuMemcpy", 8) == 0 &&
+           (name[8] == '\0' || name[8] == '_' || name[8] == 'A') &&
+           strncmp(name, "cuMemcpyAto", 11) != 0;
+}
+
 static uint64_t
-pick_address(struct made *m, int at)
+pick_address(struct made *m, const struct call *call, int at)
 {
     struct object *o = random_percent(4) ? NULL : object_pick(KIND_ADDRESS);
     uint64_t offset;
 
+    if (o != NULL && strstr(call->name, "Value") != NULL && o->bytes < 8)
+        o = NULL; /* what follows a small block is undefined */
     if (o == NULL) {
-        uint64_t wild = ONE_OF(0, 0x10, 0x7000);
+        uint64_t wild = is_unified(call->name) ? 0 : ONE_OF(0, 0x10, 0x7000);
 
         say(m, "%#llx", (unsigned long long)wild);
         m->left = 0;
         return wild;
     }
     offset = o->bytes == 0 || random_percent(60) ? 0 : random_below(o->bytes);
+    if (strstr(call->name, "Value") != NULL)
+        offset &= ~(uint64_t)7;
     if (!random_percent(10))
         offset &= ~(uint64_t)15;
     if (m->left > o->bytes - offset)
@@ -135,17 +148,11 @@ pick_address(struct made *m, int at)
 }
 
 static uint64_t
-pick_host(struct made *m, int at, const char *name)
+pick_host(struct made *m, int at)
 {
     struct object *o = random_percent(30) ? object_pick(KIND_HOST) : NULL;
     uint64_t offset = random_below(8) * 4096;
 
-    if (strstr(name, "LoadData") != NULL || strstr(name, "LoadFat") != NULL) {
-        bool good = !random_percent(10);
-
-        say(m, good ? "image" : "no image");
-        return (uintptr_t)(good ? kernel_image : "this is no image");
-    }
     m->host_used = true;
     if (random_percent(2)) {
         say(m, "NULL");
@@ -160,6 +167,15 @@ pick_host(struct made *m, int at, const char *name)
     }
     say(m, "buffer+%llu", (unsigned long long)offset);
     return (uintptr_t)host_buffer + offset;
+}
+
+static uint64_t
+pick_image(struct made *m)
+{
+    bool good = !random_percent(10);
+
+    say(m, good ? "image" : "no image");
+    return (uintptr_t)(good ? kernel_image : "this is no image");
 }
 
 /* --- numbers ------------------------------------------------------------------------------- */
@@ -250,7 +266,7 @@ pick_number(struct made *m, const struct call *call, int at)
                 v = 1;
         break;
     case ARG_ENUM:
-        v = random_percent(5) ? (uint32_t)-1 : random_below(random_percent(50) ? 4 : 40);
+        v = random_percent(5) ? (uint32_t)-1 : random_below(random_percent(60) ? 4 : 40);
         break;
     case ARG_DIM:
         v = ONE_OF(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 8, 32, random_percent(5) ? 0 : 1,
@@ -316,8 +332,8 @@ launch_config(struct made *m, int at)
 
 /* One end of a copy; what is behind its start limits the copy's shape. */
 static void
-copy_side(struct made *m, int at, CUmemorytype *type, CUdeviceptr *device, const void **host,
-          size_t *pitch, uint64_t *left)
+copy_side(struct made *m, const struct call *call, int at, CUmemorytype *type, CUdeviceptr *device,
+          const void **host, size_t *pitch, uint64_t *left)
 {
     uint64_t before = *left;
 
@@ -325,7 +341,7 @@ copy_side(struct made *m, int at, CUmemorytype *type, CUdeviceptr *device, const
     *pitch = (size_t)ONE_OF(0, 64, 64, 100, 256, 256, 16);
     if (random_percent(60)) {
         *type = CU_MEMORYTYPE_DEVICE;
-        *device = pick_address(m, at);
+        *device = pick_address(m, call, at);
         *left = m->left < before ? m->left : before;
     } else {
         *type = random_percent(95) ? CU_MEMORYTYPE_HOST : (CUmemorytype)7;
@@ -345,7 +361,7 @@ some_rows(uint64_t left)
 }
 
 static uint64_t
-copy_2d(struct made *m, int at)
+copy_2d(struct made *m, const struct call *call, int at)
 {
     CUDA_MEMCPY2D *c = (void *)m->room[at].bytes;
     const void *to = NULL;
@@ -353,8 +369,8 @@ copy_2d(struct made *m, int at)
     bool host;
 
     say(m, "{");
-    copy_side(m, at, &c->srcMemoryType, &c->srcDevice, &c->srcHost, &c->srcPitch, &left);
-    copy_side(m, at, &c->dstMemoryType, &c->dstDevice, &to, &c->dstPitch, &left);
+    copy_side(m, call, at, &c->srcMemoryType, &c->srcDevice, &c->srcHost, &c->srcPitch, &left);
+    copy_side(m, call, at, &c->dstMemoryType, &c->dstDevice, &to, &c->dstPitch, &left);
     host = c->srcMemoryType == CU_MEMORYTYPE_HOST || to != NULL;
     c->dstHost = (void *)(uintptr_t)to;
     c->srcXInBytes = left >= 1024 ? (size_t)ONE_OF(0, 0, 0, 4, 16) : 0;
@@ -362,13 +378,13 @@ copy_2d(struct made *m, int at)
     c->WidthInBytes = (size_t)ONE_OF(16, 64, 48, 1, 0, 100);
     c->Height = some_rows(left >= 1024 ? left - 512 : left);
     if (host && c->Height > 64)
-        c->Height = 2;
+        c->Height = 0;
     say(m, "%zux%zu}", c->WidthInBytes, c->Height);
     return (uintptr_t)c;
 }
 
 static uint64_t
-copy_3d(struct made *m, int at)
+copy_3d(struct made *m, const struct call *call, int at)
 {
     CUDA_MEMCPY3D *c = (void *)m->room[at].bytes;
     const void *to = NULL;
@@ -376,8 +392,8 @@ copy_3d(struct made *m, int at)
     bool host;
 
     say(m, "{");
-    copy_side(m, at, &c->srcMemoryType, &c->srcDevice, &c->srcHost, &c->srcPitch, &left);
-    copy_side(m, at, &c->dstMemoryType, &c->dstDevice, &to, &c->dstPitch, &left);
+    copy_side(m, call, at, &c->srcMemoryType, &c->srcDevice, &c->srcHost, &c->srcPitch, &left);
+    copy_side(m, call, at, &c->dstMemoryType, &c->dstDevice, &to, &c->dstPitch, &left);
     host = c->srcMemoryType == CU_MEMORYTYPE_HOST || to != NULL;
     c->dstHost = (void *)(uintptr_t)to;
     c->WidthInBytes = (size_t)ONE_OF(16, 64, 48, 1, 0);
@@ -386,21 +402,21 @@ copy_3d(struct made *m, int at)
     c->srcHeight = (size_t)ONE_OF(0, 8, c->Height);
     c->dstHeight = (size_t)ONE_OF(0, 8, c->Height);
     if (host && c->Height > 64)
-        c->Height = 2;
+        c->Height = 0;
     say(m, "%zux%zux%zu rows %zu %zu}", c->WidthInBytes, c->Height, c->Depth, c->srcHeight,
         c->dstHeight);
     return (uintptr_t)c;
 }
 
 static uint64_t
-node_params(struct made *m, int at, int what)
+node_params(struct made *m, const struct call *call, int at, int what)
 {
     void *room = m->room[at].bytes + 1024;
 
     if (what == ARG_NODE_MEMSET) {
         CUDA_MEMSET_NODE_PARAMS *p = room;
 
-        p->dst = pick_address(m, at);
+        p->dst = pick_address(m, call, at);
         m->object[at] = NULL;
         p->elementSize = (unsigned)ONE_OF(1, 2, 4, 4, 3);
         p->width = m->left != UINT64_MAX && m->left >= 8 ? (size_t)random_below(m->left / 4) : 1;
@@ -436,7 +452,7 @@ nodes(struct made *m, int at)
 }
 
 static uint64_t
-descriptor(struct made *m, int at, int what)
+descriptor(struct made *m, const struct call *call, int at, int what)
 {
     void *room = m->room[at].bytes;
     int device = (int)ONE_OF(0, 0, 0, 1, 5);
@@ -474,7 +490,9 @@ descriptor(struct made *m, int at, int what)
 
         d->location.type = CU_MEM_LOCATION_TYPE_DEVICE;
         d->location.id = device;
-        d->flags = (CUmemAccess_flags)ONE_OF(3, 3, 1, 0, 2);
+        /* Whether a pool's own device may lose its writing is not documented. */
+        d->flags = (CUmemAccess_flags)(strstr(call->name, "Pool") != NULL ? ONE_OF(3, 3, 0, 2)
+                                                                          : ONE_OF(3, 3, 1, 0, 2));
         say(m, "{device %d flags %d}", device, (int)d->flags);
     } else {
         CUmemPoolProps *p = room;
@@ -499,6 +517,47 @@ location(struct made *m, int at, bool by_value)
     return by_value ? value : (uintptr_t)m->room[at].bytes;
 }
 
+static uint64_t
+resource(struct made *m, const struct call *call, int at)
+{
+    CUDA_RESOURCE_DESC *d = (void *)m->room[at].bytes;
+
+    switch (random_below(4)) {
+    case 0:
+    case 1:
+        d->resType = CU_RESOURCE_TYPE_ARRAY;
+        d->res.array.hArray = (CUarray)(uintptr_t)pick_object(m, at, KIND_ARRAY);
+        break;
+    case 2:
+        d->resType = CU_RESOURCE_TYPE_MIPMAPPED_ARRAY;
+        d->res.mipmap.hMipmappedArray =
+            (CUmipmappedArray)(uintptr_t)pick_object(m, at, KIND_MIPMAP);
+        break;
+    default:
+        d->resType = CU_RESOURCE_TYPE_LINEAR;
+        d->res.linear.devPtr = pick_address(m, call, at);
+        d->res.linear.format =
+            (CUarray_format)ONE_OF(CU_AD_FORMAT_FLOAT, CU_AD_FORMAT_UNSIGNED_INT8);
+        d->res.linear.numChannels = (unsigned)ONE_OF(1, 2, 4);
+        d->res.linear.sizeInBytes = m->left != UINT64_MAX ? m->left : 0;
+    }
+    m->object[at] = NULL;
+    return (uintptr_t)d;
+}
+
+static uint64_t
+sampling(struct made *m, int at)
+{
+    CUDA_TEXTURE_DESC *d = (void *)m->room[at].bytes;
+
+    for (int i = 0; i < 3; i++)
+        d->addressMode[i] = (CUaddress_mode)random_below(4);
+    d->filterMode = (CUfilter_mode)random_below(2);
+    d->flags = (unsigned)ONE_OF(0, 0, CU_TRSF_READ_AS_INTEGER, CU_TRSF_NORMALIZED_COORDINATES);
+    say(m, "{filter %d flags %u}", (int)d->filterMode, d->flags);
+    return (uintptr_t)d;
+}
+
 /* --- all of them ------------------------------------------------------------------------------ */
 
 static uint64_t
@@ -510,21 +569,25 @@ make_structure(const struct call *call, struct made *m, int at)
     case ARG_LAUNCH_CONFIG:
         return launch_config(m, at);
     case ARG_COPY2D:
-        return copy_2d(m, at);
+        return copy_2d(m, call, at);
     case ARG_COPY3D:
-        return copy_3d(m, at);
+        return copy_3d(m, call, at);
     case ARG_NODE_MEMSET:
     case ARG_NODE_KERNEL:
     case ARG_NODE_HOST:
-        return node_params(m, at, call->args[at]);
+        return node_params(m, call, at, call->args[at]);
     case ARG_NODES:
         return nodes(m, at);
+    case ARG_RESOURCE_DESC:
+        return resource(m, call, at);
+    case ARG_TEXTURE_DESC:
+        return sampling(m, at);
     case ARG_LOCATION:
         return location(m, at, false);
     case ARG_LOCATION_VALUE:
         return location(m, at, true);
     default:
-        return descriptor(m, at, call->args[at]);
+        return descriptor(m, call, at, call->args[at]);
     }
 }
 
@@ -541,13 +604,21 @@ make_argument(const struct call *call, struct made *m, int at)
     }
     switch (arg) {
     case ARG_ADDRESS:
-        return pick_address(m, at);
+        return pick_address(m, call, at);
     case ARG_IN_FUNCTION:
         return pick_function(m, at);
     case ARG_HOST:
-        return pick_host(m, at, call->name);
+        return pick_host(m, at);
     case ARG_NAME:
         return pick_name(m);
+    case ARG_IMAGE:
+        return pick_image(m);
+    case ARG_IMAGE_BYTES:
+        return strlen((const char *)(uintptr_t)m->value[at - 1]) + 1;
+    case ARG_ZERO:
+        return 0;
+    case ARG_FOUR:
+        return 4;
     case ARG_NULL:
     case ARG_USER_DATA:
         say(m, "-");

@@ -40,7 +40,47 @@ OUT = {
 RESULT_ONLY = re.compile(r"cuStreamGetCaptureInfo|cuDeviceGetPCIBusId|cuCtxGetStreamPriorityRange|"
                          r"cuGraphMemAllocNodeGetParams|cuPointerGetAttribute|cuFuncGetModule|cuFuncGetName|"
                          r"cuKernelGetName|cuMemPoolGetAttribute|cuTensorMap|GetParams|cuGraphGetEdges|"
-                         r"cuStreamGetAttribute|cuKernelNodeGetAttribute|cuMemcpyBatch")
+                         r"cuStreamGetAttribute|cuMemRangeGet|cuKernelNodeGetAttribute|cuMemcpyBatch")
+
+# Calls whose arguments only a person can tell, in their order.
+BY_HAND = {
+    "cuLibraryLoadData": "OUT_LIBRARY IMAGE NULL NULL ZERO NULL NULL ZERO",
+    "cuModuleLoadDataEx": "OUT_MODULE IMAGE ZERO NULL NULL",
+    "cuModuleLoadData": "OUT_MODULE IMAGE", "cuModuleLoadFatBinary": "OUT_MODULE IMAGE",
+    "cuLinkCreate_v2": "ZERO NULL NULL OUT_LINK",
+    "cuLinkAddData_v2": "IN_LINK ENUM IMAGE IMAGE_BYTES NAME ZERO NULL NULL",
+    "cuLinkComplete": "IN_LINK OUT_BYTES OUT_BYTES", "cuLinkDestroy": "IN_LINK",
+    "cuTexObjectCreate": "OUT_TEXTURE RESOURCE_DESC TEXTURE_DESC NULL", "cuTexObjectDestroy": "IN_TEXTURE",
+    "cuTexObjectGetResourceDesc": "OUT_BYTES IN_TEXTURE", "cuTexObjectGetTextureDesc": "OUT_BYTES IN_TEXTURE",
+    "cuTexObjectGetResourceViewDesc": "OUT_BYTES IN_TEXTURE",
+    "cuSurfObjectCreate": "OUT_SURFACE RESOURCE_DESC", "cuSurfObjectDestroy": "IN_SURFACE",
+    "cuSurfObjectGetResourceDesc": "OUT_BYTES IN_SURFACE",
+    "cuTexRefCreate": "OUT_TEXREF", "cuTexRefDestroy": "IN_TEXREF",
+    "cuTexRefSetArray": "IN_TEXREF IN_ARRAY FLAGS", "cuTexRefSetMipmappedArray": "IN_TEXREF IN_MIPMAP FLAGS",
+    "cuTexRefSetFormat": "IN_TEXREF ENUM SMALL", "cuTexRefSetFlags": "IN_TEXREF FLAGS",
+    "cuTexRefSetAddressMode": "IN_TEXREF SMALL ENUM", "cuTexRefSetFilterMode": "IN_TEXREF ENUM",
+    "cuTexRefSetMaxAnisotropy": "IN_TEXREF SMALL", "cuTexRefSetMipmapFilterMode": "IN_TEXREF ENUM",
+    "cuTexRefSetAddress_v2": "OUT_64 IN_TEXREF ADDRESS BYTES",
+    "cuTexRefGetFlags": "OUT_32 IN_TEXREF", "cuTexRefGetFilterMode": "OUT_32 IN_TEXREF",
+    "cuTexRefGetAddressMode": "OUT_32 IN_TEXREF SMALL", "cuTexRefGetFormat": "OUT_32 OUT_32 IN_TEXREF",
+    "cuTexRefGetMaxAnisotropy": "OUT_32 IN_TEXREF", "cuTexRefGetArray": "OUT_BYTES IN_TEXREF",
+    "cuTexRefGetMipmapFilterMode": "OUT_32 IN_TEXREF", "cuTexRefGetMipmappedArray": "OUT_BYTES IN_TEXREF",
+    "cuStreamBeginCaptureToGraph": "IN_STREAM IN_GRAPH NODES NULL BYTES ENUM",
+    "cuStreamGetCaptureInfo_v2": "IN_STREAM OUT_32 OUT_64 OUT_BYTES OUT_BYTES OUT_64",
+    "cuStreamGetCaptureInfo_v3": "IN_STREAM OUT_32 OUT_64 OUT_BYTES OUT_BYTES OUT_BYTES OUT_64",
+    "cuGraphAddDependencies_v2": "IN_GRAPH NODES NODES NULL BYTES",
+    "cuGraphRemoveDependencies_v2": "IN_GRAPH NODES NODES NULL BYTES",
+    "cuGraphInstantiate": "OUT_EXEC IN_GRAPH NULL NULL ZERO",
+    "cuGraphInstantiate_v2": "OUT_EXEC IN_GRAPH NULL NULL ZERO",
+    "cuPointerGetAttribute": "OUT_BYTES ENUM ADDRESS", "cuMemPoolGetAttribute": "IN_POOL ENUM OUT_BYTES",
+    "cuMemPoolSetAttribute": "IN_POOL ENUM OUT_BYTES",
+    "cuMemRangeGetAttribute": "OUT_32 FOUR ENUM ADDRESS BYTES",
+    "cuMemRetainAllocationHandle": "OUT_PHYS ADDRESS",
+    "cuKernelGetFunction": "OUT_BYTES IN_KERNEL",  # one for all contexts through a pool
+    "cuFuncGetName": "OUT_BYTES IN_FUNCTION", "cuKernelGetName": "OUT_BYTES IN_KERNEL",
+    "cuGetErrorName": "ENUM OUT_BYTES", "cuGetErrorString": "ENUM OUT_BYTES",
+    "cuDeviceGetGraphMemAttribute": "DEVICE ENUM OUT_BYTES",
+}
 
 HANDLES = {"CUcontext": "CTX", "CUstream": "STREAM", "CUevent": "EVENT", "CUmodule": "MODULE",
            "CUfunction": "FUNCTION", "CUkernel": "KERNEL", "CUlibrary": "LIBRARY", "CUgraph": "GRAPH",
@@ -122,11 +162,11 @@ def main():
     import spec  # the generator's own reader
     calls = spec.Loader().load(sys.argv[3:]).exported()
     lines, left = [], []
-    for call in calls:
+    for call in sorted(calls, key=lambda c: (c.area, c.name)):
         if call.kind != "call" or call.ret != "CUresult" or call.mode == "refused" or call.area in AREAS_OUT \
                 or call.name in OUT:
             continue
-        kinds = [kind_of(p, call) for p in call.params]
+        kinds = BY_HAND[call.name].split() if call.name in BY_HAND else [kind_of(p, call) for p in call.params]
         if None in kinds or len(kinds) > 12:
             left.append(call.name)
             continue
@@ -136,7 +176,7 @@ def main():
         if RESULT_ONLY.search(call.name):
             flags.append("CALL_RESULT_ONLY")
         for name in (call.name, call.twin_name) if call.twin else (call.name,):
-            lines.append('    {"%s", %s, %d, {%s}},' % (name, " | ".join(flags) or "0", len(kinds),
+            lines.append('    {"%s", "%s", %s, %d, {%s}},' % (name, call.area, " | ".join(flags) or "0", len(kinds),
                                                        ", ".join("ARG_" + k for k in kinds) or "0"))
     with open(sys.argv[2], "w", encoding="utf-8") as file:
         file.write("/* %s -- generated from protocol/spec, do not edit */\n" % os.path.basename(sys.argv[2]))

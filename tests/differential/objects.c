@@ -88,6 +88,16 @@ object_add(enum object_kind kind, uint64_t value)
     return o;
 }
 
+struct object *
+object_next(enum object_kind kind, const struct object *before)
+{
+    unsigned i = before != NULL ? (unsigned)(before - objects) + 1 : 0;
+
+    while (i < object_count && !(objects[i].kind == kind && objects[i].alive))
+        i++;
+    return i < object_count ? &objects[i] : NULL;
+}
+
 void
 object_die(struct object *o)
 {
@@ -123,8 +133,9 @@ const char *
 object_kind_name(enum object_kind kind)
 {
     static const char *const names[KIND_COUNT] = {
-        "none", "ctx",  "stream", "event",  "module", "function", "kernel", "library", "graph",
-        "node", "exec", "array",  "mipmap", "pool",   "phys",     "user",   "mem",     "host",
+        "none",  "ctx",  "stream", "event", "module", "function", "kernel", "library",
+        "graph", "node", "exec",   "array", "mipmap", "pool",     "phys",   "user",
+        "tex",   "surf", "ref",    "link",  "mem",    "host",
     };
 
     return names[kind];

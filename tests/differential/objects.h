@@ -19,6 +19,7 @@ struct object {
     int owner;       /* number of the context it was made in, 0: none */
     int parent;      /* number of the module or library it comes from, or 0 */
     bool alive;
+    bool broken;        /* a context that had a fault */
     bool usable;        /* memory that kernels can certainly reach */
     unsigned made_then; /* objects of its kind made when it died */
 };
@@ -37,6 +38,8 @@ struct object *object_pick(enum object_kind kind);
 /* One that died since which none of its kind was made (its value cannot mean another), or NULL. */
 struct object *object_pick_dead(enum object_kind kind);
 struct object *object_find(enum object_kind kind, uint64_t value);
+/* The living ones in the order of their making: the first for NULL, NULL at the end. */
+struct object *object_next(enum object_kind kind, const struct object *before);
 /* NULL when there are too many. */
 struct object *object_add(enum object_kind kind, uint64_t value);
 void object_die(struct object *object);

@@ -37,6 +37,14 @@ typedef CUresult (*any_call)(word, word, word, word, word, word, word, word, wor
 static any_call functions[CALLS];
 static CUresult (*init)(unsigned);
 static CUresult (*ctx_synchronize)(void);
+static CUresult (*ctx_synchronize_v2)(CUcontext);
+static CUresult (*stream_is_capturing)(CUstream, CUstreamCaptureStatus *);
+static CUresult (*primary_state)(CUdevice, unsigned *, int *);
+static CUresult (*stream_destroy)(CUstream);
+static CUresult (*stream_synchronize)(CUstream);
+static CUresult (*stream_get_flags)(CUstream, unsigned *);
+static CUresult (*memset_d8)(CUdeviceptr, unsigned char, size_t);
+static CUresult (*memcpy_dtoh)(void *, CUdeviceptr, size_t);
 static CUresult (*ctx_get_current)(CUcontext *);
 static CUresult (*ctx_set_current)(CUcontext);
 
@@ -44,6 +52,10 @@ static CUresult (*ctx_set_current)(CUcontext);
 static struct made made;
 static unsigned long call_number;
 static int current_context[THREADS]; /* number of it */
+static bool capturing;               /* some stream: nothing may wait */
+static bool capturing_self[THREADS]; /* that thread's own stream */
+static bool legacy_breaks;           /* a capture: the legacy stream is not to be touched */
+static struct object *primary[8];    /* of each device */
 
 static struct {
     pthread_mutex_t lock;
@@ -64,6 +76,14 @@ load(void)
     for (size_t i = 0; i < CALLS; i++)
         *(void **)&functions[i] = dlsym(library, calls[i].name);
     *(void **)&ctx_synchronize = dlsym(library, "cuCtxSynchronize");
+    *(void **)&ctx_synchronize_v2 = dlsym(library, "cuCtxSynchronize_v2");
+    *(void **)&stream_is_capturing = dlsym(library, "cuStreamIsCapturing");
+    *(void **)&primary_state = dlsym(library, "cuDevicePrimaryCtxGetState");
+    *(void **)&stream_synchronize = dlsym(library, "cuStreamSynchronize");
+    *(void **)&stream_get_flags = dlsym(library, "cuStreamGetFlags");
+    *(void **)&stream_destroy = dlsym(library, "cuStreamDestroy_v2");
+    *(void **)&memset_d8 = dlsym(library, "cuMemsetD8_v2");
+    *(void **)&memcpy_dtoh = dlsym(library, "cuMemcpyDtoH_v2");
     *(void **)&ctx_get_current = dlsym(library, "cuCtxGetCurrent");
     *(void **)&ctx_set_current = dlsym(library, "cuCtxSetCurrent");
     *(void **)&init = dlsym(library, "cuInit");
@@ -88,11 +108,26 @@ memory_bytes(const struct call *call)
 static int
 parent_of(const struct call *call)
 {
-    for (int i = 0; i < call->count; i++)
-        if ((call->args[i] == ARG_IN_MODULE || call->args[i] == ARG_IN_LIBRARY) &&
-            made.object[i] != NULL)
+    for (int i = 0; i < call->count; i++) {
+        if (made.object[i] == NULL)
+            continue;
+        if (call->args[i] == ARG_IN_MODULE || call->args[i] == ARG_IN_LIBRARY ||
+            call->args[i] == ARG_IN_GRAPH || call->args[i] == ARG_IN_MIPMAP)
             return (int)made.object[i]->number;
+        if (call->args[i] == ARG_IN_NODE) /* a graph inside: it goes with the node's */
+            return made.object[i]->parent;
+    }
     return 0;
+}
+
+/* What is in new memory is undefined: make it the same everywhere. */
+static void
+fill(struct object *o)
+{
+    if (capturing || o->bytes == 0 || o->bytes > 8u << 20 ||
+        memset_d8(o->value, (unsigned char)(o->number * 37), o->bytes) != CUDA_SUCCESS ||
+        ctx_synchronize() != CUDA_SUCCESS)
+        o->bytes = 0;
 }
 
 static void
@@ -103,6 +138,10 @@ output_object(const struct call *call, int thread, int at, enum object_kind kind
 
     if (value == 0) {
         printf(" none");
+        return;
+    }
+    if (capturing && kind == KIND_ADDRESS && strstr(call->name, "Async") != NULL) {
+        printf(" of the graph"); /* what is in it before a launch is undefined */
         return;
     }
     if (o == NULL && kind == KIND_ADDRESS && strstr(call->name, "AddressRange") != NULL) {
@@ -118,6 +157,8 @@ output_object(const struct call *call, int thread, int at, enum object_kind kind
         if (kind == KIND_ADDRESS || kind == KIND_HOST)
             o->bytes = memory_bytes(call);
         o->usable = strstr(call->name, "Alloc") != NULL || strstr(call->name, "Global") != NULL;
+        if (kind == KIND_ADDRESS && strstr(call->name, "Alloc") != NULL)
+            fill(o);
     }
     printf(" %s%u", object_kind_name(kind), o->number);
 }
@@ -141,6 +182,21 @@ outputs(const struct call *call, int thread)
     }
 }
 
+/* A released primary context ends with its last reference. */
+static void
+released(unsigned device)
+{
+    unsigned flags;
+    int active = 1;
+
+    if (device < sizeof(primary) / sizeof(primary[0]) && primary[device] != NULL &&
+        primary_state((CUdevice)device, &flags, &active) == CUDA_SUCCESS && !active) {
+        objects_die_with_context((int)primary[device]->number);
+        object_die(primary[device]);
+        primary[device] = NULL;
+    }
+}
+
 static void
 destroyed(struct object *o)
 {
@@ -153,6 +209,12 @@ destroyed(struct object *o)
         objects_die_with_parent(KIND_FUNCTION, (int)o->number);
         objects_die_with_parent(KIND_ADDRESS, (int)o->number);
     }
+    if (o->kind == KIND_GRAPH) {
+        objects_die_with_parent(KIND_NODE, (int)o->number);
+        objects_die_with_parent(KIND_GRAPH, (int)o->number);
+    }
+    if (o->kind == KIND_MIPMAP)
+        objects_die_with_parent(KIND_ARRAY, (int)o->number);
     if (o->kind == KIND_LIBRARY) {
         objects_die_with_parent(KIND_KERNEL, (int)o->number);
         objects_die_with_parent(KIND_FUNCTION, (int)o->number);
@@ -194,7 +256,8 @@ too_seldom(const struct call *call)
         return !random_percent(15);
     if (call->flags & CALL_DESTROYS)
         return !random_percent(50);
-    return false;
+    /* Nothing waits for the work then. */
+    return capturing && (strstr(call->name, "StreamQuery") || strstr(call->name, "EventQuery"));
 }
 
 static const struct call *
@@ -228,6 +291,74 @@ first_call(unsigned long number)
     return number < sizeof(begin) / sizeof(begin[0]) ? named(begin[number]) : NULL;
 }
 
+/* What others need, which chance alone would seldom have made. */
+static const struct call *
+maker(void)
+{
+    static const char *const names[] = {
+        "cuLibraryLoadData",
+        "cuLibraryGetKernel",
+        "cuKernelGetFunction",
+        "cuGraphCreate",
+        "cuGraphAddKernelNode_v2",
+        "cuGraphAddMemsetNode",
+        "cuGraphAddHostNode",
+        "cuGraphAddMemcpyNode",
+        "cuGraphInstantiateWithFlags",
+        "cuGraphLaunch",
+        "cuGraphClone",
+        "cuArrayCreate_v2",
+        "cuArray3DCreate_v2",
+        "cuMipmappedArrayCreate",
+        "cuMemPoolCreate",
+        "cuMemAllocFromPoolAsync",
+        "cuMemAllocManaged",
+        "cuMemAddressReserve",
+        "cuMemCreate",
+        "cuMemMap",
+        "cuMemSetAccess",
+        "cuTexObjectCreate",
+        "cuSurfObjectCreate",
+        "cuStreamBeginCapture_v2",
+        "cuLaunchKernel",
+        "cuMemAllocAsync",
+        "cuEventRecord",
+        "cuStreamWaitEvent",
+        "cuLaunchHostFunc",
+        "cuMemcpyHtoA_v2",
+        "cuMemHostGetDevicePointer_v2",
+        "cuLinkCreate_v2",
+        "cuUserObjectCreate",
+    };
+
+    return named(names[random_below(sizeof(names) / sizeof(names[0]))]);
+}
+
+/* Areas are as likely as each other, however many calls they have. */
+static const struct call *
+of_some_area(void)
+{
+    const char *area = calls[0].area;
+    size_t starts = 0, seen = 0, want;
+
+    for (size_t i = 0; i < CALLS; i++)
+        starts += i == 0 || strcmp(calls[i].area, calls[i - 1].area) != 0;
+    want = random_below(starts);
+    for (size_t i = 0; i < CALLS; i++) {
+        if (i > 0 && strcmp(calls[i].area, calls[i - 1].area) == 0)
+            continue;
+        if (seen++ == want)
+            area = calls[i].area;
+    }
+    want = 0;
+    for (size_t i = 0; i < CALLS; i++)
+        want += strcmp(calls[i].area, area) == 0;
+    want = random_below(want);
+    for (size_t i = 0;; i++)
+        if (strcmp(calls[i].area, area) == 0 && want-- == 0)
+            return &calls[i];
+}
+
 static const struct call *
 draw(unsigned long number, int thread)
 {
@@ -238,7 +369,12 @@ draw(unsigned long number, int thread)
         call = named(random_percent(70) ? "cuCtxSetCurrent" : "cuCtxPushCurrent_v2");
 
     while (call == NULL) {
-        call = &calls[random_below(CALLS)];
+        if (capturing && random_percent(6))
+            call = named("cuStreamEndCapture");
+        else if (random_percent(20))
+            call = maker();
+        else
+            call = random_percent(50) ? &calls[random_below(CALLS)] : of_some_area();
         if (functions[call - calls] == NULL || too_seldom(call))
             call = NULL;
     }
@@ -256,12 +392,85 @@ note_current(int thread)
     current_context[thread] = o != NULL ? (int)o->number : 0;
 }
 
-static CUresult
-synchronize(CUresult cr)
+static void
+note_mode(const struct call *call)
 {
-    CUresult later = ctx_synchronize();
+    unsigned flags = 0;
+    int mode = call->args[1] == ARG_ENUM   ? (int)made.value[1]
+               : call->args[5] == ARG_ENUM ? (int)made.value[5]
+                                           : CU_STREAM_CAPTURE_MODE_GLOBAL;
 
-    return cr == CUDA_SUCCESS && later != CUDA_ERROR_INVALID_CONTEXT ? later : cr;
+    (void)stream_get_flags((CUstream)(uintptr_t)made.value[0], &flags);
+    if (mode != CU_STREAM_CAPTURE_MODE_RELAXED && !(flags & CU_STREAM_NON_BLOCKING))
+        legacy_breaks = true;
+}
+
+/* What does not capture may wait; its failures are those of before. */
+static void
+wait_beside_captures(int thread)
+{
+    CUstreamCaptureStatus status;
+
+    if (!legacy_breaks)
+        (void)stream_synchronize(CU_STREAM_LEGACY);
+    if (!capturing_self[thread])
+        (void)stream_synchronize(CU_STREAM_PER_THREAD);
+    for (struct object *o = NULL; (o = object_next(KIND_STREAM, o)) != NULL;) {
+        status = CU_STREAM_CAPTURE_STATUS_NONE;
+        if (stream_is_capturing((CUstream)(uintptr_t)o->value, &status) == CUDA_SUCCESS &&
+            status == CU_STREAM_CAPTURE_STATUS_NONE)
+            (void)stream_synchronize((CUstream)(uintptr_t)o->value);
+    }
+}
+
+/* Whether some stream captures; the thread's own one can be asked for by the thread only. */
+static void
+look_at_captures(const struct call *call, CUresult cr, int thread)
+{
+    CUstreamCaptureStatus status;
+
+    if (strstr(call->name, "BeginCapture") != NULL && cr == CUDA_SUCCESS) {
+        capturing = true;
+        note_mode(call);
+    }
+    if (!capturing) {
+        legacy_breaks = false;
+        return;
+    }
+    status = CU_STREAM_CAPTURE_STATUS_NONE;
+    if (stream_is_capturing(CU_STREAM_PER_THREAD, &status) == CUDA_SUCCESS)
+        capturing_self[thread] = status != CU_STREAM_CAPTURE_STATUS_NONE;
+    capturing = false;
+    for (int i = 0; i < THREADS; i++)
+        capturing = capturing || capturing_self[i];
+    for (struct object *o = NULL; (o = object_next(KIND_STREAM, o)) != NULL;) {
+        status = CU_STREAM_CAPTURE_STATUS_NONE;
+        if (stream_is_capturing((CUstream)(uintptr_t)o->value, &status) == CUDA_SUCCESS)
+            capturing = capturing || status != CU_STREAM_CAPTURE_STATUS_NONE;
+    }
+}
+
+/* All contexts, for work goes to the stream's, not the current one. */
+static CUresult
+synchronize(CUresult cr, int thread)
+{
+    CUresult later;
+
+    if (capturing) {
+        wait_beside_captures(thread);
+        return cr;
+    }
+    later = ctx_synchronize();
+    if (later == CUDA_ERROR_INVALID_CONTEXT || later == CUDA_ERROR_CONTEXT_IS_DESTROYED)
+        later = CUDA_SUCCESS;
+    for (struct object *o = NULL; (o = object_next(KIND_CTX, o)) != NULL;) {
+        CUresult other = ctx_synchronize_v2((CUcontext)(uintptr_t)o->value);
+
+        if (!o->broken && later == CUDA_SUCCESS)
+            later = other;
+        o->broken = other != CUDA_SUCCESS;
+    }
+    return cr == CUDA_SUCCESS ? later : cr;
 }
 
 static void
@@ -269,7 +478,7 @@ one_call(int thread)
 {
     const struct call *call = draw(call_number, thread);
     word v[ARGS_MAX];
-    CUresult cr;
+    CUresult cr, own;
 
     make_arguments(call, &made);
     memcpy(v, made.value, sizeof(v));
@@ -277,17 +486,23 @@ one_call(int thread)
     fflush(stdout); /* so that a crash shows where */
     cr = functions[call - calls](v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], v[10],
                                  v[11]);
-    cr = synchronize(cr);
+    own = cr;
+    look_at_captures(call, own, thread);
+    cr = synchronize(own, thread);
     printf(" %d", (int)cr);
-    if (cr == CUDA_SUCCESS) {
+    if (own == CUDA_SUCCESS) {
         note_current(thread);
         outputs(call, thread);
-        if (call->flags & CALL_DESTROYS)
+        if (strstr(call->name, "PrimaryCtxRetain") != NULL && v[1] < 8)
+            primary[v[1]] = object_find(KIND_CTX, made.room[0].u64[0]);
+        if (strstr(call->name, "PrimaryCtxRelease") != NULL)
+            released((unsigned)v[0]);
+        else if (call->flags & CALL_DESTROYS)
             destroyed(made.object[0]);
     }
     if (has_arg(call, ARG_HOST) || has_arg(call, ARG_COPY2D) || has_arg(call, ARG_COPY3D))
         printf(" buffer %08x", sum_of(host_buffer, HOST_BYTES));
-    printf("\n");
+    printf(capturing ? " capturing\n" : "\n");
     note_current(thread);
     call_number++;
 }
@@ -324,12 +539,38 @@ hand_over(int turn)
         pthread_cond_wait(&baton.moved, &baton.lock);
 }
 
+/* What all memory holds in the end. */
+static void
+read_back(void)
+{
+    static unsigned char bytes[1u << 16];
+
+    for (struct object *o = NULL; (o = object_next(KIND_ADDRESS, o)) != NULL;) {
+        size_t n = o->bytes < sizeof(bytes) ? o->bytes : sizeof(bytes);
+        CUresult cr;
+
+        if (n == 0 || !o->usable)
+            continue;
+        memset(bytes, 0, sizeof(bytes));
+        cr = memcpy_dtoh(bytes, o->value, n);
+        printf("mem%u %d %08x\n", o->number, (int)cr, sum_of(bytes, n));
+    }
+}
+
 /* Everything that was queued is done, in whatever context. */
 static void
 finish(void)
 {
     struct object *o;
 
+    for (o = NULL; capturing && (o = object_next(KIND_STREAM, o)) != NULL;)
+        (void)stream_destroy((CUstream)(uintptr_t)o->value); /* and with it what it captures */
+    for (o = NULL; (o = object_next(KIND_CTX, o)) != NULL;) {
+        if (o->broken || ctx_set_current((CUcontext)(uintptr_t)o->value) != CUDA_SUCCESS)
+            continue;
+        read_back();
+        break;
+    }
     while ((o = object_pick(KIND_CTX)) != NULL) {
         if (ctx_set_current((CUcontext)(uintptr_t)o->value) == CUDA_SUCCESS)
             (void)ctx_synchronize();

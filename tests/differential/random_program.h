@@ -19,6 +19,10 @@ enum object_kind {
     KIND_POOL,
     KIND_PHYS,
     KIND_USER,
+    KIND_TEXTURE,
+    KIND_SURFACE,
+    KIND_TEXREF,
+    KIND_LINK,
     KIND_ADDRESS, /* device memory */
     KIND_HOST,    /* pinned memory */
     KIND_COUNT,
@@ -43,6 +47,10 @@ enum arg {
     ARG_IN_POOL = ARG_IN(KIND_POOL),
     ARG_IN_PHYS = ARG_IN(KIND_PHYS),
     ARG_IN_USER = ARG_IN(KIND_USER),
+    ARG_IN_TEXTURE = ARG_IN(KIND_TEXTURE),
+    ARG_IN_SURFACE = ARG_IN(KIND_SURFACE),
+    ARG_IN_TEXREF = ARG_IN(KIND_TEXREF),
+    ARG_IN_LINK = ARG_IN(KIND_LINK),
     ARG_ADDRESS = ARG_IN(KIND_ADDRESS),
 
     ARG_OUT_CTX = ARG_OUT(KIND_CTX),
@@ -60,6 +68,10 @@ enum arg {
     ARG_OUT_POOL = ARG_OUT(KIND_POOL),
     ARG_OUT_PHYS = ARG_OUT(KIND_PHYS),
     ARG_OUT_USER = ARG_OUT(KIND_USER),
+    ARG_OUT_TEXTURE = ARG_OUT(KIND_TEXTURE),
+    ARG_OUT_SURFACE = ARG_OUT(KIND_SURFACE),
+    ARG_OUT_TEXREF = ARG_OUT(KIND_TEXREF),
+    ARG_OUT_LINK = ARG_OUT(KIND_LINK),
     ARG_OUT_ADDRESS = ARG_OUT(KIND_ADDRESS),
     ARG_OUT_HOST = ARG_OUT(KIND_HOST),
     ARG_OUT_END,
@@ -97,6 +109,12 @@ enum arg {
     ARG_POOL_PROPS,
     ARG_LOCATION,
     ARG_LOCATION_VALUE,
+    ARG_RESOURCE_DESC,
+    ARG_TEXTURE_DESC,
+    ARG_IMAGE,
+    ARG_IMAGE_BYTES,
+    ARG_ZERO,
+    ARG_FOUR,
 };
 
 enum {
@@ -108,6 +126,7 @@ enum {
 
 struct call {
     const char *name;
+    const char *area; /* of the API, as the descriptions divide it */
     unsigned flags;
     int count;
     int args[ARGS_MAX]; /* enum arg */

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Runs random programs straight on the software device and through a pool, and compares.
 
-usage: run_random.py --build DIR [--seeds A-B] [--seconds N] [--calls N] [--show]
+usage: run_random.py --build DIR [--seeds A-B] [--seconds N] [--calls N] [--show | --classes]
 
 Each seed is a program: the same seed makes the same calls. Programs go on until the seeds or the
 seconds are at an end. A difference is shown with the calls before it; --seeds N-N --show prints both
-traces whole. Exit status: 0 no difference, 1 some, 77 not built.
+traces whole; --classes tells for each call and pair of results how often they differ, and one example.
+Exit status: 0 no difference, 1 some, 77 not built.
 """
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,6 +30,7 @@ def parse():
     p.add_argument("--seconds", type=float, default=None)
     p.add_argument("--calls", type=int, default=150)
     p.add_argument("--show", action="store_true")
+    p.add_argument("--classes", action="store_true")
     p.add_argument("--most", type=int, default=20, help="stop after so many differences")
     p.add_argument("--devices", default="2")
     return p.parse_args()
@@ -59,6 +62,33 @@ def report(seed, direct, pooled, at):
     print("pooled: " + (pooled[at] if at < len(pooled) else "(nothing)"), flush=True)
 
 
+CALL = re.compile(r"\d+ t\d (\w+)\(.*\) -> (\d+)")
+
+
+class Classes:
+    """Differences counted by call and results, up to the one that makes the programs' ways part."""
+
+    def __init__(self):
+        self.found = {}
+
+    def add(self, seed, direct, pooled):
+        for i in range(max(len(direct), len(pooled))):
+            a, b = (x[i] if i < len(x) else "(nothing)" for x in (direct, pooled))
+            if a == b:
+                continue
+            ma, mb = CALL.match(a), CALL.match(b)
+            key = (ma.groups() + (mb.group(2),)) if ma and mb else (a[:40], b[:40], "")
+            self.found.setdefault(key, []).append((seed, a, b))
+            if not (ma and mb and "0" not in (ma.group(2), mb.group(2))):
+                return
+
+    def show(self):
+        for (name, a, b), all_of in sorted(self.found.items(), key=lambda x: -len(x[1])):
+            seed, direct, pooled = all_of[0]
+            print("%d x %s direct %s pooled %s, as in seed %d\n    %s\n    %s"
+                  % (len(all_of), name, a, b, seed, direct, pooled))
+
+
 class Batch:
     """Some seeds, both ways at once."""
 
@@ -66,6 +96,7 @@ class Batch:
         self.options, self.parts, self.server = options, parts, server
         self.env = dict(env, LD_LIBRARY_PATH=os.path.dirname(parts.soft))
         self.program = program
+        self.classes = Classes()
 
     def run(self, first, last):
         arguments = [self.program, str(first), str(last), str(self.options.calls)]
@@ -86,7 +117,9 @@ class Batch:
                 print("\n".join(["--- direct"] + a + ["--- pooled"] + b))
             if at is not None:
                 different.append(seed)
-                report(seed, a, b, at)
+                self.classes.add(seed, a, b)
+                if not self.options.classes:
+                    report(seed, a, b, at)
             for name, lines in (("direct", a), ("pooled", b)):
                 ended = [x for x in lines if x.startswith(("signal", "exit"))]
                 if ended and at is None:
@@ -125,6 +158,7 @@ def main():
         if status != 0:
             print("the server ended with %s" % status)
             print(server.text()[-3000:])
+    batch.classes.show() if options.classes else None
     print("%d programs of %d calls from seed %d, %d differ, %.0f s"
           % (seed - first, options.calls, first, len(different), time.monotonic() - start))
     return 1 if different or status != 0 else 0

@@ -1,0 +1,167 @@
+/* tests/programs/c/drv_capture_errors.c -- what a capture refuses, and what it leaves behind */
+#include "drv.h"
+
+#include <pthread.h>
+
+/* Behind macros in NVIDIA's header. */
+CUresult cuMemcpyDtoD_v2_ptds(CUdeviceptr, CUdeviceptr, size_t);
+CUresult cuMemcpyPeer_ptds(CUdeviceptr, CUcontext, CUdeviceptr, CUcontext, size_t);
+
+static CUstream stream;
+static CUdeviceptr a, b;
+
+static void
+begin(CUstream s, CUstreamCaptureMode mode)
+{
+    CU(cuStreamBeginCapture_v2(s, mode));
+}
+
+/* The capture is lost, and its end says so. */
+static void
+lost(CUstream s)
+{
+    CUgraph graph;
+
+    EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, cuStreamEndCapture(s, &graph));
+}
+
+/* No capture holds a synchronous copy, also not one that does not make the host wait. */
+static void
+synchronous_copies(void)
+{
+    CUcontext ctx;
+
+    CU(cuCtxGetCurrent(&ctx));
+    begin(CU_STREAM_PER_THREAD, CU_STREAM_CAPTURE_MODE_RELAXED);
+    EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, cuMemcpyDtoD_v2_ptds(a, b, 64));
+    lost(CU_STREAM_PER_THREAD);
+    begin(CU_STREAM_PER_THREAD, CU_STREAM_CAPTURE_MODE_RELAXED);
+    EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, cuMemcpyPeer_ptds(a, ctx, b, ctx, 64));
+    lost(CU_STREAM_PER_THREAD);
+    printf("synchronous copies: done\n");
+}
+
+/* What cannot be captured is refused before its arguments are looked at. */
+static void
+refused_first(void)
+{
+    CUmemLocation nowhere = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = 99};
+    CUgraphExec exec;
+    CUgraph graph;
+
+    begin(stream, CU_STREAM_CAPTURE_MODE_RELAXED);
+    EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
+              cuMemPrefetchAsync_v2(0x10, 0, nowhere, 7, stream));
+    EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, cuStreamAttachMemAsync(stream, 0x10, 3, 77));
+    EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, cuStreamAddCallback(stream, NULL, NULL, 5));
+    lost(stream);
+    CU(cuGraphCreate(&graph, 0));
+    CU(cuGraphInstantiateWithFlags(&exec, graph, 0));
+    begin(stream, CU_STREAM_CAPTURE_MODE_RELAXED);
+    EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, cuGraphUpload(exec, stream));
+    lost(stream);
+    CU(cuGraphExecDestroy(exec));
+    CU(cuGraphDestroy(graph));
+    printf("refused first: done\n");
+}
+
+/* A stream's capture counts before the shape of a copy. */
+static void
+legacy_first(void)
+{
+    CUDA_MEMCPY2D shapeless = {.srcMemoryType = CU_MEMORYTYPE_DEVICE,
+                               .srcDevice = a,
+                               .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+                               .dstDevice = b,
+                               .WidthInBytes = 64,
+                               .Height = 4};
+
+    begin(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+    EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, cuMemcpy2D(&shapeless));
+    EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, cuStreamAddCallback(NULL, NULL, NULL, 5));
+    lost(stream);
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemcpy2D(&shapeless));
+    printf("the legacy stream first: done\n");
+}
+
+static void *
+capture_and_go(void *ctx)
+{
+    CU(cuCtxSetCurrent(ctx));
+    begin(CU_STREAM_PER_THREAD, CU_STREAM_CAPTURE_MODE_GLOBAL);
+    CU(cuMemsetD8Async(a, 1, 64, CU_STREAM_PER_THREAD));
+    return NULL;
+}
+
+/* A thread that ends takes its stream's capture with it. */
+static void
+thread_ends(void)
+{
+    pthread_t thread;
+    CUcontext ctx;
+
+    CU(cuCtxGetCurrent(&ctx));
+    pthread_create(&thread, NULL, capture_and_go, ctx);
+    pthread_join(thread, NULL);
+    CU(cuMemsetD8(a, 3, 64));
+    CU(cuCtxSynchronize());
+    EXPECT(drv_word_at(a) == 0x03030303);
+    printf("a thread that ends: done\n");
+}
+
+/* Memory of a graph: counted, and not to be shared. */
+static void
+graph_memory(void)
+{
+    cuuint64_t reserved = 1, used = 1, zero = 0;
+    CUipcMemHandle handle;
+    CUgraphExec exec;
+    CUdeviceptr p;
+    CUgraph graph;
+
+    begin(stream, CU_STREAM_CAPTURE_MODE_RELAXED);
+    CU(cuMemAllocAsync(&p, 65536, stream));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuIpcGetMemHandle(&handle, p));
+    CU(cuMemsetD8Async(p, 7, 65536, stream));
+    CU(cuStreamEndCapture(stream, &graph));
+    CU(cuDeviceGetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT, &used));
+    EXPECT(used == 0);
+    CU(cuGraphInstantiateWithFlags(&exec, graph, 0));
+    CU(cuGraphLaunch(exec, stream));
+    CU(cuStreamSynchronize(stream));
+    CU(cuDeviceGetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT, &used));
+    CU(cuDeviceGetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT, &reserved));
+    EXPECT(used >= 65536 && reserved >= used);
+    CU(cuMemFreeAsync(p, stream));
+    CU(cuStreamSynchronize(stream));
+    CU(cuDeviceGetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT, &used));
+    EXPECT(used == 0);
+    CU(cuDeviceGetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_HIGH, &used));
+    EXPECT(used >= 65536);
+    CU(cuDeviceSetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_HIGH, &zero));
+    CU(cuDeviceGetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_HIGH, &used));
+    EXPECT(used == 0);
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE,
+              cuDeviceSetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT, &zero));
+    CU(cuGraphExecDestroy(exec));
+    CU(cuGraphDestroy(graph));
+    printf("memory of a graph: done\n");
+}
+
+int
+main(void)
+{
+    CUdevice dev = drv_open();
+
+    CU(cuStreamCreate(&stream, CU_STREAM_DEFAULT));
+    CU(cuMemAlloc(&a, 4096));
+    CU(cuMemAlloc(&b, 4096));
+    synchronous_copies();
+    refused_first();
+    legacy_first();
+    thread_ends();
+    graph_memory();
+    CU(cuStreamDestroy(stream));
+    drv_close(dev);
+    return drv_result("drv_capture_errors");
+}

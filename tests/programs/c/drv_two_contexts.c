@@ -1,0 +1,126 @@
+/* tests/programs/c/drv_two_contexts.c -- one library, pools and faults over several contexts */
+#include "drv.h"
+#include "misc_ptx.h"
+
+static CUcontext first, second; /* device 0's primary one, one of device 1 */
+
+static void
+store(CUfunction f, CUdeviceptr where, uint32_t value, CUstream stream)
+{
+    void *params[] = {&where, &value};
+
+    CU(cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, 0, stream, params, NULL));
+}
+
+/* A library loaded while device 1 is current: its kernels' tables are asked for there. */
+static void
+on_the_second_device(void)
+{
+    CUlibrary library;
+    CUkernel kernel;
+    CUdeviceptr p;
+    size_t offset, size;
+
+    CU(cuCtxSetCurrent(second));
+    CU(cuLibraryLoadData(&library, misc_ptx, NULL, NULL, 0, NULL, NULL, 0));
+    CU(cuLibraryGetKernel(&kernel, library, "store_at"));
+    CU(cuMemAlloc(&p, 4));
+    store((CUfunction)kernel, p, 11, NULL);
+    EXPECT(drv_word_at(p) == 11);
+    CU(cuKernelGetParamInfo(kernel, 1, &offset, &size));
+    EXPECT(offset == 8 && size == 4);
+    CU(cuMemFree(p));
+    CU(cuLibraryUnload(library));
+    printf("on the second device: done\n");
+}
+
+/* A module for each context, the same one each time it is asked for. */
+static void
+modules_of_a_library(void)
+{
+    CUmodule in_first, in_second, again;
+    CUlibrary library;
+    CUfunction f;
+    CUdeviceptr p;
+
+    CU(cuLibraryLoadData(&library, misc_ptx, NULL, NULL, 0, NULL, NULL, 0));
+    CU(cuCtxSetCurrent(first));
+    CU(cuLibraryGetModule(&in_first, library));
+    CU(cuModuleGetFunction(&f, in_first, "store_at"));
+    CU(cuCtxSetCurrent(second));
+    CU(cuLibraryGetModule(&in_second, library));
+    EXPECT(in_second != in_first);
+    CU(cuCtxSetCurrent(first));
+    CU(cuLibraryGetModule(&again, library));
+    EXPECT(again == in_first);
+    CU(cuMemAlloc(&p, 4));
+    store(f, p, 12, NULL);
+    EXPECT(drv_word_at(p) == 12);
+    CU(cuMemFree(p));
+    CU(cuLibraryUnload(library));
+    EXPECT_CU(CUDA_ERROR_INVALID_HANDLE, cuModuleGetFunction(&f, in_second, "store_at"));
+    printf("modules of a library: done\n");
+}
+
+/* The pool's device may be another one than the stream's. */
+static void
+pool_of_another_device(void)
+{
+    unsigned char back[4096], want[4096];
+    CUmemoryPool pool;
+    CUdeviceptr p;
+
+    CU(cuCtxSetCurrent(first));
+    CU(cuDeviceGetDefaultMemPool(&pool, 1));
+    CU(cuMemAllocFromPoolAsync(&p, sizeof(back), pool, NULL));
+    CU(cuStreamSynchronize(NULL));
+    CU(cuCtxSetCurrent(second));
+    CU(cuMemsetD8(p, 0x6b, sizeof(back)));
+    CU(cuMemcpyDtoH(back, p, sizeof(back)));
+    memset(want, 0x6b, sizeof(want));
+    EXPECT(memcmp(back, want, sizeof(back)) == 0);
+    CU(cuCtxSetCurrent(first));
+    CU(cuMemFreeAsync(p, NULL));
+    CU(cuStreamSynchronize(NULL));
+    printf("a pool of another device: done\n");
+}
+
+/* What belongs to a context that failed says so wherever it is used. */
+static void
+faulted(void)
+{
+    CUstream stream;
+    CUmodule mod;
+    CUfunction f;
+    int value;
+
+    CU(cuCtxSetCurrent(second));
+    CU(cuStreamCreate(&stream, 0));
+    CU(cuModuleLoadData(&mod, misc_ptx));
+    CU(cuModuleGetFunction(&f, mod, "store_at"));
+    store(f, 0x10, 1, stream);
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuCtxSynchronize());
+    CU(cuCtxSetCurrent(first));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuStreamGetPriority(stream, &value));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuMemsetD8Async(0x10, 0, 1, stream));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS,
+              cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 777));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuModuleGetFunction(&f, mod, "nobody"));
+    CU(cuCtxSynchronize());
+    printf("faulted: done\n");
+}
+
+int
+main(void)
+{
+    CUdevice dev = drv_open();
+
+    CU(cuCtxGetCurrent(&first));
+    CU(cuCtxCreate_v2(&second, 0, 1));
+    on_the_second_device();
+    modules_of_a_library();
+    pool_of_another_device();
+    faulted();
+    drv_close(dev);
+    return drv_result("drv_two_contexts");
+}
