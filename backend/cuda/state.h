@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 struct be_agent;
+struct be_trace;
 struct be_pace;
 struct be_line; /* backend/session: the way to the client */
 
@@ -69,6 +70,7 @@ struct be_session {
     struct be_share *share; /* made when first needed */
     struct be_handles handles;
     struct be_context *current; /* on the executor thread */
+    struct be_trace *trace;     /* NULL: nobody wants to know */
     uint32_t primary_refs[BE_DRIVER_DEVICES_MAX];
     struct be_upload uploads[BE_UPLOADS_MAX];
     struct be_images images;                  /* where they are kept for later sessions */

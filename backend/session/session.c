@@ -5,6 +5,7 @@
 #include "backend/cuda/jobs.h"
 #include "backend/cuda/module.h"
 #include "backend/cuda/pace.h"
+#include "backend/cuda/trace.h"
 #include "backend/session/agent.h"
 #include "be_hooks.h"
 #include "protocol/base/log.h"
@@ -110,6 +111,7 @@ session_free(struct be_session *session)
     be_uploads_destroy(session);
     free(session->globals);
     gp_buf_fini(&session->scratch);
+    free(session->trace);
     gp_buf_fini(&session->scratch_text);
     be_jobs_destroy(session);
     pthread_mutex_destroy(&session->callbacks_lock);
@@ -236,6 +238,7 @@ record_run(struct be_session *session, const struct wire_record *record, const u
         .id = record->call,
         .tag = record->tag,
     };
+    uint64_t begin_ns = GP_UNLIKELY(session->trace != NULL) ? gp_now_ns() : 0;
     struct be_pace_pass pass;
     CUresult cr = CUDA_SUCCESS;
 
@@ -260,6 +263,8 @@ record_run(struct be_session *session, const struct wire_record *record, const u
     } else {
         be_defer(&call, cr);
     }
+    if (GP_UNLIKELY(session->trace != NULL) && begin_ns != 0)
+        be_trace_add(session, record->call, begin_ns);
 }
 
 enum gp_status

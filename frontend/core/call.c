@@ -3,6 +3,7 @@
 
 #include "frontend/core/line.h"
 #include "frontend/core/perf.h"
+#include "frontend/core/trace.h"
 
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -183,6 +184,8 @@ fe_enter(struct fe_call *call, enum wire_call id)
     call->session = fe_session_get(&cr);
     if (GP_UNLIKELY(call->session == NULL))
         return cr;
+    call->begin_ns = fe_trace_now();
+    call->bytes = 0;
     if (wire_calls[id].context) {
         context = fe_thread.context;
         if (GP_UNLIKELY(context == NULL))
@@ -199,6 +202,8 @@ fe_enter_in(struct fe_call *call, enum wire_call id, struct fe_context *context)
     call->session = fe_session_get(&cr);
     if (GP_UNLIKELY(call->session == NULL))
         return cr;
+    call->begin_ns = fe_trace_now();
+    call->bytes = 0;
     return enter(call, id, context);
 }
 
@@ -390,5 +395,7 @@ fe_leave(struct fe_call *call, CUresult cr)
     }
     if (GP_UNLIKELY(atomic_load_explicit(&l->deferred, memory_order_relaxed) != CUDA_SUCCESS))
         cr = settle_deferred(call, cr);
+    if (fe_tracing())
+        fe_trace_add(wire_calls[call->id].name, "call", call->begin_ns, call->bytes);
     return cr;
 }

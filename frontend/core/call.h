@@ -41,6 +41,8 @@ struct fe_call {
     struct fe_slot *slot;       /* where the reply arrives; set by fe_post for sync calls */
     uint32_t tag;
     uint16_t id;
+    /* Of its trace, if there is one. */
+    uint64_t begin_ns, bytes;
 };
 
 /*

@@ -2,6 +2,7 @@
 #include "frontend/core/data.h"
 
 #include "frontend/core/line.h"
+#include "frontend/core/trace.h"
 
 #include "protocol/base/util.h"
 #include "protocol/wire/data.h"
@@ -284,7 +285,7 @@ fe_data_frame(struct fe_line *l, uint32_t data, uint32_t payload_bytes)
 {
     struct fe_receive *r = &l->recv;
     struct wire_data head;
-    uint64_t bytes;
+    uint64_t bytes, begin_ns;
     struct fe_data *d;
     bool whole;
 
@@ -303,7 +304,9 @@ fe_data_frame(struct fe_line *l, uint32_t data, uint32_t payload_bytes)
     d->busy = true;
     pthread_mutex_unlock(&r->lock);
 
+    begin_ns = fe_trace_now();
     whole = take_in_place(l, &d->shape, head.offset, bytes);
+    fe_trace_add("data", "line", begin_ns, bytes);
 
     pthread_mutex_lock(&r->lock);
     d->busy = false;

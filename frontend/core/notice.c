@@ -2,6 +2,7 @@
 #include "frontend/core/notice.h"
 
 #include "frontend/core/line.h"
+#include "frontend/core/trace.h"
 
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -263,6 +264,7 @@ fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint
         struct wire_gpNoticeLease_args lease;
         struct wire_gpNoticeText_args text;
         struct wire_gpNoticeGraphGone_args gone;
+        struct wire_gpNoticeTrace_args trace;
     } a;
 
     switch (record->call) {
@@ -308,6 +310,12 @@ fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint
             return false;
         take_text(&a.text);
         return true;
+    case WIRE_CALL_gpNoticeTrace:
+        return wire_get_gpNoticeTrace_args(args, len, &a.trace) &&
+               a.trace.took_ns_len == a.trace.begins_ns_len &&
+               a.trace.calls_len == a.trace.begins_ns_len &&
+               fe_trace_server(a.trace.begins_ns, a.trace.took_ns, a.trace.calls,
+                               a.trace.calls_len);
     default:
         log_debug("notice %#x of the server is not known", record->call);
         return true; /* a newer server may say more */

@@ -8,6 +8,7 @@
  */
 #include "frontend/core/futex.h"
 #include "frontend/core/line.h"
+#include "frontend/core/trace.h"
 
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -381,6 +382,7 @@ fe_receive_wait(struct fe_line *l, struct fe_done *done)
     }
     atomic_fetch_add_explicit(&r->round_trips, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&r->waited_ns, gp_now_ns() - begin, memory_order_relaxed);
+    fe_trace_add("wait", "wait", begin, 0);
 }
 
 void

@@ -5,6 +5,7 @@
 #include "frontend/core/connect.h"
 #include "frontend/core/line.h"
 #include "frontend/core/stats.h"
+#include "frontend/core/trace.h"
 
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -127,9 +128,11 @@ at_exit(void)
     if (state != STATE_READY && state != STATE_LOST)
         return;
     /* From here on nothing new is posted; then what was, leaves. */
+    fe_trace_finish(s);
     if (atomic_compare_exchange_strong(&engine.state, &ready, STATE_ENDED))
         fe_submit_finish(s->line, gp_now_ns() + FINISH_NS);
     fe_stats_print(s);
+    fe_trace_end();
     atomic_store_explicit(&engine.state, STATE_ENDED, memory_order_release);
     fe_line_end(s->line);
 }
@@ -143,6 +146,7 @@ in_child(void)
 
     if (state == STATE_NONE)
         return;
+    fe_trace_abandon();
     atomic_store_explicit(&engine.state, STATE_FORKED, memory_order_release);
     if (engine.session.line != NULL)
         tp_abandon(engine.session.line->lane);
@@ -210,6 +214,8 @@ start_now(void)
     atomic_compare_exchange_strong(&engine.state, &starting, STATE_READY);
     if (atomic_load(&engine.error) != CUDA_SUCCESS) /* lost meanwhile */
         atomic_compare_exchange_strong(&engine.state, &ready, STATE_LOST);
+    if (fe_session_error() == CUDA_SUCCESS)
+        fe_trace_begin();
     return fe_session_error();
 }
 

@@ -6,6 +6,7 @@
 #include "frontend/core/futex.h"
 #include "frontend/core/line.h"
 #include "frontend/core/perf.h"
+#include "frontend/core/trace.h"
 
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -121,6 +122,7 @@ send_gathered(struct fe_line *l)
     struct fe_submit *sub = &l->submit;
     struct fe_batch *b = &sub->batch[sub->fill];
     struct controls c;
+    uint64_t begin_ns = fe_trace_now();
     enum gp_status status;
     uint64_t seq;
 
@@ -132,6 +134,7 @@ send_gathered(struct fe_line *l)
     pthread_mutex_unlock(&sub->lock);
 
     status = send_now(l, b, &c, seq, GP_FOREVER);
+    fe_trace_add("send", "line", begin_ns, b->payload);
     batch_reset(b);
     if (GP_UNLIKELY(status != GP_OK))
         fe_session_failf(l->session, CUDA_ERROR_DEVICE_UNAVAILABLE, "sending: %s",
@@ -300,6 +303,7 @@ fe_submit_begin(struct fe_line *l, struct fe_call *call, size_t head_bytes, cons
         .context = call->context != NULL ? fe_object_index(call->context) : 0,
     };
     call->tag = record.tag;
+    call->bytes += whole;
     bump(record.tag != 0 ? &sub->calls_sync : &sub->calls_async);
     b = &sub->batch[sub->fill];
     to = b->bytes + b->len;
