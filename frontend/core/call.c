@@ -211,7 +211,8 @@ CUresult
 fe_call_next(struct fe_call *call, enum wire_call id)
 {
     if (call->slot != NULL) {
-        fe_receive_wait(call->session->line, &call->slot->done);
+        if (atomic_load_explicit(&call->slot->done.set, memory_order_acquire) == 0)
+            fe_receive_wait(call->session->line, &call->slot->done);
         fe_submit_free_slot(call->session->line, call->slot);
     }
     return enter(call, id, call->context);

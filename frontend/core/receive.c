@@ -363,11 +363,8 @@ void
 fe_receive_wait(struct fe_line *l, struct fe_done *done)
 {
     struct fe_receive *r = &l->recv;
-    uint64_t begin;
+    uint64_t begin = gp_now_ns();
 
-    if (is_set(done))
-        return; /* it came while somebody else waited */
-    begin = gp_now_ns();
     while (!is_set(done) && !line_over(l)) {
         pthread_mutex_lock(&r->lock);
         if (is_set(done) || line_over(l)) {
