@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 
 static const struct gp_option floor_options[] = {
-    {"transport", "NAME", GP_OPT_ENUM, "tcp", "what to measure", .choices = "tcp|tls"},
+    {"transport", "NAME", GP_OPT_ENUM, "tcp", "what to measure", .choices = "tcp|tls|shm"},
     {"cert", "FILE", GP_OPT_PATH, NULL, "certificate of both ends, PEM (tls)"},
     {"key", "FILE", GP_OPT_PATH, NULL, "its private key, PEM"},
     {"ca", "FILE", GP_OPT_PATH, NULL, "who signed it, PEM"},
@@ -244,7 +244,10 @@ run(const struct plan *plan, const struct tp_opts *opts)
         return 1;
     if (plan->connect_url != NULL)
         return connect_one(plan->connect_url, memory, plan, opts) ? 0 : 1;
-    snprintf(url, sizeof(url), "%s://127.0.0.1:0", plan->transport);
+    if (strcmp(plan->transport, "shm") == 0)
+        snprintf(url, sizeof(url), "shm://@gpupool-floor-%d", (int)getpid());
+    else
+        snprintf(url, sizeof(url), "%s://127.0.0.1:0", plan->transport);
     if (tp_listen(url, opts, &listener) != GP_OK)
         return 1;
     if (plan->ready_fd >= 0) {

@@ -63,13 +63,14 @@ struct tp_lane {
 struct tp_scheme {
     const char *name;
     bool loopback_only;  /* other addresses are refused at both ends */
+    bool is_path;        /* a unix socket's path or name in place of host and port */
     const char *refusal; /* not NULL: known but not to be had, and why */
     /* Takes fd; url is NULL for an accepted connection. */
     enum gp_status (*adopt)(int fd, enum tp_role role, const struct gp_url *url,
                             const struct tp_opts *opts, struct tp_lane **lane_p);
 };
 
-extern const struct tp_scheme tp_scheme_tcp, tp_scheme_tls, tp_scheme_rdma;
+extern const struct tp_scheme tp_scheme_shm, tp_scheme_tcp, tp_scheme_tls, tp_scheme_rdma;
 
 /* Fill the common part from opts (checked before). */
 void tp_lane_init(struct tp_lane *lane, const struct tp_ops *ops, const struct tp_opts *opts);

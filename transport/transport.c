@@ -3,6 +3,7 @@
 
 #include "protocol/base/log.h"
 #include "transport/lane.h"
+#include "transport/local.h"
 #include "transport/socket.h"
 
 #include <errno.h>
@@ -12,24 +13,15 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct tp_scheme not_built_in[] = {
-    {.name = "shm", .refusal = "shm:// is not built in yet: use tls://, or tcp:// on loopback"},
-};
-
 static const struct tp_scheme *
 find_scheme(const char *name)
 {
-    size_t i;
+    static const struct tp_scheme *const schemes[] = {&tp_scheme_tls, &tp_scheme_tcp,
+                                                      &tp_scheme_shm, &tp_scheme_rdma};
 
-    if (strcmp(name, tp_scheme_tls.name) == 0)
-        return &tp_scheme_tls;
-    if (strcmp(name, tp_scheme_tcp.name) == 0)
-        return &tp_scheme_tcp;
-    if (strcmp(name, tp_scheme_rdma.name) == 0)
-        return &tp_scheme_rdma;
-    for (i = 0; i < GP_ARRAY_LEN(not_built_in); i++)
-        if (strcmp(name, not_built_in[i].name) == 0)
-            return &not_built_in[i];
+    for (size_t i = 0; i < GP_ARRAY_LEN(schemes); i++)
+        if (strcmp(name, schemes[i]->name) == 0)
+            return schemes[i];
     return NULL;
 }
 
@@ -91,13 +83,19 @@ static enum gp_status
 get_url(const char *text, const struct tp_opts *opts, struct gp_url *url_p,
         const struct tp_scheme **scheme_p)
 {
+    enum gp_status status;
+
     if (gp_url_parse(text, url_p) != GP_OK)
         return tp_fail(opts, GP_ERR_INVALID, "\"%s\" is no address: use tls://host:port", text);
-    if (!url_p->has_port) {
+    if (!url_p->has_port && !url_p->is_path) {
         url_p->port = TP_PORT_DEFAULT;
         url_p->has_port = true;
     }
-    return get_scheme(url_p->scheme, opts, scheme_p);
+    status = get_scheme(url_p->scheme, opts, scheme_p);
+    if (status == GP_OK && (*scheme_p)->is_path != url_p->is_path)
+        return tp_fail(opts, GP_ERR_INVALID, "\"%s\" is no address: use %s", text,
+                       (*scheme_p)->is_path ? "shm:///path/of/socket" : "tls://host:port");
+    return status;
 }
 
 enum gp_status
@@ -115,10 +113,13 @@ tp_connect(const char *text, const struct tp_opts *opts, struct tp_lane **lane_p
     status = get_url(text, opts, &url, &scheme);
     if (status != GP_OK)
         return status;
-    if (url.port == 0 || strcmp(url.host, "*") == 0)
+    if (!url.is_path && (url.port == 0 || strcmp(url.host, "*") == 0))
         return tp_fail(opts, GP_ERR_INVALID, "%s: nothing to connect to", text);
 
-    status = tp_socket_connect(&url, scheme->loopback_only, &with_deadline, &fd);
+    if (url.is_path)
+        status = tp_local_connect(&url, &with_deadline, &fd);
+    else
+        status = tp_socket_connect(&url, scheme->loopback_only, &with_deadline, &fd);
     if (status != GP_OK)
         return status;
     /* A fresh socket takes so little at once. */
@@ -157,6 +158,7 @@ tp_adopt(const char *name, int fd, enum tp_role role, const struct tp_opts *opts
 struct tp_listener {
     const struct tp_scheme *scheme;
     int fd;
+    struct gp_url at;
     char url[GP_URL_TEXT_MAX + 1];
 };
 
@@ -174,12 +176,16 @@ tp_listen(const char *text, const struct tp_opts *opts, struct tp_listener **lis
     listener = calloc(1, sizeof(*listener));
     if (listener == NULL)
         return GP_ERR_NO_MEMORY;
-    status = tp_socket_listen(&url, scheme->loopback_only, opts, &listener->fd);
+    if (url.is_path)
+        status = tp_local_listen(&url, opts, &listener->fd);
+    else
+        status = tp_socket_listen(&url, scheme->loopback_only, opts, &listener->fd);
     if (status != GP_OK) {
         free(listener);
         return status;
     }
     listener->scheme = scheme;
+    listener->at = url;
     gp_url_format(&url, listener->url, sizeof(listener->url));
     *listener_p = listener;
     return GP_OK;
@@ -208,6 +214,8 @@ tp_listener_close(struct tp_listener *listener)
 {
     if (listener == NULL)
         return;
+    if (listener->at.is_path)
+        tp_local_forget(&listener->at);
     close(listener->fd);
     free(listener);
 }

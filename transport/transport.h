@@ -1,8 +1,8 @@
 /* transport/transport.h -- lanes that move whole frames between two processes
  *
  * A lane is one bidirectional line to a peer: "tcp" (loopback addresses only), "tls" (TLS 1.3 with
- * a certificate on both sides), "rdma" (opened like tls, then by RDMA and not encrypted), "loop"
- * (inside one process, for tests). "shm" is a known name that is not built in yet. What a frame is,
+ * a certificate on both sides), "rdma" (opened like tls, then by RDMA and not encrypted), "shm"
+ * (shared memory, met over a unix socket), "loop" (inside one process, for tests). What a frame is,
  * opts->framing says; the transport never looks into one.
  *
  * Threads: one thread may send and another receive at the same time. Senders serialise among
@@ -43,6 +43,7 @@ struct tp_listener;
 #define TP_WHY_BYTES           320
 #define TP_PORT_DEFAULT        7470
 #define TP_KEY_BYTES           32
+#define TP_GROUPS_MAX          64
 #define TP_PREFACE_MAX         64
 
 enum {
@@ -50,6 +51,7 @@ enum {
     TP_CAP_IDENTITY = 1u << 1,  /* tp_peer() names the peer by its certificate */
     TP_CAP_LOCAL = 1u << 2,     /* both ends are on the same machine */
     TP_CAP_POLL = 1u << 3,      /* tp_event_fd() can be polled */
+    TP_CAP_STEADY = 1u << 4,    /* only a process's end ends it: nothing to come back for */
 };
 
 enum tp_role {
@@ -97,13 +99,18 @@ struct tp_opts {
 
 /* Who is at the other end; strings are never NULL, "" where the transport does not know. */
 struct tp_peer {
-    char address[TP_ADDRESS_MAX + 1]; /* "192.0.2.7:40022", "[2001:db8::1]:40022" */
+    char address[TP_ADDRESS_MAX + 1]; /* "192.0.2.7:40022", "[::1]:40022", "pid 7 of uid 0" */
     char common_name[TP_NAME_MAX + 1];
     unsigned uri_count; /* of the certificate's subject alternative names */
     char uris[TP_URIS_MAX][TP_NAME_MAX + 1];
     uint8_t cert_sha256[32]; /* of the peer's certificate; zeros without one */
     char protocol[16];       /* "TLSv1.3" */
     char cipher[48];         /* "TLS_AES_128_GCM_SHA256" */
+    /* shm: what the kernel says of the process that connected; it may have passed the socket on. */
+    bool has_ids;
+    uint32_t pid, uid;
+    unsigned gid_count; /* its own group first */
+    uint32_t gids[TP_GROUPS_MAX];
 };
 
 /* Since the lane was made; headers and payloads as the frames have them, without TLS's own. */
@@ -122,13 +129,14 @@ struct tp_frame {
 };
 
 /*
- * Connect to url: "tls://host[:port]", "tcp://127.0.0.1:port"; IPv6 in brackets.
+ * Connect to url: "tls://host[:port]", "tcp://127.0.0.1:port", "shm:///path", "shm://@name"; IPv6
+ * in brackets.
  *
  * All addresses of the name are tried in turn until one answers or opts->deadline_ns passes. With
  * TLS a server that refuses our certificate says so in the first receive only (GP_ERR_AUTH).
  * Ownership: *lane_p is the caller's on GP_OK, to be closed with tp_close().
  * Errors:    GP_ERR_INVALID for a bad URL or options, GP_ERR_NOT_FOUND for an unknown name,
- *            GP_ERR_NOT_SUPPORTED for shm:// and where rdma:// cannot be had, GP_ERR_AUTH for the
+ *            GP_ERR_NOT_SUPPORTED where rdma:// or shm:// cannot be had, GP_ERR_AUTH for the
  * server's certificate or ours, GP_ERR_TIMEOUT, GP_ERR_IO, GP_ERR_PROTOCOL (peer is no TLS server).
  */
 GP_CHECK enum gp_status tp_connect(const char *url, const struct tp_opts *opts,
@@ -136,7 +144,7 @@ GP_CHECK enum gp_status tp_connect(const char *url, const struct tp_opts *opts,
 
 /*
  * Listen on url, "tls://0.0.0.0:7470", "tls://[::]:0"; port 0 picks one, host "*" means
- * every address of both families.
+ * every address of both families. "shm:///path" replaces a socket that nobody answers at.
  *
  * Reads no credentials: the process that accepts needs none.
  * Ownership: *listener_p is the caller's, to be closed with tp_listener_close().

@@ -17,7 +17,10 @@ static const struct gp_option be_options[] = {
      "cuda, soft to compute on the CPU, a library's path, or auto: cuda where there is one", NULL,
      NULL, NULL, false},
     {"listen", "URL", GP_OPT_URLS, "tls://*:7470",
-     "accept sessions on URL; port 0 picks one; tcp:// on loopback only", NULL, NULL, NULL, false},
+     "accept sessions on URL; port 0 picks one; tcp:// on loopback only; shm:///path: a unix "
+     "socket "
+     "for this machine",
+     NULL, NULL, NULL, false},
     {"tls-cert", "FILE", GP_OPT_PATH, NULL, "server certificate and chain, PEM", "tls", "cert",
      NULL, false},
     {"tls-key", "FILE", GP_OPT_PATH, NULL, "its private key, PEM", "tls", "key", NULL, false},

@@ -298,6 +298,8 @@ serve(const struct gp_options *options, const struct be_driver *driver, struct b
     v.grace_ns = gp_options_u64(options, "grace");
     if (lane_adopt(options, &v.config, what, fd, &v.lane) != GP_OK)
         return false; /* logged there */
+    if ((tp_caps(v.lane) & TP_CAP_STEADY) != 0)
+        v.config.features &= ~WIRE_FEATURE_RESUME; /* it ends with the client only */
     be_line_init(&v.line, v.lane, WIRE_FRAME_PAYLOAD_MIN);
     v.watch = (struct be_watch){.lane = v.lane, .line = &v.line, .signals = signals};
     status = be_watch_start(&v.watch);

@@ -199,6 +199,10 @@ admit(const struct be_open_config *config, const struct wire_open_request *reque
     for (unsigned i = 0; i < peer->uri_count && i < GP_ARRAY_LEN(who.uris); i++)
         who.uris[who.uri_count++] = peer->uris[i];
     /* Only connections from this machine may come without a certificate. */
+    who.has_ids = peer->has_ids;
+    who.uid = peer->uid;
+    who.gids = peer->gids;
+    who.gid_count = peer->gid_count;
     who.local =
         peer->common_name[0] == '\0' && peer->uri_count == 0 && strcmp(tp_scheme(lane), "tls") != 0;
     status = be_ledger_admit(config->session.ledger, &who, &refusal);
@@ -296,6 +300,8 @@ tenant_name(const struct be_session_config *with, const struct tp_lane *lane,
 
     if (policy != NULL && be_ledger_policy(with->ledger, policy))
         snprintf(session->tenant, sizeof(session->tenant), "tenant %s", policy->name);
+    else if (peer->has_ids)
+        snprintf(session->tenant, sizeof(session->tenant), "%s uid %u", tp_scheme(lane), peer->uid);
     else
         snprintf(session->tenant, sizeof(session->tenant), "%s %s %s", tp_scheme(lane),
                  peer->common_name, peer->uri_count > 0 ? peer->uris[0] : "");

@@ -2,6 +2,7 @@
 #include "backend/tenant/policy.h"
 
 #include "protocol/base/log.h"
+#include "protocol/base/parse.h"
 
 #include <fnmatch.h>
 #include <stdio.h>
@@ -9,8 +10,10 @@
 
 static const struct gp_option policy_options[] = {
     {"match", "RULE", GP_OPT_STRINGS, NULL,
-     "who belongs to it: cn:NAME or uri:URI of the client's certificate, with * and ?; local: "
-     "who has no certificate, from this machine; *: anybody. The first tenant that matches counts",
+     "who belongs to it: cn:NAME or uri:URI of the client's certificate, with * and ?; uid:NUMBER "
+     "or "
+     "gid:NUMBER of a process at shm://; local: who has no certificate, from this machine; *: "
+     "anybody. The first tenant that matches counts",
      NULL, NULL, NULL, false},
     {"memory", "BYTES", GP_OPT_BYTES, NULL, "device memory that it may have of each device", NULL,
      NULL, NULL, false},
@@ -148,6 +151,18 @@ priority_of(const char *text)
     return strcmp(text, "low") == 0 ? BE_PRIORITY_LOW : BE_PRIORITY_NORMAL;
 }
 
+/* The number behind uid: or gid:. */
+static bool
+rule_id(const char *rule, const char *kind, uint32_t *id_p)
+{
+    uint64_t id;
+
+    if (strncmp(rule, kind, 4) != 0 || gp_parse_u64(rule + 4, &id) != GP_OK || id > UINT32_MAX)
+        return false;
+    *id_p = (uint32_t)id;
+    return true;
+}
+
 static enum gp_status
 rules_check(const struct be_policy *policy)
 {
@@ -157,10 +172,15 @@ rules_check(const struct be_policy *policy)
     }
     for (uint32_t i = 0; i < policy->rule_count; i++) {
         const char *rule = policy->rules[i];
+        uint32_t id;
 
+        if (rule_id(rule, "uid:", &id) || rule_id(rule, "gid:", &id))
+            continue;
         if (strncmp(rule, "cn:", 3) != 0 && strncmp(rule, "uri:", 4) != 0 &&
             strcmp(rule, "local") != 0 && strcmp(rule, "*") != 0) {
-            log_error("tenant %s: \"%s\" is not cn:NAME, uri:URI, local or *", policy->name, rule);
+            log_error(
+                "tenant %s: \"%s\" is not cn:NAME, uri:URI, uid:NUMBER, gid:NUMBER, local or *",
+                policy->name, rule);
             return GP_ERR_INVALID;
         }
     }
@@ -221,10 +241,20 @@ be_policies_fini(struct be_policies *policies)
 static bool
 rule_matches(const char *rule, const struct be_applicant *who)
 {
+    uint32_t id;
+
     if (strcmp(rule, "*") == 0)
         return true;
     if (strcmp(rule, "local") == 0)
         return who->local;
+    if (rule_id(rule, "uid:", &id))
+        return who->has_ids && who->uid == id;
+    if (rule_id(rule, "gid:", &id)) {
+        for (unsigned i = 0; i < who->gid_count; i++)
+            if (who->has_ids && who->gids[i] == id)
+                return true;
+        return false;
+    }
     if (strncmp(rule, "cn:", 3) == 0)
         return who->common_name[0] != '\0' && fnmatch(rule + 3, who->common_name, 0) == 0;
     for (unsigned i = 0; i < who->uri_count; i++)

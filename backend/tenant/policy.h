@@ -39,7 +39,8 @@ enum be_priority {
 struct be_policy {
     char name[BE_TENANT_NAME_BYTES];
     uint32_t rule_count, device_count, model_count;
-    char rules[BE_TENANT_RULES_MAX][BE_TENANT_RULE_BYTES]; /* cn:PATTERN, uri:PATTERN, local, * */
+    char rules[BE_TENANT_RULES_MAX][BE_TENANT_RULE_BYTES]; /* cn:PATTERN, uri:PATTERN, uid:N, gid:N,
+                                                              local, * */
     char devices[BE_TENANT_LISTED_MAX][BE_TENANT_LISTED_BYTES]; /* none: all */
     char models[BE_TENANT_LISTED_MAX][BE_TENANT_LISTED_BYTES];  /* none: all */
     uint64_t memory_bytes;                                      /* of each device; 0: unlimited */
@@ -58,6 +59,10 @@ struct be_applicant {
     const char *uris[16];
     unsigned uri_count;
     bool local;   /* without certificate, from this machine */
+    bool has_ids; /* the kernel vouches for the ids */
+    uint32_t uid;
+    const uint32_t *gids;
+    unsigned gid_count;
     bool monitor; /* only looks: it counts as no session */
 };
 

@@ -125,12 +125,14 @@ dial(struct attempt *a)
 }
 
 static void
-my_hello(struct wire_hello *hello)
+my_hello(const struct attempt *a, struct wire_hello *hello)
 {
+    bool steady = (tp_caps(a->lane) & TP_CAP_STEADY) != 0; /* nothing to come back for */
+
     memset(hello, 0, sizeof(*hello));
     hello->wire_format = WIRE_FORMAT;
     hello->minor = WIRE_MINOR;
-    hello->features = fe_perf(FE_PERF_RESUME) ? WIRE_FEATURE_RESUME : 0;
+    hello->features = fe_perf(FE_PERF_RESUME) && !steady ? WIRE_FEATURE_RESUME : 0;
     hello->max_payload_bytes = WIRE_FRAME_PAYLOAD_DEFAULT;
     hello->pid = (uint32_t)getpid();
     snprintf(hello->build, sizeof(hello->build), "%s", BUILD_TEXT);
@@ -273,9 +275,9 @@ open_once(struct attempt *a)
 {
     struct wire_hello mine;
 
-    my_hello(&mine);
     if (!dial(a))
         return false;
+    my_hello(a, &mine);
     if (say_hello(a, &mine) && hear_hello(a, &mine) && hear_answer(a))
         return true;
     tp_close(a->lane);

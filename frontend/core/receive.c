@@ -81,6 +81,10 @@ check_heart(struct fe_line *l)
         tp_link_break(l->lane, "silence"); /* of no harm where it is lost already */
         return;
     }
+    if (r->pings >= PINGS_LOST && (tp_caps(l->lane) & TP_CAP_STEADY) != 0) {
+        r->pings = 0; /* it is there, or the line would have ended */
+        return;
+    }
     if (r->pings == PINGS_LOST) {
         fe_session_failf(l->session, CUDA_ERROR_DEVICE_UNAVAILABLE, "silent for %llu ms",
                          (unsigned long long)((now - r->heard_ns) / GP_NS_PER_MS));

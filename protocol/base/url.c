@@ -48,12 +48,30 @@ take_scheme(const char **at, struct gp_url *url)
     return GP_OK;
 }
 
+/* The rest of the text is a file's path or, behind @, a name in Linux's own space of names. */
+static enum gp_status
+take_path(const char **at, struct gp_url *url)
+{
+    size_t n = 0;
+
+    while ((*at)[n] > ' ' && (*at)[n] <= '~' && (*at)[n] != ',')
+        n++;
+    if (n < 2 || n > GP_URL_PATH_MAX)
+        return GP_ERR_INVALID;
+    memcpy(url->host, *at, n);
+    url->is_path = true;
+    *at += n;
+    return GP_OK;
+}
+
 static enum gp_status
 take_host(const char **at, struct gp_url *url)
 {
     const char *p = *at;
     size_t n = 0;
 
+    if (*p == '/' || *p == '@')
+        return take_path(at, url);
     url->is_ipv6 = *p == '[';
     if (url->is_ipv6)
         p++;
@@ -80,7 +98,7 @@ gp_url_parse(const char *text, struct gp_url *url_p)
 
     if (take_scheme(&text, &url) != GP_OK || take_host(&text, &url) != GP_OK)
         return GP_ERR_INVALID;
-    if (text[0] == ':') {
+    if (text[0] == ':' && !url.is_path) {
         if (gp_parse_u64(text + 1, &port) != GP_OK || port > UINT16_MAX)
             return GP_ERR_INVALID;
         url.port = (uint16_t)port;

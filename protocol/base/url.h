@@ -1,7 +1,8 @@
-/* protocol/base/url.h -- where a server is: scheme://host[:port]
+/* protocol/base/url.h -- where a server is: scheme://host[:port], or scheme:///path
  *
- * Pure. The host is a name, an IPv4 address, an IPv6 address in brackets, or "*". GP_ERR_INVALID
- * for everything else, outputs untouched, nothing logged.
+ * Pure. The host is a name, an IPv4 address, an IPv6 address in brackets, or "*". On this machine
+ * it may be the path of a unix socket ("shm:///run/gpupool.sock"), or "@name" without a file.
+ * GP_ERR_INVALID for everything else, outputs untouched, nothing logged.
  */
 #ifndef GP_URL_H
 #define GP_URL_H
@@ -13,14 +14,16 @@
 #include <stdint.h>
 
 #define GP_URL_HOST_MAX 253
+#define GP_URL_PATH_MAX 106 /* what sockaddr_un takes, less an end */
 #define GP_URL_TEXT_MAX (16 + 3 + GP_URL_HOST_MAX + 2 + 6)
 
 struct gp_url {
     char scheme[16];                /* lowercase */
-    char host[GP_URL_HOST_MAX + 1]; /* without brackets */
+    char host[GP_URL_HOST_MAX + 1]; /* without brackets; the path, if is_path */
     uint16_t port;
     bool has_port; /* port was given, be it 0 */
     bool is_ipv6;  /* host was in brackets */
+    bool is_path;  /* begins with / or @; has no port */
 };
 
 GP_CHECK enum gp_status gp_url_parse(const char *text, struct gp_url *url_p);

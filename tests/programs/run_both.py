@@ -78,17 +78,18 @@ def read_ready_line(fd, process, seconds):
 
 
 class Server:
-    """One gpupoold on the software device, listening with TLS on loopback."""
+    """One gpupoold on the software device, listening with TLS on loopback or on a unix socket."""
 
-    def __init__(self, parts, work, env):
+    def __init__(self, parts, work, env, lane="tls"):
         self.work = work
         self.log = os.path.join(work, "server.log")
         certs = os.path.join(work, "certs")
         subprocess.run([CERTS, certs], check=True)
+        listen = {"tls": "tls://127.0.0.1:0", "shm": "shm://%s/socket" % work}[lane]
         read_end, write_end = os.pipe()
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [parts.daemon, "--driver", parts.soft, "--listen", "tls://127.0.0.1:0",
+                [parts.daemon, "--driver", parts.soft, "--listen", listen,
                  "--tls-cert", certs + "/server.crt", "--tls-key", certs + "/server.key",
                  "--tls-ca", certs + "/ca.crt", "--ready-fd", str(write_end),
                  "--exit-with-parent"],
@@ -229,6 +230,7 @@ def parse():
     p.add_argument("--devices", type=int, help="so many software devices")
     p.add_argument("--max-round-trips", type=int, help="at most so many exposed round trips")
     p.add_argument("--max-bytes", type=int, help="at most so many bytes over the line, both ways")
+    p.add_argument("--lane", default="tls", choices=("tls", "shm"), help="how they are pooled")
     p.add_argument("program")
     p.add_argument("args", nargs=argparse.REMAINDER)
     return p.parse_args()
@@ -247,7 +249,7 @@ def main():
     failed = 0
     with tempfile.TemporaryDirectory(prefix="gpupool-both-") as work:
         env = clean_environment(work, options.devices)
-        server = Server(parts, work, env)
+        server = Server(parts, work, env, options.lane)
         try:
             print("%-22s %9s %9s %8s %6s  %s" % ("program", "direct", "pooled", "calls",
                                                 "trips", "result"))

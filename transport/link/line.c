@@ -209,7 +209,7 @@ tell_changed(struct tp_link *l)
 }
 
 /* Both locks held. What the peer said before it went is not lost with the line. */
-static bool
+static void
 lose(struct tp_link *l, enum gp_status status, const char *why)
 {
     size_t got;
@@ -218,29 +218,33 @@ lose(struct tp_link *l, enum gp_status status, const char *why)
         ;
     if (l->walk.last) {
         tp_link_end(l, GP_ERR_CLOSED);
-        return false;
+        return;
     }
     log_info("lane %s: line lost: %s", l->s.lane.peer.address,
              why != NULL ? why : gp_status_text(status));
+    if (tp_link_is_steady(l)) {
+        tp_link_end(l, GP_ERR_IO);
+        return;
+    }
     l->inner->bytes->shutdown(l->inner);
     show_nothing(l);
     state_set(l, TP_LINK_BROKEN);
-    return true;
 }
 
 void
 tp_link_lose(struct tp_link *l, unsigned generation, enum gp_status status, const char *why)
 {
-    bool told = false;
+    bool lost;
 
     pthread_mutex_lock(&l->rx_lock);
     pthread_mutex_lock(&l->tx_lock);
-    if (l->state == TP_LINK_LIVE && l->generation == generation)
-        told = lose(l, status, why);
+    lost = l->state == TP_LINK_LIVE && l->generation == generation;
+    if (lost)
+        lose(l, status, why);
     pthread_mutex_unlock(&l->tx_lock);
     pthread_mutex_unlock(&l->rx_lock);
     tp_link_signal(l->s.wake_fd); /* what was taken in does not show in poll() */
-    if (told)
+    if (lost)
         tell_changed(l);
 }
 

@@ -54,7 +54,11 @@ show_room(struct tp_link *l)
 {
     bool stuck = atomic_load_explicit(&l->ack_stuck, memory_order_relaxed);
 
-    l->s.read_events = stuck ? (short)(POLLIN | POLLOUT) : (short)POLLIN;
+    /* A lane that is told shows room by POLLIN, and by POLLOUT nothing. */
+    l->s.read_events =
+        stuck && atomic_load_explicit(&l->s.write_events, memory_order_relaxed) == POLLOUT
+            ? (short)(POLLIN | POLLOUT)
+            : (short)POLLIN;
     if (GP_LIKELY(stuck == l->room_shown))
         return;
     pthread_mutex_lock(&l->rx_lock);
@@ -195,7 +199,12 @@ write_through(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t *pu
     size_t bytes, put = 0;
     int n = part_of(iov, iovcnt, part, &bytes);
 
-    if (status == GP_OK) {
+    if (status == GP_OK && tp_link_is_steady(l)) {
+        tp_store_drop(&l->store, at);
+        status = l->inner->bytes->write(l->inner, iov, iovcnt, &put);
+        if (status == GP_OK)
+            tp_store_pass(&l->store, put);
+    } else if (status == GP_OK) {
         enum gp_status stored = tp_store_add(&l->store, part, n, bytes);
 
         if (stored != GP_OK)
@@ -256,12 +265,13 @@ uint64_t
 tp_link_kept(struct tp_lane *link)
 {
     struct tp_link *l = tp_link_of(link);
-    uint64_t end;
+    uint64_t start, end;
 
     pthread_mutex_lock(&l->tx_lock);
+    start = l->store.start;
     end = l->store.end;
     pthread_mutex_unlock(&l->tx_lock);
-    return end - gp_min_u64(end, atomic_load(&l->peer_ack));
+    return end - gp_min_u64(end, gp_max_u64(start, atomic_load(&l->peer_ack)));
 }
 
 /* Wait for an acknowledgement or another state; take in what arrives meanwhile. */

@@ -5,7 +5,9 @@
  * the lane underneath fails the link is broken: it takes what is sent up to its window, receives
  * nothing, and waits. With a new lane both ends tell each other how many bytes they have received,
  * and each sends again exactly what the other lacks, from the middle of a frame if need be: those
- * who send and receive through the link notice nothing. The new lane may be of another kind.
+ * who send and receive through the link notice nothing. The new lane may be of another kind. While
+ * it is one that only a process's end ends (TP_CAP_STEADY), nothing is kept, and its end is the
+ * link's.
  *
  * Acknowledgements travel in the frames' headers (gp_framing) and, where one direction is silent,
  * in frames of their own, which the receiver must ignore.

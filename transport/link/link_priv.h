@@ -91,4 +91,11 @@ enum gp_status tp_link_push(struct tp_link *l);
 void tp_link_ack_if_due(struct tp_link *l);
 void tp_link_signal(int fd);
 
+/* Under either lock: what such a lane took the peer has or will never ask for. */
+static inline bool
+tp_link_is_steady(const struct tp_link *l)
+{
+    return (l->inner->lane.ops->caps & TP_CAP_STEADY) != 0;
+}
+
 #endif

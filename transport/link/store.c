@@ -152,6 +152,13 @@ tp_store_drop(struct tp_store *store, uint64_t to)
 }
 
 void
+tp_store_pass(struct tp_store *store, uint64_t bytes)
+{
+    store->end += bytes;
+    tp_store_drop(store, store->end);
+}
+
+void
 tp_store_trim(struct tp_store *store, uint64_t to)
 {
     struct tp_store_piece *last = store->first;

@@ -30,6 +30,8 @@ GP_CHECK enum gp_status tp_store_add(struct tp_store *store, const struct iovec 
                                      size_t bytes);
 /* Forget what is before to; start <= to <= end. */
 void tp_store_drop(struct tp_store *store, uint64_t to);
+/* Count bytes that are not kept; only where nothing is. */
+void tp_store_pass(struct tp_store *store, uint64_t bytes);
 /* Take back what was added from number `to` on; start <= to <= end. */
 void tp_store_trim(struct tp_store *store, uint64_t to);
 /* Where the bytes from `from` on lie, in their order; as many as fit. The number of pieces. */

@@ -96,8 +96,11 @@ Test(parse, numbers_take_no_sign_blank_or_tail)
 Test(url, good_ones_read_back_as_they_were)
 {
     static const char *const good[] = {
-        "tls://host:7470",        "tls://host",   "tcp://127.0.0.1:0",     "tls://[::1]:7470",
-        "tls://[fe80::1%eth0]:1", "tls://*:7470", "rdma2://a-b.c_d:65535",
+        "tls://host:7470",        "tls://host",
+        "tcp://127.0.0.1:0",      "tls://[::1]:7470",
+        "tls://[fe80::1%eth0]:1", "tls://*:7470",
+        "rdma2://a-b.c_d:65535",  "shm:///run/gpupool.sock",
+        "shm://@gpupool",
     };
     char text[GP_URL_TEXT_MAX + 1];
     struct gp_url url;
@@ -110,6 +113,17 @@ Test(url, good_ones_read_back_as_they_were)
     cr_assert_eq(gp_url_parse("tls://[::1]:7470", &url), GP_OK);
     cr_assert_str_eq(url.host, "::1");
     cr_assert_eq(url.port, 7470);
+    cr_assert_not(url.is_path);
+    cr_assert_eq(gp_url_parse("shm:///a:7470", &url), GP_OK);
+    cr_assert_str_eq(url.host, "/a:7470");
+    cr_assert(url.is_path && !url.has_port);
+    memset(text, 'p', sizeof(text));
+    memcpy(text, "shm:///", 7);
+    text[6 + GP_URL_PATH_MAX] = '\0';
+    cr_assert_eq(gp_url_parse(text, &url), GP_OK);
+    text[6 + GP_URL_PATH_MAX] = 'p';
+    text[7 + GP_URL_PATH_MAX] = '\0';
+    cr_assert_eq(gp_url_parse(text, &url), GP_ERR_INVALID, "longer than a socket's path may be");
 }
 
 Test(url, bad_ones_are_refused)
@@ -136,6 +150,10 @@ Test(url, bad_ones_are_refused)
         "tls://**:1",
         "tls://host\n:1",
         "averyveryverylongscheme://host",
+        "shm:///",
+        "shm://@",
+        "shm:///with blank",
+        "shm:///line\n",
     };
     struct gp_url url;
 

@@ -101,6 +101,28 @@ Test(policy, rules_name_people)
     be_policies_fini(&policies);
 }
 
+Test(policy, rules_name_ids_that_the_kernel_vouches_for)
+{
+    static const uint32_t groups[] = {100, 2000};
+    struct be_applicant known = {
+        .common_name = "", .local = true, .has_ids = true, .uid = 0, .gids = groups, .gid_count = 2};
+    struct be_applicant unknown = {.common_name = "", .local = true};
+
+    cr_assert_eq(load("[tenant \"a\"]\nmatch = uid:0\n[tenant \"b\"]\nmatch = gid:2000\n"
+                      "[tenant \"c\"]\nmatch = uid:1, gid:3\n"),
+                 GP_OK);
+    cr_assert(be_policy_matches(&policies.list[0], &known));
+    cr_assert_not(be_policy_matches(&policies.list[0], &unknown), "nobody's id is not 0");
+    cr_assert(be_policy_matches(&policies.list[1], &known));
+    cr_assert_not(be_policy_matches(&policies.list[1], &unknown));
+    cr_assert_not(be_policy_matches(&policies.list[2], &known));
+    be_policies_fini(&policies);
+    cr_assert_neq(load("[tenant \"a\"]\nmatch = uid:root\n"), GP_OK);
+    be_policies_fini(&policies);
+    cr_assert_neq(load("[tenant \"a\"]\nmatch = gid:4294967296\n"), GP_OK);
+    be_policies_fini(&policies);
+}
+
 Test(policy, devices_are_named_by_index_uuid_and_model)
 {
     cr_assert_eq(load("[tenant \"a\"]\nmatch = *\ndevices = 1, GPU-77\n"

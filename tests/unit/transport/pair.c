@@ -112,7 +112,10 @@ test_pair_open(const char *name, const struct tp_opts *common, struct test_pair 
     }
     if (strcmp(name, "rdma") == 0)
         server.rdma = (struct tp_rdma_opts){fabrics, GP_ARRAY_LEN(fabrics)};
-    snprintf(url, sizeof(url), "%s://127.0.0.1:0", name);
+    if (strcmp(name, "shm") == 0)
+        snprintf(url, sizeof(url), "shm://@gpupool-test-%d-%d", (int)getpid(), (int)gettid());
+    else
+        snprintf(url, sizeof(url), "%s://127.0.0.1:0", name);
     acceptor = test_acceptor_start(url, &server);
     need(tp_connect(test_acceptor_url(acceptor), &client, &pair->client) == GP_OK);
     need(test_acceptor_finish(acceptor, &pair->server) == GP_OK);

@@ -114,7 +114,7 @@ run(const char *transport, bool cut)
 int
 main(void)
 {
-    static const char *const transports[] = {"loop", "tcp", "tls"};
+    static const char *const transports[] = {"loop", "tcp", "tls", "shm"};
 
     for (size_t i = 0; i < GP_ARRAY_LEN(transports); i++) {
         run(transports[i], false);

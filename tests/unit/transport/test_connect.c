@@ -29,9 +29,10 @@ refused(const char *url, enum gp_status status, const char *words)
     cr_assert_null(strchr(why, '\n'));
 }
 
-Test(connect, names_that_are_not_built_in_yet_say_so)
+Test(connect, addresses_that_are_none_say_so)
 {
-    refused("shm://127.0.0.1:1", GP_ERR_NOT_SUPPORTED, "not built in yet");
+    refused("shm://127.0.0.1:1", GP_ERR_INVALID, "shm:///path");
+    refused("tls:///path", GP_ERR_INVALID, "tls://host:port");
     refused("carrier-pigeon://roof:1", GP_ERR_INVALID, "no address");
     refused("pigeon://roof:1", GP_ERR_INVALID, "no such transport");
     refused("tls://", GP_ERR_INVALID, "no address");
@@ -135,12 +136,13 @@ Test(connect, accept_without_a_client_does_not_wait)
 
 Test(connect, descriptors_are_closed_on_exec_and_all_are_given_back, .timeout = 20)
 {
+    static const char *const names[] = {"tcp", "tls", "loop", "shm"};
     struct test_pair p;
     int before, after;
 
     before = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
-    for (int i = 0; i < 3; i++) {
-        test_pair_open(i == 0 ? "tcp" : i == 1 ? "tls" : "loop", NULL, &p);
+    for (size_t i = 0; i < GP_ARRAY_LEN(names); i++) {
+        test_pair_open(names[i], NULL, &p);
         cr_assert(fcntl(tp_event_fd(p.client), F_GETFD) & FD_CLOEXEC);
         cr_assert(fcntl(tp_event_fd(p.server), F_GETFD) & FD_CLOEXEC);
         test_pair_close(&p);

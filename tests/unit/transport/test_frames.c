@@ -13,7 +13,7 @@
 #define EVERY_TRANSPORT(test)                                                                      \
     ParameterizedTestParameters(frames, test)                                                      \
     {                                                                                              \
-        static struct transport_param all[] = {{"loop"}, {"tcp"}, {"tls"}};                        \
+        static struct transport_param all[] = {{"loop"}, {"tcp"}, {"tls"}, {"shm"}};               \
                                                                                                    \
         return test_transports(all, GP_ARRAY_LEN(all));                                            \
     }                                                                                              \

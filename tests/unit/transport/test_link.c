@@ -1,6 +1,6 @@
 /* tests/unit/transport/test_link.c -- lanes that survive their lines
  *
- * The lines are socket pairs, as tcp or as tls with a key. */
+ * The lines are socket pairs, as tcp, as tls with a key, or shared memory. */
 #include "tests/unit/transport/certs.h"
 #include "tests/unit/transport/pair.h"
 #include "tests/unit/transport/params.h"
@@ -574,4 +574,87 @@ Test(link, keys_differ_by_handshake_session_and_secret)
         tp_close(first[i]);
         tp_close(second[i]);
     }
+}
+
+/* --- lanes of another kind ----------------------------------------------------------------------
+ */
+
+struct pour {
+    struct tp_lane *lane;
+    uint32_t count;
+};
+
+static void *
+pour_frames(void *arg)
+{
+    struct pour *p = arg;
+
+    for (uint32_t i = 0; i < p->count; i++)
+        cr_assert_eq(send_filled(p->lane, i, 100000), GP_OK);
+    return NULL;
+}
+
+static void *
+take_frames(void *arg)
+{
+    struct pour *p = arg;
+
+    for (uint32_t i = 0; i < p->count; i++)
+        expect_frame(p->lane, i, 100000);
+    return NULL;
+}
+
+/* From a line that may be lost to one that may not: what was on its way arrives, nothing is kept
+ * from there on, both directions full at once do no harm, and the end of the line is the end. */
+ParameterizedTestParameters(link, goes_over_to_shared_memory)
+{
+    static struct transport_param all[] = {{"tcp"}, {"tls"}};
+
+    return cr_make_param_array(struct transport_param, all, GP_ARRAY_LEN(all));
+}
+
+ParameterizedTest(struct transport_param *param, link, goes_over_to_shared_memory, .timeout = 60)
+{
+    struct tp_lane *links[2];
+    struct pollfd p = {.events = POLLIN};
+    enum gp_status status;
+    struct tp_frame frame;
+    struct pour pours[4];
+    pthread_t threads[4];
+
+    links_make(param->name, 4u << 20, links);
+    p.fd = tp_event_fd(links[0]);
+    tp_link_break(links[0], "test");
+    for (uint32_t i = 0; i < 10; i++) {
+        cr_assert_eq(send_filled(links[0], i, 50000), GP_OK);
+        cr_assert_eq(send_filled(links[1], 100 + i, 3000), GP_OK);
+    }
+    links_join("shm", links);
+    for (uint32_t i = 0; i < 10; i++) {
+        expect_frame(links[1], i, 50000);
+        expect_frame(links[0], 100 + i, 3000);
+    }
+    cr_assert_eq(tp_recv_frame(links[0], &frame, TP_NOW), GP_ERR_AGAIN);
+    cr_assert_eq(poll(&p, 1, 0), 0);
+    cr_assert_eq(send_filled(links[1], 1, 10), GP_OK);
+    cr_assert_eq(poll(&p, 1, 20000), 1, "whoever polls the old number sees the new line");
+    expect_frame(links[0], 1, 10);
+
+    for (int i = 0; i < 4; i++) {
+        pours[i] = (struct pour){links[i % 2], 400};
+        pthread_create(&threads[i], NULL, i < 2 ? pour_frames : take_frames, &pours[i]);
+    }
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    cr_assert_eq(send_filled(links[0], 2, 10), GP_OK);
+    cr_assert_eq(tp_link_kept(links[0]), 0);
+
+    tp_close(links[1]);
+    do
+        status = tp_recv_frame(links[0], &frame, test_soon()); /* acknowledgements first */
+    while (status == GP_OK || status == GP_ERR_AGAIN);
+    cr_assert(status == GP_ERR_CLOSED || status == GP_ERR_IO, "%s", gp_status_text(status));
+    tp_link_look(links[0]);
+    cr_assert_eq(tp_link_state(links[0]), TP_LINK_OVER);
+    tp_close(links[0]);
 }

@@ -1,0 +1,130 @@
+/* tests/integration/test_shm.c -- sessions over a unix socket: who gets in, and who is gone */
+#include "tests/support/client.h"
+#include "tests/support/server.h"
+
+#include "protocol/base/clock.h"
+#include "protocol/wire/negotiate.h"
+
+#include <criterion/criterion.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/gpupool-shm-XXXXXX";
+static char listen_arg[128], config_arg[128];
+
+static struct test_server
+shm_server(const char *config)
+{
+    const char *args[] = {listen_arg, config != NULL ? config_arg : NULL, NULL};
+    FILE *file;
+
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(listen_arg, sizeof(listen_arg), "--listen=shm://%s/socket", folder);
+    snprintf(config_arg, sizeof(config_arg), "--config=%s/server.ini", folder);
+    if (config != NULL) {
+        file = fopen(config_arg + strlen("--config="), "w");
+        cr_assert_not_null(file);
+        fputs(config, file);
+        fclose(file);
+    }
+    return test_server_start(args);
+}
+
+static void
+shm_stop(struct test_server *server)
+{
+    test_server_stop(server);
+    unlink(config_arg + strlen("--config="));
+    cr_assert_eq(rmdir(folder), 0, "the socket is gone with its server");
+}
+
+Test(shm, a_session_runs_and_is_not_offered_to_survive)
+{
+    struct test_server server = shm_server(NULL);
+    struct test_client c;
+
+    cr_assert(test_client_open_with(&c, server.url[0], NULL, WIRE_FEATURE_RESUME), "%s",
+              c.refused.reason);
+    cr_assert_eq(c.server.features & WIRE_FEATURE_RESUME, 0);
+    cr_assert_eq(c.answer.grace_ms, 0);
+    test_client_begin(&c);
+    test_client_close(&c);
+    shm_stop(&server);
+}
+
+Test(shm, tenants_are_found_by_the_kernels_word)
+{
+    char config[256];
+    struct test_server server;
+    struct test_client c;
+
+    snprintf(config, sizeof(config),
+             "[tenant \"other\"]\nmatch = uid:%u, gid:%u\nmemory = 64m\n"
+             "[tenant \"mine\"]\nmatch = uid:%u\nmemory = 256m\n",
+             getuid() + 1, getgid() + 1, getuid());
+    server = shm_server(config);
+    cr_assert(test_client_open(&c, server.url[0], NULL), "%s", c.refused.reason);
+    cr_assert_eq(c.answer.devices[0].total_bytes, 256u << 20);
+    test_client_close(&c);
+    shm_stop(&server);
+
+    strcpy(folder, "/tmp/gpupool-shm-XXXXXX");
+    snprintf(config, sizeof(config), "[tenant \"other\"]\nmatch = uid:%u, gid:%u\n", getuid() + 1,
+             getgid() + 1);
+    server = shm_server(config);
+    cr_assert_not(test_client_open(&c, server.url[0], NULL));
+    cr_assert_eq(c.refused.code, WIRE_CODE_NOT_ALLOWED);
+    test_client_abandon(&c);
+    shm_stop(&server);
+}
+
+/* Each time at another moment of its session, which ends with it. */
+Test(shm, killed_clients_leave_nothing, .timeout = 120)
+{
+    struct test_server server = shm_server(NULL);
+    pid_t worker;
+    unsigned fds = 0;
+
+    for (int round = 0; round < 6; round++) {
+        int told[2];
+        pid_t pid;
+
+        cr_assert_eq(pipe(told), 0);
+        pid = fork();
+        if (pid == 0) {
+            struct test_client c;
+
+            close(told[0]);
+            if (!test_client_open(&c, server.url[0], NULL))
+                _exit(1);
+            test_client_begin(&c);
+            if (round % 3 == 1)
+                TEST_ADD(&c, cuMemAlloc_v2, .address = c.answer.device_range.base,
+                         .bytes = 1 << 20);
+            if (round % 3 == 1)
+                test_client_send(&c);
+            (void)!write(told[1], &c.server.pid, sizeof(c.server.pid));
+            while (round % 3 == 2) { /* busy: killed in the middle of a frame, sooner or later */
+                test_client_add(&c, WIRE_CALL_cuMemGetInfo_v2, 0);
+                test_client_send(&c);
+            }
+            for (;;)
+                pause();
+        }
+        close(told[1]);
+        cr_assert_eq(read(told[0], &worker, sizeof(worker)), (ssize_t)sizeof(worker));
+        close(told[0]);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        test_server_await_gone(&server, worker);
+        if (round == 0)
+            fds = test_server_fds(&server);
+    }
+    cr_assert_leq(test_server_fds(&server), fds + 2, "descriptors stay behind");
+    shm_stop(&server);
+}

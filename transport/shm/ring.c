@@ -1,0 +1,174 @@
+/* transport/shm/ring.c */
+#include "transport/shm/ring.h"
+
+#include "protocol/base/util.h"
+
+#include <string.h>
+
+/* What is told to the other side at once, so that it works while we go on. */
+#define PART_BYTES (128u << 10)
+/* What one put or get moves at most: then the other side may have to be woken. */
+#define GO_BYTES (256u << 10)
+/* A writer that sleeps is woken when this share of the ring is free. */
+#define ROOM_SHARE 4
+
+/* -- counts --------------------------------------------------------------------------------------
+ */
+
+/* Counts and the words of sleepers are sequentially consistent: each side writes its own, then
+ * reads the other's, so one of them sees what the other wrote in any case. */
+
+static uint64_t
+tail_of(const struct tp_ring *ring)
+{
+    return atomic_load(&ring->shared->tail);
+}
+
+static uint64_t
+head_of(const struct tp_ring *ring)
+{
+    return atomic_load(&ring->shared->head);
+}
+
+bool
+tp_ring_has_data(const struct tp_ring *ring)
+{
+    return tail_of(ring) != ring->pos;
+}
+
+bool
+tp_ring_has_room(const struct tp_ring *ring)
+{
+    return ring->pos - head_of(ring) != ring->size;
+}
+
+/* -- copying -------------------------------------------------------------------------------------
+ */
+
+/* A walk along iov. */
+struct place {
+    const struct iovec *iov;
+    int left;
+    size_t at;
+};
+
+/* The next piece of iov, most bytes at most; 0 bytes at its end. */
+static size_t
+next_piece(struct place *p, uint64_t most, uint8_t **to_p)
+{
+    size_t n;
+
+    while (p->left > 0 && p->at == p->iov->iov_len) {
+        p->iov++;
+        p->left--;
+        p->at = 0;
+    }
+    if (p->left == 0)
+        return 0;
+    n = gp_min_u64(p->iov->iov_len - p->at, most);
+    *to_p = (uint8_t *)p->iov->iov_base + p->at;
+    p->at += n;
+    return n;
+}
+
+/* How much of the ring lies in a row from pos on, within one part. */
+static uint64_t
+in_a_row(const struct tp_ring *ring, uint64_t most)
+{
+    return gp_min_u64(gp_min_u64(most, PART_BYTES), ring->size - (ring->pos & (ring->size - 1)));
+}
+
+enum gp_status
+tp_ring_get(struct tp_ring *ring, const struct iovec *iov, int iovcnt, size_t *got_p)
+{
+    struct place place = {iov, iovcnt, 0};
+    size_t total = 0, n;
+    uint8_t *to;
+
+    while (total < GO_BYTES) {
+        const uint8_t *from = ring->data + (ring->pos & (ring->size - 1));
+
+        if (ring->seen == ring->pos) {
+            ring->seen = tail_of(ring);
+            if (ring->seen - ring->pos > ring->size)
+                return GP_ERR_PROTOCOL;
+        }
+        n = next_piece(&place, in_a_row(ring, ring->seen - ring->pos), &to);
+        if (n == 0)
+            break;
+        memcpy(to, from, n);
+        ring->pos += n;
+        total += n;
+        atomic_store(&ring->shared->head, ring->pos);
+    }
+    *got_p = total;
+    return total > 0 ? GP_OK : GP_ERR_AGAIN;
+}
+
+enum gp_status
+tp_ring_put(struct tp_ring *ring, const struct iovec *iov, int iovcnt, size_t *put_p)
+{
+    struct place place = {iov, iovcnt, 0};
+    size_t total = 0, told = 0, n;
+    uint8_t *from;
+
+    while (total < GO_BYTES) {
+        uint8_t *to = ring->data + (ring->pos & (ring->size - 1));
+
+        if (ring->pos - ring->seen == ring->size) {
+            ring->seen = head_of(ring);
+            if (ring->pos - ring->seen > ring->size)
+                return GP_ERR_PROTOCOL;
+        }
+        n = next_piece(&place, in_a_row(ring, ring->size - (ring->pos - ring->seen)), &from);
+        if (n == 0)
+            break;
+        memcpy(to, from, n);
+        ring->pos += n;
+        total += n;
+        if (total - told < PART_BYTES)
+            continue; /* what is small is seen at once: a header does not wake anybody alone */
+        told = total;
+        atomic_store_explicit(&ring->shared->tail, ring->pos, memory_order_release);
+    }
+    if (total == 0)
+        return GP_ERR_AGAIN;
+    atomic_store(&ring->shared->tail, ring->pos);
+    *put_p = total;
+    return GP_OK;
+}
+
+/* -- sleeping ------------------------------------------------------------------------------------
+ */
+
+bool
+tp_ring_await_data(struct tp_ring *ring)
+{
+    atomic_store(&ring->shared->want_data, 1);
+    return tp_ring_has_data(ring);
+}
+
+bool
+tp_ring_await_room(struct tp_ring *ring)
+{
+    atomic_store(&ring->shared->want_room, 1);
+    return tp_ring_has_room(ring);
+}
+
+bool
+tp_ring_data_wanted(struct tp_ring *ring)
+{
+    return atomic_load(&ring->shared->want_data) != 0 &&
+           atomic_exchange(&ring->shared->want_data, 0) != 0;
+}
+
+bool
+tp_ring_room_wanted(struct tp_ring *ring)
+{
+    if (atomic_load(&ring->shared->want_room) == 0)
+        return false;
+    /* The writer sleeps, so what it said last stays; a liar is woken too often or too seldom. */
+    if (tail_of(ring) - ring->pos > ring->size - ring->size / ROOM_SHARE)
+        return false;
+    return atomic_exchange(&ring->shared->want_room, 0) != 0;
+}
