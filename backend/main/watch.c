@@ -15,6 +15,8 @@
 #define BE_END_MS 5000
 /* How often we look at a peer that has gone, while what it said is still being taken in. */
 #define BE_LOOK_MS 20
+/* So much fits into the shortest line. */
+#define BE_KEPT_LITTLE (16u << 10)
 
 static void
 end_by_force(struct be_watch *watch)
@@ -35,6 +37,36 @@ drain(struct be_watch *watch)
     tp_shutdown(watch->lane);
 }
 
+/* A few bytes more fit into the line: it says so, or what it has not been told of is little. */
+static bool
+has_room(const struct be_watch *watch)
+{
+    struct pollfd room = {.fd = tp_event_fd(watch->lane), .events = POLLOUT};
+
+    return (poll(&room, 1, 0) > 0 && room.revents == POLLOUT) ||
+           (watch->resume != NULL && tp_link_kept(watch->lane) < BE_KEPT_LITTLE);
+}
+
+/* A library's modules may take the driver a minute, and the executor cannot answer meanwhile. Where
+ * there is no room nothing is said: the client has enough to hear then. */
+static void
+beat(struct be_watch *watch)
+{
+    uint64_t since = atomic_load_explicit(&watch->line->busy_since_ns, memory_order_relaxed);
+
+    if (watch->beat_ns == 0 || since == 0 || watch->lost_ns != 0 ||
+        gp_now_ns() - since < watch->beat_ns || !has_room(watch))
+        return;
+    be_line_frame(watch->line, WIRE_FRAME_PONG, 0, NULL, 0);
+    be_line_flush(watch->line);
+}
+
+static int
+beat_ms(const struct be_watch *watch)
+{
+    return watch->beat_ns != 0 ? (int)gp_min_u64(watch->beat_ns / GP_NS_PER_MS + 1, INT32_MAX) : -1;
+}
+
 /* -- without a way back ---------------------------------------------------------------------------
  */
 
@@ -46,9 +78,11 @@ watch_plain(struct be_watch *watch)
         {.fd = watch->signals, .events = POLLIN},
         {.fd = tp_event_fd(watch->lane), .events = POLLRDHUP},
     };
+    int rc;
 
-    while (poll(polls, GP_ARRAY_LEN(polls), -1) < 0 && errno == EINTR)
-        ;
+    while ((rc = poll(polls, GP_ARRAY_LEN(polls), beat_ms(watch))) == 0 ||
+           (rc < 0 && errno == EINTR))
+        beat(watch);
     if (polls[0].revents == 0 && polls[1].revents != 0)
         drain(watch);
     end_by_force(watch);
@@ -113,7 +147,7 @@ timeout_ms(const struct be_watch *watch, bool leaving)
 {
     if (watch->lost_ns != 0)
         return gp_deadline_poll_ms(gp_now_ns(), gp_deadline_after(watch->lost_ns, watch->grace_ns));
-    return leaving ? BE_LOOK_MS : -1;
+    return leaving ? BE_LOOK_MS : beat_ms(watch);
 }
 
 static void
@@ -136,6 +170,7 @@ watch_link(struct be_watch *watch)
             break;
         if (polls[0].revents != 0)
             return;
+        beat(watch);
         if (polls[1].revents != 0) {
             drain(watch);
             break;

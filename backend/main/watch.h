@@ -1,9 +1,9 @@
 /* backend/main/watch.h -- a thread beside the executor
  *
- * It sees a client that goes away while the executor is inside the driver, the supervisor's wish to
- * end, and further connections of the session. A client whose line is lost may come back within the
- * grace time (a link, transport/link); then, or for another client at once, the session ends, by
- * force if the executor does not return.
+ * It sees a client that goes away while the executor is inside the driver, and tells it that we are
+ * there while that takes long; the supervisor's wish to end; further connections of the session. A
+ * client whose line is lost may come back within the grace time (a link, transport/link); then, or
+ * for another client at once, the session ends, by force if the executor does not return.
  */
 #ifndef BE_WATCH_H
 #define BE_WATCH_H
@@ -18,6 +18,7 @@ struct be_watch {
     struct tp_lane *lane;
     struct be_line *line;
     int signals;
+    uint64_t beat_ns; /* an executor at work for so long lets the client hear of us; 0: never */
     /* Only for a link. */
     struct be_resume *resume; /* NULL: the client cannot come back */
     int supervisor;           /* further connections come from here, and it is told of the client */

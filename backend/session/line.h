@@ -24,6 +24,8 @@ struct be_line {
     pthread_t executor;
 
     uint64_t received_seq; /* the executor's: of the last numbered frame */
+    /* When the executor went to work on what it had received; 0: it receives. Relaxed: a hint. */
+    _Atomic uint64_t busy_since_ns;
 
     pthread_mutex_t lock; /* rank 50 */
     pthread_cond_t turn;  /* nobody sends any more */

@@ -409,8 +409,12 @@ be_session_run(struct be_session *session)
             continue;
         if (status == GP_ERR_PROTOCOL || status == GP_ERR_LIMIT)
             code = WIRE_CODE_PROTOCOL;
-        if (status != GP_OK || !frame_take(session, &frame, &code))
+        if (status != GP_OK)
             break;
+        atomic_store_explicit(&session->line->busy_since_ns, gp_now_ns(), memory_order_relaxed);
+        if (!frame_take(session, &frame, &code))
+            break;
+        atomic_store_explicit(&session->line->busy_since_ns, 0, memory_order_relaxed);
     }
     if (code != WIRE_CODE_OK) {
         be_line_frame(session->line, WIRE_FRAME_BYE, code, NULL, 0);

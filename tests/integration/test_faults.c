@@ -372,3 +372,65 @@ Test(faults, a_missing_driver_ends_the_server_with_a_reason)
     cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1);
     close(pipes[0]);
 }
+
+/* A text that takes the driver as long as wanted to compile. */
+static char *
+long_module(size_t kernels)
+{
+    char *text = malloc(kernels * 256 + 128), *at = text;
+
+    cr_assert_not_null(text);
+    at += sprintf(at, ".version 8.0\n.target sm_75\n.address_size 64\n");
+    for (size_t i = 0; i < kernels; i++)
+        at +=
+            sprintf(at,
+                    ".visible .entry k%zu(.param .u64 p) {\n.reg .b32 %%r<3>; .reg .b64 %%rd<2>;\n"
+                    "ld.param.u64 %%rd1, [p];\nmov.u32 %%r1, %zu;\nst.global.u32 [%%rd1], %%r1;\n"
+                    "ret;\n}\n",
+                    i, i);
+    return text;
+}
+
+/* As a big library's modules do: the executor is inside the driver for many heartbeats, and the
+ * client hears that the server is there. */
+Test(faults, a_busy_driver_is_not_a_lost_server, .timeout = 120)
+{
+    const char *args[] = {"--heartbeat=40ms", NULL};
+    struct test_server server = test_server_start(args);
+    unsigned slow = 0; /* first without a way back, then with one */
+
+    for (size_t kernels = 2000; slow < 2;) {
+        char *text = long_module(kernels);
+        size_t len = strlen(text) + 1;
+        struct test_client c;
+        uint64_t begin, took_ns;
+
+        cr_assert_lt(kernels, 1000000, "nothing takes the driver long enough");
+        cr_assert(
+            test_client_open_with(&c, server.url[0], NULL, slow != 0 ? WIRE_FEATURE_RESUME : 0));
+        test_client_begin(&c);
+        for (size_t at = 0; at < len; at += 1 << 20) {
+            size_t n = gp_min_u64(len - at, 1 << 20);
+
+            TEST_ADD(&c, gpUpload, .upload = 7, .total = len, .offset = at,
+                     .data = (const uint8_t *)text + at, .data_len = (uint32_t)n);
+            test_client_send(&c);
+        }
+        TEST_ADD(&c, gpBarrier, 0);
+        cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
+        c.pongs = 0;
+        begin = gp_now_ns();
+        TEST_ADD(&c, cuModuleLoadDataEx, .module = ID(3), .upload = 7, .kind = 4,
+                 .error_bytes = 1024);
+        cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
+        took_ns = gp_now_ns() - begin;
+        free(text);
+        kernels *= took_ns < 400 * GP_NS_PER_MS ? 2 : 1;
+        slow += took_ns >= 400 * GP_NS_PER_MS;
+        if (took_ns >= 400 * GP_NS_PER_MS)
+            cr_assert_geq(c.pongs, 3, "%u signs of life in %llu ms", c.pongs,
+                          (unsigned long long)(took_ns / GP_NS_PER_MS));
+        test_client_close(&c);
+    }
+    test_server_stop(&server);
+}

@@ -267,6 +267,9 @@ test_client_receive(struct test_client *c, uint64_t deadline_ns)
     case WIRE_FRAME_DATA:
         take_data(c, header.tag, frame.payload, frame.payload_bytes);
         break;
+    case WIRE_FRAME_PONG:
+        c->pongs++;
+        break;
     case WIRE_FRAME_BYE:
         c->bye = true;
         c->bye_code = header.tag;

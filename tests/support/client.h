@@ -41,6 +41,7 @@ struct test_client {
     struct gp_buf print;
     struct gp_buf freed;   /* uint64_t each */
     struct gp_buf notices; /* records of gpNoticeHost and gpNoticePull */
+    uint32_t pongs;
     bool bye;
     uint32_t bye_code;
 };
