@@ -59,7 +59,7 @@ def near_and_far(result):
     rows = {(r["side"], r["rtt"], r["workload"]): r for r in result["rows"]}
     parts = []
     for rtt in sorted({k[1] for k in rows}, key=seconds_of):
-        sides = [s for s in ("direct", "floor tcp", "tcp", "floor tls", "tls")
+        sides = [s for s in ("direct", "floor tcp", "tcp", "floor tls", "tls", "floor shm", "shm")
                  if any(k[0] == s and k[1] == rtt for k in rows)]
         names = unique(k[2] for k in rows if k[1] == rtt)
         lines = [["median (low-high of rounds)", "unit", *sides]]
@@ -111,7 +111,7 @@ def table(result):
 def draw(result, folder):
     """Writes calls.svg, bandwidth.svg and one step-NAME.svg where distances were measured."""
     rows = {(r["side"], r["rtt"], r["workload"]): r.get("median") for r in result["rows"]}
-    sides = [s for s in ("direct", "tcp", "tls") if any(k[0] == s for k in rows)]
+    sides = [s for s in ("direct", "tcp", "tls", "shm") if any(k[0] == s for k in rows)]
     here = {s: {n: rows.get((s, "0", n)) for n in PLOTTED + BULK} for s in sides}
     far = sorted({k[1] for k in rows}, key=seconds_of)
     plots = {"calls": svg.bars("What a call or a step takes", "us", PLOTTED, sides, here),

@@ -2,7 +2,7 @@
 """Measures a pool against the same device without it, in one run on one machine.
 
 usage: bench/run.py --build DIR [--quick] [--check] [--out FILE.json] [--svg FOLDER]
-                    [--transports tcp,tls] [--rtt 0,100us,1ms] [--gbit N] [--rounds N]
+                    [--transports tcp,tls,shm] [--rtt 0,100us,1ms] [--gbit N] [--rounds N]
                     [--switches]
        bench/run.py --compare A.json B.json
 
@@ -45,7 +45,7 @@ def seconds_of(text):
 
 
 class Rounds:
-    """Figures of all rounds, by side ("direct", "tcp", "tls"), distance and workload."""
+    """Figures of all rounds, by side ("direct", "tcp", "tls", "shm"), distance and workload."""
 
     def __init__(self):
         self.values, self.units, self.failures = {}, {}, {}
@@ -193,7 +193,7 @@ class Session:
 
     def switches(self):
         """What each optimisation is worth: figures with it off over figures with all on."""
-        scheme = self.options.transports[-1]
+        scheme = next(t for t in reversed(self.options.transports) if t != "shm" or len(self.pools) == 1)
         table = {}
         for wish in ["", *SWITCHES]:
             self.say("switch: %s" % (wish or "all on"))
@@ -246,7 +246,7 @@ def parse():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--build", help="Meson's build folder")
     p.add_argument("--driver", default="soft", help="driver of the server: soft, cuda or a path")
-    p.add_argument("--transports", default="tcp,tls", type=lambda t: t.split(","))
+    p.add_argument("--transports", default="tcp,tls,shm", type=lambda t: t.split(","))
     p.add_argument("--rtt", default="0", type=lambda t: t.split(","),
                    help="round trips to add, by comma: 0,100us,500us,1ms,30ms")
     p.add_argument("--gbit", default=0.0, type=float, help="rate of the line, with --rtt")
@@ -280,7 +280,8 @@ def measure(options, build):
         for number in range(1, options.rounds + 1):
             if "0" in options.rtt:
                 session.one_round(number)
-            far = options.transports[-1:] if options.quick else options.transports
+            far = [t for t in options.transports if t != "shm"]  # which goes nowhere
+            far = far[-1:] if options.quick else far
             for scheme in far:
                 for rtt in [r for r in options.rtt if r != "0" or options.gbit]:
                     session.say("round %d: %s at %s" % (number, scheme, rtt))

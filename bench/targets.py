@@ -13,7 +13,7 @@ class Figures:
         self.rows = {(r["side"], r["rtt"], r["workload"]): r for r in result["rows"]}
         self.trips = result["round_trips"]
         self.idle = result["idle_worker_mib"]
-        self.sides = [s for s in ("tcp", "tls") if any(k[0] == s for k in self.rows)]
+        self.sides = [s for s in ("tcp", "tls", "shm") if any(k[0] == s for k in self.rows)]
         self.far = sorted({k[1] for k in self.rows if k[1] != "0"})
 
     def get(self, side, workload, rtt="0"):
@@ -69,6 +69,16 @@ def bandwidth(f):
                          f.ratio(f.get(side, name), f.get("floor " + side, way)), "x", True)
 
 
+def shared_memory(f):
+    """What a machine of one's own costs; the device's copy is a memcpy."""
+    if "shm" not in f.sides:
+        return
+    yield target("synchronise, shm", 3, f.get("shm", "sync_launch"), " us")
+    for name in ("htod_256m", "dtoh_256m"):
+        yield target("%s over memcpy, shm" % name, 0.8, f.ratio(f.get("shm", name), f.get("direct", name)),
+                     "x", True)
+
+
 def steps(f):
     for side in f.sides:
         trips = f.trips.get(side, {})
@@ -99,4 +109,4 @@ def footprint(f):
 def judge(result):
     """All targets with bound, value and whether it holds (None: not measured)."""
     f = Figures(result)
-    return [t for part in (latency, submission, bandwidth, steps, footprint) for t in part(f)]
+    return [t for part in (latency, submission, bandwidth, shared_memory, steps, footprint) for t in part(f)]

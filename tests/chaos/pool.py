@@ -26,9 +26,10 @@ class Pool:
         self.url = ""
 
     def start(self):
+        listen = f"shm://{self.folder.name}/socket" if self.scheme == "shm" else f"{self.scheme}://{self.address}:0"
         read_end, write_end = os.pipe()
         command = [*self.inside, os.path.join(self.build, "backend/gpupoold"), "--driver", "soft", "--listen",
-                   f"{self.scheme}://{self.address}:0", "--ready-fd", str(write_end), "--exit-with-parent",
+                   listen, "--ready-fd", str(write_end), "--exit-with-parent",
                    "--tls-cert", f"{self.certs}/server.crt", "--tls-key", f"{self.certs}/server.key",
                    "--tls-ca", f"{self.certs}/ca.crt", *self.options]
         with open(self.log_path, "ab") as log:
