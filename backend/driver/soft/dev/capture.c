@@ -481,12 +481,16 @@ CUresult
 sd_capture_free(CUstream stream, CUdeviceptr dptr)
 {
     struct sd_capture *capture;
+    struct sd_alloc alloc;
     CUgraphNode node;
     struct member *m;
     CUresult cr;
 
     sd_graph_lock();
     cr = active(stream, &capture, &m);
+    if (cr == CUDA_SUCCESS &&
+        (!sd_map_find(dptr, &alloc) || alloc.kind != SD_MEM_GRAPH || alloc.base != dptr))
+        cr = CUDA_ERROR_INVALID_VALUE; /* a graph frees what a graph allocated */
     if (cr == CUDA_SUCCESS)
         cr = append(capture, m, CU_GRAPH_NODE_TYPE_MEM_FREE, &node);
     if (cr == CUDA_SUCCESS)
@@ -548,6 +552,15 @@ sd_capture_stream_gone(CUstream stream)
 
 /* --- begin and end --- */
 
+static bool
+nodes_of(CUgraph graph, const CUgraphNode *nodes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!sd_object_is(nodes[i], SD_NODE) || nodes[i]->graph != graph)
+            return false;
+    return true;
+}
+
 static CUresult
 begin(CUstream hStream, CUgraph graph, const CUgraphNode *deps, size_t count,
       CUstreamCaptureMode mode)
@@ -572,7 +585,7 @@ begin(CUstream hStream, CUgraph graph, const CUgraphNode *deps, size_t count,
     sd_graph_lock();
     if (atomic_load(&stream->capture) != NULL)
         cr = CUDA_ERROR_ILLEGAL_STATE;
-    else if (graph != NULL && !sd_graph_valid(graph))
+    else if (graph != NULL && (!sd_graph_valid(graph) || !nodes_of(graph, deps, count)))
         cr = CUDA_ERROR_INVALID_VALUE;
     capture->graph = graph;
     if (cr == CUDA_SUCCESS && graph == NULL) {

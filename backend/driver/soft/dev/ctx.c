@@ -42,6 +42,12 @@ sd_ctx_fail(CUcontext ctx, CUresult cr)
         atomic_compare_exchange_strong(&ctx->error, &none, (int)cr);
 }
 
+bool
+sd_ctx_named(CUcontext ctx)
+{
+    return sd_object_is(ctx, SD_CTX) && atomic_load_explicit(&ctx->active, memory_order_acquire);
+}
+
 CUresult
 sd_ctx_check(CUcontext ctx)
 {
@@ -429,7 +435,7 @@ cuCtxDestroy_v2(CUcontext ctx)
     ctx->attached = 0;
     pthread_mutex_unlock(&ctx_lock);
     if (!was_active)
-        return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+        return CUDA_ERROR_INVALID_CONTEXT;
     ctx_teardown(ctx);
     sd_thread_pop_if_top(ctx);
     ctx_bury(ctx);

@@ -65,6 +65,8 @@ struct CUctx_st {
 CUcontext sd_ctx_current(void);
 /* Makes the first failure of the context stick; later ones are ignored. */
 void sd_ctx_fail(CUcontext ctx, CUresult cr);
+/* Whether a handle that a call names is a context that is there. */
+bool sd_ctx_named(CUcontext ctx);
 /* CUDA_SUCCESS, or why the context cannot be used. */
 CUresult sd_ctx_check(CUcontext ctx);
 size_t sd_ctx_limit(CUcontext ctx, CUlimit limit);

@@ -23,7 +23,7 @@ may_be_current(CUcontext ctx)
     if (!sd_object_is(ctx, SD_CTX))
         return CUDA_ERROR_INVALID_CONTEXT;
     if (!ctx->primary && !atomic_load(&ctx->active))
-        return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+        return CUDA_ERROR_INVALID_CONTEXT;
     return CUDA_SUCCESS;
 }
 

@@ -41,6 +41,8 @@ cuCtxRecordEvent(CUcontext hCtx, CUevent hEvent)
     struct sd_op *op;
     CUresult cr = enter(hCtx, hEvent);
 
+    if (cr == CUDA_SUCCESS)
+        cr = sd_ctx_check(hCtx);
     if (cr == CUDA_SUCCESS && hEvent->ctx != hCtx)
         cr = CUDA_ERROR_INVALID_HANDLE;
     if (cr == CUDA_SUCCESS)

@@ -15,6 +15,8 @@ kernel_dims_work(CUcontext ctx, CUfunction func, const struct sd_launch_dims *di
     struct CUfunc_st *fn;
     CUresult cr = sd_function_get(func, ctx, &fn);
 
+    if (cr == CUDA_SUCCESS)
+        cr = sd_ctx_check(fn->mod->ctx);
     if (cr != CUDA_SUCCESS)
         return cr;
     memset(work, 0, sizeof(*work));

@@ -152,8 +152,10 @@ cuMemAllocPitch_v2(CUdeviceptr *dptr, size_t *pPitch, size_t WidthInBytes, size_
 {
     uint64_t pitch = gp_align_up_u64(WidthInBytes, PITCH_ALIGN);
     uint64_t bytes;
+    CUcontext ctx;
     CUresult cr;
 
+    SD_ENTER(ctx);
     if (pPitch == NULL || WidthInBytes == 0 || Height == 0 || pitch < WidthInBytes ||
         (ElementSizeBytes != 4 && ElementSizeBytes != 8 && ElementSizeBytes != 16))
         return CUDA_ERROR_INVALID_VALUE;

@@ -201,7 +201,7 @@ cuMemcpyPeer(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice,
     CUresult cr;
 
     SD_ENTER(ctx);
-    if (!sd_object_is(dstContext, SD_CTX) || !sd_object_is(srcContext, SD_CTX))
+    if (!sd_ctx_named(dstContext) || !sd_ctx_named(srcContext))
         return CUDA_ERROR_INVALID_CONTEXT;
     cr = wait_for_contexts(dstContext, srcContext);
     if (cr == CUDA_SUCCESS)
@@ -218,7 +218,7 @@ cuMemcpyPeerAsync(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDe
     CUcontext ctx;
 
     SD_ENTER(ctx);
-    if (!sd_object_is(dstContext, SD_CTX) || !sd_object_is(srcContext, SD_CTX))
+    if (!sd_ctx_named(dstContext) || !sd_ctx_named(srcContext))
         return CUDA_ERROR_INVALID_CONTEXT;
     return copy_line(device_side(srcDevice), device_side(dstDevice), ByteCount, hStream,
                      COPY_ASYNC);
@@ -357,8 +357,8 @@ copy_3d_peer(const CUDA_MEMCPY3D_PEER *p, CUstream hStream, enum copy_mode mode)
     SD_ENTER(ctx);
     if (p == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    if ((p->srcMemoryType != CU_MEMORYTYPE_HOST && !sd_object_is(p->srcContext, SD_CTX)) ||
-        (p->dstMemoryType != CU_MEMORYTYPE_HOST && !sd_object_is(p->dstContext, SD_CTX)))
+    if ((p->srcMemoryType != CU_MEMORYTYPE_HOST && !sd_ctx_named(p->srcContext)) ||
+        (p->dstMemoryType != CU_MEMORYTYPE_HOST && !sd_ctx_named(p->dstContext)))
         return CUDA_ERROR_INVALID_CONTEXT;
     if (mode == COPY_SYNC) {
         CUcontext to = p->dstMemoryType != CU_MEMORYTYPE_HOST ? p->dstContext : ctx;

@@ -266,8 +266,11 @@ GP_EXPORT CUresult
 cuModuleUnload(CUmodule hmod)
 {
     struct CUmod_st **link;
-    CUresult cr = module_get(hmod);
+    CUcontext ctx;
+    CUresult cr;
 
+    SD_ENTER(ctx);
+    cr = module_get(hmod);
     if (cr != CUDA_SUCCESS || hmod->lib != NULL)
         return cr != CUDA_SUCCESS ? cr : CUDA_ERROR_NOT_PERMITTED;
     (void)sd_ctx_drain(hmod->ctx);

@@ -2,6 +2,7 @@
 #include "backend/driver/soft/dev/texref.h"
 
 #include "backend/driver/soft/dev/array.h"
+#include "backend/driver/soft/dev/span.h"
 #include "backend/driver/soft/dev/texture.h"
 #include "backend/driver/soft/exec/tex_sample.h"
 #include "cuda_api.h"
@@ -297,7 +298,8 @@ cuTexRefSetAddress_v2(size_t *ByteOffset, CUtexref hTexRef, CUdeviceptr dptr, si
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (offset != 0 && ByteOffset == NULL)
+    if ((offset != 0 && ByteOffset == NULL) ||
+        (dptr != 0 && sd_map_reach(dptr, bytes, NULL) < SD_REACH_READ))
         return end(CUDA_ERROR_INVALID_VALUE);
     memset(&hTexRef->from.res, 0, sizeof(hTexRef->from.res));
     hTexRef->bound = dptr != 0;
