@@ -378,6 +378,20 @@ fe_capture_values(struct fe_call *call, struct fe_stream *stream,
     return fe_capture_add(stream, CU_GRAPH_NODE_TYPE_BATCH_MEM_OP, ctx, body, false);
 }
 
+/* Before something is made for a node that might not be taken. */
+static CUresult
+still_active(struct fe_stream *stream)
+{
+    struct fe_capture *capture;
+    struct member *m;
+    CUresult cr;
+
+    fe_graph_lock();
+    cr = active(stream, &capture, &m);
+    fe_graph_unlock();
+    return cr;
+}
+
 CUresult
 fe_capture_alloc(struct fe_call *call, struct fe_stream *stream, size_t bytes, uint64_t *address_p)
 {
@@ -388,6 +402,11 @@ fe_capture_alloc(struct fe_call *call, struct fe_stream *stream, size_t bytes, u
 
     if (body == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
+    cr = still_active(stream);
+    if (cr != CUDA_SUCCESS) {
+        free(body);
+        return cr;
+    }
     cr = fe_graph_block_new(call->context, bytes, &body->alloc.block);
     if (cr != CUDA_SUCCESS) {
         free(body);
@@ -411,8 +430,14 @@ fe_capture_alloc(struct fe_call *call, struct fe_stream *stream, size_t bytes, u
 CUresult
 fe_capture_free(struct fe_stream *stream, uint64_t address)
 {
-    union fe_node_body *body = calloc(1, sizeof(*body));
+    union fe_node_body *body;
+    CUresult cr = still_active(stream);
 
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (!fe_graph_mem_is(address)) /* a graph frees what a graph allocated */
+        return CUDA_ERROR_INVALID_VALUE;
+    body = calloc(1, sizeof(*body));
     if (body == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     body->freed = address;
@@ -606,7 +631,8 @@ fe_capture_drop_context(struct fe_context *ctx)
 
 /* The lock is held. */
 static CUresult
-begin_locked(struct fe_stream *stream, CUgraph given, struct fe_capture *capture)
+begin_locked(struct fe_stream *stream, CUgraph given, const CUgraphNode *deps, size_t count,
+             struct fe_capture *capture)
 {
     CUresult cr = CUDA_SUCCESS;
 
@@ -615,6 +641,12 @@ begin_locked(struct fe_stream *stream, CUgraph given, struct fe_capture *capture
         return CUDA_ERROR_ILLEGAL_STATE;
     if (given != NULL && capture->graph == NULL)
         return CUDA_ERROR_INVALID_VALUE;
+    for (size_t i = 0; i < count; i++) {
+        const struct fe_node *dep = fe_node_get(deps[i]);
+
+        if (dep == NULL || dep->graph != capture->graph)
+            return CUDA_ERROR_INVALID_VALUE;
+    }
     if (given == NULL) {
         cr = fe_graph_new(&capture->graph);
         capture->own_graph = cr == CUDA_SUCCESS;
@@ -649,7 +681,7 @@ begin(CUstream handle, CUgraph graph, const CUgraphNode *deps, const CUgraphEdge
     capture->mode = mode;
     capture->thread = pthread_self();
     fe_graph_lock();
-    cr = begin_locked(stream, graph, capture);
+    cr = begin_locked(stream, graph, deps, count, capture);
     if (cr == CUDA_SUCCESS)
         cr = member_add(capture, call.context, stream, deps, data, count);
     if (cr == CUDA_SUCCESS) {

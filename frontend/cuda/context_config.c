@@ -71,8 +71,9 @@ cuCtxGetCacheConfig(CUfunc_cache *config)
     FE_COUNT_LOCAL();
     if (fe_state_get(&cr) == NULL)
         return cr;
-    if (ctx == NULL)
-        return CUDA_ERROR_INVALID_CONTEXT;
+    cr = fe_context_usable(ctx);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     if (config == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     *config = (CUfunc_cache)ctx->cache_config;
@@ -110,8 +111,9 @@ cuCtxGetSharedMemConfig(CUsharedconfig *config)
     FE_COUNT_LOCAL();
     if (fe_state_get(&cr) == NULL)
         return cr;
-    if (ctx == NULL)
-        return CUDA_ERROR_INVALID_CONTEXT;
+    cr = fe_context_usable(ctx);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     if (config == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     /* What devices since Maxwell answer, whatever was set: banks are four bytes wide. */

@@ -59,6 +59,7 @@ GP_EXPORT CUresult
 cuEventDestroy_v2(CUevent handle)
 {
     struct wire_cuEventDestroy_v2_args args;
+    const struct fe_context *ctx;
     struct fe_event *event;
     struct fe_call call;
     CUresult cr = fe_enter_in(&call, WIRE_CALL_cuEventDestroy_v2, NULL);
@@ -75,9 +76,11 @@ cuEventDestroy_v2(CUevent handle)
     if (to == NULL)
         return fe_leave(&call, fe_lost(&call));
     wire_put_cuEventDestroy_v2_args(to, &args);
+    ctx = event->object.context;
     fe_object_destroy(event);
     fe_post_done(&call);
-    return fe_leave(&call, CUDA_SUCCESS);
+    /* It is gone; what happened to its context is said all the same. */
+    return fe_leave(&call, (CUresult)atomic_load_explicit(&ctx->head.sticky, memory_order_relaxed));
 }
 
 GP_EXPORT CUresult

@@ -163,7 +163,7 @@ check_set(const struct fe_function *f, CUfunction_attribute attribute, int value
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH:
         return value < 0 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED:
-        return value != 0 && value != 1 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+        return CUDA_SUCCESS; /* any number but 0 is leave */
     case CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
         return value < 0 || value > CU_CLUSTER_SCHEDULING_POLICY_LOAD_BALANCING
                    ? CUDA_ERROR_INVALID_VALUE

@@ -247,11 +247,7 @@ local_context(struct fe_context **ctx_p)
     if (fe_state_get(&cr) == NULL)
         return cr;
     *ctx_p = fe_context_current();
-    if (*ctx_p == NULL)
-        return CUDA_ERROR_INVALID_CONTEXT;
-    if (fe_object_state(*ctx_p) != FE_OBJECT_LIVE)
-        return CUDA_ERROR_CONTEXT_IS_DESTROYED;
-    return (CUresult)(*ctx_p)->head.sticky;
+    return fe_context_usable(*ctx_p);
 }
 
 /* Where the next one is wished to lie, with a page between. */
@@ -316,14 +312,12 @@ cuMemAllocHost(void **memory, unsigned int bytes)
 GP_EXPORT CUresult
 cuMemFreeHost(void *memory)
 {
+    struct fe_context *ctx = NULL;
     struct fe_host_region r;
-    CUresult cr = CUDA_SUCCESS;
+    CUresult cr = local_context(&ctx);
 
-    FE_COUNT_LOCAL();
-    if (fe_state_get(&cr) == NULL)
+    if (cr != CUDA_SUCCESS)
         return cr;
-    if (fe_context_current() == NULL)
-        return CUDA_ERROR_INVALID_CONTEXT;
     if (memory == NULL)
         return CUDA_SUCCESS;
     if (!fe_host_find((uint64_t)(uintptr_t)memory, &r) || r.registered ||

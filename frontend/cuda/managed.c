@@ -12,6 +12,7 @@
 #include "frontend/cuda/coherent.h"
 #include "frontend/cuda/memory.h"
 #include "frontend/cuda/state.h"
+#include "frontend/cuda/vmm.h"
 #include "protocol/base/util.h"
 
 #include <pthread.h>
@@ -162,6 +163,27 @@ take_out(const struct fe_managed *m)
 
 /* --- places ------------------------------------------------------------------------ */
 
+/* Kernels of every device reach managed memory, where the devices reach each other. */
+static CUresult
+open_to_all(struct fe_call *call, uint64_t block, int own)
+{
+    struct wire_gpMemAccess_args args = {.address = block};
+    uint64_t bits = 1ull << own;
+    CUresult cr;
+    int can;
+
+    for (int d = 0; d < (int)call->session->device_count; d++)
+        if (cuDeviceCanAccessPeer(&can, d, own) == CUDA_SUCCESS && can)
+            bits |= 1ull << d;
+    if (bits == 1ull << own)
+        return CUDA_SUCCESS;
+    args.readable = args.writable = fe_server_devices(call->session, bits);
+    cr = fe_call_next(call, WIRE_CALL_gpMemAccess);
+    if (cr == CUDA_SUCCESS)
+        FE_TELL(cr, call, gpMemAccess, &args);
+    return cr;
+}
+
 /* Under the lock: a free row of pages of a block. */
 static bool
 block_take(struct block *b, uint64_t pages, uint64_t *base_p)
@@ -205,6 +227,8 @@ device_take(struct fe_call *call, uint64_t bytes, uint64_t *base_p)
         .bytes = bytes, .device = call->context->device, .owner = call->context};
     CUresult cr = fe_memory_alloc(call, &block);
 
+    if (cr == CUDA_SUCCESS)
+        cr = open_to_all(call, block.base, block.device);
     if (cr == CUDA_SUCCESS)
         *base_p = block.base;
     return cr;

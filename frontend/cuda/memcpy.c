@@ -28,20 +28,25 @@ enter(struct fe_call *call, enum wire_call id, CUstream stream, struct fe_where 
     return cr == CUDA_SUCCESS ? cr : fe_leave(call, cr);
 }
 
-/* Whether the server has pages of this memory of the program's; what begins in pinned memory and
- * ends behind it is taken for the program's own. */
+/* Whether the server has pages of this memory of the program's. */
 static bool
-coherent(const struct fe_call *call, uint64_t address, size_t bytes)
+coherent(const struct fe_call *call, uint64_t address)
 {
-    return GP_UNLIKELY(fe_coherent_active()) && fe_is_device(call, address) &&
-           (!fe_host_shown(address, 0) || fe_host_shown(address, bytes));
+    return GP_UNLIKELY(fe_coherent_active()) && fe_is_device(call, address);
+}
+
+/* The same for a source: what begins in pinned memory and ends behind it is read here. */
+static bool
+coherent_source(const struct fe_call *call, uint64_t address, size_t bytes)
+{
+    return coherent(call, address) && (!fe_host_shown(address, 0) || fe_host_shown(address, bytes));
 }
 
 /* What a captured copy takes it for. */
 static CUmemorytype
 kind_of(const struct fe_call *call, uint64_t address, size_t bytes)
 {
-    return coherent(call, address, bytes) ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
+    return coherent_source(call, address, bytes) ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
 }
 
 /* Then the copy is one on the server; for a synchronous one the program may go on with its side. */
@@ -75,7 +80,7 @@ copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
                     : fe_capture_linear(call, where->stream, dst, CU_MEMORYTYPE_DEVICE,
                                         (uint64_t)(uintptr_t)src,
                                         kind_of(call, (uint64_t)(uintptr_t)src, bytes), bytes);
-    if (cr == CUDA_SUCCESS && coherent(call, (uint64_t)(uintptr_t)src, bytes))
+    if (cr == CUDA_SUCCESS && coherent_source(call, (uint64_t)(uintptr_t)src, bytes))
         return copy_coherent(call, dst, (uint64_t)(uintptr_t)src, bytes, where, wait);
     if (cr == CUDA_SUCCESS)
         cr = fe_copy_in(call, dst, src, bytes, where, &pulled);
@@ -104,7 +109,7 @@ copy_out(struct fe_call *call, void *dst, uint64_t src, size_t bytes, const stru
                     : fe_capture_linear(call, where->stream, (uint64_t)(uintptr_t)dst,
                                         kind_of(call, (uint64_t)(uintptr_t)dst, bytes), src,
                                         CU_MEMORYTYPE_DEVICE, bytes);
-    if (coherent(call, (uint64_t)(uintptr_t)dst, bytes))
+    if (coherent(call, (uint64_t)(uintptr_t)dst))
         return copy_coherent(call, (uint64_t)(uintptr_t)dst, src, bytes, where, wait);
     if (!wait && fe_host_pinned((uint64_t)(uintptr_t)dst, bytes))
         return fe_copy_out_async(call, dst, src, bytes, where);

@@ -175,7 +175,8 @@ copy_out(struct fe_call *call, const struct fe_copy *copy, const struct fe_where
 /* A side whose type is UNIFIED becomes what its address says; a device side must lie in one
  * allocation. */
 static CUresult
-settle_side(struct fe_call *call, struct fe_side *side, const struct fe_shape *shape, bool *host_p)
+settle_side(struct fe_call *call, struct fe_side *side, const struct fe_shape *shape, bool source,
+            bool *host_p)
 {
     size_t span;
 
@@ -184,7 +185,7 @@ settle_side(struct fe_call *call, struct fe_side *side, const struct fe_shape *s
     /* The server has pages of this memory too: no need to bring them here, or take them there. */
     if (side->type == CU_MEMORYTYPE_HOST && GP_UNLIKELY(fe_coherent_active()) &&
         fe_is_device(call, side->base) &&
-        (!fe_host_shown(side->base, 0) ||
+        (!source || !fe_host_shown(side->base, 0) ||
          (fe_side_span(side, shape, &span) && fe_host_shown(side->base, span)))) {
         side->type = CU_MEMORYTYPE_DEVICE;
         *host_p = true;
@@ -238,9 +239,9 @@ fe_copy_any(struct fe_call *call, struct fe_copy *copy, const struct fe_where *w
 
     if (fe_shape_empty(&copy->shape))
         return CUDA_SUCCESS;
-    cr = settle_side(call, &copy->src, &copy->shape, &shared);
+    cr = settle_side(call, &copy->src, &copy->shape, true, &shared);
     if (cr == CUDA_SUCCESS)
-        cr = settle_side(call, &copy->dst, &copy->shape, &shared);
+        cr = settle_side(call, &copy->dst, &copy->shape, false, &shared);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (fe_capturing(where->stream))

@@ -178,10 +178,13 @@ GP_EXPORT CUresult
 cuMemAllocPitch_v2(CUdeviceptr *address, size_t *pitch, size_t width, size_t height,
                    unsigned int element)
 {
+    struct fe_call call;
     size_t row, bytes;
-    CUresult cr = CUDA_SUCCESS;
+    CUresult cr = fe_enter(&call, WIRE_CALL_cuMemAlloc_v2);
 
-    if (fe_state_get(&cr) == NULL)
+    if (cr == CUDA_SUCCESS)
+        cr = fe_leave(&call, cr);
+    if (cr != CUDA_SUCCESS)
         return cr;
     if (address == NULL || pitch == NULL || width == 0 || height == 0 ||
         (element != 4 && element != 8 && element != 16))
@@ -265,8 +268,9 @@ cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdeviceptr address)
     FE_COUNT_LOCAL();
     if (state == NULL)
         return cr;
-    if (fe_context_current() == NULL)
-        return CUDA_ERROR_INVALID_CONTEXT;
+    cr = fe_context_usable(fe_context_current());
+    if (cr != CUDA_SUCCESS)
+        return cr;
     if (fe_managed_find(address, &managed)) {
         block.base = managed.base;
         block.bytes = managed.bytes;

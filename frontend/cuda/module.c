@@ -155,6 +155,8 @@ cuModuleUnload(CUmodule handle)
     module = fe_object_get(WIRE_HANDLE_MODULE, handle);
     if (module == NULL || module->kernels == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
+    if (module->library_wire != 0) /* it goes with its library */
+        return fe_leave(&call, CUDA_ERROR_NOT_PERMITTED);
     args.module = module->object.wire;
     to = fe_post(&call, wire_size_cuModuleUnload_args(&args));
     if (to == NULL)

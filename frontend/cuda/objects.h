@@ -113,6 +113,17 @@ struct fe_context {
 struct fe_kernels;
 
 /* A CUfunction or a CUkernel. */
+/* What a call that stays here says of the current context first. */
+static inline CUresult
+fe_context_usable(const struct fe_context *ctx)
+{
+    if (ctx == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    if (fe_object_state(ctx) != FE_OBJECT_LIVE)
+        return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+    return (CUresult)atomic_load_explicit(&ctx->head.sticky, memory_order_relaxed);
+}
+
 struct fe_function {
     struct fe_object object; /* wire: wire_function_id() */
     struct fe_kernels *owner;

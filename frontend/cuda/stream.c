@@ -78,6 +78,7 @@ static CUresult
 destroy(struct fe_stream *stream)
 {
     struct wire_cuStreamDestroy_v2_args args = {.stream = stream->object.wire};
+    const struct fe_context *ctx = stream->object.context;
     struct fe_call call;
     CUresult cr;
     void *to;
@@ -93,6 +94,8 @@ destroy(struct fe_stream *stream)
         wire_put_cuStreamDestroy_v2_args(to, &args);
         fe_object_destroy(stream);
         fe_post_done(&call);
+        /* It is gone; what happened to its context is said all the same. */
+        cr = (CUresult)atomic_load_explicit(&ctx->head.sticky, memory_order_relaxed);
     } else {
         cr = fe_lost(&call);
     }
