@@ -48,6 +48,12 @@ host_function(void *data)
 }
 
 static void
+end_of_object(void *data)
+{
+    (void)data;
+}
+
+static void
 stream_function(CUstream stream, CUresult status, void *data)
 {
     (void)stream;
@@ -203,7 +209,7 @@ some_bytes(const struct made *m, const struct call *call)
     if (random_percent(m->host_used ? 0 : 4))
         return TOO_MANY;
     if (m->left == 0)
-        return random_below(2) * 4;
+        return random_below(2); /* it may be that small */
     return random_percent(30) ? m->left : random_below(m->left + 1);
 }
 
@@ -420,6 +426,8 @@ node_params(struct made *m, const struct call *call, int at, int what)
         m->object[at] = NULL;
         p->elementSize = (unsigned)ONE_OF(1, 2, 4, 4, 3);
         p->width = m->left != UINT64_MAX && m->left >= 8 ? (size_t)random_below(m->left / 4) : 1;
+        if (m->left < 8)
+            p->elementSize = 1;
         p->height = 1;
         p->value = (unsigned)random_below(256);
         say(m, " width %zu size %u", p->width, p->elementSize);
@@ -623,9 +631,10 @@ make_argument(const struct call *call, struct made *m, int at)
     case ARG_USER_DATA:
         say(m, "-");
         return 0;
-    case ARG_HOST_FN:
+    case ARG_HOST_FN: /* when an object's end is told of is not defined: it is not counted */
         say(m, "fn");
-        return (uintptr_t)host_function;
+        return (uintptr_t)(strstr(call->name, "UserObject") != NULL ? end_of_object
+                                                                    : host_function);
     case ARG_STREAM_FN:
         say(m, "fn");
         return (uintptr_t)stream_function;

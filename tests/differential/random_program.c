@@ -42,6 +42,8 @@ static CUresult (*stream_is_capturing)(CUstream, CUstreamCaptureStatus *);
 static CUresult (*primary_state)(CUdevice, unsigned *, int *);
 static CUresult (*stream_destroy)(CUstream);
 static CUresult (*stream_synchronize)(CUstream);
+static CUresult (*array_descriptor)(CUDA_ARRAY3D_DESCRIPTOR *, CUarray);
+static CUresult (*memcpy_3d)(const CUDA_MEMCPY3D *);
 static CUresult (*stream_get_flags)(CUstream, unsigned *);
 static CUresult (*memset_d8)(CUdeviceptr, unsigned char, size_t);
 static CUresult (*memcpy_dtoh)(void *, CUdeviceptr, size_t);
@@ -79,6 +81,8 @@ load(void)
     *(void **)&ctx_synchronize_v2 = dlsym(library, "cuCtxSynchronize_v2");
     *(void **)&stream_is_capturing = dlsym(library, "cuStreamIsCapturing");
     *(void **)&primary_state = dlsym(library, "cuDevicePrimaryCtxGetState");
+    *(void **)&array_descriptor = dlsym(library, "cuArray3DGetDescriptor_v2");
+    *(void **)&memcpy_3d = dlsym(library, "cuMemcpy3D_v2");
     *(void **)&stream_synchronize = dlsym(library, "cuStreamSynchronize");
     *(void **)&stream_get_flags = dlsym(library, "cuStreamGetFlags");
     *(void **)&stream_destroy = dlsym(library, "cuStreamDestroy_v2");
@@ -120,6 +124,28 @@ parent_of(const struct call *call)
     return 0;
 }
 
+/* The same for arrays. */
+static void
+fill_array(CUarray array)
+{
+    static unsigned char zeros[1u << 20];
+    CUDA_ARRAY3D_DESCRIPTOR d;
+    CUDA_MEMCPY3D copy = {.srcMemoryType = CU_MEMORYTYPE_HOST,
+                          .srcHost = zeros,
+                          .dstMemoryType = CU_MEMORYTYPE_ARRAY,
+                          .dstArray = array};
+    size_t bytes;
+
+    if (capturing || array_descriptor(&d, array) != CUDA_SUCCESS)
+        return;
+    bytes = d.Format == CU_AD_FORMAT_UNSIGNED_INT8 ? 1 : d.Format == CU_AD_FORMAT_HALF ? 2 : 4;
+    copy.WidthInBytes = copy.srcPitch = d.Width * d.NumChannels * bytes;
+    copy.Height = copy.srcHeight = d.Height > 0 ? d.Height : 1;
+    copy.Depth = d.Depth > 0 ? d.Depth : 1;
+    if (copy.WidthInBytes * copy.Height * copy.Depth <= sizeof(zeros))
+        (void)memcpy_3d(&copy);
+}
+
 /* What is in new memory is undefined: make it the same everywhere. */
 static void
 fill(struct object *o)
@@ -159,6 +185,10 @@ output_object(const struct call *call, int thread, int at, enum object_kind kind
         o->usable = strstr(call->name, "Alloc") != NULL || strstr(call->name, "Global") != NULL;
         if (kind == KIND_ADDRESS && strstr(call->name, "Alloc") != NULL)
             fill(o);
+        if (kind == KIND_ARRAY)
+            fill_array((CUarray)(uintptr_t)value);
+        if (strstr(call->name, "Managed") != NULL && made.value[2] == CU_MEM_ATTACH_HOST)
+            o->usable = false; /* not to kernels */
     }
     printf(" %s%u", object_kind_name(kind), o->number);
 }
@@ -203,6 +233,8 @@ destroyed(struct object *o)
     if (o == NULL || !o->alive)
         return;
     object_die(o);
+    if (o->kind == KIND_HOST && object_find(KIND_ADDRESS, o->value) != NULL)
+        object_die(object_find(KIND_ADDRESS, o->value)); /* as the device sees it */
     if (o->kind == KIND_CTX)
         objects_die_with_context((int)o->number);
     if (o->kind == KIND_MODULE) {
@@ -466,6 +498,9 @@ synchronize(CUresult cr, int thread)
     for (struct object *o = NULL; (o = object_next(KIND_CTX, o)) != NULL;) {
         CUresult other = ctx_synchronize_v2((CUcontext)(uintptr_t)o->value);
 
+        if (other == CUDA_ERROR_INVALID_CONTEXT || other == CUDA_ERROR_CONTEXT_IS_DESTROYED)
+            continue; /* ended by this very call */
+
         if (!o->broken && later == CUDA_SUCCESS)
             later = other;
         o->broken = other != CUDA_SUCCESS;
@@ -563,7 +598,7 @@ finish(void)
 {
     struct object *o;
 
-    for (o = NULL; capturing && (o = object_next(KIND_STREAM, o)) != NULL;)
+    for (o = NULL; (o = object_next(KIND_STREAM, o)) != NULL;)
         (void)stream_destroy((CUstream)(uintptr_t)o->value); /* and with it what it captures */
     for (o = NULL; (o = object_next(KIND_CTX, o)) != NULL;) {
         if (o->broken || ctx_set_current((CUcontext)(uintptr_t)o->value) != CUDA_SUCCESS)

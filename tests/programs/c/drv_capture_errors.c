@@ -59,8 +59,14 @@ refused_first(void)
     CU(cuGraphInstantiateWithFlags(&exec, graph, 0));
     begin(stream, CU_STREAM_CAPTURE_MODE_RELAXED);
     EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, cuGraphUpload(exec, stream));
+    CUdeviceptr p;
+    EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, cuMemAllocAsync(&p, (size_t)1 << 50, stream));
     lost(stream);
     CU(cuGraphExecDestroy(exec));
+    CUgraphNode none = NULL;
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE,
+              cuStreamBeginCaptureToGraph(stream, graph, &none, NULL, 1,
+                                          CU_STREAM_CAPTURE_MODE_RELAXED));
     CU(cuGraphDestroy(graph));
     printf("refused first: done\n");
 }

@@ -53,6 +53,7 @@ modules_of_a_library(void)
     CU(cuCtxSetCurrent(first));
     CU(cuLibraryGetModule(&again, library));
     EXPECT(again == in_first);
+    EXPECT_CU(CUDA_ERROR_NOT_PERMITTED, cuModuleUnload(in_first));
     CU(cuMemAlloc(&p, 4));
     store(f, p, 12, NULL);
     EXPECT(drv_word_at(p) == 12);
@@ -83,6 +84,27 @@ pool_of_another_device(void)
     CU(cuMemFreeAsync(p, NULL));
     CU(cuStreamSynchronize(NULL));
     printf("a pool of another device: done\n");
+}
+
+/* Managed memory is every device's. */
+static void
+managed_everywhere(void)
+{
+    CUfunction f;
+    CUmodule mod;
+    CUdeviceptr p;
+
+    CU(cuCtxSetCurrent(first));
+    CU(cuMemAllocManaged(&p, 4096, CU_MEM_ATTACH_GLOBAL));
+    CU(cuCtxSetCurrent(second));
+    CU(cuModuleLoadData(&mod, misc_ptx));
+    CU(cuModuleGetFunction(&f, mod, "store_at"));
+    store(f, p + 8, 14, NULL);
+    CU(cuCtxSynchronize());
+    EXPECT(((volatile uint32_t *)(uintptr_t)p)[2] == 14);
+    CU(cuModuleUnload(mod));
+    CU(cuMemFree(p));
+    printf("managed memory: done\n");
 }
 
 /* What belongs to a context that failed says so wherever it is used. */
@@ -120,6 +142,7 @@ main(void)
     on_the_second_device();
     modules_of_a_library();
     pool_of_another_device();
+    managed_everywhere();
     faulted();
     drv_close(dev);
     return drv_result("drv_two_contexts");
