@@ -41,6 +41,8 @@ CUresult be_handle_bind(struct be_session *session, enum wire_handle kind, uint6
 /* Forget the id and return its object. */
 CUresult be_handle_take(struct be_session *session, enum wire_handle kind, uint64_t id,
                         void *object_p);
+/* green.c: a green context of the record's context, as the driver's graph nodes name it. */
+CUresult be_green_as_context(struct be_call *call, uint64_t id, CUcontext *handle_p);
 
 /* Any thread. Room for a reply's fields, NULL if the line is gone; end follows begin at once and
  * on the same thread. The deferred error rides along. */

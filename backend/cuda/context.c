@@ -261,6 +261,8 @@ context_empty(struct be_session *session, struct be_context *context)
                 be_owner_destroy(session, slot->object);
             else if (kind == WIRE_HANDLE_LINK)
                 be_link_end(session, slot->object);
+            else if (kind == WIRE_HANDLE_GREEN_CONTEXT)
+                (void)t->cuGreenCtxDestroy(slot->object); /* its streams went before */
             else if (kind == WIRE_HANDLE_ARRAY || kind == WIRE_HANDLE_MIPMAPPED_ARRAY)
                 be_array_put(slot->object);
             else if (kind == WIRE_HANDLE_TEXTURE || kind == WIRE_HANDLE_SURFACE ||

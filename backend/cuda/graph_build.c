@@ -68,6 +68,10 @@ params_kernel(struct be_call *call, const struct wire_graph_item *item, struct b
         cr = be_launch_attributes(call, attributes, body.attributes, p->attributes);
     if (cr != CUDA_SUCCESS)
         return cr;
+    if (body.green != 0)
+        cr = be_green_as_context(call, body.green, &k->ctx);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     p->attribute_count = body.attributes;
     k->gridDimX = body.grid[0];
     k->gridDimY = body.grid[1];

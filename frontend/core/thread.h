@@ -9,9 +9,11 @@
 #include "protocol/abi/cuda_types.h"
 
 struct fe_context;
+struct fe_green;
 
 struct fe_thread {
     struct fe_context *context; /* current; an object that may be destroyed meanwhile */
+    struct fe_green *green;     /* what context is current as, or NULL; may be destroyed too */
     CUstream default_stream;    /* what a NULL stream means now; NULL: the legacy stream */
     void *cuda;                 /* frontend/cuda's own, such as the rest of the context stack */
 };

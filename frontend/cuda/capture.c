@@ -203,7 +203,7 @@ fe_capture_refuse(struct fe_stream *stream)
 }
 
 CUresult
-fe_capture_break_context(struct fe_context *ctx)
+fe_capture_break_context(struct fe_context *ctx, const struct fe_green *green)
 {
     CUresult cr = CUDA_SUCCESS;
 
@@ -212,7 +212,8 @@ fe_capture_break_context(struct fe_context *ctx)
     fe_graph_lock();
     for (struct fe_capture *c = captures; c != NULL; c = c->next)
         for (struct member *m = c->members; m != NULL; m = m->next)
-            if (m->stream != NULL && m->ctx == ctx) {
+            if (m->stream != NULL && m->ctx == ctx &&
+                (green == NULL || m->stream->green == green)) {
                 c->invalid = true;
                 cr = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
             }

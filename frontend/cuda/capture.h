@@ -37,8 +37,9 @@ CUresult fe_capture_refuse(struct fe_stream *stream);
 /* STREAM_CAPTURE_UNSUPPORTED where captures forbid calls that could wait for all work, such as
  * allocating: by their modes and the thread's. Those captures are invalid then. */
 CUresult fe_capture_unsafe(void);
-/* Invalidates captures of streams of ctx: STREAM_CAPTURE_UNSUPPORTED if there were. */
-CUresult fe_capture_break_context(struct fe_context *ctx);
+/* Invalidates captures of streams of ctx, or of a green one of it: STREAM_CAPTURE_UNSUPPORTED if
+ * there were. */
+CUresult fe_capture_break_context(struct fe_context *ctx, const struct fe_green *green);
 /* STREAM_CAPTURE_IMPLICIT if the legacy stream would wait for streams of ctx that capture. */
 CUresult fe_capture_legacy(struct fe_context *ctx);
 

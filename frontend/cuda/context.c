@@ -11,7 +11,9 @@
 #include "frontend/core/stats.h"
 #include "frontend/cuda/array.h"
 #include "frontend/cuda/capture.h"
+#include "frontend/cuda/context_event.h"
 #include "frontend/cuda/graph.h"
+#include "frontend/cuda/green.h"
 #include "frontend/cuda/kernels.h"
 #include "frontend/cuda/managed.h"
 #include "frontend/cuda/pool.h"
@@ -33,12 +35,12 @@ static _Atomic uint64_t next_id;
  * that loads us late has little left: what few threads need lies on the heap while they need it. */
 static __thread struct {
     int depth;
-    struct fe_context *below[STACK_HERE];
-    struct fe_context **deeper; /* STACK_MAX - STACK_HERE places; NULL while depth <= STACK_HERE */
+    void *below[STACK_HERE]; /* struct fe_context or struct fe_green */
+    void **deeper;           /* STACK_MAX - STACK_HERE places; NULL while depth <= STACK_HERE */
 } stack;
 
 static bool
-stack_push(struct fe_context *ctx)
+stack_push(void *ctx)
 {
     if (stack.depth == STACK_MAX)
         return false;
@@ -55,10 +57,10 @@ stack_push(struct fe_context *ctx)
 }
 
 /* NULL if there is none. */
-static struct fe_context *
+static void *
 stack_pop(void)
 {
-    struct fe_context *ctx;
+    void *ctx;
 
     if (stack.depth == 0)
         return NULL;
@@ -72,6 +74,46 @@ stack_pop(void)
     return ctx;
 }
 
+/* What is current, as the program named it. */
+static void *
+top(void)
+{
+    return fe_thread.green != NULL ? (void *)fe_thread.green : fe_thread.context;
+}
+
+static void
+make_current(void *object)
+{
+    struct fe_green *green = object;
+
+    if (object == NULL || green->object.kind != WIRE_HANDLE_GREEN_CONTEXT)
+        green = NULL;
+    fe_thread.green = green;
+    fe_thread.context = green != NULL ? green->object.context : object;
+}
+
+void
+fe_context_unset_green(struct fe_green *green)
+{
+    if (fe_thread.green == green)
+        make_current(stack_pop());
+}
+
+/* What a CUcontext can be: a context, or a green one that was given out as one. */
+static CUresult
+named(CUcontext handle, void **object_p)
+{
+    struct fe_green *green = NULL;
+    CUresult cr = CUDA_SUCCESS;
+
+    *object_p = fe_object_get(WIRE_HANDLE_CONTEXT, handle);
+    if (*object_p == NULL) {
+        cr = fe_green_of_context(handle, &green);
+        *object_p = green;
+    }
+    return cr;
+}
+
 struct fe_context *
 fe_context_current(void)
 {
@@ -81,12 +123,17 @@ fe_context_current(void)
 CUresult
 fe_context_get(CUcontext handle, struct fe_context **ctx_p)
 {
-    struct fe_context *ctx = NULL;
+    struct fe_context *ctx =
+        handle == NULL ? fe_thread.context : fe_object_get(WIRE_HANDLE_CONTEXT, handle);
+    struct fe_green *green = NULL;
+    CUresult cr;
 
-    if (handle == NULL)
-        ctx = fe_thread.context;
-    else
-        ctx = fe_object_get(WIRE_HANDLE_CONTEXT, handle);
+    if (ctx == NULL && handle != NULL) {
+        cr = fe_green_of_context(handle, &green);
+        if (cr != CUDA_SUCCESS)
+            return cr;
+        ctx = green->object.context;
+    }
     if (ctx == NULL)
         return CUDA_ERROR_INVALID_CONTEXT;
     *ctx_p = ctx;
@@ -117,9 +164,7 @@ activate(struct fe_context *ctx)
     ctx->copied_recorded = 0;
     ctx->copied_in = &ctx->legacy;
     ctx->order_event = NULL;
-    ctx->gather = ctx->gate = (struct fe_inside){NULL, NULL};
-    atomic_store(&ctx->gated, false);
-    atomic_store(&ctx->legacy_gated, false);
+    fe_gates_reset(&ctx->gates);
     atomic_store(&ctx->cache_config, CU_FUNC_CACHE_PREFER_NONE);
     atomic_store(&ctx->shared_config, CU_SHARED_MEM_CONFIG_DEFAULT_BANK_SIZE);
 }
@@ -184,32 +229,30 @@ cuCtxGetCurrent(CUcontext *ctx)
         return cr;
     if (ctx == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    *ctx = (CUcontext)fe_thread.context;
+    *ctx = (CUcontext)top();
     return CUDA_SUCCESS;
 }
 
 GP_EXPORT CUresult
 cuCtxSetCurrent(CUcontext handle)
 {
-    struct fe_context *ctx = NULL;
+    void *ctx = NULL;
     CUresult cr = CUDA_SUCCESS;
 
     FE_COUNT_LOCAL();
     if (fe_state_get(&cr) == NULL)
         return cr;
-    if (handle != NULL && (cr = fe_context_get(handle, &ctx)) != CUDA_SUCCESS)
+    if (handle != NULL && (cr = named(handle, &ctx)) != CUDA_SUCCESS)
         return cr;
     /* NULL pops; the one below then is current. */
-    if (ctx == NULL)
-        ctx = stack_pop();
-    fe_thread.context = ctx;
+    make_current(ctx != NULL ? ctx : stack_pop());
     return CUDA_SUCCESS;
 }
 
 GP_EXPORT CUresult
 cuCtxPushCurrent_v2(CUcontext handle)
 {
-    struct fe_context *ctx = NULL;
+    void *ctx = NULL;
     CUresult cr = CUDA_SUCCESS;
 
     FE_COUNT_LOCAL();
@@ -217,12 +260,12 @@ cuCtxPushCurrent_v2(CUcontext handle)
         return cr;
     if (handle == NULL)
         return CUDA_ERROR_INVALID_CONTEXT;
-    cr = fe_context_get(handle, &ctx);
+    cr = named(handle, &ctx);
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (fe_thread.context != NULL && !stack_push(fe_thread.context))
+    if (top() != NULL && !stack_push(top()))
         return CUDA_ERROR_OUT_OF_MEMORY;
-    fe_thread.context = ctx;
+    make_current(ctx);
     return CUDA_SUCCESS;
 }
 
@@ -243,8 +286,8 @@ cuCtxPopCurrent_v2(CUcontext *handle)
     if (fe_thread.context == NULL)
         return CUDA_ERROR_INVALID_CONTEXT;
     if (handle != NULL)
-        *handle = (CUcontext)fe_thread.context;
-    fe_thread.context = stack_pop();
+        *handle = (CUcontext)top();
+    make_current(stack_pop());
     return CUDA_SUCCESS;
 }
 
@@ -614,8 +657,8 @@ cuCtxDestroy_v2(CUcontext handle)
     }
     fe_object_destroy(ctx);
     /* As if popped; a context that is current elsewhere is left there, destroyed. */
-    if (fe_thread.context == ctx)
-        fe_thread.context = stack_pop();
+    if (top() == ctx)
+        make_current(stack_pop());
     return fe_leave(&call, cr);
 }
 

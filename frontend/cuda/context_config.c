@@ -4,6 +4,7 @@
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
 #include "frontend/cuda/capture.h"
+#include "frontend/cuda/context_event.h"
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
@@ -179,6 +180,10 @@ cuCtxSynchronize(void)
     struct fe_call call;
     CUresult cr = fe_enter(&call, WIRE_CALL_cuCtxSynchronize);
 
+    if (cr == CUDA_SUCCESS && fe_thread.green != NULL) {
+        cr = fe_leave(&call, fe_capture_check_unsafe(call.context));
+        return cr == CUDA_SUCCESS ? fe_green_synchronize((CUcontext)fe_thread.green) : cr;
+    }
     return cr != CUDA_SUCCESS ? cr : fe_leave(&call, synchronize(&call));
 }
 
@@ -192,6 +197,10 @@ cuCtxSynchronize_v2(CUcontext handle)
     if (fe_state_get(&cr) == NULL)
         return cr;
     cr = fe_context_get(handle, &ctx);
+    if (cr == CUDA_SUCCESS && handle != NULL && (void *)handle != (void *)ctx)
+        return fe_green_synchronize(handle);
+    if (cr == CUDA_SUCCESS && handle == NULL && fe_thread.green != NULL)
+        return fe_green_synchronize((CUcontext)fe_thread.green);
     if (cr == CUDA_SUCCESS)
         cr = fe_enter_in(&call, WIRE_CALL_cuCtxSynchronize, ctx);
     return cr != CUDA_SUCCESS ? cr : fe_leave(&call, synchronize(&call));

@@ -5,6 +5,7 @@
 #include "cuda_api.h"
 #include "frontend/cuda/ask.h"
 #include "frontend/cuda/capture.h"
+#include "frontend/cuda/green.h"
 #include "frontend/cuda/state.h"
 #include "frontend/cuda/stream.h"
 #include "protocol/base/util.h"
@@ -25,10 +26,36 @@ fe_context_event_unlock(void)
     pthread_mutex_unlock(&lock);
 }
 
-/* A stream and an event of the context's, made when first needed; under the lock. */
-static CUresult
-inside(struct fe_call *call, struct fe_inside *in)
+void
+fe_gates_reset(struct fe_gates *gates)
 {
+    gates->gather = gates->gate = (struct fe_inside){NULL, NULL};
+    atomic_store(&gates->gated, false);
+    atomic_store(&gates->legacy_gated, false);
+}
+
+/* Whose streams: those of call's context, or of a green one of it. */
+struct scope {
+    struct fe_call *call;
+    struct fe_green *green; /* NULL: all */
+    struct fe_gates *gates;
+    CUresult cr;
+};
+
+static bool
+concerns(const struct scope *s, const struct fe_stream *stream)
+{
+    return stream->object.context == s->call->context && !stream->inside &&
+           (s->green == NULL || stream->green == s->green) &&
+           fe_object_state(stream) == FE_OBJECT_LIVE &&
+           (stream->green == NULL || fe_green_stream_check(stream) == CUDA_SUCCESS);
+}
+
+/* A stream and an event of the scope's, made when first needed; under the lock. */
+static CUresult
+inside(const struct scope *s, struct fe_inside *in)
+{
+    struct fe_call *call = s->call;
     CUresult cr;
 
     if (in->stream != NULL)
@@ -38,103 +65,73 @@ inside(struct fe_call *call, struct fe_inside *in)
         cr = fe_call_next(call, WIRE_CALL_cuStreamCreateWithPriority);
     if (cr == CUDA_SUCCESS)
         cr = fe_stream_make(call, CU_STREAM_NON_BLOCKING, 0, &in->stream);
-    if (cr == CUDA_SUCCESS)
-        in->stream->inside = true;
-    return cr;
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    in->stream->inside = true;
+    in->stream->green = s->green; /* goes with it */
+    in->stream->green_wire = s->green != NULL ? s->green->object.wire : 0;
+    return CUDA_SUCCESS;
 }
 
 /* -- recording -------------------------------------------------------------------------- */
 
-struct gathering {
-    struct fe_call *call;
-    struct fe_inside *in;
-    CUresult cr;
-};
-
 /* The gathering stream waits for what the other has so far; its event may be recorded anew at
  * once, for a wait is for the record that is there. */
 static CUresult
-gather_one(struct gathering *g, struct fe_stream *stream, uint64_t wire)
+gather_one(struct scope *s, struct fe_stream *stream, uint64_t wire)
 {
-    CUresult cr = fe_event_post_record(g->call, g->in->event, stream, wire);
+    struct fe_inside *in = &s->gates->gather;
+    CUresult cr = fe_event_post_record(s->call, in->event, stream, wire);
 
-    return cr != CUDA_SUCCESS
-               ? cr
-               : fe_stream_post_wait(g->call, g->in->stream, g->in->stream->object.wire,
-                                     g->in->event->object.wire);
+    return cr != CUDA_SUCCESS ? cr
+                              : fe_stream_post_wait(s->call, in->stream, in->stream->object.wire,
+                                                    in->event->object.wire);
 }
 
 static bool
 gather(void *object, void *user)
 {
     struct fe_stream *stream = object;
-    struct gathering *g = user;
+    struct scope *s = user;
 
-    if (stream->object.context != g->call->context || stream->inside ||
-        fe_object_state(stream) != FE_OBJECT_LIVE || fe_stream_clean(g->call->context, stream))
+    if (!concerns(s, stream) || fe_stream_clean(s->call->context, stream))
         return true;
-    g->cr = gather_one(g, stream, stream->object.wire);
-    return g->cr == CUDA_SUCCESS;
+    s->cr = gather_one(s, stream, stream->object.wire);
+    return s->cr == CUDA_SUCCESS;
 }
 
 static CUresult
-record(struct fe_call *call, struct fe_event *event)
+record(struct scope *s, struct fe_event *event)
 {
-    struct fe_context *ctx = call->context;
-    struct gathering g = {call, &ctx->gather, CUDA_SUCCESS};
+    struct fe_context *ctx = s->call->context;
+    struct fe_inside *in = &s->gates->gather;
 
-    g.cr = inside(call, g.in);
-    if (g.cr == CUDA_SUCCESS)
-        fe_object_each(WIRE_HANDLE_STREAM, gather, &g);
-    if (g.cr == CUDA_SUCCESS && !fe_work_proven(ctx, &ctx->legacy, 0, ctx->legacy.last))
-        g.cr = gather_one(&g, &ctx->legacy, 0);
-    if (g.cr == CUDA_SUCCESS)
-        g.cr = fe_event_post_record(call, event, g.in->stream, g.in->stream->object.wire);
-    return g.cr;
+    s->cr = inside(s, in);
+    if (s->cr == CUDA_SUCCESS)
+        fe_object_each(WIRE_HANDLE_STREAM, gather, s);
+    if (s->cr == CUDA_SUCCESS && s->green == NULL &&
+        !fe_work_proven(ctx, &ctx->legacy, 0, ctx->legacy.last))
+        s->cr = gather_one(s, &ctx->legacy, 0);
+    if (s->cr == CUDA_SUCCESS)
+        s->cr = fe_event_post_record(s->call, event, in->stream, in->stream->object.wire);
+    return s->cr;
 }
 
-/* The context, alive and not capturing, and the event. */
 static CUresult
-enter(struct fe_call *call, CUcontext handle, CUevent event_handle, struct fe_event **event_p)
+record_event(struct scope *s, struct fe_event *event)
 {
-    struct fe_context *ctx;
-    CUresult cr = CUDA_SUCCESS;
+    CUresult cr =
+        event->object.context == s->call->context ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 
-    if (fe_state_get(&cr) == NULL)
-        return cr;
-    if (handle == NULL)
-        return CUDA_ERROR_INVALID_CONTEXT;
-    cr = fe_context_get(handle, &ctx);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    *event_p = fe_object_get(WIRE_HANDLE_EVENT, event_handle);
-    if (*event_p == NULL)
-        return CUDA_ERROR_INVALID_HANDLE;
-    return fe_enter_in(call, WIRE_CALL_cuEventRecordWithFlags, ctx);
-}
-
-GP_EXPORT CUresult
-cuCtxRecordEvent(CUcontext handle, CUevent event_handle)
-{
-    struct fe_event *event = NULL;
-    struct fe_call call;
-    CUresult cr = enter(&call, handle, event_handle, &event);
-
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    if (event->object.context != call.context)
-        cr = CUDA_ERROR_INVALID_HANDLE;
     if (cr == CUDA_SUCCESS)
-        cr = fe_capture_break_context(call.context);
+        cr = fe_capture_break_context(s->call->context, s->green);
     if (cr != CUDA_SUCCESS)
-        return fe_leave(&call, cr);
+        return cr;
     fe_capture_event_gone(event);
     pthread_mutex_lock(&lock);
-    cr = record(&call, event);
+    cr = record(s, event);
     pthread_mutex_unlock(&lock);
-    if (cr == CUDA_SUCCESS)
-        cr = fe_event_shared_there(&call, event);
-    return fe_leave(&call, cr);
+    return cr == CUDA_SUCCESS ? fe_event_shared_there(s->call, event) : cr;
 }
 
 /* -- waiting ---------------------------------------------------------------------------- */
@@ -143,81 +140,163 @@ static bool
 gate(void *object, void *user)
 {
     struct fe_stream *stream = object;
-    struct gathering *g = user;
+    struct scope *s = user;
 
-    if (stream->object.context != g->call->context || stream->inside ||
-        fe_object_state(stream) != FE_OBJECT_LIVE)
+    if (!concerns(s, stream))
         return true;
-    g->cr = fe_stream_post_wait(g->call, stream, stream->object.wire, g->in->event->object.wire);
-    return g->cr == CUDA_SUCCESS;
+    s->cr = fe_stream_post_wait(s->call, stream, stream->object.wire,
+                                s->gates->gate.event->object.wire);
+    return s->cr == CUDA_SUCCESS;
 }
 
 static CUresult
-wait_for(struct fe_call *call, const struct fe_event *event)
+wait_for(struct scope *s, const struct fe_event *event)
 {
-    struct fe_context *ctx = call->context;
-    struct gathering g = {call, &ctx->gate, CUDA_SUCCESS};
+    struct fe_inside *in = &s->gates->gate;
     uint64_t wire;
 
-    g.cr = inside(call, g.in);
-    if (g.cr != CUDA_SUCCESS)
-        return g.cr;
-    wire = g.in->stream->object.wire;
-    g.cr = fe_stream_post_wait(call, g.in->stream, wire, event->object.wire);
-    if (g.cr == CUDA_SUCCESS)
-        g.cr = fe_event_post_record(call, g.in->event, g.in->stream, wire);
-    if (g.cr != CUDA_SUCCESS)
-        return g.cr;
-    atomic_store(&ctx->gated, true);
-    atomic_store(&ctx->legacy_gated, true);
-    fe_object_each(WIRE_HANDLE_STREAM, gate, &g);
-    return g.cr;
+    s->cr = inside(s, in);
+    if (s->cr != CUDA_SUCCESS)
+        return s->cr;
+    wire = in->stream->object.wire;
+    s->cr = fe_stream_post_wait(s->call, in->stream, wire, event->object.wire);
+    if (s->cr == CUDA_SUCCESS)
+        s->cr = fe_event_post_record(s->call, in->event, in->stream, wire);
+    if (s->cr != CUDA_SUCCESS)
+        return s->cr;
+    atomic_store(&s->gates->gated, true);
+    atomic_store(&s->gates->legacy_gated, s->green == NULL);
+    fe_object_each(WIRE_HANDLE_STREAM, gate, s);
+    return s->cr;
 }
 
-GP_EXPORT CUresult
-cuCtxWaitEvent(CUcontext handle, CUevent event_handle)
+static CUresult
+wait_event(struct scope *s, struct fe_event *event)
 {
-    struct fe_event *event = NULL;
-    struct fe_call call;
-    CUresult cr = enter(&call, handle, event_handle, &event);
+    CUresult cr = CUDA_SUCCESS;
 
-    if (cr != CUDA_SUCCESS)
-        return cr;
     if (fe_captured_event(event)) {
         (void)fe_capture_event_asked(event);
         cr = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     }
     if (cr == CUDA_SUCCESS)
-        cr = fe_capture_break_context(call.context);
+        cr = fe_capture_break_context(s->call->context, s->green);
     if (cr != CUDA_SUCCESS)
-        return fe_leave(&call, cr);
+        return cr;
     pthread_mutex_lock(&lock);
-    cr = wait_for(&call, event);
+    cr = wait_for(s, event);
     pthread_mutex_unlock(&lock);
-    return fe_leave(&call, cr);
+    return cr;
 }
+
+/* -- entry points ----------------------------------------------------------------------- */
+
+static CUresult
+enter(struct scope *s, struct fe_context *ctx, CUevent handle, struct fe_event **event_p)
+{
+    *event_p = fe_object_get(WIRE_HANDLE_EVENT, handle);
+    if (*event_p == NULL)
+        return CUDA_ERROR_INVALID_HANDLE;
+    s->gates = s->green != NULL ? &s->green->gates : &ctx->gates;
+    return fe_enter_in(s->call, WIRE_CALL_cuEventRecordWithFlags, ctx);
+}
+
+/* One of the calls below: does for a context what it does for a green one. */
+static CUresult
+run(CUcontext context, CUgreenCtx green, CUevent event_handle,
+    CUresult (*what)(struct scope *s, struct fe_event *event))
+{
+    struct fe_event *event = NULL;
+    struct fe_context *ctx = NULL;
+    struct fe_call call;
+    struct scope s = {.call = &call};
+    CUresult cr = CUDA_SUCCESS;
+
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    if (context == NULL && green == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    cr = green != NULL ? fe_green_get(green, &s.green) : fe_context_get(context, &ctx);
+    if (cr == CUDA_SUCCESS && green == NULL && (void *)ctx != (void *)context)
+        cr = fe_green_of_context(context, &s.green);
+    if (cr == CUDA_SUCCESS)
+        cr = enter(&s, s.green != NULL ? s.green->object.context : ctx, event_handle, &event);
+    return cr == CUDA_SUCCESS ? fe_leave(&call, what(&s, event)) : cr;
+}
+
+GP_EXPORT CUresult
+cuCtxRecordEvent(CUcontext ctx, CUevent event)
+{
+    return run(ctx, NULL, event, record_event);
+}
+
+GP_EXPORT CUresult
+cuCtxWaitEvent(CUcontext ctx, CUevent event)
+{
+    return run(ctx, NULL, event, wait_event);
+}
+
+GP_EXPORT CUresult
+cuGreenCtxRecordEvent(CUgreenCtx green, CUevent event)
+{
+    return run(NULL, green, event, record_event);
+}
+
+GP_EXPORT CUresult
+cuGreenCtxWaitEvent(CUgreenCtx green, CUevent event)
+{
+    return run(NULL, green, event, wait_event);
+}
+
+CUresult
+fe_green_synchronize(CUcontext green)
+{
+    CUevent event;
+    CUresult cr = cuEventCreate(&event, CU_EVENT_DISABLE_TIMING), ended;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cr = cuCtxRecordEvent(green, event);
+    if (cr == CUDA_SUCCESS)
+        cr = cuEventSynchronize(event);
+    ended = cuEventDestroy_v2(event);
+    return cr == CUDA_SUCCESS ? ended : cr;
+}
+
+/* -- streams that come later ------------------------------------------------------------ */
 
 /* Whether the gate still holds anybody; under the lock. */
 static bool
-holds(const struct fe_context *ctx)
+holds(const struct fe_context *ctx, const struct fe_gates *gates)
 {
-    const struct fe_event *event = ctx->gate.event;
+    const struct fe_event *event = gates->gate.event;
 
     return event != NULL &&
            !fe_work_proven(ctx, event->stream, event->stream_wire, event->recorded);
 }
 
+/* Under the lock. */
+static CUresult
+gate_new(struct fe_call *call, struct fe_stream *stream, struct fe_gates *gates)
+{
+    if (!atomic_load(&gates->gated))
+        return CUDA_SUCCESS;
+    if (holds(call->context, gates))
+        return fe_stream_post_wait(call, stream, stream->object.wire,
+                                   gates->gate.event->object.wire);
+    atomic_store(&gates->gated, false);
+    return CUDA_SUCCESS;
+}
+
 CUresult
 fe_context_gate_new(struct fe_call *call, struct fe_stream *stream)
 {
-    struct fe_context *ctx = call->context;
-    CUresult cr = CUDA_SUCCESS;
+    CUresult cr;
 
     pthread_mutex_lock(&lock);
-    if (holds(ctx))
-        cr = fe_stream_post_wait(call, stream, stream->object.wire, ctx->gate.event->object.wire);
-    else
-        atomic_store(&ctx->gated, false);
+    cr = gate_new(call, stream, &call->context->gates);
+    if (cr == CUDA_SUCCESS && stream->green != NULL)
+        cr = gate_new(call, stream, &stream->green->gates);
     pthread_mutex_unlock(&lock);
     return cr;
 }
@@ -230,13 +309,13 @@ fe_context_gate_legacy(struct fe_call *call)
     CUresult cr = CUDA_SUCCESS;
 
     pthread_mutex_lock(&lock);
-    if (atomic_load(&ctx->legacy_gated) && holds(ctx)) {
-        cr = fe_stream_post_wait(call, &ctx->legacy, 0, ctx->gate.event->object.wire);
+    if (atomic_load(&ctx->gates.legacy_gated) && holds(ctx, &ctx->gates)) {
+        cr = fe_stream_post_wait(call, &ctx->legacy, 0, ctx->gates.gate.event->object.wire);
         if (cr == CUDA_SUCCESS)
             cr = fe_call_next(call, before);
     }
     if (cr == CUDA_SUCCESS)
-        atomic_store(&ctx->legacy_gated, false);
+        atomic_store(&ctx->gates.legacy_gated, false);
     pthread_mutex_unlock(&lock);
     return cr;
 }

@@ -12,6 +12,12 @@
 
 #include "frontend/cuda/objects.h"
 
+struct fe_green;
+
+void fe_gates_reset(struct fe_gates *gates);
+/* All work of a green context's streams is done: its CUcontext. */
+CUresult fe_green_synchronize(CUcontext green);
+
 /* A new stream of a context that waits. */
 CUresult fe_context_gate_new(struct fe_call *call, struct fe_stream *stream);
 /* The legacy stream is going to be used. The id of call is not changed. */

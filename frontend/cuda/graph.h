@@ -42,6 +42,7 @@ struct fe_dep {
 struct fe_node_kernel {
     struct fe_function *function;
     uint64_t function_wire;
+    uint64_t green_wire; /* of the green context it runs in; 0: none */
     CUfunction named; /* as the program did */
     uint32_t grid[3], block[3], shared_bytes;
     bool extra; /* values are the buffer of the extra form */

@@ -1,5 +1,6 @@
 /* frontend/cuda/graph_body.c -- what nodes do: CUDA's parameter structs, checked and copied */
 #include "cuda_api.h"
+#include "frontend/cuda/green.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/managed.h"
 #include "frontend/cuda/array.h"
@@ -174,11 +175,15 @@ fe_body_kernel(const CUDA_KERNEL_NODE_PARAMS *p, struct fe_context **ctx_p,
     struct fe_function *f = fe_function_get(named);
     struct fe_context *ctx = *ctx_p;
     union fe_node_body *body;
+    struct fe_green *green = NULL;
     CUresult cr;
 
     if (f == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
     if (p->ctx != NULL && (cr = fe_context_get(p->ctx, &ctx)) != CUDA_SUCCESS)
+        return cr;
+    if (p->ctx != NULL && (void *)p->ctx != (void *)ctx &&
+        (cr = fe_green_of_context(p->ctx, &green)) != CUDA_SUCCESS)
         return cr;
     if (f->object.context != NULL) /* of a module: it runs where that is */
         ctx = f->object.context;
@@ -190,6 +195,7 @@ fe_body_kernel(const CUDA_KERNEL_NODE_PARAMS *p, struct fe_context **ctx_p,
     body->kernel = (struct fe_node_kernel){
         .function = f,
         .function_wire = f->object.wire,
+        .green_wire = green != NULL ? green->object.wire : 0,
         .named = named,
         .grid = {p->gridDimX, p->gridDimY, p->gridDimZ},
         .block = {p->blockDimX, p->blockDimY, p->blockDimZ},

@@ -69,6 +69,7 @@ put_kernel(struct writer *w, const struct fe_node_kernel *k)
 {
     struct wire_graph_kernel head = {
         .function = k->function_wire,
+        .green = k->green_wire,
         .grid = {k->grid[0], k->grid[1], k->grid[2]},
         .block = {k->block[0], k->block[1], k->block[2]},
         .shared_bytes = k->shared_bytes,

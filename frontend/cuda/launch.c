@@ -8,6 +8,7 @@
 #include "frontend/cuda/coherent.h"
 #include "frontend/cuda/copy.h"
 #include "frontend/cuda/graph.h"
+#include "frontend/cuda/green.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/kernels.h"
 #include "frontend/cuda/occupancy.h"
@@ -74,7 +75,7 @@ check_cooperative(struct fe_call *call, const struct launch *l)
     if (cr != CUDA_SUCCESS)
         return cr;
     limits = &fe_state_of(call)->limits[call->context->device];
-    return grid > (uint64_t)blocks * limits->multiprocessors
+    return grid > (uint64_t)blocks * fe_green_sms(l->stream, limits->multiprocessors)
                ? CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE
                : CUDA_SUCCESS;
 }
@@ -199,6 +200,8 @@ capture(struct fe_call *call, const struct launch *l, CUfunction handle, void **
     bool programmatic = false;
     CUresult cr = fe_body_kernel(&params, &ctx, &body);
 
+    if (cr == CUDA_SUCCESS && l->stream->green != NULL)
+        body->kernel.green_wire = l->stream->green_wire;
     if (cr == CUDA_SUCCESS)
         cr = fe_stream_inherit(l->stream, &body->kernel);
     if (cr == CUDA_SUCCESS)

@@ -38,6 +38,8 @@ struct fe_stream {
     uint64_t id;     /* cuStreamGetId */
     bool per_thread; /* some thread's CU_STREAM_PER_THREAD */
     bool inside;     /* this library's own (context_event.h) */
+    struct fe_green *green; /* green.h; NULL: of the context itself */
+    uint64_t green_wire;    /* its id then */
 
     /* Atomic: the last synchronous copy (order.h) that this stream comes behind. */
     _Atomic uint64_t passed;
@@ -75,6 +77,12 @@ struct fe_inside {
     struct fe_event *event;
 };
 
+/* What stands for all streams of a context or of a green one: context_event.h, which guards it. */
+struct fe_gates {
+    struct fe_inside gather, gate;
+    _Atomic bool gated, legacy_gated; /* new streams, the legacy stream have to wait */
+};
+
 struct fe_context {
     struct fe_context_head head;
     int device; /* ordinal of the program */
@@ -105,8 +113,7 @@ struct fe_context {
     _Atomic unsigned loose_streams; /* non-blocking and per-thread ones */
     _Atomic unsigned captures;      /* streams that capture */
 
-    struct fe_inside gather, gate;    /* context_event.h; guarded by the lock there */
-    _Atomic bool gated, legacy_gated; /* new streams, the legacy stream have to wait */
+    struct fe_gates gates;
 };
 
 /* The kernels and globals of one module or library; kernels.h. */

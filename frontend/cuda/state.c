@@ -6,6 +6,7 @@
 #include "frontend/cuda/texture.h"
 #include "frontend/cuda/vmm.h"
 #include "frontend/cuda/graph.h"
+#include "frontend/cuda/green.h"
 #include "protocol/base/log.h"
 
 #include <pthread.h>
@@ -25,6 +26,7 @@ define(void)
     static const struct fe_call_hooks hooks = {.per_thread_stream = fe_stream_per_thread_wire};
 
     fe_slab_define(WIRE_HANDLE_CONTEXT, sizeof(struct fe_context), 1u << 16);
+    fe_slab_define(WIRE_HANDLE_GREEN_CONTEXT, sizeof(struct fe_green), 1u << 16);
     fe_slab_define(WIRE_HANDLE_STREAM, sizeof(struct fe_stream), 1u << 20);
     fe_slab_define(WIRE_HANDLE_EVENT, sizeof(struct fe_event), 1u << 22);
     fe_slab_define(WIRE_HANDLE_MODULE, sizeof(struct fe_module), 1u << 20);

@@ -48,6 +48,10 @@ struct fe_context *fe_context_current(void);
  * Errors: CUDA_ERROR_INVALID_CONTEXT. */
 CUresult fe_context_get(CUcontext handle, struct fe_context **ctx_p);
 
+/* The calling thread's green context, if it is this one, is no more current: what is below is. */
+struct fe_green;
+void fe_context_unset_green(struct fe_green *green);
+
 /* Callbacks of cudart's tables; init.c. */
 void fe_init_cudart(void);
 

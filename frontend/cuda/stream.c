@@ -6,6 +6,7 @@
 #include "frontend/core/stats.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/context_event.h"
+#include "frontend/cuda/green.h"
 #include "frontend/cuda/order.h"
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/state.h"
@@ -34,18 +35,28 @@ static pthread_once_t per_thread_once = PTHREAD_ONCE_INIT;
 
 /* -- making and destroying -------------------------------------------------------------- */
 
+struct fe_stream *
+fe_stream_new(struct fe_context *ctx, unsigned flags, int priority)
+{
+    struct fe_stream *stream = fe_object_create(WIRE_HANDLE_STREAM, ctx);
+
+    if (stream == NULL)
+        return NULL;
+    stream->flags = flags;
+    stream->priority = priority;
+    stream->id = next_id++;
+    return stream;
+}
+
 CUresult
 fe_stream_make(struct fe_call *call, unsigned flags, int priority, struct fe_stream **stream_p)
 {
     struct wire_cuStreamCreateWithPriority_args args = {.flags = flags, .priority = priority};
-    struct fe_stream *stream = fe_object_create(WIRE_HANDLE_STREAM, call->context);
+    struct fe_stream *stream = fe_stream_new(call->context, flags, priority);
     void *to;
 
     if (stream == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    stream->flags = flags;
-    stream->priority = priority;
-    stream->id = next_id++;
     args.phStream = stream->object.wire;
     to = fe_post(call, wire_size_cuStreamCreateWithPriority_args(&args));
     if (to == NULL) {
@@ -70,8 +81,9 @@ create(struct fe_call *call, unsigned flags, int priority, bool per_thread,
     (*stream_p)->per_thread = per_thread;
     if (per_thread || (flags & CU_STREAM_NON_BLOCKING))
         atomic_fetch_add(&call->context->loose_streams, 1);
-    return GP_UNLIKELY(atomic_load(&call->context->gated)) ? fe_context_gate_new(call, *stream_p)
-                                                           : CUDA_SUCCESS;
+    return GP_UNLIKELY(atomic_load(&call->context->gates.gated))
+               ? fe_context_gate_new(call, *stream_p)
+               : CUDA_SUCCESS;
 }
 
 static CUresult
@@ -113,6 +125,15 @@ fe_stream_priority(const struct fe_call *call, int priority)
     return priority < info->stream_priority_greatest ? info->stream_priority_greatest : priority;
 }
 
+/* In the current green context. */
+static CUresult
+create_green(CUstream *handle, unsigned flags, int priority)
+{
+    if (flags != CU_STREAM_NON_BLOCKING)
+        return fe_refuse("a blocking stream of a green context");
+    return cuGreenCtxStreamCreate(handle, (CUgreenCtx)fe_thread.green, flags, priority);
+}
+
 GP_EXPORT CUresult
 cuStreamCreateWithPriority(CUstream *handle, unsigned int flags, int priority)
 {
@@ -125,7 +146,10 @@ cuStreamCreateWithPriority(CUstream *handle, unsigned int flags, int priority)
         return cr;
     if (handle == NULL || (flags & ~(unsigned)CU_STREAM_NON_BLOCKING) != 0)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    cr = create(&call, flags, fe_stream_priority(&call, priority), false, &stream);
+    priority = fe_stream_priority(&call, priority);
+    if (GP_UNLIKELY(fe_thread.green != NULL))
+        return fe_leave(&call, create_green(handle, flags, priority));
+    cr = create(&call, flags, priority, false, &stream);
     if (cr == CUDA_SUCCESS)
         *handle = (CUstream)stream;
     return fe_leave(&call, cr);
@@ -148,6 +172,9 @@ cuStreamDestroy_v2(CUstream handle)
     if (handle == NULL || handle == CU_STREAM_LEGACY || handle == CU_STREAM_PER_THREAD)
         return CUDA_ERROR_INVALID_HANDLE;
     stream = fe_object_get(WIRE_HANDLE_STREAM, handle);
+    if (stream != NULL && stream->green != NULL &&
+        (cr = fe_green_stream_check(stream)) != CUDA_SUCCESS)
+        return cr;
     return stream != NULL ? destroy(stream) : CUDA_ERROR_INVALID_HANDLE;
 }
 
@@ -232,6 +259,23 @@ fe_stream_resolve(struct fe_call *call, CUstream handle, struct fe_stream **stre
                                                                       : cr;
 }
 
+/* What the special handles mean while a green context is current. */
+static CUresult
+green_default(CUstream *handle)
+{
+    struct fe_green *green = NULL;
+    CUresult cr;
+
+    if (*handle == CU_STREAM_PER_THREAD)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (*handle != NULL && *handle != CU_STREAM_LEGACY)
+        return CUDA_SUCCESS;
+    cr = fe_green_get(fe_thread.green, &green);
+    if (cr == CUDA_SUCCESS)
+        *handle = (CUstream)green->stream;
+    return cr;
+}
+
 /* Nothing forbids the legacy stream, and it waits for what the context waits for. */
 static CUresult
 legacy_ready(struct fe_call *call)
@@ -241,7 +285,7 @@ legacy_ready(struct fe_call *call)
 
     if (GP_UNLIKELY(atomic_load_explicit(&ctx->captures, memory_order_acquire) > 0))
         cr = fe_capture_legacy(ctx);
-    if (GP_UNLIKELY(atomic_load_explicit(&ctx->legacy_gated, memory_order_acquire)) &&
+    if (GP_UNLIKELY(atomic_load_explicit(&ctx->gates.legacy_gated, memory_order_acquire)) &&
         cr == CUDA_SUCCESS)
         cr = fe_context_gate_legacy(call);
     return cr;
@@ -255,6 +299,11 @@ fe_stream_resolve_capture(struct fe_call *call, CUstream handle, struct fe_strea
 
     if (handle == NULL)
         handle = fe_default_stream();
+    if (GP_UNLIKELY(fe_thread.green != NULL)) {
+        cr = green_default(&handle);
+        if (cr != CUDA_SUCCESS)
+            return cr;
+    }
     if (handle == NULL || handle == CU_STREAM_LEGACY) {
         *stream_p = &call->context->legacy;
         *wire_p = 0;
@@ -277,6 +326,9 @@ fe_stream_resolve_capture(struct fe_call *call, CUstream handle, struct fe_strea
             if (cr != CUDA_SUCCESS)
                 return cr;
         }
+        if (GP_UNLIKELY((*stream_p)->green != NULL) &&
+            (cr = fe_green_stream_check(*stream_p)) != CUDA_SUCCESS)
+            return cr;
     }
     *wire_p = (*stream_p)->object.wire;
     return CUDA_SUCCESS;
@@ -422,17 +474,26 @@ cuStreamGetCtx(CUstream handle, CUcontext *ctx)
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS)
         *ctx = (CUcontext)call.context;
+    if (cr == CUDA_SUCCESS && stream->green != NULL)
+        cr = cuCtxFromGreenCtx(ctx, (CUgreenCtx)stream->green);
     return cr;
 }
 
 GP_EXPORT CUresult
 cuStreamGetCtx_v2(CUstream handle, CUcontext *ctx, CUgreenCtx *green)
 {
-    CUresult cr = cuStreamGetCtx(handle, ctx);
+    struct fe_stream *stream = NULL;
+    struct fe_call call;
+    CUresult cr = fe_stream_local(&call, handle, &stream);
 
-    if (cr == CUDA_SUCCESS && green != NULL)
-        *green = NULL; /* there are none */
-    return cr;
+    if (cr == CUDA_SUCCESS && ctx == NULL)
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    *ctx = (CUcontext)call.context;
+    if (green != NULL)
+        *green = (CUgreenCtx)stream->green;
+    return CUDA_SUCCESS;
 }
 
 GP_EXPORT CUresult
@@ -445,7 +506,7 @@ cuStreamGetGreenCtx(CUstream handle, CUgreenCtx *green)
     if (cr == CUDA_SUCCESS && green == NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS)
-        *green = NULL;
+        *green = (CUgreenCtx)stream->green;
     return cr;
 }
 

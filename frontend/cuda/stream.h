@@ -8,7 +8,9 @@
 
 #include "frontend/cuda/objects.h"
 
-/* stream.c. call has the id of the creation already. */
+/* stream.c. An object that the server does not know yet. */
+struct fe_stream *fe_stream_new(struct fe_context *ctx, unsigned flags, int priority);
+/* call has the id of the creation already. */
 CUresult fe_stream_make(struct fe_call *call, unsigned flags, int priority,
                         struct fe_stream **stream_p);
 CUresult fe_stream_post_wait(struct fe_call *call, struct fe_stream *stream, uint64_t stream_wire,

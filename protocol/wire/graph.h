@@ -52,6 +52,7 @@ struct wire_graph_edge {
 #define WIRE_GRAPH_EXTRA 1u
 struct wire_graph_kernel {
     uint64_t function; /* wire_function_id */
+    uint64_t green;    /* the green context it runs in, of the function's context; 0: none */
     uint32_t grid[3];
     uint32_t block[3];
     uint32_t shared_bytes;

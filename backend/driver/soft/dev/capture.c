@@ -188,14 +188,15 @@ sd_capture_blocks_wait(CUstream stream)
 }
 
 CUresult
-sd_capture_break_ctx(CUcontext ctx)
+sd_capture_break_ctx(CUcontext ctx, CUgreenCtx green)
 {
     CUresult cr = CUDA_SUCCESS;
 
     sd_graph_lock();
     for (struct sd_capture *c = captures; c != NULL; c = c->next)
         for (struct member *m = c->members; m != NULL; m = m->next)
-            if (m->stream != NULL && m->stream->ctx == ctx) {
+            if (m->stream != NULL && m->stream->ctx == ctx &&
+                (green == NULL || m->stream->green == green)) {
                 c->invalid = true;
                 cr = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
             }

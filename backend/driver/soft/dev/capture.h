@@ -11,8 +11,9 @@
 CUresult sd_capture_break(CUstream stream, CUresult cr);
 /* Whether a wait for the stream, or a query, is an error because of captures; invalidates. */
 CUresult sd_capture_blocks_wait(CUstream stream);
-/* Invalidates the captures of streams of ctx: STREAM_CAPTURE_UNSUPPORTED if there were. */
-CUresult sd_capture_break_ctx(CUcontext ctx);
+/* Invalidates the captures of streams of ctx, or of a green one of it: STREAM_CAPTURE_UNSUPPORTED
+ * if there were. */
+CUresult sd_capture_break_ctx(CUcontext ctx, CUgreenCtx green);
 /* Whether the legacy stream may be used while streams of ctx capture; invalidates them if not. */
 CUresult sd_capture_legacy(CUcontext ctx);
 /* cuEventRecord and cuStreamWaitEvent where a capture takes part. */

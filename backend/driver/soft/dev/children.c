@@ -37,6 +37,7 @@ struct child_list {
 /* Of one grid while it runs. */
 struct launches {
     struct CUctx_st *ctx;
+    const struct sd_launch *parent;
     unsigned depth;
     size_t most;          /* may be pending */
     pthread_mutex_t lock; /* a leaf */
@@ -124,6 +125,8 @@ launch_buffer(void *opaque, const struct sd_kernel *kernel, const uint32_t grid[
         return 0;
     }
     child->launch.kernel = kernel;
+    child->launch.sms = l->parent->sms;
+    child->launch.sm_count = l->parent->sm_count;
     child->launch.dynamic_shared_bytes = shared_bytes;
     for (int i = 0; i < 3; i++) {
         child->launch.grid[i] = grid[i];
@@ -210,7 +213,8 @@ static CUresult
 grid_run(struct run *r, const struct sd_launch *launch, unsigned depth, struct child_list *normal,
          struct child_list *tails)
 {
-    struct launches l = {.ctx = r->ctx, .depth = depth, .normal = normal, .tails = tails};
+    struct launches l = {
+        .ctx = r->ctx, .parent = launch, .depth = depth, .normal = normal, .tails = tails};
     struct sd_launch now = *launch;
     struct sd_env env = *r->env;
     CUresult cr;

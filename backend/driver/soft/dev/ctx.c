@@ -354,7 +354,7 @@ ctx_create(CUcontext *pctx, unsigned flags, CUdevice dev)
     pthread_mutex_lock(&ctx_lock);
     cr = ctx_activate(ctx, flags);
     pthread_mutex_unlock(&ctx_lock);
-    if (cr == CUDA_SUCCESS && !sd_thread_push(ctx)) {
+    if (cr == CUDA_SUCCESS && !sd_thread_push(ctx, NULL)) {
         ctx_teardown(ctx);
         cr = CUDA_ERROR_OUT_OF_MEMORY;
     }

@@ -1,5 +1,6 @@
 /* backend/driver/soft/dev/ctx_api.c -- the current context, its limits and settings */
 #include "backend/driver/soft/dev/ctx.h"
+#include "backend/driver/soft/dev/green.h"
 #include "backend/driver/soft/dev/heap.h"
 #include "backend/driver/soft/dev/sched.h"
 #include "backend/driver/soft/dev/span.h"
@@ -12,16 +13,20 @@ cuCtxGetCurrent(CUcontext *pctx)
     SD_ENTER_READY();
     if (pctx == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    *pctx = sd_ctx_current();
+    *pctx = sd_thread_handle();
     return CUDA_SUCCESS;
 }
 
 /* A primary context may be made current before it is retained: the runtime does so. */
 static CUresult
-may_be_current(CUcontext ctx)
+may_be_current(CUcontext handle, CUcontext *ctx_p, CUgreenCtx *green_p)
 {
-    if (!sd_object_is(ctx, SD_CTX))
-        return CUDA_ERROR_INVALID_CONTEXT;
+    CUcontext ctx;
+    CUresult cr = sd_green_resolve(handle, ctx_p, green_p);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    ctx = *ctx_p;
     if (!ctx->primary && !atomic_load(&ctx->active))
         return CUDA_ERROR_INVALID_CONTEXT;
     return CUDA_SUCCESS;
@@ -30,26 +35,29 @@ may_be_current(CUcontext ctx)
 GP_EXPORT CUresult
 cuCtxSetCurrent(CUcontext ctx)
 {
+    CUgreenCtx green = NULL;
+
     SD_ENTER_READY();
     if (ctx != NULL) {
-        CUresult cr = may_be_current(ctx);
+        CUresult cr = may_be_current(ctx, &ctx, &green);
 
         if (cr != CUDA_SUCCESS)
             return cr;
     }
-    return sd_thread_set(ctx) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+    return sd_thread_set(ctx, green) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 GP_EXPORT CUresult
 cuCtxPushCurrent_v2(CUcontext ctx)
 {
+    CUgreenCtx green;
     CUresult cr;
 
     SD_ENTER_READY();
-    cr = may_be_current(ctx);
+    cr = may_be_current(ctx, &ctx, &green);
     if (cr != CUDA_SUCCESS)
         return cr;
-    return sd_thread_push(ctx) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+    return sd_thread_push(ctx, green) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 GP_EXPORT CUresult
@@ -95,12 +103,22 @@ cuCtxGetDevice(CUdevice *device)
 
 /* The named context, or the current one for NULL; it may be dead or in error. */
 static CUresult
-named_or_current(CUcontext *ctx_p)
+named(CUcontext *ctx_p, CUgreenCtx *green_p)
 {
     SD_ENTER_READY();
-    if (*ctx_p == NULL)
-        *ctx_p = sd_ctx_current();
+    if (*ctx_p != NULL)
+        return sd_green_resolve(*ctx_p, ctx_p, green_p);
+    *ctx_p = sd_ctx_current();
+    *green_p = sd_green_current();
     return sd_object_is(*ctx_p, SD_CTX) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
+}
+
+static CUresult
+named_or_current(CUcontext *ctx_p)
+{
+    CUgreenCtx green;
+
+    return named(ctx_p, &green);
 }
 
 GP_EXPORT CUresult
@@ -119,7 +137,8 @@ cuCtxGetDevice_v2(CUdevice *device, CUcontext ctx)
 GP_EXPORT CUresult
 cuCtxGetId(CUcontext ctx, unsigned long long *ctxId)
 {
-    CUresult cr = named_or_current(&ctx);
+    CUgreenCtx green;
+    CUresult cr = named(&ctx, &green);
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -171,11 +190,15 @@ cuCtxSetFlags(unsigned int flags)
 /* --- synchronisation --- */
 
 static CUresult
-ctx_synchronize(CUcontext ctx)
+ctx_synchronize(CUcontext ctx, CUgreenCtx green)
 {
     if (ctx->captures != 0 && sd_capture_forbids())
         return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-    return sd_ctx_drain(ctx);
+    if (green == NULL)
+        return sd_ctx_drain(ctx);
+    sd_green_wait_all(green);
+    sd_ctx_print_flush(ctx);
+    return (CUresult)atomic_load(&ctx->error);
 }
 
 GP_EXPORT CUresult
@@ -184,17 +207,18 @@ cuCtxSynchronize(void)
     CUcontext ctx;
 
     SD_ENTER(ctx);
-    return ctx_synchronize(ctx);
+    return ctx_synchronize(ctx, sd_green_current());
 }
 
 GP_EXPORT CUresult
 cuCtxSynchronize_v2(CUcontext ctx)
 {
-    CUresult cr = named_or_current(&ctx);
+    CUgreenCtx green;
+    CUresult cr = named(&ctx, &green);
 
     if (cr == CUDA_SUCCESS)
         cr = sd_ctx_check(ctx);
-    return cr != CUDA_SUCCESS ? cr : ctx_synchronize(ctx);
+    return cr != CUDA_SUCCESS ? cr : ctx_synchronize(ctx, green);
 }
 
 /* --- limits and settings --- */

@@ -61,6 +61,8 @@ enum sd_kind {
     SD_TEXTURE,
     SD_SURFACE,
     SD_USER_OBJECT,
+    SD_GREEN,
+    SD_DESC,
     SD_KIND_END,
 };
 

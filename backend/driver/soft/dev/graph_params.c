@@ -1,5 +1,6 @@
 /* backend/driver/soft/dev/graph_params.c -- parameters of nodes, as CUDA's structs have them */
 #include "backend/driver/soft/dev/graph.h"
+#include "backend/driver/soft/dev/green.h"
 
 #include "backend/driver/soft/dev/span.h"
 #include "cuda_api.h"
@@ -37,8 +38,14 @@ sd_kernel_params_work(const CUDA_KERNEL_NODE_PARAMS *p, CUcontext ctx, struct sd
     };
     CUfunction func = p->func != NULL ? p->func : (CUfunction)p->kern;
 
-    if (p->ctx != NULL)
-        ctx = p->ctx;
+    if (p->ctx != NULL) {
+        CUgreenCtx green;
+        CUresult cr = sd_green_resolve(p->ctx, &ctx, &green);
+
+        if (cr != CUDA_SUCCESS)
+            return cr;
+        dims.sms = green != NULL ? green->desc : NULL;
+    }
     return kernel_dims_work(ctx, func, &dims, p->kernelParams, p->extra, work);
 }
 

@@ -3,6 +3,7 @@
 
 #include "backend/driver/soft/dev/children.h"
 #include "backend/driver/soft/dev/graph.h"
+#include "backend/driver/soft/dev/green.h"
 #include "backend/driver/soft/dev/heap.h"
 #include "backend/driver/soft/dev/span.h"
 #include "backend/driver/soft/dev/texref.h"
@@ -100,6 +101,8 @@ sd_kernel_run(struct sd_work *work)
         .cooperative = k->cooperative,
         .bound = k->bound,
         .bound_count = k->bound_count,
+        .sms = k->sms != NULL ? k->sms->sms : NULL,
+        .sm_count = sd_sm_count(work->ctx, k->sms),
         .env = &env,
     };
     const struct sd_kernel *failed = NULL;
@@ -190,7 +193,7 @@ check_cooperative(const struct CUfunc_st *fn, const struct sd_launch_dims *d)
     uint64_t blocks = (uint64_t)d->grid[0] * d->grid[1] * d->grid[2];
     uint64_t room = (uint64_t)sd_occupancy_blocks(fn, d->block[0] * d->block[1] * d->block[2],
                                                   d->shared_bytes) *
-                    (unsigned)fn->mod->ctx->dev->profile.multiprocessors;
+                    sd_sm_count(fn->mod->ctx, d->sms);
 
     if (!d->cooperative)
         return CUDA_SUCCESS;
@@ -282,6 +285,7 @@ sd_launch_make(struct CUfunc_st *fn, const struct sd_launch_dims *d, void **kern
     memcpy(work->block, d->block, sizeof(work->block));
     work->shared_bytes = d->shared_bytes;
     work->cooperative = d->cooperative;
+    work->sms = d->sms;
     return pack_params(fn->kernel, kernel_params, extra, work);
 }
 
@@ -301,7 +305,7 @@ submit(CUstream stream, struct sd_op *op, const CUlaunchConfig *config)
 
 /* config is where the attributes stand, or NULL. */
 static CUresult
-launch(CUfunction f, const struct sd_launch_dims *dims, CUstream hStream, void **kernel_params,
+launch(CUfunction f, struct sd_launch_dims *dims, CUstream hStream, void **kernel_params,
        void **extra, const CUlaunchConfig *config, CUevent after)
 {
     struct CUfunc_st *fn;
@@ -321,6 +325,7 @@ launch(CUfunction f, const struct sd_launch_dims *dims, CUstream hStream, void *
         return cr;
     if (fn->mod->ctx != stream->ctx)
         return CUDA_ERROR_INVALID_HANDLE;
+    dims->sms = stream->green != NULL ? stream->green->desc : NULL;
     op = sd_op_new(SD_WORK_KERNEL, stream->ctx);
     if (op == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;

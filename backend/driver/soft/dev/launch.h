@@ -11,6 +11,7 @@ struct sd_launch_dims {
     unsigned cluster[3]; /* 0 0 0: what the kernel says */
     unsigned shared_bytes;
     bool cooperative;
+    const struct CUdevResourceDesc_st *sms; /* on which SMs; NULL: all */
 };
 
 /* Whether the device takes these counts, and the kernel this block where it requires one. */

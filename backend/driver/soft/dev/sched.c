@@ -1,6 +1,8 @@
 /* backend/driver/soft/dev/sched.c -- timelines, operations and the executor threads */
 #include "backend/driver/soft/dev/sched.h"
 
+#include "backend/driver/soft/dev/green.h"
+
 #include "backend/driver/soft/dev/ipc_event.h"
 #include "backend/driver/soft/dev/texture.h"
 #include "protocol/base/clock.h"
@@ -514,11 +516,27 @@ legacy_deps(struct CUstream_st *stream, struct sd_op *op)
 static CUresult
 gate_deps(const struct CUstream_st *stream, struct sd_op *op)
 {
+    const struct CUstream_st *gates[] = {stream->ctx->gate,
+                                         stream->green != NULL ? stream->green->gate : NULL};
+    CUresult cr = CUDA_SUCCESS;
+
+    if (stream->inside)
+        return CUDA_SUCCESS;
+    for (unsigned i = 0; i < GP_ARRAY_LEN(gates) && cr == CUDA_SUCCESS; i++)
+        if (gates[i] != NULL && gates[i]->busy)
+            cr = sd_op_depend(op, gates[i]->timeline, gates[i]->submitted);
+    return cr;
+}
+
+static bool
+gated(const struct CUstream_st *stream)
+{
     const struct CUstream_st *gate = stream->ctx->gate;
 
-    return gate == NULL || !gate->busy || stream->inside
-               ? CUDA_SUCCESS
-               : sd_op_depend(op, gate->timeline, gate->submitted);
+    if (stream->inside)
+        return false;
+    return (gate != NULL && gate->busy) ||
+           (stream->green != NULL && stream->green->gate != NULL && stream->green->gate->busy);
 }
 
 /* True if an operation submitted now would have nothing before it; the lock is held. */
@@ -527,8 +545,7 @@ nothing_before(const struct CUstream_st *stream, const struct sd_op *op)
 {
     const struct CUctx_st *ctx = stream->ctx;
 
-    if (stream->busy || op->dep_count != 0 ||
-        (ctx->gate != NULL && ctx->gate->busy && !stream->inside))
+    if (stream->busy || op->dep_count != 0 || gated(stream))
         return false;
     if (stream->legacy)
         return ctx->busy_blocking == 0;
@@ -670,8 +687,41 @@ sd_stream_create(struct CUctx_st *ctx, unsigned flags, int priority, CUstream *s
     return CUDA_SUCCESS;
 }
 
+static void stream_free(struct CUstream_st *stream);
+
 CUresult
-sd_ctx_inside(struct CUctx_st *ctx, CUstream *place, CUstream *stream_p)
+sd_stream_create_green(struct CUctx_st *ctx, CUgreenCtx green, int priority, CUstream *stream_p)
+{
+    CUresult cr = sd_stream_create(ctx, CU_STREAM_NON_BLOCKING, priority, stream_p);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    (*stream_p)->green = green;
+    (*stream_p)->green_id = green->id;
+    return CUDA_SUCCESS;
+}
+
+void
+sd_green_drop_streams(CUgreenCtx green)
+{
+    struct CUstream_st *next;
+
+    pthread_mutex_lock(&sched_lock);
+    for (struct CUstream_st *s = green->ctx->streams; s != NULL; s = next) {
+        next = s->ctx_next;
+        if (s->green != green || s->gone || (!s->inside && s != green->stream))
+            continue;
+        s->gone = true;
+        if (s->state == SD_STREAM_IDLE)
+            stream_free(s);
+    }
+    green->gather = NULL;
+    green->gate = NULL;
+    pthread_mutex_unlock(&sched_lock);
+}
+
+CUresult
+sd_ctx_inside(struct CUctx_st *ctx, CUgreenCtx green, CUstream *place, CUstream *stream_p)
 {
     CUstream made = NULL;
     CUresult cr;
@@ -685,6 +735,7 @@ sd_ctx_inside(struct CUctx_st *ctx, CUstream *place, CUstream *stream_p)
     if (cr != CUDA_SUCCESS)
         return cr;
     made->inside = true;
+    made->green = green;
     pthread_mutex_lock(&sched_lock);
     if (*place == NULL) {
         *place = made;
@@ -698,13 +749,13 @@ sd_ctx_inside(struct CUctx_st *ctx, CUstream *place, CUstream *stream_p)
 }
 
 CUresult
-sd_op_depend_all(struct sd_op *op)
+sd_op_depend_all(struct sd_op *op, CUgreenCtx green)
 {
     CUresult cr = CUDA_SUCCESS;
 
     pthread_mutex_lock(&sched_lock);
     for (CUstream s = op->work.ctx->streams; s != NULL && cr == CUDA_SUCCESS; s = s->ctx_next)
-        if (s->busy && !s->inside)
+        if (s->busy && !s->inside && (green == NULL || s->green == green))
             cr = sd_op_depend(op, s->timeline, s->submitted);
     pthread_mutex_unlock(&sched_lock);
     return cr;
@@ -738,13 +789,17 @@ sd_stream_destroy(CUstream stream)
 /* Timelines and numbers that stand for all the stream's work so far; the lock is held.
  * For the legacy stream the blocking ones too. Each costs one reference. */
 static size_t
-collect(struct CUctx_st *ctx, const struct CUstream_st *only, struct sd_dep *list, size_t max)
+collect(struct CUctx_st *ctx, CUgreenCtx green, const struct CUstream_st *only, struct sd_dep *list,
+        size_t max)
 {
     size_t n = 0;
 
     for (struct CUstream_st *s = ctx->streams; s != NULL; s = s->ctx_next) {
         bool wanted = only == NULL || s == only ||
                       (only->legacy && (s->flags & CU_STREAM_NON_BLOCKING) == 0);
+
+        if (green != NULL)
+            wanted = s->green == green;
 
         if (!wanted || !s->busy)
             continue;
@@ -756,14 +811,14 @@ collect(struct CUctx_st *ctx, const struct CUstream_st *only, struct sd_dep *lis
 }
 
 static void
-wait_collected(struct CUctx_st *ctx, CUstream only)
+wait_collected(struct CUctx_st *ctx, CUgreenCtx green, CUstream only)
 {
     struct sd_dep some[16], *list = some;
     size_t max = GP_ARRAY_LEN(some), n;
 
     for (;;) {
         pthread_mutex_lock(&sched_lock);
-        n = collect(ctx, only, list, max);
+        n = collect(ctx, green, only, list, max);
         pthread_mutex_unlock(&sched_lock);
         if (n <= max)
             break;
@@ -793,7 +848,7 @@ sd_stream_wait_all(CUstream stream)
     uint64_t seq;
 
     if (stream->legacy) {
-        wait_collected(stream->ctx, stream);
+        wait_collected(stream->ctx, NULL, stream);
         return;
     }
     pthread_mutex_lock(&sched_lock);
@@ -816,7 +871,13 @@ sd_stream_all_done(CUstream stream)
 void
 sd_ctx_wait_all(struct CUctx_st *ctx)
 {
-    wait_collected(ctx, NULL);
+    wait_collected(ctx, NULL, NULL);
+}
+
+void
+sd_green_wait_all(CUgreenCtx green)
+{
+    wait_collected(green->ctx, green, NULL);
 }
 
 void

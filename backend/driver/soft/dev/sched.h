@@ -69,6 +69,8 @@ struct CUstream_st {
     bool legacy;
     bool per_thread;
     bool inside; /* the device's own: ctx_event.c */
+    CUgreenCtx green;
+    unsigned long long green_id; /* whether it is still the same */
 
     /* Scheduler's lock. */
     enum sd_stream_state state;
@@ -108,6 +110,13 @@ struct CUevent_st {
 
 /* Makes a stream of ctx. priority is clamped. Errors: CUDA_ERROR_OUT_OF_MEMORY. */
 CUresult sd_stream_create(struct CUctx_st *ctx, unsigned flags, int priority, CUstream *stream_p);
+/* A non-blocking one of a green context. */
+CUresult sd_stream_create_green(struct CUctx_st *ctx, CUgreenCtx green, int priority,
+                                CUstream *stream_p);
+/* The work of all streams of a green context so far. */
+void sd_green_wait_all(CUgreenCtx green);
+/* Those that it has itself go when their work is done; the program's stay. */
+void sd_green_drop_streams(CUgreenCtx green);
 /* For the work that is not taken yet; clamped. */
 void sd_stream_set_priority(CUstream stream, int priority);
 /* The program gives it up; work that is queued still runs. */
@@ -126,10 +135,10 @@ struct sd_op *sd_op_new(enum sd_work_kind kind, struct CUctx_st *ctx);
 void sd_op_free(struct sd_op *op);
 CUresult sd_op_depend(struct sd_op *op, struct sd_timeline *timeline, uint64_t seq);
 
-/* Behind all that was submitted to the op's context. */
-CUresult sd_op_depend_all(struct sd_op *op);
-/* *place, a stream of the device's own in ctx, made when first asked for. */
-CUresult sd_ctx_inside(struct CUctx_st *ctx, CUstream *place, CUstream *stream_p);
+/* Behind all that was submitted to the op's context, or to a green one of it. */
+CUresult sd_op_depend_all(struct sd_op *op, CUgreenCtx green);
+/* *place, a stream of the device's own in ctx or green, made when first asked for. */
+CUresult sd_ctx_inside(struct CUctx_st *ctx, CUgreenCtx green, CUstream *place, CUstream *stream_p);
 
 /* event.c: op records the event in stream and is used up; stream waits for it. Not in captures. */
 CUresult sd_event_record_op(CUevent event, CUstream stream, struct sd_op *op);

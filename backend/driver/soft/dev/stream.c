@@ -1,11 +1,34 @@
 /* backend/driver/soft/dev/stream.c -- the stream entry points */
 #include "backend/driver/soft/dev/capture.h"
+#include "backend/driver/soft/dev/green.h"
 #include "backend/driver/soft/dev/sched.h"
 #include "backend/driver/soft/dev/span.h"
 #include "backend/driver/soft/dev/thread.h"
 #include "cuda_api.h"
 
 #include <string.h>
+
+/* What NULL means while a green context is current. */
+static CUresult
+green_stream(CUgreenCtx green, CUstream *stream_p)
+{
+    CUresult cr = sd_green_check(green);
+
+    if (cr == CUDA_SUCCESS)
+        *stream_p = green->stream;
+    return cr;
+}
+
+/* A stream's green context is still there. */
+static CUresult
+green_check(CUstream stream)
+{
+    if (stream->green == NULL)
+        return CUDA_SUCCESS;
+    return sd_green_check(stream->green) == CUDA_SUCCESS && stream->green->id == stream->green_id
+               ? CUDA_SUCCESS
+               : CUDA_ERROR_CONTEXT_IS_DESTROYED;
+}
 
 CUresult
 sd_stream_get(CUstream handle, CUstream *stream_p)
@@ -16,7 +39,12 @@ sd_stream_get(CUstream handle, CUstream *stream_p)
     if (handle == NULL)
         handle = sd_default_stream();
     if (handle == CU_STREAM_LEGACY || handle == CU_STREAM_PER_THREAD) {
+        CUgreenCtx green = sd_green_current();
+
         cr = sd_enter(&ctx);
+        if (cr == CUDA_SUCCESS && green != NULL)
+            return handle == CU_STREAM_PER_THREAD ? CUDA_ERROR_INVALID_HANDLE
+                                                  : green_stream(green, stream_p);
         if (cr != CUDA_SUCCESS)
             return cr;
         if (handle == CU_STREAM_PER_THREAD)
@@ -33,6 +61,8 @@ sd_stream_get(CUstream handle, CUstream *stream_p)
     if (!sd_object_is(handle, SD_STREAM) || handle->gone)
         return CUDA_ERROR_INVALID_HANDLE;
     cr = sd_ctx_check(handle->ctx);
+    if (cr == CUDA_SUCCESS)
+        cr = green_check(handle);
     if (cr == CUDA_SUCCESS)
         *stream_p = handle;
     return cr;
@@ -54,7 +84,11 @@ cuStreamCreateWithPriority(CUstream *phStream, unsigned int flags, int priority)
     SD_ENTER(ctx);
     if (phStream == NULL || (flags & ~(unsigned)CU_STREAM_NON_BLOCKING) != 0)
         return CUDA_ERROR_INVALID_VALUE;
-    return sd_stream_create(ctx, flags, priority, phStream);
+    if (sd_green_current() == NULL)
+        return sd_stream_create(ctx, flags, priority, phStream);
+    if (flags != CU_STREAM_NON_BLOCKING)
+        return sd_refuse("cuStreamCreate of a blocking stream in a green context");
+    return cuGreenCtxStreamCreate(phStream, sd_green_current(), flags, priority);
 }
 
 GP_EXPORT CUresult
@@ -72,6 +106,9 @@ cuStreamDestroy_v2(CUstream hStream)
     if (hStream == NULL || hStream == CU_STREAM_LEGACY || hStream == CU_STREAM_PER_THREAD ||
         !sd_object_is(hStream, SD_STREAM) || hStream->gone || hStream->legacy)
         return CUDA_ERROR_INVALID_HANDLE;
+    cr = green_check(hStream);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     cr = sd_ctx_check(hStream->ctx);
     sd_capture_stream_gone(hStream);
     sd_stream_destroy(hStream);
@@ -164,16 +201,26 @@ cuStreamGetCtx(CUstream hStream, CUcontext *pctx)
         return cr;
     if (pctx == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    *pctx = stream->ctx;
+    *pctx = stream->green != NULL ? (CUcontext)stream->green : stream->ctx;
+    if (stream->green != NULL)
+        atomic_store(&stream->green->converted, true);
     return CUDA_SUCCESS;
 }
 
 GP_EXPORT CUresult
 cuStreamGetCtx_v2(CUstream hStream, CUcontext *pCtx, CUgreenCtx *pGreenCtx)
 {
+    CUstream stream;
+    CUresult cr = sd_stream_get(hStream, &stream);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (pCtx == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    *pCtx = stream->ctx;
     if (pGreenCtx != NULL)
-        *pGreenCtx = NULL;
-    return cuStreamGetCtx(hStream, pCtx);
+        *pGreenCtx = stream->green;
+    return CUDA_SUCCESS;
 }
 
 GP_EXPORT CUresult
@@ -186,7 +233,7 @@ cuStreamGetGreenCtx(CUstream hStream, CUgreenCtx *phCtx)
         return cr;
     if (phCtx == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    *phCtx = NULL; /* there are none */
+    *phCtx = stream->green;
     return CUDA_SUCCESS;
 }
 

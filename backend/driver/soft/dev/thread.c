@@ -13,8 +13,13 @@ struct thread_stream {
     unsigned long long stream_id;
 };
 
+struct place {
+    CUcontext ctx;
+    CUgreenCtx green;
+};
+
 struct thread_state {
-    CUcontext *stack;
+    struct place *stack;
     size_t depth;
     size_t size;
     CUstream default_stream; /* NULL: the legacy stream */
@@ -86,49 +91,74 @@ sd_default_stream_swap(CUstream stream)
 CUcontext
 sd_ctx_current(void)
 {
-    return self.depth != 0 ? self.stack[self.depth - 1] : NULL;
+    return self.depth != 0 ? self.stack[self.depth - 1].ctx : NULL;
+}
+
+CUgreenCtx
+sd_green_current(void)
+{
+    return self.depth != 0 ? self.stack[self.depth - 1].green : NULL;
+}
+
+static CUcontext
+handle_of(const struct place *p)
+{
+    return p->green != NULL ? (CUcontext)p->green : p->ctx;
+}
+
+CUcontext
+sd_thread_handle(void)
+{
+    return self.depth != 0 ? handle_of(&self.stack[self.depth - 1]) : NULL;
 }
 
 bool
-sd_thread_push(CUcontext ctx)
+sd_thread_push(CUcontext ctx, CUgreenCtx green)
 {
     thread_register();
     if (self.depth == self.size) {
         size_t size = self.size != 0 ? 2 * self.size : 8;
-        CUcontext *stack = realloc(self.stack, size * sizeof(*stack));
+        struct place *stack = realloc(self.stack, size * sizeof(*stack));
 
         if (stack == NULL)
             return false;
         self.stack = stack;
         self.size = size;
     }
-    self.stack[self.depth++] = ctx;
+    self.stack[self.depth++] = (struct place){ctx, green};
     return true;
 }
 
 CUcontext
 sd_thread_pop(void)
 {
-    return self.depth != 0 ? self.stack[--self.depth] : NULL;
+    return self.depth != 0 ? handle_of(&self.stack[--self.depth]) : NULL;
 }
 
 bool
-sd_thread_set(CUcontext ctx)
+sd_thread_set(CUcontext ctx, CUgreenCtx green)
 {
     if (ctx == NULL) {
         (void)sd_thread_pop();
         return true;
     }
     if (self.depth == 0)
-        return sd_thread_push(ctx);
-    self.stack[self.depth - 1] = ctx;
+        return sd_thread_push(ctx, green);
+    self.stack[self.depth - 1] = (struct place){ctx, green};
     return true;
 }
 
 void
 sd_thread_pop_if_top(CUcontext ctx)
 {
-    if (sd_ctx_current() == ctx)
+    if (sd_thread_handle() == ctx)
+        (void)sd_thread_pop();
+}
+
+void
+sd_thread_pop_green(CUgreenCtx green)
+{
+    if (sd_green_current() == green)
         (void)sd_thread_pop();
 }
 

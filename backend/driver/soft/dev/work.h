@@ -35,6 +35,7 @@ struct sd_kernel_work {
     unsigned cluster[3];
     unsigned shared_bytes;
     bool cooperative;
+    const struct CUdevResourceDesc_st *sms; /* on which SMs; NULL: all */
     uint8_t *params;
     uint32_t param_bytes;
     struct sd_bound *bound; /* owned: the module's references, as they were at the launch */

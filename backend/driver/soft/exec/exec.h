@@ -158,6 +158,8 @@ struct sd_launch {
     bool cooperative;
     const struct sd_bound *bound; /* references that are not here: what their variable holds */
     uint32_t bound_count;
+    const uint16_t *sms; /* numbers of the multiprocessors; NULL: 0 and up */
+    uint32_t sm_count;   /* 0: SD_SM_COUNT */
     const struct sd_env *env;
 };
 

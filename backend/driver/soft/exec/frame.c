@@ -49,6 +49,15 @@ cluster_value(const struct sd_warp *w, unsigned kind, unsigned axis)
     }
 }
 
+/* Blocks go round the multiprocessors that the launch has. */
+static uint64_t
+sm_of(const struct sd_launch *launch, uint64_t block)
+{
+    uint32_t n = launch->sm_count != 0 ? launch->sm_count : SD_SM_COUNT;
+
+    return launch->sms != NULL ? launch->sms[block % n] : block % n;
+}
+
 uint64_t
 sd_sreg_value(const struct sd_warp *w, uint32_t sreg, unsigned lane)
 {
@@ -75,7 +84,8 @@ sd_sreg_value(const struct sd_warp *w, uint32_t sreg, unsigned lane)
     case SD_SREG_LANEID: return lane;
     case SD_SREG_WARPID: return w->index;
     case SD_SREG_NWARPID: return 64;
-    case SD_SREG_SMID: return w->block->linear % SD_SM_COUNT;
+    case SD_SREG_SMID:
+        return sm_of(launch, w->block->linear);
     case SD_SREG_NSMID: return SD_SM_COUNT;
     case SD_SREG_GRIDID: return grid->number;
     case SD_SREG_LANEMASK_EQ: return 1u << lane;
