@@ -83,6 +83,7 @@ exec_free(struct be_exec *exec)
     atomic_fetch_sub(&exec->session->graph_execs, 1);
     arrays_put(exec);
     free(exec->nodes);
+    free(exec->conds);
     free(exec);
 }
 
@@ -430,7 +431,12 @@ be_hook_cuGraphNodeSetEnabled(struct be_call *call,
 static void
 exec_adopt(struct be_exec *exec, struct be_exec *from)
 {
+    struct be_cond *conds = exec->conds;
+
     be_exec_keep_hosts(exec, from);
+    exec->conds = from->conds;
+    exec->cond_count = from->cond_count;
+    from->conds = conds;
     for (uint32_t i = 0; i < exec->count && i < from->count; i++) {
         if (exec->nodes[i].host != NULL && from->nodes[i].host != NULL)
             atomic_store(&from->nodes[i].host->disabled, exec->nodes[i].host->disabled);

@@ -52,6 +52,12 @@ struct be_graph_node {
     uint32_t type;
 };
 
+/* What the client and what the driver call a condition. */
+struct be_cond {
+    uint64_t client;
+    CUgraphConditionalHandle handle;
+};
+
 struct be_exec {
     struct be_session *session;
     struct be_context *context;
@@ -60,6 +66,8 @@ struct be_exec {
     CUgraph graph;
     struct be_graph_node *nodes;
     uint32_t count;
+    struct be_cond *conds; /* of all its graphs */
+    uint32_t cond_count;
     struct be_graph_host *hosts; /* all that its nodes use, or used */
     struct be_array **arrays;    /* of its copies, or earlier ones; owned, references */
     size_t array_count;
@@ -79,6 +87,13 @@ CUresult be_graph_build(struct be_call *call, struct be_exec *exec, const uint8_
 /* New parameters for one node of an executable graph. */
 CUresult be_graph_change(struct be_call *call, struct be_exec *exec, uint32_t number,
                          const struct wire_graph_item *item);
+
+/* graph_cond.c: the driver's handles for all conditions of a checked description, before it is
+ * built; values of a kernel that are the client's handles become the driver's. */
+CUresult be_graph_conds(struct be_call *call, struct be_exec *exec, const uint8_t *data,
+                        size_t len);
+CUgraphConditionalHandle be_graph_cond(const struct be_exec *exec, uint64_t client);
+void be_graph_conds_put(const struct be_exec *exec, uint8_t *value, size_t bytes);
 
 /* graph_host.c */
 CUresult be_graph_host_create(struct be_exec *exec, struct be_context *context,

@@ -21,8 +21,9 @@ struct be_build {
     bool ported; /* some edge is not a plain one */
 };
 
+/* *used_p: the length of the description, others may follow. */
 static CUresult build_graph(struct be_call *call, struct be_exec *exec, CUgraph graph,
-                            const uint8_t *data, size_t len);
+                            const uint8_t *data, size_t len, size_t *used_p);
 
 /* What both a new node and a changed one are made of. */
 struct be_params {
@@ -34,8 +35,10 @@ struct be_params {
         CUDA_HOST_NODE_PARAMS host;
         CUDA_BATCH_MEM_OP_NODE_PARAMS values;
         CUevent event;
+        struct wire_graph_cond cond;
     };
     /* Behind the pointers above. */
+    uint8_t values_now[WIRE_GRAPH_PARAMS_MAX]; /* with the driver's conditions */
     void *pointers[WIRE_KERNEL_PARAMS_MAX];
     void *extra[5];
     size_t extra_bytes;
@@ -48,8 +51,28 @@ struct be_params {
 /* -- parameters, checked ------------------------------------------------------------------------
  */
 
+/* The values, where conditions are put in; kernel NULL: one buffer. */
+static const uint8_t *
+values_of(const struct be_exec *exec, const struct be_kernel *kernel, const uint8_t *values,
+          size_t bytes, struct be_params *p)
+{
+    uint8_t *at = p->values_now;
+
+    if (exec->cond_count == 0)
+        return values;
+    memcpy(p->values_now, values, bytes);
+    if (kernel == NULL)
+        be_graph_conds_put(exec, p->values_now, bytes);
+    for (uint32_t i = 0; kernel != NULL && i < kernel->param_count; i++) {
+        be_graph_conds_put(exec, at, kernel->params[i].bytes);
+        at += kernel->params[i].bytes;
+    }
+    return p->values_now;
+}
+
 static CUresult
-params_kernel(struct be_call *call, const struct wire_graph_item *item, struct be_params *p)
+params_kernel(struct be_call *call, const struct be_exec *exec, const struct wire_graph_item *item,
+              struct be_params *p)
 {
     CUDA_KERNEL_NODE_PARAMS *k = &p->kernel;
     const uint8_t *attributes, *params;
@@ -82,12 +105,17 @@ params_kernel(struct be_call *call, const struct wire_graph_item *item, struct b
     k->sharedMemBytes = body.shared_bytes;
     if ((body.flags & WIRE_GRAPH_EXTRA) == 0) {
         k->kernelParams = p->pointers;
-        return be_launch_pointers(call->session, owner, kernel, params, body.param_bytes,
-                                  p->pointers);
+        cr = be_launch_pointers(call->session, owner, kernel, params, body.param_bytes,
+                                p->pointers); /* checks the length */
+        if (cr == CUDA_SUCCESS && exec->cond_count != 0)
+            cr = be_launch_pointers(call->session, owner, kernel,
+                                    values_of(exec, kernel, params, body.param_bytes, p),
+                                    body.param_bytes, p->pointers);
+        return cr;
     }
     p->extra_bytes = body.param_bytes;
     p->extra[0] = CU_LAUNCH_PARAM_BUFFER_POINTER;
-    p->extra[1] = (void *)(uintptr_t)params;
+    p->extra[1] = (void *)(uintptr_t)values_of(exec, NULL, params, body.param_bytes, p);
     p->extra[2] = CU_LAUNCH_PARAM_BUFFER_SIZE;
     p->extra[3] = &p->extra_bytes;
     p->extra[4] = CU_LAUNCH_PARAM_END;
@@ -312,7 +340,7 @@ params_read(struct be_call *call, struct be_exec *exec, const struct wire_graph_
     p->ctx = be_context_handle(call->context);
     switch (item->node.type) {
     case CU_GRAPH_NODE_TYPE_KERNEL:
-        return params_kernel(call, item, p);
+        return params_kernel(call, exec, item, p);
     case CU_GRAPH_NODE_TYPE_MEMCPY:
         return params_copy(call, exec, item, p);
     case CU_GRAPH_NODE_TYPE_MEMSET:
@@ -324,6 +352,9 @@ params_read(struct be_call *call, struct be_exec *exec, const struct wire_graph_
     case CU_GRAPH_NODE_TYPE_EVENT_RECORD:
     case CU_GRAPH_NODE_TYPE_WAIT_EVENT:
         return params_event(call, item, p);
+    case CU_GRAPH_NODE_TYPE_CONDITIONAL:
+        return wire_graph_body(item, &p->cond, sizeof(p->cond), false) ? CUDA_SUCCESS
+                                                                       : CUDA_ERROR_INVALID_VALUE;
     case CU_GRAPH_NODE_TYPE_EMPTY:
     case CU_GRAPH_NODE_TYPE_GRAPH:
         return CUDA_SUCCESS;
@@ -381,6 +412,7 @@ add_child(struct be_build *b, const CUgraphNode *deps, size_t count,
 {
     const struct be_driver_table *t = b->call->driver;
     CUgraph empty = NULL, inside = NULL;
+    size_t used = 0;
     CUresult cr = t->cuGraphCreate(&empty, 0);
 
     if (cr != CUDA_SUCCESS)
@@ -390,7 +422,33 @@ add_child(struct be_build *b, const CUgraphNode *deps, size_t count,
     if (cr == CUDA_SUCCESS)
         cr = t->cuGraphChildGraphNodeGetGraph(n->node, &inside);
     if (cr == CUDA_SUCCESS)
-        cr = build_graph(b->call, b->exec, inside, item->body, item->body_len);
+        cr = build_graph(b->call, b->exec, inside, item->body, item->body_len, &used);
+    return cr;
+}
+
+/* The bodies are the driver's, made with the node. */
+static CUresult
+add_conditional(struct be_build *b, const CUgraphNode *deps, size_t count,
+                const struct wire_graph_item *item, const struct be_params *p,
+                struct be_graph_node *n)
+{
+    CUgraphNodeParams params = {.type = CU_GRAPH_NODE_TYPE_CONDITIONAL};
+    const struct wire_graph_cond head = p->cond; /* p is used again inside */
+    const uint8_t *at = item->body + sizeof(head);
+    size_t left = item->body_len - sizeof(head), used = 0;
+    CUresult cr;
+
+    params.conditional.handle = be_graph_cond(b->exec, head.handle);
+    params.conditional.type = (CUgraphConditionalNodeType)head.type;
+    params.conditional.size = head.bodies;
+    params.conditional.ctx = p->ctx;
+    DRIVER_HAS(b->call->driver, cuGraphAddNode_v2);
+    cr = b->call->driver->cuGraphAddNode_v2(&n->node, b->graph, deps, NULL, count, &params);
+    for (uint32_t i = 0; i < head.bodies && cr == CUDA_SUCCESS; i++) {
+        cr = build_graph(b->call, b->exec, params.conditional.phGraph_out[i], at, left, &used);
+        at += used;
+        left -= used;
+    }
     return cr;
 }
 
@@ -419,6 +477,8 @@ add_plain(struct be_build *b, const CUgraphNode *deps, size_t count,
     case CU_GRAPH_NODE_TYPE_BATCH_MEM_OP:
         DRIVER_HAS(t, cuGraphAddBatchMemOpNode);
         return t->cuGraphAddBatchMemOpNode(&n->node, b->graph, deps, count, &p->values);
+    case CU_GRAPH_NODE_TYPE_CONDITIONAL:
+        return add_conditional(b, deps, count, item, p, n);
     case CU_GRAPH_NODE_TYPE_GRAPH:
         return add_child(b, deps, count, item, n);
     default:
@@ -495,7 +555,7 @@ build_item(struct be_build *b, const struct wire_graph_item *item, uint32_t plac
 /* An edge twice, or more edges than nodes, is refused: a graph has each at most once. */
 static CUresult
 build_graph(struct be_call *call, struct be_exec *exec, CUgraph graph, const uint8_t *data,
-            size_t len)
+            size_t len, size_t *used_p)
 {
     struct be_build b = {.call = call, .exec = exec, .graph = graph};
     struct be_params *p = malloc(sizeof(*p));
@@ -522,6 +582,7 @@ build_graph(struct be_call *call, struct be_exec *exec, CUgraph graph, const uin
     free(b.numbers);
     free(b.deps);
     free(b.data);
+    *used_p = len - r.left;
     return bad ? CUDA_ERROR_INVALID_VALUE : cr;
 }
 
@@ -529,8 +590,11 @@ CUresult
 be_graph_build(struct be_call *call, struct be_exec *exec, const uint8_t *data, size_t len)
 {
     struct be_context *home = call->context;
-    CUresult cr = build_graph(call, exec, exec->graph, data, len);
+    size_t used = 0;
+    CUresult cr = be_graph_conds(call, exec, data, len);
 
+    if (cr == CUDA_SUCCESS)
+        cr = build_graph(call, exec, exec->graph, data, len, &used);
     call->context = home;
     if (be_use_context(call->session, home) != CUDA_SUCCESS && cr == CUDA_SUCCESS)
         cr = CUDA_ERROR_INVALID_CONTEXT;
@@ -579,6 +643,7 @@ change_child(struct be_call *call, struct be_exec *exec, const struct be_graph_n
         (void)t->cuGraphDestroy(inside.graph);
     }
     free(inside.nodes);
+    free(inside.conds);
     cr = be_exec_keep_arrays(exec, &inside) != CUDA_SUCCESS && cr == CUDA_SUCCESS
              ? CUDA_ERROR_OUT_OF_MEMORY
              : cr;

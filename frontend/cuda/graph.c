@@ -111,6 +111,8 @@ fe_graph_add(struct fe_graph *graph, CUgraphNodeType type, struct fe_context *ct
     node->body = body;
     if (type == CU_GRAPH_NODE_TYPE_GRAPH)
         body->child->owner = node;
+    for (unsigned i = 0; type == CU_GRAPH_NODE_TYPE_CONDITIONAL && i < body->cond.size; i++)
+        body->cond.bodies[i]->owner = node;
     graph->nodes[graph->count++] = node;
     *node_p = node;
     return CUDA_SUCCESS;
@@ -164,6 +166,9 @@ fe_graph_delete(struct fe_graph *graph)
 {
     for (size_t i = 0; i < graph->count; i++)
         node_free(graph->nodes[i]);
+    for (size_t i = 0; i < graph->cond_count; i++)
+        fe_cond_put(graph->conds[i]);
+    free(graph->conds);
     free(graph->nodes);
     free(graph->users.list);
     fe_object_destroy(graph);
@@ -178,6 +183,10 @@ fe_graph_has(const struct fe_graph *graph, CUgraphNodeType type)
         if (node->type == type ||
             (node->type == CU_GRAPH_NODE_TYPE_GRAPH && fe_graph_has(node->body->child, type)))
             return true;
+        for (unsigned k = 0;
+             node->type == CU_GRAPH_NODE_TYPE_CONDITIONAL && k < node->body->cond.size; k++)
+            if (fe_graph_has(node->body->cond.bodies[k], type))
+                return true;
     }
     return false;
 }
@@ -318,7 +327,8 @@ bool
 fe_graph_may_clone(const struct fe_graph *graph)
 {
     return !fe_graph_has(graph, CU_GRAPH_NODE_TYPE_MEM_ALLOC) &&
-           !fe_graph_has(graph, CU_GRAPH_NODE_TYPE_MEM_FREE);
+           !fe_graph_has(graph, CU_GRAPH_NODE_TYPE_MEM_FREE) &&
+           !fe_graph_has(graph, CU_GRAPH_NODE_TYPE_CONDITIONAL);
 }
 
 GP_EXPORT CUresult

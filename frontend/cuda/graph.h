@@ -68,6 +68,23 @@ struct fe_node_alloc {
     struct fe_graph_block *block; /* a reference */
 };
 
+/* A condition of a graph; guarded by the lock. */
+struct fe_cond {
+    CUgraphConditionalHandle handle;
+    struct fe_context *ctx;
+    unsigned value, flags; /* at the begin of a launch */
+    unsigned refs;         /* its graph, nodes, executable graphs */
+    uint64_t exec;         /* the executable graph that has it, its wire id; 0: none */
+    bool used;             /* scratch */
+};
+
+struct fe_node_cond {
+    struct fe_cond *cond; /* a reference */
+    CUgraphConditionalNodeType type;
+    unsigned size;
+    struct fe_graph **bodies; /* owned; the program gets this array */
+};
+
 /* What a node does, by its type. */
 union fe_node_body {
     struct fe_node_kernel kernel;
@@ -75,6 +92,7 @@ union fe_node_body {
     CUDA_MEMSET_NODE_PARAMS fill;
     CUDA_HOST_NODE_PARAMS host;
     struct fe_graph *child; /* owned */
+    struct fe_node_cond cond;
     struct fe_event *event;
     struct fe_node_values values;
     struct fe_node_alloc alloc;
@@ -113,6 +131,8 @@ struct fe_graph {
     struct fe_node *owner; /* the node that it is inside of: the program may not destroy it */
     bool moved;            /* into its owner; not a copy */
     struct fe_user_refs users;
+    struct fe_cond **conds; /* whose handles were made for it; owned, references */
+    size_t cond_count;
 };
 
 void fe_graph_lock(void);
@@ -124,7 +144,7 @@ struct fe_graph *fe_graph_get(CUgraph handle);
 struct fe_node *fe_node_get(CUgraphNode handle);
 CUresult fe_graph_new(struct fe_graph **graph_p);
 void fe_graph_delete(struct fe_graph *graph);
-/* Nodes that allocate or free cannot be copied. */
+/* Nodes that allocate or free and conditional ones cannot be copied. */
 bool fe_graph_may_clone(const struct fe_graph *graph);
 CUresult fe_graph_clone(struct fe_graph *graph, struct fe_graph **clone_p);
 /* deps may be NULL if count is 0; data may be NULL. body becomes the node's on success; ctx may be
@@ -161,6 +181,20 @@ CUresult fe_body_event(CUevent event, union fe_node_body **body_p);
 CUresult fe_node_context(CUcontext handle, struct fe_context **ctx_p);
 CUresult fe_kernel_attribute_set(struct fe_node_kernel *k, unsigned id,
                                  const CUlaunchAttributeValue *value);
+
+/* graph_cond.c; with the lock held --------------------------------------------------------------
+ */
+
+/* *ctx_p: in, the context to use; out, the node's. */
+CUresult fe_body_conditional(struct fe_graph *graph, const CUDA_CONDITIONAL_NODE_PARAMS *p,
+                             struct fe_context **ctx_p, union fe_node_body **body_p);
+void fe_cond_put(struct fe_cond *cond);
+/* An executable graph has the conditions of graph from now on, and plan references to them: one
+ * has them at a time. Or why graph cannot be instantiated, and a node that is to blame or NULL. */
+struct fe_plan;
+CUresult fe_conds_claim(const struct fe_graph *graph, uint64_t exec, struct fe_plan *plan,
+                        CUgraphInstantiateResult *result_p, struct fe_node **error_p);
+void fe_conds_release(struct fe_plan *plan, uint64_t exec);
 
 /* graph_mem.c; with the lock held, where it is not said otherwise ---------------------------- */
 
@@ -256,6 +290,8 @@ struct fe_plan {
     size_t alloc_count;
     uint64_t *frees; /* owned; freed by a launch */
     size_t free_count;
+    struct fe_cond **conds; /* owned, references */
+    size_t cond_count;
 };
 
 /* With the lock held; the tokens of call's session. plan is empty before; filled in part on error,

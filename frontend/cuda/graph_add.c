@@ -398,6 +398,35 @@ cuGraphAddMemFreeNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *deps,
     return add_free(ADD(node, graph, deps, NULL, count), address);
 }
 
+/* -- conditions ------------------------------------------------------------------------- */
+
+static CUresult
+add_conditional(const struct add *a, CUDA_CONDITIONAL_NODE_PARAMS *p)
+{
+    struct fe_context *ctx = fe_context_current();
+    union fe_node_body *body = NULL;
+    struct fe_graph *graph;
+    struct fe_node *node;
+    CUresult cr = check(a);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    fe_graph_lock();
+    graph = fe_graph_get(a->graph);
+    cr = graph != NULL ? fe_body_conditional(graph, p, &ctx, &body) : CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS)
+        cr = fe_graph_add(graph, CU_GRAPH_NODE_TYPE_CONDITIONAL, ctx, a->deps, a->data, a->count,
+                          body, &node);
+    if (cr == CUDA_SUCCESS) {
+        p->phGraph_out = (CUgraph *)body->cond.bodies;
+        *a->node_p = (CUgraphNode)node;
+    } else {
+        fe_body_free(CU_GRAPH_NODE_TYPE_CONDITIONAL, body);
+    }
+    fe_graph_unlock();
+    return cr;
+}
+
 /* -- any type --------------------------------------------------------------------------- */
 
 static CUresult
@@ -442,7 +471,7 @@ add_any(const struct add *a, CUgraphNodeParams *p)
         memcpy(&values, &p->memOp, sizeof(values));
         return add_values(a, &values);
     case CU_GRAPH_NODE_TYPE_CONDITIONAL:
-        return fe_refuse("cuGraphAddNode of a condition");
+        return add_conditional(a, &p->conditional);
     case CU_GRAPH_NODE_TYPE_EXT_SEMAS_SIGNAL:
     case CU_GRAPH_NODE_TYPE_EXT_SEMAS_WAIT:
         return fe_refuse("cuGraphAddNode of an external semaphore");

@@ -38,6 +38,12 @@ fe_body_free(CUgraphNodeType type, union fe_node_body *body)
         if (body->child != NULL)
             fe_graph_delete(body->child);
         break;
+    case CU_GRAPH_NODE_TYPE_CONDITIONAL:
+        for (unsigned i = 0; i < body->cond.size; i++)
+            fe_graph_delete(body->cond.bodies[i]);
+        free(body->cond.bodies);
+        fe_cond_put(body->cond.cond);
+        break;
     case CU_GRAPH_NODE_TYPE_BATCH_MEM_OP:
         free(body->values.ops);
         break;

@@ -153,9 +153,16 @@ post_instantiate(struct fe_call *call, const struct fe_exec *exec, const struct 
     return cr;
 }
 
+/* What cuGraphInstantiateWithParams says of a failure. */
+struct outcome {
+    CUgraphInstantiateResult result;
+    struct fe_node *node;
+};
+
 /* What is known of the graph now, under the lock. */
 static CUresult
-describe(struct fe_call *call, CUgraph handle, struct gp_buf *buf, struct life *life)
+describe(struct fe_call *call, CUgraph handle, struct gp_buf *buf, struct life *life,
+         struct outcome *o)
 {
     struct fe_graph *graph;
     CUresult cr = CUDA_ERROR_INVALID_VALUE;
@@ -163,6 +170,8 @@ describe(struct fe_call *call, CUgraph handle, struct gp_buf *buf, struct life *
     fe_graph_lock();
     graph = fe_graph_get(handle);
     if (graph != NULL && !graph->moved)
+        cr = fe_conds_claim(graph, life->wire, &life->plan, &o->result, &o->node);
+    if (cr == CUDA_SUCCESS)
         cr = fe_graph_describe(call, graph, buf, &life->plan);
     if (cr == CUDA_SUCCESS)
         cr = fe_user_refs_copy(&graph->users, &life->users);
@@ -174,7 +183,8 @@ describe(struct fe_call *call, CUgraph handle, struct gp_buf *buf, struct life *
 }
 
 static CUresult
-instantiate_in(struct fe_call *call, CUgraph graph, cuuint64_t flags, struct fe_exec **exec_p)
+instantiate_in(struct fe_call *call, CUgraph graph, cuuint64_t flags, struct fe_exec **exec_p,
+               struct outcome *o)
 {
     struct fe_exec *exec = fe_object_create(WIRE_HANDLE_GRAPH_EXEC, call->context);
     struct life *life = calloc(1, sizeof(*life));
@@ -189,11 +199,14 @@ instantiate_in(struct fe_call *call, CUgraph graph, cuuint64_t flags, struct fe_
     exec->flags = flags;
     exec->life = life;
     life->wire = exec->object.wire;
-    cr = describe(call, graph, &buf, life);
+    cr = describe(call, graph, &buf, life, o);
     if (cr == CUDA_SUCCESS)
         cr = post_instantiate(call, exec, &buf);
     if (cr != CUDA_SUCCESS) {
         fe_object_destroy(exec);
+        fe_graph_lock();
+        fe_conds_release(&life->plan, life->wire);
+        fe_graph_unlock();
         life_end(call, life);
         return cr;
     }
@@ -207,7 +220,7 @@ instantiate_in(struct fe_call *call, CUgraph graph, cuuint64_t flags, struct fe_
 }
 
 static CUresult
-instantiate(CUgraphExec *handle, CUgraph graph, cuuint64_t flags)
+instantiate(CUgraphExec *handle, CUgraph graph, cuuint64_t flags, struct outcome *o)
 {
     struct fe_exec *exec = NULL;
     struct fe_call call;
@@ -219,7 +232,7 @@ instantiate(CUgraphExec *handle, CUgraph graph, cuuint64_t flags)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     if ((flags & CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH) != 0)
         return fe_leave(&call, fe_refuse("cuGraphInstantiate for launches from the device"));
-    cr = instantiate_in(&call, graph, flags, &exec);
+    cr = instantiate_in(&call, graph, flags, &exec, o);
     if (cr == CUDA_SUCCESS)
         *handle = (CUgraphExec)exec;
     return fe_leave(&call, cr);
@@ -228,21 +241,25 @@ instantiate(CUgraphExec *handle, CUgraph graph, cuuint64_t flags)
 GP_EXPORT CUresult
 cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned long long flags)
 {
-    return instantiate(exec, graph, flags);
+    struct outcome o;
+
+    return instantiate(exec, graph, flags, &o);
 }
 
 GP_EXPORT CUresult
 cuGraphInstantiateWithParams(CUgraphExec *exec, CUgraph graph,
                              CUDA_GRAPH_INSTANTIATE_PARAMS *params)
 {
+    struct outcome o = {CUDA_GRAPH_INSTANTIATE_ERROR, NULL};
     CUresult cr;
 
     if (params == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    cr = instantiate(exec, graph, params->flags);
-    params->hErrNode_out = NULL;
-    params->result_out =
-        cr == CUDA_SUCCESS ? CUDA_GRAPH_INSTANTIATE_SUCCESS : CUDA_GRAPH_INSTANTIATE_ERROR;
+    cr = instantiate(exec, graph, params->flags, &o);
+    params->hErrNode_out = cr == CUDA_SUCCESS ? NULL : (CUgraphNode)o.node;
+    params->result_out = cr == CUDA_SUCCESS ? CUDA_GRAPH_INSTANTIATE_SUCCESS
+                         : o.result == CUDA_GRAPH_INSTANTIATE_SUCCESS ? CUDA_GRAPH_INSTANTIATE_ERROR
+                                                                      : o.result;
     if (cr == CUDA_SUCCESS && (params->flags & CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD) != 0)
         cr = cuGraphUpload(*exec, params->hUploadStream);
     return cr;
@@ -252,11 +269,17 @@ GP_EXPORT CUresult
 cuGraphInstantiate_v2(CUgraphExec *exec, CUgraph graph, CUgraphNode *error_node, char *log,
                       size_t log_bytes)
 {
+    struct outcome o = {CUDA_GRAPH_INSTANTIATE_ERROR, NULL};
+    CUresult cr;
+
     if (error_node != NULL)
         *error_node = NULL;
     if (log != NULL && log_bytes != 0)
         log[0] = '\0';
-    return instantiate(exec, graph, 0);
+    cr = instantiate(exec, graph, 0, &o);
+    if (cr != CUDA_SUCCESS && error_node != NULL)
+        *error_node = (CUgraphNode)o.node;
+    return cr;
 }
 
 GP_EXPORT CUresult
@@ -285,6 +308,9 @@ exec_end(struct fe_call *call, struct fe_exec *exec)
 {
     struct life *life = exec->life;
 
+    fe_graph_lock();
+    fe_conds_release(&life->plan, life->wire);
+    fe_graph_unlock();
     fe_object_destroy(exec);
     if (!life->counted)
         life_end(call, life);

@@ -465,11 +465,27 @@ ask_update(struct fe_call *call, uint64_t exec, const struct gp_buf *buf,
     return cr;
 }
 
+/* Those of before that it has no more. */
+static void
+conds_leave(const struct fe_plan *now, struct fe_plan *before)
+{
+    for (size_t i = 0; i < before->cond_count; i++) {
+        bool kept = false;
+
+        for (size_t k = 0; k < now->cond_count && !kept; k++)
+            kept = now->conds[k] == before->conds[i];
+        if (!kept)
+            before->conds[i]->exec = 0;
+    }
+}
+
 /* Handles of the nodes that it was made from stay valid for its setters. */
 static void
 adopt_all(struct fe_call *call, CUgraphExec handle, struct fe_plan *plan, struct fe_plan *fresh)
 {
     struct fe_token *old = plan->tokens;
+    struct fe_cond **conds = plan->conds;
+    size_t cond_count = plan->cond_count;
     void *events = plan->events;
 
     plan->tokens = fresh->tokens;
@@ -477,6 +493,11 @@ adopt_all(struct fe_call *call, CUgraphExec handle, struct fe_plan *plan, struct
     plan->event_count = fresh->event_count;
     fresh->tokens = NULL;
     fresh->events = events;
+    plan->conds = fresh->conds;
+    plan->cond_count = fresh->cond_count;
+    fresh->conds = conds;
+    fresh->cond_count = cond_count;
+    conds_leave(plan, fresh);
     for (struct fe_token *t = old; t != NULL; t = t->next)
         t->step = UINT32_MAX;
     fe_exec_retire(call, handle, old);
@@ -488,6 +509,8 @@ update(struct fe_call *call, CUgraphExec handle, CUgraph graph_handle,
 {
     GP_AUTO_BUF struct gp_buf buf = {0};
     struct fe_plan fresh = {0}, *plan;
+    CUgraphInstantiateResult result;
+    struct fe_node *error_node;
     struct fe_graph *graph;
     uint64_t wire = 0;
     CUresult cr;
@@ -500,6 +523,8 @@ update(struct fe_call *call, CUgraphExec handle, CUgraph graph_handle,
                                             : CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS)
         compare(plan, &fresh, info);
+    if (cr == CUDA_SUCCESS && info->result == CU_GRAPH_EXEC_UPDATE_SUCCESS)
+        cr = fe_conds_claim(graph, wire, &fresh, &result, &error_node);
     fe_graph_unlock();
     if (cr == CUDA_SUCCESS)
         cr = info->result == CU_GRAPH_EXEC_UPDATE_SUCCESS
@@ -508,6 +533,8 @@ update(struct fe_call *call, CUgraphExec handle, CUgraph graph_handle,
     fe_graph_lock();
     if (cr == CUDA_SUCCESS && fe_exec_get(handle, &wire, &plan) == CUDA_SUCCESS)
         adopt_all(call, handle, plan, &fresh);
+    else
+        fe_conds_release(&fresh, wire);
     fe_plan_free(call, &fresh);
     fe_graph_unlock();
     return cr;

@@ -170,6 +170,19 @@ put_event(struct writer *w, CUgraphNodeType type, struct fe_event *event, uint32
 }
 
 static CUresult
+put_conditional(struct writer *w, const struct fe_node_cond *c)
+{
+    const struct wire_graph_cond head = {c->cond->handle, (uint32_t)c->type, c->size,
+                                         c->cond->value, c->cond->flags};
+    CUresult cr = CUDA_SUCCESS;
+
+    wire_graph_put(w->out, &head, sizeof(head));
+    for (unsigned i = 0; i < c->size && cr == CUDA_SUCCESS; i++)
+        cr = describe_graph(w, c->bodies[i], false);
+    return cr;
+}
+
+static CUresult
 put_body(struct writer *w, CUgraphNodeType type, union fe_node_body *body, uint32_t number)
 {
     switch (type) {
@@ -199,6 +212,8 @@ put_body(struct writer *w, CUgraphNodeType type, union fe_node_body *body, uint3
     }
     case CU_GRAPH_NODE_TYPE_GRAPH:
         return describe_graph(w, body->child, false);
+    case CU_GRAPH_NODE_TYPE_CONDITIONAL:
+        return put_conditional(w, &body->cond);
     default:
         return CUDA_SUCCESS;
     }
@@ -394,6 +409,9 @@ fe_plan_free(struct fe_call *call, struct fe_plan *plan)
     free(plan->deps);
     free(plan->events);
     free(plan->allocs);
+    for (size_t i = 0; i < plan->cond_count; i++)
+        fe_cond_put(plan->conds[i]);
+    free(plan->conds);
     free(plan->frees);
     memset(plan, 0, sizeof(*plan));
 }

@@ -95,9 +95,10 @@ struct wire_graph_values { /* BATCH_MEM_OP: then count times CUstreamBatchMemOpP
 };
 
 struct wire_graph_cond { /* CONDITIONAL: then as many descriptions as bodies */
-    uint64_t handle;
+    uint64_t handle; /* the client's; the server puts its driver's into kernels' values instead */
     uint32_t type;
     uint32_t bodies;
+    uint32_t value, flags; /* at the begin of a launch, CU_GRAPH_COND_* */
 };
 
 /* --- reading --- */

@@ -305,3 +305,49 @@ Test(hostile_graph, a_graph_that_waits_for_a_client_ends_with_it)
     TEST_ADD(&c, cuGraphExecDestroy, .exec = ID(60));
     cr_assert_eq(test_client_deferred(&c), CUDA_SUCCESS);
 }
+
+/* One conditional node in a context, its bodies empty graphs. */
+static int
+condition(uint64_t context, struct wire_graph_cond head, uint32_t bodies)
+{
+    const struct wire_graph_node node = {.type = CU_GRAPH_NODE_TYPE_CONDITIONAL,
+                                         .context = context};
+    size_t place;
+
+    start(1);
+    place = wire_graph_node_begin(&buf, &node, NULL);
+    wire_graph_put(&buf, &head, sizeof(head));
+    while (bodies-- > 0)
+        (void)wire_graph_begin(&buf, 0);
+    wire_graph_node_end(&buf, place);
+    return instantiate();
+}
+
+Test(hostile_graph, conditions_have_a_handle_a_context_and_their_bodies)
+{
+    const struct wire_graph_cond good = {.handle = 1ull << 63 | 5, .bodies = 1};
+    struct wire_graph_cond head = good;
+
+    cr_assert_eq(condition(ID(1), good, 1), CUDA_SUCCESS);
+    cr_assert_eq(condition(0, good, 1), CUDA_ERROR_INVALID_CONTEXT);
+    cr_assert_eq(condition(ID(9), good, 1), CUDA_ERROR_INVALID_CONTEXT);
+    head.handle = 0;
+    cr_assert_eq(condition(ID(1), head, 1), CUDA_ERROR_INVALID_VALUE);
+    head = good;
+    head.bodies = 2;
+    cr_assert_eq(condition(ID(1), head, 1), CUDA_ERROR_INVALID_VALUE, "one is missing");
+    head.bodies = 1;
+    cr_assert_eq(condition(ID(1), head, 2), CUDA_ERROR_INVALID_VALUE, "one too many");
+    head.bodies = 0xffffffff;
+    cr_assert_eq(condition(ID(1), head, 1), CUDA_ERROR_INVALID_VALUE);
+    head = good;
+    head.type = 77;
+    cr_assert_eq(condition(ID(1), head, 1), CUDA_ERROR_INVALID_VALUE);
+    head = good;
+    head.flags = 0xffffffff;
+    cr_assert_eq(condition(ID(1), head, 1), CUDA_ERROR_INVALID_VALUE);
+    head = good;
+    head.type = CU_GRAPH_COND_TYPE_WHILE;
+    head.bodies = 2;
+    cr_assert_eq(condition(ID(1), head, 2), CUDA_ERROR_INVALID_VALUE);
+}
