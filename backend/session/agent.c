@@ -21,6 +21,7 @@ struct be_agent {
     /* The thread's. */
     uint64_t wishes[BE_LEDGER_DEVICES];     /* seen */
     uint64_t over_since[BE_LEDGER_DEVICES]; /* 0: not over its quota */
+    uint64_t over_told[BE_LEDGER_DEVICES];  /* bytes in use over it, as the client knows */
 };
 
 static void
@@ -33,6 +34,26 @@ lease_ask(struct be_session *session, int32_t device)
     if (to == NULL)
         return;
     wire_put_gpNoticeLease_args(to, &args);
+    be_notice_end(session);
+}
+
+/* More than it may have, and not only unused: the program should know, where it did not. */
+static void
+over_tell(struct be_agent *agent, int32_t device)
+{
+    struct be_session *session = agent->session;
+    struct wire_gpNoticeOver_args args = {.device = device};
+    uint64_t told = agent->over_told[device];
+    uint8_t *to;
+
+    args.bytes = be_ledger_over(session->ledger, (unsigned)device);
+    agent->over_told[device] = args.bytes;
+    if (args.bytes <= told)
+        return;
+    to = be_notice_begin(session, WIRE_CALL_gpNoticeOver, 0, wire_size_gpNoticeOver_args(&args));
+    if (to == NULL)
+        return;
+    wire_put_gpNoticeOver_args(to, &args);
     be_notice_end(session);
 }
 
@@ -50,6 +71,7 @@ device_look(struct be_agent *agent, int32_t device)
         agent->over_since[device] = 0;
     else if (agent->over_since[device] == 0)
         wanted = (agent->over_since[device] = now) != 0;
+    over_tell(agent, device);
     if (wanted && be_space_lease_unused(session->space, device) != 0)
         lease_ask(session, device);
     if (excess == 0)

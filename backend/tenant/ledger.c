@@ -758,6 +758,26 @@ be_ledger_excess(struct be_ledger *ledger, unsigned device)
     return over;
 }
 
+uint64_t
+be_ledger_over(struct be_ledger *ledger, unsigned device)
+{
+    const struct be_segment_tenant *tenant;
+    uint64_t over = 0;
+
+    if (ledger == NULL || device >= BE_LEDGER_DEVICES)
+        return 0;
+    be_segment_lock(ledger->segment);
+    tenant = own_tenant(ledger);
+    if (tenant != NULL && tenant->policy.memory_bytes != 0 && !tenant->gone)
+        over = sub_sat(sums_of(ledger->segment, atomic_load(&own_slot(ledger)->tenant), device,
+                               BE_LEDGER_SLOTS)
+                           .held,
+                       tenant->policy.memory_bytes);
+    over = gp_min_u64(over, atomic_load(&own_slot(ledger)->device[device].used));
+    be_segment_unlock(ledger->segment);
+    return over;
+}
+
 void
 be_ledger_ring(struct be_ledger *ledger)
 {

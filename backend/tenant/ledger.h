@@ -122,6 +122,8 @@ void be_ledger_want(struct be_ledger *ledger, unsigned device);
 uint64_t be_ledger_wishes(struct be_ledger *ledger, unsigned device);
 /* Bytes that this session's unused lease stands over the quota, after a reload. */
 uint64_t be_ledger_excess(struct be_ledger *ledger, unsigned device);
+/* Bytes that this session has in use of what its tenant has over the quota by now. */
+uint64_t be_ledger_over(struct be_ledger *ledger, unsigned device);
 
 /* Something changed. */
 void be_ledger_ring(struct be_ledger *ledger);

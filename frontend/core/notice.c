@@ -198,7 +198,7 @@ run_pull(const struct job *job)
 }
 
 static void
-run_lease(const struct job *job)
+lease_back(const struct job *job)
 {
     struct wire_gpLeaseReturn_args args = {.device = (int32_t)job->a};
     struct fe_call call;
@@ -215,6 +215,17 @@ run_lease(const struct job *job)
         fe_post_done(&call);
     }
     (void)fe_leave(&call, CUDA_SUCCESS);
+}
+
+static void
+run_lease(const struct job *job)
+{
+    if (job->b != 0) { /* so much is too much */
+        if (handlers != NULL && handlers->over != NULL)
+            handlers->over(job->line->session, (int)job->a, job->b);
+        return;
+    }
+    lease_back(job);
 }
 
 /* --- the reader's side --------------------------------------------------------- */
@@ -262,6 +273,7 @@ fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint
         struct wire_gpNoticeFreed_args freed;
         struct wire_gpNoticeLost_args lost;
         struct wire_gpNoticeLease_args lease;
+        struct wire_gpNoticeOver_args over;
         struct wire_gpNoticeText_args text;
         struct wire_gpNoticeGraphGone_args gone;
         struct wire_gpNoticeTrace_args trace;
@@ -304,6 +316,11 @@ fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint
         if (!wire_get_gpNoticeLease_args(args, len, &a.lease))
             return false;
         hand_over(&leases, l, 0, (uint32_t)a.lease.device, 0);
+        return true;
+    case WIRE_CALL_gpNoticeOver:
+        if (!wire_get_gpNoticeOver_args(args, len, &a.over) || a.over.bytes == 0)
+            return false;
+        hand_over(&leases, l, 0, (uint32_t)a.over.device, a.over.bytes);
         return true;
     case WIRE_CALL_gpNoticeText:
         if (!wire_get_gpNoticeText_args(args, len, &a.text))

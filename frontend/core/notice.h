@@ -32,6 +32,8 @@ struct fe_notice_handlers {
     /* Others want memory of the device (the server's ordinal): forget what the lease has unused and
      * say how much that is. The engine tells the server. On a thread of its own, must not post. */
     uint64_t (*lease)(struct fe_session *s, int device);
+    /* So many bytes of the device are more than the tenant may have. On the thread of leases. */
+    void (*over)(struct fe_session *s, int device, uint64_t bytes);
     /* The last launch of this executable graph is over. On the callback thread. */
     void (*graph_gone)(struct fe_session *s, uint64_t exec);
 };

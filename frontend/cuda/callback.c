@@ -306,6 +306,15 @@ on_lease(struct fe_session *s, int device)
 }
 
 static void
+on_over(struct fe_session *s, int device, uint64_t bytes)
+{
+    int own = fe_device_of_server(s, device);
+
+    if (own >= 0)
+        fe_notify_over_budget(own, bytes);
+}
+
+static void
 on_graph_gone(struct fe_session *s, uint64_t exec)
 {
     (void)s;
@@ -321,6 +330,7 @@ fe_init_notices(void)
         .pull_done = on_pull_done,
         .freed = on_freed,
         .lease = on_lease,
+        .over = on_over,
         .graph_gone = on_graph_gone,
     };
 

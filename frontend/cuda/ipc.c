@@ -5,6 +5,8 @@
  * passed on, duplicated and read (with MSG_PEEK) by anyone, and when its last copy is closed, the
  * other end, which is kept here, says so: until then the object lives, as CUDA has it.
  */
+#include "frontend/cuda/ipc.h"
+
 #include "cuda_api.h"
 #include "frontend/cuda/graph.h"
 #include "frontend/cuda/ask.h"
@@ -26,6 +28,7 @@
 #define TOKEN_BYTES  32u
 #define OBJECT_MAGIC 0x6f6a6270u
 #define MEMORY_MAGIC 0x6d656d70u
+#define POOL_MAGIC   0x6d706c70u
 #define EVENT_MAGIC  0x65767470u
 
 /* What waits in an exported descriptor. */
@@ -34,7 +37,7 @@ struct object_ticket {
     uint8_t token[TOKEN_BYTES];
 };
 
-/* What a CUipcMemHandle holds. */
+/* What a CUipcMemHandle and a CUmemPoolPtrExportData hold. */
 struct memory_ticket {
     uint32_t magic;
     int32_t device; /* of the server */
@@ -42,7 +45,7 @@ struct memory_ticket {
     uint64_t bytes;
     uint32_t offset;   /* in the first granule */
     uint32_t granules; /* of it all */
-    uint64_t granule;
+    uint64_t granule;  /* POOL: the pool's number instead */
 };
 
 /* What a CUipcEventHandle holds. */
@@ -53,6 +56,7 @@ struct event_ticket {
 };
 
 _Static_assert(sizeof(struct memory_ticket) == sizeof(CUipcMemHandle), "64 bytes");
+_Static_assert(sizeof(struct memory_ticket) == sizeof(CUmemPoolPtrExportData), "64 bytes");
 _Static_assert(sizeof(struct event_ticket) == sizeof(CUipcEventHandle), "64 bytes");
 
 /* -- objects ---------------------------------------------------------------------------- */
@@ -387,8 +391,8 @@ ticket_check(const struct fe_call *call, const struct memory_ticket *t, int *dev
     uint64_t granule = fe_alloc_granule(fe_state_of(call)->alloc);
 
     *device_p = fe_device_of_server(call->session, t->device);
-    return t->magic == MEMORY_MAGIC && t->granule == granule && t->bytes != 0 &&
-           t->bytes <= UINT64_MAX / 4 && t->offset < granule && *device_p >= 0 &&
+    return (t->magic == POOL_MAGIC || (t->magic == MEMORY_MAGIC && t->granule == granule)) &&
+           t->bytes != 0 && t->bytes <= UINT64_MAX / 4 && t->offset < granule && *device_p >= 0 &&
            t->granules == gp_align_up_u64(t->offset + t->bytes, granule) / granule;
 }
 
@@ -465,6 +469,8 @@ cuIpcOpenMemHandle_v2(CUdeviceptr *address, CUipcMemHandle handle, unsigned int 
     if (address == NULL || (flags & ~(unsigned)CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS) != 0)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     memcpy(&ticket, &handle, sizeof(ticket));
+    if (ticket.magic != MEMORY_MAGIC)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     cr = fe_order_share(&call);
     if (cr == CUDA_SUCCESS)
         cr = fe_call_next(&call, WIRE_CALL_cuIpcOpenMemHandle_v2);
@@ -484,27 +490,71 @@ cuIpcOpenMemHandle(CUdeviceptr *address, CUipcMemHandle handle, unsigned int fla
     return cuIpcOpenMemHandle_v2(address, handle, flags);
 }
 
-GP_EXPORT CUresult
-cuIpcCloseMemHandle(CUdeviceptr address)
+/* What was opened as this at address is closed once. */
+static CUresult
+close_memory(struct fe_call *call, uint64_t address, uint32_t magic)
 {
+    CUresult cr = CUDA_SUCCESS;
     struct opened **at, *o;
-    struct fe_call call;
-    CUresult cr = fe_enter(&call, WIRE_CALL_cuMemFree_v2);
 
-    if (cr != CUDA_SUCCESS)
-        return cr;
     pthread_mutex_lock(&ipc.lock);
-    at = find_opened(fe_state_of(&call), NULL, address);
+    at = find_opened(fe_state_of(call), NULL, address);
     o = *at;
-    if (o == NULL) {
+    if (o == NULL || o->ticket.magic != magic) {
         cr = CUDA_ERROR_INVALID_VALUE;
     } else if (--o->refs == 0) {
-        cr = fe_memory_free(&call, o->base);
+        cr = fe_memory_free(call, o->base);
         *at = o->next;
         free(o);
     }
     pthread_mutex_unlock(&ipc.lock);
-    return fe_leave(&call, cr);
+    return cr;
+}
+
+GP_EXPORT CUresult
+cuIpcCloseMemHandle(CUdeviceptr address)
+{
+    struct fe_call call;
+    CUresult cr = fe_enter(&call, WIRE_CALL_cuMemFree_v2);
+
+    return cr == CUDA_SUCCESS ? fe_leave(&call, close_memory(&call, address, MEMORY_MAGIC)) : cr;
+}
+
+/* -- allocations of pools --------------------------------------------------------------- */
+
+CUresult
+fe_ipc_offer(struct fe_call *call, const struct fe_block *b, uint64_t number, void *data)
+{
+    struct memory_ticket ticket;
+    CUresult cr = memory_ticket(call, b, &ticket);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    ticket.magic = POOL_MAGIC;
+    ticket.granule = number;
+    memcpy(data, &ticket, sizeof(ticket));
+    return CUDA_SUCCESS;
+}
+
+CUresult
+fe_ipc_open(struct fe_call *call, const void *data, uint64_t number, uint64_t *base_p)
+{
+    struct memory_ticket ticket;
+    CUresult cr;
+
+    memcpy(&ticket, data, sizeof(ticket));
+    if (ticket.magic != POOL_MAGIC || ticket.granule != number)
+        return CUDA_ERROR_INVALID_VALUE;
+    pthread_mutex_lock(&ipc.lock);
+    cr = open_or_count(call, &ticket, base_p);
+    pthread_mutex_unlock(&ipc.lock);
+    return cr;
+}
+
+CUresult
+fe_ipc_free(struct fe_call *call, uint64_t address)
+{
+    return close_memory(call, address, POOL_MAGIC);
 }
 
 /* -- events ----------------------------------------------------------------------------- */

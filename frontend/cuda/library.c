@@ -425,3 +425,19 @@ cuLibraryGetModule(CUmodule *handle, CUlibrary library_handle)
         *handle = (CUmodule)want.found;
     return fe_leave(&call, cr);
 }
+
+/* They would be functions of this process that a device can call: no device here can, as the
+ * attribute says. */
+GP_EXPORT CUresult
+cuLibraryGetUnifiedFunction(void **function, CUlibrary handle, const char *name)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    FE_COUNT_LOCAL();
+    if (fe_state_get(&cr) == NULL)
+        return cr;
+    (void)function;
+    (void)name;
+    return fe_object_get(WIRE_HANDLE_LIBRARY, handle) != NULL ? CUDA_ERROR_NOT_FOUND
+                                                              : CUDA_ERROR_INVALID_HANDLE;
+}

@@ -11,6 +11,7 @@
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/graph.h"
 #include "frontend/cuda/host.h"
+#include "frontend/cuda/ipc.h"
 #include "frontend/cuda/managed.h"
 #include "frontend/cuda/pool.h"
 #include "protocol/base/log.h"
@@ -251,8 +252,8 @@ cuMemFree_v2(CUdeviceptr address)
         return fe_leave(&call, fe_pool_take_out(&call, address));
     case FE_MEMORY_MANAGED:
         return fe_leave(&call, fe_managed_free(&call, &managed));
-    default:
-        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    default: /* or of a pool of another program */
+        return fe_leave(&call, fe_ipc_free(&call, address));
     }
 }
 

@@ -3,6 +3,7 @@
 #include "frontend/core/stats.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/graph.h"
+#include "frontend/cuda/ipc.h"
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/vmm.h"
 
@@ -22,8 +23,8 @@ cuMemPoolCreate(CUmemoryPool *handle, const CUmemPoolProps *props)
         return cr;
     if (handle == NULL || props == NULL || props->allocType != CU_MEM_ALLOCATION_TYPE_PINNED)
         return CUDA_ERROR_INVALID_VALUE;
-    if (props->handleTypes != CU_MEM_HANDLE_TYPE_NONE)
-        return fe_refuse("cuMemPoolCreate of a pool that can be exported");
+    if ((props->handleTypes & ~CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR) != 0)
+        return fe_refuse("cuMemPoolCreate of a pool that is exported otherwise than by descriptor");
     if (props->location.type != CU_MEM_LOCATION_TYPE_DEVICE)
         return fe_refuse("cuMemPoolCreate of host memory");
     cr = fe_location_device(&props->location, &device);
@@ -32,6 +33,11 @@ cuMemPoolCreate(CUmemoryPool *handle, const CUmemPoolProps *props)
     pool = fe_pool_create(device, props->maxSize);
     if (pool == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
+    pool->exports = props->handleTypes != CU_MEM_HANDLE_TYPE_NONE;
+    if (pool->exports && !fe_pool_share(pool)) {
+        fe_object_destroy(pool);
+        return CUDA_ERROR_OPERATING_SYSTEM;
+    }
     *handle = (CUmemoryPool)pool;
     return CUDA_SUCCESS;
 }
@@ -208,7 +214,7 @@ cuDeviceSetMemPool(CUdevice dev, CUmemoryPool handle)
     if (cr != CUDA_SUCCESS)
         return cr;
     pool = fe_pool_of(handle);
-    if (pool == NULL || pool->device != dev)
+    if (pool == NULL || pool->device != dev || pool->imported)
         return CUDA_ERROR_INVALID_VALUE;
     fe_pool_set_current(pool);
     return CUDA_SUCCESS;
@@ -335,7 +341,8 @@ cuMemAllocFromPoolAsync(CUdeviceptr *address, size_t bytes, CUmemoryPool handle,
     if (fe_state_get(&cr) == NULL)
         return cr;
     pool = fe_pool_of(handle);
-    return pool == NULL ? CUDA_ERROR_INVALID_VALUE : alloc_async(address, bytes, pool, stream);
+    return pool == NULL || pool->imported ? CUDA_ERROR_INVALID_VALUE
+                                          : alloc_async(address, bytes, pool, stream);
 }
 
 GP_EXPORT CUresult
@@ -361,7 +368,7 @@ cuMemFreeAsync(CUdeviceptr address, CUstream handle)
         return fe_leave(&call, fe_memory_free(&call, address));
     case FE_MEMORY_POOL:
         return fe_leave(&call, fe_pool_free(&call, address, stream, wire));
-    default:
-        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    default: /* or of a pool of another program */
+        return fe_leave(&call, fe_ipc_free(&call, address));
     }
 }

@@ -19,6 +19,9 @@ struct fe_pool {
     int device;
     bool is_default;
     uint64_t max_bytes; /* 0: the device's memory */
+    bool exports;       /* others may import its allocations */
+    bool imported;      /* of another program: nothing is allocated from it */
+    uint64_t number;    /* of it in all programs, if either */
 
     /* Guarded by pools.lock. */
     struct fe_pool_cache cache;
@@ -31,6 +34,8 @@ struct fe_pool {
     _Atomic bool gone;
 };
 
+/* pool_share.c: a new pool becomes one that exports; false without a random number. */
+bool fe_pool_share(struct fe_pool *pool);
 /* A pool of the program, held by its handle; NULL without memory. */
 struct fe_pool *fe_pool_create(int device, uint64_t max_bytes);
 /* The handle ends; the pool with its last allocation. */

@@ -52,6 +52,9 @@ CUresult fe_context_get(CUcontext handle, struct fe_context **ctx_p);
 struct fe_green;
 void fe_context_unset_green(struct fe_green *green);
 
+/* The program has so many bytes of a device more than its tenant may; notification.c. */
+void fe_notify_over_budget(int device, uint64_t bytes);
+
 /* Callbacks of cudart's tables; init.c. */
 void fe_init_cudart(void);
 

@@ -252,6 +252,22 @@ Test(tenants, an_unused_lease_goes_to_who_needs_it)
     tenants_stop(&server);
 }
 
+/* What the server said first that the session has too much. */
+static uint64_t
+told_over(const struct test_client *c)
+{
+    const uint8_t *row = c->notices.data, *body;
+    size_t len = c->notices.len, body_len;
+    struct wire_gpNoticeOver_args over = {0};
+    struct wire_record record;
+    bool bad;
+
+    while (wire_next_record(&row, &len, &record, &body, &body_len, &bad))
+        if (record.call == WIRE_CALL_gpNoticeOver && over.bytes == 0)
+            cr_assert(wire_get_gpNoticeOver_args(body, body_len, &over));
+    return over.bytes;
+}
+
 static void
 reload(struct test_server *server, const char *config, const char *logged)
 {
@@ -289,6 +305,7 @@ Test(tenants, a_reload_changes_running_sessions)
         poll(NULL, 0, 20);
     }
     cr_assert_eq(b.result.deferred, CUDA_ERROR_OUT_OF_MEMORY);
+    cr_assert(told_over(&b) >= 32 * MIB && told_over(&b) <= 64 * MIB, "of 64 it may have 32");
     /* What it has goes on. */
     TEST_ADD(&b, cuMemsetD8Async, .dst = b.answer.device_range.base, .value = 1, .count = 64 * MIB);
     TEST_ADD(&b, cuCtxSynchronize, 0);

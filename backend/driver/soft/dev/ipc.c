@@ -17,7 +17,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#define IPC_MAGIC 0x67706970u
+#define IPC_MAGIC  0x67706970u
+#define POOL_MAGIC 0x67707070u
 
 struct ipc_handle {
     uint32_t magic;
@@ -27,7 +28,8 @@ struct ipc_handle {
     uint64_t inode;
     uint64_t place;
     uint64_t bytes;
-    uint64_t zero[3];
+    uint64_t number; /* POOL: of the pool */
+    uint64_t zero[2];
 };
 
 _Static_assert(sizeof(struct ipc_handle) == sizeof(CUipcMemHandle), "64 bytes");
@@ -46,29 +48,41 @@ struct ipc_mapping {
 static pthread_mutex_t ipc_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct ipc_mapping *ipc_mappings;
 
+static CUresult
+describe(const struct sd_alloc *alloc, uint32_t magic, uint64_t number, void *to)
+{
+    struct sd_device *dev = sd_device_get(alloc->device);
+    struct ipc_handle handle = {.magic = magic, .number = number};
+    struct stat st;
+
+    handle.pid = getpid();
+    handle.fd = sd_arena_fd(dev);
+    handle.device = dev->ordinal;
+    handle.place = alloc->base - sd_arena_base(dev);
+    handle.bytes = alloc->bytes;
+    if (fstat(handle.fd, &st) != 0)
+        return CUDA_ERROR_OPERATING_SYSTEM;
+    handle.inode = st.st_ino;
+    memcpy(to, &handle, sizeof(handle));
+    return CUDA_SUCCESS;
+}
+
 GP_EXPORT CUresult
 cuIpcGetMemHandle(CUipcMemHandle *pHandle, CUdeviceptr dptr)
 {
-    struct ipc_handle handle = {.magic = IPC_MAGIC};
-    struct sd_device *dev;
     struct sd_alloc alloc;
-    struct stat st;
     CUcontext ctx;
 
     SD_ENTER(ctx);
     if (pHandle == NULL || !sd_map_find(dptr, &alloc) || alloc.kind != SD_MEM_DEVICE)
         return CUDA_ERROR_INVALID_VALUE;
-    dev = sd_device_get(alloc.device);
-    handle.pid = getpid();
-    handle.fd = sd_arena_fd(dev);
-    handle.device = dev->ordinal;
-    handle.place = alloc.base - sd_arena_base(dev);
-    handle.bytes = alloc.bytes;
-    if (fstat(handle.fd, &st) != 0)
-        return CUDA_ERROR_OPERATING_SYSTEM;
-    handle.inode = st.st_ino;
-    memcpy(pHandle, &handle, sizeof(handle));
-    return CUDA_SUCCESS;
+    return describe(&alloc, IPC_MAGIC, 0, pHandle);
+}
+
+CUresult
+sd_ipc_export(const struct sd_alloc *alloc, uint64_t number, void *data)
+{
+    return describe(alloc, POOL_MAGIC, number, data);
 }
 
 /* The other process's memory file, checked to be the one that the handle means; -1 if not. */
@@ -131,13 +145,31 @@ ipc_map(CUcontext ctx, const struct ipc_handle *handle, struct ipc_mapping **map
     return CUDA_SUCCESS;
 }
 
+static CUresult
+open_or_count(CUcontext ctx, const struct ipc_handle *h, CUdeviceptr *address_p)
+{
+    struct ipc_mapping *m;
+    CUresult cr = CUDA_SUCCESS;
+
+    pthread_mutex_lock(&ipc_lock);
+    for (m = ipc_mappings; m != NULL; m = m->next)
+        if (memcmp(&m->handle, h, sizeof(*h)) == 0)
+            break;
+    if (m != NULL)
+        m->refs++;
+    else
+        cr = ipc_map(ctx, h, &m);
+    if (cr == CUDA_SUCCESS)
+        *address_p = m->base;
+    pthread_mutex_unlock(&ipc_lock);
+    return cr;
+}
+
 GP_EXPORT CUresult
 cuIpcOpenMemHandle_v2(CUdeviceptr *pdptr, CUipcMemHandle handle, unsigned int Flags)
 {
-    struct ipc_mapping *m;
     struct ipc_handle h;
     CUcontext ctx;
-    CUresult cr = CUDA_SUCCESS;
 
     SD_ENTER(ctx);
     memcpy(&h, &handle, sizeof(h));
@@ -146,18 +178,18 @@ cuIpcOpenMemHandle_v2(CUdeviceptr *pdptr, CUipcMemHandle handle, unsigned int Fl
         return CUDA_ERROR_INVALID_VALUE;
     if (h.pid == getpid())
         return CUDA_ERROR_INVALID_CONTEXT;
-    pthread_mutex_lock(&ipc_lock);
-    for (m = ipc_mappings; m != NULL; m = m->next)
-        if (memcmp(&m->handle, &h, sizeof(h)) == 0)
-            break;
-    if (m != NULL)
-        m->refs++;
-    else
-        cr = ipc_map(ctx, &h, &m);
-    if (cr == CUDA_SUCCESS)
-        *pdptr = m->base;
-    pthread_mutex_unlock(&ipc_lock);
-    return cr;
+    return open_or_count(ctx, &h, pdptr);
+}
+
+CUresult
+sd_ipc_import(CUcontext ctx, const void *data, uint64_t number, CUdeviceptr *address_p)
+{
+    struct ipc_handle h;
+
+    memcpy(&h, data, sizeof(h));
+    if (h.magic != POOL_MAGIC || h.number != number)
+        return CUDA_ERROR_INVALID_VALUE;
+    return open_or_count(ctx, &h, address_p);
 }
 
 GP_EXPORT CUresult
@@ -184,27 +216,34 @@ sd_ipc_unmap(const struct sd_alloc *alloc)
     }
 }
 
-GP_EXPORT CUresult
-cuIpcCloseMemHandle(CUdeviceptr dptr)
+CUresult
+sd_ipc_close(uint64_t address, bool of_pool)
 {
     struct ipc_mapping *m;
     struct sd_alloc alloc;
     bool last = false;
-    CUcontext ctx;
 
-    SD_ENTER(ctx);
     pthread_mutex_lock(&ipc_lock);
-    for (m = ipc_mappings; m != NULL && m->base != dptr;)
+    for (m = ipc_mappings; m != NULL && m->base != address;)
         m = m->next;
+    if (m != NULL && (m->handle.magic == POOL_MAGIC) != of_pool)
+        m = NULL;
     if (m != NULL)
         last = --m->refs == 0;
     pthread_mutex_unlock(&ipc_lock);
     if (m == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    if (!last)
-        return CUDA_SUCCESS;
-    sd_ctx_wait_all(ctx);
-    if (sd_map_take(dptr, 1u << SD_MEM_IPC, &alloc))
+    if (last && sd_map_take(address, 1u << SD_MEM_IPC, &alloc))
         sd_mem_release(&alloc);
     return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuIpcCloseMemHandle(CUdeviceptr dptr)
+{
+    CUcontext ctx;
+
+    SD_ENTER(ctx);
+    sd_ctx_wait_all(ctx); /* kernels that are still queued may use it */
+    return sd_ipc_close(dptr, false);
 }

@@ -89,7 +89,7 @@ CUresult
 sd_mem_free(CUcontext ctx, uint64_t addr)
 {
     const unsigned kinds = 1u << SD_MEM_DEVICE | 1u << SD_MEM_MANAGED | 1u << SD_MEM_POOL |
-                           1u << SD_MEM_GRAPH;
+                           1u << SD_MEM_GRAPH | 1u << SD_MEM_IPC;
     struct sd_alloc alloc;
 
     if (addr == 0)
@@ -100,6 +100,8 @@ sd_mem_free(CUcontext ctx, uint64_t addr)
     sd_ctx_wait_all(alloc.ctx != NULL ? alloc.ctx : ctx);
     if (alloc.kind == SD_MEM_POOL)
         return sd_mempool_free_now(addr);
+    if (alloc.kind == SD_MEM_IPC)
+        return sd_ipc_close(addr, true);
     if (alloc.kind == SD_MEM_GRAPH && !sd_graph_mem_freeing(alloc.owner))
         return CUDA_ERROR_INVALID_VALUE;
     if (!sd_map_take(addr, kinds, &alloc))

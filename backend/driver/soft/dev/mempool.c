@@ -8,6 +8,7 @@
 #include "cuda_api.h"
 
 #include <string.h>
+#include <sys/random.h>
 
 struct block {
     struct block *next;
@@ -22,6 +23,8 @@ struct CUmemPoolHandle_st {
     struct sd_device *dev;
     bool is_default;
     uint64_t max_bytes; /* 0: the device's memory */
+    enum sd_pool_share share;
+    uint64_t number; /* in all processes, if shared */
 
     /* Guarded by pool_lock. */
     struct block *cached;
@@ -245,22 +248,52 @@ pool_get(CUmemoryPool pool)
     return sd_object_is(pool, SD_POOL) && !pool->gone ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
+bool
+sd_mempool_number(CUmemoryPool pool, enum sd_pool_share share, uint64_t *number_p, int *device_p)
+{
+    if (pool_get(pool) != CUDA_SUCCESS || pool->share != share)
+        return false;
+    *number_p = pool->number;
+    *device_p = pool->dev->ordinal;
+    return true;
+}
+
+CUresult
+sd_mempool_import(struct sd_device *dev, uint64_t number, CUmemoryPool *pool_p)
+{
+    CUresult cr = pool_new(dev, false, 0, pool_p);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    (*pool_p)->share = SD_POOL_IMPORTED;
+    (*pool_p)->number = number;
+    return CUDA_SUCCESS;
+}
+
 GP_EXPORT CUresult
 cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *poolProps)
 {
     struct sd_device *dev;
+    CUresult cr;
 
     SD_ENTER_READY();
     if (pool == NULL || poolProps == NULL || poolProps->allocType != CU_MEM_ALLOCATION_TYPE_PINNED)
         return CUDA_ERROR_INVALID_VALUE;
-    if (poolProps->handleTypes != CU_MEM_HANDLE_TYPE_NONE)
-        return sd_refuse("cuMemPoolCreate of a pool that can be exported");
+    if ((poolProps->handleTypes & ~CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR) != 0)
+        return sd_refuse("cuMemPoolCreate of a pool that is exported otherwise than by descriptor");
     if (poolProps->location.type != CU_MEM_LOCATION_TYPE_DEVICE)
         return sd_refuse("cuMemPoolCreate of host memory");
     dev = sd_device_get(poolProps->location.id);
     if (dev == NULL)
         return CUDA_ERROR_INVALID_DEVICE;
-    return pool_new(dev, false, poolProps->maxSize, pool);
+    cr = pool_new(dev, false, poolProps->maxSize, pool);
+    if (cr != CUDA_SUCCESS || poolProps->handleTypes == CU_MEM_HANDLE_TYPE_NONE)
+        return cr;
+    (*pool)->share = SD_POOL_EXPORTS;
+    if (getrandom(&(*pool)->number, sizeof((*pool)->number), 0) == (ssize_t)sizeof((*pool)->number))
+        return CUDA_SUCCESS;
+    (void)cuMemPoolDestroy(*pool);
+    return CUDA_ERROR_OPERATING_SYSTEM;
 }
 
 GP_EXPORT CUresult
@@ -505,7 +538,7 @@ cuDeviceSetMemPool(CUdevice dev, CUmemoryPool pool)
         cr = pool_get(pool);
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (pool->dev != device)
+    if (pool->dev != device || pool->share == SD_POOL_IMPORTED)
         return CUDA_ERROR_INVALID_VALUE;
     atomic_store(&device->current_pool, pool);
     return CUDA_SUCCESS;
@@ -581,13 +614,16 @@ cuMemAllocFromPoolAsync(CUdeviceptr *dptr, size_t bytesize, CUmemoryPool pool, C
 {
     CUresult cr = pool_get(pool);
 
+    if (cr == CUDA_SUCCESS && pool->share == SD_POOL_IMPORTED)
+        cr = CUDA_ERROR_INVALID_VALUE;
     return cr != CUDA_SUCCESS ? cr : alloc_async(dptr, bytesize, pool, hStream);
 }
 
 GP_EXPORT CUresult
 cuMemFreeAsync(CUdeviceptr dptr, CUstream hStream)
 {
-    const unsigned kinds = 1u << SD_MEM_POOL | 1u << SD_MEM_DEVICE | 1u << SD_MEM_GRAPH;
+    const unsigned kinds =
+        1u << SD_MEM_POOL | 1u << SD_MEM_DEVICE | 1u << SD_MEM_GRAPH | 1u << SD_MEM_IPC;
     struct sd_alloc alloc;
     struct sd_op *op;
     CUstream stream;
@@ -599,7 +635,7 @@ cuMemFreeAsync(CUdeviceptr dptr, CUstream hStream)
         return sd_capture_free(stream, dptr);
     if (!sd_map_find(dptr, &alloc) || alloc.base != dptr || (kinds & (1u << alloc.kind)) == 0)
         return CUDA_ERROR_INVALID_VALUE;
-    if (alloc.kind == SD_MEM_DEVICE)
+    if (alloc.kind == SD_MEM_DEVICE || alloc.kind == SD_MEM_IPC)
         return sd_mem_free(stream->ctx, dptr);
     if (alloc.kind == SD_MEM_GRAPH && !sd_graph_mem_freeing(alloc.owner))
         return CUDA_ERROR_INVALID_VALUE;

@@ -8,6 +8,21 @@
 
 #include "backend/driver/soft/dev/mem.h"
 
+/* What pools may be with other processes. */
+enum sd_pool_share {
+    SD_POOL_OWN,
+    SD_POOL_EXPORTS,
+    SD_POOL_IMPORTED
+};
+
+/* The number, in all processes, and the device of a pool of this kind; false for any other handle.
+ */
+bool sd_mempool_number(struct CUmemPoolHandle_st *pool, enum sd_pool_share share,
+                       uint64_t *number_p, int *device_p);
+/* A pool through which allocations of another process come. */
+CUresult sd_mempool_import(struct sd_device *dev, uint64_t number,
+                           struct CUmemPoolHandle_st **pool_p);
+
 /* By cuInit. */
 CUresult sd_mempool_create_defaults(void);
 /* CUDA_ERROR_INVALID_VALUE if no pool memory begins at addr. */

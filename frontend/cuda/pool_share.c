@@ -1,0 +1,163 @@
+/* frontend/cuda/pool_share.c -- pools that other programs import allocations from
+ *
+ * A pool's memory is memory like any other, so an allocation of it travels as an IPC handle does
+ * (ipc.c). A pool's descriptor is one end of a pair of sockets with a ticket waiting in it: by its
+ * number an imported pool knows the allocations that may come through it.
+ */
+#include "cuda_api.h"
+#include "frontend/core/stats.h"
+#include "frontend/cuda/ipc.h"
+#include "frontend/cuda/order.h"
+#include "frontend/cuda/pool.h"
+#include "frontend/cuda/state.h"
+#include "protocol/base/util.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define POOL_MAGIC 0x706f6f6cu
+
+struct pool_ticket {
+    uint32_t magic;
+    int32_t device; /* of the server */
+    uint64_t number;
+};
+
+bool
+fe_pool_share(struct fe_pool *pool)
+{
+    return getrandom(&pool->number, sizeof(pool->number), 0) == (ssize_t)sizeof(pool->number);
+}
+
+/* The descriptor keeps what was sent when our end is closed. */
+static CUresult
+ticket_socket(const struct pool_ticket *ticket, int *fd_p)
+{
+    ssize_t sent;
+    int fds[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0)
+        return CUDA_ERROR_OPERATING_SYSTEM;
+    sent = send(fds[0], ticket, sizeof(*ticket), MSG_NOSIGNAL);
+    close(fds[0]);
+    if (sent != (ssize_t)sizeof(*ticket)) {
+        close(fds[1]);
+        return CUDA_ERROR_OPERATING_SYSTEM;
+    }
+    *fd_p = fds[1];
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuMemPoolExportToShareableHandle(void *shareable, CUmemoryPool handle,
+                                 CUmemAllocationHandleType type, unsigned long long flags)
+{
+    struct pool_ticket ticket = {.magic = POOL_MAGIC};
+    struct fe_state *state;
+    struct fe_pool *pool;
+    CUresult cr = CUDA_SUCCESS;
+    int fd = -1;
+
+    FE_COUNT_LOCAL();
+    state = fe_state_get(&cr);
+    if (state == NULL)
+        return cr;
+    pool = fe_pool_of(handle);
+    if (shareable == NULL || flags != 0 || type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR ||
+        pool == NULL || !pool->exports)
+        return CUDA_ERROR_INVALID_VALUE;
+    ticket.device = state->session->devices[pool->device].server_ordinal;
+    ticket.number = pool->number;
+    cr = ticket_socket(&ticket, &fd);
+    if (cr == CUDA_SUCCESS)
+        memcpy(shareable, &fd, sizeof(fd));
+    return cr;
+}
+
+static bool
+ticket_read(int fd, struct pool_ticket *ticket)
+{
+    ssize_t n;
+
+    do
+        n = recv(fd, ticket, sizeof(*ticket), MSG_PEEK | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    return n == (ssize_t)sizeof(*ticket) && ticket->magic == POOL_MAGIC;
+}
+
+GP_EXPORT CUresult
+cuMemPoolImportFromShareableHandle(CUmemoryPool *handle, void *os_handle,
+                                   CUmemAllocationHandleType type, unsigned long long flags)
+{
+    struct pool_ticket ticket;
+    struct fe_state *state;
+    struct fe_pool *pool;
+    CUresult cr = CUDA_SUCCESS;
+    int device;
+
+    FE_COUNT_LOCAL();
+    state = fe_state_get(&cr);
+    if (state == NULL)
+        return cr;
+    if (handle == NULL || flags != 0 || type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR ||
+        !ticket_read((int)(intptr_t)os_handle, &ticket))
+        return CUDA_ERROR_INVALID_VALUE;
+    device = fe_device_of_server(state->session, ticket.device);
+    if (device < 0)
+        return CUDA_ERROR_INVALID_DEVICE;
+    pool = fe_pool_create(device, 0);
+    if (pool == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    pool->imported = true;
+    pool->number = ticket.number;
+    *handle = (CUmemoryPool)pool;
+    return CUDA_SUCCESS;
+}
+
+/* -- allocations ------------------------------------------------------------------------ */
+
+GP_EXPORT CUresult
+cuMemPoolExportPointer(CUmemPoolPtrExportData *data, CUdeviceptr address)
+{
+    struct fe_call call;
+    struct fe_block b;
+    CUresult cr = fe_enter(&call, WIRE_CALL_cuIpcGetMemHandle);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (data == NULL || !fe_alloc_find(fe_state_of(&call)->alloc, address, &b) ||
+        b.base != address || b.kind != FE_BLOCK_POOL || !((struct fe_pool *)b.object)->exports)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    cr = fe_order_share(&call);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_call_next(&call, WIRE_CALL_cuIpcGetMemHandle);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_ipc_offer(&call, &b, ((struct fe_pool *)b.object)->number, data);
+    return fe_leave(&call, cr);
+}
+
+GP_EXPORT CUresult
+cuMemPoolImportPointer(CUdeviceptr *address, CUmemoryPool handle, CUmemPoolPtrExportData *data)
+{
+    struct fe_pool *pool;
+    struct fe_call call;
+    uint64_t base = 0;
+    CUresult cr = fe_enter(&call, WIRE_CALL_cuIpcOpenMemHandle_v2);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    pool = fe_pool_of(handle);
+    if (address == NULL || data == NULL || pool == NULL || !pool->imported)
+        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    cr = fe_order_share(&call);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_call_next(&call, WIRE_CALL_cuIpcOpenMemHandle_v2);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_ipc_open(&call, data, pool->number, &base);
+    if (cr == CUDA_SUCCESS)
+        *address = base;
+    return fe_leave(&call, cr);
+}
