@@ -167,3 +167,29 @@ be_hook_cuCtxSetLimit(struct be_call *call, const struct wire_cuCtxSetLimit_args
     limit_settle(call->session, call->context, more, before, after);
     return cr;
 }
+
+/* Here because the limits are. */
+CUresult
+be_hook_gpLimits(struct be_call *call, const struct wire_gpLimits_args *args,
+                 struct wire_gpLimits_reply *reply)
+{
+    struct gp_buf *room = be_scratch(call->session);
+    struct {
+        uint64_t values[CU_LIMIT_MAX];
+        int32_t results[CU_LIMIT_MAX];
+    } *limits = (void *)gp_buf_reserve(room, sizeof(*limits));
+
+    (void)args;
+    if (limits == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    for (int i = 0; i < CU_LIMIT_MAX; i++) {
+        size_t value = 0;
+
+        limits->results[i] = (int32_t)call->driver->cuCtxGetLimit(&value, (CUlimit)i);
+        limits->values[i] = value;
+    }
+    reply->values = limits->values;
+    reply->results = limits->results;
+    reply->values_len = reply->results_len = CU_LIMIT_MAX;
+    return CUDA_SUCCESS;
+}

@@ -3,6 +3,8 @@
 #include "backend/cuda/module.h"
 #include "be_hooks.h"
 
+#define BE_OCCUPANCY_MAX 64
+
 CUresult
 be_hook_cuFuncGetAttribute(struct be_call *call, const struct wire_cuFuncGetAttribute_args *args,
                            struct wire_cuFuncGetAttribute_reply *reply)
@@ -118,6 +120,41 @@ be_hook_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
             &blocks, function, args->block_size, args->shared_bytes, args->flags);
     reply->blocks = blocks;
     return cr;
+}
+
+/* Programs ask for many sizes of one kernel, one after the other. */
+CUresult
+be_hook_gpOccupancy(struct be_call *call, const struct wire_gpOccupancy_args *args,
+                    struct wire_gpOccupancy_reply *reply)
+{
+    struct gp_buf *room = be_scratch(call->session);
+    int warp = 0, most = 0;
+    CUfunction function;
+    CUdevice device;
+    CUresult cr = be_function_get(call->session, args->function, &function);
+
+    if (cr == CUDA_SUCCESS)
+        cr = call->driver->cuDeviceGet(&device, call->context->device);
+    if (cr == CUDA_SUCCESS)
+        cr = call->driver->cuDeviceGetAttribute(&warp, CU_DEVICE_ATTRIBUTE_WARP_SIZE, device);
+    if (cr == CUDA_SUCCESS)
+        cr = call->driver->cuDeviceGetAttribute(&most, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK,
+                                                device);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    for (int i = 1; i <= BE_OCCUPANCY_MAX && warp > 0 && i * warp <= most; i++) {
+        int32_t blocks = 0;
+
+        if (call->driver->cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
+                &blocks, function, i * warp, args->shared_bytes, args->flags) != CUDA_SUCCESS)
+            blocks = -1;
+        gp_buf_append(room, &blocks, sizeof(blocks));
+    }
+    if (gp_buf_status(room) != GP_OK)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    reply->blocks = (const int32_t *)(const void *)room->data;
+    reply->blocks_len = (uint32_t)(room->len / sizeof(int32_t));
+    return CUDA_SUCCESS;
 }
 
 CUresult

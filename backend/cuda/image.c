@@ -5,14 +5,17 @@
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
 #include "protocol/image/image.h"
+#include "transport/tls/sha256.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 struct be_image {
     struct gp_image image;
-    uint8_t *data;  /* the upload's, ours now */
-    uint64_t bytes; /* of data, if it may be kept; else 0 */
+    uint8_t *data; /* the upload's, ours now */
+    uint64_t bytes;
+    bool named; /* digest is known */
+    bool keep;  /* offer it to the keeper once it is loaded */
     uint8_t digest[BE_IMAGE_HASH_BYTES];
 };
 
@@ -155,13 +158,53 @@ be_image_open(struct be_session *session, uint32_t id, struct be_image **image_p
         upload_drop(upload);
         return status == GP_ERR_NO_MEMORY ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_INVALID_IMAGE;
     }
-    if (upload->offered && !upload->kept) {
-        image->bytes = upload->total;
-        memcpy(image->digest, upload->digest, sizeof(image->digest));
-    }
+    image->bytes = upload->total;
+    image->named = upload->offered;
+    image->keep = upload->offered && !upload->kept;
+    memcpy(image->digest, upload->digest, sizeof(image->digest));
     image->data = upload->data;
     upload->data = NULL;
     upload_drop(upload);
+    *image_p = image;
+    return CUDA_SUCCESS;
+}
+
+bool
+be_image_name(struct be_image *image, const uint8_t **digest_p, uint64_t *bytes_p)
+{
+    if (!image->named) {
+        if (tp_sha256(image->data, image->bytes, image->digest) != GP_OK)
+            return false;
+        image->named = image->keep = true;
+    }
+    *digest_p = image->digest;
+    *bytes_p = image->bytes;
+    return true;
+}
+
+CUresult
+be_image_promised(struct be_session *session, const struct be_promise *promise,
+                  struct be_image **image_p)
+{
+    struct be_image *image = calloc(1, sizeof(*image));
+    struct be_image_name name;
+    enum gp_status status = GP_ERR_NO_MEMORY;
+
+    memcpy(name.scope, session->image_scope, sizeof(name.scope));
+    memcpy(name.digest, promise->digest, sizeof(name.digest));
+    if (image != NULL)
+        status = be_images_read(promise->fd, &name, promise->bytes, &image->data);
+    if (status == GP_OK)
+        status = gp_image_open(image->data, promise->bytes, &image->image);
+    if (status != GP_OK) {
+        if (image != NULL)
+            free(image->data);
+        free(image);
+        return CUDA_ERROR_INVALID_IMAGE;
+    }
+    image->bytes = promise->bytes;
+    image->named = true;
+    memcpy(image->digest, promise->digest, sizeof(image->digest));
     *image_p = image;
     return CUDA_SUCCESS;
 }
@@ -200,7 +243,7 @@ be_image_close(struct be_session *session, struct be_image *image, bool loaded)
 
     if (image == NULL)
         return;
-    if (loaded && image->bytes != 0) {
+    if (loaded && image->keep) {
         memcpy(name.scope, session->image_scope, sizeof(name.scope));
         memcpy(name.digest, image->digest, sizeof(name.digest));
         be_images_put(&session->images, &name, image->data, image->bytes);

@@ -305,13 +305,59 @@ library_options(const struct wire_cuLibraryLoadData_args *args)
     return CUDA_SUCCESS;
 }
 
+/* Have the driver load an image as library id; jit may be NULL. */
+static CUresult
+library_load(struct be_call *call, const struct be_image *image, struct be_jit *jit, uint64_t id,
+             struct be_owner **owner_p)
+{
+    struct be_meter meter = {0};
+    struct be_owner *owner;
+    CUresult cr;
+
+    if (call->driver->cuLibraryLoadData == NULL)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    owner = calloc(1, sizeof(*owner));
+    if (owner == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    /* Mostly it loads when a kernel of it is first asked for: see be_kernel_function(). */
+    if (call->session->current != NULL)
+        be_meter_begin(call->session, call->session->current->device, &meter);
+    owner->id = id;
+    owner->library = true;
+    cr = call->driver->cuLibraryLoadData(
+        &owner->lib, be_image_driver(image), jit != NULL ? jit->options : NULL,
+        jit != NULL ? jit->values : NULL, jit != NULL ? jit->count : 0, NULL, NULL, 0);
+    if (cr != CUDA_SUCCESS) {
+        free(owner);
+        return cr;
+    }
+    cr = be_meter_end(call->session, &meter, &owner->charged[meter.device]);
+    if (cr != CUDA_SUCCESS) {
+        be_owner_destroy(call->session, owner);
+        return cr;
+    }
+    *owner_p = owner;
+    return CUDA_SUCCESS;
+}
+
+/* For the next session of this program, if nothing but the image decides what comes of it. */
+static void
+library_learn(struct be_session *session, struct be_image *image, const void *table,
+              uint32_t table_len)
+{
+    const uint8_t *digest;
+    uint64_t bytes;
+
+    if (session->promises.wanted && be_image_name(image, &digest, &bytes))
+        be_promises_learn(session, digest, bytes, table, table_len);
+}
+
 CUresult
 be_hook_cuLibraryLoadData(struct be_call *call, const struct wire_cuLibraryLoadData_args *args,
                           struct wire_cuLibraryLoadData_reply *reply)
 {
     struct be_owner *owner = NULL;
     struct be_image *image = NULL;
-    struct be_meter meter = {0};
     struct be_jit jit;
     CUresult cr;
 
@@ -321,8 +367,6 @@ be_hook_cuLibraryLoadData(struct be_call *call, const struct wire_cuLibraryLoadD
     if (cr != CUDA_SUCCESS)
         return cr;
     cr = library_options(args);
-    if (cr == CUDA_SUCCESS && call->driver->cuLibraryLoadData == NULL)
-        cr = CUDA_ERROR_NOT_SUPPORTED;
     if (cr == CUDA_SUCCESS)
         cr = be_jit_init(&jit, args->jit_options, args->jit_options_len, args->jit_values,
                          args->jit_values_len, args->info_bytes, args->error_bytes);
@@ -330,30 +374,62 @@ be_hook_cuLibraryLoadData(struct be_call *call, const struct wire_cuLibraryLoadD
         be_image_close(call->session, image, false);
         return cr;
     }
-    /* Mostly it loads when a kernel of it is first asked for: see be_kernel_function(). */
-    if (call->session->current != NULL)
-        be_meter_begin(call->session, call->session->current->device, &meter);
-    owner = calloc(1, sizeof(*owner));
-    cr = CUDA_ERROR_OUT_OF_MEMORY;
-    if (owner != NULL) {
-        owner->id = args->library;
-        owner->library = true;
-        cr = call->driver->cuLibraryLoadData(&owner->lib, be_image_driver(image), jit.options,
-                                             jit.values, jit.count, NULL, NULL, 0);
-    }
-    be_image_close(call->session, image, cr == CUDA_SUCCESS);
+    cr = library_load(call, image, &jit, args->library, &owner);
     be_jit_text(call->session, jit.info, &reply->info, &reply->info_len);
     be_jit_text(call->session, jit.error, &reply->error, &reply->error_len);
-    be_jit_fini(&jit);
-    if (cr != CUDA_SUCCESS) {
-        free(owner);
-        return cr;
-    }
-    cr = be_meter_end(call->session, &meter, &owner->charged[meter.device]);
-    if (cr == CUDA_SUCCESS)
+    if (cr == CUDA_SUCCESS) {
         cr = owner_enter(call, owner, &reply->table, &reply->table_len);
+        if (cr != CUDA_SUCCESS)
+            be_owner_destroy(call->session, owner);
+    }
+    if (cr == CUDA_SUCCESS && jit.count == 0)
+        library_learn(call->session, image, reply->table, reply->table_len);
+    be_jit_fini(&jit);
+    be_image_close(call->session, image, cr == CUDA_SUCCESS);
+    return cr;
+}
+
+/* The client goes on as if this had happened already, so it must. */
+static CUresult
+library_adopt(struct be_call *call, uint64_t id, const struct be_promise *promise)
+{
+    struct be_owner *owner = NULL;
+    struct be_image *image = NULL;
+    const uint8_t *table;
+    uint32_t table_len;
+    CUresult cr = be_image_promised(call->session, promise, &image);
+
     if (cr != CUDA_SUCCESS)
-        be_owner_destroy(call->session, owner);
+        return cr;
+    cr = library_load(call, image, NULL, id, &owner);
+    if (cr == CUDA_SUCCESS) {
+        cr = owner_enter(call, owner, &table, &table_len);
+        if (cr != CUDA_SUCCESS)
+            be_owner_destroy(call->session, owner);
+    }
+    if (cr == CUDA_SUCCESS && !be_promise_kept(promise, table, table_len))
+        cr = CUDA_ERROR_UNKNOWN; /* it is the session's and goes with it */
+    if (cr == CUDA_SUCCESS)
+        library_learn(call->session, image, table, table_len);
+    be_image_close(call->session, image, false);
+    return cr;
+}
+
+CUresult
+be_hook_gpLibraryAdopt(struct be_call *call, const struct wire_gpLibraryAdopt_args *args)
+{
+    uint8_t digest[BE_IMAGE_HASH_BYTES];
+    struct be_promise promise;
+    CUresult cr;
+
+    memcpy(digest, args->sha256, sizeof(digest));
+    if (!be_promises_take(call->session, digest, args->total, &promise))
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = library_adopt(call, args->library, &promise);
+    close(promise.fd);
+    if (cr != CUDA_SUCCESS)
+        be_client_end(call->session, CUDA_ERROR_DEVICE_UNAVAILABLE,
+                      "a library that was promised cannot be loaded as it was");
     return cr;
 }
 

@@ -9,6 +9,7 @@
 #include "backend/cuda/context.h"
 #include "backend/cuda/handles.h"
 #include "backend/cuda/pages.h"
+#include "backend/cuda/promise.h"
 #include "backend/cuda/waits.h"
 #include "backend/driver/driver.h"
 #include "backend/images/keeper.h"
@@ -73,6 +74,7 @@ struct be_session {
     struct be_trace *trace;     /* NULL: nobody wants to know */
     uint32_t primary_refs[BE_DRIVER_DEVICES_MAX];
     struct be_upload uploads[BE_UPLOADS_MAX];
+    struct be_promises promises;
     struct be_images images;                  /* where they are kept for later sessions */
     uint8_t image_scope[BE_IMAGE_HASH_BYTES]; /* set once: of the tenant */
     struct be_global *globals;

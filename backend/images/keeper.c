@@ -21,9 +21,11 @@ static void
 answer(struct be_store *store, int socket, struct be_image_message *message)
 {
     GP_AUTO_CLOSE int fd = -1;
+    enum gp_status status = message->word == BE_IMAGE_GET
+                                ? be_store_get(store, &message->name, &fd)
+                                : be_store_note_get(store, &message->name, &fd);
 
-    message->word =
-        be_store_get(store, &message->name, &fd) == GP_OK ? BE_IMAGE_HERE : BE_IMAGE_MISSING;
+    message->word = status == GP_OK ? BE_IMAGE_HERE : BE_IMAGE_MISSING;
     if (be_image_send(socket, message, fd) != GP_OK)
         log_debug("images: a worker does not hear its answer");
 }
@@ -42,8 +44,13 @@ worker_hear(struct be_store *store, int socket)
         return false;
     switch (message.word) {
     case BE_IMAGE_GET:
+    case BE_IMAGE_NOTE_GET:
         answer(store, socket, &message);
         return true;
+    case BE_IMAGE_NOTE_PUT:
+        status =
+            fd >= 0 ? be_store_note_put(store, &message.name, fd, message.bytes) : GP_ERR_PROTOCOL;
+        return status != GP_ERR_PROTOCOL;
     case BE_IMAGE_PUT:
         status = fd >= 0 ? be_store_put(store, &message.name, fd, message.bytes) : GP_ERR_PROTOCOL;
         return status != GP_ERR_PROTOCOL;

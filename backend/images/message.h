@@ -12,7 +12,9 @@ enum be_image_word {
     BE_IMAGE_GET,      /* worker: answered by one of the two below */
     BE_IMAGE_PUT,      /* worker, with a sealed memory file */
     BE_IMAGE_DROP,     /* worker: it is not what its name says */
-    BE_IMAGE_HERE,     /* keeper, with a descriptor */
+    BE_IMAGE_NOTE_GET, /* as the ones above, for notes */
+    BE_IMAGE_NOTE_PUT,
+    BE_IMAGE_HERE, /* keeper, with a descriptor */
     BE_IMAGE_MISSING,
 };
 

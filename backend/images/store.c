@@ -30,6 +30,8 @@ struct be_store {
     uint64_t limit_bytes, bytes, uses;
     struct be_stored *images;
     uint32_t count;
+    struct be_stored notes[BE_NOTES_MAX];
+    uint32_t note_count;
 };
 
 /* -- names ------------------------------------------------------------------------------------- */
@@ -261,6 +263,8 @@ be_store_close(struct be_store *store)
     for (uint32_t i = 0; i < store->count; i++)
         if (store->images[i].memory >= 0)
             close(store->images[i].memory);
+    for (uint32_t i = 0; i < store->note_count; i++)
+        close(store->notes[i].memory);
     if (store->dir >= 0)
         close(store->dir);
     free(store->images);
@@ -351,15 +355,23 @@ write_file(struct be_store *store, const struct be_image_name *name, int fd, uin
     return status;
 }
 
+static bool
+is_sealed(int fd, uint64_t bytes)
+{
+    int seals = fcntl(fd, F_GET_SEALS);
+    struct stat st;
+
+    return seals >= 0 && (seals & BE_SEALS) == BE_SEALS && fstat(fd, &st) == 0 && bytes != 0 &&
+           (uint64_t)st.st_size == bytes;
+}
+
 enum gp_status
 be_store_put(struct be_store *store, const struct be_image_name *name, int fd, uint64_t bytes)
 {
-    int seals = fcntl(fd, F_GET_SEALS), memory = -1;
+    int memory = -1;
     enum gp_status status;
-    struct stat st;
 
-    if (seals < 0 || (seals & BE_SEALS) != BE_SEALS || fstat(fd, &st) != 0 || bytes == 0 ||
-        (uint64_t)st.st_size != bytes)
+    if (!is_sealed(fd, bytes))
         return GP_ERR_PROTOCOL;
     if (bytes > store->limit_bytes / 2)
         return GP_ERR_LIMIT;
@@ -389,4 +401,62 @@ be_store_drop(struct be_store *store, const struct be_image_name *name)
 
     if (image != NULL)
         forget(store, image);
+}
+
+static struct be_stored *
+note_find(struct be_store *store, const struct be_image_name *name)
+{
+    for (uint32_t i = 0; i < store->note_count; i++)
+        if (memcmp(&store->notes[i].name, name, sizeof(*name)) == 0)
+            return &store->notes[i];
+    return NULL;
+}
+
+static struct be_stored *
+note_oldest(struct be_store *store)
+{
+    struct be_stored *oldest = &store->notes[0];
+
+    for (uint32_t i = 1; i < store->note_count; i++)
+        if (store->notes[i].used < oldest->used)
+            oldest = &store->notes[i];
+    return oldest;
+}
+
+enum gp_status
+be_store_note_get(struct be_store *store, const struct be_image_name *name, int *fd_p)
+{
+    struct be_stored *note = note_find(store, name);
+    int fd = note != NULL ? fcntl(note->memory, F_DUPFD_CLOEXEC, 0) : -1;
+
+    if (fd < 0)
+        return GP_ERR_NOT_FOUND;
+    note->used = ++store->uses;
+    *fd_p = fd;
+    return GP_OK;
+}
+
+enum gp_status
+be_store_note_put(struct be_store *store, const struct be_image_name *name, int fd, uint64_t bytes)
+{
+    struct be_stored *note = note_find(store, name);
+    int memory;
+
+    if (bytes > BE_NOTE_BYTES_MAX)
+        return GP_ERR_LIMIT;
+    if (!is_sealed(fd, bytes))
+        return GP_ERR_PROTOCOL;
+    memory = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (memory < 0)
+        return GP_ERR_IO;
+    if (note == NULL && store->note_count < BE_NOTES_MAX) {
+        note = &store->notes[store->note_count++];
+    } else {
+        if (note == NULL)
+            note = note_oldest(store);
+        close(note->memory);
+    }
+    *note =
+        (struct be_stored){.name = *name, .bytes = bytes, .used = ++store->uses, .memory = memory};
+    return GP_OK;
 }

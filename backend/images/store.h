@@ -16,6 +16,8 @@
 
 #define BE_IMAGE_HASH_BYTES 32
 #define BE_IMAGES_MAX       4096u
+#define BE_NOTES_MAX        128u
+#define BE_NOTE_BYTES_MAX   (256u << 10)
 
 struct be_store;
 
@@ -39,6 +41,12 @@ GP_CHECK enum gp_status be_store_get(struct be_store *store, const struct be_ima
  * all there may be; GP_ERR_IO. */
 GP_CHECK enum gp_status be_store_put(struct be_store *store, const struct be_image_name *name,
                                      int fd, uint64_t bytes);
+/* Notes, of what a program loads: some KiB each, under a name that is not their hash, in memory
+ * only. A later one takes an earlier one's place. Errors as above. */
+GP_CHECK enum gp_status be_store_note_get(struct be_store *store, const struct be_image_name *name,
+                                          int *fd_p);
+GP_CHECK enum gp_status be_store_note_put(struct be_store *store, const struct be_image_name *name,
+                                          int fd, uint64_t bytes);
 /* What was got is not what its name says: forget it. */
 void be_store_drop(struct be_store *store, const struct be_image_name *name);
 

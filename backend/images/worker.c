@@ -31,9 +31,9 @@ give_up(struct be_images *images)
 }
 
 static enum gp_status
-ask(struct be_images *images, const struct be_image_name *name, int *fd_p)
+ask(struct be_images *images, enum be_image_word word, const struct be_image_name *name, int *fd_p)
 {
-    struct be_image_message message = {.word = BE_IMAGE_GET, .name = *name};
+    struct be_image_message message = {.word = word, .name = *name};
     struct pollfd polled = {.fd = images->socket, .events = POLLIN};
 
     if (images->socket < 0)
@@ -66,38 +66,61 @@ read_whole(int fd, uint8_t *data, uint64_t bytes, const uint8_t digest[BE_IMAGE_
 }
 
 enum gp_status
-be_images_get(struct be_images *images, const struct be_image_name *name, uint64_t bytes,
-              uint8_t **data_p)
+be_images_hold(struct be_images *images, const struct be_image_name *name, uint64_t bytes,
+               int *fd_p)
 {
-    struct be_image_message drop = {.word = BE_IMAGE_DROP, .name = *name};
-    GP_AUTO_CLOSE int fd = -1;
     struct stat st;
-    uint8_t *data;
-    enum gp_status status = ask(images, name, &fd);
+    int fd = -1;
+    enum gp_status status = ask(images, BE_IMAGE_GET, name, &fd);
 
     if (status != GP_OK)
         return status;
-    if (fstat(fd, &st) != 0 || (uint64_t)st.st_size != bytes)
-        return GP_ERR_NOT_FOUND; /* the client is wrong about it */
-    data = malloc(gp_align_up_u64(bytes, 4096));
+    if (fstat(fd, &st) != 0 || (uint64_t)st.st_size != bytes) {
+        close(fd); /* the client is wrong about it */
+        return GP_ERR_NOT_FOUND;
+    }
+    *fd_p = fd;
+    return GP_OK;
+}
+
+enum gp_status
+be_images_read(int fd, const struct be_image_name *name, uint64_t bytes, uint8_t **data_p)
+{
+    uint8_t *data = malloc(gp_align_up_u64(bytes, 4096));
+
     if (data == NULL)
         return GP_ERR_NO_MEMORY;
     if (read_whole(fd, data, bytes, name->digest) != GP_OK) {
         free(data);
-        log_warn("images: one is not what it was when it came; it is dropped");
-        if (be_image_send(images->socket, &drop, -1) != GP_OK)
-            give_up(images);
-        return GP_ERR_NOT_FOUND;
+        return GP_ERR_PROTOCOL;
     }
     *data_p = data;
     return GP_OK;
 }
 
-void
-be_images_put(struct be_images *images, const struct be_image_name *name, const void *data,
-              uint64_t bytes)
+enum gp_status
+be_images_get(struct be_images *images, const struct be_image_name *name, uint64_t bytes,
+              uint8_t **data_p)
 {
-    struct be_image_message message = {.word = BE_IMAGE_PUT, .bytes = bytes, .name = *name};
+    struct be_image_message drop = {.word = BE_IMAGE_DROP, .name = *name};
+    GP_AUTO_CLOSE int fd = -1;
+    enum gp_status status = be_images_hold(images, name, bytes, &fd);
+
+    if (status == GP_OK)
+        status = be_images_read(fd, name, bytes, data_p);
+    if (status != GP_ERR_PROTOCOL)
+        return status;
+    log_warn("images: one is not what it was when it came; it is dropped");
+    if (be_image_send(images->socket, &drop, -1) != GP_OK)
+        give_up(images);
+    return GP_ERR_NOT_FOUND;
+}
+
+static void
+put(struct be_images *images, enum be_image_word word, const struct be_image_name *name,
+    const void *data, uint64_t bytes)
+{
+    struct be_image_message message = {.word = word, .bytes = bytes, .name = *name};
     GP_AUTO_CLOSE int fd = -1;
     uint64_t at = 0;
 
@@ -114,4 +137,43 @@ be_images_put(struct be_images *images, const struct be_image_name *name, const 
     if (fd >= 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW) == 0 &&
         be_image_send(images->socket, &message, fd) != GP_OK)
         log_debug("images: the keeper takes none just now");
+}
+
+void
+be_images_put(struct be_images *images, const struct be_image_name *name, const void *data,
+              uint64_t bytes)
+{
+    put(images, BE_IMAGE_PUT, name, data, bytes);
+}
+
+void
+be_images_note_put(struct be_images *images, const struct be_image_name *name, const void *data,
+                   size_t bytes)
+{
+    put(images, BE_IMAGE_NOTE_PUT, name, data, bytes);
+}
+
+enum gp_status
+be_images_note_get(struct be_images *images, const struct be_image_name *name, uint8_t **data_p,
+                   size_t *bytes_p)
+{
+    GP_AUTO_CLOSE int fd = -1;
+    struct stat st;
+    uint8_t *data;
+    enum gp_status status = ask(images, BE_IMAGE_NOTE_GET, name, &fd);
+
+    if (status != GP_OK)
+        return status;
+    if (fstat(fd, &st) != 0 || st.st_size <= 0 || st.st_size > (off_t)BE_NOTE_BYTES_MAX)
+        return GP_ERR_NOT_FOUND;
+    data = malloc((size_t)st.st_size);
+    if (data == NULL)
+        return GP_ERR_NO_MEMORY;
+    if (pread(fd, data, (size_t)st.st_size, 0) != st.st_size) {
+        free(data);
+        return GP_ERR_NOT_FOUND;
+    }
+    *data_p = data;
+    *bytes_p = (size_t)st.st_size;
+    return GP_OK;
 }

@@ -119,6 +119,7 @@ hello(const struct be_open_config *config, struct tp_lane *lane, struct be_line 
     }
     line->max_payload_bytes = agreed.max_payload_bytes;
     opened->features = agreed.features;
+    memcpy(opened->program, hellos[1].program, sizeof(opened->program));
     status = wire_hello_encode(&hellos[0], &message);
     if (status != GP_OK)
         return status;
@@ -386,6 +387,8 @@ open_session(const struct be_open_config *config, const struct wire_open_request
         status = tenant_name(&with, lane, session);
     if (status == GP_OK) {
         leases_grant(&with, session->space, request->monitor, devices);
+        if (opened->features & WIRE_FEATURE_PROMISE)
+            be_promises_open(session, opened->program);
         status = answer(config, line, session, request->monitor, devices, opened);
     }
     if (status != GP_OK) {

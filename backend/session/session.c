@@ -102,6 +102,7 @@ range_bytes(const struct be_driver *driver)
 static void
 session_free(struct be_session *session)
 {
+    be_promises_close(session);
     be_agent_stop(session->agent);
     be_waits_destroy(session->notices);
     be_waits_destroy(session->waits);
@@ -403,6 +404,7 @@ be_session_run(struct be_session *session)
     enum gp_status status;
 
     session->line->executor = pthread_self();
+    be_promises_tell(session);
     while (!be_line_closed(session->line)) {
         status = receive(session, &frame);
         if (status == GP_ERR_AGAIN || status == GP_ERR_TIMEOUT)
@@ -420,6 +422,7 @@ be_session_run(struct be_session *session)
         be_line_frame(session->line, WIRE_FRAME_BYE, code, NULL, 0);
         be_line_flush(session->line);
     }
+    be_promises_close(session); /* the next session may begin as soon as the client hears the end */
     be_line_end(session->line);
     return code;
 }

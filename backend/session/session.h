@@ -60,6 +60,7 @@ struct be_open_config {
 /* What client and server agreed on. */
 struct be_opened {
     uint64_t features;                 /* WIRE_FEATURE_* */
+    char program[WIRE_TEXT_MAX + 1];   /* what the client calls itself */
     uint64_t session_id;               /* not 0 */
     uint8_t secret[WIRE_SECRET_BYTES]; /* told to the client; to be wiped */
 };

@@ -215,6 +215,8 @@ void *fe_submit_thread(void *line);
 
 /* Returns when done is set or the session is over; reads if nobody else does. */
 void fe_receive_wait(struct fe_line *l, struct fe_done *done);
+/* Take in what is here already, if nobody else does. */
+void fe_receive_look(struct fe_line *l);
 /* By the reader: set and wake. */
 void fe_receive_set(struct fe_line *l, struct fe_done *done);
 /* The same with recv.lock held, which is free on return. */

@@ -60,6 +60,12 @@ static struct worker leases = {
 };
 
 void
+fe_notice_hear(struct fe_session *s)
+{
+    fe_receive_look(s->line);
+}
+
+void
 fe_notice_set_handlers(const struct fe_notice_handlers *new_handlers)
 {
     handlers = new_handlers;
@@ -277,6 +283,7 @@ fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint
         struct wire_gpNoticeText_args text;
         struct wire_gpNoticeGraphGone_args gone;
         struct wire_gpNoticeTrace_args trace;
+        struct wire_gpNoticeLibrary_args library;
     } a;
 
     switch (record->call) {
@@ -326,6 +333,13 @@ fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint
         if (!wire_get_gpNoticeText_args(args, len, &a.text))
             return false;
         take_text(&a.text);
+        return true;
+    case WIRE_CALL_gpNoticeLibrary:
+        if (!wire_get_gpNoticeLibrary_args(args, len, &a.library))
+            return false;
+        if (handlers != NULL && handlers->library != NULL)
+            handlers->library(a.library.total, a.library.sha256, a.library.table,
+                              a.library.table_len);
         return true;
     case WIRE_CALL_gpNoticeTrace:
         return wire_get_gpNoticeTrace_args(args, len, &a.trace) &&

@@ -34,6 +34,8 @@ struct fe_notice_handlers {
     uint64_t (*lease)(struct fe_session *s, int device);
     /* So many bytes of the device are more than the tenant may have. On the thread of leases. */
     void (*over)(struct fe_session *s, int device, uint64_t bytes);
+    /* A library whose loading is foretold; on the reading thread, as freed. */
+    void (*library)(uint64_t total, const uint32_t sha256[8], const uint8_t *table, size_t len);
     /* The last launch of this executable graph is over. On the callback thread. */
     void (*graph_gone)(struct fe_session *s, uint64_t exec);
 };
@@ -41,6 +43,9 @@ struct fe_notice_handlers {
 /* Before fe_start(); borrowed for ever. Members may be NULL: such notices are logged and, where an
  * answer is owed, answered. */
 void fe_notice_set_handlers(const struct fe_notice_handlers *handlers);
+
+/* Hear what the server has said by now; waits for nothing. */
+void fe_notice_hear(struct fe_session *s);
 
 /* Something the server will say unasked is on its way (+1: a host callback or a pull was posted) or
  * has come (-1): while the count is above 0 the line is read without delay also when nobody waits.

@@ -12,9 +12,10 @@ static const struct {
     const char *name;
     enum fe_perf bit;
 } switches[] = {
-    {"no_batch", FE_PERF_BATCH},   {"no_spin", FE_PERF_SPIN},   {"no_zero_copy", FE_PERF_ZERO_COPY},
-    {"no_cache", FE_PERF_CACHE},   {"no_async", FE_PERF_ASYNC}, {"no_resume", FE_PERF_RESUME},
-    {"no_images", FE_PERF_IMAGES},
+    {"no_batch", FE_PERF_BATCH},         {"no_spin", FE_PERF_SPIN},
+    {"no_zero_copy", FE_PERF_ZERO_COPY}, {"no_cache", FE_PERF_CACHE},
+    {"no_async", FE_PERF_ASYNC},         {"no_resume", FE_PERF_RESUME},
+    {"no_images", FE_PERF_IMAGES},       {"no_promise", FE_PERF_PROMISE},
 };
 
 static void

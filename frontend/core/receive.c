@@ -387,6 +387,23 @@ fe_receive_wait(struct fe_line *l, struct fe_done *done)
 }
 
 void
+fe_receive_look(struct fe_line *l)
+{
+    struct fe_receive *r = &l->recv;
+    bool lead_now;
+
+    pthread_mutex_lock(&r->lock);
+    lead_now = !r->leader && !line_over(l);
+    r->leader = r->leader || lead_now;
+    pthread_mutex_unlock(&r->lock);
+    if (!lead_now)
+        return; /* somebody reads */
+    while (!line_over(l) && receive_one(l, TP_NOW) == GP_OK)
+        ;
+    stop_leading(l, false);
+}
+
+void
 fe_receive_set(struct fe_line *l, struct fe_done *done)
 {
     pthread_mutex_lock(&l->recv.lock);

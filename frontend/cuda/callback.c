@@ -11,6 +11,7 @@
 #include "frontend/cuda/coherent.h"
 #include "frontend/cuda/fault.h"
 #include "frontend/cuda/graph.h"
+#include "frontend/cuda/promise.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -331,6 +332,7 @@ fe_init_notices(void)
         .freed = on_freed,
         .lease = on_lease,
         .over = on_over,
+        .library = fe_promise_add,
         .graph_gone = on_graph_gone,
     };
 

@@ -3,22 +3,85 @@
 #include "cuda_api.h"
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/ask.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/context_event.h"
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
+#include <pthread.h>
+
+static pthread_mutex_t limits_lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf */
+
+/* False where it is not known, or may have changed since. */
+static bool
+limit_remembered(struct fe_context *ctx, CUlimit limit, size_t *value, CUresult *cr_p)
+{
+    bool known;
+
+    if (!fe_perf(FE_PERF_CACHE) || (unsigned)limit >= FE_LIMITS)
+        return false;
+    pthread_mutex_lock(&limits_lock);
+    known = ctx->limits_at == atomic_load(&ctx->submitted) && ctx->limits_known;
+    if (known) {
+        *cr_p = (CUresult)ctx->limit_results[limit];
+        if (*cr_p == CUDA_SUCCESS)
+            *value = ctx->limits[limit];
+    }
+    pthread_mutex_unlock(&limits_lock);
+    return known;
+}
+
+static void
+limits_forget(struct fe_context *ctx)
+{
+    pthread_mutex_lock(&limits_lock);
+    ctx->limits_known = false;
+    pthread_mutex_unlock(&limits_lock);
+}
+
+/* All at once: who asks for one mostly asks for more. */
+static CUresult
+limits_ask(struct fe_call *call)
+{
+    struct fe_context *ctx = call->context;
+    uint64_t before = atomic_load(&ctx->submitted);
+    struct wire_gpLimits_reply reply;
+    const uint8_t *bytes;
+    size_t len;
+    CUresult cr = fe_call_next(call, WIRE_CALL_gpLimits);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (fe_post(call, 0) == NULL)
+        return fe_lost(call);
+    fe_post_done(call);
+    cr = fe_wait(call, &bytes, &len);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (!wire_get_gpLimits_reply(bytes, len, &reply) || reply.values_len != reply.results_len)
+        return fe_malformed(call);
+    pthread_mutex_lock(&limits_lock);
+    for (uint32_t i = 0; i < FE_LIMITS; i++) {
+        bool there = i < reply.values_len;
+
+        ctx->limits[i] = there ? reply.values[i] : 0;
+        ctx->limit_results[i] = there ? reply.results[i] : CUDA_ERROR_UNSUPPORTED_LIMIT;
+    }
+    ctx->limits_at = before;
+    ctx->limits_known = true;
+    pthread_mutex_unlock(&limits_lock);
+    return CUDA_SUCCESS;
+}
+
 GP_EXPORT CUresult
 cuCtxGetLimit(size_t *value, CUlimit limit)
 {
     struct wire_cuCtxGetLimit_args args = {.limit = (uint32_t)limit};
     struct wire_cuCtxGetLimit_reply reply;
-    const uint8_t *bytes;
     struct fe_call call;
-    size_t len;
-    CUresult cr;
-    void *to;
+    CUresult cr, told;
 
     cr = fe_enter(&call, WIRE_CALL_cuCtxGetLimit);
     if (cr != CUDA_SUCCESS)
@@ -27,14 +90,21 @@ cuCtxGetLimit(size_t *value, CUlimit limit)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     if ((int)limit < 0 || limit >= CU_LIMIT_MAX)
         return fe_leave(&call, CUDA_ERROR_UNSUPPORTED_LIMIT);
-    to = fe_post(&call, wire_size_cuCtxGetLimit_args(&args));
-    if (to == NULL)
-        return fe_leave(&call, fe_lost(&call));
-    wire_put_cuCtxGetLimit_args(to, &args);
-    fe_post_done(&call);
-    cr = fe_wait(&call, &bytes, &len);
-    if (cr == CUDA_SUCCESS && !wire_get_cuCtxGetLimit_reply(bytes, len, &reply))
-        cr = fe_malformed(&call);
+    if (limit_remembered(call.context, limit, value, &told)) {
+        FE_COUNT_LOCAL();
+        return fe_leave(&call, told);
+    }
+    if (fe_perf(FE_PERF_CACHE) && wire_call_set_has(&call.session->calls, WIRE_CALL_gpLimits)) {
+        cr = limits_ask(&call);
+        if (cr != CUDA_SUCCESS)
+            return fe_leave(&call, cr);
+        if (limit_remembered(call.context, limit, value, &told))
+            return fe_leave(&call, told);
+        cr = fe_call_next(&call, WIRE_CALL_cuCtxGetLimit); /* others work in it meanwhile */
+        if (cr != CUDA_SUCCESS)
+            return fe_leave(&call, cr);
+    }
+    FE_ASK(cr, &call, cuCtxGetLimit, &args, &reply);
     if (cr == CUDA_SUCCESS)
         *value = reply.pvalue;
     return fe_leave(&call, cr);
@@ -60,7 +130,9 @@ cuCtxSetLimit(CUlimit limit, size_t value)
         return fe_leave(&call, fe_lost(&call));
     wire_put_cuCtxSetLimit_args(to, &args);
     fe_post_done(&call);
-    return fe_leave(&call, fe_wait(&call, &bytes, &len));
+    cr = fe_wait(&call, &bytes, &len);
+    limits_forget(call.context);
+    return fe_leave(&call, cr);
 }
 
 GP_EXPORT CUresult

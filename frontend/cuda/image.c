@@ -74,22 +74,44 @@ worth_offering(const struct fe_call *call, const struct gp_image_gather *g)
 }
 
 static CUresult
-offer(struct fe_call *call, const struct gp_image_gather *g, uint32_t upload)
+hash_pieces(const struct gp_image_gather *g, uint8_t digest[TP_SHA256_BYTES])
 {
-    struct wire_gpOffer_args args = {.upload = upload, .total = g->len};
-    uint8_t digest[TP_SHA256_BYTES];
     struct tp_sha256 *hash;
-    CUresult cr = fe_call_next(call, WIRE_CALL_gpOffer);
-    void *to;
 
-    if (cr != CUDA_SUCCESS)
-        return cr;
     if (tp_sha256_create(&hash) != GP_OK)
         return CUDA_ERROR_OUT_OF_MEMORY;
     for (int i = 0; i < g->count; i++)
         tp_sha256_add(hash, g->pieces[i].iov_base, g->pieces[i].iov_len);
-    if (tp_sha256_finish(hash, digest) != GP_OK)
-        return CUDA_ERROR_OUT_OF_MEMORY;
+    return tp_sha256_finish(hash, digest) == GP_OK ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult
+fe_image_hash(const void *image, uint64_t *total_p, uint8_t digest[32])
+{
+    struct gp_image_gather g;
+    enum gp_status status = gp_image_gather(image, IMAGE_MAX, &g);
+    CUresult cr;
+
+    if (status != GP_OK)
+        return of_status(status);
+    cr = hash_pieces(&g, digest);
+    *total_p = g.len;
+    gp_image_gather_fini(&g);
+    return cr;
+}
+
+static CUresult
+offer(struct fe_call *call, const struct gp_image_gather *g, uint32_t upload)
+{
+    struct wire_gpOffer_args args = {.upload = upload, .total = g->len};
+    uint8_t digest[TP_SHA256_BYTES];
+    CUresult cr = fe_call_next(call, WIRE_CALL_gpOffer);
+    void *to;
+
+    if (cr == CUDA_SUCCESS)
+        cr = hash_pieces(g, digest);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     memcpy(args.sha256, digest, sizeof(args.sha256));
     to = fe_post(call, wire_size_gpOffer_args(&args));
     if (to == NULL)

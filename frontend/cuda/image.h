@@ -27,6 +27,9 @@ struct fe_image {
  */
 CUresult fe_image_send(struct fe_call *call, const void *image, struct fe_image *way);
 
+/* The length of an image's flat form and its SHA-256. Errors: as above. */
+CUresult fe_image_hash(const void *image, uint64_t *total_p, uint8_t digest[32]);
+
 static inline bool
 fe_image_wanted(const struct fe_image *way, CUresult cr)
 {

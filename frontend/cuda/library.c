@@ -3,14 +3,17 @@
  * One round trip at the load brings the table of kernels; handles are made from it.
  */
 #include "cuda_api.h"
+#include "frontend/core/notice.h"
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
 #include "frontend/cuda/ask.h"
 #include "frontend/cuda/image.h"
 #include "frontend/cuda/kernels.h"
 #include "frontend/cuda/managed.h"
+#include "frontend/cuda/promise.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
+#include "protocol/wire/negotiate.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -80,6 +83,55 @@ load(struct fe_call *call, const void *image, struct fe_jit *jit, struct fe_libr
     return cr;
 }
 
+/* Whether to look for one. */
+static bool
+promised(struct fe_session *s)
+{
+    if ((s->features & WIRE_FEATURE_PROMISE) == 0)
+        return false;
+    fe_notice_hear(s);
+    return fe_promise_any();
+}
+
+/* Without waiting, where the server has told what comes of it; *library_p stays NULL where not. */
+static CUresult
+adopt(struct fe_call *call, const void *image, struct fe_library **library_p)
+{
+    struct wire_gpLibraryAdopt_args args = {0};
+    enum wire_call before = (enum wire_call)call->id;
+    GP_AUTO_FREE uint8_t *table = NULL;
+    uint8_t digest[FE_PROMISE_HASH_BYTES];
+    struct fe_library *library;
+    size_t len;
+    CUresult cr = fe_image_hash(image, &args.total, digest);
+
+    if (cr != CUDA_SUCCESS || !fe_promise_take(args.total, digest, &table, &len))
+        return cr;
+    library = fe_object_create(WIRE_HANDLE_LIBRARY, NULL);
+    if (library == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    cr = fe_kernels_create(table, len, WIRE_HANDLE_KERNEL, library->object.wire, &library->object,
+                           &library->kernels);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_call_next(call, WIRE_CALL_gpLibraryAdopt);
+    args.library = library->object.wire;
+    memcpy(args.sha256, digest, sizeof(args.sha256));
+    if (cr == CUDA_SUCCESS)
+        FE_TELL(cr, call, gpLibraryAdopt, &args);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_call_next(call, before);
+    if (cr != CUDA_SUCCESS) {
+        struct fe_kernels *kernels = library->kernels;
+
+        fe_object_destroy(library);
+        if (kernels != NULL)
+            fe_kernels_destroy(kernels);
+        return cr;
+    }
+    *library_p = library;
+    return CUDA_SUCCESS;
+}
+
 /* Options of the library itself: that the program keeps the image means nothing here, for it
  * was sent. */
 static CUresult
@@ -114,7 +166,10 @@ cuLibraryLoadData(CUlibrary *handle, const void *image, CUjit_option *jit_option
     cr = check_options(options, values, count);
     if (cr == CUDA_SUCCESS)
         cr = fe_jit_read(&jit, jit_count, jit_options, jit_values);
-    if (cr == CUDA_SUCCESS)
+    if (cr == CUDA_SUCCESS && jit.count + jit.info_bytes + jit.error_bytes == 0 &&
+        promised(call.session))
+        cr = adopt(&call, image, &library);
+    if (cr == CUDA_SUCCESS && library == NULL)
         cr = load(&call, image, &jit, &library);
     if (cr == CUDA_SUCCESS)
         *handle = (CUlibrary)library;

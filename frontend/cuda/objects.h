@@ -83,6 +83,8 @@ struct fe_gates {
     _Atomic bool gated, legacy_gated; /* new streams, the legacy stream have to wait */
 };
 
+#define FE_LIMITS 16
+
 struct fe_context {
     struct fe_context_head head;
     int device; /* ordinal of the program */
@@ -97,6 +99,13 @@ struct fe_context {
     _Atomic uint64_t id; /* cuCtxGetId; a new one for each activation */
     _Atomic int cache_config, shared_config;
     _Atomic uint64_t peers; /* devices whose memory it may reach, a bit for each */
+
+    /* Limits as they were when so much was submitted, for a driver may raise some for its work.
+     * Guarded by a lock of context_config.c. */
+    bool limits_known;
+    uint64_t limits_at;
+    uint64_t limits[FE_LIMITS];
+    int32_t limit_results[FE_LIMITS];
 
     _Atomic uint64_t submitted; /* number of the last work; moves under the submission lock */
     _Atomic uint64_t proven;    /* all work up to here is complete */

@@ -8,6 +8,7 @@
 #include "cuda_api.h"
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/ask.h"
 #include "frontend/cuda/attributes.h"
 #include "frontend/cuda/function.h"
 #include "frontend/cuda/state.h"
@@ -101,6 +102,106 @@ cache_put(const struct key *key, uint64_t value)
     pthread_mutex_unlock(&cache.lock);
 }
 
+/* What fits of blocks of 1, 2, ... warps, for one kernel and one amount of shared memory. */
+#define TABLE_ROWS 128u
+#define WARPS_MAX  64
+
+struct shape {
+    struct common common;
+    uint64_t shared_bytes;
+    uint64_t flags;
+};
+
+static struct {
+    pthread_mutex_t lock;
+    /* Guarded by lock. */
+    struct {
+        struct shape shape; /* function 0: none */
+        uint32_t count;
+        int32_t blocks[WARPS_MAX];
+    } row[TABLE_ROWS];
+} tables = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static uint32_t
+table_of(const struct shape *shape)
+{
+    uint64_t h = shape->common.function * 0x9e3779b97f4a7c15ull ^ shape->shared_bytes ^
+                 shape->common.context << 32;
+
+    return (uint32_t)(h >> 40) % TABLE_ROWS;
+}
+
+static bool
+table_get(const struct shape *shape, int warps, int *blocks_p)
+{
+    uint32_t i = table_of(shape);
+    bool found;
+
+    pthread_mutex_lock(&tables.lock);
+    found = memcmp(&tables.row[i].shape, shape, sizeof(*shape)) == 0 &&
+            (uint32_t)warps <= tables.row[i].count && tables.row[i].blocks[warps - 1] >= 0;
+    if (found)
+        *blocks_p = tables.row[i].blocks[warps - 1];
+    pthread_mutex_unlock(&tables.lock);
+    return found;
+}
+
+static CUresult
+table_ask(struct fe_call *call, const struct shape *shape)
+{
+    struct wire_gpOccupancy_args args = {.function = shape->common.function,
+                                         .shared_bytes = shape->shared_bytes,
+                                         .flags = (uint32_t)shape->flags};
+    struct wire_gpOccupancy_reply reply;
+    uint32_t i = table_of(shape);
+    CUresult cr = fe_call_next(call, WIRE_CALL_gpOccupancy);
+
+    if (cr == CUDA_SUCCESS)
+        FE_ASK(cr, call, gpOccupancy, &args, &reply);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    pthread_mutex_lock(&tables.lock);
+    tables.row[i].shape = *shape;
+    tables.row[i].count = (uint32_t)gp_min_u64(reply.blocks_len, WARPS_MAX);
+    for (uint32_t w = 0; w < tables.row[i].count; w++)
+        tables.row[i].blocks[w] = reply.blocks[w];
+    pthread_mutex_unlock(&tables.lock);
+    return CUDA_SUCCESS;
+}
+
+/* By the table, which is asked for if need be; *known_p is false where it does not tell: blocks
+ * that are no whole warps, and what fails. */
+static CUresult
+blocks_by_table(struct fe_call *call, const struct fe_function *f, int block_size,
+                size_t shared_bytes, unsigned flags, int *blocks_p, bool *known_p)
+{
+    struct shape shape = {.common = {.version = atomic_load(&f->version),
+                                     .function = f->object.wire,
+                                     .context = call->context->head.object.wire},
+                          .shared_bytes = shared_bytes,
+                          .flags = flags};
+    struct fe_state *state = fe_state_get(NULL);
+    int warp = state != NULL ? fe_device_attribute(state, call->context->device,
+                                                   CU_DEVICE_ATTRIBUTE_WARP_SIZE)
+                             : 0;
+    CUresult cr = CUDA_SUCCESS;
+
+    *known_p = false;
+    if (!fe_perf(FE_PERF_CACHE) || warp <= 0 || block_size % warp != 0 ||
+        block_size / warp > WARPS_MAX ||
+        !wire_call_set_has(&call->session->calls, WIRE_CALL_gpOccupancy))
+        return CUDA_SUCCESS;
+    *known_p = table_get(&shape, block_size / warp, blocks_p);
+    if (*known_p) {
+        FE_COUNT_LOCAL();
+        return CUDA_SUCCESS;
+    }
+    cr = table_ask(call, &shape);
+    if (cr == CUDA_SUCCESS)
+        *known_p = table_get(&shape, block_size / warp, blocks_p);
+    return cr;
+}
+
 CUresult
 fe_occupancy_blocks(struct fe_call *call, struct fe_function *f, int block_size,
                     size_t shared_bytes, unsigned flags, int *blocks_p)
@@ -114,11 +215,15 @@ fe_occupancy_blocks(struct fe_call *call, struct fe_function *f, int block_size,
     enum wire_call before = (enum wire_call)call->id;
     const uint8_t *bytes;
     struct key key;
+    bool known;
     uint64_t value;
     size_t len;
     CUresult cr;
     void *to;
 
+    cr = blocks_by_table(call, f, block_size, shared_bytes, flags, blocks_p, &known);
+    if (cr != CUDA_SUCCESS || known)
+        return cr != CUDA_SUCCESS ? cr : fe_call_next(call, before);
     cr = fe_call_next(call, WIRE_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags);
     if (cr != CUDA_SUCCESS)
         return cr;

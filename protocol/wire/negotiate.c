@@ -14,6 +14,7 @@ static const struct {
     {"resume", WIRE_FEATURE_RESUME},
     {"bulk", WIRE_FEATURE_BULK},
     {"compress", WIRE_FEATURE_COMPRESS},
+    {"promise", WIRE_FEATURE_PROMISE},
 };
 
 static uint32_t

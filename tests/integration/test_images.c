@@ -3,6 +3,8 @@
 #include "tests/support/server.h"
 #include "tests/unit/transport/certs.h"
 
+#include "protocol/wire/kernel_table.h"
+#include "protocol/wire/negotiate.h"
 #include "transport/tls/sha256.h"
 
 #include <criterion/criterion.h>
@@ -76,6 +78,97 @@ Test(images, are_sent_once_by_each_tenant)
     test_client_close(&c);
     test_server_stop(&server);
     test_certs_destroy();
+}
+
+/* -- libraries --------------------------------------------------------------------------------- */
+
+static void
+start_promised(struct test_client *c, const struct test_server *server)
+{
+    cr_assert(test_client_open_with(c, server->url[0], NULL, WIRE_FEATURE_PROMISE), "%s",
+              c->refused.reason);
+    test_client_begin(c);
+    TEST_ADD(c, gpBarrier, 0);
+    cr_assert_eq(test_client_call(c), CUDA_SUCCESS); /* what it says at the beginning is here */
+}
+
+/* How many libraries the server has foretold; all must be ptx. */
+static int
+foretold(const struct test_client *c)
+{
+    const uint8_t *row = c->notices.data, *body;
+    size_t left = c->notices.len, len;
+    struct wire_record record;
+    uint8_t digest[TP_SHA256_BYTES];
+    bool bad = false;
+    int count = 0;
+
+    cr_assert_eq(tp_sha256(ptx, sizeof(ptx), digest), GP_OK);
+    while (wire_next_record(&row, &left, &record, &body, &len, &bad)) {
+        struct wire_gpNoticeLibrary_args args;
+
+        if (record.call != WIRE_CALL_gpNoticeLibrary)
+            continue;
+        cr_assert(wire_get_gpNoticeLibrary_args(body, len, &args));
+        cr_assert_eq(args.total, sizeof(ptx));
+        cr_assert_eq(memcmp(args.sha256, digest, sizeof(digest)), 0);
+        cr_assert_gt(args.table_len, 0);
+        count++;
+    }
+    return count;
+}
+
+static void
+adopt(struct test_client *c, uint32_t id, const void *image, size_t len)
+{
+    struct wire_gpLibraryAdopt_args args = {.library = ID(id), .total = len};
+    uint8_t digest[TP_SHA256_BYTES];
+
+    cr_assert_eq(tp_sha256(image, len, digest), GP_OK);
+    memcpy(args.sha256, digest, sizeof(args.sha256));
+    wire_put_gpLibraryAdopt_args(
+        test_client_add(c, WIRE_CALL_gpLibraryAdopt, wire_size_gpLibraryAdopt_args(&args)), &args);
+}
+
+static int
+launch(struct test_client *c, uint32_t id)
+{
+    TEST_ADD(c, cuLaunchKernelEx, .function = wire_function_id(true, ID(id), 0), .grid = {1, 1, 1},
+             .block = {1, 1, 1});
+    TEST_ADD(c, cuCtxSynchronize, 0);
+    return test_client_call(c);
+}
+
+Test(images, of_libraries_are_foretold_to_the_next_session_of_the_program)
+{
+    struct test_server server = test_server_start(NULL);
+    struct test_client c;
+
+    start_promised(&c, &server);
+    cr_assert_eq(foretold(&c), 0);
+    adopt(&c, 3, ptx, sizeof(ptx));
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_VALUE, "nobody has promised it");
+    TEST_ADD(&c, gpUpload, .upload = 5, .total = sizeof(ptx), .data = (const uint8_t *)ptx,
+             .data_len = sizeof(ptx));
+    TEST_ADD(&c, cuLibraryLoadData, .library = ID(3), .upload = 5);
+    cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
+    cr_assert_eq(launch(&c, 3), CUDA_SUCCESS);
+    test_client_close(&c);
+
+    for (int session = 0; session < 2; session++) { /* what was adopted is foretold again */
+        start_promised(&c, &server);
+        cr_assert_eq(foretold(&c), 1);
+        adopt(&c, 4, ptx, sizeof(ptx));
+        cr_assert_eq(launch(&c, 4), CUDA_SUCCESS);
+        adopt(&c, 6, ptx, sizeof(ptx));
+        cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_VALUE, "once");
+        test_client_close(&c);
+    }
+
+    test_client_start(&c, server.url[0]); /* that cannot hear it */
+    cr_assert_eq(foretold(&c), 0);
+    test_client_close(&c);
+    test_server_stop(&server);
 }
 
 Test(images, that_the_driver_refuses_are_not_kept)

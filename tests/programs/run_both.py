@@ -184,6 +184,18 @@ def differences(direct, pooled, options):
     return why
 
 
+def run_again(parts, server, env, command, direct, options):
+    """Once more on the same server, which then knows the program: what is wrong with that."""
+    again = run([parts.tool, "run", "--server", server.url, "--"] + command, env, options.timeout)
+    why = ["again: " + text for text in differences(direct, again, options)]
+    trips = stats_of(again.err).get("exposed_round_trips", "?")
+    print("%-22s again: %s exposed round trips" % (os.path.basename(command[0]), trips))
+    if not trips.isdigit() or int(trips) > options.again_round_trips:
+        why.append("again: %s exposed round trips, at most %d allowed"
+                   % (trips, options.again_round_trips))
+    return why
+
+
 def run_pair(parts, server, env, program, args, options):
     direct_env = dict(env, LD_LIBRARY_PATH=os.path.dirname(parts.soft))
     direct = run([program] + args, direct_env, options.timeout)
@@ -197,6 +209,8 @@ def run_pair(parts, server, env, program, args, options):
         if not trips.isdigit() or int(trips) > options.max_round_trips:
             why.append("%s exposed round trips, at most %d allowed"
                        % (trips, options.max_round_trips))
+    if options.again_round_trips is not None:
+        why += run_again(parts, server, pooled_env, [program] + args, direct, options)
     if options.max_bytes is not None:
         moved = [int(stats.get(key, -1)) for key in ("bytes_sent", "bytes_received")]
         if min(moved) < 0 or sum(moved) > options.max_bytes:
@@ -229,6 +243,8 @@ def parse():
     p.add_argument("--timeout", type=float, default=120, help="seconds for each run")
     p.add_argument("--devices", type=int, help="so many software devices")
     p.add_argument("--max-round-trips", type=int, help="at most so many exposed round trips")
+    p.add_argument("--again-round-trips", type=int,
+                   help="at most so many in a second run on the same server")
     p.add_argument("--max-bytes", type=int, help="at most so many bytes over the line, both ways")
     p.add_argument("--lane", default="tls", choices=("tls", "shm"), help="how they are pooled")
     p.add_argument("program")

@@ -195,6 +195,34 @@ Test(images, in_a_directory_outlive_the_server)
     remove_below(dir);
 }
 
+Test(images, have_notes_that_later_ones_replace)
+{
+    struct be_store *store = open_store(NULL, 1024 * KIB);
+    char got[8] = "";
+    int fd;
+
+    for (int seed = 0; seed < 200; seed++) { /* more than are kept */
+        struct be_image_name name = name_of("alice", seed, 100);
+
+        for (int version = 0; version < 2; version++) {
+            memcpy(bytes_of, version == 0 ? "old" : "new", 4);
+            fd = memory_file(4, true);
+            cr_assert_eq(be_store_note_put(store, &name, fd, 4), GP_OK);
+            cr_assert_eq(be_store_note_put(store, &name, fd, 5), GP_ERR_PROTOCOL);
+            close(fd);
+        }
+        cr_assert_eq(be_store_note_get(store, &name, &fd), GP_OK);
+        cr_assert_eq(pread(fd, got, 4, 0), 4);
+        cr_assert_str_eq(got, "new");
+        close(fd);
+        name.scope[0] ^= 1;
+        cr_assert_eq(be_store_note_get(store, &name, &fd), GP_ERR_NOT_FOUND);
+    }
+    cr_assert_eq(be_store_note_get(store, &(struct be_image_name){.scope = {0}}, &fd),
+                 GP_ERR_NOT_FOUND);
+    be_store_close(store);
+}
+
 Test(images, damaged_on_disk_are_not_used)
 {
     char dir[] = "/tmp/gpupool-images-XXXXXX", path[512];
