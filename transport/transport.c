@@ -19,6 +19,8 @@ find_scheme(const char *name)
     static const struct tp_scheme *const schemes[] = {&tp_scheme_tls, &tp_scheme_tcp,
                                                       &tp_scheme_shm, &tp_scheme_rdma};
 
+    if (strcmp(name, TP_SCHEME_BEST) == 0)
+        return &tp_scheme_tls;
     for (size_t i = 0; i < GP_ARRAY_LEN(schemes); i++)
         if (strcmp(name, schemes[i]->name) == 0)
             return schemes[i];
@@ -171,6 +173,9 @@ tp_listen(const char *text, const struct tp_opts *opts, struct tp_listener **lis
     struct gp_url url;
 
     status = get_url(text, opts, &url, &scheme);
+    if (status == GP_OK && strcmp(url.scheme, scheme->name) != 0)
+        status = tp_fail(opts, GP_ERR_INVALID, "%s: %s:// is for clients: listen on tls://", text,
+                         url.scheme);
     if (status != GP_OK)
         return status;
     listener = calloc(1, sizeof(*listener));
@@ -373,7 +378,7 @@ tp_caps(const struct tp_lane *lane)
 const char *
 tp_scheme(const struct tp_lane *lane)
 {
-    return lane->ops->scheme;
+    return lane->ops->scheme_now != NULL ? lane->ops->scheme_now(lane) : lane->ops->scheme;
 }
 
 const struct tp_peer *

@@ -44,7 +44,10 @@ struct tp_listener;
 #define TP_PORT_DEFAULT        7470
 #define TP_KEY_BYTES           32
 #define TP_GROUPS_MAX          64
-#define TP_PREFACE_MAX         64
+/* "gpupool://host:port": connected to as tls://, from where a session may go over to a better lane.
+ */
+#define TP_SCHEME_BEST "gpupool"
+#define TP_PREFACE_MAX 64
 
 enum {
     TP_CAP_ENCRYPTED = 1u << 0, /* nobody on the way can read or change a frame */
@@ -249,7 +252,7 @@ void tp_set_spin(struct tp_lane *lane, uint32_t spin_us);
 void tp_set_max_payload(struct tp_lane *lane, uint32_t max_payload_bytes);
 
 uint32_t tp_caps(const struct tp_lane *lane);
-const char *tp_scheme(const struct tp_lane *lane);         /* "tls" */
+const char *tp_scheme(const struct tp_lane *lane);         /* "tls"; of now, for a link */
 const struct tp_peer *tp_peer(const struct tp_lane *lane); /* borrowed; constant */
 void tp_stats(const struct tp_lane *lane, struct tp_stats *stats_p);
 

@@ -21,6 +21,11 @@ static const struct gp_option be_options[] = {
      "socket "
      "for this machine",
      NULL, NULL, NULL, false},
+    {"offer-shm", NULL, GP_OPT_FLAG, "yes",
+     "let clients of tls:// that are on this machine, and ask for the best lane (gpupool://), go "
+     "over "
+     "to shared memory",
+     NULL, NULL, NULL, false},
     {"tls-cert", "FILE", GP_OPT_PATH, NULL, "server certificate and chain, PEM", "tls", "cert",
      NULL, false},
     {"tls-key", "FILE", GP_OPT_PATH, NULL, "its private key, PEM", "tls", "key", NULL, false},

@@ -293,6 +293,8 @@ serve(const struct gp_options *options, const struct be_driver *driver, struct b
     config_fill(options, driver, ledger, print_fd, &v.config);
     v.config.refuse = (enum wire_control_code)what->refuse;
     v.config.named = session_named;
+    if (what->lane[0] != '\0')
+        v.config.lanes[v.config.lane_count++] = what->lane;
     v.config.user = &v;
     v.socket = socket;
     v.grace_ns = gp_options_u64(options, "grace");
@@ -302,9 +304,7 @@ serve(const struct gp_options *options, const struct be_driver *driver, struct b
         v.config.features &= ~WIRE_FEATURE_RESUME; /* it ends with the client only */
     be_line_init(&v.line, v.lane, WIRE_FRAME_PAYLOAD_MIN);
     v.watch = (struct be_watch){.lane = v.lane, .line = &v.line, .signals = signals};
-    /* Who is sure of the line by itself asks for no sign of life. */
-    if ((tp_caps(v.lane) & TP_CAP_STEADY) == 0)
-        v.watch.beat_ns = v.config.heartbeat_ms * GP_NS_PER_MS / 2;
+    v.watch.beat_ns = v.config.heartbeat_ms * GP_NS_PER_MS / 2;
     status = be_watch_start(&v.watch);
     if (status == GP_OK) {
         status = be_session_open(&v.config, v.lane, &v.line, &v.opened, &session);

@@ -326,6 +326,8 @@ answer(const struct be_open_config *config, struct be_line *line, struct be_sess
     };
     enum gp_status status;
 
+    for (unsigned i = 0; out.grace_ms != 0 && i < config->lane_count; i++)
+        snprintf(out.lanes[out.lane_count++], sizeof(out.lanes[0]), "%s", config->lanes[i]);
     snprintf(out.driver, sizeof(out.driver), "%s", config->session.driver->text);
     snprintf(out.server, sizeof(out.server), "%s", config->server_name);
     status = gp_random_bytes(&out.session_id, sizeof(out.session_id));

@@ -52,6 +52,8 @@ struct be_open_config {
     uint32_t grace_ms, heartbeat_ms; /* told */
     uint32_t wire_format;            /* WIRE_FORMAT; another one makes tests of old peers */
     enum wire_control_code refuse;   /* not 0: answer the open with it */
+    unsigned lane_count; /* further ways to the session; borrowed */
+    const char *lanes[WIRE_LANES_MAX];
     /* May be NULL. Called before a client that can come back hears the session's id. */
     void (*named)(void *user, uint64_t session_id);
     void *user;

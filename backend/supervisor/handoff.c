@@ -62,6 +62,7 @@ be_handoff_receive(int socket, struct be_handoff *what_p, int *fd_p)
     }
     memcpy(fd_p, CMSG_DATA(header), sizeof(*fd_p));
     what.scheme[sizeof(what.scheme) - 1] = 0;
+    what.lane[sizeof(what.lane) - 1] = 0;
     *what_p = what;
     return GP_OK;
 }

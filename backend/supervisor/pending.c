@@ -16,6 +16,7 @@ struct be_pending_entry {
     struct be_pending_entry *prev, *next;
     int fd;
     const char *scheme;
+    bool further_only;
     uint64_t until_ns;
 };
 
@@ -72,7 +73,8 @@ receive_from(int fd, int bytes)
 }
 
 void
-be_pending_add(struct be_pending *pending, int fd, const char *scheme, uint64_t now_ns)
+be_pending_add(struct be_pending *pending, int fd, const char *scheme, bool further_only,
+               uint64_t now_ns)
 {
     struct be_pending_entry *entry = calloc(1, sizeof(*entry));
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.ptr = entry};
@@ -89,6 +91,7 @@ be_pending_add(struct be_pending *pending, int fd, const char *scheme, uint64_t 
     receive_from(fd, WIRE_PREFACE_BYTES); /* what each beginning has at least */
     entry->fd = fd;
     entry->scheme = scheme;
+    entry->further_only = further_only;
     entry->until_ns = gp_deadline_after(now_ns, pending->patience_ns);
     if (epoll_ctl(pending->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
         log_error("supervisor: epoll: %m");
@@ -135,7 +138,7 @@ be_pending_next(struct be_pending *pending, struct be_pending_ready *ready_p)
         uint64_t session_id = 0;
         enum gp_status status = look(entry->fd, ended, &session_id);
 
-        if (status == GP_OK) {
+        if (status == GP_OK && (session_id != 0 || !entry->further_only)) {
             entry_unlink(pending, entry);
             receive_from(entry->fd, 1);
             *ready_p = (struct be_pending_ready){entry->fd, entry->scheme, session_id};

@@ -11,6 +11,7 @@
 
 #include "protocol/base/status.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct be_pending_entry;
@@ -34,8 +35,9 @@ struct be_pending_ready {
 GP_CHECK enum gp_status be_pending_open(struct be_pending *pending, unsigned most,
                                         uint64_t patience_ns);
 void be_pending_close(struct be_pending *pending);
-/* Takes fd; scheme is borrowed for good. */
-void be_pending_add(struct be_pending *pending, int fd, const char *scheme, uint64_t now_ns);
+/* Takes fd; scheme is borrowed for good. further_only: who begins without a preface is dropped. */
+void be_pending_add(struct be_pending *pending, int fd, const char *scheme, bool further_only,
+                    uint64_t now_ns);
 /* The next one that spoke: GP_ERR_AGAIN if there is none. */
 GP_CHECK enum gp_status be_pending_next(struct be_pending *pending,
                                         struct be_pending_ready *ready_p);

@@ -5,6 +5,7 @@
 #include "backend/supervisor/workers.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
+#include "protocol/base/random.h"
 #include "protocol/base/util.h"
 #include "protocol/wire/control.h"
 #include "protocol/wire/frame.h"
@@ -27,8 +28,9 @@
 
 struct be_supervisor {
     const struct be_supervisor_config *config;
-    struct tp_listener *listeners[BE_LISTENERS_MAX];
-    unsigned listener_count;
+    struct tp_listener *listeners[BE_LISTENERS_MAX + 1];
+    unsigned listener_count; /* the last one is the offered one, if there is one */
+    char offered[64];        /* its URL, or "" */
     struct be_workers workers;
     struct be_pending pending;
     uint64_t strangers, strangers_told_ns; /* who asked for sessions that are not here */
@@ -81,6 +83,33 @@ listeners_open(struct be_supervisor *s)
     return status;
 }
 
+/* A name that nobody can guess, in this network namespace: who is told of it inside a session, and
+ * can connect to it, is on this machine. Without it sessions run as well. */
+static void
+offer_open(struct be_supervisor *s)
+{
+    struct tp_opts opts = {.framing = &wire_framing};
+    uint64_t nonce[2];
+    bool tls = false;
+
+    for (unsigned i = 0; i < s->listener_count; i++)
+        tls = tls || strcmp(tp_listener_scheme(s->listeners[i]), "tls") == 0;
+    if (!s->config->offer_shm || !tls || gp_random_bytes(nonce, sizeof(nonce)) != GP_OK)
+        return;
+    snprintf(s->offered, sizeof(s->offered), "shm://@gpupool-%016llx%016llx",
+             (unsigned long long)nonce[0], (unsigned long long)nonce[1]);
+    if (tp_listen(s->offered, &opts, &s->listeners[s->listener_count]) == GP_OK)
+        s->listener_count++;
+    else
+        s->offered[0] = '\0';
+}
+
+static bool
+is_offered(const struct be_supervisor *s, const struct tp_listener *listener)
+{
+    return strcmp(tp_listener_url(listener), s->offered) == 0;
+}
+
 static void
 listeners_close(struct be_supervisor *s)
 {
@@ -117,7 +146,8 @@ ready_tell(struct be_supervisor *s)
     if (s->ready_fd < 0)
         return;
     for (unsigned i = 0; i < s->listener_count; i++)
-        if (dprintf(s->ready_fd, "%s\n", tp_listener_url(s->listeners[i])) < 0)
+        if (!is_offered(s, s->listeners[i]) &&
+            dprintf(s->ready_fd, "%s\n", tp_listener_url(s->listeners[i])) < 0)
             log_warn("supervisor: nobody reads --ready-fd: %m");
     close(s->ready_fd);
     s->ready_fd = -1;
@@ -142,6 +172,8 @@ connection_give(struct be_supervisor *s, const char *scheme, int fd)
     if (s->workers.counts[BE_WORKER_GIVEN] >= s->config->handshakes_max)
         be_workers_drop_oldest(&s->workers);
     snprintf(what.scheme, sizeof(what.scheme), "%s", scheme);
+    if (strcmp(scheme, "tls") == 0)
+        snprintf(what.lane, sizeof(what.lane), "%s", s->offered);
     if (busy_count(s) >= s->config->sessions_max && !be_workers_end_lingering(&s->workers))
         what.refuse = WIRE_CODE_BUSY;
     /* One that just died and was not reaped yet does not take it: then the next does. */
@@ -203,7 +235,7 @@ connections_accept(struct be_supervisor *s, struct tp_listener *listener)
     int fd;
 
     for (int i = 0; i < BE_ACCEPT_MAX && tp_accept(listener, &fd) == GP_OK; i++)
-        be_pending_add(&s->pending, fd, tp_listener_scheme(listener), now);
+        be_pending_add(&s->pending, fd, tp_listener_scheme(listener), is_offered(s, listener), now);
 }
 
 static void
@@ -388,6 +420,8 @@ be_supervisor_run(const struct be_supervisor_config *config)
         status = be_pending_open(&s.pending, pending_max, config->handshake_ns);
     if (status == GP_OK)
         status = listeners_open(&s);
+    if (status == GP_OK)
+        offer_open(&s);
     while (status == GP_OK) {
         workers_fill(&s);
         loop_once(&s);

@@ -9,6 +9,7 @@
 #include "backend/tenant/policy.h"
 #include "protocol/base/status.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define BE_LISTENERS_MAX 16
@@ -17,7 +18,8 @@ struct be_supervisor_config {
     char *const *worker_argv; /* of this process; the worker's descriptor is added */
     const char *listen[BE_LISTENERS_MAX];
     unsigned listen_count;
-    int ready_fd; /* -1: nobody asks; closed when told */
+    bool offer_shm; /* clients on this machine may go over to shared memory */
+    int ready_fd;   /* -1: nobody asks; closed when told */
     unsigned warm_workers;
     unsigned sessions_max;   /* open ones */
     unsigned handshakes_max; /* connections that are not open yet */

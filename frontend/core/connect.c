@@ -470,6 +470,7 @@ take_session(struct attempt *a, void *to)
         fail_status(a, "session", status);
         goto err_release;
     }
+    fe_resume_choose(s->line, &a->answer);
     return true; /* the answer's devices live on in the session */
 
 err_release:

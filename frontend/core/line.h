@@ -232,6 +232,12 @@ bool fe_receive_bytes(struct fe_line *l, void *to, size_t bytes);
 void fe_receive_poke(struct fe_line *l);
 /* For tp_link_opts.changed; user is the line. */
 void fe_resume_changed(void *line);
+/* With a URL that wants the best lane, and before the line is started: go over to the first of the
+ * lanes that the server offers and both sides have. Whatever happens, the session goes on. */
+void fe_resume_choose(struct fe_line *l, const struct wire_open_answer *answer);
+/* Where a lane that is offered is; false if it is none that we would go to: a server may send us to
+ * sockets of gpupool's only, and to ports of its own. For tests. */
+bool fe_lane_url(const char *session_url, const char *offered, char *url, size_t bytes);
 
 /* --- data.c ----------------------------------------------------------------- */
 

@@ -1,4 +1,5 @@
-/* frontend/core/resume.c -- another line for a session that lost its own
+/* frontend/core/resume.c -- another line for a session that lost its own, or could have a better
+ * one
  *
  * The link (transport/link) keeps what is sent and not acknowledged; the thread here, made when a
  * line is lost, connects anew until it is let in, and ends. All others only notice that it takes
@@ -10,6 +11,7 @@
 
 #include "protocol/base/log.h"
 #include "protocol/base/random.h"
+#include "protocol/base/url.h"
 #include "protocol/base/util.h"
 #include "protocol/wire/preface.h"
 #include "transport/link/link.h"
@@ -27,7 +29,8 @@
 /* --- one try ------------------------------------------------------------------------ */
 
 static enum gp_status
-dial(struct fe_line *l, char why[TP_WHY_BYTES], uint64_t deadline_ns, struct tp_lane **lane_p)
+dial(struct fe_line *l, const char *url, char why[TP_WHY_BYTES], uint64_t deadline_ns,
+     struct tp_lane **lane_p)
 {
     uint8_t preface[WIRE_PREFACE_BYTES];
     struct tp_opts opts = {
@@ -41,7 +44,7 @@ dial(struct fe_line *l, char why[TP_WHY_BYTES], uint64_t deadline_ns, struct tp_
     };
 
     wire_preface_encode(l->resume.session_id, preface);
-    return tp_connect(l->session->url, &opts, lane_p);
+    return tp_connect(url, &opts, lane_p);
 }
 
 static enum gp_status
@@ -100,13 +103,13 @@ hear(struct tp_lane *lane, uint64_t deadline_ns, uint64_t *received_p)
 }
 
 static enum gp_status
-try_once(struct fe_line *l, char why[TP_WHY_BYTES])
+try_once(struct fe_line *l, const char *url, char why[TP_WHY_BYTES])
 {
     uint64_t deadline_ns = gp_now_ns() + TRY_NS, received, peer_received = 0;
     struct tp_lane *lane;
     enum gp_status status;
 
-    status = dial(l, why, deadline_ns, &lane);
+    status = dial(l, url, why, deadline_ns, &lane);
     if (status != GP_OK)
         return status;
     status = tp_link_detach(l->lane, &received);
@@ -181,7 +184,7 @@ search(struct fe_line *l)
 
     while (wanted(l)) {
         why[0] = '\0';
-        status = try_once(l, why);
+        status = try_once(l, l->session->url, why);
         if (status == GP_OK) {
             log_warn("the line to %s was lost for %llu ms, the session goes on", l->session->url,
                      (unsigned long long)((gp_now_ns() - s.begin_ns) / GP_NS_PER_MS));
@@ -223,4 +226,56 @@ fe_resume_changed(void *line)
     if (fe_thread_create("gpupool-line", resume_thread, l) != GP_OK)
         fe_session_failf(l->session, CUDA_ERROR_DEVICE_UNAVAILABLE,
                          "the line is lost, and there is no thread to look for another one");
+}
+
+/* --- a better one ----------------------------------------------------------------------- */
+
+bool
+fe_lane_url(const char *session_url, const char *offered, char *url, size_t bytes)
+{
+    static const char shm[] = "shm://@gpupool-", rdma[] = "rdma://*";
+    struct gp_url to, there;
+
+    if (gp_url_parse(offered, &to) != GP_OK || gp_url_parse(session_url, &there) != GP_OK)
+        return false;
+    if (strncmp(offered, shm, sizeof(shm) - 1) == 0) {
+        snprintf(url, bytes, "%s", offered);
+        return strlen(offered) < bytes;
+    }
+    if (strncmp(offered, rdma, sizeof(rdma) - 1) != 0)
+        return false;
+    memcpy(to.host, there.host, sizeof(to.host));
+    to.is_ipv6 = there.is_ipv6;
+    gp_url_format(&to, url, bytes);
+    return true;
+}
+
+void
+fe_resume_choose(struct fe_line *l, const struct wire_open_answer *answer)
+{
+    const char *here = l->session->url;
+    char url[GP_URL_TEXT_MAX + 1], why[TP_WHY_BYTES];
+    enum gp_status status = GP_ERR_AGAIN;
+
+    if (!tp_link_is(l->lane) || strncmp(here, TP_SCHEME_BEST ":", sizeof(TP_SCHEME_BEST)) != 0)
+        return;
+    atomic_store(&l->resume.at_work, true); /* what goes meanwhile we see ourselves */
+    for (uint32_t i = 0; i < answer->lane_count && status != GP_OK; i++) {
+        if (tp_link_state(l->lane) != TP_LINK_LIVE)
+            break;
+        if (!fe_lane_url(here, answer->lanes[i], url, sizeof(url)))
+            continue;
+        why[0] = '\0';
+        status = try_once(l, url, why);
+        if (status == GP_OK)
+            tp_link_catch_up(l->lane);
+        else if (status == GP_ERR_REFUSED || status == GP_ERR_NOT_SUPPORTED)
+            log_debug("%s: %s", here, why); /* another machine, or this one cannot */
+        else
+            log_warn("%s: %.24s... is offered and does not work (%s): the session goes on by tls",
+                     here, url, why[0] != '\0' ? why : gp_status_text(status));
+    }
+    atomic_store(&l->resume.at_work, false);
+    if (wanted(l))
+        fe_resume_changed(l);
 }

@@ -414,6 +414,23 @@ give_devices(struct wire_pool *pool, const struct wire_open_answer *in, Wire__Pb
     return GP_OK;
 }
 
+static enum gp_status
+give_lanes(struct wire_pool *pool, const struct wire_open_answer *in, Wire__Pb__OpenAnswer *msg)
+{
+    if (in->lane_count > WIRE_LANES_MAX)
+        return GP_ERR_INVALID;
+    msg->lanes = wire_pool_alloc(pool, (WIRE_LANES_MAX + 1) * sizeof(*msg->lanes));
+    if (msg->lanes == NULL)
+        return GP_ERR_NO_MEMORY;
+    for (; msg->n_lanes < in->lane_count; msg->n_lanes++) {
+        msg->lanes[msg->n_lanes] =
+            give_text(pool, in->lanes[msg->n_lanes], sizeof(in->lanes[msg->n_lanes]));
+        if (msg->lanes[msg->n_lanes] == NULL)
+            return GP_ERR_NO_MEMORY;
+    }
+    return GP_OK;
+}
+
 enum gp_status
 wire_open_answer_encode(const struct wire_open_answer *in, struct gp_buf *out)
 {
@@ -433,6 +450,8 @@ wire_open_answer_encode(const struct wire_open_answer *in, struct gp_buf *out)
     msg.heartbeat_ms = in->heartbeat_ms;
     msg.grace_ms = in->grace_ms;
     status = give_devices(&pool, in, &msg);
+    if (status == GP_OK)
+        status = give_lanes(&pool, in, &msg);
     if (msg.driver == NULL || msg.server == NULL || msg.device_range == NULL ||
         msg.host_range == NULL)
         status = GP_ERR_NO_MEMORY;
@@ -537,6 +556,10 @@ take_answer(const Wire__Pb__OpenAnswer *msg, struct wire_open_answer *out)
         status = take_range("host range", msg->host_range, &out->host_range);
     if (status == GP_OK)
         status = take_devices(msg, out);
+    for (size_t i = 0; status == GP_OK && i < msg->n_lanes && i < WIRE_LANES_MAX; i++) {
+        status = take_text("lane", msg->lanes[i], out->lanes[i], sizeof(out->lanes[i]));
+        out->lane_count++;
+    }
     return status;
 }
 

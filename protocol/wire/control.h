@@ -38,8 +38,9 @@
 #include <stdint.h>
 
 #define WIRE_CONTROL_BYTES_MAX (256u << 10) /* of one encoded message */
-#define WIRE_TEXT_MAX          255          /* bytes of any short string */
-#define WIRE_CALL_IDS          65536        /* call ids are 16 bits */
+#define WIRE_LANES_MAX         4
+#define WIRE_TEXT_MAX          255   /* bytes of any short string */
+#define WIRE_CALL_IDS          65536 /* call ids are 16 bits */
 #define WIRE_DEVICES_MAX       64
 #define WIRE_WANTED_MAX        64
 #define WIRE_ATTRIBUTES_MAX    256
@@ -155,6 +156,10 @@ struct wire_open_answer {
     uint32_t grace_ms;                        /* the session outlives a cut line for this long */
     uint32_t device_count;
     struct wire_device *devices;
+    /* Where else a preface with this session's id is heard, best first: URLs; host "*" is the one
+     * that the client knows. What is more than so many is left out. */
+    uint32_t lane_count;
+    char lanes[WIRE_LANES_MAX][WIRE_TEXT_MAX + 1];
 };
 
 /* The client has lost its line and is here with another one. */

@@ -69,6 +69,7 @@ open_answer(const uint8_t *data, size_t size)
     MUST(status == GP_OK || status == GP_ERR_INVALID);
     if (status == GP_OK) {
         MUST(wire_open_answer_decode(buf.data, buf.len, &b) == GP_OK);
+        MUST(a.lane_count == b.lane_count && memcmp(a.lanes, b.lanes, sizeof(a.lanes)) == 0);
         MUST(a.device_count == b.device_count && a.device_range.base == b.device_range.base);
         for (uint32_t i = 0; i < a.device_count; i++)
             MUST(memcmp(a.devices[i].attributes, b.devices[i].attributes,

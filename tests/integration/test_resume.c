@@ -73,7 +73,7 @@ leave(struct visit *v)
 /* --- knocking ------------------------------------------------------------------------- */
 
 static enum gp_status
-dial(const struct visit *v, uint64_t id, const uint8_t *key, struct tp_lane **lane_p)
+dial_at(const char *url, uint64_t id, const uint8_t *key, struct tp_lane **lane_p)
 {
     uint8_t preface[WIRE_PREFACE_BYTES];
     char why[TP_WHY_BYTES] = "";
@@ -86,7 +86,13 @@ dial(const struct visit *v, uint64_t id, const uint8_t *key, struct tp_lane **la
     };
 
     wire_preface_encode(id, preface);
-    return tp_connect(v->server->url[0], &opts, lane_p);
+    return tp_connect(url, &opts, lane_p);
+}
+
+static enum gp_status
+dial(const struct visit *v, uint64_t id, const uint8_t *key, struct tp_lane **lane_p)
+{
+    return dial_at(v->server->url[0], id, key, lane_p);
 }
 
 static void
@@ -427,6 +433,78 @@ Test(resume, a_flood_of_prefaces_keeps_nobody_out, .timeout = 120)
     leave(&v);
     cr_assert(test_server_logged(&server, "malformed preface"));
     cr_assert(!test_server_logged(&server, "died"));
+    test_server_stop(&server);
+    test_certs_destroy();
+}
+
+/* --- another lane ---------------------------------------------------------------------------- */
+
+/* From tls to shared memory, at a name that the session told: for whoever has its key, and for
+ * nothing but to go on. */
+Test(resume, goes_on_in_shared_memory, .timeout = 60)
+{
+    struct test_server server = server_of("tls", "--grace=60s");
+    struct tp_opts opts = {.framing = &wire_framing};
+    char why[TP_WHY_BYTES] = "";
+    struct wire_resumed resumed;
+    struct wire_resume resume;
+    struct tp_frame frame;
+    struct tp_lane *lane;
+    uint64_t received;
+    const char *url;
+    struct visit v, w;
+
+    open_visit(&v, &server, "client");
+    cr_assert_eq(v.c.answer.lane_count, 1);
+    url = v.c.answer.lanes[0];
+    cr_assert_eq(strncmp(url, "shm://@gpupool-", 15), 0, "%s", url);
+    cr_assert_null(strstr(server.url[1], "shm"), "nobody else is told of it");
+
+    /* No session begins there, and nobody else's goes on. */
+    opts.why = why;
+    cr_assert_neq(tp_connect(url, &opts, &lane), GP_OK);
+    cr_assert_neq(dial_at(url, v.id ^ 1, v.key, &lane), GP_OK);
+    open_visit(&w, &server, "client");
+    cr_assert_eq(dial_at(url, v.id, w.key, &lane), GP_OK);
+    resume = honest(&w, 0);
+    resume.session_id = v.id;
+    say_resume(lane, &resume);
+    cr_assert_eq(hear_answer(lane, &resumed), WIRE_CONTROL_ERROR);
+    tp_close(lane);
+    works(&v);
+
+    cr_assert_eq(dial_at(url, v.id, v.key, &lane), GP_OK);
+    cr_assert_eq(tp_link_detach(v.c.lane, &received), GP_OK);
+    resume = honest(&v, received);
+    say_resume(lane, &resume);
+    cr_assert_eq(hear_answer(lane, &resumed), WIRE_CONTROL_RESUMED);
+    tp_set_max_payload(lane, WIRE_FRAME_PAYLOAD_MAX);
+    cr_assert_eq(tp_link_attach(v.c.lane, lane, resumed.received_bytes), GP_OK);
+    tp_link_catch_up(v.c.lane);
+    cr_assert_str_eq(tp_scheme(v.c.lane), "shm");
+    works(&v);
+    /* It is there to stay: not even its own key takes it away. */
+    cr_assert_eq(tp_link_detach(v.c.lane, &received), GP_ERR_NOT_SUPPORTED);
+    cr_assert_eq(dial(&v, v.id, v.key, &lane), GP_OK);
+    resume = honest(&v, received);
+    say_resume(lane, &resume);
+    cr_assert_neq(tp_recv_frame(lane, &frame, SOON), GP_OK);
+    tp_close(lane);
+    works(&v);
+    leave(&v);
+    leave(&w);
+    test_server_stop(&server);
+    test_certs_destroy();
+}
+
+Test(resume, shared_memory_is_not_offered_where_it_is_not_wanted, .timeout = 60)
+{
+    struct test_server server = server_of("tls", "--offer-shm=no");
+    struct visit v;
+
+    open_visit(&v, &server, "client");
+    cr_assert_eq(v.c.answer.lane_count, 0);
+    leave(&v);
     test_server_stop(&server);
     test_certs_destroy();
 }

@@ -318,11 +318,14 @@ tp_link_break(struct tp_lane *link, const char *why)
 {
     struct tp_link *l = tp_link_of(link);
     unsigned generation;
+    bool steady;
 
     pthread_mutex_lock(&l->rx_lock);
     generation = l->generation;
+    steady = l->state == TP_LINK_LIVE && tp_link_is_steady(l);
     pthread_mutex_unlock(&l->rx_lock);
-    tp_link_lose(l, generation, GP_ERR_TIMEOUT, why);
+    if (!steady)
+        tp_link_lose(l, generation, GP_ERR_TIMEOUT, why);
 }
 
 void
@@ -359,6 +362,8 @@ tp_link_detach(struct tp_lane *link, uint64_t *received_p)
     pthread_mutex_lock(&l->tx_lock);
     if (l->state == TP_LINK_OVER) {
         status = GP_ERR_CLOSED;
+    } else if (l->state == TP_LINK_LIVE) {
+        status = GP_ERR_NOT_SUPPORTED;
     } else {
         tp_link_free_inner(l);
         *received_p = atomic_load_explicit(&l->received, memory_order_relaxed);
@@ -407,6 +412,7 @@ tp_link_use(struct tp_link *l, struct tp_stream *inner)
     l->s.write_events = inner->write_events;
     l->room_shown = false;
     l->inner = inner;
+    atomic_store_explicit(&l->scheme, inner->lane.ops->scheme, memory_order_relaxed);
     l->generation++;
     state_set(l, TP_LINK_LIVE);
     tp_link_signal(l->idle_fd);

@@ -129,6 +129,12 @@ link_event_mask(const struct tp_lane *lane)
     return ((const struct tp_stream *)lane)->read_events;
 }
 
+static const char *
+link_scheme(const struct tp_lane *lane)
+{
+    return atomic_load_explicit(&tp_link_of(lane)->scheme, memory_order_relaxed);
+}
+
 static uint64_t
 link_received(struct tp_lane *lane)
 {
@@ -445,6 +451,7 @@ link_create(struct tp_lane *lane, const struct tp_link_opts *opts, struct tp_lin
         TP_STREAM_OPS,
         .event_mask = link_event_mask,
         .received = link_received,
+        .scheme_now = link_scheme,
         .export_key = link_export_key,
     };
     l->ops.send = link_send;

@@ -53,14 +53,16 @@ GP_CHECK enum gp_status tp_link_wrap(struct tp_lane *lane, const struct tp_link_
 bool tp_link_is(const struct tp_lane *lane);
 enum tp_link_state tp_link_state(const struct tp_lane *link);
 
-/* Give up the lane underneath: the peer is silent, or is here with a new one. why: for the log. */
+/* Give up the lane underneath: the peer is silent, or is here with a new one. why: for the log.
+ * Nothing is done with a steady one. */
 void tp_link_break(struct tp_lane *link, const char *why);
 /* Take in what has arrived, without waiting, to find out whether the peer has gone and how. */
 void tp_link_look(struct tp_lane *link);
 
 /*
  * Let go of the lane underneath and say how much has arrived: nothing more will before
- * tp_link_attach(). GP_ERR_CLOSED if the link is over.
+ * tp_link_attach(). GP_ERR_CLOSED if the link is over, GP_ERR_NOT_SUPPORTED and nothing done if its
+ * lane is a steady one.
  */
 GP_CHECK enum gp_status tp_link_detach(struct tp_lane *link, uint64_t *received_p);
 /*

@@ -62,7 +62,8 @@ struct tp_link {
     _Atomic bool ack_stuck; /* one did not fit into the line */
     /* The sender waits on room_fd; sequentially consistent with peer_ack. */
     _Atomic bool room_wanted;
-    _Atomic int state_seen; /* state, for tp_link_state() */
+    _Atomic int state_seen;       /* state, for tp_link_state() */
+    _Atomic(const char *) scheme; /* of the lane underneath, or of the last one */
 };
 
 static inline struct tp_link *

@@ -82,8 +82,10 @@ room_make(struct tp_store *store, size_t bytes)
         have += PIECE_BYTES;
         tail = &(*tail)->next;
     }
-    if (store->last == NULL)
+    if (store->last == NULL && store->first != NULL) {
         store->last = store->first;
+        store->last->at = store->end; /* some may have passed before */
+    }
     return GP_OK;
 }
 

@@ -472,3 +472,27 @@ Test(session, answers_deinitialized_to_calls_after_its_end)
     cr_assert_eq(run_client(&f, "late"), 0);
     cr_assert_eq(f.bye, WIRE_CODE_OK);
 }
+
+Test(session, a_server_sends_clients_to_lanes_of_ours_only)
+{
+    static const char *const bad[] = {
+        "",
+        "shm://@docker",
+        "shm:///run/docker.sock",
+        "shm://@gpupoo-1",
+        "tls://elsewhere:1",
+        "tcp://127.0.0.1:1",
+        "rdma://elsewhere:1",
+    };
+    char url[300];
+
+    for (size_t i = 0; i < GP_ARRAY_LEN(bad); i++)
+        cr_assert_not(fe_lane_url("gpupool://host:7470", bad[i], url, sizeof(url)), "%s", bad[i]);
+    cr_assert(
+        fe_lane_url("gpupool://host:7470", "shm://@gpupool-0123456789abcdef", url, sizeof(url)));
+    cr_assert_str_eq(url, "shm://@gpupool-0123456789abcdef");
+    cr_assert(fe_lane_url("gpupool://host:7470", "rdma://*:7471", url, sizeof(url)));
+    cr_assert_str_eq(url, "rdma://host:7471");
+    cr_assert(fe_lane_url("gpupool://[fd00::1]", "rdma://*:7471", url, sizeof(url)));
+    cr_assert_str_eq(url, "rdma://[fd00::1]:7471");
+}

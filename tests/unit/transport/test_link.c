@@ -606,14 +606,9 @@ take_frames(void *arg)
 
 /* From a line that may be lost to one that may not: what was on its way arrives, nothing is kept
  * from there on, both directions full at once do no harm, and the end of the line is the end. */
-ParameterizedTestParameters(link, goes_over_to_shared_memory)
-{
-    static struct transport_param all[] = {{"tcp"}, {"tls"}};
-
-    return cr_make_param_array(struct transport_param, all, GP_ARRAY_LEN(all));
-}
-
-ParameterizedTest(struct transport_param *param, link, goes_over_to_shared_memory, .timeout = 60)
+/* before: frames that wait for the new line. */
+static void
+go_over(const char *scheme, uint32_t before)
 {
     struct tp_lane *links[2];
     struct pollfd p = {.events = POLLIN};
@@ -622,15 +617,15 @@ ParameterizedTest(struct transport_param *param, link, goes_over_to_shared_memor
     struct pour pours[4];
     pthread_t threads[4];
 
-    links_make(param->name, 4u << 20, links);
+    links_make(scheme, 4u << 20, links);
     p.fd = tp_event_fd(links[0]);
     tp_link_break(links[0], "test");
-    for (uint32_t i = 0; i < 10; i++) {
+    for (uint32_t i = 0; i < before; i++) {
         cr_assert_eq(send_filled(links[0], i, 50000), GP_OK);
         cr_assert_eq(send_filled(links[1], 100 + i, 3000), GP_OK);
     }
     links_join("shm", links);
-    for (uint32_t i = 0; i < 10; i++) {
+    for (uint32_t i = 0; i < before; i++) {
         expect_frame(links[1], i, 50000);
         expect_frame(links[0], 100 + i, 3000);
     }
@@ -657,4 +652,17 @@ ParameterizedTest(struct transport_param *param, link, goes_over_to_shared_memor
     tp_link_look(links[0]);
     cr_assert_eq(tp_link_state(links[0]), TP_LINK_OVER);
     tp_close(links[0]);
+}
+
+ParameterizedTestParameters(link, goes_over_to_shared_memory)
+{
+    static struct transport_param all[] = {{"tcp"}, {"tls"}};
+
+    return cr_make_param_array(struct transport_param, all, GP_ARRAY_LEN(all));
+}
+
+ParameterizedTest(struct transport_param *param, link, goes_over_to_shared_memory, .timeout = 60)
+{
+    go_over(param->name, 10);
+    go_over(param->name, 0);
 }
