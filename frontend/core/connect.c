@@ -69,6 +69,7 @@ fe_connect_refusal(uint32_t code)
     case WIRE_CODE_LIMIT:
     case WIRE_CODE_DRAINING:
     case WIRE_CODE_WORKER_DIED:
+    case WIRE_CODE_KICKED:
         return CUDA_ERROR_DEVICE_UNAVAILABLE;
     case WIRE_CODE_DRIVER:
         return CUDA_ERROR_SYSTEM_NOT_READY;

@@ -15,6 +15,15 @@ gp_now_ns(void)
     return (uint64_t)ts.tv_sec * GP_NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
+uint64_t
+gp_wall_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / GP_NS_PER_MS;
+}
+
 static uint64_t
 monotonic_now(const struct gp_clock *clock)
 {

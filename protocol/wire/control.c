@@ -2,165 +2,16 @@
 #include "protocol/wire/control.h"
 
 #include "protocol/base/log.h"
-#include "protocol/wire/pool.h"
+#include "protocol/wire/message.h"
 
 #include "control.pb-c.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* protobuf-c makes structs of a message; this bounds what few bytes can blow up to. */
-#define DECODE_BYTES_MAX (4u << 20)
 #define ENCODE_BYTES_MAX (4u << 20)
 #define GROUP_BYTES      32
 #define GROUPS_MAX       (WIRE_CALL_IDS / 256)
-
-/* ---- text ------------------------------------------------------------------------------- */
-
-/* Length of the well-formed UTF-8 character at p, 0 if there is none; plain text only. */
-static size_t
-char_bytes(const unsigned char *p)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n = p[0] < 0x80 ? 1 : p[0] >> 5 == 6 ? 2 : p[0] >> 4 == 14 ? 3 : p[0] >> 3 == 30 ? 4 : 0;
-    uint32_t code;
-
-    if (n <= 1)
-        return p[0] >= 0x20 && p[0] != 0x7f ? n : 0;
-    code = p[0] & (0x7fu >> n);
-    for (size_t i = 1; i < n; i++) {
-        if (p[i] >> 6 != 2)
-            return 0;
-        code = code << 6 | (p[i] & 0x3fu);
-    }
-    if (code < least[n] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000) ||
-        (code >= 0x80 && code < 0xa0)) /* C1 control characters */
-        return 0;
-    return n;
-}
-
-/* Take a peer's text; max counts the final 0. */
-static enum gp_status
-take_text(const char *field, const char *text, char *out, size_t max)
-{
-    size_t bytes = strlen(text), at = 0, n;
-
-    if (bytes >= max) {
-        log_warn("control message: %s of %zu bytes, the most is %zu", field, bytes, max - 1);
-        return GP_ERR_PROTOCOL;
-    }
-    while (at < bytes && (n = char_bytes((const unsigned char *)text + at)) != 0)
-        at += n;
-    if (at < bytes) {
-        log_warn("control message: %s is not plain UTF-8 text", field);
-        return GP_ERR_PROTOCOL;
-    }
-    memcpy(out, text, bytes + 1);
-    return GP_OK;
-}
-
-/* Our own text for the wire: what a peer would refuse becomes '?'. NULL without memory. */
-static char *
-give_text(struct wire_pool *pool, const char *text, size_t max)
-{
-    size_t bytes = strnlen(text, max - 1), at = 0;
-    char *out = wire_pool_alloc(pool, bytes + 4);
-
-    if (out == NULL)
-        return NULL;
-    memcpy(out, text, bytes); /* zeros follow, so a cut character at the end is seen as one */
-    while (at < bytes) {
-        size_t n = char_bytes((const unsigned char *)out + at);
-
-        if (n == 0)
-            out[at] = '?';
-        at += n != 0 ? n : 1;
-    }
-    return out;
-}
-
-/* ---- bytes, counts ---------------------------------------------------------------------- */
-
-/* A field of fixed length; absent reads as zeros. */
-static enum gp_status
-take_bytes(const char *field, const ProtobufCBinaryData *in, uint8_t *out, size_t bytes)
-{
-    if (in->len != bytes && in->len != 0) {
-        log_warn("control message: %s of %zu bytes instead of %zu", field, in->len, bytes);
-        return GP_ERR_PROTOCOL;
-    }
-    memset(out, 0, bytes);
-    if (in->len != 0)
-        memcpy(out, in->data, bytes);
-    return GP_OK;
-}
-
-static ProtobufCBinaryData
-give_bytes(const uint8_t *data, size_t bytes)
-{
-    return (ProtobufCBinaryData){.len = bytes, .data = (uint8_t *)data};
-}
-
-static enum gp_status
-check_count(const char *field, size_t count, size_t max)
-{
-    if (count <= max)
-        return GP_OK;
-    log_warn("control message: %zu %s, the most is %zu", count, field, max);
-    return GP_ERR_PROTOCOL;
-}
-
-/* ---- packing and unpacking -------------------------------------------------------------- */
-
-static void *
-pb_alloc(void *pool, size_t bytes)
-{
-    return wire_pool_alloc(pool, bytes);
-}
-
-static void
-pb_free(void *pool, void *data)
-{
-    (void)pool; /* freed with the pool */
-    (void)data;
-}
-
-/* The message lies in pool, which the caller finishes in every case. */
-static enum gp_status
-unpack(const ProtobufCMessageDescriptor *type, const void *data, size_t bytes,
-       struct wire_pool *pool, const void **message_p)
-{
-    ProtobufCAllocator allocator = {pb_alloc, pb_free, pool};
-    const ProtobufCMessage *message;
-
-    *pool = (struct wire_pool){.limit_bytes = DECODE_BYTES_MAX};
-    if (bytes > WIRE_CONTROL_BYTES_MAX) {
-        log_warn("control message: %zu bytes, the most is %u", bytes, WIRE_CONTROL_BYTES_MAX);
-        return GP_ERR_PROTOCOL;
-    }
-    message = protobuf_c_message_unpack(type, &allocator, bytes, data);
-    if (message == NULL) {
-        log_warn("control message: malformed %s", type->short_name);
-        return GP_ERR_PROTOCOL;
-    }
-    *message_p = message;
-    return GP_OK;
-}
-
-static enum gp_status
-pack(const ProtobufCMessage *message, struct gp_buf *out)
-{
-    size_t bytes = protobuf_c_message_get_packed_size(message);
-    uint8_t *to;
-
-    if (bytes > WIRE_CONTROL_BYTES_MAX)
-        return GP_ERR_INVALID;
-    to = gp_buf_reserve(out, bytes > 0 ? bytes : 1);
-    if (to == NULL)
-        return gp_buf_status(out);
-    out->len += protobuf_c_message_pack(message, to);
-    return GP_OK;
-}
 
 /* ---- hello ------------------------------------------------------------------------------ */
 
@@ -183,7 +34,7 @@ give_calls(struct wire_pool *pool, const struct wire_call_set *calls, Wire__Pb__
             return GP_ERR_NO_MEMORY;
         wire__pb__call_group__init(group);
         group->page = page;
-        group->bits = give_bytes(bits, GROUP_BYTES);
+        group->bits = wire_give_bytes(bits, GROUP_BYTES);
         msg->calls[msg->n_calls++] = group;
     }
     return GP_OK;
@@ -192,7 +43,7 @@ give_calls(struct wire_pool *pool, const struct wire_call_set *calls, Wire__Pb__
 static enum gp_status
 take_calls(const Wire__Pb__Hello *msg, struct wire_call_set *out)
 {
-    enum gp_status status = check_count("groups of calls", msg->n_calls, GROUPS_MAX);
+    enum gp_status status = wire_check_count("groups of calls", msg->n_calls, GROUPS_MAX);
 
     for (size_t i = 0; status == GP_OK && i < msg->n_calls; i++) {
         const Wire__Pb__CallGroup *group = msg->calls[i];
@@ -220,13 +71,13 @@ wire_hello_encode(const struct wire_hello *in, struct gp_buf *out)
     msg.features = in->features;
     msg.max_payload_bytes = in->max_payload_bytes;
     msg.pid = in->pid;
-    msg.build = give_text(&pool, in->build, sizeof(in->build));
-    msg.program = give_text(&pool, in->program, sizeof(in->program));
+    msg.build = wire_give_text(&pool, in->build, sizeof(in->build));
+    msg.program = wire_give_text(&pool, in->program, sizeof(in->program));
     status = give_calls(&pool, &in->calls, &msg);
     if (msg.build == NULL || msg.program == NULL)
         status = GP_ERR_NO_MEMORY;
     if (status == GP_OK)
-        status = pack(&msg.base, out);
+        status = wire_pack(&msg.base, WIRE_CONTROL_BYTES_MAX, out);
     wire_pool_fini(&pool);
     return status;
 }
@@ -242,7 +93,8 @@ wire_hello_decode(const void *data, size_t bytes, struct wire_hello *out_p)
 
     if (out == NULL)
         return GP_ERR_NO_MEMORY;
-    status = unpack(&wire__pb__hello__descriptor, data, bytes, &pool, &message);
+    status = wire_unpack(&wire__pb__hello__descriptor, data, bytes, WIRE_CONTROL_BYTES_MAX, &pool,
+                         &message);
     if (status == GP_OK) {
         msg = message;
         out->wire_format = msg->wire_format;
@@ -250,9 +102,9 @@ wire_hello_decode(const void *data, size_t bytes, struct wire_hello *out_p)
         out->features = msg->features;
         out->max_payload_bytes = msg->max_payload_bytes;
         out->pid = msg->pid;
-        status = take_text("build", msg->build, out->build, sizeof(out->build));
+        status = wire_take_text("build", msg->build, out->build, sizeof(out->build));
         if (status == GP_OK)
-            status = take_text("program", msg->program, out->program, sizeof(out->program));
+            status = wire_take_text("program", msg->program, out->program, sizeof(out->program));
         if (status == GP_OK)
             status = take_calls(msg, &out->calls);
     }
@@ -271,7 +123,7 @@ give_wanted(struct wire_pool *pool, const struct wire_open_request *in, Wire__Pb
         return GP_ERR_INVALID;
     msg->wanted = wire_pool_alloc(pool, (in->wanted_count + 1) * sizeof(*msg->wanted));
     for (uint32_t i = 0; msg->wanted != NULL && i < in->wanted_count; i++) {
-        msg->wanted[i] = give_text(pool, in->wanted[i].text, sizeof(in->wanted[i].text));
+        msg->wanted[i] = wire_give_text(pool, in->wanted[i].text, sizeof(in->wanted[i].text));
         if (msg->wanted[i] == NULL)
             return GP_ERR_NO_MEMORY;
         msg->n_wanted++;
@@ -288,14 +140,14 @@ wire_open_request_encode(const struct wire_open_request *in, struct gp_buf *out)
 
     msg.resume_id = in->resume_id;
     if (in->resume_id != 0)
-        msg.resume_secret = give_bytes(in->resume_secret, WIRE_SECRET_BYTES);
+        msg.resume_secret = wire_give_bytes(in->resume_secret, WIRE_SECRET_BYTES);
     msg.resume_received_seq = in->resume_received_seq;
     msg.device_base_hint = in->device_base_hint;
     msg.device_bytes_hint = in->device_bytes_hint;
     msg.monitor = in->monitor;
     status = give_wanted(&pool, in, &msg);
     if (status == GP_OK)
-        status = pack(&msg.base, out);
+        status = wire_pack(&msg.base, WIRE_CONTROL_BYTES_MAX, out);
     wire_pool_fini(&pool);
     return status;
 }
@@ -303,7 +155,7 @@ wire_open_request_encode(const struct wire_open_request *in, struct gp_buf *out)
 static enum gp_status
 take_wanted(const Wire__Pb__OpenRequest *msg, struct wire_open_request *out)
 {
-    enum gp_status status = check_count("wanted devices", msg->n_wanted, WIRE_WANTED_MAX);
+    enum gp_status status = wire_check_count("wanted devices", msg->n_wanted, WIRE_WANTED_MAX);
 
     if (status != GP_OK || msg->n_wanted == 0)
         return status;
@@ -312,8 +164,8 @@ take_wanted(const Wire__Pb__OpenRequest *msg, struct wire_open_request *out)
         return GP_ERR_NO_MEMORY;
     out->wanted_count = (uint32_t)msg->n_wanted;
     for (size_t i = 0; status == GP_OK && i < msg->n_wanted; i++)
-        status = take_text("wanted device", msg->wanted[i], out->wanted[i].text,
-                           sizeof(out->wanted[i].text));
+        status = wire_take_text("wanted device", msg->wanted[i], out->wanted[i].text,
+                                sizeof(out->wanted[i].text));
     return status;
 }
 
@@ -326,7 +178,8 @@ wire_open_request_decode(const void *data, size_t bytes, struct wire_open_reques
     struct wire_pool pool;
     enum gp_status status;
 
-    status = unpack(&wire__pb__open_request__descriptor, data, bytes, &pool, &message);
+    status = wire_unpack(&wire__pb__open_request__descriptor, data, bytes, WIRE_CONTROL_BYTES_MAX,
+                         &pool, &message);
     if (status == GP_OK) {
         msg = message;
         out.resume_id = msg->resume_id;
@@ -334,8 +187,8 @@ wire_open_request_decode(const void *data, size_t bytes, struct wire_open_reques
         out.device_base_hint = msg->device_base_hint;
         out.device_bytes_hint = msg->device_bytes_hint;
         out.monitor = msg->monitor != 0;
-        status =
-            take_bytes("resume secret", &msg->resume_secret, out.resume_secret, WIRE_SECRET_BYTES);
+        status = wire_take_bytes("resume secret", &msg->resume_secret, out.resume_secret,
+                                 WIRE_SECRET_BYTES);
         if (status == GP_OK)
             status = take_wanted(msg, &out);
     }
@@ -364,10 +217,10 @@ give_device(struct wire_pool *pool, const struct wire_device *in, uint32_t devic
     if (msg == NULL || in->attribute_count > WIRE_ATTRIBUTES_MAX)
         return NULL;
     wire__pb__device__init(msg);
-    msg->name = give_text(pool, in->name, sizeof(in->name));
-    msg->pci_bus_id = give_text(pool, in->pci_bus_id, sizeof(in->pci_bus_id));
-    msg->uuid = give_bytes(in->uuid, WIRE_UUID_BYTES);
-    msg->uuid_v2 = give_bytes(in->uuid_v2, WIRE_UUID_BYTES);
+    msg->name = wire_give_text(pool, in->name, sizeof(in->name));
+    msg->pci_bus_id = wire_give_text(pool, in->pci_bus_id, sizeof(in->pci_bus_id));
+    msg->uuid = wire_give_bytes(in->uuid, WIRE_UUID_BYTES);
+    msg->uuid_v2 = wire_give_bytes(in->uuid_v2, WIRE_UUID_BYTES);
     msg->hidden = in->hidden;
     msg->total_bytes = in->total_bytes;
     msg->free_bytes = in->free_bytes;
@@ -439,11 +292,11 @@ wire_open_answer_encode(const struct wire_open_answer *in, struct gp_buf *out)
     enum gp_status status;
 
     msg.session_id = in->session_id;
-    msg.resume_secret = give_bytes(in->resume_secret, WIRE_SECRET_BYTES);
+    msg.resume_secret = wire_give_bytes(in->resume_secret, WIRE_SECRET_BYTES);
     msg.resumed_received_seq = in->resumed_received_seq;
     msg.driver_version = in->driver_version;
-    msg.driver = give_text(&pool, in->driver, sizeof(in->driver));
-    msg.server = give_text(&pool, in->server, sizeof(in->server));
+    msg.driver = wire_give_text(&pool, in->driver, sizeof(in->driver));
+    msg.server = wire_give_text(&pool, in->server, sizeof(in->server));
     msg.software = in->software;
     msg.device_range = give_range(&pool, &in->device_range);
     msg.host_range = give_range(&pool, &in->host_range);
@@ -456,7 +309,7 @@ wire_open_answer_encode(const struct wire_open_answer *in, struct gp_buf *out)
         msg.host_range == NULL)
         status = GP_ERR_NO_MEMORY;
     if (status == GP_OK)
-        status = pack(&msg.base, out);
+        status = wire_pack(&msg.base, WIRE_CONTROL_BYTES_MAX, out);
     wire_pool_fini(&pool);
     return status;
 }
@@ -464,10 +317,10 @@ wire_open_answer_encode(const struct wire_open_answer *in, struct gp_buf *out)
 static enum gp_status
 take_device_numbers(const Wire__Pb__Device *msg, struct wire_device *out)
 {
-    enum gp_status status = check_count("attributes", msg->n_attributes, WIRE_ATTRIBUTES_MAX);
+    enum gp_status status = wire_check_count("attributes", msg->n_attributes, WIRE_ATTRIBUTES_MAX);
 
     if (status == GP_OK)
-        status = check_count("peer entries", msg->n_peer_bits, WIRE_DEVICES_MAX);
+        status = wire_check_count("peer entries", msg->n_peer_bits, WIRE_DEVICES_MAX);
     if (status != GP_OK)
         return status;
     out->attribute_count = (uint32_t)msg->n_attributes;
@@ -491,20 +344,21 @@ take_device(const Wire__Pb__Device *msg, struct wire_device *out)
     enum gp_status status = take_device_numbers(msg, out);
 
     if (status == GP_OK)
-        status = take_text("device name", msg->name, out->name, sizeof(out->name));
+        status = wire_take_text("device name", msg->name, out->name, sizeof(out->name));
     if (status == GP_OK)
-        status = take_text("PCI bus id", msg->pci_bus_id, out->pci_bus_id, sizeof(out->pci_bus_id));
+        status =
+            wire_take_text("PCI bus id", msg->pci_bus_id, out->pci_bus_id, sizeof(out->pci_bus_id));
     if (status == GP_OK)
-        status = take_bytes("uuid", &msg->uuid, out->uuid, WIRE_UUID_BYTES);
+        status = wire_take_bytes("uuid", &msg->uuid, out->uuid, WIRE_UUID_BYTES);
     if (status == GP_OK)
-        status = take_bytes("uuid_v2", &msg->uuid_v2, out->uuid_v2, WIRE_UUID_BYTES);
+        status = wire_take_bytes("uuid_v2", &msg->uuid_v2, out->uuid_v2, WIRE_UUID_BYTES);
     return status;
 }
 
 static enum gp_status
 take_devices(const Wire__Pb__OpenAnswer *msg, struct wire_open_answer *out)
 {
-    enum gp_status status = check_count("devices", msg->n_devices, WIRE_DEVICES_MAX);
+    enum gp_status status = wire_check_count("devices", msg->n_devices, WIRE_DEVICES_MAX);
 
     if (status != GP_OK || msg->n_devices == 0)
         return status;
@@ -544,12 +398,12 @@ take_answer(const Wire__Pb__OpenAnswer *msg, struct wire_open_answer *out)
     out->software = msg->software != 0;
     out->heartbeat_ms = msg->heartbeat_ms;
     out->grace_ms = msg->grace_ms;
-    status =
-        take_bytes("resume secret", &msg->resume_secret, out->resume_secret, WIRE_SECRET_BYTES);
+    status = wire_take_bytes("resume secret", &msg->resume_secret, out->resume_secret,
+                             WIRE_SECRET_BYTES);
     if (status == GP_OK)
-        status = take_text("driver", msg->driver, out->driver, sizeof(out->driver));
+        status = wire_take_text("driver", msg->driver, out->driver, sizeof(out->driver));
     if (status == GP_OK)
-        status = take_text("server", msg->server, out->server, sizeof(out->server));
+        status = wire_take_text("server", msg->server, out->server, sizeof(out->server));
     if (status == GP_OK)
         status = take_range("device range", msg->device_range, &out->device_range);
     if (status == GP_OK)
@@ -571,7 +425,8 @@ wire_open_answer_decode(const void *data, size_t bytes, struct wire_open_answer 
     struct wire_pool pool;
     enum gp_status status;
 
-    status = unpack(&wire__pb__open_answer__descriptor, data, bytes, &pool, &message);
+    status = wire_unpack(&wire__pb__open_answer__descriptor, data, bytes, WIRE_CONTROL_BYTES_MAX,
+                         &pool, &message);
     if (status == GP_OK)
         status = take_answer(message, &out);
     wire_pool_fini(&pool);
@@ -599,10 +454,10 @@ wire_error_answer_encode(const struct wire_error_answer *in, struct gp_buf *out)
     enum gp_status status = GP_ERR_NO_MEMORY;
 
     msg.code = in->code;
-    msg.reason = give_text(&pool, in->reason, sizeof(in->reason));
-    msg.hint = give_text(&pool, in->hint, sizeof(in->hint));
+    msg.reason = wire_give_text(&pool, in->reason, sizeof(in->reason));
+    msg.hint = wire_give_text(&pool, in->hint, sizeof(in->hint));
     if (msg.reason != NULL && msg.hint != NULL)
-        status = pack(&msg.base, out);
+        status = wire_pack(&msg.base, WIRE_CONTROL_BYTES_MAX, out);
     wire_pool_fini(&pool);
     return status;
 }
@@ -616,13 +471,14 @@ wire_error_answer_decode(const void *data, size_t bytes, struct wire_error_answe
     struct wire_pool pool;
     enum gp_status status;
 
-    status = unpack(&wire__pb__error_answer__descriptor, data, bytes, &pool, &message);
+    status = wire_unpack(&wire__pb__error_answer__descriptor, data, bytes, WIRE_CONTROL_BYTES_MAX,
+                         &pool, &message);
     if (status == GP_OK) {
         msg = message;
         out.code = msg->code;
-        status = take_text("reason", msg->reason, out.reason, sizeof(out.reason));
+        status = wire_take_text("reason", msg->reason, out.reason, sizeof(out.reason));
         if (status == GP_OK)
-            status = take_text("hint", msg->hint, out.hint, sizeof(out.hint));
+            status = wire_take_text("hint", msg->hint, out.hint, sizeof(out.hint));
     }
     wire_pool_fini(&pool);
     if (status == GP_OK)
@@ -640,8 +496,8 @@ wire_resume_encode(const struct wire_resume *in, struct gp_buf *out)
     msg.session_id = in->session_id;
     msg.attempt = in->attempt;
     msg.received_bytes = in->received_bytes;
-    msg.proof = give_bytes(in->proof, sizeof(in->proof));
-    return pack(&msg.base, out);
+    msg.proof = wire_give_bytes(in->proof, sizeof(in->proof));
+    return wire_pack(&msg.base, WIRE_CONTROL_BYTES_MAX, out);
 }
 
 enum gp_status
@@ -653,13 +509,14 @@ wire_resume_decode(const void *data, size_t bytes, struct wire_resume *out_p)
     struct wire_pool pool;
     enum gp_status status;
 
-    status = unpack(&wire__pb__resume__descriptor, data, bytes, &pool, &message);
+    status = wire_unpack(&wire__pb__resume__descriptor, data, bytes, WIRE_CONTROL_BYTES_MAX, &pool,
+                         &message);
     if (status == GP_OK) {
         msg = message;
         out.session_id = msg->session_id;
         out.attempt = msg->attempt;
         out.received_bytes = msg->received_bytes;
-        status = take_bytes("proof", &msg->proof, out.proof, sizeof(out.proof));
+        status = wire_take_bytes("proof", &msg->proof, out.proof, sizeof(out.proof));
     }
     wire_pool_fini(&pool);
     if (status == GP_OK)
@@ -673,7 +530,7 @@ wire_resumed_encode(const struct wire_resumed *in, struct gp_buf *out)
     Wire__Pb__Resumed msg = WIRE__PB__RESUMED__INIT;
 
     msg.received_bytes = in->received_bytes;
-    return pack(&msg.base, out);
+    return wire_pack(&msg.base, WIRE_CONTROL_BYTES_MAX, out);
 }
 
 enum gp_status
@@ -683,7 +540,8 @@ wire_resumed_decode(const void *data, size_t bytes, struct wire_resumed *out_p)
     struct wire_pool pool;
     enum gp_status status;
 
-    status = unpack(&wire__pb__resumed__descriptor, data, bytes, &pool, &message);
+    status = wire_unpack(&wire__pb__resumed__descriptor, data, bytes, WIRE_CONTROL_BYTES_MAX, &pool,
+                         &message);
     if (status == GP_OK)
         out_p->received_bytes = ((const Wire__Pb__Resumed *)message)->received_bytes;
     wire_pool_fini(&pool);
@@ -708,6 +566,7 @@ wire_control_code_text(uint32_t code)
         [WIRE_CODE_WORKER_DIED] = "the session's process ended",
         [WIRE_CODE_NOT_SUPPORTED] = "not supported",
         [WIRE_CODE_INTERNAL] = "internal error",
+        [WIRE_CODE_KICKED] = "the pool's operator ended the session",
     };
 
     return code < GP_ARRAY_LEN(texts) ? texts[code] : "unknown reason";

@@ -16,6 +16,8 @@
  *
  * and then both directions go on at the byte that the other end named.
  *
+ * An operator sends ADMIN messages (protocol/wire/admin.h) after the hellos instead of OPEN.
+ *
  * On the wire they are protobuf (control.proto): fields may be added, never changed; a reader
  * skips what it does not know. Everything read is checked against the maxima below: strings are
  * valid UTF-8 without control characters, counts are bounded, memory is capped before it is
@@ -54,6 +56,7 @@ enum wire_control_kind {
     WIRE_CONTROL_ERROR,
     WIRE_CONTROL_RESUME,
     WIRE_CONTROL_RESUMED,
+    WIRE_CONTROL_ADMIN, /* protocol/wire/admin.h, request and answer */
 };
 
 /* Why something was refused; the client maps it to a CUDA result. Numbers are on the wire. */
@@ -72,6 +75,7 @@ enum wire_control_code {
     WIRE_CODE_WORKER_DIED,   /* the session's process ended */
     WIRE_CODE_NOT_SUPPORTED, /* known but not in this build */
     WIRE_CODE_INTERNAL,
+    WIRE_CODE_KICKED, /* the server's operator ended the session */
 };
 
 /* A set of call ids; 8 KiB. On the wire only the used groups of 256 travel. */

@@ -3,6 +3,7 @@
  * Byte 0 says which message. What decodes must encode, and decode to the same again.
  */
 #include "protocol/base/log.h"
+#include "protocol/wire/admin.h"
 #include "protocol/wire/control.h"
 #include "protocol/wire/negotiate.h"
 #include "protocol/wire/preface.h"
@@ -137,11 +138,49 @@ preface(const uint8_t *data, size_t size)
     MUST(memcmp(again, data, sizeof(again)) == 0);
 }
 
+static void
+admin_request(const uint8_t *data, size_t size)
+{
+    struct wire_admin_request a, b;
+    struct gp_buf buf = {0};
+
+    if (wire_admin_request_decode(data, size, &a) != GP_OK)
+        return;
+    MUST(wire_admin_request_encode(&a, &buf) == GP_OK);
+    MUST(wire_admin_request_decode(buf.data, buf.len, &b) == GP_OK);
+    MUST(a.what == b.what && a.session_id == b.session_id && a.setting_count == b.setting_count);
+    MUST(a.setting_count == 0 ||
+         memcmp(a.settings, b.settings, a.setting_count * sizeof(*a.settings)) == 0);
+    wire_admin_request_fini(&a);
+    wire_admin_request_fini(&b);
+    gp_buf_fini(&buf);
+}
+
+static void
+admin_answer(const uint8_t *data, size_t size)
+{
+    struct wire_admin_answer a, b;
+    struct gp_buf buf = {0};
+
+    if (wire_admin_answer_decode(data, size, &a) != GP_OK)
+        return;
+    MUST(wire_admin_answer_encode(&a, &buf) == GP_OK);
+    MUST(wire_admin_answer_decode(buf.data, buf.len, &b) == GP_OK);
+    MUST(memcmp(&a.server, &b.server, sizeof(a.server)) == 0);
+    MUST(a.gpu_count == b.gpu_count && a.session_count == b.session_count &&
+         a.tenant_count == b.tenant_count);
+    MUST(a.gpu_count == 0 || memcmp(a.gpus, b.gpus, a.gpu_count * sizeof(*a.gpus)) == 0);
+    wire_admin_answer_fini(&a);
+    wire_admin_answer_fini(&b);
+    gp_buf_fini(&buf);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const ways[])(const uint8_t *, size_t) = {
-        hello, open_request, open_answer, error_answer, resume, resumed, preface};
+        hello,   open_request, open_answer,   error_answer, resume,
+        resumed, preface,      admin_request, admin_answer};
 
     gp_log_set_level(GP_LOG_ERROR);
     if (size > 0)

@@ -1,0 +1,447 @@
+/* protocol/wire/admin.c -- tables that say which field of a message is which of a struct */
+#include "protocol/wire/admin.h"
+
+#include "protocol/base/util.h"
+#include "protocol/wire/message.h"
+
+#include "admin.pb-c.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum kind {
+    KIND_U32, /* and int32 */
+    KIND_U64,
+    KIND_BOOL,
+    KIND_TEXT,
+    KIND_ONE,  /* a message inside */
+    KIND_MANY, /* several */
+};
+
+struct row;
+
+struct field {
+    enum kind kind;
+    const char *name; /* NULL ends the table */
+    size_t pb, c;
+    size_t max;            /* of a text with its 0; of several, how many */
+    size_t pb_count;       /* KIND_MANY: where the counts are */
+    size_t c_count;        /* KIND_MANY */
+    const struct row *row; /* what is inside */
+};
+
+/* One kind of message and its struct. */
+struct row {
+    const ProtobufCMessageDescriptor *type;
+    size_t bytes; /* of the struct */
+    const struct field *fields;
+};
+
+#define FIELD(kind, M, S, f) kind, #f, offsetof(M, f), offsetof(S, f)
+#define U32(M, S, f)                                                                               \
+    {                                                                                              \
+        FIELD(KIND_U32, M, S, f)                                                                   \
+    }
+#define U64(M, S, f)                                                                               \
+    {                                                                                              \
+        FIELD(KIND_U64, M, S, f)                                                                   \
+    }
+#define BOOL(M, S, f)                                                                              \
+    {                                                                                              \
+        FIELD(KIND_BOOL, M, S, f)                                                                  \
+    }
+#define TEXT(M, S, f)                                                                              \
+    {                                                                                              \
+        FIELD(KIND_TEXT, M, S, f), sizeof(((S *)0)->f)                                             \
+    }
+#define ONE(M, S, f, row)                                                                          \
+    {                                                                                              \
+        FIELD(KIND_ONE, M, S, f), 0, 0, 0, row                                                     \
+    }
+#define MANY(M, S, f, count, max, row)                                                             \
+    {                                                                                              \
+        FIELD(KIND_MANY, M, S, f), max, offsetof(M, n_##f), offsetof(S, count), row                \
+    }
+
+/* -- the tables -------------------------------------------------------------------------------- */
+
+#define M Wire__Pb__AdminSetting
+#define S struct wire_admin_setting
+static const struct field setting_fields[] = {TEXT(M, S, key), TEXT(M, S, value), {0}};
+static const struct row setting_row = {&wire__pb__admin_setting__descriptor, sizeof(S),
+                                       setting_fields};
+#undef M
+#undef S
+
+#define M Wire__Pb__AdminRequest
+#define S struct wire_admin_request
+static const struct field request_fields[] = {
+    U32(M, S, what),
+    U32(M, S, parts),
+    U64(M, S, session_id),
+    TEXT(M, S, tenant),
+    U64(M, S, deadline_ms),
+    BOOL(M, S, undo),
+    BOOL(M, S, stop),
+    MANY(M, S, settings, setting_count, WIRE_ADMIN_SETTINGS_MAX, &setting_row),
+    {0}};
+static const struct row request_row = {&wire__pb__admin_request__descriptor, sizeof(S),
+                                       request_fields};
+#undef M
+#undef S
+
+#define M Wire__Pb__AdminServer
+#define S struct wire_admin_server
+static const struct field server_fields[] = {TEXT(M, S, name),
+                                             TEXT(M, S, build),
+                                             U32(M, S, pid),
+                                             U64(M, S, started_ms),
+                                             U64(M, S, now_ms),
+                                             TEXT(M, S, driver),
+                                             U32(M, S, driver_version),
+                                             BOOL(M, S, software),
+                                             BOOL(M, S, governed),
+                                             U32(M, S, state),
+                                             U64(M, S, drain_left_ms),
+                                             TEXT(M, S, urls),
+                                             U32(M, S, sessions),
+                                             U32(M, S, sessions_max),
+                                             U32(M, S, opening),
+                                             U32(M, S, workers),
+                                             U64(M, S, accepted),
+                                             U64(M, S, refused),
+                                             U64(M, S, ended),
+                                             U64(M, S, died),
+                                             U64(M, S, dropped),
+                                             U64(M, S, strangers),
+                                             {0}};
+static const struct row server_row = {&wire__pb__admin_server__descriptor, sizeof(S),
+                                      server_fields};
+#undef M
+#undef S
+
+#define M Wire__Pb__AdminGpu
+#define S struct wire_admin_gpu
+static const struct field gpu_fields[] = {
+    U32(M, S, index),          TEXT(M, S, name),       TEXT(M, S, uuid),
+    TEXT(M, S, pci),           U64(M, S, total_bytes), U64(M, S, used_bytes),
+    U64(M, S, promised_bytes), U64(M, S, paged_bytes), U32(M, S, sessions),
+    U32(M, S, tenants),        U32(M, S, major),       U32(M, S, minor),
+    U32(M, S, processors),     U64(M, S, turn_ns),     {0}};
+static const struct row gpu_row = {&wire__pb__admin_gpu__descriptor, sizeof(S), gpu_fields};
+#undef M
+#undef S
+
+#define M Wire__Pb__AdminUse
+#define S struct wire_admin_use
+static const struct field use_fields[] = {U32(M, S, gpu),
+                                          U64(M, S, used_bytes),
+                                          U64(M, S, lease_bytes),
+                                          U64(M, S, other_bytes),
+                                          U64(M, S, paged_bytes),
+                                          U64(M, S, turn_ns),
+                                          {0}};
+static const struct row use_row = {&wire__pb__admin_use__descriptor, sizeof(S), use_fields};
+#undef M
+#undef S
+
+#define M Wire__Pb__AdminCounters
+#define S struct wire_admin_counters
+static const struct field counters_fields[] = {
+    U64(M, S, launches), U64(M, S, copies),   U64(M, S, memory),    U64(M, S, modules),
+    U64(M, S, streams),  U64(M, S, graphs),   U64(M, S, others),    U64(M, S, errors),
+    U64(M, S, waits),    U64(M, S, bytes_in), U64(M, S, bytes_out), {0}};
+static const struct row counters_row = {&wire__pb__admin_counters__descriptor, sizeof(S),
+                                        counters_fields};
+#undef M
+#undef S
+
+#define M Wire__Pb__AdminSession
+#define S struct wire_admin_session
+static const struct field session_fields[] = {
+    U64(M, S, id),
+    U32(M, S, worker),
+    TEXT(M, S, tenant),
+    TEXT(M, S, common_name),
+    TEXT(M, S, program),
+    TEXT(M, S, build),
+    U32(M, S, pid),
+    TEXT(M, S, address),
+    TEXT(M, S, transport),
+    U32(M, S, state),
+    U64(M, S, opened_ms),
+    U64(M, S, idle_ms),
+    BOOL(M, S, monitor),
+    ONE(M, S, counters, &counters_row),
+    MANY(M, S, uses, use_count, WIRE_DEVICES_MAX, &use_row),
+    {0}};
+static const struct row session_row = {&wire__pb__admin_session__descriptor, sizeof(S),
+                                       session_fields};
+#undef M
+#undef S
+
+#define M Wire__Pb__AdminTenant
+#define S struct wire_admin_tenant
+static const struct field tenant_fields[] = {
+    TEXT(M, S, name),
+    BOOL(M, S, gone),
+    TEXT(M, S, priority),
+    U32(M, S, share),
+    U32(M, S, floor),
+    BOOL(M, S, force),
+    U64(M, S, memory_bytes),
+    U64(M, S, memory_total_bytes),
+    U32(M, S, sessions),
+    U32(M, S, sessions_max),
+    ONE(M, S, counters, &counters_row),
+    U64(M, S, sessions_ended),
+    MANY(M, S, uses, use_count, WIRE_DEVICES_MAX, &use_row),
+    {0}};
+static const struct row tenant_row = {&wire__pb__admin_tenant__descriptor, sizeof(S),
+                                      tenant_fields};
+#undef M
+#undef S
+
+#define M Wire__Pb__AdminAnswer
+#define S struct wire_admin_answer
+static const struct field answer_fields[] = {
+    U32(M, S, code),
+    TEXT(M, S, reason),
+    TEXT(M, S, hint),
+    U32(M, S, affected),
+    ONE(M, S, server, &server_row),
+    MANY(M, S, gpus, gpu_count, WIRE_DEVICES_MAX, &gpu_row),
+    MANY(M, S, sessions, session_count, WIRE_ADMIN_SESSIONS_MAX, &session_row),
+    MANY(M, S, tenants, tenant_count, WIRE_ADMIN_TENANTS_MAX, &tenant_row),
+    {0}};
+static const struct row answer_row = {&wire__pb__admin_answer__descriptor, sizeof(S),
+                                      answer_fields};
+#undef M
+#undef S
+
+/* -- by the tables ----------------------------------------------------------------------------- */
+
+static enum gp_status give(struct wire_pool *pool, const struct row *row, const void *from,
+                           void **message_p);
+
+static enum gp_status
+give_many(struct wire_pool *pool, const struct field *f, const char *from, char *message)
+{
+    uint32_t count = *(const uint32_t *)(const void *)(from + f->c_count);
+    const char *items = *(char *const *)(const void *)(from + f->c);
+    void **messages = wire_pool_alloc(pool, (count + 1) * sizeof(*messages));
+    enum gp_status status = GP_OK;
+
+    if (count > f->max)
+        return GP_ERR_INVALID;
+    if (messages == NULL)
+        return GP_ERR_NO_MEMORY;
+    for (uint32_t i = 0; i < count && status == GP_OK; i++)
+        status = give(pool, f->row, items + i * f->row->bytes, &messages[i]);
+    *(void ***)(void *)(message + f->pb) = messages;
+    *(size_t *)(void *)(message + f->pb_count) = count;
+    return status;
+}
+
+static enum gp_status
+give_field(struct wire_pool *pool, const struct field *f, const char *from, char *message)
+{
+    const char *in = from + f->c;
+    char *out = message + f->pb;
+    char *text;
+
+    switch (f->kind) {
+    case KIND_U32:
+        memcpy(out, in, sizeof(uint32_t));
+        return GP_OK;
+    case KIND_U64:
+        memcpy(out, in, sizeof(uint64_t));
+        return GP_OK;
+    case KIND_BOOL:
+        *(protobuf_c_boolean *)(void *)out = *(const bool *)(const void *)in;
+        return GP_OK;
+    case KIND_TEXT:
+        text = wire_give_text(pool, in, f->max);
+        memcpy(out, &text, sizeof(text));
+        return text != NULL ? GP_OK : GP_ERR_NO_MEMORY;
+    case KIND_ONE:
+        return give(pool, f->row, in, (void **)(void *)out);
+    default:
+        return give_many(pool, f, from, message);
+    }
+}
+
+static enum gp_status
+give(struct wire_pool *pool, const struct row *row, const void *from, void **message_p)
+{
+    char *message = wire_pool_alloc(pool, row->type->sizeof_message);
+    enum gp_status status = GP_OK;
+
+    if (message == NULL)
+        return GP_ERR_NO_MEMORY;
+    row->type->message_init((ProtobufCMessage *)(void *)message);
+    for (const struct field *f = row->fields; f->name != NULL && status == GP_OK; f++)
+        status = give_field(pool, f, from, message);
+    *message_p = message;
+    return status;
+}
+
+static enum gp_status take(const struct row *row, const void *message, void *to);
+
+static enum gp_status
+take_many(const struct field *f, const char *message, char *to)
+{
+    void *const *messages = *(void **const *)(const void *)(message + f->pb);
+    size_t count = *(const size_t *)(const void *)(message + f->pb_count);
+    enum gp_status status = wire_check_count(f->name, count, f->max);
+    char *items;
+
+    if (status != GP_OK || count == 0)
+        return status;
+    items = calloc(count, f->row->bytes);
+    if (items == NULL)
+        return GP_ERR_NO_MEMORY;
+    /* All of them belong to the struct at once, so that its end frees what there is of them. */
+    *(char **)(void *)(to + f->c) = items;
+    *(uint32_t *)(void *)(to + f->c_count) = (uint32_t)count;
+    for (size_t i = 0; i < count && status == GP_OK; i++)
+        status = take(f->row, messages[i], items + i * f->row->bytes);
+    return status;
+}
+
+static enum gp_status
+take_field(const struct field *f, const char *message, char *to)
+{
+    const char *in = message + f->pb;
+    char *out = to + f->c;
+    void *inside;
+    char *text;
+
+    switch (f->kind) {
+    case KIND_U32:
+        memcpy(out, in, sizeof(uint32_t));
+        return GP_OK;
+    case KIND_U64:
+        memcpy(out, in, sizeof(uint64_t));
+        return GP_OK;
+    case KIND_BOOL:
+        *(bool *)(void *)out = *(const protobuf_c_boolean *)(const void *)in != 0;
+        return GP_OK;
+    case KIND_TEXT:
+        memcpy(&text, in, sizeof(text));
+        return wire_take_text(f->name, text, out, f->max);
+    case KIND_ONE:
+        memcpy(&inside, in, sizeof(inside));
+        return inside != NULL ? take(f->row, inside, out) : GP_OK;
+    default:
+        return take_many(f, message, to);
+    }
+}
+
+static enum gp_status
+take(const struct row *row, const void *message, void *to)
+{
+    enum gp_status status = GP_OK;
+
+    for (const struct field *f = row->fields; f->name != NULL && status == GP_OK; f++)
+        status = take_field(f, message, to);
+    return status;
+}
+
+static void
+row_fini(const struct row *row, char *at)
+{
+    for (const struct field *f = row->fields; f->name != NULL; f++) {
+        char *items;
+
+        if (f->kind != KIND_MANY)
+            continue;
+        items = *(char **)(void *)(at + f->c);
+        for (uint32_t i = 0; items != NULL && i < *(uint32_t *)(void *)(at + f->c_count); i++)
+            row_fini(f->row, items + i * f->row->bytes);
+        free(items);
+    }
+    memset(at, 0, row->bytes);
+}
+
+static enum gp_status
+encode(const struct row *row, const void *in, size_t max, struct gp_buf *out)
+{
+    struct wire_pool pool = {.limit_bytes = max * 16};
+    enum gp_status status;
+    void *message;
+
+    status = give(&pool, row, in, &message);
+    if (status == GP_OK)
+        status = wire_pack(message, max, out);
+    wire_pool_fini(&pool);
+    return status;
+}
+
+static enum gp_status
+decode(const struct row *row, const void *data, size_t bytes, size_t max, void *out)
+{
+    struct wire_pool pool;
+    const void *message;
+    enum gp_status status;
+
+    status = wire_unpack(row->type, data, bytes, max, &pool, &message);
+    memset(out, 0, row->bytes);
+    if (status == GP_OK)
+        status = take(row, message, out);
+    wire_pool_fini(&pool);
+    if (status != GP_OK)
+        row_fini(row, out);
+    return status;
+}
+
+/* -- the messages ------------------------------------------------------------------------------ */
+
+enum gp_status
+wire_admin_request_encode(const struct wire_admin_request *in, struct gp_buf *out)
+{
+    return encode(&request_row, in, WIRE_ADMIN_REQUEST_MAX, out);
+}
+
+enum gp_status
+wire_admin_request_decode(const void *data, size_t bytes, struct wire_admin_request *out_p)
+{
+    struct wire_admin_request out;
+    enum gp_status status = decode(&request_row, data, bytes, WIRE_ADMIN_REQUEST_MAX, &out);
+
+    if (status == GP_OK)
+        *out_p = out;
+    return status;
+}
+
+void
+wire_admin_request_fini(struct wire_admin_request *request)
+{
+    row_fini(&request_row, (char *)request);
+}
+
+enum gp_status
+wire_admin_answer_encode(const struct wire_admin_answer *in, struct gp_buf *out)
+{
+    return encode(&answer_row, in, WIRE_ADMIN_ANSWER_MAX, out);
+}
+
+enum gp_status
+wire_admin_answer_decode(const void *data, size_t bytes, struct wire_admin_answer *out_p)
+{
+    GP_AUTO_FREE struct wire_admin_answer *out = calloc(1, sizeof(*out));
+    enum gp_status status;
+
+    if (out == NULL)
+        return GP_ERR_NO_MEMORY;
+    status = decode(&answer_row, data, bytes, WIRE_ADMIN_ANSWER_MAX, out);
+    if (status == GP_OK)
+        *out_p = *out;
+    return status;
+}
+
+void
+wire_admin_answer_fini(struct wire_admin_answer *answer)
+{
+    row_fini(&answer_row, (char *)answer);
+}

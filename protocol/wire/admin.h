@@ -1,0 +1,168 @@
+/* protocol/wire/admin.h -- what an operator asks of a server, and its answer
+ *
+ * One request, one answer, each in a HELLO frame whose tag is WIRE_CONTROL_ADMIN. On the
+ * administrative unix socket that is all there is; over TLS they come after the hellos, in the
+ * place of the open request, from who has a certificate that the server's "admin" rules name.
+ *
+ * On the wire they are protobuf (admin.proto), checked like those of control.h: plain UTF-8 text,
+ * bounded counts, memory capped before it is taken.
+ *
+ * Ownership: decoders fill *out_p on GP_OK only; it is the caller's to finish.
+ * Threads:   pure, any.
+ * Errors:    as in control.h.
+ */
+#ifndef WIRE_ADMIN_H
+#define WIRE_ADMIN_H
+
+#include "protocol/base/buf.h"
+#include "protocol/base/status.h"
+#include "protocol/wire/control.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define WIRE_ADMIN_REQUEST_MAX  (32u << 10) /* bytes of one encoded request */
+#define WIRE_ADMIN_ANSWER_MAX   (8u << 20)
+#define WIRE_ADMIN_SETTINGS_MAX 16
+#define WIRE_ADMIN_SESSIONS_MAX 4096
+#define WIRE_ADMIN_TENANTS_MAX  1024
+
+enum wire_admin_what {
+    WIRE_ADMIN_LIST = 1, /* the parts that were asked for */
+    WIRE_ADMIN_DRAIN,    /* no new sessions; undo: again; stop: and end when the last has ended */
+    WIRE_ADMIN_KICK,     /* end a session, or all of a tenant */
+    WIRE_ADMIN_QUOTA,    /* change a tenant's policy until the configuration is read again */
+};
+
+enum {
+    WIRE_ADMIN_SERVER = 1u << 0, /* always there */
+    WIRE_ADMIN_GPUS = 1u << 1,
+    WIRE_ADMIN_SESSIONS = 1u << 2,
+    WIRE_ADMIN_TENANTS = 1u << 3,
+};
+
+struct wire_admin_setting {
+    char key[64]; /* as a [tenant] section has it */
+    char value[WIRE_TEXT_MAX + 1];
+};
+
+struct wire_admin_request {
+    uint32_t what;  /* enum wire_admin_what; may be one we do not know */
+    uint32_t parts; /* LIST */
+    uint64_t session_id;
+    char tenant[WIRE_TEXT_MAX + 1];
+    uint64_t deadline_ms; /* DRAIN: sessions are ended then; 0: in their own time */
+    bool undo, stop;
+    uint32_t setting_count;
+    struct wire_admin_setting *settings;
+};
+
+enum wire_admin_server_state {
+    WIRE_ADMIN_SERVING,
+    WIRE_ADMIN_DRAINING, /* takes no new sessions, goes on otherwise */
+    WIRE_ADMIN_STOPPING, /* and ends with the last session */
+};
+
+struct wire_admin_server {
+    char name[WIRE_TEXT_MAX + 1], build[WIRE_TEXT_MAX + 1];
+    uint32_t pid;
+    uint64_t started_ms, now_ms; /* since 1970 */
+    char driver[WIRE_TEXT_MAX + 1];
+    int32_t driver_version;
+    bool software, governed; /* governed: there are tenants */
+    uint32_t state;          /* enum wire_admin_server_state */
+    uint64_t drain_left_ms;  /* 0: no deadline */
+    char urls[WIRE_TEXT_MAX + 1];
+    uint32_t sessions, sessions_max, opening, workers;
+    /* Since the start: connections given to workers, refused before, sessions that ended, workers
+     * that died, connections dropped before they were open, and asking for sessions not here. */
+    uint64_t accepted, refused, ended, died, dropped, strangers;
+};
+
+struct wire_admin_gpu {
+    uint32_t index;
+    char name[WIRE_TEXT_MAX + 1];
+    char uuid[64], pci[32];
+    uint64_t total_bytes;
+    uint64_t used_bytes;     /* of all sessions: memory that is there */
+    uint64_t promised_bytes; /* leases and what is outside of them */
+    uint64_t paged_bytes;    /* out to the host's memory */
+    uint32_t sessions, tenants;
+    uint32_t major, minor, processors;
+    uint64_t turn_ns; /* the device worked in turns: counted while several sessions want it */
+};
+
+/* Of one session or tenant, on one device. */
+struct wire_admin_use {
+    uint32_t gpu;
+    uint64_t used_bytes;  /* of the lease, with memory behind it */
+    uint64_t lease_bytes; /* promised */
+    uint64_t other_bytes; /* outside of the lease: contexts, modules, arrays */
+    uint64_t paged_bytes;
+    uint64_t turn_ns;
+};
+
+/* Calls by what they are about; errors: answered so; waits: calls that a client waits for. */
+struct wire_admin_counters {
+    uint64_t launches, copies, memory, modules, streams, graphs, others;
+    uint64_t errors, waits, bytes_in, bytes_out;
+};
+
+enum wire_admin_session_state {
+    WIRE_ADMIN_OPEN,
+    WIRE_ADMIN_AWAY, /* its client lost the line and may come back */
+};
+
+struct wire_admin_session {
+    uint64_t id;
+    uint32_t worker; /* the process */
+    char tenant[WIRE_TEXT_MAX + 1], common_name[WIRE_TEXT_MAX + 1];
+    char program[WIRE_TEXT_MAX + 1], build[WIRE_TEXT_MAX + 1];
+    uint32_t pid; /* of the client */
+    char address[WIRE_TEXT_MAX + 1], transport[32];
+    uint32_t state; /* enum wire_admin_session_state */
+    uint64_t opened_ms, idle_ms;
+    bool monitor;
+    struct wire_admin_counters counters;
+    uint32_t use_count;
+    struct wire_admin_use *uses;
+};
+
+struct wire_admin_tenant {
+    char name[WIRE_TEXT_MAX + 1];
+    bool gone; /* not configured any more, sessions go on */
+    char priority[32];
+    uint32_t share, floor;
+    bool force;
+    uint64_t memory_bytes, memory_total_bytes; /* 0: unlimited */
+    uint32_t sessions, sessions_max;           /* 0: unlimited */
+    struct wire_admin_counters counters;       /* of ended sessions too */
+    uint64_t sessions_ended;
+    uint32_t use_count;
+    struct wire_admin_use *uses;
+};
+
+struct wire_admin_answer {
+    uint32_t code; /* enum wire_control_code */
+    char reason[WIRE_TEXT_MAX + 1], hint[WIRE_TEXT_MAX + 1];
+    uint32_t affected; /* sessions that were told to end, settings that were changed */
+    struct wire_admin_server server;
+    uint32_t gpu_count, session_count, tenant_count;
+    struct wire_admin_gpu *gpus;
+    struct wire_admin_session *sessions;
+    struct wire_admin_tenant *tenants;
+};
+
+GP_CHECK enum gp_status wire_admin_request_encode(const struct wire_admin_request *in,
+                                                  struct gp_buf *out);
+GP_CHECK enum gp_status wire_admin_request_decode(const void *data, size_t bytes,
+                                                  struct wire_admin_request *out_p);
+void wire_admin_request_fini(struct wire_admin_request *request);
+
+GP_CHECK enum gp_status wire_admin_answer_encode(const struct wire_admin_answer *in,
+                                                 struct gp_buf *out);
+GP_CHECK enum gp_status wire_admin_answer_decode(const void *data, size_t bytes,
+                                                 struct wire_admin_answer *out_p);
+void wire_admin_answer_fini(struct wire_admin_answer *answer);
+
+#endif
