@@ -15,6 +15,7 @@
 #include "backend/images/keeper.h"
 #include "backend/memory/share.h"
 #include "backend/memory/space.h"
+#include "backend/metrics/board.h"
 #include "protocol/base/buf.h"
 
 #include <pthread.h>
@@ -59,6 +60,7 @@ struct be_session {
     struct be_line *line;
     struct be_space *space;
     struct be_ledger *ledger;         /* borrowed; NULL: no limits */
+    struct be_board_row *row;         /* counters for the operator; borrowed; NULL: nobody counts */
     struct be_pace *pace;             /* NULL: takes no part in turns; made by the executor */
     struct be_agent *agent;           /* backend/session: hears what other sessions want */
     uint64_t hidden;                  /* devices that the tenant may not use, a bit each */

@@ -1,5 +1,6 @@
 /* backend/main/main.c -- gpupoold: a supervisor, or one of its workers */
 #include "backend/main/options.h"
+#include "backend/main/relay.h"
 #include "backend/main/worker.h"
 #include "backend/supervisor/supervisor.h"
 #include "protocol/base/log.h"
@@ -7,6 +8,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -68,6 +70,19 @@ reload(void *user, struct be_policies *policies)
     return status;
 }
 
+static const char *
+admin_socket(const struct gp_options *options, char *path, size_t path_bytes)
+{
+    const char *folder = getenv("RUNTIME_DIRECTORY"); /* systemd's word for /run/gpupool */
+
+    if (gp_options_is_set(options, "admin-socket"))
+        return gp_options_text(options, "admin-socket");
+    if (folder == NULL || folder[0] != '/' || strchr(folder, ':') != NULL)
+        return NULL;
+    snprintf(path, path_bytes, "%s/admin.sock", folder);
+    return path;
+}
+
 static int
 supervise(const struct gp_options *options, const struct be_policies *policies, char *const argv[])
 {
@@ -88,6 +103,7 @@ supervise(const struct gp_options *options, const struct be_policies *policies, 
         .images_dir = gp_options_text(options, "image-cache"),
         .images_bytes = gp_options_u64(options, "image-cache-bytes"),
     };
+    char host[256] = "gpupoold", socket_path[512];
     bool tls = false;
 
     if (config.warm_workers == 0)
@@ -102,8 +118,11 @@ supervise(const struct gp_options *options, const struct be_policies *policies, 
         config.listen[config.listen_count++] = gp_options_at(options, "listen", i);
         tls = tls || strncmp(gp_options_at(options, "listen", i), "tls:", 4) == 0;
     }
-    if (tls && !tls_complete(options))
+    if ((tls && !tls_complete(options)) || be_relay_rules_check(options) != GP_OK)
         return 2;
+    (void)gethostname(host, sizeof(host) - 1);
+    config.name = gp_options_is_set(options, "name") ? gp_options_text(options, "name") : host;
+    config.admin_socket = admin_socket(options, socket_path, sizeof(socket_path));
     return be_supervisor_run(&config);
 }
 

@@ -8,12 +8,16 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 /* What a session may take to end before its process does so by force. */
 #define BE_END_MS 5000
+/* What a client may take to go after BYE. */
+#define BE_FAREWELL_MS 500
 /* How often we look at a peer that has gone, while what it said is still being taken in. */
 #define BE_LOOK_MS 20
 /* So much fits into the shortest line. */
@@ -30,11 +34,24 @@ end_by_force(struct be_watch *watch)
     _exit(0);
 }
 
+/* The server ends, or an operator wants this session to. */
 static void
 drain(struct be_watch *watch)
 {
-    be_line_frame(watch->line, WIRE_FRAME_BYE, WIRE_CODE_DRAINING, NULL, 0);
+    struct pollfd gone[] = {{.fd = watch->end, .events = POLLIN},
+                            {.fd = tp_event_fd(watch->lane), .events = POLLRDHUP}};
+    struct signalfd_siginfo info;
+    enum wire_control_code code = WIRE_CODE_DRAINING;
+
+    if (read(watch->signals, &info, sizeof(info)) == (ssize_t)sizeof(info) &&
+        info.ssi_signo == SIGUSR1)
+        code = WIRE_CODE_KICKED;
+    be_line_frame(watch->line, WIRE_FRAME_BYE, code, NULL, 0);
     be_line_flush(watch->line);
+    /* A client that is still sending when we close hears of the closed line before it has read why,
+     * and looks for another one: let it go first. */
+    if (watch->lost_ns == 0)
+        (void)poll(gone, GP_ARRAY_LEN(gone), BE_FAREWELL_MS);
     tp_shutdown(watch->lane);
 }
 

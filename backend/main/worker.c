@@ -2,8 +2,10 @@
 #include "backend/main/worker.h"
 
 #include "backend/cuda/account.h"
+#include "backend/main/relay.h"
 #include "backend/main/sandbox.h"
 #include "backend/main/watch.h"
+#include "backend/session/count.h"
 #include "backend/session/session.h"
 #include "backend/supervisor/handoff.h"
 #include "protocol/base/clock.h"
@@ -120,6 +122,42 @@ ledger_open(const struct gp_options *options, const struct be_driver *driver,
     return status;
 }
 
+/* What the devices are, for the supervisor, which cannot look. */
+static enum gp_status
+board_open(const struct gp_options *options, const struct be_driver *driver,
+           struct be_board **board_p)
+{
+    GP_AUTO_FREE struct be_board_driver *seen = calloc(1, sizeof(*seen));
+    GP_AUTO_FREE struct wire_device *devices = NULL;
+    int fd = (int)gp_options_u64(options, "board");
+    enum gp_status status;
+
+    if (seen == NULL || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+        return GP_ERR_INVALID;
+    status = be_board_attach(fd, board_p);
+    if (status != GP_OK || be_board_driver(*board_p, seen))
+        return status;
+    status = be_devices_describe(driver, &devices);
+    snprintf(seen->text, sizeof(seen->text), "%.*s", BE_BOARD_TEXT - 1, driver->text);
+    seen->version = driver->version;
+    seen->software = driver->software;
+    for (int i = 0; status == GP_OK && i < driver->device_count && i < BE_BOARD_GPUS; i++) {
+        const struct wire_device *from = &devices[i];
+        struct be_board_gpu *to = &seen->gpus[seen->gpu_count++];
+
+        snprintf(to->name, sizeof(to->name), "%.*s", BE_BOARD_TEXT - 1, from->name);
+        memcpy(to->pci, from->pci_bus_id, sizeof(to->pci));
+        memcpy(to->uuid, from->uuid, sizeof(to->uuid));
+        to->total_bytes = from->total_bytes;
+        to->major = (uint32_t)from->attributes[CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR];
+        to->minor = (uint32_t)from->attributes[CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR];
+        to->processors = (uint32_t)from->attributes[CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT];
+    }
+    if (status == GP_OK)
+        be_board_set_driver(*board_p, seen);
+    return status;
+}
+
 static enum gp_status
 signals_open(int *fd_p)
 {
@@ -127,6 +165,7 @@ signals_open(int *fd_p)
 
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGUSR1); /* an operator ends this session */
     signal(SIGPIPE, SIG_IGN);
     /* Ctrl-C on a terminal reaches the whole group; the supervisor decides. */
     signal(SIGINT, SIG_IGN);
@@ -225,9 +264,20 @@ struct be_service {
     struct be_watch watch;
     struct be_resume resume;
     struct tp_lane *lane;
+    struct be_relay relay;
     int socket; /* the supervisor's */
     uint64_t grace_ns;
 };
+
+/* be_open_config.operator */
+static void
+operator(void *user, struct tp_lane *lane, struct be_line *line, const struct tp_frame *request)
+{
+    struct be_service *v = user;
+
+    v->relay.seen = v->opened.seen;
+    be_relay_run(&v->relay, lane, line, request);
+}
 
 /* The supervisor knows whom to send the client to before the client can ask for it. */
 static void
@@ -284,7 +334,8 @@ run(struct be_service *v, struct be_session *session)
 /* True if a session ran. */
 static bool
 serve(const struct gp_options *options, const struct be_driver *driver, struct be_ledger *ledger,
-      int print_fd, int socket, int signals, const struct be_handoff *what, int fd)
+      struct be_board_row *row, int print_fd, int socket, int signals,
+      const struct be_handoff *what, int fd)
 {
     static struct be_service v; /* one in a process; threads know it */
     struct be_session *session = NULL;
@@ -292,9 +343,12 @@ serve(const struct gp_options *options, const struct be_driver *driver, struct b
 
     config_fill(options, driver, ledger, print_fd, &v.config);
     v.config.refuse = (enum wire_control_code)what->refuse;
+    v.config.session.row = row;
     v.config.named = session_named;
     if (what->lane[0] != '\0')
         v.config.lanes[v.config.lane_count++] = what->lane;
+    v.config.operator= operator;
+    v.relay = (struct be_relay){.options = options, .row = row, .socket = socket};
     v.config.user = &v;
     v.socket = socket;
     v.grace_ns = gp_options_u64(options, "grace");
@@ -328,6 +382,8 @@ be_worker_run(const struct gp_options *options, int socket)
 {
     static const struct be_word ready = {.state = BE_WORKER_READY};
     struct be_ledger *ledger = NULL;
+    struct be_board *board = NULL;
+    struct be_board_row *row;
     struct be_handoff what;
     struct be_driver driver;
     enum gp_status status;
@@ -351,15 +407,21 @@ be_worker_run(const struct gp_options *options, int socket)
         status = driver_open(gp_options_text(options, "driver"), &driver);
     if (status == GP_OK && gp_options_is_set(options, "ledger"))
         status = ledger_open(options, &driver, &ledger);
+    if (status == GP_OK && gp_options_is_set(options, "board"))
+        status = board_open(options, &driver, &board);
     if (status == GP_OK && gp_options_flag(options, "sandbox"))
         status = be_sandbox_calls();
     if (status != GP_OK)
         return 1;
+    row = be_board_row(board, (unsigned)gp_options_u64(options, "slot"));
+    be_count_init();
     be_handoff_tell(socket, &ready);
     status = be_handoff_receive(socket, &what, &fd);
-    if (status == GP_OK && serve(options, &driver, ledger, print_fd, socket, signals, &what, fd))
+    if (status == GP_OK &&
+        serve(options, &driver, ledger, row, print_fd, socket, signals, &what, fd))
         log_info("session ended");
     be_driver_close(&driver);
     be_ledger_close(ledger);
+    be_board_close(board);
     return status == GP_OK || status == GP_ERR_CLOSED ? 0 : 1;
 }

@@ -207,6 +207,8 @@ be_reply_begin(const struct be_call *call, CUresult cr, size_t bytes)
 
     if (bytes > WIRE_RECORD_BYTES_MAX)
         return NULL;
+    if (cr != CUDA_SUCCESS && cr != CUDA_ERROR_NOT_READY)
+        be_count(call->session->row, BE_COUNT_ERRORS, 1);
     if (record.bytes > line->max_payload_bytes) {
         /* The client said that it cannot take frames as long as this answer. */
         be_reply_plain(call, CUDA_ERROR_NOT_SUPPORTED);
@@ -262,6 +264,7 @@ be_defer(const struct be_call *call, CUresult cr)
 {
     struct be_line *line = call->session->line;
 
+    be_count(call->session->row, BE_COUNT_ERRORS, 1);
     pthread_mutex_lock(&line->lock);
     if (line->deferred == 0) {
         line->deferred = (int32_t)cr;

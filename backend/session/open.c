@@ -43,10 +43,10 @@ refuse_text(struct be_line *line, enum wire_control_code code, const char *reaso
     refuse(line, &why);
 }
 
-/* The next control message, which must be of this kind. */
+/* The next control message, which must be of one of these kinds (a bit each). */
 static enum gp_status
-receive_control(struct tp_lane *lane, struct be_line *line, enum wire_control_kind kind,
-                uint64_t deadline_ns, struct tp_frame *frame)
+receive_control(struct tp_lane *lane, struct be_line *line, uint32_t kinds, uint64_t deadline_ns,
+                struct tp_frame *frame, enum wire_control_kind *kind_p)
 {
     struct wire_frame_header header;
     enum gp_status status;
@@ -65,10 +65,11 @@ receive_control(struct tp_lane *lane, struct be_line *line, enum wire_control_ki
     line->received_seq = header.seq;
     if (header.kind == WIRE_FRAME_BYE)
         return GP_ERR_CLOSED;
-    if (header.kind != WIRE_FRAME_HELLO || header.tag != kind) {
+    if (header.kind != WIRE_FRAME_HELLO || header.tag > 31 || (kinds >> header.tag & 1) == 0) {
         refuse_text(line, WIRE_CODE_PROTOCOL, "the session did not begin with hello and open", "");
         return GP_ERR_PROTOCOL;
     }
+    *kind_p = (enum wire_control_kind)header.tag;
     return GP_OK;
 }
 
@@ -91,6 +92,23 @@ hello_fill(const struct be_open_config *config, struct wire_hello *mine)
             wire_call_set_add(&mine->calls, (uint16_t)id);
 }
 
+/* Texts are cut where they are too long to be shown. */
+static void
+seen_fill(const struct wire_hello *theirs, const struct tp_lane *lane,
+          struct be_board_session *seen)
+{
+    const struct tp_peer *peer = tp_peer(lane);
+
+    memset(seen, 0, sizeof(*seen));
+    seen->client_pid = theirs->pid;
+    snprintf(seen->program, sizeof(seen->program), "%.*s", BE_BOARD_TEXT - 1, theirs->program);
+    snprintf(seen->build, sizeof(seen->build), "%.*s", BE_BOARD_TEXT - 1, theirs->build);
+    snprintf(seen->common_name, sizeof(seen->common_name), "%.*s", BE_BOARD_TEXT - 1,
+             peer->common_name);
+    snprintf(seen->address, sizeof(seen->address), "%s", peer->address);
+    snprintf(seen->transport, sizeof(seen->transport), "%s", tp_scheme(lane));
+}
+
 static enum gp_status
 hello(const struct be_open_config *config, struct tp_lane *lane, struct be_line *line,
       struct be_opened *opened)
@@ -98,13 +116,15 @@ hello(const struct be_open_config *config, struct tp_lane *lane, struct be_line 
     GP_AUTO_FREE struct wire_hello *hellos = calloc(2, sizeof(*hellos));
     GP_AUTO_BUF struct gp_buf message = {0};
     struct wire_error_answer refusal = {0};
+    enum wire_control_kind kind;
     struct wire_agreed agreed;
     struct tp_frame frame;
     enum gp_status status;
 
     if (hellos == NULL)
         return GP_ERR_NO_MEMORY;
-    status = receive_control(lane, line, WIRE_CONTROL_HELLO, config->deadline_ns, &frame);
+    status =
+        receive_control(lane, line, 1u << WIRE_CONTROL_HELLO, config->deadline_ns, &frame, &kind);
     if (status == GP_OK)
         status = wire_hello_decode(frame.payload, frame.payload_bytes, &hellos[1]);
     if (status == GP_ERR_PROTOCOL)
@@ -124,6 +144,7 @@ hello(const struct be_open_config *config, struct tp_lane *lane, struct be_line 
     if (status != GP_OK)
         return status;
     send_control(line, WIRE_CONTROL_HELLO, &message);
+    seen_fill(&hellos[1], lane, &opened->seen);
     log_info("session: %s pid %u at %s (%s%s%s)", hellos[1].program, hellos[1].pid,
              tp_peer(lane)->address, hellos[1].build,
              tp_peer(lane)->common_name[0] != 0 ? ", " : "", tp_peer(lane)->common_name);
@@ -340,7 +361,10 @@ answer(const struct be_open_config *config, struct be_line *line, struct be_sess
         config->named(config->user, out.session_id);
     if (status == GP_OK)
         send_control(line, WIRE_CONTROL_ANSWER, &message);
-    opened->session_id = out.session_id;
+    opened->session_id = opened->seen.id = out.session_id;
+    opened->seen.monitor = monitor;
+    opened->seen.opened_ms = gp_wall_ms();
+    be_board_row_set(config->session.row, &opened->seen);
     memcpy(opened->secret, out.resume_secret, sizeof(opened->secret));
     explicit_bzero(out.resume_secret, sizeof(out.resume_secret));
     if (message.data != NULL)
@@ -359,7 +383,10 @@ open_session(const struct be_open_config *config, const struct wire_open_request
     enum gp_status status;
 
     if (config->refuse != WIRE_CODE_OK) {
-        refuse_text(line, config->refuse, "the server has as many sessions as it may have",
+        refuse_text(line, config->refuse,
+                    config->refuse == WIRE_CODE_DRAINING
+                        ? "the server takes no new sessions, its operator drains it"
+                        : "the server has as many sessions as it may have",
                     "try again later, or ask for another server");
         return GP_ERR_LIMIT;
     }
@@ -407,7 +434,9 @@ enum gp_status
 be_session_open(const struct be_open_config *config, struct tp_lane *lane, struct be_line *line,
                 struct be_opened *opened_p, struct be_session **session_p)
 {
+    uint32_t kinds = 1u << WIRE_CONTROL_OPEN;
     struct wire_open_request request;
+    enum wire_control_kind kind;
     struct tp_frame frame;
     enum gp_status status;
 
@@ -415,7 +444,13 @@ be_session_open(const struct be_open_config *config, struct tp_lane *lane, struc
     if (status != GP_OK)
         return status;
     be_line_flush(line);
-    status = receive_control(lane, line, WIRE_CONTROL_OPEN, config->deadline_ns, &frame);
+    if (config->operator!= NULL)
+        kinds |= 1u << WIRE_CONTROL_ADMIN;
+    status = receive_control(lane, line, kinds, config->deadline_ns, &frame, &kind);
+    if (status == GP_OK && kind == WIRE_CONTROL_ADMIN) {
+        config->operator(config->user, lane, line, &frame);
+        return GP_ERR_CLOSED;
+    }
     if (status == GP_OK)
         status = wire_open_request_decode(frame.payload, frame.payload_bytes, &request);
     if (status == GP_ERR_PROTOCOL)

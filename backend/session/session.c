@@ -7,6 +7,7 @@
 #include "backend/cuda/pace.h"
 #include "backend/cuda/trace.h"
 #include "backend/session/agent.h"
+#include "backend/session/count.h"
 #include "be_hooks.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -137,6 +138,7 @@ be_session_create(const struct be_session_config *config, struct be_line *line,
     session->limits = config->limits;
     session->line = line;
     session->ledger = config->ledger;
+    session->row = config->row;
     session->hidden = config->hidden;
     session->print_fd = config->print_fd;
     session->images.socket = config->images_fd;
@@ -243,6 +245,9 @@ record_run(struct be_session *session, const struct wire_record *record, const u
     struct be_pace_pass pass;
     CUresult cr = CUDA_SUCCESS;
 
+    be_count(session->row, be_count_class(record->call), 1);
+    if (record->tag != 0)
+        be_count(session->row, BE_COUNT_WAITS, 1);
     if (wire_calls[record->call].context) {
         struct be_handle_slot *slot =
             be_handles_at(&session->handles, WIRE_HANDLE_CONTEXT, record->context);
@@ -334,6 +339,22 @@ be_client_end(struct be_session *session, CUresult cr, const char *why)
         tp_shutdown(session->line->lane); /* the watch sees it and ends the process, if need be */
 }
 
+/* What the operator sees of the line. */
+static void
+frame_count(struct be_session *session)
+{
+    struct be_board_row *row = session->row;
+    struct tp_stats stats;
+
+    if (row == NULL)
+        return;
+    tp_stats(session->line->lane, &stats);
+    atomic_store_explicit(&row->counts[BE_COUNT_BYTES_IN], stats.bytes_received,
+                          memory_order_relaxed);
+    atomic_store_explicit(&row->counts[BE_COUNT_BYTES_OUT], stats.bytes_sent, memory_order_relaxed);
+    atomic_store_explicit(&row->active_ns, gp_now_ns(), memory_order_relaxed);
+}
+
 /* False at the session's end, and then *code_p says why. */
 static bool
 frame_take(struct be_session *session, const struct tp_frame *frame, enum wire_control_code *code_p)
@@ -411,6 +432,7 @@ be_session_run(struct be_session *session)
             continue;
         if (status == GP_ERR_PROTOCOL || status == GP_ERR_LIMIT)
             code = WIRE_CODE_PROTOCOL;
+        frame_count(session);
         if (status != GP_OK)
             break;
         atomic_store_explicit(&session->line->busy_since_ns, gp_now_ns(), memory_order_relaxed);
@@ -418,6 +440,7 @@ be_session_run(struct be_session *session)
             break;
         atomic_store_explicit(&session->line->busy_since_ns, 0, memory_order_relaxed);
     }
+    frame_count(session);
     if (code != WIRE_CODE_OK) {
         be_line_frame(session->line, WIRE_FRAME_BYE, code, NULL, 0);
         be_line_flush(session->line);

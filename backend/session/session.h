@@ -14,6 +14,7 @@ struct be_session_config {
     const struct be_driver *driver;
     struct be_limits limits;
     struct be_ledger *ledger;  /* borrowed; NULL: no limits */
+    struct be_board_row *row;  /* what the operator sees of it; borrowed; NULL: nothing */
     uint64_t hidden;           /* devices that this client may not use, a bit each */
     bool scrub;                /* with tenants: fresh memory is filled with zeros */
     uint64_t lease_bytes;      /* most that a session may allocate of a device without asking */
@@ -56,6 +57,10 @@ struct be_open_config {
     const char *lanes[WIRE_LANES_MAX];
     /* May be NULL. Called before a client that can come back hears the session's id. */
     void (*named)(void *user, uint64_t session_id);
+    /* May be NULL. An operator is there instead of a client: his first request, which is the
+     * lane's until its next receive. */
+    void (*operator)(void *user, struct tp_lane *lane, struct be_line *line,
+                     const struct tp_frame *request);
     void *user;
 };
 
@@ -65,6 +70,7 @@ struct be_opened {
     char program[WIRE_TEXT_MAX + 1];   /* what the client calls itself */
     uint64_t session_id;               /* not 0 */
     uint8_t secret[WIRE_SECRET_BYTES]; /* told to the client; to be wiped */
+    struct be_board_session seen;      /* for the operator */
 };
 
 /* Hello and open on a fresh lane; *session_p is ready to run. Refusals are answered and logged. */

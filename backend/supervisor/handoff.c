@@ -81,7 +81,7 @@ be_handoff_hear(int socket, struct be_word *word_p)
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return GP_ERR_AGAIN;
-    if (n != (ssize_t)sizeof(word) || word.state > BE_WORKER_SERVING)
+    if (n != (ssize_t)sizeof(word) || word.state > BE_WORKER_ADMIN)
         return GP_ERR_CLOSED;
     *word_p = word;
     return GP_OK;

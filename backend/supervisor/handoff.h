@@ -23,6 +23,7 @@ enum be_worker_state {
     BE_WORKER_READY,   /* driver loaded, waits for a connection */
     BE_WORKER_GIVEN,   /* has a connection; handshake and open */
     BE_WORKER_SERVING, /* a session is open */
+    BE_WORKER_ADMIN,   /* an operator is there: it wants a line to the supervisor, as a handoff */
 };
 
 /* GP_ERR_IO if the other side is gone; fd stays the caller's. */

@@ -1,8 +1,8 @@
 /* backend/supervisor/supervisor.c -- the loop: accept, hand over, keep workers warm, drain */
 #include "backend/supervisor/supervisor.h"
 
-#include "backend/supervisor/pending.h"
-#include "backend/supervisor/workers.h"
+#include "backend/supervisor/operate.h"
+#include "backend/supervisor/supervisor_priv.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
 #include "protocol/base/random.h"
@@ -25,22 +25,6 @@
 #define BE_STARTING_MAX 8
 #define BE_PENDING_MOST 16384u
 #define BE_ACCEPT_MAX   256 /* in one go, before workers and those who spoke have their turn */
-
-struct be_supervisor {
-    const struct be_supervisor_config *config;
-    struct tp_listener *listeners[BE_LISTENERS_MAX + 1];
-    unsigned listener_count; /* the last one is the offered one, if there is one */
-    char offered[64];        /* its URL, or "" */
-    struct be_workers workers;
-    struct be_pending pending;
-    uint64_t strangers, strangers_told_ns; /* who asked for sessions that are not here */
-    int signals;
-    int ready_fd;
-    bool draining, drain_over;
-    uint64_t drain_until_ns;
-    struct pollfd *polls;
-    size_t poll_cap;
-};
 
 /* -- start ----------------------------------------------------------------------------------------
  */
@@ -72,12 +56,16 @@ listeners_open(struct be_supervisor *s)
     struct tp_opts opts = {.framing = &wire_framing,
                            .recv_buffer_bytes = s->config->recv_buffer_bytes};
     enum gp_status status = GP_OK;
+    size_t used;
 
     for (unsigned i = 0; i < s->config->listen_count && status == GP_OK; i++) {
         status = tp_listen(s->config->listen[i], &opts, &s->listeners[i]);
         if (status == GP_OK) {
             s->listener_count++;
             log_info("listening on %s", tp_listener_url(s->listeners[i]));
+            used = strlen(s->urls);
+            snprintf(s->urls + used, sizeof(s->urls) - used, "%s%s", used > 0 ? "," : "",
+                     tp_listener_url(s->listeners[i]));
         }
     }
     return status;
@@ -156,8 +144,8 @@ ready_tell(struct be_supervisor *s)
 /* -- connections
  * ------------------------------------------------------------------------------------ */
 
-static unsigned
-busy_count(const struct be_supervisor *s)
+unsigned
+be_supervisor_busy(const struct be_supervisor *s)
 {
     return s->workers.counts[BE_WORKER_GIVEN] + s->workers.counts[BE_WORKER_SERVING];
 }
@@ -174,8 +162,13 @@ connection_give(struct be_supervisor *s, const char *scheme, int fd)
     snprintf(what.scheme, sizeof(what.scheme), "%s", scheme);
     if (strcmp(scheme, "tls") == 0)
         snprintf(what.lane, sizeof(what.lane), "%s", s->offered);
-    if (busy_count(s) >= s->config->sessions_max && !be_workers_end_lingering(&s->workers))
+    if (s->cordoned)
+        what.refuse = WIRE_CODE_DRAINING;
+    else if (be_supervisor_busy(s) >= s->config->sessions_max &&
+             !be_workers_end_lingering(&s->workers))
         what.refuse = WIRE_CODE_BUSY;
+    s->accepted++;
+    s->refused += what.refuse != 0;
     /* One that just died and was not reaped yet does not take it: then the next does. */
     do {
         worker = be_workers_free_one(&s->workers);
@@ -198,6 +191,7 @@ stranger_refuse(struct be_supervisor *s, const char *scheme, int fd)
     uint64_t now = gp_now_ns();
 
     s->strangers++;
+    s->strangers_total++;
     if (now - s->strangers_told_ns >= GP_NS_PER_S) {
         log_warn("supervisor: %llu connections refused that ask for a session that is not here",
                  (unsigned long long)s->strangers);
@@ -255,20 +249,24 @@ connections_serve(struct be_supervisor *s)
 /* -- signals
  * ------------------------------------------------------------------------------------------ */
 
-static void
-drain_begin(struct be_supervisor *s)
+void
+be_supervisor_drain(struct be_supervisor *s, uint64_t within_ns)
 {
     if (s->draining) { /* asked twice: at once */
         s->drain_until_ns = 0;
         return;
     }
     s->draining = true;
-    s->drain_until_ns = gp_deadline_after(gp_now_ns(), s->config->drain_ns);
-    log_info("draining: %u sessions, %llu s at most", busy_count(s),
-             (unsigned long long)(s->config->drain_ns / GP_NS_PER_S));
+    s->drain_until_ns = gp_deadline_after(gp_now_ns(), within_ns);
+    if (within_ns == GP_FOREVER)
+        log_info("draining: %u sessions, in their own time", be_supervisor_busy(s));
+    else
+        log_info("draining: %u sessions, %llu s at most", be_supervisor_busy(s),
+                 (unsigned long long)(within_ns / GP_NS_PER_S));
     listeners_close(s);
     be_pending_close(&s->pending);
     be_workers_dismiss(&s->workers);
+    be_operate_leave(s);
 }
 
 /* Tenants change at once, for running sessions too; the rest for workers that start from now on. */
@@ -282,6 +280,7 @@ configuration_reload(struct be_supervisor *s)
         return;
     }
     be_ledger_publish(s->workers.ledger, &policies);
+    be_operate_policies(s, &policies);
     log_info("SIGHUP: %u tenants; other options count for workers that start from now on",
              policies.count);
     be_policies_fini(&policies);
@@ -294,7 +293,7 @@ signals_take(struct be_supervisor *s)
 
     while (read(s->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
-            drain_begin(s);
+            be_supervisor_drain(s, s->config->drain_ns);
         else if (info.ssi_signo == SIGHUP)
             configuration_reload(s);
     }
@@ -322,7 +321,7 @@ workers_fill(struct be_supervisor *s)
 static size_t
 polls_fill(struct be_supervisor *s)
 {
-    size_t need = 2 + s->listener_count + be_workers_total(&s->workers), n = 0;
+    size_t need = BE_POLLS_FIXED + s->listener_count + be_workers_total(&s->workers), n = 0;
 
     if (need > s->poll_cap) {
         struct pollfd *polls = realloc(s->polls, need * 2 * sizeof(*polls));
@@ -334,6 +333,7 @@ polls_fill(struct be_supervisor *s)
     }
     s->polls[n++] = (struct pollfd){.fd = s->signals, .events = POLLIN};
     s->polls[n++] = (struct pollfd){.fd = s->pending.epoll_fd, .events = POLLIN};
+    s->polls[n++] = (struct pollfd){.fd = s->admin.epoll_fd, .events = POLLIN};
     for (unsigned i = 0; i < s->listener_count; i++)
         s->polls[n++] = (struct pollfd){.fd = tp_listener_fd(s->listeners[i]), .events = POLLIN};
     for (struct be_worker *w = s->workers.list; w != NULL; w = w->next)
@@ -346,8 +346,10 @@ poll_timeout(struct be_supervisor *s)
 {
     uint64_t now = gp_now_ns(), next = be_pending_expire(&s->pending, now);
 
+    next = gp_min_u64(next, be_admin_expire(&s->admin, now));
+    next = gp_min_u64(next, s->cordon_until_ns);
     if (s->draining)
-        next = s->drain_until_ns;
+        next = gp_min_u64(next, s->drain_until_ns);
     else if (s->workers.not_before_ns > now)
         next = gp_min_u64(s->workers.not_before_ns, next);
     return gp_deadline_poll_ms(now, next);
@@ -356,7 +358,7 @@ poll_timeout(struct be_supervisor *s)
 static void
 loop_once(struct be_supervisor *s)
 {
-    size_t count = polls_fill(s), n = 2;
+    size_t count = polls_fill(s), n = BE_POLLS_FIXED;
     unsigned listeners = s->listener_count;
     struct be_worker *w = s->workers.list, *next;
 
@@ -368,12 +370,16 @@ loop_once(struct be_supervisor *s)
         next = w->next;
         if (s->polls[n].revents != 0)
             be_workers_hear(&s->workers, w);
+        if (w->state == BE_WORKER_ADMIN && !w->connected)
+            be_operate_connect(s, w);
     }
     for (unsigned i = 0; i < listeners; i++)
-        if (s->polls[2 + i].revents != 0)
+        if (s->polls[BE_POLLS_FIXED + i].revents != 0)
             connections_accept(s, s->listeners[i]);
     if (s->polls[1].revents != 0)
         connections_serve(s);
+    if (s->polls[2].revents != 0)
+        be_admin_serve(&s->admin);
     if (s->polls[0].revents != 0)
         signals_take(s);
 }
@@ -381,12 +387,13 @@ loop_once(struct be_supervisor *s)
 static void
 drain_check(struct be_supervisor *s)
 {
+    be_operate_check(s);
     /* Nobody listens for those whose clients are gone. */
     while (s->draining && be_workers_end_lingering(&s->workers))
         ;
     if (!s->draining || gp_now_ns() < s->drain_until_ns || be_workers_total(&s->workers) == 0)
         return;
-    log_warn("drain time is over: %u sessions are ended", busy_count(s));
+    log_warn("drain time is over: %u sessions are ended", be_supervisor_busy(s));
     be_workers_signal(&s->workers, SIGTERM);
     /* A worker that does not end by itself within 2 s is ended. */
     s->drain_until_ns = gp_now_ns() + 2 * GP_NS_PER_S;
@@ -402,6 +409,8 @@ be_supervisor_run(const struct be_supervisor_config *config)
                               .signals = -1,
                               .ready_fd = config->ready_fd,
                               .pending = {.epoll_fd = -1},
+                              .admin = {.epoll_fd = -1},
+                              .cordon_until_ns = GP_FOREVER,
                               .workers = {.argv = config->worker_argv, .keeper = {.control = -1}}};
     unsigned pending_max = descriptors_raise(config);
     enum gp_status status;
@@ -416,6 +425,8 @@ be_supervisor_run(const struct be_supervisor_config *config)
         be_ledger_publish(s.workers.ledger, config->policies);
         status = signals_open(&s);
     }
+    if (status == GP_OK)
+        status = be_operate_open(&s);
     if (status == GP_OK)
         status = be_pending_open(&s.pending, pending_max, config->handshake_ns);
     if (status == GP_OK)
@@ -454,6 +465,7 @@ be_supervisor_run(const struct be_supervisor_config *config)
     if (s.signals >= 0)
         close(s.signals);
     free(s.polls);
+    be_operate_close(&s);
     be_ledger_close(s.workers.ledger);
     return status != GP_OK ? 1 : code;
 }

@@ -26,9 +26,11 @@ struct be_supervisor_config {
     unsigned pending_max;  /* connections that said nothing yet; 0: by what descriptors there are */
     uint64_t handshake_ns; /* and how long they may take for it */
     uint64_t drain_ns;
-    const char *images_dir;             /* of module images; NULL: in memory */
-    uint64_t images_bytes;              /* most of them; 0: none are kept */
-    uint32_t recv_buffer_bytes;         /* of connections; 0: the system's choice */
+    const char *images_dir;     /* of module images; NULL: in memory */
+    uint64_t images_bytes;      /* most of them; 0: none are kept */
+    uint32_t recv_buffer_bytes; /* of connections; 0: the system's choice */
+    const char *name;           /* of the server, for operators */
+    const char *admin_socket;   /* where operators of this machine are served; NULL: nowhere */
     const struct be_policies *policies; /* the tenants to begin with */
     /* Read them anew; the caller finishes *policies_p on GP_OK. Errors are logged. */
     enum gp_status (*reload)(void *user, struct be_policies *policies_p);

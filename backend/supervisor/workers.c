@@ -30,10 +30,12 @@ state_set(struct be_workers *workers, struct be_worker *worker, enum be_worker_s
 
 /* In the child, between fork and exec: nothing that could wait for a lock. */
 static void
-child_exec(char *const *argv, int socket, int ledger, int images, unsigned slot, pid_t parent)
+child_exec(const struct be_workers *workers, int socket, int images, unsigned slot, pid_t parent)
 {
-    char *args[BE_ARGV_MAX + 5];
-    char options[4][32];
+    int ledger = be_ledger_fd(workers->ledger);
+    char *const *argv = workers->argv;
+    char *args[BE_ARGV_MAX + 6];
+    char options[5][32];
     sigset_t none;
     int n = 0;
 
@@ -43,6 +45,7 @@ child_exec(char *const *argv, int socket, int ledger, int images, unsigned slot,
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (fcntl(socket, F_SETFD, 0) != 0 || fcntl(ledger, F_SETFD, 0) != 0 ||
+        fcntl(workers->board, F_SETFD, 0) != 0 ||
         (images >= 0 && fcntl(images, F_SETFD, 0) != 0))
         _exit(125);
     /* Ours comes first, so that "--" in the arguments does not hide it. */
@@ -50,8 +53,9 @@ child_exec(char *const *argv, int socket, int ledger, int images, unsigned slot,
     snprintf(options[0], sizeof(options[0]), "--worker=%d", socket);
     snprintf(options[1], sizeof(options[1]), "--ledger=%d", ledger);
     snprintf(options[2], sizeof(options[2]), "--slot=%u", slot);
-    snprintf(options[3], sizeof(options[3]), "--images=%d", images);
-    for (int i = 0; i < (images >= 0 ? 4 : 3); i++)
+    snprintf(options[3], sizeof(options[3]), "--board=%d", workers->board);
+    snprintf(options[4], sizeof(options[4]), "--images=%d", images);
+    for (int i = 0; i < (images >= 0 ? 5 : 4); i++)
         args[n++] = options[i];
     for (int i = 1; argv[i] != NULL && n < BE_ARGV_MAX; i++)
         args[n++] = argv[i];
@@ -82,8 +86,7 @@ be_workers_start(struct be_workers *workers, struct be_worker **worker_p)
     images = be_keeper_line(&workers->keeper);
     pid = fork();
     if (pid == 0)
-        child_exec(workers->argv, pair[1], be_ledger_fd(workers->ledger), images, worker->slot,
-                   parent);
+        child_exec(workers, pair[1], images, worker->slot, parent);
     close(pair[1]);
     if (images >= 0)
         close(images);
@@ -185,11 +188,25 @@ be_workers_end_lingering(struct be_workers *workers)
     return true;
 }
 
+static const char *
+state_text(enum be_worker_state state)
+{
+    static const char *const texts[] = {"starting", "ready", "opening", "serving", "an operator's"};
+
+    return texts[state];
+}
+
 static void
 word_take(struct be_workers *workers, struct be_worker *worker, const struct be_word *word)
 {
     enum be_worker_state state = (enum be_worker_state)word->state;
 
+    /* Who has taken in a call of a client speaks for that client, never for an operator. */
+    if (state == BE_WORKER_ADMIN && worker->state != BE_WORKER_GIVEN) {
+        log_error("supervisor: worker %d wants to be an operator's while it is %s",
+                  (int)worker->pid, state_text(worker->state));
+        return;
+    }
     if (state == BE_WORKER_READY) {
         worker->ever_ready = true;
         workers->early_deaths = 0;
@@ -221,14 +238,6 @@ be_workers_hear(struct be_workers *workers, struct be_worker *worker)
             return;
         }
     }
-}
-
-static const char *
-state_text(enum be_worker_state state)
-{
-    static const char *const texts[] = {"starting", "ready", "opening", "serving"};
-
-    return texts[state];
 }
 
 static void
@@ -273,6 +282,11 @@ be_workers_reap(struct be_workers *workers)
         }
         be_workers_hear(workers, worker); /* what it said last */
         death_log(workers, worker, how);
+        workers->died += !WIFEXITED(how) || WEXITSTATUS(how) != 0;
+        workers->ended += worker->state == BE_WORKER_SERVING;
+        workers->dropped += worker->dropped && worker->state == BE_WORKER_GIVEN;
+        if (workers->gone != NULL)
+            workers->gone(workers->user, worker);
         if (!worker->dropped)
             workers->counts[worker->state]--;
         *at = worker->next;

@@ -23,6 +23,7 @@ struct be_worker {
     bool lingering;         /* its client is gone and may come back */
     uint64_t lingering_seq; /* since when, among the others */
     uint64_t session_id;    /* 0: none that can be found again */
+    bool connected;         /* BE_WORKER_ADMIN: it has its line to us */
     struct be_worker *next;
 };
 
@@ -31,10 +32,15 @@ struct be_workers {
     struct be_ledger *ledger;
     struct be_keeper keeper;
     struct be_worker *list;
-    unsigned counts[BE_WORKER_SERVING + 1]; /* by state */
-    unsigned early_deaths;                  /* in a row, before they were ready */
-    uint64_t not_before_ns;                 /* start no more before */
+    unsigned counts[BE_WORKER_ADMIN + 1]; /* by state */
+    unsigned early_deaths;                /* in a row, before they were ready */
+    uint64_t not_before_ns;               /* start no more before */
     uint64_t lingering_seq;
+    uint64_t died, ended, dropped; /* since the start: sessions and what became none */
+    int board;                     /* the descriptor of backend/metrics/board.h */
+    /* Called for each that ended, before its slot is given away. */
+    void (*gone)(void *user, const struct be_worker *worker);
+    void *user;
 };
 
 /* Start one; *worker_p may be NULL. */

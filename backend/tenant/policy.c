@@ -236,6 +236,48 @@ be_policies_fini(struct be_policies *policies)
     memset(policies, 0, sizeof(*policies));
 }
 
+static enum gp_status
+policy_change(struct be_policy *policy, const struct gp_options *options, const char *key)
+{
+    uint64_t number = gp_options_u64(options, key);
+
+    if (strcmp(key, "memory") == 0)
+        policy->memory_bytes = number;
+    else if (strcmp(key, "memory-total") == 0)
+        policy->memory_total_bytes = number;
+    else if (strcmp(key, "share") == 0)
+        return percent(options, policy->name, key, 1, &policy->share);
+    else if (strcmp(key, "floor") == 0)
+        return percent(options, policy->name, key, 0, &policy->floor);
+    else if (strcmp(key, "policy") == 0)
+        policy->force = strcmp(gp_options_text(options, key), "force") == 0;
+    else if (strcmp(key, "priority") == 0)
+        policy->priority = priority_of(gp_options_text(options, key));
+    else if (strcmp(key, "max-kernel-time") == 0)
+        policy->max_kernel_ns = number;
+    else if (strcmp(key, "sessions") == 0)
+        policy->sessions = number > UINT32_MAX ? UINT32_MAX : (uint32_t)number;
+    else
+        return GP_ERR_NOT_FOUND;
+    return GP_OK;
+}
+
+enum gp_status
+be_policy_change(struct be_policy *policy, const char *key, const char *value)
+{
+    struct gp_options *options;
+    enum gp_status status;
+
+    status = gp_options_create(&be_policy_option_set, &options);
+    if (status != GP_OK)
+        return status;
+    status = gp_options_set(options, key, value, "quota");
+    if (status == GP_OK)
+        status = policy_change(policy, options, key);
+    gp_options_destroy(options);
+    return status;
+}
+
 /* -- asking ------------------------------------------------------------------------------------ */
 
 static bool

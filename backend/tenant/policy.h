@@ -81,6 +81,11 @@ enum gp_status be_policies_take(void *policies, const char *section, const char 
 GP_CHECK enum gp_status be_policies_finish(struct be_policies *policies);
 void be_policies_fini(struct be_policies *policies);
 
+/* Change what a tenant may have, by a key of its section: GP_ERR_NOT_FOUND for one that is not
+ * about amounts (who belongs to it, devices), GP_ERR_INVALID for a value that is none (logged). */
+GP_CHECK enum gp_status be_policy_change(struct be_policy *policy, const char *key,
+                                         const char *value);
+
 bool be_policy_matches(const struct be_policy *policy, const struct be_applicant *who);
 bool be_policy_allows_device(const struct be_policy *policy, unsigned index, const char *uuid,
                              const char *model);

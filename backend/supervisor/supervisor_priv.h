@@ -1,0 +1,58 @@
+/* backend/supervisor/supervisor_priv.h -- the supervisor's state: for this folder only */
+#ifndef BE_SUPERVISOR_PRIV_H
+#define BE_SUPERVISOR_PRIV_H
+
+#include "backend/metrics/board.h"
+#include "backend/supervisor/admin.h"
+#include "backend/supervisor/pending.h"
+#include "backend/supervisor/supervisor.h"
+#include "backend/supervisor/workers.h"
+#include "transport/transport.h"
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define BE_POLLS_FIXED 3 /* signals, who said nothing yet, operators */
+
+/* What sessions that have ended did, of one tenant; of nobody's too. */
+struct be_totals {
+    char name[BE_TENANT_NAME_BYTES];
+    uint64_t sessions;
+    uint64_t counts[BE_COUNT_END];
+};
+
+struct be_supervisor {
+    const struct be_supervisor_config *config;
+    struct tp_listener *listeners[BE_LISTENERS_MAX + 1];
+    unsigned listener_count; /* the last one is the offered one, if there is one */
+    char offered[64];        /* its URL, or "" */
+    struct be_workers workers;
+    struct be_pending pending;
+    uint64_t strangers, strangers_told_ns; /* who asked for sessions that are not here */
+    uint64_t strangers_total, accepted, refused;
+    int signals;
+    int ready_fd;
+    bool draining, drain_over;
+    uint64_t drain_until_ns;
+    struct pollfd *polls;
+    size_t poll_cap;
+
+    /* Operators (operate.c). */
+    struct be_admin admin;
+    struct be_board *board;
+    struct be_policies *policies; /* as they are now; without options */
+    struct be_totals totals[BE_TENANTS_MAX + 1];
+    char urls[WIRE_TEXT_MAX + 1];
+    uint64_t started_ms;
+    bool cordoned; /* takes no new sessions */
+    bool stopping; /* and ends with the last one */
+    uint64_t cordon_until_ns;
+};
+
+/* Sessions, and connections that may become one. */
+unsigned be_supervisor_busy(const struct be_supervisor *s);
+/* Listen no more, end with the last session, or by force. */
+void be_supervisor_drain(struct be_supervisor *s, uint64_t within_ns);
+
+#endif
