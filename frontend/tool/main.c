@@ -15,6 +15,12 @@ static const char help[] =
     "\n"
     "  run [OPTION]... -- PROGRAM [ARGUMENT]...   run a CUDA program on the pool\n"
     "  info [OPTION]...                           connect, show server and devices\n"
+    "  get gpus|servers|sessions|tenants          list them, for operators\n"
+    "  describe gpu|server|session|tenant NAME    all about one of them\n"
+    "  top                                        watch the pool in the terminal\n"
+    "  drain [SERVER]...                          take no new sessions\n"
+    "  kick SESSION | --tenant NAME               end sessions\n"
+    "  quota TENANT KEY=VALUE...                  change what a tenant may have\n"
     "  version                                    show the versions of this client\n"
     "\n"
     "gpupool COMMAND --help tells more. The server is named by --server, by GPUPOOL_SERVER, or in\n"
@@ -113,6 +119,52 @@ tool_options(const struct gp_option_set *set, const char *examples, int argc, ch
     return TOOL_USAGE;
 }
 
+/* What kubectl's users write. */
+static void
+long_names(int argc, char **argv)
+{
+    static const char *const names[][2] = {{"-o", "--output"}, {"-w", "--watch"}, {"-h", "--help"}};
+
+    for (int i = 1; i < argc; i++)
+        for (size_t n = 0; n < GP_ARRAY_LEN(names); n++)
+            if (strcmp(argv[i], names[n][0]) == 0)
+                argv[i] = (char *)(uintptr_t)names[n][1];
+}
+
+int
+tool_arguments(const struct gp_option_set *set, const char *examples, int argc, char **argv,
+               struct gp_options **options_p, char **others, size_t max, size_t *count_p)
+{
+    enum gp_status status;
+    struct gp_options *o;
+    int at = 0, next;
+
+    long_names(argc, argv);
+    if (gp_options_create(set, &o) != GP_OK)
+        return TOOL_FAILED;
+    *count_p = 0;
+    do {
+        status = gp_options_load_args(o, argc - at, argv + at, &next);
+        at += next;
+        if (status == GP_OK && at < argc && *count_p == max) {
+            fprintf(stderr, "%s: unexpected argument %s\n", set->program, argv[at]);
+            status = GP_ERR_INVALID;
+        } else if (status == GP_OK && at < argc) {
+            others[(*count_p)++] = argv[at];
+        }
+    } while (status == GP_OK && at < argc);
+    if (status == GP_OK && set_environment(o)) {
+        *options_p = o;
+        return -1;
+    }
+    gp_options_destroy(o);
+    if (status == GP_ERR_AGAIN) {
+        print_help(set, examples);
+        return 0;
+    }
+    return TOOL_USAGE;
+}
+
 static int
 tool_version(void)
 {
@@ -121,15 +173,22 @@ tool_version(void)
     return 0;
 }
 
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"run", tool_run},           {"info", tool_info},   {"get", tool_get},   {"top", tool_top},
+    {"describe", tool_describe}, {"drain", tool_drain}, {"kick", tool_kick}, {"quota", tool_quota},
+};
+
 int
 main(int argc, char **argv)
 {
     const char *command = argc > 1 ? argv[1] : "";
 
-    if (strcmp(command, "run") == 0)
-        return tool_run(argc - 1, argv + 1);
-    if (strcmp(command, "info") == 0)
-        return tool_info(argc - 1, argv + 1);
+    for (size_t i = 0; i < GP_ARRAY_LEN(commands); i++)
+        if (strcmp(command, commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
     if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0)
         return tool_version();
     if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0 ||

@@ -10,6 +10,12 @@
 /* argv[0] is the command's name. Return the exit code. */
 int tool_run(int argc, char **argv);
 int tool_info(int argc, char **argv);
+int tool_get(int argc, char **argv);
+int tool_describe(int argc, char **argv);
+int tool_top(int argc, char **argv);
+int tool_drain(int argc, char **argv);
+int tool_kick(int argc, char **argv);
+int tool_quota(int argc, char **argv);
 
 /*
  * Read the options of a command that has --server, --config, --cert, --key, --ca, and put those
@@ -18,6 +24,12 @@ int tool_info(int argc, char **argv);
  */
 int tool_options(const struct gp_option_set *set, const char *examples, int argc, char **argv,
                  struct gp_options **options_p, int *next_p);
+/*
+ * The same, with other arguments (at most max) before, between and behind the options, and -o and
+ * -w for --output and --watch.
+ */
+int tool_arguments(const struct gp_option_set *set, const char *examples, int argc, char **argv,
+                   struct gp_options **options_p, char **others, size_t max, size_t *count_p);
 #define TOOL_CLIENT_OPTIONS                                                                        \
     {"server", "URL", GP_OPT_URLS, NULL, "pool servers, tls://host:port, in order"},               \
         {"config", "FILE", GP_OPT_PATH, NULL,                                                      \
