@@ -394,6 +394,7 @@ turn_wait(struct be_session *session, struct be_pace_device *d, enum be_fair_ver
     } else {
         be_turns_await(session->ledger, word, until);
     }
+    be_count(session->row, BE_COUNT_TURN_WAIT_NS, gp_now_ns() - now);
     now = gp_now_ns();
     if (now - *beat_p > BEAT_NS) {
         *beat_p = now;

@@ -122,6 +122,7 @@ supervise(const struct gp_options *options, const struct be_policies *policies, 
         return 2;
     (void)gethostname(host, sizeof(host) - 1);
     config.name = gp_options_is_set(options, "name") ? gp_options_text(options, "name") : host;
+    config.metrics = gp_options_text(options, "metrics");
     config.admin_socket = admin_socket(options, socket_path, sizeof(socket_path));
     return be_supervisor_run(&config);
 }

@@ -44,6 +44,10 @@ static const struct gp_option be_options[] = {
      "tcp", "keepalive", NULL, false},
     {"name", "TEXT", GP_OPT_TEXT, NULL, "the server's name for clients; the host's if unset", NULL,
      NULL, NULL, false},
+    {"metrics", "URL", GP_OPT_TEXT, NULL,
+     "metrics for Prometheus at URL, such as http://127.0.0.1:9470: /metrics, and /metrics/compat "
+     "with names of DCGM and HAMi; whoever reaches it may read it",
+     NULL, NULL, NULL, false},
     {"admin-socket", "PATH", GP_OPT_PATH, NULL,
      "serve operators of this machine at a unix socket; admin.sock in $RUNTIME_DIRECTORY if unset, "
      "and nowhere without that",
@@ -113,12 +117,62 @@ static const struct gp_option be_options[] = {
      true},
     {"images", "FD", GP_OPT_FD, NULL, "the line to who keeps images (internal)", NULL, NULL, NULL,
      true},
+    {"print", "WHAT", GP_OPT_ENUM, NULL,
+     "print the manual page, an example of the configuration "
+     "file, or the table of options, and end",
+     NULL, NULL, "man|example|reference", true},
     {"version", NULL, GP_OPT_FLAG, NULL, "print the version and end", NULL, NULL, NULL, true},
     {NULL},
 };
 
 const struct gp_option_set be_option_set = {"gpupoold", "serve GPUs to remote programs",
                                             "GPUPOOLD_", "server", be_options};
+
+static const char man_head[] =
+    ".TH GPUPOOLD 8 \"\" gpupool \"System administration\"\n"
+    ".SH NAME\ngpupoold \\- serve GPUs to remote programs\n"
+    ".SH SYNOPSIS\n.B gpupoold\n.RI [ OPTION ]...\n"
+    ".SH DESCRIPTION\n"
+    "Owns the GPUs of a machine and executes the CUDA calls of programs elsewhere, each session in "
+    "a\nprocess of its own. Clients prove who they are by certificates; what they may have is in "
+    "the\n.B [tenant \"NAME\"]\nsections of the configuration.\n.PP\n"
+    "Each option may be an argument, a variable GPUPOOLD_NAME, or a setting in the file; the first "
+    "of\nthese wins.\n"
+    ".SH SIGNALS\nSIGTERM: listen no more, end when the sessions have ended, or after drain-time.\n"
+    "SIGHUP: read tenants anew; other options count for workers that start afterwards.\n";
+static const char man_tail[] =
+    ".SH FILES\n.TP\n.I /etc/gpupool/server.ini\nthe configuration\n"
+    ".SH EXIT STATUS\n0: ended in order; 1: it could not serve; 2: wrong options\n"
+    ".SH SEE ALSO\n.BR gpupool (1)\n";
+static const char tenant_example[] =
+    "# A tenant; without any, whoever may connect gets what is free. Its settings:\n";
+
+static void
+print_what(const char *what, struct gp_buf *text)
+{
+    if (strcmp(what, "man") == 0) {
+        gp_buf_append_text(text, man_head);
+        gp_options_man(&be_option_set, text);
+        gp_buf_append_text(text, ".SH TENANTS\nSettings of a section [tenant \"NAME\"]:\n");
+        gp_options_man(&be_policy_option_set, text);
+        gp_buf_append_text(text, man_tail);
+    } else if (strcmp(what, "example") == 0) {
+        GP_AUTO_BUF struct gp_buf tenant = {0};
+
+        gp_buf_append_text(text, "# gpupoold's configuration: all settings, with what holds where "
+                                 "they are not set.\n\n");
+        gp_options_example(&be_option_set, text);
+        gp_buf_append_text(text, tenant_example);
+        gp_options_example(&be_policy_option_set, &tenant);
+        gp_buf_append(&tenant, "", 1);
+        if (gp_buf_status(&tenant) == GP_OK)
+            gp_buf_printf(text, "#[tenant \"NAME\"]\n%s",
+                          strchr((const char *)tenant.data, '\n') + 1);
+    } else {
+        gp_options_reference(&be_option_set, text);
+        gp_options_reference(&be_policy_option_set, text);
+    }
+}
 
 static enum gp_status
 load_file(struct gp_options *options)
@@ -156,6 +210,12 @@ be_options_load(int argc, char *const argv[], struct gp_options **options_p,
         fwrite(text.data, 1, text.len, stdout);
     } else if (status == GP_OK && gp_options_flag(options, "version")) {
         puts("gpupoold 0.1.0");
+        status = GP_ERR_AGAIN;
+    } else if (status == GP_OK && gp_options_is_set(options, "print")) {
+        GP_AUTO_BUF struct gp_buf text = {0};
+
+        print_what(gp_options_text(options, "print"), &text);
+        fwrite(text.data, 1, text.len, stdout);
         status = GP_ERR_AGAIN;
     } else if (status == GP_OK && next < argc) {
         log_error("%s: not an option; see --help", argv[next]);

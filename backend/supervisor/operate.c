@@ -1,6 +1,7 @@
 /* backend/supervisor/operate.c -- what operators do */
 #include "backend/supervisor/operate.h"
 
+#include "backend/metrics/page.h"
 #include "backend/supervisor/supervisor_priv.h"
 #include "backend/tenant/view.h"
 #include "protocol/base/clock.h"
@@ -189,6 +190,10 @@ parts_drop(struct wire_admin_answer *answer, uint32_t parts)
         answer->session_count = 0;
     }
     if ((parts & WIRE_ADMIN_TENANTS) == 0) {
+        others.transports = answer->transports;
+        others.transport_count = answer->transport_count;
+        answer->transports = NULL;
+        answer->transport_count = 0;
         others.tenants = answer->tenants;
         others.tenant_count = answer->tenant_count;
         answer->tenants = NULL;
@@ -227,6 +232,21 @@ answer_request(void *user, const char *who, const struct wire_admin_request *req
     parts_drop(answer, parts);
 }
 
+static void
+transport_add(struct be_supervisor *s, const struct be_board_view *view)
+{
+    for (int i = 0; i < BE_TRANSPORTS_MAX; i++) {
+        struct wire_admin_transport *t = &s->transports[i];
+
+        if (t->name[0] != '\0' && strcmp(t->name, view->session.transport) != 0)
+            continue;
+        snprintf(t->name, sizeof(t->name), "%s", view->session.transport);
+        t->bytes_in += view->counts[BE_COUNT_BYTES_IN];
+        t->bytes_out += view->counts[BE_COUNT_BYTES_OUT];
+        return;
+    }
+}
+
 /* be_workers.gone: what a session did is not forgotten. */
 static void
 worker_gone(void *user, const struct be_worker *worker)
@@ -246,10 +266,34 @@ worker_gone(void *user, const struct be_worker *worker)
             snprintf(totals->name, sizeof(totals->name), "%s", tenant->policy.name);
         }
         totals->sessions += !view.session.monitor;
+        transport_add(s, &view);
         for (int i = 0; i < BE_COUNT_END; i++)
             totals->counts[i] += view.counts[i];
     }
     be_board_row_clear(s->board, worker->slot);
+}
+
+/* be_http_page_fn */
+static bool
+page(void *user, const char *path, struct gp_buf *out)
+{
+    bool ours = strcmp(path, "/metrics") == 0;
+    struct wire_admin_answer state = {0};
+
+    if (strcmp(path, "/healthz") == 0) {
+        gp_buf_append_text(out, "ok\n");
+        return true;
+    }
+    if (!ours && strcmp(path, "/metrics/compat") != 0 && strcmp(path, "/metrics/dcgm") != 0)
+        return false;
+    if (!be_operate_state(user, WIRE_ADMIN_GPUS, &state))
+        out->status = GP_ERR_NO_MEMORY;
+    else if (ours)
+        be_page_metrics(&state, out);
+    else
+        be_page_compat(&state, out);
+    wire_admin_answer_fini(&state);
+    return true;
 }
 
 void
@@ -279,12 +323,15 @@ be_operate_open(struct be_supervisor *s)
         s->workers.board = be_board_fd(s->board);
         status = be_admin_open(&s->admin, s->config->admin_socket);
     }
+    if (status == GP_OK && s->config->metrics != NULL)
+        status = be_http_open(s->config->metrics, page, s, &s->http);
     return status;
 }
 
 void
 be_operate_close(struct be_supervisor *s)
 {
+    be_http_close(s->http);
     be_admin_close(&s->admin, false);
     be_board_close(s->board);
     free(s->policies);

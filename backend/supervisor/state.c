@@ -107,6 +107,7 @@ counters_fill(const uint64_t counts[BE_COUNT_END], struct wire_admin_counters *o
     out->waits += counts[BE_COUNT_WAITS];
     out->bytes_in += counts[BE_COUNT_BYTES_IN];
     out->bytes_out += counts[BE_COUNT_BYTES_OUT];
+    out->turn_wait_ns += counts[BE_COUNT_TURN_WAIT_NS];
 }
 
 /* The session's share in what its GPUs and its tenant have. */
@@ -268,6 +269,38 @@ tenants_fill(struct be_gather *g)
            tenant_fill(g, BE_TENANTS_MAX, &a->tenants[a->tenant_count++]);
 }
 
+/* -- transports -------------------------------------------------------------------------------- */
+
+static bool
+transports_fill(struct be_gather *g)
+{
+    struct wire_admin_answer *a = g->answer;
+
+    a->transports = calloc(BE_TRANSPORTS_MAX, sizeof(*a->transports));
+    if (a->transports == NULL)
+        return false;
+    while (a->transport_count < BE_TRANSPORTS_MAX &&
+           g->s->transports[a->transport_count].name[0] != '\0') {
+        a->transports[a->transport_count] = g->s->transports[a->transport_count];
+        a->transport_count++;
+    }
+    for (uint32_t i = 0; i < a->session_count; i++) {
+        uint32_t t = 0;
+
+        while (t < a->transport_count &&
+               strcmp(a->transports[t].name, a->sessions[i].transport) != 0)
+            t++;
+        if (t == BE_TRANSPORTS_MAX)
+            continue;
+        if (t == a->transport_count)
+            snprintf(a->transports[a->transport_count++].name, sizeof(a->transports[t].name), "%s",
+                     a->sessions[i].transport);
+        a->transports[t].bytes_in += a->sessions[i].counters.bytes_in;
+        a->transports[t].bytes_out += a->sessions[i].counters.bytes_out;
+    }
+    return true;
+}
+
 bool
 be_operate_state(struct be_supervisor *s, uint32_t parts, struct wire_admin_answer *answer)
 {
@@ -284,5 +317,5 @@ be_operate_state(struct be_supervisor *s, uint32_t parts, struct wire_admin_answ
     server_fill(g);
     /* GPUs' sums come from sessions, their tenants' from tenants. */
     return parts == 0 || parts == WIRE_ADMIN_SERVER ||
-           (gpus_fill(g) && sessions_fill(g) && tenants_fill(g));
+           (gpus_fill(g) && sessions_fill(g) && tenants_fill(g) && transports_fill(g));
 }

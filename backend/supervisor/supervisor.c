@@ -334,6 +334,7 @@ polls_fill(struct be_supervisor *s)
     s->polls[n++] = (struct pollfd){.fd = s->signals, .events = POLLIN};
     s->polls[n++] = (struct pollfd){.fd = s->pending.epoll_fd, .events = POLLIN};
     s->polls[n++] = (struct pollfd){.fd = s->admin.epoll_fd, .events = POLLIN};
+    s->polls[n++] = (struct pollfd){.fd = be_http_fd(s->http), .events = POLLIN};
     for (unsigned i = 0; i < s->listener_count; i++)
         s->polls[n++] = (struct pollfd){.fd = tp_listener_fd(s->listeners[i]), .events = POLLIN};
     for (struct be_worker *w = s->workers.list; w != NULL; w = w->next)
@@ -347,6 +348,7 @@ poll_timeout(struct be_supervisor *s)
     uint64_t now = gp_now_ns(), next = be_pending_expire(&s->pending, now);
 
     next = gp_min_u64(next, be_admin_expire(&s->admin, now));
+    next = gp_min_u64(next, be_http_next(s->http, now));
     next = gp_min_u64(next, s->cordon_until_ns);
     if (s->draining)
         next = gp_min_u64(next, s->drain_until_ns);
@@ -362,8 +364,9 @@ loop_once(struct be_supervisor *s)
     unsigned listeners = s->listener_count;
     struct be_worker *w = s->workers.list, *next;
 
-    if (count == 0 || poll(s->polls, count, poll_timeout(s)) <= 0)
+    if (count == 0 || poll(s->polls, count, poll_timeout(s)) < 0)
         return;
+    be_http_serve(s->http); /* has timers of its own */
     /* Workers first: what is accepted then goes to those that just became ready. */
     n += listeners;
     for (; w != NULL && n < count; w = next, n++) {

@@ -4,6 +4,7 @@
 
 #include "backend/metrics/board.h"
 #include "backend/supervisor/admin.h"
+#include "backend/supervisor/http.h"
 #include "backend/supervisor/pending.h"
 #include "backend/supervisor/supervisor.h"
 #include "backend/supervisor/workers.h"
@@ -13,7 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BE_POLLS_FIXED 3 /* signals, who said nothing yet, operators */
+#define BE_POLLS_FIXED    4 /* signals, who said nothing yet, operators, metrics */
+#define BE_TRANSPORTS_MAX 8
 
 /* What sessions that have ended did, of one tenant; of nobody's too. */
 struct be_totals {
@@ -43,6 +45,8 @@ struct be_supervisor {
     struct be_board *board;
     struct be_policies *policies; /* as they are now; without options */
     struct be_totals totals[BE_TENANTS_MAX + 1];
+    struct wire_admin_transport transports[BE_TRANSPORTS_MAX]; /* of ended sessions */
+    struct be_http *http;                                      /* NULL: no metrics */
     char urls[WIRE_TEXT_MAX + 1];
     uint64_t started_ms;
     bool cordoned; /* takes no new sessions */

@@ -45,8 +45,7 @@ child_exec(const struct be_workers *workers, int socket, int images, unsigned sl
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (fcntl(socket, F_SETFD, 0) != 0 || fcntl(ledger, F_SETFD, 0) != 0 ||
-        fcntl(workers->board, F_SETFD, 0) != 0 ||
-        (images >= 0 && fcntl(images, F_SETFD, 0) != 0))
+        fcntl(workers->board, F_SETFD, 0) != 0 || (images >= 0 && fcntl(images, F_SETFD, 0) != 0))
         _exit(125);
     /* Ours comes first, so that "--" in the arguments does not hide it. */
     args[n++] = argv[0];

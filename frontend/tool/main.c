@@ -21,6 +21,8 @@ static const char help[] =
     "  drain [SERVER]...                          take no new sessions\n"
     "  kick SESSION | --tenant NAME               end sessions\n"
     "  quota TENANT KEY=VALUE...                  change what a tenant may have\n"
+    "  doctor                                     find what keeps programs from the pool\n"
+    "  certs DIR                                  make certificates for a laboratory\n"
     "  version                                    show the versions of this client\n"
     "\n"
     "gpupool COMMAND --help tells more. The server is named by --server, by GPUPOOL_SERVER, or in\n"
@@ -179,7 +181,62 @@ static const struct {
 } commands[] = {
     {"run", tool_run},           {"info", tool_info},   {"get", tool_get},   {"top", tool_top},
     {"describe", tool_describe}, {"drain", tool_drain}, {"kick", tool_kick}, {"quota", tool_quota},
+    {"doctor", tool_doctor},     {"certs", tool_certs},
 };
+
+/* What a command prints for --help; malloc'ed. */
+static char *
+help_of(size_t which)
+{
+    char help_option[] = "--help",
+         *argv[] = {(char *)(uintptr_t)commands[which].name, help_option, NULL};
+    FILE *before = stdout;
+    char *text = NULL;
+    size_t bytes = 0;
+
+    stdout = open_memstream(&text, &bytes);
+    if (stdout != NULL) {
+        (void)commands[which].run(2, argv);
+        fclose(stdout);
+    }
+    stdout = before;
+    return text;
+}
+
+static void
+print_roff(const char *text)
+{
+    for (bool line_start = true; *text != '\0'; line_start = *text++ == '\n') {
+        if (line_start && (*text == '.' || *text == '\''))
+            fputs("\\&", stdout);
+        if (*text == '\\' || *text == '-')
+            fputs(*text == '-' ? "\\-" : "\\e", stdout);
+        else
+            putchar(*text);
+    }
+}
+
+/* gpupool man: the manual page, from what --help says. */
+static int
+tool_man(void)
+{
+    fputs(".TH GPUPOOL 1 \"\" gpupool \"User commands\"\n.SH NAME\n"
+          "gpupool \\- use and operate a pool of GPUs\n.SH SYNOPSIS\n.B gpupool\n"
+          ".I COMMAND\n.RI [ OPTION ]...\n.SH DESCRIPTION\n.nf\n",
+          stdout);
+    print_roff(strchr(help, '\n') + 1);
+    fputs(".fi\n.SH COMMANDS\n", stdout);
+    for (size_t i = 0; i < GP_ARRAY_LEN(commands); i++) {
+        GP_AUTO_FREE char *text = help_of(i);
+
+        printf(".SS gpupool %s\n.nf\n", commands[i].name);
+        if (text != NULL)
+            print_roff(text);
+        fputs(".fi\n", stdout);
+    }
+    fputs(".SH SEE ALSO\n.BR gpupoold (8)\n", stdout);
+    return 0;
+}
 
 int
 main(int argc, char **argv)
@@ -191,6 +248,8 @@ main(int argc, char **argv)
             return commands[i].run(argc - 1, argv + 1);
     if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0)
         return tool_version();
+    if (strcmp(command, "man") == 0)
+        return tool_man();
     if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0 ||
         strcmp(command, "help") == 0) {
         fputs(help, stdout);

@@ -110,5 +110,8 @@ const char *gp_options_where(const struct gp_options *options, const char *name)
 /* --help, and a reference page in markdown. */
 void gp_options_help(const struct gp_option_set *set, struct gp_buf *out);
 void gp_options_reference(const struct gp_option_set *set, struct gp_buf *out);
+/* The options of a manual page, from ".SH OPTIONS" on, and a file of all settings as comments. */
+void gp_options_man(const struct gp_option_set *set, struct gp_buf *out);
+void gp_options_example(const struct gp_option_set *set, struct gp_buf *out);
 
 #endif

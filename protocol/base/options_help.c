@@ -2,11 +2,13 @@
 #include "protocol/base/options.h"
 #include "protocol/base/options_priv.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-#define HELP_COLUMN 26
-#define HELP_WIDTH  80
+#define HELP_COLUMN   26
+#define HELP_WIDTH    80
+#define COMMENT_WIDTH 96
 
 /* Break help into lines that begin at HELP_COLUMN; column is where the cursor is now. */
 static void
@@ -102,5 +104,109 @@ gp_options_reference(const struct gp_option_set *set, struct gp_buf *out)
             put_cell(out, opt->choices);
         }
         gp_buf_append_text(out, " |\n");
+    }
+}
+
+/* Text of a manual page: nothing of it is a request, no hyphen becomes another sign. */
+static void
+put_roff(struct gp_buf *out, const char *text)
+{
+    bool line_start = true;
+
+    for (; *text != '\0'; text++) {
+        if (line_start && (*text == '.' || *text == '\''))
+            gp_buf_append_text(out, "\\&");
+        if (*text == '\\')
+            gp_buf_append_text(out, "\\e");
+        else if (*text == '-')
+            gp_buf_append_text(out, "\\-");
+        else
+            gp_buf_append(out, text, 1);
+        line_start = *text == '\n';
+    }
+}
+
+static void
+put_man_option(const struct gp_option_set *set, const struct gp_option *opt, struct gp_buf *out)
+{
+    gp_buf_append_text(out, ".TP\n.BI \\-\\-");
+    put_roff(out, opt->name);
+    if (opt->arg != NULL)
+        gp_buf_printf(out, " \" %s\"", opt->arg);
+    gp_buf_append_text(out, "\n");
+    put_roff(out, opt->help);
+    if (opt->type == GP_OPT_ENUM) {
+        gp_buf_append_text(out, ": ");
+        put_roff(out, opt->choices);
+    }
+    if (opt->def != NULL) {
+        gp_buf_append_text(out, " (");
+        put_roff(out, opt->def);
+        gp_buf_append_text(out, ")");
+    }
+    if (!opt->args_only && set->section != NULL)
+        gp_buf_printf(out, ". In a file:\n.B %s\nunder [%s]", gp_option_key(opt),
+                      gp_option_section(set, opt));
+    gp_buf_append_text(out, ".\n");
+}
+
+void
+gp_options_man(const struct gp_option_set *set, struct gp_buf *out)
+{
+    gp_buf_append_text(out, ".SH OPTIONS\n");
+    for (const struct gp_option *opt = set->options; opt->name != NULL; opt++)
+        if (strstr(opt->help, "(internal)") == NULL)
+            put_man_option(set, opt, out);
+}
+
+/* In lines that a reader of files takes, each a comment. */
+static void
+put_comment(struct gp_buf *out, const struct gp_option *opt)
+{
+    const char *parts[] = {opt->help, opt->type == GP_OPT_ENUM ? opt->choices : ""};
+    size_t column = 0;
+
+    for (size_t i = 0; i < 2; i++) {
+        const char *at = parts[i];
+
+        while (*at != '\0') {
+            size_t n = strcspn(at, " ");
+
+            if (column == 0 || column + 1 + n > COMMENT_WIDTH) {
+                gp_buf_append_text(out, column == 0 ? "#" : "\n#");
+                column = 1;
+            } else if (i == 1 && at == parts[1]) {
+                gp_buf_append_text(out, ":");
+            }
+            gp_buf_append_text(out, " ");
+            gp_buf_append(out, at, n);
+            column += 1 + n;
+            at += n;
+            at += strspn(at, " ");
+        }
+    }
+    gp_buf_append_text(out, "\n");
+}
+
+/* The sections in the order of the table, each option once. */
+void
+gp_options_example(const struct gp_option_set *set, struct gp_buf *out)
+{
+    for (const struct gp_option *first = set->options; first->name != NULL; first++) {
+        const char *section = gp_option_section(set, first);
+        bool seen = first->args_only;
+
+        for (const struct gp_option *opt = set->options; opt < first && !seen; opt++)
+            seen = !opt->args_only && strcmp(gp_option_section(set, opt), section) == 0;
+        if (seen)
+            continue;
+        gp_buf_printf(out, "[%s]\n", section);
+        for (const struct gp_option *opt = first; opt->name != NULL; opt++) {
+            if (opt->args_only || strcmp(gp_option_section(set, opt), section) != 0)
+                continue;
+            put_comment(out, opt);
+            gp_buf_printf(out, "#%s = %s\n\n", gp_option_key(opt),
+                          opt->def != NULL ? opt->def : "");
+        }
     }
 }

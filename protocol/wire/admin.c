@@ -147,10 +147,19 @@ static const struct row use_row = {&wire__pb__admin_use__descriptor, sizeof(S), 
 
 #define M Wire__Pb__AdminCounters
 #define S struct wire_admin_counters
-static const struct field counters_fields[] = {
-    U64(M, S, launches), U64(M, S, copies),   U64(M, S, memory),    U64(M, S, modules),
-    U64(M, S, streams),  U64(M, S, graphs),   U64(M, S, others),    U64(M, S, errors),
-    U64(M, S, waits),    U64(M, S, bytes_in), U64(M, S, bytes_out), {0}};
+static const struct field counters_fields[] = {U64(M, S, launches),
+                                               U64(M, S, copies),
+                                               U64(M, S, memory),
+                                               U64(M, S, modules),
+                                               U64(M, S, streams),
+                                               U64(M, S, graphs),
+                                               U64(M, S, others),
+                                               U64(M, S, errors),
+                                               U64(M, S, waits),
+                                               U64(M, S, bytes_in),
+                                               U64(M, S, bytes_out),
+                                               U64(M, S, turn_wait_ns),
+                                               {0}};
 static const struct row counters_row = {&wire__pb__admin_counters__descriptor, sizeof(S),
                                         counters_fields};
 #undef M
@@ -202,6 +211,15 @@ static const struct row tenant_row = {&wire__pb__admin_tenant__descriptor, sizeo
 #undef M
 #undef S
 
+#define M Wire__Pb__AdminTransport
+#define S struct wire_admin_transport
+static const struct field transport_fields[] = {
+    TEXT(M, S, name), U64(M, S, bytes_in), U64(M, S, bytes_out), {0}};
+static const struct row transport_row = {&wire__pb__admin_transport__descriptor, sizeof(S),
+                                         transport_fields};
+#undef M
+#undef S
+
 #define M Wire__Pb__AdminAnswer
 #define S struct wire_admin_answer
 static const struct field answer_fields[] = {
@@ -213,6 +231,7 @@ static const struct field answer_fields[] = {
     MANY(M, S, gpus, gpu_count, WIRE_DEVICES_MAX, &gpu_row),
     MANY(M, S, sessions, session_count, WIRE_ADMIN_SESSIONS_MAX, &session_row),
     MANY(M, S, tenants, tenant_count, WIRE_ADMIN_TENANTS_MAX, &tenant_row),
+    MANY(M, S, transports, transport_count, WIRE_ADMIN_TRANSPORTS_MAX, &transport_row),
     {0}};
 static const struct row answer_row = {&wire__pb__admin_answer__descriptor, sizeof(S),
                                       answer_fields};

@@ -21,11 +21,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WIRE_ADMIN_REQUEST_MAX  (32u << 10) /* bytes of one encoded request */
-#define WIRE_ADMIN_ANSWER_MAX   (8u << 20)
-#define WIRE_ADMIN_SETTINGS_MAX 16
-#define WIRE_ADMIN_SESSIONS_MAX 4096
-#define WIRE_ADMIN_TENANTS_MAX  1024
+#define WIRE_ADMIN_REQUEST_MAX    (32u << 10) /* bytes of one encoded request */
+#define WIRE_ADMIN_ANSWER_MAX     (8u << 20)
+#define WIRE_ADMIN_SETTINGS_MAX   16
+#define WIRE_ADMIN_SESSIONS_MAX   4096
+#define WIRE_ADMIN_TENANTS_MAX    1024
+#define WIRE_ADMIN_TRANSPORTS_MAX 16
 
 enum wire_admin_what {
     WIRE_ADMIN_LIST = 1, /* the parts that were asked for */
@@ -106,6 +107,7 @@ struct wire_admin_use {
 struct wire_admin_counters {
     uint64_t launches, copies, memory, modules, streams, graphs, others;
     uint64_t errors, waits, bytes_in, bytes_out;
+    uint64_t turn_wait_ns; /* waited for their turn on a device */
 };
 
 enum wire_admin_session_state {
@@ -142,15 +144,22 @@ struct wire_admin_tenant {
     struct wire_admin_use *uses;
 };
 
+/* Bytes of all sessions by a transport, of ended ones too. */
+struct wire_admin_transport {
+    char name[32];
+    uint64_t bytes_in, bytes_out;
+};
+
 struct wire_admin_answer {
     uint32_t code; /* enum wire_control_code */
     char reason[WIRE_TEXT_MAX + 1], hint[WIRE_TEXT_MAX + 1];
     uint32_t affected; /* sessions that were told to end, settings that were changed */
     struct wire_admin_server server;
-    uint32_t gpu_count, session_count, tenant_count;
+    uint32_t gpu_count, session_count, tenant_count, transport_count;
     struct wire_admin_gpu *gpus;
     struct wire_admin_session *sessions;
     struct wire_admin_tenant *tenants;
+    struct wire_admin_transport *transports; /* with WIRE_ADMIN_TENANTS */
 };
 
 GP_CHECK enum gp_status wire_admin_request_encode(const struct wire_admin_request *in,

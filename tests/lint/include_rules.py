@@ -43,6 +43,7 @@ HOMES = [
     (r"^lz4\.h$", ("protocol/base/compress.c", "protocol/image/")),
     (r"\.pb-c\.h$", ("protocol/wire/",)),
     (r"^png\.h$", ("deploy/demo/",)),
+    (r"^microhttpd\.h$", ("backend/supervisor/http.c",)),
     (r"^(cuda|nvml|cuda_runtime\w*)\.h$", ("tests/",)),
 ]
 DLOPEN_HOMES = ("backend/driver/real/", "transport/rdma/verbs.c", "tests/")
