@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes certificates for a laboratory: an authority, a pool server, its clients.
 #
-# usage: deploy/certs.sh DIR [--tenant NAME]... [--server-name NAME|ADDRESS]... [--days N]
+# usage: deploy/certs.sh DIR [--tenant NAME]... [--server-name NAME|ADDRESS]... [--etcd NAME]... [--days N]
 #
 # Writes ca.crt ca.key, server.crt server.key, and NAME.crt NAME.key for each
 # tenant (one named "client" where none is given) into DIR. An authority that is
@@ -9,6 +9,9 @@
 # there are not replaced, so a second call only adds tenants. The server's is good
 # for localhost, 127.0.0.1, ::1 and the names given. A tenant's name stands in the
 # certificate as common name and as URI gpupool:tenant/NAME.
+#
+# --etcd NAME makes etcd-NAME.crt for an etcd member or one of its clients: good for both, for the
+# server's names, and without a common name, which etcd's gateway refuses with its authentication.
 #
 # Not for production: the authority's key lies unprotected beside the rest.
 set -eu
@@ -20,6 +23,7 @@ dir=
 days=30
 tenants=
 renew_server=
+etcds=
 names="DNS:localhost,IP:127.0.0.1,IP:::1"
 
 while [ $# -gt 0 ]; do
@@ -30,6 +34,12 @@ while [ $# -gt 0 ]; do
         '' | ca | server | *[!A-Za-z0-9._-]* | .*) die "'$2' is no name for a tenant" ;;
         esac
         tenants="$tenants $2"
+        shift 2
+        ;;
+    --etcd)
+        [ $# -ge 2 ] || die "--etcd needs a name"
+        case $2 in '' | *[!A-Za-z0-9._-]* | .*) die "'$2' is no name" ;; esac
+        etcds="$etcds $2"
         shift 2
         ;;
     --server-name)
@@ -106,6 +116,9 @@ if [ ! -s "$dir/ca.crt" ] || [ ! -s "$dir/ca.key" ]; then
 fi
 [ -z "$renew_server" ] || rm -f "$dir/server.crt"
 issue server "/CN=gpupool server" serverAuth "$names"
+for etcd in $etcds; do
+    issue "etcd-$etcd" "/O=gpupool etcd $etcd" "serverAuth, clientAuth" "$names"
+done
 for tenant in $tenants; do
     issue "$tenant" "/CN=$tenant" clientAuth "URI:gpupool:tenant/$tenant"
 done

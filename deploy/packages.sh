@@ -9,9 +9,9 @@ installed=
 # What the build needs, and what the demo and the tests need besides.
 build_packages="gcc libc6-dev meson ninja-build pkg-config python3 libssl-dev libprotobuf-c-dev
     protobuf-c-compiler libinih-dev libzstd-dev liblz4-dev uthash-dev openssl libibverbs-dev
-    libmicrohttpd-dev"
+    libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev"
 demo_packages="libpng-dev"
-test_packages="libcriterion-dev clang libpng-dev iproute2"
+test_packages="libcriterion-dev clang libpng-dev iproute2 etcd-server mandoc"
 # For the virtual machine of tests/rdma, without which that is skipped.
 vm_packages="qemu-system-x86 busybox-static cpio kmod iproute2 ibverbs-providers ibverbs-utils perftest"
 

@@ -1,5 +1,6 @@
 /* backend/main/main.c -- gpupoold: a supervisor, or one of its workers */
 #include "backend/main/options.h"
+#include "backend/main/registrar.h"
 #include "backend/main/relay.h"
 #include "backend/main/worker.h"
 #include "backend/supervisor/supervisor.h"
@@ -118,10 +119,12 @@ supervise(const struct gp_options *options, const struct be_policies *policies, 
         config.listen[config.listen_count++] = gp_options_at(options, "listen", i);
         tls = tls || strncmp(gp_options_at(options, "listen", i), "tls:", 4) == 0;
     }
-    if ((tls && !tls_complete(options)) || be_relay_rules_check(options) != GP_OK)
+    if ((tls && !tls_complete(options)) || be_relay_rules_check(options) != GP_OK ||
+        be_registrar_check(options) != GP_OK)
         return 2;
     (void)gethostname(host, sizeof(host) - 1);
     config.name = gp_options_is_set(options, "name") ? gp_options_text(options, "name") : host;
+    config.registers = gp_options_is_set(options, "etcd");
     config.metrics = gp_options_text(options, "metrics");
     config.admin_socket = admin_socket(options, socket_path, sizeof(socket_path));
     return be_supervisor_run(&config);
@@ -146,6 +149,8 @@ main(int argc, char *argv[])
     log_start(options, gp_options_is_set(options, "worker"));
     if (gp_options_is_set(options, "worker")) {
         code = be_worker_run(options, (int)gp_options_u64(options, "worker"));
+    } else if (gp_options_is_set(options, "registrar")) {
+        code = be_registrar_run(options, (int)gp_options_u64(options, "registrar"));
     } else {
         if (gp_options_flag(options, "exit-with-parent")) {
             (void)prctl(PR_SET_PDEATHSIG, SIGTERM);

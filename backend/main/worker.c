@@ -194,6 +194,7 @@ static void
 config_fill(const struct gp_options *options, const struct be_driver *driver,
             struct be_ledger *ledger, int print_fd, struct be_open_config *config)
 {
+    static const char *rules[64];
     static char host[256];
 
     memset(config, 0, sizeof(*config));
@@ -217,6 +218,9 @@ config_fill(const struct gp_options *options, const struct be_driver *driver,
     config->wire_format = WIRE_FORMAT;
     if (gp_options_is_set(options, "wire-format"))
         config->wire_format = (uint32_t)gp_options_u64(options, "wire-format");
+    for (size_t i = 0; i + 1 < GP_ARRAY_LEN(rules) && i < gp_options_count(options, "model-key"); i++)
+        rules[i] = gp_options_at(options, "model-key", i);
+    config->model_rules = rules;
     config->server_name = gp_options_text(options, "name");
     if (config->server_name == NULL) {
         if (gethostname(host, sizeof(host) - 1) != 0)

@@ -2,6 +2,7 @@
 #include "backend/session/session.h"
 
 #include "be_hooks.h"
+#include "directory/model.h"
 #include "protocol/base/log.h"
 #include "protocol/base/random.h"
 #include "protocol/base/util.h"
@@ -197,6 +198,7 @@ leases_grant(const struct be_session_config *config, struct be_space *space, boo
             be_space_set_lease(space, i, lease);
         } else {
             left = be_ledger_left(config->ledger, (unsigned)i);
+            devices[i].free_bytes = gp_min_u64(devices[i].free_bytes, left);
             lease = gp_min_u64(lease, left / 4);
             lease -= lease % be_space_granularity(space);
             /* No context is there yet to ask the driver through; the ledger knows all sessions. */
@@ -398,6 +400,8 @@ open_session(const struct be_open_config *config, const struct wire_open_request
     if (status != GP_OK)
         return status;
     status = be_devices_describe(with.driver, &devices);
+    for (int i = 0; status == GP_OK && i < with.driver->device_count; i++)
+        dir_model_key(devices[i].name, config->model_rules, devices[i].model);
     if (status == GP_OK) {
         status = tenant_apply(&with, request->monitor, devices, line);
         if (status != GP_OK)

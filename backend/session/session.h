@@ -47,6 +47,7 @@ enum wire_control_code be_session_run(struct be_session *session);
 struct be_open_config {
     struct be_session_config session;
     const char *server_name;
+    const char *const *model_rules; /* for directory/model.h; NULL: none */
     uint64_t deadline_ns; /* for hello and open */
     uint32_t max_payload_bytes;
     uint64_t features;               /* offered */

@@ -333,6 +333,7 @@ be_operate_close(struct be_supervisor *s)
 {
     be_http_close(s->http);
     be_admin_close(&s->admin, false);
+    be_registry_end(s);
     be_board_close(s->board);
     free(s->policies);
 }

@@ -298,6 +298,7 @@ signals_take(struct be_supervisor *s)
             configuration_reload(s);
     }
     be_workers_reap(&s->workers);
+    be_registry_reap(s);
 }
 
 /* -- the loop
@@ -349,6 +350,7 @@ poll_timeout(struct be_supervisor *s)
 
     next = gp_min_u64(next, be_admin_expire(&s->admin, now));
     next = gp_min_u64(next, be_http_next(s->http, now));
+    next = gp_min_u64(next, be_registry_check(s, now));
     next = gp_min_u64(next, s->cordon_until_ns);
     if (s->draining)
         next = gp_min_u64(next, s->drain_until_ns);

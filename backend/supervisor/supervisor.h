@@ -30,6 +30,7 @@ struct be_supervisor_config {
     uint64_t images_bytes;      /* most of them; 0: none are kept */
     uint32_t recv_buffer_bytes; /* of connections; 0: the system's choice */
     const char *name;           /* of the server, for operators */
+    bool registers;             /* in the directory, by a process of its own */
     const char *metrics;        /* http://...; NULL: none */
     const char *admin_socket;   /* where operators of this machine are served; NULL: nowhere */
     const struct be_policies *policies; /* the tenants to begin with */

@@ -6,6 +6,7 @@
 #include "backend/supervisor/admin.h"
 #include "backend/supervisor/http.h"
 #include "backend/supervisor/pending.h"
+#include "backend/supervisor/registry.h"
 #include "backend/supervisor/supervisor.h"
 #include "backend/supervisor/workers.h"
 #include "transport/transport.h"
@@ -49,6 +50,7 @@ struct be_supervisor {
     struct be_http *http;                                      /* NULL: no metrics */
     char urls[WIRE_TEXT_MAX + 1];
     uint64_t started_ms;
+    struct be_registry registry;
     bool cordoned; /* takes no new sessions */
     bool stopping; /* and ends with the last one */
     uint64_t cordon_until_ns;

@@ -1,6 +1,7 @@
 /* frontend/core/config.c */
 #include "frontend/core/config.h"
 
+#include "frontend/core/need.h"
 #include "protocol/base/log.h"
 #include "protocol/base/options.h"
 #include "protocol/base/url.h"
@@ -17,6 +18,14 @@ static const struct gp_option options[] = {
     {"cert", "FILE", GP_OPT_PATH, NULL, "the client's certificate, PEM"},
     {"key", "FILE", GP_OPT_PATH, NULL, "its private key, PEM"},
     {"ca", "FILE", GP_OPT_PATH, NULL, "who signed the servers' certificates, PEM"},
+    {"servers-file", "FILE", GP_OPT_PATH, NULL, "servers, one a line, where server is not set"},
+    FE_NEED_OPTIONS,
+    {"etcd", "URL", GP_OPT_URLS, NULL, "the directory of servers, https://host:2379"},
+    {"etcd-ca", "FILE", GP_OPT_PATH, NULL, "who signed etcd's certificate, PEM"},
+    {"etcd-cert", "FILE", GP_OPT_PATH, NULL, "a certificate for etcd, PEM"},
+    {"etcd-key", "FILE", GP_OPT_PATH, NULL, "its private key, PEM"},
+    {"etcd-user", "NAME", GP_OPT_TEXT, NULL, "who we are for etcd's own authentication"},
+    {"etcd-password-file", "FILE", GP_OPT_PATH, NULL, "a file with the password"},
     {NULL},
 };
 static const struct gp_option_set set = {"gpupool", "use the pool", "GPUPOOL_", "client", options};
@@ -116,11 +125,57 @@ path_of(const struct gp_options *o, const char *option, const char *folder, cons
     return path;
 }
 
+static char *
+text_copy(const struct gp_options *o, const char *option)
+{
+    const char *text = gp_options_text(o, option);
+
+    return text != NULL ? strdup(text) : NULL;
+}
+
+static enum gp_status
+take_directory(const struct gp_options *o, struct fe_config *config)
+{
+    for (size_t i = 0; i < gp_options_count(o, "etcd") && i < FE_SERVERS_MAX; i++) {
+        config->etcd[i] = strdup(gp_options_at(o, "etcd", i));
+        if (config->etcd[i] == NULL)
+            return GP_ERR_NO_MEMORY;
+        config->etcd_count++;
+    }
+    config->etcd_ca = text_copy(o, "etcd-ca");
+    config->etcd_cert = text_copy(o, "etcd-cert");
+    config->etcd_key = text_copy(o, "etcd-key");
+    config->etcd_user = text_copy(o, "etcd-user");
+    config->etcd_password_file = text_copy(o, "etcd-password-file");
+    return GP_OK;
+}
+
+/* The lines of a file, where no server is named otherwise. */
+static enum gp_status
+take_servers_file(const struct gp_options *o, struct fe_config *config)
+{
+    size_t count = 0;
+    enum gp_status status;
+
+    if (config->server_count > 0 || !gp_options_is_set(o, "servers-file"))
+        return GP_OK;
+    status =
+        fe_servers_read(gp_options_text(o, "servers-file"), config->lines, FE_SERVERS_MAX, &count);
+    for (size_t i = 0; status == GP_OK && i < count; i++) {
+        config->servers[i] = strdup(config->lines[i].url);
+        if (config->servers[i] == NULL)
+            return GP_ERR_NO_MEMORY;
+        config->server_count++;
+    }
+    return status;
+}
+
 static enum gp_status
 take_values(const struct gp_options *o, const char *home, struct fe_config *config)
 {
     GP_AUTO_FREE char *folder = certs_folder(config, home);
     size_t i, n = gp_options_count(o, "server");
+    enum gp_status status;
 
     if (n > FE_SERVERS_MAX) {
         log_error("%s: more than %d servers", gp_options_where(o, "server"), FE_SERVERS_MAX);
@@ -132,10 +187,19 @@ take_values(const struct gp_options *o, const char *home, struct fe_config *conf
             return GP_ERR_NO_MEMORY;
         config->server_count++;
     }
+    status = take_servers_file(o, config);
+    if (status == GP_OK)
+        status = take_directory(o, config);
+    if (status != GP_OK)
+        return status;
+    config->has_need = fe_need_fill(o, &config->need, &status);
+    if (status != GP_OK)
+        return status;
+    config->wait_ns = gp_options_u64(o, "wait");
     config->cert = path_of(o, "cert", folder, "client.crt");
     config->key = path_of(o, "key", folder, "client.key");
     config->ca = path_of(o, "ca", folder, "ca.crt");
-    return n > 0 ? GP_OK : GP_ERR_NOT_FOUND;
+    return config->server_count > 0 ? GP_OK : GP_ERR_NOT_FOUND;
 }
 
 enum gp_status
@@ -165,6 +229,13 @@ fe_config_fini(struct fe_config *config)
 
     for (i = 0; i < config->server_count; i++)
         free(config->servers[i]);
+    for (i = 0; i < config->etcd_count; i++)
+        free(config->etcd[i]);
+    free(config->etcd_ca);
+    free(config->etcd_cert);
+    free(config->etcd_key);
+    free(config->etcd_user);
+    free(config->etcd_password_file);
     free(config->cert);
     free(config->key);
     free(config->ca);

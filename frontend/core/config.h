@@ -4,13 +4,22 @@
  * /etc/gpupool/client.ini ([client] server, cert, key, ca); the environment (GPUPOOL_SERVER,
  * GPUPOOL_CERT, GPUPOOL_KEY, GPUPOOL_CA). Without cert, key, ca: client.crt, client.key, ca.crt in
  * the file's folder, or where the file would be.
+ *
+ * Servers come from GPUPOOL_SERVER, or, without it, from the lines of GPUPOOL_SERVERS_FILE. What a
+ * program needs of GPUs is in need.h. The directory (GPUPOOL_ETCD, etcd-ca, -cert, -key, -user,
+ * -password-file) is for the command gpupool, which asks it before a program starts; the library
+ * in the program never does.
  */
 #ifndef FE_CONFIG_H
 #define FE_CONFIG_H
 
+#include "directory/place.h"
+#include "frontend/core/servers.h"
 #include "protocol/base/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define FE_SERVERS_MAX 16
 
@@ -19,6 +28,15 @@ struct fe_config {
     char *servers[FE_SERVERS_MAX]; /* URLs; owned, as are the rest */
     char *cert, *key, *ca;         /* NULL: none found */
     char *file;                    /* NULL: no file */
+
+    struct fe_server_line lines[FE_SERVERS_MAX]; /* about servers[i]; zeros where nothing is told */
+    struct place_need need;
+    bool has_need;    /* anything of it was asked for */
+    uint64_t wait_ns; /* for a server that takes the session; 0: do not wait */
+
+    size_t etcd_count;
+    char *etcd[FE_SERVERS_MAX];
+    char *etcd_ca, *etcd_cert, *etcd_key, *etcd_user, *etcd_password_file; /* NULL: none */
 };
 
 /* Errors: GP_ERR_INVALID (logged), GP_ERR_NOT_FOUND: no server named (not logged),

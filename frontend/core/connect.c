@@ -1,6 +1,7 @@
 /* frontend/core/connect.c */
 #include "frontend/core/connect.h"
 
+#include "frontend/core/need.h"
 #include "frontend/core/perf.h"
 #include "frontend/core/visible.h"
 
@@ -15,7 +16,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
+#define WAIT_S      1 /* between two tries where a program waits for its turn */
 #define OPEN_ROUNDS 4 /* how often another range of addresses is asked for */
 #define ADDRESS_END (1ull << 47)
 #define HINT_STEP   (1ull << 43) /* places far from where programs and their heaps lie */
@@ -27,6 +30,7 @@ struct attempt {
     const struct fe_config *config;
     uint64_t deadline_ns;
     bool monitor;           /* only look at the devices */
+    bool wait;              /* a server may take the session later */
     struct wire_range hint; /* addresses that are free here, and reserved; bytes 0: none */
     /* Results. */
     struct tp_lane *lane;
@@ -194,6 +198,8 @@ refused(struct attempt *a, const struct tp_frame *frame)
 
     if (wire_error_answer_decode(frame->payload, frame->payload_bytes, &error) != GP_OK)
         return fail(a, CUDA_ERROR_NO_DEVICE, "%s: malformed refusal", a->url);
+    a->wait = error.code == WIRE_CODE_BUSY || error.code == WIRE_CODE_QUOTA ||
+              error.code == WIRE_CODE_LIMIT || error.code == WIRE_CODE_DRAINING;
     return fail(a, fe_connect_refusal(error.code), "%s refused: %s%s%s", a->url,
                 error.reason[0] != '\0' ? error.reason : wire_control_code_text(error.code),
                 error.hint[0] != '\0' ? "; " : "", error.hint);
@@ -404,6 +410,20 @@ devices_compact(struct wire_open_answer *answer, int32_t ordinals[WIRE_DEVICES_M
     answer->device_count = kept;
 }
 
+/* Of the devices in order, those that the program shall see. */
+static bool
+needed_choose(struct attempt *a, struct fe_session *s, unsigned *order)
+{
+    const struct place_need *need = &a->config->need;
+    char why[PLACE_TEXT];
+
+    s->device_count = fe_need_choose(need, a->answer.devices, order, s->device_count, why);
+    if (s->device_count == need->gpus)
+        return true;
+    a->wait = true; /* memory may become free */
+    return fail(a, CUDA_ERROR_NO_DEVICE, "%s has only %s", a->url, why);
+}
+
 static bool
 fill_session(struct attempt *a, struct fe_session *s)
 {
@@ -418,6 +438,8 @@ fill_session(struct attempt *a, struct fe_session *s)
         return fail(a, CUDA_ERROR_NO_DEVICE,
                     "CUDA_VISIBLE_DEVICES=%s shows none of the %u devices of %s",
                     getenv("CUDA_VISIBLE_DEVICES"), answer->device_count, a->url);
+    if (a->config->has_need && !needed_choose(a, s, order))
+        return false;
     for (i = 0; i < s->device_count; i++)
         s->devices[i] = (struct fe_device){&answer->devices[order[i]], ordinals[order[i]]};
     s->driver_version = answer->driver_version;
@@ -484,13 +506,15 @@ err_release:
 /* Try the servers in their order until take is content with one. */
 static CUresult
 each_server(const struct fe_config *config, uint64_t deadline_ns, bool monitor,
-            bool (*take)(struct attempt *a, void *to), void *to, char why[FE_WHY_BYTES])
+            bool (*take)(struct attempt *a, void *to), void *to, char why[FE_WHY_BYTES],
+            bool *wait_p)
 {
     struct attempt *a = calloc(1, sizeof(*a));
     CUresult cr = CUDA_ERROR_OUT_OF_MEMORY;
     size_t i;
 
     snprintf(why, FE_WHY_BYTES, "out of memory");
+    *wait_p = false;
     for (i = 0; a != NULL && i < config->server_count; i++) {
         uint64_t now = gp_now_ns();
         /* A dead server leaves time for those behind it. */
@@ -507,6 +531,7 @@ each_server(const struct fe_config *config, uint64_t deadline_ns, bool monitor,
             break;
         }
         cr = a->cr;
+        *wait_p = *wait_p || a->wait;
         if (i + 1 < config->server_count && why[0] != '\0')
             log_info("%s", why);
     }
@@ -520,7 +545,23 @@ CUresult
 fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_session *s,
            char why[FE_WHY_BYTES])
 {
-    return each_server(config, deadline_ns, false, take_session, s, why);
+    uint64_t patience_ns = deadline_ns - gp_now_ns(), end = deadline_ns;
+    const struct timespec pause = {.tv_sec = WAIT_S};
+    bool wait, told = false;
+    CUresult cr;
+
+    if (config->wait_ns > 0)
+        end = gp_deadline_after(gp_now_ns(), config->wait_ns);
+    while ((cr = each_server(config, deadline_ns, false, take_session, s, why, &wait)) !=
+               CUDA_SUCCESS &&
+           wait && config->wait_ns > 0 && gp_now_ns() < end) {
+        if (!told)
+            log_warn("%s; waiting for a server that takes this program", why);
+        told = true;
+        nanosleep(&pause, NULL);
+        deadline_ns = gp_deadline_after(gp_now_ns(), patience_ns);
+    }
+    return cr;
 }
 
 static bool
@@ -541,5 +582,7 @@ CUresult
 fe_connect_monitor(const struct fe_config *config, uint64_t deadline_ns, struct fe_monitor *monitor,
                    char why[FE_WHY_BYTES])
 {
-    return each_server(config, deadline_ns, true, take_monitor, monitor, why);
+    bool wait;
+
+    return each_server(config, deadline_ns, true, take_monitor, monitor, why, &wait);
 }

@@ -21,6 +21,7 @@ static const char help[] =
     "  drain [SERVER]...                          take no new sessions\n"
     "  kick SESSION | --tenant NAME               end sessions\n"
     "  quota TENANT KEY=VALUE...                  change what a tenant may have\n"
+    "  place [NEED]...                            show where a program would run\n"
     "  doctor                                     find what keeps programs from the pool\n"
     "  certs DIR                                  make certificates for a laboratory\n"
     "  version                                    show the versions of this client\n"
@@ -179,9 +180,10 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"run", tool_run},           {"info", tool_info},   {"get", tool_get},   {"top", tool_top},
-    {"describe", tool_describe}, {"drain", tool_drain}, {"kick", tool_kick}, {"quota", tool_quota},
-    {"doctor", tool_doctor},     {"certs", tool_certs},
+    {"run", tool_run},     {"info", tool_info},           {"get", tool_get},
+    {"top", tool_top},     {"describe", tool_describe},   {"drain", tool_drain},
+    {"kick", tool_kick},   {"quota", tool_quota},         {"doctor", tool_doctor},
+    {"certs", tool_certs}, {"place", tool_place_command},
 };
 
 /* What a command prints for --help; malloc'ed. */

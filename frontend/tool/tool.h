@@ -18,6 +18,7 @@ int tool_kick(int argc, char **argv);
 int tool_quota(int argc, char **argv);
 int tool_doctor(int argc, char **argv);
 int tool_certs(int argc, char **argv);
+int tool_place_command(int argc, char **argv);
 
 /*
  * Read the options of a command that has --server, --config, --cert, --key, --ca, and put those

@@ -219,6 +219,7 @@ give_device(struct wire_pool *pool, const struct wire_device *in, uint32_t devic
     wire__pb__device__init(msg);
     msg->name = wire_give_text(pool, in->name, sizeof(in->name));
     msg->pci_bus_id = wire_give_text(pool, in->pci_bus_id, sizeof(in->pci_bus_id));
+    msg->model = wire_give_text(pool, in->model, sizeof(in->model));
     msg->uuid = wire_give_bytes(in->uuid, WIRE_UUID_BYTES);
     msg->uuid_v2 = wire_give_bytes(in->uuid_v2, WIRE_UUID_BYTES);
     msg->hidden = in->hidden;
@@ -232,7 +233,7 @@ give_device(struct wire_pool *pool, const struct wire_device *in, uint32_t devic
     msg->attributes = (int32_t *)in->attributes;
     msg->n_peer_bits = device_count;
     msg->peer_bits = (uint32_t *)in->peer_bits;
-    return msg->name != NULL && msg->pci_bus_id != NULL ? msg : NULL;
+    return msg->name != NULL && msg->pci_bus_id != NULL && msg->model != NULL ? msg : NULL;
 }
 
 static Wire__Pb__Range *
@@ -348,6 +349,8 @@ take_device(const Wire__Pb__Device *msg, struct wire_device *out)
     if (status == GP_OK)
         status =
             wire_take_text("PCI bus id", msg->pci_bus_id, out->pci_bus_id, sizeof(out->pci_bus_id));
+    if (status == GP_OK)
+        status = wire_take_text("model", msg->model, out->model, sizeof(out->model));
     if (status == GP_OK)
         status = wire_take_bytes("uuid", &msg->uuid, out->uuid, WIRE_UUID_BYTES);
     if (status == GP_OK)

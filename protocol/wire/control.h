@@ -130,6 +130,7 @@ struct wire_device {
     uint8_t uuid[WIRE_UUID_BYTES];
     uint8_t uuid_v2[WIRE_UUID_BYTES]; /* differs for MIG instances */
     char pci_bus_id[32];              /* "0000:3b:00.0" */
+    char model[32];                   /* "h200", what clients ask for; empty from older servers */
     uint64_t total_bytes;             /* as the tenant sees it */
     uint64_t free_bytes;              /* at the time of the answer */
     uint64_t lease_bytes;             /* the client may allocate this much without asking */

@@ -1,0 +1,162 @@
+/* directory/place.c */
+#include "directory/place.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Round trips are put into steps of factor two from here on: below, no program notices. */
+#define RTT_FLOOR_NS 200000ull
+
+static bool
+model_meets(const struct place_need *need, const struct place_gpu *gpu)
+{
+    for (uint32_t i = 0; i < need->model_count; i++)
+        if (dir_model_is(gpu->model, need->models[i]))
+            return true;
+    return need->model_count == 0;
+}
+
+bool
+place_gpu_meets(const struct place_need *need, const struct place_gpu *gpu)
+{
+    return gpu->healthy && model_meets(need, gpu) && gpu->free_bytes >= need->memory_bytes &&
+           gpu->share_free >= need->share;
+}
+
+static enum place_cost
+cost_of(const struct place_server *server)
+{
+    return server->cost == PLACE_CLOUD ? PLACE_CLOUD : PLACE_ONPREM;
+}
+
+static enum place_cost
+preferred(const struct place_need *need)
+{
+    return need->prefer == PLACE_CLOUD ? PLACE_CLOUD : PLACE_ONPREM;
+}
+
+/* What is wrong with the server as a whole; NULL: nothing. */
+static const char *
+server_lacks(const struct place_need *need, const struct place_server *server)
+{
+    if (server->draining)
+        return "drained";
+    if (need->region[0] != '\0' && strcmp(need->region, server->region) != 0)
+        return "another region";
+    if (need->only_preferred && cost_of(server) != preferred(need))
+        return "another cost class";
+    if (server->sessions_max != 0 && server->sessions >= server->sessions_max)
+        return "no session left";
+    return NULL;
+}
+
+uint32_t
+place_server_meets(const struct place_need *need, const struct place_server *server,
+                   char why[PLACE_TEXT])
+{
+    const char *lacks = server_lacks(need, server);
+    uint32_t models = 0, memory = 0, met = 0;
+
+    for (uint32_t i = 0; i < server->gpu_count; i++) {
+        const struct place_gpu *gpu = &server->gpus[i];
+
+        models += model_meets(need, gpu);
+        memory += model_meets(need, gpu) && gpu->free_bytes >= need->memory_bytes;
+        met += place_gpu_meets(need, gpu);
+    }
+    why[0] = '\0';
+    if (lacks == NULL && met >= need->gpus)
+        return met;
+    if (lacks != NULL)
+        snprintf(why, PLACE_TEXT, "%s", lacks);
+    else if (models < need->gpus)
+        snprintf(why, PLACE_TEXT, "%u of %u GPUs of that model", models, need->gpus);
+    else if (memory < need->gpus)
+        snprintf(why, PLACE_TEXT, "%u of %u GPUs with so much memory free", memory, need->gpus);
+    else
+        snprintf(why, PLACE_TEXT, "%u of %u GPUs healthy and with so much share free", met,
+                 need->gpus);
+    return 0;
+}
+
+/* What the order looks at, lower first. */
+struct rank {
+    uint32_t index;
+    uint32_t class, distance;
+    uint64_t fit;
+    const char *name;
+};
+
+static uint32_t
+distance_of(uint64_t rtt_ns)
+{
+    uint32_t steps = 0;
+
+    if (rtt_ns == UINT64_MAX)
+        return UINT32_MAX;
+    for (; rtt_ns > RTT_FLOOR_NS; rtt_ns /= 2)
+        steps++;
+    return steps;
+}
+
+/* To pack: how much the best GPUs would have left over. To spread: sessions first, then how little
+ * is free. */
+static uint64_t
+fit_of(const struct place_need *need, const struct place_server *server)
+{
+    uint64_t least = UINT64_MAX, most = 0;
+    uint32_t sessions = 0;
+
+    for (uint32_t i = 0; i < server->gpu_count; i++) {
+        const struct place_gpu *gpu = &server->gpus[i];
+
+        if (!place_gpu_meets(need, gpu))
+            continue;
+        least = gpu->free_bytes < least ? gpu->free_bytes : least;
+        most = gpu->free_bytes > most ? gpu->free_bytes : most;
+        sessions += gpu->sessions;
+    }
+    if (need->spread)
+        return ((uint64_t)sessions << 40) + ((1ull << 40) - 1 - (most >> 20));
+    return least - need->memory_bytes;
+}
+
+static int
+by_rank(const void *x, const void *y)
+{
+    const struct rank *a = x, *b = y;
+
+    if (a->class != b->class)
+        return a->class < b->class ? -1 : 1;
+    if (a->distance != b->distance)
+        return a->distance < b->distance ? -1 : 1;
+    if (a->fit != b->fit)
+        return a->fit < b->fit ? -1 : 1;
+    return strcmp(a->name, b->name);
+}
+
+size_t
+place_order(const struct place_need *need, const struct place_server *servers, size_t count,
+            uint32_t *order)
+{
+    struct rank *ranks = calloc(count + 1, sizeof(*ranks));
+    char why[PLACE_TEXT];
+    size_t n = 0;
+
+    for (size_t i = 0; ranks != NULL && i < count; i++) {
+        if (place_server_meets(need, &servers[i], why) == 0)
+            continue;
+        ranks[n++] = (struct rank){.index = (uint32_t)i,
+                                   .class = cost_of(&servers[i]) != preferred(need),
+                                   .distance = distance_of(servers[i].rtt_ns),
+                                   .fit = fit_of(need, &servers[i]),
+                                   .name = servers[i].name};
+    }
+    if (n > 0)
+        qsort(ranks, n, sizeof(*ranks), by_rank);
+    for (size_t i = 0; i < n; i++)
+        order[i] = ranks[i].index;
+    free(ranks);
+    return n;
+}

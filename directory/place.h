@@ -1,0 +1,72 @@
+/* directory/place.h -- which server a session shall go to: decisions only
+ *
+ * What is known of servers comes from the directory or from asking them; it is a hint. The server
+ * has the last word, and who is refused goes to the next in the order that this gives.
+ *
+ * The order: who meets the need; then the preferred cost class (the owner's own machines before
+ * rented ones); then the nearest by measured round trip, in steps that a program would notice;
+ * then the best fit: to pack, the least memory left over; to spread, the fewest sessions and the
+ * most memory. A name decides between equals, so that one state gives one order.
+ *
+ * Pure: no clock, no socket.
+ */
+#ifndef DIR_PLACE_H
+#define DIR_PLACE_H
+
+#include "directory/model.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PLACE_GPUS_MAX   64
+#define PLACE_MODELS_MAX 16
+#define PLACE_TEXT       128
+#define PLACE_URLS       512
+
+enum place_cost {
+    PLACE_ANY, /* no preference */
+    PLACE_ONPREM,
+    PLACE_CLOUD,
+};
+
+struct place_need {
+    uint32_t gpus;        /* at least 1 */
+    uint32_t model_count; /* 0: any */
+    char models[PLACE_MODELS_MAX][DIR_MODEL_BYTES];
+    uint64_t memory_bytes;   /* free on each GPU */
+    uint32_t share;          /* percent of each GPU that nobody else was promised */
+    char region[PLACE_TEXT]; /* "": any */
+    enum place_cost prefer;  /* PLACE_ANY is PLACE_ONPREM by default */
+    bool only_preferred;     /* the other class is not used at all */
+    bool spread;
+};
+
+struct place_gpu {
+    char model[DIR_MODEL_BYTES], uuid[64];
+    uint64_t total_bytes, free_bytes;
+    uint32_t share_free, sessions;
+    bool healthy;
+};
+
+struct place_server {
+    char name[PLACE_TEXT], region[PLACE_TEXT], zone[PLACE_TEXT];
+    char urls[PLACE_URLS]; /* by comma, in order */
+    enum place_cost cost;  /* PLACE_ANY counts as the owner's own */
+    bool draining;
+    uint32_t sessions, sessions_max; /* 0: not known */
+    uint64_t rtt_ns;                 /* UINT64_MAX: not measured */
+    uint32_t gpu_count;
+    struct place_gpu gpus[PLACE_GPUS_MAX];
+};
+
+bool place_gpu_meets(const struct place_need *need, const struct place_gpu *gpu);
+/* How many GPUs meet the need; where they are too few, why holds a few words about what lacks. */
+uint32_t place_server_meets(const struct place_need *need, const struct place_server *server,
+                            char why[PLACE_TEXT]);
+/* Indexes of those that meet the need, the best first; returns how many. order has room for count.
+ */
+size_t place_order(const struct place_need *need, const struct place_server *servers, size_t count,
+                   uint32_t *order);
+
+#endif

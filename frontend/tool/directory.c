@@ -1,0 +1,187 @@
+/* frontend/tool/directory.c */
+#include "frontend/tool/directory.h"
+
+#include "directory/entry.h"
+#include "directory/etcd.h"
+#include "protocol/base/log.h"
+#include "protocol/base/random.h"
+#include "protocol/base/util.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TIMEOUT_MS  3000
+#define LINE_TTL_S  5
+#define LINE_PREFIX "/gpupool/v1line/"
+#define SECRET_MAX  256
+
+static void
+password_read(const char *path, char out[SECRET_MAX])
+{
+    FILE *file = path != NULL ? fopen(path, "re") : NULL;
+
+    out[0] = '\0';
+    if (path == NULL)
+        return;
+    if (file == NULL || fgets(out, SECRET_MAX, file) == NULL)
+        log_error("etcd-password-file %s: no password: %m", path);
+    out[strcspn(out, "\n")] = '\0';
+    if (file != NULL)
+        fclose(file);
+}
+
+static enum gp_status
+etcd_open(const struct fe_config *config, struct dir_etcd **etcd_p)
+{
+    char password[SECRET_MAX];
+    struct dir_etcd_config to = {.ca = config->etcd_ca,
+                                 .cert = config->etcd_cert,
+                                 .key = config->etcd_key,
+                                 .user = config->etcd_user,
+                                 .password = password,
+                                 .timeout_ms = TIMEOUT_MS};
+    enum gp_status status;
+
+    password_read(config->etcd_password_file, password);
+    for (size_t i = 0; i < config->etcd_count; i++)
+        to.endpoints[to.endpoint_count++] = config->etcd[i];
+    status = dir_etcd_create(&to, etcd_p);
+    explicit_bzero(password, sizeof(password));
+    return status;
+}
+
+/* -- servers ----------------------------------------------------------------------------------- */
+
+static void
+entry(void *user, const char *key, const char *value, uint64_t created)
+{
+    (void)created;
+    if (dir_servers_take(user, key, value) != GP_OK)
+        log_debug("directory: %s is left out", key);
+}
+
+static enum gp_status
+range(struct dir_etcd *etcd, const char *kind, const char *region, struct dir_servers *servers)
+{
+    char prefix[DIR_KEY_BYTES];
+
+    snprintf(prefix, sizeof(prefix), DIR_PREFIX "%s%s%s%s", kind, kind[0] != '\0' ? "/" : "",
+             region, region[0] != '\0' ? "/" : "");
+    return dir_etcd_range(etcd, prefix, entry, servers);
+}
+
+bool
+tool_directory_read(const struct fe_config *config, struct tool_found *found)
+{
+    const char *region = config->need.region;
+    struct dir_servers servers = {0};
+    struct dir_etcd *etcd;
+    enum gp_status status = etcd_open(config, &etcd);
+
+    if (status != GP_OK) {
+        snprintf(found->why, sizeof(found->why), "directory: %s", gp_status_text(status));
+        return false;
+    }
+    if (region[0] == '\0') {
+        status = range(etcd, "", "", &servers);
+    } else {
+        status = range(etcd, "server", region, &servers);
+        if (status == GP_OK)
+            status = range(etcd, "gpu", region, &servers);
+    }
+    if (status != GP_OK)
+        snprintf(found->why, sizeof(found->why), "directory: %.250s", dir_etcd_why(etcd));
+    dir_etcd_destroy(etcd);
+    dir_servers_finish(&servers);
+    found->list = servers.list;
+    found->count = servers.count;
+    return status == GP_OK;
+}
+
+/* -- the line ---------------------------------------------------------------------------------- */
+
+struct tool_line {
+    struct dir_etcd *etcd;
+    uint64_t lease;
+    char prefix[256], key[320];
+    /* While a range is read. */
+    uint64_t before;
+    bool seen;
+};
+
+/* Who wants the same models waits in the same line. */
+static void
+line_key(const struct fe_config *config, struct tool_line *line)
+{
+    size_t at = (size_t)snprintf(line->prefix, sizeof(line->prefix), LINE_PREFIX);
+    uint64_t number = 0;
+
+    for (uint32_t i = 0; i < config->need.model_count && at + DIR_MODEL_BYTES + 2 < 256; i++)
+        at += (size_t)snprintf(line->prefix + at, sizeof(line->prefix) - at, "%s%s",
+                               i > 0 ? "," : "", config->need.models[i]);
+    snprintf(line->prefix + at, sizeof(line->prefix) - at, "/");
+    if (gp_random_bytes(&number, sizeof(number)) != GP_OK)
+        number = (uint64_t)getpid();
+    snprintf(line->key, sizeof(line->key), "%s%016" PRIx64, line->prefix, number);
+}
+
+static enum gp_status
+line_enter(struct tool_line *line)
+{
+    enum gp_status status = dir_etcd_grant(line->etcd, LINE_TTL_S, &line->lease);
+
+    return status == GP_OK ? dir_etcd_put(line->etcd, line->key, "{}", line->lease) : status;
+}
+
+struct tool_line *
+tool_line_join(const struct fe_config *config)
+{
+    struct tool_line *line = calloc(1, sizeof(*line));
+
+    if (line == NULL || config->etcd_count == 0 || etcd_open(config, &line->etcd) != GP_OK) {
+        free(line);
+        return NULL;
+    }
+    line_key(config, line);
+    if (line_enter(line) == GP_OK)
+        return line;
+    log_info("no place in the line: %s", dir_etcd_why(line->etcd));
+    tool_line_leave(line);
+    return NULL;
+}
+
+static void
+line_entry(void *user, const char *key, const char *value, uint64_t created)
+{
+    struct tool_line *line = user;
+
+    (void)value;
+    (void)created; /* they come in this order */
+    line->seen = line->seen || strcmp(key, line->key) == 0;
+    line->before += !line->seen;
+}
+
+uint64_t
+tool_line_position(struct tool_line *line)
+{
+    uint64_t ttl;
+    enum gp_status status = dir_etcd_keepalive(line->etcd, line->lease, &ttl);
+
+    if (status == GP_ERR_NOT_FOUND)
+        status = line_enter(line); /* at the end again: we were away for too long */
+    line->before = 0;
+    line->seen = false;
+    if (status == GP_OK)
+        status = dir_etcd_range(line->etcd, line->prefix, line_entry, line);
+    return status == GP_OK && line->seen ? line->before : UINT64_MAX;
+}
+
+void
+tool_line_leave(struct tool_line *line)
+{
+    if (line == NULL)
+        return;
+    dir_etcd_destroy(line->etcd);
+    free(line);
+}

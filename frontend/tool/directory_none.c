@@ -1,0 +1,31 @@
+/* frontend/tool/directory_none.c -- the build has no libcurl or no jansson */
+#include "frontend/tool/directory.h"
+
+bool
+tool_directory_read(const struct fe_config *config, struct tool_found *found)
+{
+    (void)config;
+    snprintf(found->why, sizeof(found->why),
+             "this build has no directory (libcurl or jansson was missing)");
+    return false;
+}
+
+struct tool_line *
+tool_line_join(const struct fe_config *config)
+{
+    (void)config;
+    return NULL;
+}
+
+uint64_t
+tool_line_position(struct tool_line *line)
+{
+    (void)line;
+    return UINT64_MAX;
+}
+
+void
+tool_line_leave(struct tool_line *line)
+{
+    (void)line;
+}

@@ -1,0 +1,35 @@
+/* frontend/tool/find.h -- which servers there are, and which would take this program
+ *
+ * From the directory, or by asking those that the configuration names. Threads: one.
+ */
+#ifndef FE_TOOL_FIND_H
+#define FE_TOOL_FIND_H
+
+#include "directory/place.h"
+#include "frontend/core/config.h"
+
+#include <stdio.h>
+
+struct tool_found {
+    struct place_server *list;
+    size_t count;
+    uint32_t *order; /* indexes of those that meet the need, best first */
+    size_t fit;
+    char why[320]; /* nothing could be found out at all */
+};
+
+/* Ask, measure the way to those that meet the need, and put them in order. False: why. */
+bool tool_find(const struct fe_config *config, struct tool_found *found_p);
+void tool_found_fini(struct tool_found *found);
+/* The table of what there is, and why not. */
+void tool_found_print(const struct fe_config *config, const struct tool_found *found, FILE *to);
+
+/* A place in the line of those who wait for the same; NULL where there is no directory. */
+struct tool_line;
+struct tool_line *tool_line_join(const struct fe_config *config);
+/* How many are before us; UINT64_MAX if that cannot be found out now. */
+uint64_t tool_line_position(struct tool_line *line);
+/* The place is left to expire, a few seconds later: until then the directory shows what we took. */
+void tool_line_leave(struct tool_line *line);
+
+#endif

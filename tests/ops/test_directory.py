@@ -1,0 +1,250 @@
+#!/usr/bin/env python3
+"""Servers in a real etcd, with TLS: registered, lost, back again; programs placed by it."""
+import os
+import re
+import subprocess
+import sys
+
+import etcd
+import pool
+from pool import check, eventually
+
+SHOW = ("run", "--", "sh", "-c", "echo $GPUPOOL_SERVER")
+TENANTS = '[tenant "all"]\nmatch = *\nshare = 30\n'
+
+
+class Site:
+    """An etcd and three servers of different kinds, two devices each."""
+
+    def __init__(self, build, source, servers=3, members=1):
+        self.lab = pool.Lab(build, source)
+        self.etcd = etcd.Etcd(self.lab, members).start()
+        kinds = [("home1", "h200", "home", "onprem"), ("home2", "a100", "home", "onprem"),
+                 ("west1", "h200", "west", "cloud")][:servers]
+        self.servers = {}
+        for name, model, region, cost in kinds:
+            self.servers[name] = self.lab.server(
+                name, *self.etcd.options(), "--model-key", f"*={model}", "--region", region, "--cost", cost,
+                "--label", "rack=7", config=TENANTS, env={"GPUPOOL_SOFT_DEVICES": "2"})
+        check("all register", eventually(lambda: len(self.of("server/")) == servers), self.of("server/"))
+        check("with their GPUs", eventually(lambda: len(self.of("gpu/")) == 2 * servers), self.of("gpu/"))
+
+    def of(self, prefix):
+        return {k: v for k, v in self.etcd.entries().items() if k.startswith(prefix)}
+
+    def run(self, *arguments, who="alice", **env):
+        return self.lab.run(*arguments, who=who, **self.etcd.environment(), **env)
+
+    def placed(self, *needs):
+        """Names of servers, in the order in which a program with these needs would try them."""
+        done = self.run(SHOW[0], *needs, *SHOW[1:])
+        check(f"{needs} is placed", done.returncode == 0, done)
+        names = {server.url: name for name, server in self.servers.items()}
+        return [names[url] for url in done.stdout.strip().split(",")]
+
+    def close(self):
+        self.lab.close()
+        self.etcd.stop()
+
+
+def registers(build, source):
+    site = Site(build, source)
+    try:
+        home = site.of("server/home/home1")["server/home/home1"]
+        check("what a server tells", home["urls"] == site.servers["home1"].url and home["cost"] == "onprem" and
+              home["state"] == "serving" and home["labels"] == {"rack": "7"} and home["software"], home)
+        key, gpu = sorted(site.of("gpu/west/west1/").items())[0]
+        check("what a GPU tells", gpu["model"] == "h200" and key.endswith(gpu["uuid"]) and gpu["free"] == gpu["total"] and
+              gpu["health"] == "ok" and gpu["share"] == 100, gpu)
+        client = site.lab.soak("alice", site.servers["home1"].url, "0")
+        check("it works", client.stdout.read(1) == b".")
+        used = lambda: [g for g in site.of("gpu/home/home1/").values() if g["free"] < g["total"]]
+        check("what is used is told", eventually(used) and used()[0]["share"] == 70, site.of("gpu/home/home1/"))
+        site.lab.run("drain", "--socket", site.servers["home2"].socket)
+        check("a drain is told", eventually(
+            lambda: site.of("server/")["server/home/home2"]["state"] == "draining"))
+        check("and programs go elsewhere", "home2" not in site.placed())
+        site.servers["west1"].stop()
+        check("an orderly end takes its entries along", not site.of("server/west") and not site.of("gpu/west"))
+        client.stdin.close()
+        check("the program ends well", client.wait(timeout=60) == 0)
+        site.servers["home1"].kill()
+        check("it is listed still", site.of("server/home/home1"))
+        check("a killed one is gone within its TTL", eventually(lambda: not site.of("server/home/home1"), 12))
+    finally:
+        site.close()
+
+
+def outage(build, source):
+    """Running sessions never need the directory; lost leases are taken anew."""
+    site = Site(build, source, servers=2)
+    try:
+        client = site.lab.soak("alice", site.servers["home1"].url, "0")
+        check("it works", client.stdout.read(1) == b".")
+        site.etcd.stop()
+        check("the server notes it", eventually(lambda: "registrar: etcd" in site.servers["home1"].log(), 20))
+        before = len(client.stdout.peek())
+        check("the session goes on", eventually(lambda: len(client.stdout.peek()) > before or client.stdout.read(64)))
+        done = site.run(*SHOW)
+        check("without a directory nobody is placed, and hears why", done.returncode == 1 and "directory" in done.stderr,
+              done)
+        named = site.lab.run("run", "--server", site.servers["home1"].url, *SHOW[1:], who="alice")
+        check("but by name", named.returncode == 0 and named.stdout.strip() == site.servers["home1"].url, named)
+        for name in os.listdir(site.lab.folder.name):  # a directory that was lost with all that was in it
+            if name == "m0":
+                subprocess.run(["rm", "-rf", site.lab.path(name)], check=True)
+        site.etcd.start()
+        check("everything is there again", eventually(
+            lambda: len(site.of("server/")) == 2 and len(site.of("gpu/")) == 4, 30), site.etcd.entries(),
+              site.servers["home1"].log())
+        check("which is noted", "a new one is taken" in site.servers["home1"].log(), site.servers["home1"].log())
+        client.stdin.close()
+        check("the program ends well", client.wait(timeout=60) == 0)
+    finally:
+        site.close()
+
+
+def quorum(build, source):
+    """Three members: one may fail; without a quorum reading goes on."""
+    site = Site(build, source, servers=1, members=3)
+    try:
+        site.etcd.stop(0)
+        check("the next endpoint serves", site.placed() == ["home1"])
+        site.etcd.stop(1)
+        check("a member alone is read", site.placed() == ["home1"])
+    finally:
+        site.close()
+
+
+def authentication(build, source):
+    lab = pool.Lab(build, source)
+    directory = etcd.Etcd(lab).start()
+    try:
+        for path, body in (("/auth/user/add", {"name": "root", "password": "r"}),
+                           ("/auth/user/add", {"name": "pool", "password": "secret"}),
+                           ("/auth/role/add", {"name": "root"}), ("/auth/user/grant", {"user": "root", "role": "root"}),
+                           ("/auth/role/add", {"name": "pool"}),
+                           ("/auth/role/grant", {"name": "pool", "perm": {
+                               "permType": "READWRITE", "key": "L2dwdXBvb2wv", "range_end": "L2dwdXBvb2ww"}}),
+                           ("/auth/user/grant", {"user": "pool", "role": "pool"}), ("/auth/enable", {})):
+            directory.ask(path, body)
+        secret = lab.write("secret", "secret\n")
+        wrong = lab.server("gpu2", *directory.options())
+        check("without a user it is refused", eventually(lambda: "registrar: etcd" in wrong.log()), wrong.log())
+        server = lab.server("gpu1", *directory.options(), "--etcd-user", "pool", "--etcd-password-file", secret)
+        token = directory.ask("/auth/authenticate", {"name": "root", "password": "r"})["token"]
+        check("with one it registers", eventually(
+            lambda: "server/default/gpu1" in directory.entries(token)), server.log())
+        check("and only it", "server/default/gpu2" not in directory.entries(token))
+        done = lab.run(*SHOW, who="alice", **directory.environment(), GPUPOOL_ETCD_USER="pool",
+                       GPUPOOL_ETCD_PASSWORD_FILE=secret)
+        check("clients read it", done.stdout.strip() == server.url, done)
+        check("the password is nowhere to be seen", "secret" not in server.log() and "secret" not in
+              open(f"/proc/{server.process.pid}/cmdline", encoding="utf-8").read().replace(secret, ""))
+        directory.stop()
+        directory.start()  # simple tokens do not survive it
+        lab.run("drain", "--socket", server.socket)
+        check("a new token is fetched", eventually(lambda: directory.entries(directory.ask(
+            "/auth/authenticate", {"name": "root", "password": "r"})["token"])["server/default/gpu1"]["state"] ==
+                                                   "draining", 30), server.log())
+    finally:
+        lab.close()
+        directory.stop()
+
+
+def placement(build, source):
+    site = Site(build, source)
+    try:
+        check("own servers first", set(site.placed()[:2]) == {"home1", "home2"} and site.placed()[2] == "west1")
+        check("by model", site.placed("--model", "h200") == ["home1", "west1"])
+        check("by several", set(site.placed("--model", "a100,l20")) == {"home2"})
+        check("by pattern", site.placed("--model", "a*") == ["home2"])
+        check("by region", site.placed("--region", "west") == ["west1"])
+        check("rented first", site.placed("--prefer", "cloud")[0] == "west1")
+        check("rented only", site.placed("--prefer", "only-cloud") == ["west1"])
+        client = site.lab.soak("alice", site.servers["home1"].url, "0")
+        check("it works", client.stdout.read(1) == b".")
+        eventually(lambda: [g for g in site.of("gpu/home/home1/").values() if g["sessions"]])
+        spread = [n for n in site.placed("--spread") if n != "west1"]
+        check("spread avoids who is busy", spread == ["home2", "home1"], spread)
+        check("by share", "home1" not in site.placed("--share", "80", "--gpus", "2"))
+        total = min(g["total"] for g in site.of("gpu/").values())
+        check("by memory", "home1" not in site.placed("--gpus", "2", "--memory", str(total)))
+        done = site.run("run", "--gpus", "3", "--model", "h200", *SHOW[1:])
+        check("what is not there is told in a table", done.returncode == 1 and "2 of 3 GPUs" in done.stderr and
+              all(n in done.stderr for n in site.servers), done)
+        done = site.run("place", "--model", "h200")
+        rows = [line.split()[:2] for line in done.stdout.splitlines()]
+        check("place shows all", done.returncode == 0 and rows[1] == ["1", "home1"] and ["-", "home2"] in rows, done)
+        info = site.run("run", "--gpus", "1", "--model", "h200", "--", site.lab.tool, "info")
+        check("the program sees one GPU", info.stdout.count("\ndevice ") == 1, info)
+        info = site.run("run", "--gpus", "2", "--", site.lab.tool, "info")
+        check("or two", info.stdout.count("\ndevice ") == 2, info)
+        for wrong in (["--gpus", "0"], ["--share", "101"], ["--prefer", "mars"]):
+            done = site.run("run", *wrong, "--", "true")
+            check(f"{wrong} is refused", done.returncode == 2, done)
+        client.stdin.close()
+        client.wait(timeout=60)
+    finally:
+        site.close()
+
+
+def refusal(build, source):
+    """The server has the last word: the directory is behind, or knows nothing of tenants."""
+    lab = pool.Lab(build, source)
+    try:
+        full = lab.server("full", config='[tenant "all"]\nmatch = *\nsessions = 1\n')
+        free = lab.server("free")
+        client = lab.soak("alice", full.url, "0")
+        check("it works", client.stdout.read(1) == b".")
+        servers = lab.write("servers", f"# ours\n{full.url} region=home\n\n{free.url} region=west cost=cloud\n")
+        show = ("run", "--servers-file", servers, "--", lab.tool, "info")
+        check("the next candidate takes it", "free" in lab.run(*show, who="bob").stdout)
+        done = lab.run("run", "--servers-file", servers, "--prefer", "cloud", *SHOW[1:], who="bob", GPUPOOL_GPUS="1")
+        check("a list is ordered by the same rules", done.stdout.strip().startswith(free.url), done)
+        free.stop()
+        waiting = subprocess.Popen([lab.tool, "run", "--server", full.url, "--wait", "60s", "--", lab.tool, "info"],
+                                   env=lab.environment("bob"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        line = waiting.stderr.readline().decode()
+        check("it waits, and says so", "waiting" in line, line)
+        client.stdin.close()
+        client.wait(timeout=60)
+        out, _ = waiting.communicate(timeout=60)
+        check("until there is room", waiting.returncode == 0 and b"full" in out, out)
+        bad = lab.write("bad", f"{full.url} speed=high\n")
+        done = lab.run("run", "--servers-file", bad, *SHOW[1:], who="bob")
+        check("a bad line is told", done.returncode != 0 and "bad:1" in done.stderr, done)
+    finally:
+        lab.close()
+
+
+def line(build, source):
+    """Who waits, waits in a line: positions are shown, and who came first goes first."""
+    site = Site(build, source, servers=1)
+    try:
+        site.lab.run("drain", "--socket", site.servers["home1"].socket)
+        eventually(lambda: site.of("server/")["server/home/home1"]["state"] == "draining")
+        env = site.lab.environment("alice", **site.etcd.environment())
+        order = site.lab.path("order")
+        waiting = []
+        for i in range(3):
+            process = subprocess.Popen([site.lab.tool, "run", "--wait", "60s", "--", "sh", "-c", f"echo {i} >> {order}"],
+                                       env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+            text = process.stderr.readline().decode()
+            check("the position is shown", re.search(rf"waiting, {i} before us", text), text)
+            waiting.append(process)
+        site.lab.run("drain", "--undo", "--socket", site.servers["home1"].socket)
+        check("all are served", [p.wait(timeout=60) for p in waiting] == [0, 0, 0])
+        with open(order, encoding="ascii") as file:
+            check("in their order", file.read().split() == ["0", "1", "2"])
+        for process in waiting:
+            process.stderr.close()
+    finally:
+        site.close()
+
+
+if __name__ == "__main__":
+    if etcd.PROGRAM is None:
+        print("skipped: etcd is not installed (Debian package etcd-server)")
+        sys.exit(77)
+    sys.exit(pool.main({f.__name__: f for f in (registers, outage, quorum, authentication, placement, refusal, line)}))
