@@ -6,6 +6,7 @@
 #include "transport/local.h"
 #include "transport/socket.h"
 
+#include <sys/socket.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -191,6 +192,44 @@ tp_listen(const char *text, const struct tp_opts *opts, struct tp_listener **lis
     }
     listener->scheme = scheme;
     listener->at = url;
+    gp_url_format(&url, listener->url, sizeof(listener->url));
+    *listener_p = listener;
+    return GP_OK;
+}
+
+/* It listens, and where its scheme says so on loopback only. */
+static bool
+listens(int fd, bool loopback_only)
+{
+    struct sockaddr_storage address;
+    socklen_t bytes = sizeof(address), size = sizeof(int);
+    int on = 0;
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &size) == 0 && on == 1 &&
+           getsockname(fd, (struct sockaddr *)&address, &bytes) == 0 &&
+           (!loopback_only || tp_socket_is_loopback((struct sockaddr *)&address));
+}
+
+enum gp_status
+tp_listen_inherited(const char *text, int fd, const struct tp_opts *opts,
+                    struct tp_listener **listener_p)
+{
+    const struct tp_scheme *scheme;
+    struct tp_listener *listener;
+    enum gp_status status;
+    struct gp_url url;
+
+    status = get_url(text, opts, &url, &scheme);
+    if (status != GP_OK)
+        return status;
+    if (!listens(fd, scheme->loopback_only) || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 ||
+        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0)
+        return tp_fail(opts, GP_ERR_INVALID, "%s: descriptor %d does not listen", text, fd);
+    listener = calloc(1, sizeof(*listener));
+    if (listener == NULL)
+        return GP_ERR_NO_MEMORY;
+    listener->fd = fd;
+    listener->scheme = scheme;
     gp_url_format(&url, listener->url, sizeof(listener->url));
     *listener_p = listener;
     return GP_OK;

@@ -155,6 +155,10 @@ GP_CHECK enum gp_status tp_connect(const char *url, const struct tp_opts *opts,
  */
 GP_CHECK enum gp_status tp_listen(const char *url, const struct tp_opts *opts,
                                   struct tp_listener **listener_p);
+/* The same with a socket that listens already, at url, inherited from another process; fd belongs to
+ * the listener on GP_OK. GP_ERR_INVALID if it is none. */
+GP_CHECK enum gp_status tp_listen_inherited(const char *url, int fd, const struct tp_opts *opts,
+                                            struct tp_listener **listener_p);
 int tp_listener_fd(const struct tp_listener *listener);          /* to poll; the listener's */
 const char *tp_listener_url(const struct tp_listener *listener); /* with the real port */
 const char *tp_listener_scheme(const struct tp_listener *listener);

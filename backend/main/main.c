@@ -7,12 +7,27 @@
 #include "protocol/base/log.h"
 #include "protocol/base/url.h"
 
+#include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+/* Standard error goes to systemd's journal, which takes levels and knows who speaks. */
+static bool
+journal_is_there(void)
+{
+    const char *where = getenv("JOURNAL_STREAM");
+    unsigned long device, inode;
+    struct stat st;
+
+    return where != NULL && sscanf(where, "%lu:%lu", &device, &inode) == 2 &&
+           fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+}
 
 static void
 log_start(const struct gp_options *options, bool worker)
@@ -24,6 +39,8 @@ log_start(const struct gp_options *options, bool worker)
     for (unsigned i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
         if (strcmp(level, levels[i]) == 0)
             gp_log_set_level((enum gp_log_level)i);
+    if (journal_is_there())
+        gp_log_set_journal(true);
     snprintf(name, sizeof(name), "%s[%d]", worker ? "gpupoold-worker" : "gpupoold", (int)getpid());
     gp_log_set_name(name);
 }
@@ -84,6 +101,26 @@ admin_socket(const struct gp_options *options, char *path, size_t path_bytes)
     return path;
 }
 
+/* The predecessor's line and its sockets, "FD=URL"; nobody else gives them. */
+static bool
+sockets_inherit(const struct gp_options *options, struct be_supervisor_config *config)
+{
+    config->predecessor_fd = (int)gp_options_u64(options, "predecessor");
+    for (size_t i = 0; i < gp_options_count(options, "inherit") && i < BE_LISTENERS_MAX; i++) {
+        const char *text = gp_options_at(options, "inherit", i), *url = strchr(text, '=');
+        char *end;
+        long fd = strtol(text, &end, 10);
+
+        if (url == NULL || end != url || fd < 0 || fd > INT_MAX) {
+            log_error("--inherit %s: not FD=URL", text);
+            return false;
+        }
+        config->inherited[config->listen_count] = (int)fd;
+        config->listen[config->listen_count++] = url + 1;
+    }
+    return config->listen_count > 0 && fcntl(config->predecessor_fd, F_SETFD, FD_CLOEXEC) == 0;
+}
+
 static int
 supervise(const struct gp_options *options, const struct be_policies *policies, char *const argv[])
 {
@@ -92,6 +129,7 @@ supervise(const struct gp_options *options, const struct be_policies *policies, 
         .policies = policies,
         .reload = reload,
         .reload_user = (void *)(uintptr_t)argv,
+        .predecessor_fd = -1,
         .ready_fd = -1,
         .offer_shm = gp_options_flag(options, "offer-shm"),
         .warm_workers = (unsigned)gp_options_u64(options, "warm-workers"),
@@ -109,16 +147,19 @@ supervise(const struct gp_options *options, const struct be_policies *policies, 
 
     if (config.warm_workers == 0)
         config.warm_workers = 1; /* the first tells whether the driver can be loaded at all */
-    if (gp_options_is_set(options, "ready-fd"))
+    if (gp_options_is_set(options, "predecessor")) {
+        if (!sockets_inherit(options, &config))
+            return 2;
+    } else if (gp_options_is_set(options, "ready-fd"))
         config.ready_fd = (int)gp_options_u64(options, "ready-fd");
     if (gp_options_count(options, "listen") > BE_LISTENERS_MAX) {
         log_error("at most %d --listen", BE_LISTENERS_MAX);
         return 2;
     }
-    for (size_t i = 0; i < gp_options_count(options, "listen"); i++) {
+    for (size_t i = 0; config.predecessor_fd < 0 && i < gp_options_count(options, "listen"); i++)
         config.listen[config.listen_count++] = gp_options_at(options, "listen", i);
-        tls = tls || strncmp(gp_options_at(options, "listen", i), "tls:", 4) == 0;
-    }
+    for (unsigned i = 0; i < config.listen_count; i++)
+        tls = tls || strncmp(config.listen[i], "tls:", 4) == 0;
     if ((tls && !tls_complete(options)) || be_relay_rules_check(options) != GP_OK ||
         be_registrar_check(options) != GP_OK)
         return 2;
@@ -152,7 +193,9 @@ main(int argc, char *argv[])
     } else if (gp_options_is_set(options, "registrar")) {
         code = be_registrar_run(options, (int)gp_options_u64(options, "registrar"));
     } else {
-        if (gp_options_flag(options, "exit-with-parent")) {
+        /* A successor's parent ends before it does. */
+        if (gp_options_flag(options, "exit-with-parent") &&
+            !gp_options_is_set(options, "predecessor")) {
             (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
             if (getppid() != parent)
                 return 0;

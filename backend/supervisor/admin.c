@@ -19,6 +19,7 @@
 #define READ_BYTES  4096
 #define GROUPS_MAX  256
 #define LISTEN_ROOM 16
+#define NEW_SUFFIX  ".new"
 
 /* -- who may ----------------------------------------------------------------------------------- */
 
@@ -72,19 +73,20 @@ path_free(const struct sockaddr_un *address)
 }
 
 static enum gp_status
-socket_open(struct be_admin *admin, const char *path)
+socket_open(struct be_admin *admin, const char *path, bool replace)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
     mode_t mask;
     int rc;
 
-    if (strlen(path) >= sizeof(address.sun_path)) {
+    if (strlen(path) + sizeof(NEW_SUFFIX) > sizeof(address.sun_path)) {
         log_error("--admin-socket %s: longer than %zu characters", path,
-                  sizeof(address.sun_path) - 1);
+                  sizeof(address.sun_path) - sizeof(NEW_SUFFIX));
         return GP_ERR_INVALID;
     }
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    /* A name of its own first: the old one is replaced at once, and never missing. */
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s%s", path, replace ? NEW_SUFFIX : "");
     if (!path_free(&address)) {
         log_error("--admin-socket %s: another server listens there", path);
         return GP_ERR_INVALID;
@@ -96,6 +98,7 @@ socket_open(struct be_admin *admin, const char *path)
              : bind(admin->listen_fd, (struct sockaddr *)(void *)&address, sizeof(address));
     umask(mask);
     if (rc != 0 || listen(admin->listen_fd, LISTEN_ROOM) != 0 ||
+        (replace && rename(address.sun_path, path) != 0) ||
         epoll_ctl(admin->epoll_fd, EPOLL_CTL_ADD, admin->listen_fd, &event) != 0) {
         log_error("--admin-socket %s: %m", path);
         return GP_ERR_IO;
@@ -106,7 +109,7 @@ socket_open(struct be_admin *admin, const char *path)
 }
 
 enum gp_status
-be_admin_open(struct be_admin *admin, const char *path)
+be_admin_open(struct be_admin *admin, const char *path, bool replace)
 {
     admin->listen_fd = -1;
     for (int i = 0; i < BE_ADMIN_LINES_MAX; i++)
@@ -116,7 +119,7 @@ be_admin_open(struct be_admin *admin, const char *path)
         log_error("admin: epoll: %m");
         return GP_ERR_LIMIT;
     }
-    return path != NULL ? socket_open(admin, path) : GP_OK;
+    return path != NULL ? socket_open(admin, path, replace) : GP_OK;
 }
 
 static void

@@ -38,8 +38,9 @@ struct be_admin {
     void *user;
 };
 
-/* path NULL: only workers' lines. answer and user are set. */
-GP_CHECK enum gp_status be_admin_open(struct be_admin *admin, const char *path);
+/* path NULL: only workers' lines. answer and user are set. replace: another server listens there,
+ * whose place this one takes. */
+GP_CHECK enum gp_status be_admin_open(struct be_admin *admin, const char *path, bool replace);
 /* keep: the socket's name stays, somebody else has it now. */
 void be_admin_close(struct be_admin *admin, bool keep);
 /* A line for a worker; *fd_p is its end, the caller's. GP_ERR_LIMIT: there are too many. */

@@ -13,9 +13,10 @@
 
 /* A connection for the worker. */
 struct be_handoff {
-    uint32_t refuse; /* enum wire_control_code; not 0: tell the client and close */
-    char scheme[16]; /* as tp_adopt() takes it */
-    char lane[64];   /* another way that the session may be gone on by; "": none */
+    uint32_t refuse;     /* enum wire_control_code; not 0: tell the client and close */
+    char scheme[16];     /* as tp_adopt() takes it */
+    char lane[64];       /* another way that the session may be gone on by; "": none */
+    uint64_t session_id; /* between supervisors: whose connection it is */
 };
 
 enum be_worker_state {

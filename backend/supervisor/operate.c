@@ -61,10 +61,9 @@ drain(struct be_supervisor *s, const char *who, const struct wire_admin_request 
 void
 be_operate_check(struct be_supervisor *s)
 {
-    if (!s->cordoned || s->draining)
+    if ((!s->cordoned && !s->succession.given) || s->draining)
         return;
-    if (s->stopping &&
-        s->workers.counts[BE_WORKER_SERVING] + s->workers.counts[BE_WORKER_GIVEN] == 0) {
+    if (s->stopping && be_supervisor_busy(s) + s->pending.count == 0) {
         be_supervisor_drain(s, s->config->drain_ns);
         return;
     }
@@ -321,7 +320,7 @@ be_operate_open(struct be_supervisor *s)
     status = be_board_create(&s->board);
     if (status == GP_OK) {
         s->workers.board = be_board_fd(s->board);
-        status = be_admin_open(&s->admin, s->config->admin_socket);
+        status = be_admin_open(&s->admin, s->config->admin_socket, s->succession.predecessor >= 0);
     }
     if (status == GP_OK && s->config->metrics != NULL)
         status = be_http_open(s->config->metrics, page, s, &s->http);
@@ -358,6 +357,16 @@ be_operate_connect(struct be_supervisor *s, struct be_worker *worker)
     if (be_handoff_send(worker->socket, &what, fd) != GP_OK)
         (void)kill(worker->pid, SIGTERM);
     close(fd);
+}
+
+void
+be_operate_hand_over(struct be_supervisor *s)
+{
+    s->stopping = true;
+    be_http_close(s->http);
+    s->http = NULL;
+    be_admin_close(&s->admin, true); /* the registrar hears it, and takes our entries back */
+    be_operate_leave(s);
 }
 
 void

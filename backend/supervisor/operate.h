@@ -21,6 +21,8 @@ void be_operate_connect(struct be_supervisor *s, struct be_worker *worker);
 void be_operate_policies(struct be_supervisor *s, const struct be_policies *policies);
 /* The server listens no more: remote operators go. */
 void be_operate_leave(struct be_supervisor *s);
+/* A successor serves operators, readers of metrics and the directory from now on. */
+void be_operate_hand_over(struct be_supervisor *s);
 /* Deadlines of a drain. */
 void be_operate_check(struct be_supervisor *s);
 /* Everything as it is now, by WIRE_ADMIN_* parts; false without memory. */

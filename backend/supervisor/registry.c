@@ -64,7 +64,7 @@ be_registry_check(struct be_supervisor *s, uint64_t now_ns)
 {
     struct be_registry *registry = &s->registry;
 
-    if (!s->config->registers || registry->pid != 0)
+    if (!s->config->registers || registry->pid != 0 || s->succession.given)
         return GP_FOREVER;
     if (now_ns >= registry->not_before_ns) {
         registry->not_before_ns = now_ns + GP_NS_PER_S;

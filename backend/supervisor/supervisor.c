@@ -1,6 +1,7 @@
 /* backend/supervisor/supervisor.c -- the loop: accept, hand over, keep workers warm, drain */
 #include "backend/supervisor/supervisor.h"
 
+#include "backend/supervisor/notify.h"
 #include "backend/supervisor/operate.h"
 #include "backend/supervisor/supervisor_priv.h"
 #include "protocol/base/clock.h"
@@ -38,6 +39,7 @@ signals_open(struct be_supervisor *s)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR2);
     sigaddset(&set, SIGCHLD);
     signal(SIGPIPE, SIG_IGN);
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
@@ -59,7 +61,11 @@ listeners_open(struct be_supervisor *s)
     size_t used;
 
     for (unsigned i = 0; i < s->config->listen_count && status == GP_OK; i++) {
-        status = tp_listen(s->config->listen[i], &opts, &s->listeners[i]);
+        if (s->config->predecessor_fd >= 0)
+            status = tp_listen_inherited(s->config->listen[i], s->config->inherited[i], &opts,
+                                         &s->listeners[i]);
+        else
+            status = tp_listen(s->config->listen[i], &opts, &s->listeners[i]);
         if (status == GP_OK) {
             s->listener_count++;
             log_info("listening on %s", tp_listener_url(s->listeners[i]));
@@ -106,6 +112,12 @@ listeners_close(struct be_supervisor *s)
     s->listener_count = 0;
 }
 
+void
+be_supervisor_deafen(struct be_supervisor *s)
+{
+    listeners_close(s);
+}
+
 /* Each connection and each worker costs a descriptor. How many silent ones leave enough for those
  * that are served. */
 static unsigned
@@ -131,6 +143,7 @@ descriptors_raise(const struct be_supervisor_config *config)
 static void
 ready_tell(struct be_supervisor *s)
 {
+    be_notify("READY=1\nSTATUS=serving at %.400s", s->urls);
     if (s->ready_fd < 0)
         return;
     for (unsigned i = 0; i < s->listener_count; i++)
@@ -208,17 +221,17 @@ stranger_refuse(struct be_supervisor *s, const char *scheme, int fd)
     }
 }
 
-static void
-connection_further(struct be_supervisor *s, const struct be_pending_ready *ready)
+void
+be_supervisor_further(struct be_supervisor *s, uint64_t session_id, const char *scheme, int fd)
 {
     struct be_handoff what = {0};
     enum gp_status status;
 
-    snprintf(what.scheme, sizeof(what.scheme), "%s", ready->scheme);
-    status = be_workers_further(&s->workers, ready->session_id, &what, ready->fd);
-    if (status == GP_ERR_NOT_FOUND)
-        stranger_refuse(s, ready->scheme, ready->fd);
-    else if (status != GP_OK) /* the client tries again */
+    snprintf(what.scheme, sizeof(what.scheme), "%s", scheme);
+    status = be_workers_further(&s->workers, session_id, &what, fd);
+    if (status == GP_ERR_NOT_FOUND && !be_succession_pass(s, session_id, scheme, fd))
+        stranger_refuse(s, scheme, fd);
+    else if (status == GP_ERR_IO) /* the client tries again */
         log_info("supervisor: a worker takes no further connection now");
 }
 
@@ -239,7 +252,7 @@ connections_serve(struct be_supervisor *s)
 
     for (int i = 0; i < BE_ACCEPT_MAX && be_pending_next(&s->pending, &ready) == GP_OK; i++) {
         if (ready.session_id != 0)
-            connection_further(s, &ready);
+            be_supervisor_further(s, ready.session_id, ready.scheme, ready.fd);
         else
             connection_give(s, ready.scheme, ready.fd);
         close(ready.fd);
@@ -257,6 +270,7 @@ be_supervisor_drain(struct be_supervisor *s, uint64_t within_ns)
         return;
     }
     s->draining = true;
+    be_notify("STOPPING=1\nSTATUS=%u sessions are left", be_supervisor_busy(s));
     s->drain_until_ns = gp_deadline_after(gp_now_ns(), within_ns);
     if (within_ns == GP_FOREVER)
         log_info("draining: %u sessions, in their own time", be_supervisor_busy(s));
@@ -296,9 +310,12 @@ signals_take(struct be_supervisor *s)
             be_supervisor_drain(s, s->config->drain_ns);
         else if (info.ssi_signo == SIGHUP)
             configuration_reload(s);
+        else if (info.ssi_signo == SIGUSR2)
+            be_succession_begin(s);
     }
     be_workers_reap(&s->workers);
     be_registry_reap(s);
+    be_succession_reap(s);
 }
 
 /* -- the loop
@@ -310,7 +327,7 @@ workers_fill(struct be_supervisor *s)
 {
     struct be_workers *w = &s->workers;
 
-    if (s->draining || gp_now_ns() < w->not_before_ns)
+    if (s->draining || s->succession.given || gp_now_ns() < w->not_before_ns)
         return;
     while (w->counts[BE_WORKER_READY] + w->counts[BE_WORKER_STARTING] < s->config->warm_workers &&
            w->counts[BE_WORKER_STARTING] < BE_STARTING_MAX) {
@@ -336,6 +353,8 @@ polls_fill(struct be_supervisor *s)
     s->polls[n++] = (struct pollfd){.fd = s->pending.epoll_fd, .events = POLLIN};
     s->polls[n++] = (struct pollfd){.fd = s->admin.epoll_fd, .events = POLLIN};
     s->polls[n++] = (struct pollfd){.fd = be_http_fd(s->http), .events = POLLIN};
+    s->polls[n++] = (struct pollfd){.fd = s->succession.successor, .events = POLLIN};
+    s->polls[n++] = (struct pollfd){.fd = s->succession.predecessor, .events = POLLIN};
     for (unsigned i = 0; i < s->listener_count; i++)
         s->polls[n++] = (struct pollfd){.fd = tp_listener_fd(s->listeners[i]), .events = POLLIN};
     for (struct be_worker *w = s->workers.list; w != NULL; w = w->next)
@@ -351,6 +370,7 @@ poll_timeout(struct be_supervisor *s)
     next = gp_min_u64(next, be_admin_expire(&s->admin, now));
     next = gp_min_u64(next, be_http_next(s->http, now));
     next = gp_min_u64(next, be_registry_check(s, now));
+    next = gp_min_u64(next, be_notify_watchdog(now));
     next = gp_min_u64(next, s->cordon_until_ns);
     if (s->draining)
         next = gp_min_u64(next, s->drain_until_ns);
@@ -387,6 +407,8 @@ loop_once(struct be_supervisor *s)
         be_admin_serve(&s->admin);
     if (s->polls[0].revents != 0)
         signals_take(s);
+    if ((s->polls[4].revents | s->polls[5].revents) != 0)
+        be_succession_hear(s);
 }
 
 static void
@@ -410,13 +432,15 @@ drain_check(struct be_supervisor *s)
 int
 be_supervisor_run(const struct be_supervisor_config *config)
 {
-    struct be_supervisor s = {.config = config,
-                              .signals = -1,
-                              .ready_fd = config->ready_fd,
-                              .pending = {.epoll_fd = -1},
-                              .admin = {.epoll_fd = -1},
-                              .cordon_until_ns = GP_FOREVER,
-                              .workers = {.argv = config->worker_argv, .keeper = {.control = -1}}};
+    struct be_supervisor s = {
+        .config = config,
+        .signals = -1,
+        .ready_fd = config->ready_fd,
+        .pending = {.epoll_fd = -1},
+        .admin = {.epoll_fd = -1},
+        .cordon_until_ns = GP_FOREVER,
+        .succession = {.predecessor = config->predecessor_fd, .successor = -1},
+        .workers = {.argv = config->worker_argv, .keeper = {.control = -1}}};
     unsigned pending_max = descriptors_raise(config);
     enum gp_status status;
     bool started = false;
@@ -425,6 +449,7 @@ be_supervisor_run(const struct be_supervisor_config *config)
     if (s.ready_fd >= 0) /* who reads it waits for its end, which no worker may delay */
         (void)fcntl(s.ready_fd, F_SETFD, FD_CLOEXEC);
     be_keeper_start(config->images_dir, config->images_bytes, &s.workers.keeper);
+    be_succession_open(&s);
     status = be_ledger_create(&s.workers.ledger);
     if (status == GP_OK) {
         be_ledger_publish(s.workers.ledger, config->policies);
@@ -446,6 +471,7 @@ be_supervisor_run(const struct be_supervisor_config *config)
             s.workers.counts[BE_WORKER_READY] + s.workers.counts[BE_WORKER_SERVING] != 0) {
             started = true;
             ready_tell(&s);
+            be_succession_ready(&s);
         }
         if (!started && s.workers.early_deaths != 0) {
             log_error("the first worker could not start, see above; giving up");
@@ -470,6 +496,7 @@ be_supervisor_run(const struct be_supervisor_config *config)
     if (s.signals >= 0)
         close(s.signals);
     free(s.polls);
+    be_succession_close(&s);
     be_operate_close(&s);
     be_ledger_close(s.workers.ledger);
     return status != GP_OK ? 1 : code;

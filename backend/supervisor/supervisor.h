@@ -19,7 +19,12 @@ struct be_supervisor_config {
     const char *listen[BE_LISTENERS_MAX];
     unsigned listen_count;
     bool offer_shm; /* clients on this machine may go over to shared memory */
-    int ready_fd;   /* -1: nobody asks; closed when told */
+    /* Of the server whose place this one takes; -1: there is none. Its sockets take the place of
+     * listen. */
+    int predecessor_fd;
+    int inherited[BE_LISTENERS_MAX];
+    unsigned inherited_count;
+    int ready_fd; /* -1: nobody asks; closed when told */
     unsigned warm_workers;
     unsigned sessions_max;   /* open ones */
     unsigned handshakes_max; /* connections that are not open yet */

@@ -7,6 +7,7 @@
 #include "backend/supervisor/http.h"
 #include "backend/supervisor/pending.h"
 #include "backend/supervisor/registry.h"
+#include "backend/supervisor/succession.h"
 #include "backend/supervisor/supervisor.h"
 #include "backend/supervisor/workers.h"
 #include "transport/transport.h"
@@ -15,7 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BE_POLLS_FIXED    4 /* signals, who said nothing yet, operators, metrics */
+#define BE_POLLS_FIXED    6 /* signals, who said nothing yet, operators, metrics, succession */
 #define BE_TRANSPORTS_MAX 8
 
 /* What sessions that have ended did, of one tenant; of nobody's too. */
@@ -51,6 +52,7 @@ struct be_supervisor {
     char urls[WIRE_TEXT_MAX + 1];
     uint64_t started_ms;
     struct be_registry registry;
+    struct be_succession succession;
     bool cordoned; /* takes no new sessions */
     bool stopping; /* and ends with the last one */
     uint64_t cordon_until_ns;
@@ -58,6 +60,11 @@ struct be_supervisor {
 
 /* Sessions, and connections that may become one. */
 unsigned be_supervisor_busy(const struct be_supervisor *s);
+/* Listen no more; who is connected is served. */
+void be_supervisor_deafen(struct be_supervisor *s);
+/* A further connection of a session; fd stays the caller's. */
+void be_supervisor_further(struct be_supervisor *s, uint64_t session_id, const char *scheme,
+                           int fd);
 /* Listen no more, end with the last session, or by force. */
 void be_supervisor_drain(struct be_supervisor *s, uint64_t within_ns);
 
