@@ -278,7 +278,7 @@ give_lanes(struct wire_pool *pool, const struct wire_open_answer *in, Wire__Pb__
         return GP_ERR_NO_MEMORY;
     for (; msg->n_lanes < in->lane_count; msg->n_lanes++) {
         msg->lanes[msg->n_lanes] =
-            give_text(pool, in->lanes[msg->n_lanes], sizeof(in->lanes[msg->n_lanes]));
+            wire_give_text(pool, in->lanes[msg->n_lanes], sizeof(in->lanes[msg->n_lanes]));
         if (msg->lanes[msg->n_lanes] == NULL)
             return GP_ERR_NO_MEMORY;
     }
@@ -414,7 +414,7 @@ take_answer(const Wire__Pb__OpenAnswer *msg, struct wire_open_answer *out)
     if (status == GP_OK)
         status = take_devices(msg, out);
     for (size_t i = 0; status == GP_OK && i < msg->n_lanes && i < WIRE_LANES_MAX; i++) {
-        status = take_text("lane", msg->lanes[i], out->lanes[i], sizeof(out->lanes[i]));
+        status = wire_take_text("lane", msg->lanes[i], out->lanes[i], sizeof(out->lanes[i]));
         out->lane_count++;
     }
     return status;
