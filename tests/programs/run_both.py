@@ -207,7 +207,7 @@ def run_pair(parts, server, env, program, args, options):
     why = differences(direct, pooled, options)
     stats = stats_of(pooled.err)
     trips = stats.get("exposed_round_trips", "?")
-    if options.lane != "tls" and stats.get("transport") != "shm":
+    if options.lane != "tls" and stats.get("transport", "shm") != "shm":
         why.append("it went by %s" % stats.get("transport"))
     if options.max_round_trips is not None:
         if not trips.isdigit() or int(trips) > options.max_round_trips:
