@@ -28,7 +28,7 @@ sample(CUaddress_mode mode, bool linear, float x)
         .levels = {{.base = (uintptr_t)texels, .width = 3, .height = 1, .depth = 1}},
     };
     const struct sd_tex_at at = {.x = x};
-    struct sd_tex_reader reader = {NULL, read_texel, 0};
+    struct sd_tex_reader reader = {.read = read_texel};
     uint32_t out[4];
     float value;
 

@@ -18,6 +18,7 @@ struct lane {
     const uint32_t *x;
     uint8_t *regs;
     unsigned lane;
+    struct sd_tex_reader reader;
 };
 
 static uint32_t
@@ -61,7 +62,6 @@ layered(uint32_t geometry)
     return geometry == SD_TEX_A1D || geometry == SD_TEX_A2D || geometry == SD_TEX_ACUBE;
 }
 
-/* The handle's description, or that of the reference that it is the address of. */
 /* What a reference stands for: the launch says, or the variable. */
 static uint64_t
 reference_handle(const struct lane *l, uint64_t var)
@@ -76,6 +76,7 @@ reference_handle(const struct lane *l, uint64_t var)
     return p != NULL && *p < SD_TEXTURE_HANDLE_END ? *p : 0;
 }
 
+/* The handle's description, or that of the reference that it is the address of. */
 static bool
 texture_copy(const struct lane *l, struct sd_texture *to)
 {
@@ -132,7 +133,6 @@ coordinates(const struct lane *l, const struct sd_texture *t, struct sd_tex_at *
 static const struct sd_insn *
 lane_sample(struct lane *l, const struct sd_texture *t)
 {
-    struct sd_tex_reader reader = {l, lane_read, 0};
     enum sd_tex_geometry geometry = l->x[SD_TEX_X_GEOMETRY];
     struct sd_tex_at at;
     uint32_t out[4];
@@ -140,10 +140,10 @@ lane_sample(struct lane *l, const struct sd_texture *t)
 
     coordinates(l, t, &at);
     ok = l->x[SD_TEX_X_OP] == SD_TEX_GATHER
-             ? sd_tex_gather(t, geometry, &at, l->x[SD_TEX_X_AUX], &reader, out)
-             : sd_tex_sample(t, geometry, &at, &reader, out);
+             ? sd_tex_gather(t, geometry, &at, l->x[SD_TEX_X_AUX], &l->reader, out)
+             : sd_tex_sample(t, geometry, &at, &l->reader, out);
     if (!ok)
-        return sd_fault_access(l->w, l->ip, l->lane, reader.refused, 1, false);
+        return sd_fault_access(l->w, l->ip, l->lane, l->reader.refused, 1, false);
     for (unsigned i = 0; i < l->x[SD_TEX_X_NDATA]; i++)
         data_put(l, i, out[i]);
     return l->ip + 1;
@@ -316,22 +316,121 @@ lane_reduce(struct lane *l, const struct sd_texture *t)
     return l->ip + 1;
 }
 
+/* Texels of the allocation that the first level lies in need no further look. */
+static void
+reader_start(struct lane *l, const struct sd_texture *t)
+{
+    const struct sd_cached_span *span = &l->w->cpu->spans[l->x[SD_TEX_X_SITE] % SD_SPAN_CACHE];
+
+    l->reader = (struct sd_tex_reader){.opaque = l, .read = lane_read};
+    if (t->levels[0].base < SD_WINDOW_SHARED && lane_read(l, t->levels[0].base, 1) != NULL) {
+        l->reader.low = span->base;
+        l->reader.high = span->end;
+    }
+}
+
+/* One 32-bit channel, not repeated: what most kernels that only look things up do. */
+static bool
+is_plain(const struct lane *l, const struct sd_texture *t)
+{
+    uint32_t geometry = l->x[SD_TEX_X_GEOMETRY], flags = l->x[SD_TEX_X_FLAGS];
+
+    return l->x[SD_TEX_X_OP] == SD_TEX_SAMPLE && (geometry == SD_TEX_1D || geometry == SD_TEX_2D) &&
+           t->nlevels == 1 && t->channels == 1 && sd_tex_channel_bytes(t->format) == 4 &&
+           (!t->normalized || (flags & SD_TEX_INT) != 0);
+}
+
+static bool
+plain_texel(const struct lane *l, const struct sd_texture *t, uint32_t x, uint32_t y, void *to)
+{
+    const struct sd_tex_level *level = &t->levels[0];
+    uint64_t address = level->base + y * level->pitch + (uint64_t)x * 4;
+
+    if (address < l->reader.low || address >= l->reader.high || l->reader.high - address < 4)
+        return false;
+    memcpy(to, (const void *)(uintptr_t)address, 4);
+    return true;
+}
+
+/* A coordinate as a texel and the weight of the next one; false: beyond the edge, or no number. */
+static bool
+plain_coordinate(const struct lane *l, uint32_t row, bool filtered, uint32_t n, uint32_t *i_p,
+                 float *w_p)
+{
+    float x;
+
+    *w_p = 0;
+    if ((l->x[SD_TEX_X_FLAGS] & SD_TEX_INT) != 0) {
+        *i_p = word(l, row);
+        return *i_p < n;
+    }
+    x = real(l, row) - (filtered ? 0.5f : 0);
+    if (!(x >= 0 && x < 1e9f))
+        return false;
+    *i_p = (uint32_t)x;
+    if (filtered)
+        *w_p = sd_tex_weight(x - (float)*i_p);
+    return *i_p < n && (*w_p == 0 || *i_p + 1 < n);
+}
+
+/* The lane's texel or mean, as sd_tex_sample would give it; false if that takes more thought. */
+static bool
+plain_sample(const struct lane *l, const struct sd_texture *t)
+{
+    const uint32_t *row = l->x + SD_TEX_X_COORD;
+    bool filtered = t->linear && t->format == CU_AD_FORMAT_FLOAT;
+    uint32_t i[2] = {0, 0}, v;
+    float w[2] = {0, 0}, sum = 0, texel;
+
+    if (!plain_coordinate(l, row[0], filtered, t->levels[0].width, &i[0], &w[0]) ||
+        (l->x[SD_TEX_X_GEOMETRY] == SD_TEX_2D &&
+         !plain_coordinate(l, row[1], filtered, t->levels[0].height, &i[1], &w[1])))
+        return false;
+    if (!filtered || (l->x[SD_TEX_X_FLAGS] & SD_TEX_INT) != 0) {
+        if (!plain_texel(l, t, i[0], i[1], &v))
+            return false;
+    } else {
+        for (unsigned corner = 0; corner < 4; corner++) {
+            float part =
+                ((corner & 1) != 0 ? w[0] : 1 - w[0]) * ((corner & 2) != 0 ? w[1] : 1 - w[1]);
+
+            if (part == 0)
+                continue;
+            if (!plain_texel(l, t, i[0] + (corner & 1), i[1] + (corner >> 1), &texel))
+                return false;
+            sum += part * texel;
+        }
+        memcpy(&v, &sum, 4);
+    }
+    data_put(l, 0, v);
+    for (unsigned k = 1; k < l->x[SD_TEX_X_NDATA]; k++)
+        data_put(l, k, 0);
+    return true;
+}
+
 const struct sd_insn *
 sd_tex(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
 {
-    struct lane l = {w, ip, w->frame->fn->extra + ip->d, regs, 0};
+    struct lane l = {.w = w, .ip = ip, .x = w->frame->fn->extra + ip->d, .regs = regs};
     const uint64_t *handles = (const uint64_t *)(const void *)(regs + ip->a);
     const struct sd_insn *next = ip + 1;
     struct sd_texture t; /* a copy: the object may just be going */
     uint64_t copied = 0;
+    bool plain = false;
     uint32_t m;
 
     for (m = w->mask; m != 0 && next != NULL; m &= m - 1) {
         l.lane = sd_first_lane(m);
-        if ((copied == 0 || handles[l.lane] != copied) && !texture_copy(&l, &t))
-            return sd_fault(w, ip, l.lane, CUDA_ERROR_LAUNCH_FAILED, 0,
-                            "no texture or surface has this handle");
+        if (copied == 0 || handles[l.lane] != copied) {
+            if (!texture_copy(&l, &t))
+                return sd_fault(w, ip, l.lane, CUDA_ERROR_LAUNCH_FAILED, 0,
+                                "no texture or surface has this handle");
+            reader_start(&l, &t);
+            plain = is_plain(&l, &t);
+        }
         copied = handles[l.lane];
+        if (plain && plain_sample(&l, &t))
+            continue;
         if (t.surface != (l.x[SD_TEX_X_OP] >= SD_SURF_LOAD) && l.x[SD_TEX_X_OP] != SD_TEX_QUERY)
             return sd_fault(w, ip, l.lane, CUDA_ERROR_LAUNCH_FAILED, 0, "a texture is no surface");
         switch (l.x[SD_TEX_X_OP]) {

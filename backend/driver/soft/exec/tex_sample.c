@@ -8,8 +8,8 @@
 
 /* -- formats -------------------------------------------------------------------------------- */
 
-unsigned
-sd_tex_channel_bytes(CUarray_format format)
+static inline unsigned
+channel_bytes(CUarray_format format)
 {
     switch (format) {
     case CU_AD_FORMAT_UNSIGNED_INT8:
@@ -26,6 +26,12 @@ sd_tex_channel_bytes(CUarray_format format)
     default:
         return 0;
     }
+}
+
+unsigned
+sd_tex_channel_bytes(CUarray_format format)
+{
+    return channel_bytes(format);
 }
 
 /* As the register has it: whole numbers extended, others as single precision. */
@@ -86,7 +92,7 @@ is_float(CUarray_format format)
 static bool
 reads_float(const struct sd_texture *t)
 {
-    return is_float(t->format) || (!t->as_integer && sd_tex_channel_bytes(t->format) < 4);
+    return is_float(t->format) || (!t->as_integer && channel_bytes(t->format) < 4);
 }
 
 /* sRGB to linear. */
@@ -118,28 +124,53 @@ fraction(const struct sd_texture *t, unsigned channel, uint32_t bits)
 
 /* -- texels --------------------------------------------------------------------------------- */
 
+/* Written as a whole: what follows reads it as a whole, and waits for single words. */
+typedef uint32_t channels4 __attribute__((vector_size(16)));
+
+static void
+texel_put(uint32_t out[4], channels4 v)
+{
+    memcpy(out, &v, sizeof(v));
+}
+
+static uint32_t
+channel_value(const struct sd_texture *t, const uint8_t *p, unsigned bytes, unsigned c, bool floats)
+{
+    uint32_t v = channel_bits(t->format, p + (size_t)c * bytes);
+
+    return floats ? fraction(t, c, v) : v;
+}
+
 /* One texel of a level, which exists. */
 static bool
 texel_read(const struct sd_texture *t, const struct sd_tex_level *l, uint32_t x, uint32_t y,
            uint32_t z, struct sd_tex_reader *reader, uint32_t out[4])
 {
-    unsigned bytes = sd_tex_channel_bytes(t->format);
-    uint64_t address = l->base + z * l->slice + y * l->pitch + (uint64_t)x * bytes * t->channels;
-    const uint8_t *p = reader->read(reader->opaque, address, bytes * t->channels);
+    unsigned bytes = channel_bytes(t->format), all = bytes * t->channels;
+    uint64_t address = l->base + z * l->slice + y * l->pitch + (uint64_t)x * all;
+    const uint8_t *p = (const uint8_t *)(uintptr_t)address;
     bool floats = reads_float(t);
 
+    if (address < reader->low || reader->high - address < all || address >= reader->high)
+        p = reader->read(reader->opaque, address, all);
     if (p == NULL) {
         reader->refused = address;
         return false;
     }
-    for (unsigned c = 0; c < 4; c++) {
-        if (c >= t->channels) {
-            out[c] = 0;
-            continue;
-        }
-        out[c] = channel_bits(t->format, p + (size_t)c * bytes);
-        if (floats)
-            out[c] = fraction(t, c, out[c]);
+    switch (t->channels) {
+    case 1:
+        texel_put(out, (channels4){channel_value(t, p, bytes, 0, floats)});
+        break;
+    case 2:
+        texel_put(out, (channels4){channel_value(t, p, bytes, 0, floats),
+                                   channel_value(t, p, bytes, 1, floats)});
+        break;
+    default:
+        texel_put(out, (channels4){channel_value(t, p, bytes, 0, floats),
+                                   channel_value(t, p, bytes, 1, floats),
+                                   channel_value(t, p, bytes, 2, floats),
+                                   channel_value(t, p, bytes, 3, floats)});
+        break;
     }
     return true;
 }
@@ -181,7 +212,7 @@ mode_of(const struct sd_texture *t, unsigned axis)
     return mode;
 }
 
-static bool
+static inline bool
 texel_at(const struct sd_texture *t, const struct sd_tex_level *l, const int64_t i[3],
          unsigned axes, uint32_t layer, struct sd_tex_reader *reader, uint32_t out[4])
 {
@@ -198,15 +229,16 @@ texel_at(const struct sd_texture *t, const struct sd_tex_level *l, const int64_t
 }
 
 /* A coordinate in texels, repeated while it is still exact. */
-static float
+static inline float
 coordinate(const struct sd_texture *t, unsigned axis, float x, uint32_t n)
 {
-    enum CUaddress_mode_enum mode = mode_of(t, axis);
+    enum CUaddress_mode_enum mode;
 
     if (isnan(x))
         return 0;
     if (!t->normalized)
         return x;
+    mode = mode_of(t, axis);
     if (mode == CU_TR_ADDRESS_MODE_WRAP) {
         x = x - floorf(x);
     } else if (mode == CU_TR_ADDRESS_MODE_MIRROR) {
@@ -217,26 +249,30 @@ coordinate(const struct sd_texture *t, unsigned axis, float x, uint32_t n)
     return x * (float)n;
 }
 
+/* Rounded down, inside of +-10^9. */
 static int64_t
 whole(float x)
 {
+    int32_t i;
+
     if (isnan(x)) /* an infinite coordinate that repeats */
         return 0;
-    return x < -1e9f ? -1000000000 : x > 1e9f ? 1000000000 : (int64_t)floorf(x);
+    if (x < -1e9f || x > 1e9f)
+        return x < 0 ? -1000000000 : 1000000000;
+    i = (int32_t)x;
+    return i - (x < (float)i);
 }
 
 /* -- filtering ------------------------------------------------------------------------------ */
 
-/* The weight of the texel behind: 8 bits of fraction. */
+/* The weight of the texel behind. */
 static float
 weight(float x)
 {
-    float f = x - floorf(x);
-
-    return rintf(f * 256.0f) / 256.0f;
+    return fabsf(x) < 1e9f ? sd_tex_weight(x - (float)whole(x)) : 0;
 }
 
-static bool
+static inline bool
 filter(const struct sd_texture *t, const struct sd_tex_level *l, const float x[3], unsigned axes,
        uint32_t layer, struct sd_tex_reader *reader, uint32_t out[4])
 {
@@ -247,7 +283,7 @@ filter(const struct sd_texture *t, const struct sd_tex_level *l, const float x[3
         float b = x[a] - 0.5f;
 
         first[a] = whole(b);
-        w[a] = fabsf(b) < 1e9f ? weight(b) : 0;
+        w[a] = weight(b);
     }
     for (unsigned corner = 0; corner < 1u << axes; corner++) {
         int64_t i[3] = {first[0], first[1], first[2]};
@@ -399,12 +435,6 @@ cube_sample(const struct sd_texture *t, const struct sd_tex_level *l, const stru
 
 /* -- levels --------------------------------------------------------------------------------- */
 
-static unsigned
-axes_of(enum sd_tex_geometry geometry)
-{
-    return geometry == SD_TEX_1D || geometry == SD_TEX_A1D ? 1 : geometry == SD_TEX_3D ? 3 : 2;
-}
-
 static uint32_t
 layer_of(const struct sd_texture *t, enum sd_tex_geometry geometry, uint32_t layer)
 {
@@ -415,29 +445,47 @@ layer_of(const struct sd_texture *t, enum sd_tex_geometry geometry, uint32_t lay
     return (int32_t)layer < 0 ? 0 : layer >= n ? n - 1 : layer;
 }
 
+/* Textures without faces. axes is a constant where this is used. */
+static inline bool
+flat_sample(const struct sd_texture *t, const struct sd_tex_level *l, const struct sd_tex_at *at,
+            unsigned axes, uint32_t layer, struct sd_tex_reader *reader, uint32_t out[4])
+{
+    const int64_t whole_at[3] = {at->ix, at->iy, at->iz};
+    const uint32_t n[3] = {l->width, l->height, l->depth};
+    const float real_at[3] = {at->x, at->y, at->z};
+    int64_t i[3] = {0, 0, 0};
+    float x[3] = {0, 0, 0};
+
+    if (at->whole)
+        return texel_at(t, l, whole_at, axes, layer, reader, out);
+    for (unsigned a = 0; a < axes; a++)
+        x[a] = coordinate(t, a, real_at[a], n[a]);
+    if (t->linear && reads_float(t))
+        return filter(t, l, x, axes, layer, reader, out);
+    for (unsigned a = 0; a < axes; a++)
+        i[a] = whole(x[a]);
+    return texel_at(t, l, i, axes, layer, reader, out);
+}
+
 static bool
 level_sample(const struct sd_texture *t, enum sd_tex_geometry geometry, const struct sd_tex_at *at,
              unsigned level, struct sd_tex_reader *reader, uint32_t out[4])
 {
     const struct sd_tex_level *l = &t->levels[level];
     uint32_t layer = layer_of(t, geometry, at->layer);
-    unsigned axes = axes_of(geometry);
-    const int64_t whole_at[3] = {at->ix, at->iy, at->iz};
-    int64_t i[3];
-    float x[3];
 
-    if (geometry == SD_TEX_CUBE || geometry == SD_TEX_ACUBE)
+    switch (geometry) {
+    case SD_TEX_CUBE:
+    case SD_TEX_ACUBE:
         return cube_sample(t, l, at, layer, reader, out);
-    if (at->whole)
-        return texel_at(t, l, whole_at, axes, layer, reader, out);
-    x[0] = coordinate(t, 0, at->x, l->width);
-    x[1] = axes > 1 ? coordinate(t, 1, at->y, l->height) : 0;
-    x[2] = axes > 2 ? coordinate(t, 2, at->z, l->depth) : 0;
-    if (t->linear && reads_float(t))
-        return filter(t, l, x, axes, layer, reader, out);
-    for (unsigned a = 0; a < 3; a++)
-        i[a] = whole(x[a]);
-    return texel_at(t, l, i, axes, layer, reader, out);
+    case SD_TEX_1D:
+    case SD_TEX_A1D:
+        return flat_sample(t, l, at, 1, layer, reader, out);
+    case SD_TEX_3D:
+        return flat_sample(t, l, at, 3, layer, reader, out);
+    default:
+        return flat_sample(t, l, at, 2, layer, reader, out);
+    }
 }
 
 bool

@@ -15,7 +15,8 @@
 struct sd_tex_reader {
     void *opaque;
     const void *(*read)(void *opaque, uint64_t address, uint32_t bytes);
-    uint64_t refused; /* the address that was, for the fault; 0: none */
+    uint64_t refused;   /* the address that was, for the fault; 0: none */
+    uint64_t low, high; /* what may be read without asking; equal: nothing */
 };
 
 /* Where to sample: coordinates as the instruction has them, a layer, and a level of detail. */
@@ -36,6 +37,15 @@ bool sd_tex_gather(const struct sd_texture *t, enum sd_tex_geometry geometry,
                    uint32_t out[4]);
 /* The level of detail of gradients (d/dx, d/dy), in coordinates. */
 float sd_tex_lod(const struct sd_texture *t, const float dx[3], const float dy[3]);
+
+/* A weight from the fraction of a coordinate: 8 bits of it. */
+static inline float
+sd_tex_weight(float fraction)
+{
+    const float to_whole = 12582912.0f; /* 1.5 * 2^23: the sum has no fraction */
+
+    return (fraction * 256.0f + to_whole - to_whole) / 256.0f;
+}
 
 /* One channel of a format: its bytes, 0 if it is no plain number; to the format's bits from a
  * register's. */
