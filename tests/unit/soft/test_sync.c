@@ -25,6 +25,44 @@ Test(soft_sync, spin_locks_between_threads_of_a_warp_and_blocks_make_progress)
     }
 }
 
+/* Lanes that wait keep what they have while others compute, in registers of one block too. */
+Test(soft_sync, lanes_that_wait_keep_their_registers)
+{
+    static const char ptx[] = PTX_HEAD
+        ".visible .entry k(.param .u64 out) {\n"
+        "  .reg .pred %p<3>; .reg .b32 %r<32>; .reg .b64 %rd<4>;\n"
+        "  ld.param.u64 %rd1, [out]; mov.u32 %r1, %tid.x; and.b32 %r9, %r1, 1;\n"
+        "  setp.ne.u32 %p1, %r9, 0; @%p1 bra ODD;\n"
+        "  mul.lo.u32 %r2, %r1, 5; add.u32 %r3, %r2, 1; shl.b32 %r4, %r3, 2;\n"
+        "  bar.warp.sync 0xffffffff;\n"
+        "  add.u32 %r5, %r2, %r3; add.u32 %r20, %r5, %r4; bra STORE;\n"
+        "ODD: mov.u32 %r10, %r1; mov.u32 %r11, 0;\n"
+        "LOOP: mul.lo.u32 %r12, %r10, 3; add.u32 %r13, %r12, 7; xor.b32 %r14, %r13, %r12;\n"
+        "  shr.u32 %r15, %r14, 1; add.u32 %r16, %r15, %r13; and.b32 %r10, %r16, 1023;\n"
+        "  add.u32 %r11, %r11, 1; setp.lt.u32 %p2, %r11, %r1; @%p2 bra LOOP;\n"
+        "  mul.lo.u32 %r17, %r10, 9; add.u32 %r18, %r17, 3; bar.warp.sync 0xffffffff;\n"
+        "  add.u32 %r20, %r17, %r18;\n"
+        "STORE: mul.wide.u32 %rd2, %r1, 4; add.u64 %rd3, %rd1, %rd2;\n"
+        "  st.global.u32 [%rd3], %r20; ret; }\n";
+    struct soft *s = soft_open(ptx, 1);
+    uint32_t *out = soft_alloc(s, 32 * 4);
+
+    cr_assert_eq(soft_launch(s, "k", (struct soft_shape){.grid = 1, .block = 32},
+                             SOFT_ARGS(SOFT_PTR(out))),
+                 CUDA_SUCCESS, "%s", s->fault.what);
+    for (uint32_t i = 0; i < 32; i++) {
+        uint32_t want = i * 5 + (i * 5 + 1) * 5, v = i;
+
+        if (i % 2 != 0) {
+            for (uint32_t k = 0; k < i; k++)
+                v = ((((v * 3 + 7) ^ v * 3) >> 1) + v * 3 + 7) & 1023;
+            want = v * 18 + 3;
+        }
+        cr_assert_eq(out[i], want, "lane %u: %u, not %u", i, out[i], want);
+    }
+    soft_close(s);
+}
+
 /* Block 0 waits for what the last block gives: also with one thread for all blocks. */
 Test(soft_sync, a_block_may_wait_for_a_later_one)
 {

@@ -82,11 +82,14 @@ sd_small_mods(unsigned fl)
 #define MASKED(id, D, rows, lanes)                                                                 \
     SD_HANDLER(m_##id)                                                                             \
     {                                                                                              \
-        D tmp[SD_LANES] __attribute__((aligned(64)));                                              \
+        D aside[SD_LANES] __attribute__((aligned(64)));                                            \
         const unsigned fl __attribute__((unused)) = ip->flags;                                     \
+        const bool quiet = (ip->flags & SD_FL_QUIET) != 0;                                         \
         rows                                                                                       \
+        D *tmp = __builtin_assume_aligned(quiet ? d : aside, 64);                                  \
         lanes                                                                                      \
-        SD_BLEND(D, d, tmp, w->mask);                                                              \
+        if (!quiet)                                                                                \
+            SD_BLEND(D, d, aside, w->mask);                                                        \
         return ip + 1;                                                                             \
     }
 

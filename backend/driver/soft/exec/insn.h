@@ -21,6 +21,8 @@
 #define SD_FL_MODE(m) ((unsigned)(m) << 4)
 #define SD_FL_ALT  128u  /* .shiftamt, .NaN, .hi, ... */
 #define SD_FL_ALT2 256u
+/* Nobody who waits has anything in the result's row: all lanes may be written (live.c). */
+#define SD_FL_QUIET 32768u
 
 /* Flags of memory instructions: elements per lane, then modifiers. */
 #define SD_FL_VEC    15u
@@ -59,6 +61,8 @@ enum sd_op {
 #define OP_ST OP_T
 #define OP_SC OP_C
 #include "backend/driver/soft/exec/ops.def"
+    SD_OP_LANE_WISE, /* all above are; it is no operation and takes no number */
+    SD_OP_LANE_WISE_LAST = SD_OP_LANE_WISE - 1,
 #define OP_X(id) SD_OP_##id,
 #include "backend/driver/soft/exec/ops_x.def"
     SD_OP_COUNT,

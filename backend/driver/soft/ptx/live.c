@@ -3,6 +3,10 @@
  * A register's live range is one interval of positions in emission order. Rows are handed out
  * along it by size class. A row is never shared between a result and an operand that dies in
  * the same instruction, because one PTX instruction may become several steps.
+ *
+ * A register is quiet if it lives inside of one block, and no lanes can come to wait, or others to
+ * run, while it lives. Lanes that wait have nothing in rows of quiet registers, which are a pool of
+ * their own: partial warps write these rows whole, which costs half as much.
  */
 #include "backend/driver/soft/ptx/lower.h"
 
@@ -128,7 +132,23 @@ struct live {
     uint32_t *pos;    /* first position of each block in emission order */
     uint64_t *sets;   /* per ordered block: in, out, use, def */
     size_t words;
+    uint32_t *stops;  /* instructions before a position that lanes may wait at */
 };
+
+/* Where lanes of a warp may part, meet or wait. */
+static bool
+is_stop(const struct ptx_insn *in)
+{
+    const struct lower_rule *r = lower_rule_of(in->op);
+
+    return in->guard >= 0 || r == NULL || (r->flags & (RULE_CONTROL | RULE_ENDS)) != 0;
+}
+
+static bool
+is_quiet(const struct live *lv, uint32_t reg)
+{
+    return lv->home[reg] != UINT32_MAX && lv->stops[lv->end[reg] + 1] == lv->stops[lv->start[reg]];
+}
 
 static void
 find_globals(struct lower *lw, struct live *lv)
@@ -272,9 +292,12 @@ find_ranges(struct lower *lw, struct live *lv)
         const struct flow_block *blk = &lw->blocks[lw->order[i]];
 
         lv->pos[i] = pos;
-        for (j = blk->first; j < blk->last; j++, pos++)
+        for (j = blk->first; j < blk->last; j++, pos++) {
+            lv->stops[pos + 1] = lv->stops[pos] + is_stop(&lw->b->insns[j]);
             for (k = lw->refs_at[j]; k < lw->refs_at[j + 1]; k++)
                 touch(lv, lw->refs[k] >> 1, pos);
+        }
+        lv->stops[pos + 1] = lv->stops[pos];
         pos++; /* a position of its own for what is live at the end */
     }
     lv->pos[lw->norder] = pos;
@@ -288,18 +311,22 @@ find_ranges(struct lower *lw, struct live *lv)
 
 /* ---- rows ---- */
 
-enum { CLASS_PRED, CLASS_16, CLASS_32, CLASS_64, CLASS_128, CLASSES };
+/* The quiet ones at the end. */
+enum {
+    CLASS_PRED, CLASS_16, CLASS_32, CLASS_64, CLASS_128,
+    CLASS_QUIET_16, CLASS_QUIET_32, CLASS_QUIET_64, CLASSES
+};
 
-static const uint32_t class_row[CLASSES] = {4, 64, 128, 256, 512};
+static const uint32_t class_row[CLASSES] = {4, 64, 128, 256, 512, 64, 128, 256};
 
 static unsigned
-class_of(const struct lower *lw, uint32_t reg)
+class_of(const struct lower *lw, const struct live *lv, uint32_t reg)
 {
     switch (lower_reg_bytes(lw, reg)) {
     case 0: return CLASS_PRED;
-    case 2: return CLASS_16;
-    case 4: return CLASS_32;
-    case 8: return CLASS_64;
+    case 2: return is_quiet(lv, reg) ? CLASS_QUIET_16 : CLASS_16;
+    case 4: return is_quiet(lv, reg) ? CLASS_QUIET_32 : CLASS_32;
+    case 8: return is_quiet(lv, reg) ? CLASS_QUIET_64 : CLASS_64;
     default: return CLASS_128;
     }
 }
@@ -308,7 +335,7 @@ class_of(const struct lower *lw, uint32_t reg)
 static bool
 assign_slots(struct lower *lw, struct live *lv, uint32_t count[CLASSES])
 {
-    static const uint32_t class_words[CLASSES] = {0, 1, 1, 2, 4};
+    static const uint32_t class_words[CLASSES] = {0, 1, 1, 2, 4, 1, 1, 2};
     uint32_t total = lv->pos[lw->norder] + 1;
     uint32_t nregs = lw->b->nregs;
     uint32_t *starting = calloc((size_t)total * 2 + 2, sizeof(uint32_t)); /* register + 1 */
@@ -331,7 +358,7 @@ assign_slots(struct lower *lw, struct live *lv, uint32_t count[CLASSES])
         }
         for (pos = 0; pos < total; pos++) {
             for (r = starting[pos]; r != 0; r = next[r - 1]) {
-                unsigned c = class_of(lw, r - 1);
+                unsigned c = class_of(lw, lv, r - 1);
 
                 lw->reg_row[r - 1] = nfree[c] > 0 ? free_slots[c * nregs + --nfree[c]] : count[c]++;
                 words += class_words[c];
@@ -339,7 +366,7 @@ assign_slots(struct lower *lw, struct live *lv, uint32_t count[CLASSES])
             if (words > lw->peak_words)
                 lw->peak_words = words;
             for (r = ending[pos]; r != 0; r = next_end[r - 1]) {
-                unsigned c = class_of(lw, r - 1);
+                unsigned c = class_of(lw, lv, r - 1);
 
                 free_slots[c * nregs + nfree[c]++] = lw->reg_row[r - 1];
                 words -= class_words[c];
@@ -355,7 +382,7 @@ assign_slots(struct lower *lw, struct live *lv, uint32_t count[CLASSES])
 /* Predicates first, 4096 bytes of them in reserve for temporaries are not needed: those are
  * added one by one in their own rows. */
 static bool
-place_slots(struct lower *lw, const uint32_t count[CLASSES])
+place_slots(struct lower *lw, const struct live *lv, const uint32_t count[CLASSES])
 {
     uint64_t base[CLASSES];
     uint64_t at = lw->rows_end;
@@ -369,9 +396,11 @@ place_slots(struct lower *lw, const uint32_t count[CLASSES])
     if (at > 1u << 30)
         return false;
     lw->rows_end = (uint32_t)at;
+    lw->quiet_rows = (uint32_t)base[CLASS_QUIET_16];
+    lw->quiet_end = (uint32_t)at;
     for (r = 0; r < lw->b->nregs; r++)
         if (lw->reg_row[r] != ROW_NONE) {
-            c = class_of(lw, r);
+            c = class_of(lw, lv, r);
             lw->reg_row[r] = (uint32_t)(base[c] + (uint64_t)lw->reg_row[r] * class_row[c]);
         }
     return true;
@@ -383,23 +412,25 @@ lower_rows(struct lower *lw)
     uint32_t n = lw->b->nregs;
     struct live lv = {.home = calloc((size_t)n + 1, 4), .number = calloc((size_t)n + 1, 4),
                       .start = malloc(((size_t)n + 1) * 4), .end = calloc((size_t)n + 1, 4),
-                      .pos = calloc((size_t)lw->norder + 2, 4)};
+                      .pos = calloc((size_t)lw->norder + 2, 4),
+                      .stops = calloc((size_t)lw->b->ninsns + lw->norder + 2, 4)};
     uint32_t count[CLASSES] = {0};
     bool ok = lv.home != NULL && lv.number != NULL && lv.start != NULL && lv.end != NULL &&
-              lv.pos != NULL;
+              lv.pos != NULL && lv.stops != NULL;
 
     lw->reg_row = malloc(((size_t)n + 1) * 4);
     ok = ok && lw->reg_row != NULL;
     if (ok) {
         memset(lv.start, 0xff, ((size_t)n + 1) * 4);
         memset(lw->reg_row, 0xff, ((size_t)n + 1) * 4);
-        ok = find_ranges(lw, &lv) && assign_slots(lw, &lv, count) && place_slots(lw, count);
+        ok = find_ranges(lw, &lv) && assign_slots(lw, &lv, count) && place_slots(lw, &lv, count);
     }
     free(lv.home);
     free(lv.number);
     free(lv.start);
     free(lv.end);
     free(lv.pos);
+    free(lv.stops);
     free(lv.sets);
     return ok || lower_no_memory(lw);
 }

@@ -87,6 +87,8 @@ lower_emit(struct lower *lw, unsigned op, unsigned flags, uint32_t dst, uint32_t
         return NULL;
     }
     lw->lines[lw->nout] = lw->line;
+    if (op < SD_OP_LANE_WISE && dst >= lw->quiet_rows && dst < lw->quiet_end)
+        flags |= SD_FL_QUIET;
     o = &lw->out[lw->nout++];
     *o = (struct sd_insn){.fn = sd_core_get()->full[op], .op = (uint16_t)op,
                           .flags = (uint16_t)flags, .dst = dst, .a = a, .b = b, .c = c, .d = d};

@@ -121,6 +121,7 @@ struct lower {
     uint32_t preset_table_size;
 
     uint32_t rows_end;       /* next free byte of the frame */
+    uint32_t quiet_rows, quiet_end; /* of quiet registers: live.c */
     uint32_t param_row, ret_row, call_row;
     uint32_t peak_words;
     uint32_t temps[4][16];   /* rows of temporaries: predicates, 2, 4, 8 bytes */
