@@ -52,6 +52,39 @@ check(const uint32_t *sent, const char *how)
     printf("%s: %u wrong\n", how, wrong);
 }
 
+/* A copy into memory of the host is there when cuMemcpy, which takes any address, returns; so is
+ * one out of it read. */
+static void
+any_address(void **params)
+{
+    static uint32_t sent[N];
+    uint32_t *host;
+    CUdeviceptr managed;
+
+    CU(cuMemHostAlloc((void **)&host, sizeof(sent), CU_MEMHOSTALLOC_PORTABLE));
+    CU(cuMemAllocManaged(&managed, sizeof(sent), CU_MEM_ATTACH_GLOBAL));
+    for (unsigned round = 1; round <= 3; round++) {
+        for (unsigned i = 0; i < N; i++)
+            sent[i] = i + round * N;
+        CU(cuMemcpyHtoD(words, sent, sizeof(sent)));
+        drv_launch(burn, N, NULL, params);
+        CU(cuMemcpy((CUdeviceptr)(uintptr_t)host, words, sizeof(sent)));
+        EXPECT(memcmp(host, sent, sizeof(sent)) == 0);
+        drv_launch(burn, N, NULL, params);
+        CU(cuMemcpy(managed, words, sizeof(sent)));
+        EXPECT(memcmp((void *)(uintptr_t)managed, sent, sizeof(sent)) == 0);
+        host[0] = 77;
+        drv_launch(burn, N, NULL, params);
+        CU(cuMemcpy(words, (CUdeviceptr)(uintptr_t)host, sizeof(sent)));
+        host[0] = 78;
+        CU(cuMemcpyDtoH(sent, words, 4));
+        EXPECT(sent[0] == 77);
+    }
+    CU(cuMemFreeHost(host));
+    CU(cuMemFree(managed));
+    printf("any address: done\n");
+}
+
 int
 main(void)
 {
@@ -85,6 +118,7 @@ main(void)
         use_elsewhere(CU_STREAM_PER_THREAD);
         check(sent, "another thread's own stream");
     }
+    any_address(params);
     CU(cuStreamDestroy(apart));
     CU(cuMemFree(slow));
     CU(cuMemFree(words));

@@ -8,6 +8,7 @@
 #include "backend/driver/soft/dev/copy.h"
 
 #include "backend/driver/soft/dev/array.h"
+#include "backend/driver/soft/dev/span.h"
 #include "cuda_api.h"
 
 #include <string.h>
@@ -63,6 +64,18 @@ submit(CUstream stream, struct sd_op *op, enum copy_mode mode, const bool pageab
     return sd_stream_submit(stream, op, NULL);
 }
 
+/* Whether a side whose memory begins at address is a device's alone: cuMemcpy takes any. */
+static bool
+on_device(const struct sd_side *side, uint64_t address)
+{
+    struct sd_alloc alloc;
+
+    if (side->type != CU_MEMORYTYPE_UNIFIED)
+        return side->type != CU_MEMORYTYPE_HOST;
+    return sd_map_find(address, &alloc) && !sd_mem_is_host(alloc.kind) &&
+           alloc.kind != SD_MEM_MANAGED;
+}
+
 static CUresult
 copy_box(const struct sd_side *src, const struct sd_side *dst, const struct sd_box *box,
          CUstream hStream, enum copy_mode mode)
@@ -83,8 +96,7 @@ copy_box(const struct sd_side *src, const struct sd_side *dst, const struct sd_b
         return cr;
     }
     /* A synchronous copy with pinned host memory waits; one between device places does not. */
-    device_only = src->type != CU_MEMORYTYPE_HOST && dst->type != CU_MEMORYTYPE_HOST &&
-                  !pageable[0] && !pageable[1];
+    device_only = on_device(src, op->work.copy.src) && on_device(dst, op->work.copy.dst);
     if (mode == COPY_SYNC && !device_only)
         pageable[1] = true;
     cr = submit(stream, op, mode, pageable);
