@@ -12,7 +12,8 @@ a line `NAME skip REASON...` leaves one out, and the table says why.
 The last column says how the two standard outputs compare:
   equal            line by line
   equal but times  after measured values were masked: a number with a unit of time or rate, a
-                   number on a line that speaks of time or speed, and addresses
+                   number on a line that speaks of time or speed or in a table below such a
+                   line, and addresses
   other order      the same lines (masked) in another order, as kernels' output may be
   equal but own    after the numbers were masked too on each line in which a second direct run
                    differs from the first: what the program takes from the clock, its process
@@ -44,6 +45,8 @@ SPEAKS_OF_TIME = re.compile(r"time|elapsed|bandwidth|throughput|perf|speed|laten
                             r"flop|/s\b|\bms\b|memcopy:|streamed:|streams:|kernel:|"
                             r"while waiting",
                             re.IGNORECASE)
+ROW_OF_NUMBERS = re.compile(r"\s*%s(?:\s+%s)*\s*" % (NUMBER, NUMBER))
+HEADING = re.compile(r"[A-Za-z]{4}")
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,16}\b")
 
 
@@ -56,12 +59,24 @@ def masked(line):
     return line.rstrip()
 
 
+def masked_lines(text):
+    """All lines of an output, masked; rows of numbers as their heading is."""
+    lines, heading = [], ""
+    for line in text.splitlines():
+        if HEADING.search(line):
+            heading = line
+        if ROW_OF_NUMBERS.fullmatch(line) and SPEAKS_OF_TIME.search(heading):
+            lines.append(" ".join("#" for _ in line.split()))
+        else:
+            lines.append(masked(line))
+    return lines
+
+
 def compare(a, b):
     """How two outputs compare, and the first difference as text."""
     if a == b:
         return "equal", None
-    x = [masked(line) for line in a.splitlines()]
-    y = [masked(line) for line in b.splitlines()]
+    x, y = masked_lines(a), masked_lines(b)
     if x == y:
         return "equal but times", None
     if sorted(x) == sorted(y):
@@ -79,7 +94,8 @@ def without_own(text, first, second):
     x, y, lines = (t.splitlines() for t in (first, second, text))
     if not len(x) == len(y) == len(lines):
         return None
-    return "\n".join(line if masked(a) == masked(b) else re.sub(r"[0-9]+", "#", masked(line))
+    return "\n".join(line if masked(a) == masked(b) else
+                     " ".join(re.sub(NUMBER, "#", masked(line)).split())
                      for line, a, b in zip(lines, x, y))
 
 

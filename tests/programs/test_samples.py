@@ -18,6 +18,8 @@ SCRIPTS = {
     "fails_pooled": POOLED + " && exit 1; exit 0",
     "prints_times": POOLED + ' && t=7.25 || t=12.5; echo "kernel: $t ms, 4 elements"',
     "prints_other": POOLED + " && n=4 || n=5; echo $n elements",
+    "prints_table": POOLED + " && n=10.5 || n=7; printf 'Latency (us)\\n D 0 1\\n 0 %s 2\\n' $n",
+    "other_table": POOLED + " && n=4 || n=5; printf 'Elements (Kb)\\n 0 %s\\n' $n",
     "own_number": "n=7; " + POOLED + " || n=$$; echo process $n; echo done",
     "own_line": POOLED + " && echo process $$ || echo process; echo result 4",
     "other_order": POOLED + " && printf 'a\\nb\\n' || printf 'b\\na\\n'",
@@ -54,19 +56,21 @@ def main():
     with tempfile.TemporaryDirectory(prefix="gpupool-samples-test-") as folder:
         fill(folder, program)
         good = subprocess.run(command + [folder, "real", "prints_times", "other_order",
-                                         "own_number", "with_data", "left_out"], capture_output=True, text=True)
+                                         "own_number", "prints_table", "with_data", "left_out"],
+                              capture_output=True, text=True)
         bad = subprocess.run(command + [folder, "--timeout", "3"], capture_output=True, text=True)
         none = subprocess.run(command + [folder, "no_such"], capture_output=True, text=True)
     if good.returncode == 77:
         print(good.stderr)
         sys.exit(77)
     check(good.returncode == 0, "programs that pass", good.stdout + good.stderr)
-    check("5 passed, 0 did not, 1 left out" in good.stdout, "count of passes", good.stdout)
+    check("6 passed, 0 did not, 1 left out" in good.stdout, "count of passes", good.stdout)
     rows = {line.split()[0]: line for line in bad.stdout.splitlines() if line.strip()}
     wanted = {
         "real": ("passed", "equal"), "fails": ("FAILED 3", "FAILED 3"),
         "waives": ("waived", "waived"), "fails_pooled": ("passed", "FAILED 1"),
         "prints_times": ("equal but times",), "prints_other": ("differs",),
+        "prints_table": ("equal but times",), "other_table": ("differs",),
         "own_number": ("equal but own",), "own_line": ("differs",),
         "other_order": ("other order",), "with_data": ("passed", "equal"),
         "hangs": ("timeout", "timeout"), "left_out": ("left out: for a reason",),
@@ -78,7 +82,7 @@ def main():
     trips = rows["real"].split()
     check(trips[trips.index("passed", 2) + 3].isdigit(), "round trips of real", rows["real"])
     check(bad.returncode == 1, "status with failures", bad.stdout)
-    check("6 did not" in bad.stdout, "count of failures", bad.stdout)
+    check("7 did not" in bad.stdout, "count of failures", bad.stdout)
     check("direct: 5 elements" in bad.stdout, "first difference", bad.stdout)
     check(none.returncode == 2, "a name that is not there", none.stdout + none.stderr)
 
