@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Installs frameworks from PyPI and runs this folder's programs straight and through a pool.
+
+usage: run.py --build BUILD DIR [NAME...]
+
+Prints a table in Markdown.  Exit status: 0 all that could run gave the same twice and nothing failed,
+1 something did not, 77 not built.
+"""
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "programs"))
+import run_both  # noqa: E402
+
+# Environments with their packages.  numba-cuda up to 0.14 links by the driver, which takes PTX; later
+# ones link by nvJitLink to machine code.
+ENVIRONMENTS = {
+    "all": ["numpy", "nvidia-ml-py", "cuda-python", "cuda-core", "cupy-cuda13x[ctk]", "taichi", "torch"],
+    "numba": ["numpy", "numba-cuda[cu12]==0.14.0"],
+}
+# name -> environment, module that tells whether it is installed, program, variables, only through a pool
+PROGRAMS = {
+    "cuda-python": ("all", "cuda.core", "cuda_python.py", {}, False),
+    "cupy": ("all", "cupy", "cupy_arrays.py", {"CUPY_COMPILE_WITH_PTX": "1"}, False),
+    "numba": ("numba", "numba_cuda", "numba_kernels.py", {"NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS": "0"}, False),
+    "taichi": ("all", "taichi", "taichi_fields.py", {"TI_LOG_LEVEL": "error"}, False),
+    "torch": ("all", "torch", "torch_basics.py", {}, False),
+    "pycuda": ("all", "pycuda", "pycuda_driver.py", {}, False),
+    "pynvml": ("all", "pynvml", "pynvml_info.py", {}, True),
+}
+SKIPPED = {
+    "triton": "its compiler makes machine code with ptxas and loads that",
+    "jax": "XLA makes machine code with ptxas and loads that",
+}
+
+
+def parse():
+    p = argparse.ArgumentParser(usage=__doc__.split("\n\n")[1].replace("usage: ", ""))
+    p.add_argument("--build", required=True)
+    p.add_argument("folder")
+    p.add_argument("names", nargs="*")
+    return p.parse_args()
+
+
+def has(python, module):
+    return subprocess.run([python, "-c", "import importlib.util as u, sys; sys.exit(u.find_spec(%r) is None)"
+                           % module], stderr=subprocess.DEVNULL).returncode == 0
+
+
+def environment(folder, name):
+    """The environment's interpreter, made if there is none."""
+    path = os.path.join(folder, name)
+    python = os.path.join(path, "bin", "python")
+    if not os.path.exists(python):
+        print("installing %s ..." % name, flush=True)
+        subprocess.run([sys.executable, "-m", "venv", path], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q"] + ENVIRONMENTS[name], check=True)
+        if name == "all":  # built here, where there is a toolkit: may fail
+            subprocess.run([python, "-m", "pip", "install", "-q", "pycuda"], check=False)
+    return python
+
+
+def caches(work, name):
+    """What a framework compiled in one run must not help the other."""
+    home = os.path.join(work, name)
+    os.makedirs(home)
+    return {"HOME": home, "XDG_CACHE_HOME": home, "CUPY_CACHE_DIR": os.path.join(home, "cupy")}
+
+
+def steps(outcome):
+    """name -> result, name -> seconds"""
+    lines = [line.split("\t") for line in outcome.out.splitlines() + outcome.err.splitlines()]
+    return ({x[1]: x[2] for x in lines if x[0] == "step" and len(x) == 3},
+            {x[1]: float(x[2]) for x in lines if x[0] == "seconds" and len(x) == 3})
+
+
+def failed(result):
+    return result is None or result.startswith("FAILED")
+
+
+class Table:
+    def __init__(self):
+        self.bad = 0
+        print("| framework, operation | result | direct s | pooled s |\n|---|---|---|---|")
+
+    def add(self, name, step, direct, pooled, seconds):
+        result = pooled if direct == pooled else "**direct %s, pooled %s**" % (direct, pooled)
+        self.bad += direct != pooled or failed(pooled)
+        print("| %s: %s | %s | %s | %s |" % (name, step, result, seconds[0], seconds[1]), flush=True)
+
+
+def run_one(name, parts, server, env, options, table, work):
+    where, module, program, variables, pool_only = PROGRAMS[name]
+    python = environment(options.folder, where)
+    if not has(python, module):
+        print("| %s | skipped: %s is not installed in %s | | |" % (name, module, where))
+        return
+    version = subprocess.run([python, "-m", "pip", "list", "--format", "freeze"], capture_output=True, text=True)
+    command = [python, os.path.join(HERE, program)]
+    more = dict(variables, PYTHONDONTWRITEBYTECODE="1")
+    pooled = run_both.run([parts.tool, "run", "--server", server.url, "--"] + command,
+                          dict(server.client_env, GPUPOOL_STATS="1", **more, **caches(work, name + "-pooled")), 600)
+    direct = pooled if pool_only else \
+        run_both.run(command, dict(env, LD_LIBRARY_PATH=os.path.dirname(parts.soft), **more,
+                             **caches(work, name + "-direct")), 600)
+    (a, ta), (b, tb) = steps(direct), steps(pooled)
+    for step in list(a) + [s for s in b if s not in a]:
+        table.add(name, step, a.get(step), b.get(step),
+                  ("" if pool_only else "%.3f" % ta.get(step, 0), "%.3f" % tb.get(step, 0)))
+    for title, outcome in (("direct", direct), ("pooled", pooled)):
+        if outcome.status != 0 or not steps(outcome)[0]:
+            table.bad += 1
+            run_both.show("%s, %s" % (name, title), outcome)
+    packages = [p for p in version.stdout.split() if p.split("==")[0].replace("_", "-").lower() in
+                (name, "cupy-cuda13x", "numba-cuda", "nvidia-ml-py") and
+                (name[:4] in p.lower() or name == "pynvml" and "nvidia-ml" in p)]
+    print("| %s: whole program, %s exposed round trips | %s | %.1f | %.1f |"
+          % (name, run_both.stats_of(pooled.err).get("exposed_round_trips", "no"), ", ".join(packages),
+             direct.seconds, pooled.seconds), flush=True)
+
+
+def main():
+    options = parse()
+    parts = run_both.Parts(os.path.abspath(options.build))
+    parts.need("soft", "client", "daemon", "tool")
+    options.folder = os.path.abspath(options.folder)
+    os.makedirs(options.folder, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="gpupool-frameworks-") as work:
+        env = run_both.clean_environment(work)
+        server = run_both.Server(parts, work, env)
+        try:
+            table = Table()
+            for name in options.names or PROGRAMS:
+                run_one(name, parts, server, env, options, table, work)
+            for name, why in SKIPPED.items():
+                print("| %s | skipped: %s | | |" % (name, why))
+        finally:
+            server.stop()
+    print("\n%s" % ("%d of these differ or failed" % table.bad if table.bad else "nothing differs, nothing failed"))
+    return 1 if table.bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
