@@ -474,8 +474,13 @@ fe_array_settle(struct fe_side *side, const struct fe_shape *shape)
     const struct fe_array *array = fe_object_get(WIRE_HANDLE_ARRAY, (void *)(uintptr_t)side->base);
     struct wire_array_shape s;
 
+    CUresult cr;
+
     if (array == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
+    cr = fe_context_usable(array->object.context);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     if (!wire_array_shape(&array->desc, &s))
         return CUDA_ERROR_INVALID_VALUE;
     if (side->x % s.element_bytes != 0 || shape->width % s.element_bytes != 0 ||

@@ -340,6 +340,18 @@ fe_body_copy_params(const CUDA_MEMCPY3D *p, struct fe_context **ctx_p, union fe_
     return CUDA_SUCCESS;
 }
 
+/* Pinned memory is shown to the server now, for it looks when the graph is instantiated. */
+static CUresult
+may_fill(struct fe_state *state, uint64_t dst, size_t bytes)
+{
+    if (fe_alloc_covers(state->alloc, dst, bytes))
+        return CUDA_SUCCESS;
+    if (!fe_host_pinned(dst, bytes))
+        return CUDA_ERROR_INVALID_VALUE;
+    fe_host_want(dst);
+    return fe_host_show_wanted();
+}
+
 CUresult
 fe_body_fill(const CUDA_MEMSET_NODE_PARAMS *p, struct fe_context **ctx_p,
              union fe_node_body **body_p)
@@ -359,9 +371,11 @@ fe_body_fill(const CUDA_MEMSET_NODE_PARAMS *p, struct fe_context **ctx_p,
         if (p->height > 1 && (p->pitch < row || p->pitch % p->elementSize != 0))
             return CUDA_ERROR_INVALID_VALUE;
         if (__builtin_mul_overflow(p->pitch, p->height - 1, &span) ||
-            __builtin_add_overflow(span, row, &span) ||
-            !fe_alloc_covers(state->alloc, p->dst, span))
+            __builtin_add_overflow(span, row, &span))
             return CUDA_ERROR_INVALID_VALUE;
+        cr = may_fill(state, p->dst, span);
+        if (cr != CUDA_SUCCESS)
+            return cr;
     }
     *body_p = calloc(1, sizeof(**body_p));
     if (*body_p == NULL)

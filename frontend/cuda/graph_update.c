@@ -546,12 +546,18 @@ cuGraphExecUpdate_v2(CUgraphExec handle, CUgraph graph, CUgraphExecUpdateResultI
     struct fe_object *exec = fe_object_get(WIRE_HANDLE_GRAPH_EXEC, handle);
     struct fe_call call;
     CUresult cr = CUDA_SUCCESS;
+    bool known;
 
     if (fe_state_get(&cr) == NULL)
         return cr;
     if (exec == NULL || info == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     memset(info, 0, sizeof(*info));
+    fe_graph_lock();
+    known = fe_graph_get(graph) != NULL;
+    fe_graph_unlock();
+    if (!known)
+        return CUDA_ERROR_INVALID_VALUE;
     cr = fe_enter_in(&call, WIRE_CALL_cuGraphExecUpdate_v2, exec->context);
     if (cr != CUDA_SUCCESS)
         return cr;

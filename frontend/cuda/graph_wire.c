@@ -192,8 +192,8 @@ put_body(struct writer *w, CUgraphNodeType type, union fe_node_body *body, uint3
         return put_copy(w, &body->copy.copy, number);
     case CU_GRAPH_NODE_TYPE_MEMSET: {
         const CUDA_MEMSET_NODE_PARAMS *p = &body->fill;
-        struct wire_graph_fill fill = {p->dst,    p->pitch, p->width,
-                                       p->height, p->value, p->elementSize};
+        struct wire_graph_fill fill = {
+            fe_host_device(p->dst), p->pitch, p->width, p->height, p->value, p->elementSize};
 
         wire_graph_put(w->out, &fill, sizeof(fill));
         return CUDA_SUCCESS;

@@ -64,9 +64,9 @@ refused_first(void)
     lost(stream);
     CU(cuGraphExecDestroy(exec));
     CUgraphNode none = NULL;
-    EXPECT_CU(CUDA_ERROR_INVALID_VALUE,
-              cuStreamBeginCaptureToGraph(stream, graph, &none, NULL, 1,
-                                          CU_STREAM_CAPTURE_MODE_RELAXED));
+    EXPECT_CU(
+        CUDA_ERROR_INVALID_VALUE,
+        cuStreamBeginCaptureToGraph(stream, graph, &none, NULL, 1, CU_STREAM_CAPTURE_MODE_RELAXED));
     CU(cuGraphDestroy(graph));
     printf("refused first: done\n");
 }
@@ -113,6 +113,31 @@ thread_ends(void)
     CU(cuCtxSynchronize());
     EXPECT(drv_word_at(a) == 0x03030303);
     printf("a thread that ends: done\n");
+}
+
+/* Pinned memory that was just made is memory like any other to a captured fill. */
+static void
+pinned_fill(void)
+{
+    unsigned char *host;
+    CUdeviceptr seen;
+    CUgraphExec exec;
+    CUgraph graph;
+
+    CU(cuMemHostAlloc((void **)&host, 64, 0));
+    CU(cuMemHostGetDevicePointer(&seen, host, 0));
+    memset(host, 0, 64);
+    begin(stream, CU_STREAM_CAPTURE_MODE_RELAXED);
+    CU(cuMemsetD8Async(seen + 3, 0x5b, 7, stream));
+    CU(cuStreamEndCapture(stream, &graph));
+    CU(cuGraphInstantiateWithFlags(&exec, graph, 0));
+    CU(cuGraphLaunch(exec, stream));
+    CU(cuStreamSynchronize(stream));
+    EXPECT(host[2] == 0 && host[3] == 0x5b && host[9] == 0x5b && host[10] == 0);
+    CU(cuGraphExecDestroy(exec));
+    CU(cuGraphDestroy(graph));
+    CU(cuMemFreeHost(host));
+    printf("a fill of pinned memory: done\n");
 }
 
 /* Memory of a graph: counted, and not to be shared. */
@@ -166,6 +191,7 @@ main(void)
     refused_first();
     legacy_first();
     thread_ends();
+    pinned_fill();
     graph_memory();
     CU(cuStreamDestroy(stream));
     drv_close(dev);

@@ -382,8 +382,9 @@ GP_EXPORT CUresult
 cuCtxCreate_v3(CUcontext *pctx, CUexecAffinityParam *paramsArray, int numParams,
                unsigned int flags, CUdevice dev)
 {
-    if (numParams != 0 && paramsArray != NULL)
-        return CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
+    if (numParams != 0)
+        return paramsArray == NULL ? CUDA_ERROR_INVALID_VALUE
+                                   : CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
     return ctx_create(pctx, flags, dev);
 }
 
