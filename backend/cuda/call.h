@@ -53,6 +53,9 @@ void be_reply_plain(const struct be_call *call, CUresult cr);
 
 /* Any thread. Keep the first failure of a call that has no reply. */
 void be_defer(const struct be_call *call, CUresult cr);
+/* The result of a call without reply that ended an object: what befell its context before is for the
+ * context's own calls to say, and must not show in a reply to another one's. */
+CUresult be_ended(CUresult cr);
 /* A context is gone, and with it its sticky error: it must not show in a later reply. */
 void be_defer_forget_sticky(struct be_session *session);
 /* The client broke the protocol: the session ends. */

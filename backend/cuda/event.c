@@ -34,7 +34,7 @@ be_hook_cuEventDestroy_v2(struct be_call *call, const struct wire_cuEventDestroy
         be_share_withdraw(call->session->share, slot->object);
         cr = be_user_event_destroy(call->session, slot);
     }
-    return cr;
+    return be_ended(cr);
 }
 
 CUresult

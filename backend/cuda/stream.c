@@ -13,7 +13,7 @@ be_hook_cuStreamDestroy_v2(struct be_call *call, const struct wire_cuStreamDestr
         return cr;
     be_parked_forget_lane(call->session, stream);
     be_jobs_forget_stream(call->session, stream);
-    return call->driver->cuStreamDestroy_v2(stream);
+    return be_ended(call->driver->cuStreamDestroy_v2(stream));
 }
 
 CUresult

@@ -294,6 +294,12 @@ is_sticky(int32_t result)
     }
 }
 
+CUresult
+be_ended(CUresult cr)
+{
+    return is_sticky((int32_t)cr) ? CUDA_SUCCESS : cr;
+}
+
 void
 be_defer_forget_sticky(struct be_session *session)
 {

@@ -114,10 +114,12 @@ faulted(void)
     CUstream stream;
     CUmodule mod;
     CUfunction f;
+    CUevent event;
     int value;
 
     CU(cuCtxSetCurrent(second));
     CU(cuStreamCreate(&stream, 0));
+    CU(cuEventCreate(&event, 0));
     CU(cuModuleLoadData(&mod, misc_ptx));
     CU(cuModuleGetFunction(&f, mod, "store_at"));
     store(f, 0x10, 1, stream);
@@ -128,7 +130,12 @@ faulted(void)
     EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS,
               cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 777));
     EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuModuleGetFunction(&f, mod, "nobody"));
+    /* They end all the same, and that concerns no other context. */
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuStreamDestroy(stream));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuEventDestroy(event));
     CU(cuCtxSynchronize());
+    CU(cuModuleLoadData(&mod, misc_ptx));
+    CU(cuModuleUnload(mod));
     printf("faulted: done\n");
 }
 
