@@ -111,53 +111,140 @@ tp_socket_prepare(int fd, bool loopback_only, const struct tp_opts *opts)
     return tune(fd, opts);
 }
 
-/* Wait for a connect in progress; 0 or an errno. */
-static int
-await_connect(int fd, uint64_t deadline_ns)
-{
-    struct pollfd p = {.fd = fd, .events = POLLOUT};
-    socklen_t len = sizeof(int);
-    int error = 0, rc;
+/* -- connecting -----------------------------------------------------------------------------------
+ */
 
-    do
-        rc = poll(&p, 1, gp_deadline_poll_ms(gp_now_ns(), deadline_ns));
-    while (rc < 0 && errno == EINTR);
-    if (rc == 0)
-        return ETIMEDOUT;
-    if (rc < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
-        return errno;
-    return error;
+#define RACERS_MAX 8
+/* An address that says nothing for so long has company from the next one (RFC 8305). */
+#define HEAD_START_NS (250 * GP_NS_PER_MS)
+
+/* Connects on their way, to several addresses of one name. */
+struct race {
+    const struct tp_opts *opts;
+    const struct addrinfo *next; /* whom to try next */
+    uint64_t next_ns;            /* and when, at the latest once nobody is on his way */
+    unsigned count;
+    struct pollfd polls[RACERS_MAX];
+    const struct addrinfo *who[RACERS_MAX];
+    int error; /* of who failed last */
+    const struct addrinfo *failed;
+};
+
+static void
+race_failed(struct race *race, const struct addrinfo *ai, int error)
+{
+    race->error = error;
+    race->failed = ai;
+    race->next_ns = 0; /* no reason to wait any longer */
 }
 
-/* Connect to one address; 0 or an errno. */
-static int
-try_address(const struct addrinfo *ai, const struct tp_opts *opts, uint64_t deadline_ns, int *fd_p)
+/* One more; GP_OK if it is there already. */
+static enum gp_status
+race_start(struct race *race, int *fd_p)
 {
+    const struct addrinfo *ai = race->next;
     int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int error = 0;
+    int error = fd < 0 ? errno : 0;
 
-    if (fd < 0)
-        return errno;
-    if (tune(fd, opts) != GP_OK) /* before the handshake, which fixes the window's scale */
+    race->next = ai->ai_next;
+    race->next_ns = gp_deadline_after(gp_now_ns(), HEAD_START_NS);
+    if (error == 0 && tune(fd, race->opts) != GP_OK) /* before the window's scale is fixed */
         error = EINVAL;
-    else if (connect(fd, ai->ai_addr, ai->ai_addrlen) != 0)
-        error = errno == EINPROGRESS || errno == EINTR ? await_connect(fd, deadline_ns) : errno;
-    if (error != 0) {
-        close(fd);
-        return error;
+    if (error == 0 && connect(fd, ai->ai_addr, ai->ai_addrlen) != 0)
+        error = errno;
+    if (error == 0) {
+        *fd_p = fd;
+        return GP_OK;
     }
-    *fd_p = fd;
-    return 0;
+    if (error == EINPROGRESS || error == EINTR) {
+        race->polls[race->count] = (struct pollfd){.fd = fd, .events = POLLOUT};
+        race->who[race->count++] = ai;
+        return GP_ERR_AGAIN;
+    }
+    if (fd >= 0)
+        close(fd);
+    race_failed(race, ai, error);
+    return GP_ERR_AGAIN;
 }
 
-static unsigned
-count_addresses(const struct addrinfo *ai)
+/* Who has arrived; those who failed are out. */
+static enum gp_status
+race_look(struct race *race, int *fd_p)
 {
-    unsigned n = 0;
+    unsigned kept = 0;
 
-    for (; ai != NULL; ai = ai->ai_next)
-        n++;
-    return n;
+    *fd_p = -1;
+    for (unsigned i = 0; i < race->count; i++) {
+        socklen_t len = sizeof(int);
+        int error = 0, fd = race->polls[i].fd;
+
+        if (race->polls[i].revents == 0 || *fd_p >= 0) {
+            race->who[kept] = race->who[i];
+            race->polls[kept++] = race->polls[i];
+            continue;
+        }
+        if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+            error = errno;
+        if (error == 0) {
+            *fd_p = fd;
+            continue;
+        }
+        race_failed(race, race->who[i], error);
+        close(fd);
+    }
+    race->count = kept;
+    return *fd_p >= 0 ? GP_OK : GP_ERR_AGAIN;
+}
+
+enum gp_status
+tp_socket_race(const struct addrinfo *list, const struct tp_opts *opts, int *fd_p, int *error_p,
+               const struct addrinfo **failed_p)
+{
+    struct race race = {.opts = opts, .next = list, .error = ETIMEDOUT, .failed = list};
+    enum gp_status status = GP_ERR_AGAIN;
+
+    while (status == GP_ERR_AGAIN) {
+        uint64_t now = gp_now_ns(), until = opts->deadline_ns;
+
+        if (race.next != NULL && race.count < RACERS_MAX &&
+            (race.count == 0 || now >= race.next_ns)) {
+            status = race_start(&race, fd_p);
+            continue;
+        }
+        if (race.count == 0)
+            break; /* everybody has failed */
+        if (now >= opts->deadline_ns) {
+            race_failed(&race, race.who[0], ETIMEDOUT);
+            break;
+        }
+        if (race.next != NULL && race.count < RACERS_MAX)
+            until = gp_min_u64(until, race.next_ns);
+        if (poll(race.polls, race.count, gp_deadline_poll_ms(now, until)) > 0)
+            status = race_look(&race, fd_p);
+    }
+    for (unsigned i = 0; i < race.count; i++)
+        close(race.polls[i].fd);
+    *error_p = race.error;
+    *failed_p = race.failed;
+    return status == GP_OK ? GP_OK : GP_ERR_IO;
+}
+
+/* By turns of the two families, each in its own order: one that leads nowhere holds up no other. */
+static void
+take_turns(struct addrinfo **list)
+{
+    for (struct addrinfo **at = list; *at != NULL && (*at)->ai_next != NULL; at = &(*at)->ai_next) {
+        struct addrinfo **other = &(*at)->ai_next, *found;
+
+        while (*other != NULL && (*other)->ai_family == (*at)->ai_family)
+            other = &(*other)->ai_next;
+        found = *other;
+        if (found == NULL)
+            return;
+        *other = found->ai_next;
+        found->ai_next = (*at)->ai_next;
+        (*at)->ai_next = found;
+    }
 }
 
 static enum gp_status
@@ -183,38 +270,37 @@ tp_socket_connect(const struct gp_url *url, bool loopback_only, const struct tp_
                   int *fd_p)
 {
     char address[TP_ADDRESS_MAX + 1] = "?", text[GP_URL_TEXT_MAX + 1];
+    const struct addrinfo *ai, *failed;
     struct tp_addresses found;
-    const struct addrinfo *ai;
     enum gp_status status;
-    unsigned left;
-    int error = ETIMEDOUT;
+    int error;
 
     status = tp_resolve(url, false, opts, &found);
     if (status != GP_OK)
         return status;
     gp_url_format(url, text, sizeof(text));
-    left = count_addresses(found.list);
-    for (ai = found.list; ai != NULL; ai = ai->ai_next, left--) {
-        uint64_t now = gp_now_ns();
-        uint64_t share = opts->deadline_ns > now ? (opts->deadline_ns - now) / left : 0;
-
+    for (ai = found.list; ai != NULL && loopback_only; ai = ai->ai_next) {
+        if (tp_socket_is_loopback(ai->ai_addr))
+            continue;
         tp_socket_address_text(ai->ai_addr, ai->ai_addrlen, address, sizeof(address));
-        if (loopback_only && !tp_socket_is_loopback(ai->ai_addr)) {
-            status = tp_fail(opts, GP_ERR_INVALID,
-                             "%s: %s is not loopback, tcp:// is for loopback only: use tls://",
-                             text, address);
-            goto out;
-        }
-        /* An address that swallows packets must not eat the time of those after it. */
-        error = try_address(ai, opts, gp_deadline_after(now, share), fd_p);
-        if (error == 0)
-            goto out;
+        status = tp_fail(opts, GP_ERR_INVALID,
+                         "%s: %s is not loopback, tcp:// is for loopback only: use tls://", text,
+                         address);
+        goto out;
     }
-    status = say_unreachable(url, opts, error, address);
+    take_turns(&found.list);
+    status = tp_socket_race(found.list, opts, fd_p, &error, &failed);
+    if (status != GP_OK) {
+        tp_socket_address_text(failed->ai_addr, failed->ai_addrlen, address, sizeof(address));
+        status = say_unreachable(url, opts, error, address);
+    }
 out:
     tp_addresses_free(&found);
     return status;
 }
+
+/* -- listening ------------------------------------------------------------------------------------
+ */
 
 static int
 bind_address(const struct addrinfo *ai, bool both_families, const struct tp_opts *opts, int *fd_p)

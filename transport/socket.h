@@ -9,12 +9,19 @@
 #include "protocol/base/url.h"
 #include "transport/transport.h"
 
+#include <netdb.h>
 #include <stdbool.h>
 #include <sys/socket.h>
 
-/* Try all addresses of url->host until one answers; opts->deadline_ns is set. */
+/* Try all addresses of url->host, one more each quarter of a second, until one answers;
+ * opts->deadline_ns is set. */
 GP_CHECK enum gp_status tp_socket_connect(const struct gp_url *url, bool loopback_only,
                                           const struct tp_opts *opts, int *fd_p);
+
+/* The same with a list of addresses, for tests: who arrives first. GP_ERR_IO: nobody; *error_p (an
+ * errno) and *failed_p say of whom. */
+GP_CHECK enum gp_status tp_socket_race(const struct addrinfo *list, const struct tp_opts *opts,
+                                       int *fd_p, int *error_p, const struct addrinfo **failed_p);
 
 /* Bind and listen; url->port becomes the real one. */
 GP_CHECK enum gp_status tp_socket_listen(struct gp_url *url, bool loopback_only,

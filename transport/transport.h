@@ -135,7 +135,8 @@ struct tp_frame {
  * Connect to url: "tls://host[:port]", "tcp://127.0.0.1:port", "shm:///path", "shm://@name"; IPv6
  * in brackets.
  *
- * All addresses of the name are tried in turn until one answers or opts->deadline_ns passes. With
+ * All addresses of the name are tried, the next one while the last is silent, until one answers or
+ * opts->deadline_ns passes. With
  * TLS a server that refuses our certificate says so in the first receive only (GP_ERR_AUTH).
  * Ownership: *lane_p is the caller's on GP_OK, to be closed with tp_close().
  * Errors:    GP_ERR_INVALID for a bad URL or options, GP_ERR_NOT_FOUND for an unknown name,

@@ -1,11 +1,17 @@
 /* tests/unit/transport/test_connect.c -- addresses, names, and what is refused */
+#include "tests/unit/transport/certs.h"
 #include "tests/unit/transport/pair.h"
+#include "transport/socket.h"
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static enum gp_status
 try_connect(const char *url, char why[TP_WHY_BYTES])
@@ -101,25 +107,35 @@ Test(connect, a_full_listener_that_never_accepts_does_not_hang_the_client, .time
 
 Test(connect, ipv6_loopback_and_names_work, .timeout = 20)
 {
-    static const char *const urls[] = {"tcp://[::1]:0", "tcp://localhost:0"};
+    static const char *const urls[] = {"tcp://[::1]:0", "tcp://localhost:0", "tls://[::1]:0",
+                                       "tls://localhost:0"};
     int probe = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (probe < 0)
         cr_skip_test("this host has no IPv6");
     close(probe);
+    (void)test_certs_create();
     for (size_t i = 0; i < GP_ARRAY_LEN(urls); i++) {
-        struct tp_opts opts = {.framing = &wire_framing};
-        struct test_acceptor *acceptor = test_acceptor_start(urls[i], &opts);
+        struct tp_opts opts = test_client_opts(), server_opts = test_server_opts();
+        struct test_acceptor *acceptor = test_acceptor_start(urls[i], &server_opts);
         struct tp_lane *client, *server;
 
+        opts.tls.server_name = "localhost";
         cr_assert_eq(tp_connect(test_acceptor_url(acceptor), &opts, &client), GP_OK);
         cr_assert_eq(test_acceptor_finish(acceptor, &server), GP_OK);
         cr_assert(tp_peer(server)->address[0] != '\0');
-        cr_assert(tp_caps(client) & TP_CAP_LOCAL);
-        cr_assert_str_eq(tp_peer(client)->common_name, "");
+        if (i < 2) {
+            cr_assert(tp_caps(client) & TP_CAP_LOCAL);
+            cr_assert_str_eq(tp_peer(client)->common_name, "");
+        } else {
+            cr_assert(tp_caps(client) & TP_CAP_IDENTITY);
+        }
+        if (i % 2 == 0)
+            cr_assert_eq(tp_peer(client)->address[0], '[', "%s", tp_peer(client)->address);
         tp_close(client);
         tp_close(server);
     }
+    test_certs_destroy();
 }
 
 Test(connect, accept_without_a_client_does_not_wait)
@@ -151,4 +167,103 @@ Test(connect, descriptors_are_closed_on_exec_and_all_are_given_back, .timeout = 
     cr_assert_eq(after, before + 1, "descriptors leak: %d, then %d", before, after);
     close(before);
     close(after);
+}
+
+/* -- several addresses --------------------------------------------------------------------------
+ */
+
+struct place {
+    struct addrinfo ai;
+    struct sockaddr_in in;
+    int fd, filler[8]; /* its listener, and who fills its queue */
+    unsigned fillers;
+};
+
+/* A listener on loopback, in front of next. */
+static void
+place_make(struct place *place, bool listens, struct place *next)
+{
+    socklen_t len = sizeof(place->in);
+
+    memset(place, 0, sizeof(*place));
+    place->in.sin_family = AF_INET;
+    place->in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    place->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(bind(place->fd, (struct sockaddr *)&place->in, len), 0);
+    cr_assert_eq(getsockname(place->fd, (struct sockaddr *)&place->in, &len), 0);
+    if (listens)
+        cr_assert_eq(listen(place->fd, 0), 0);
+    place->ai = (struct addrinfo){.ai_family = AF_INET,
+                                  .ai_socktype = SOCK_STREAM,
+                                  .ai_addr = (struct sockaddr *)&place->in,
+                                  .ai_addrlen = sizeof(place->in),
+                                  .ai_next = next != NULL ? &next->ai : NULL};
+}
+
+/* Fill its queue, so that whoever comes next hears nothing, as behind a firewall. */
+static void
+place_silence(struct place *place)
+{
+    for (bool full = false; !full && place->fillers < 8;) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+        cr_assert_eq(connect(fd, place->ai.ai_addr, place->ai.ai_addrlen), -1);
+        full = poll(&p, 1, 200) == 0;
+        place->filler[place->fillers++] = fd;
+    }
+}
+
+static void
+place_close(struct place *place)
+{
+    for (unsigned i = 0; i < place->fillers; i++)
+        close(place->filler[i]);
+    close(place->fd);
+}
+
+Test(connect, a_silent_address_holds_up_no_other, .timeout = 60)
+{
+    struct tp_opts opts = {.framing = &wire_framing};
+    struct place silent[2], refusing, good, late;
+    const struct addrinfo *failed;
+    uint64_t begin = gp_now_ns();
+    struct sockaddr_in at;
+    socklen_t len = sizeof(at);
+    int fd, error;
+
+    opts.deadline_ns = begin + 20 * GP_NS_PER_S;
+    place_make(&late, true, NULL);
+    place_make(&good, true, &late);
+    place_make(&refusing, false, &good);
+    place_make(&silent[1], true, &refusing);
+    place_make(&silent[0], true, &silent[1]);
+    place_silence(&silent[0]);
+    place_silence(&silent[1]);
+
+    begin = gp_now_ns();
+    cr_assert_eq(tp_socket_race(&silent[0].ai, &opts, &fd, &error, &failed), GP_OK);
+    cr_assert_lt(gp_now_ns() - begin, 10 * GP_NS_PER_S, "two silent ones cost half a second");
+    cr_assert_eq(getpeername(fd, (struct sockaddr *)&at, &len), 0);
+    cr_assert_eq(at.sin_port, good.in.sin_port, "the first that answers");
+    close(fd);
+
+    /* Nobody but silent ones: at the deadline, not later for there being two. */
+    silent[1].ai.ai_next = NULL;
+    begin = gp_now_ns();
+    opts.deadline_ns = begin + GP_NS_PER_S;
+    cr_assert_eq(tp_socket_race(&silent[0].ai, &opts, &fd, &error, &failed), GP_ERR_IO);
+    cr_assert_eq(error, ETIMEDOUT);
+    cr_assert_lt(gp_now_ns() - begin, 10 * GP_NS_PER_S);
+    /* One that refuses is no reason to wait. */
+    refusing.ai.ai_next = NULL;
+    opts.deadline_ns = gp_now_ns() + 20 * GP_NS_PER_S;
+    cr_assert_eq(tp_socket_race(&refusing.ai, &opts, &fd, &error, &failed), GP_ERR_IO);
+    cr_assert_eq(error, ECONNREFUSED);
+    cr_assert_eq(failed, &refusing.ai);
+    place_close(&silent[0]);
+    place_close(&silent[1]);
+    place_close(&refusing);
+    place_close(&good);
+    place_close(&late);
 }
