@@ -2,6 +2,7 @@
 #include "frontend/core/config.h"
 
 #include "frontend/core/need.h"
+#include "protocol/base/clock.h"
 #include "protocol/base/log.h"
 #include "protocol/base/options.h"
 #include "protocol/base/url.h"
@@ -26,6 +27,10 @@ static const struct gp_option options[] = {
     {"etcd-key", "FILE", GP_OPT_PATH, NULL, "its private key, PEM"},
     {"etcd-user", "NAME", GP_OPT_TEXT, NULL, "who we are for etcd's own authentication"},
     {"etcd-password-file", "FILE", GP_OPT_PATH, NULL, "a file with the password"},
+    {"tcp-congestion", "NAME", GP_OPT_TEXT, NULL, "congestion control of connections"},
+    {"tcp-send-buffer", "BYTES", GP_OPT_BYTES, "0", "of connections; 0: the system's choice"},
+    {"tcp-recv-buffer", "BYTES", GP_OPT_BYTES, "0", "of connections; 0: the system's choice"},
+    {"tcp-keepalive", "TIME", GP_OPT_TIME, "30s", "silence before the system probes a connection"},
     {NULL},
 };
 static const struct gp_option_set set = {"gpupool", "use the pool", "GPUPOOL_", "client", options};
@@ -171,6 +176,24 @@ take_servers_file(const struct gp_options *o, struct fe_config *config)
 }
 
 static enum gp_status
+take_socket(const struct gp_options *o, struct fe_socket *to)
+{
+    const char *congestion = gp_options_text(o, "tcp-congestion");
+
+    if (congestion != NULL && strlen(congestion) >= sizeof(to->congestion)) {
+        log_error("%s: \"%s\" is no congestion control", gp_options_where(o, "tcp-congestion"),
+                  congestion);
+        return GP_ERR_INVALID;
+    }
+    snprintf(to->congestion, sizeof(to->congestion), "%s", congestion != NULL ? congestion : "");
+    to->send_buffer_bytes = (uint32_t)gp_min_u64(gp_options_u64(o, "tcp-send-buffer"), INT32_MAX);
+    to->recv_buffer_bytes = (uint32_t)gp_min_u64(gp_options_u64(o, "tcp-recv-buffer"), INT32_MAX);
+    to->keepalive_s = (uint32_t)gp_min_u64(
+        (gp_options_u64(o, "tcp-keepalive") + GP_NS_PER_S - 1) / GP_NS_PER_S, INT16_MAX);
+    return GP_OK;
+}
+
+static enum gp_status
 take_values(const struct gp_options *o, const char *home, struct fe_config *config)
 {
     GP_AUTO_FREE char *folder = certs_folder(config, home);
@@ -199,6 +222,8 @@ take_values(const struct gp_options *o, const char *home, struct fe_config *conf
     config->cert = path_of(o, "cert", folder, "client.crt");
     config->key = path_of(o, "key", folder, "client.key");
     config->ca = path_of(o, "ca", folder, "ca.crt");
+    if (take_socket(o, &config->socket) != GP_OK)
+        return GP_ERR_INVALID;
     return config->server_count > 0 ? GP_OK : GP_ERR_NOT_FOUND;
 }
 

@@ -1,9 +1,9 @@
 /* frontend/core/config.h -- where the pool is and who we are
  *
  * From, a later one wins: the first file there is of GPUPOOL_CONFIG, ~/.config/gpupool/client.ini,
- * /etc/gpupool/client.ini ([client] server, cert, key, ca); the environment (GPUPOOL_SERVER,
- * GPUPOOL_CERT, GPUPOOL_KEY, GPUPOOL_CA). Without cert, key, ca: client.crt, client.key, ca.crt in
- * the file's folder, or where the file would be.
+ * /etc/gpupool/client.ini ([client] server, cert, key, ca, tcp-...); the environment (GPUPOOL_SERVER,
+ * GPUPOOL_CERT, GPUPOOL_KEY, GPUPOOL_CA, GPUPOOL_TCP_...). Without cert, key, ca: client.crt,
+ * client.key, ca.crt in the file's folder, or where the file would be.
  *
  * Servers come from GPUPOOL_SERVER, or, without it, from the lines of GPUPOOL_SERVERS_FILE. What a
  * program needs of GPUs is in need.h. The directory (GPUPOOL_ETCD, etcd-ca, -cert, -key, -user,
@@ -23,6 +23,13 @@
 
 #define FE_SERVERS_MAX 16
 
+/* Of the connections; zero: the system's or the transport's choice. */
+struct fe_socket {
+    char congestion[16]; /* as the kernel calls it */
+    uint32_t send_buffer_bytes, recv_buffer_bytes;
+    uint32_t keepalive_s;
+};
+
 struct fe_config {
     size_t server_count;
     char *servers[FE_SERVERS_MAX]; /* URLs; owned, as are the rest */
@@ -37,6 +44,7 @@ struct fe_config {
     size_t etcd_count;
     char *etcd[FE_SERVERS_MAX];
     char *etcd_ca, *etcd_cert, *etcd_key, *etcd_user, *etcd_password_file; /* NULL: none */
+    struct fe_socket socket;
 };
 
 /* Errors: GP_ERR_INVALID (logged), GP_ERR_NOT_FOUND: no server named (not logged),

@@ -104,6 +104,15 @@ fail_status(struct attempt *a, const char *doing, enum gp_status status)
 
 /* --- hello and open -------------------------------------------------------------- */
 
+void
+fe_socket_fill(const struct fe_socket *from, struct tp_opts *opts)
+{
+    opts->congestion = from->congestion[0] != '\0' ? from->congestion : NULL;
+    opts->send_buffer_bytes = from->send_buffer_bytes;
+    opts->recv_buffer_bytes = from->recv_buffer_bytes;
+    opts->keepalive_s = from->keepalive_s;
+}
+
 static bool
 dial(struct attempt *a)
 {
@@ -115,10 +124,12 @@ dial(struct attempt *a)
         .tls = {.cert_path = a->config->cert, .key_path = a->config->key, .ca_path = a->config->ca},
         .why = why,
     };
-    enum gp_status status = tp_connect(a->url, &opts, &a->lane);
+    enum gp_status status;
     const char *place;
     bool named;
 
+    fe_socket_fill(&a->config->socket, &opts);
+    status = tp_connect(a->url, &opts, &a->lane);
     if (status == GP_OK)
         return true;
     if (why[0] == '\0')
@@ -447,6 +458,7 @@ fill_session(struct attempt *a, struct fe_session *s)
     memcpy(s->driver, answer->driver, sizeof(s->driver));
     memcpy(s->server, answer->server, sizeof(s->server));
     snprintf(s->url, sizeof(s->url), "%s", a->url);
+    s->socket = a->config->socket;
     s->session_id = answer->session_id;
     s->device_range = answer->device_range;
     s->host_range = answer->host_range;

@@ -29,6 +29,9 @@ struct fe_monitor {
 CUresult fe_connect_monitor(const struct fe_config *config, uint64_t deadline_ns,
                             struct fe_monitor *monitor, char why[FE_WHY_BYTES]);
 
+/* What the user wants of connections, for each of them. */
+void fe_socket_fill(const struct fe_socket *from, struct tp_opts *opts);
+
 /* Map what a server or the transport said to what cuInit returns; for tests. */
 CUresult fe_connect_result(enum gp_status status);
 CUresult fe_connect_refusal(uint32_t code);

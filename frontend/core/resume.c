@@ -43,6 +43,7 @@ dial(struct fe_line *l, const char *url, char why[TP_WHY_BYTES], uint64_t deadli
         .why = why,
     };
 
+    fe_socket_fill(&l->session->socket, &opts);
     wire_preface_encode(l->resume.session_id, preface);
     return tp_connect(url, &opts, lane_p);
 }

@@ -9,6 +9,7 @@
 #ifndef FE_SESSION_H
 #define FE_SESSION_H
 
+#include "frontend/core/config.h"
 #include "protocol/abi/cuda_types.h"
 #include "protocol/wire/control.h"
 
@@ -31,6 +32,7 @@ struct fe_session {
     char driver[WIRE_TEXT_MAX + 1];
     char server[WIRE_TEXT_MAX + 1]; /* the server's name for itself */
     char url[288];                  /* where it was reached */
+    struct fe_socket socket;        /* for connections to it */
     uint64_t session_id;
     /* Reserved in this process without access (PROT_NONE). Nothing ever unmaps device_range;
      * frontend/cuda maps host memory inside host_range with MAP_FIXED. bytes may be 0. */

@@ -126,3 +126,22 @@ Test(config, that_is_named_but_missing_or_wrong_is_an_error, .init = NULL)
     cr_assert_eq(fe_config_load(&config), GP_ERR_INVALID);
     fe_config_fini(&config);
 }
+
+Test(config, says_what_connections_shall_be_like)
+{
+    struct fe_config config;
+
+    put(".config/gpupool/client.ini", "[client]\nserver = tls://a:1\ntcp-keepalive = 1500ms\n"
+                                      "tcp-send-buffer = 1m\n");
+    setenv("GPUPOOL_TCP_CONGESTION", "reno", 1);
+    cr_assert_eq(fe_config_load(&config), GP_OK);
+    cr_assert_str_eq(config.socket.congestion, "reno");
+    cr_assert_eq(config.socket.keepalive_s, 2);
+    cr_assert_eq(config.socket.send_buffer_bytes, 1 << 20);
+    cr_assert_eq(config.socket.recv_buffer_bytes, 0);
+    fe_config_fini(&config);
+    setenv("GPUPOOL_TCP_CONGESTION", "no-such-congestion-control", 1);
+    cr_assert_eq(fe_config_load(&config), GP_ERR_INVALID);
+    fe_config_fini(&config);
+    unsetenv("GPUPOOL_TCP_CONGESTION");
+}
