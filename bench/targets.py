@@ -73,7 +73,8 @@ def shared_memory(f):
     """What a machine of one's own costs; the device's copy is a memcpy."""
     if "shm" not in f.sides:
         return
-    yield target("synchronise, shm", 3, f.get("shm", "sync_launch"), " us")
+    yield target("a call that waits (8 bytes D2H), shm", 3, f.get("shm", "dtoh_8"), " us")
+    yield target("launch and synchronise, shm", 3, f.get("shm", "sync_launch"), " us")
     for name in ("htod_256m", "dtoh_256m"):
         yield target("%s over memcpy, shm" % name, 0.8, f.ratio(f.get("shm", name), f.get("direct", name)),
                      "x", True)

@@ -11,8 +11,8 @@
 
 /* Pieces handed to one write; a batch of more goes in several. */
 #define WRITE_PIECES 256
-/* Looks between two offers of the core to somebody else. */
-#define LOOKS_PER_YIELD 16
+/* Looks between two offers of the core to somebody else, who may be the one we wait for. */
+#define LOOKS_PER_YIELD 4
 /* Fruitless looking shrinks to this share of spin_us. */
 #define SPIN_SHARE_MIN 32
 /* What a sleep and a wake-up at both ends add to a wait that looking would have made short. */

@@ -13,7 +13,7 @@
 
 #define TP_SHM_MAGIC      "gpshm\r\n"
 #define TP_SHM_VERSION    1
-#define TP_SHM_RING_BYTES (4u << 20)
+#define TP_SHM_RING_BYTES (1u << 20) /* stays in a core's cache with what it is copied to */
 #define TP_SHM_RING_MIN   (64u << 10)
 #define TP_SHM_RING_MAX   (64u << 20)
 #define TP_SHM_HEAD_BYTES 4096u /* struct tp_shm_head, then the two rings */
