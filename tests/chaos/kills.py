@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """kill -9 of a client, of a worker, of the supervisor at random moments of a running program.
 
-kills.py BUILD SOURCE [TIMES] [SEED]
+kills.py BUILD SOURCE [TIMES] [SEED] [SCHEME]
 
 A bystander works all the time: it must go on through deaths of others' clients and workers.
 The victim's calls must return an error within seconds; nothing may hang; the server is left
@@ -34,8 +34,18 @@ def kill_worker(pool, victim, worker):
     return None
 
 
+def has_lane(pid):
+    try:
+        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
+            return "memfd:gpupool-lane" in file.read()
+    except OSError:
+        return False
+
+
 def session_workers(pool):
-    """Children with an established connection, by inode of the sockets in /proc/net/tcp."""
+    """Children with an established connection, by inode of the sockets in /proc/net/tcp; or a lane in memory."""
+    if pool.scheme in ("shm", "gpupool"):
+        return {pid for pid in pool.workers() if has_lane(pid)}
     with open("/proc/net/tcp", encoding="ascii") as file:
         rows = [line.split() for line in file.readlines()[1:]]
     inodes = {row[9] for row in rows if row[3] == "01"}
@@ -74,8 +84,8 @@ def one_kill(pool, bystander, chance, kind):
             victim.communicate()
 
 
-def kill_sessions(build, source, times, chance):
-    pool = Pool(build, source, options=("--grace=500ms",)).start()
+def kill_sessions(build, source, scheme, times, chance):
+    pool = Pool(build, source, scheme, options=("--grace=500ms",)).start()
     try:
         bystander = pool.client("0")
         if not wait_dots(bystander, 2):
@@ -103,8 +113,8 @@ def kill_sessions(build, source, times, chance):
         pool.close()
 
 
-def kill_supervisor(build, source, chance):
-    pool = Pool(build, source, options=("--grace=500ms",)).start()
+def kill_supervisor(build, source, scheme, chance):
+    pool = Pool(build, source, scheme, options=("--grace=500ms",)).start()
     victim = None
     try:
         victim = pool.client("0")
@@ -130,16 +140,17 @@ def kill_supervisor(build, source, chance):
 def main(argv):
     times = int(argv[3]) if len(argv) > 3 else 100
     seed = int(argv[4]) if len(argv) > 4 else random.randrange(1 << 32)
+    scheme = argv[5] if len(argv) > 5 else "tls"
     chance = random.Random(seed)
     supervisors = max(1, times // 10)
-    faults = kill_sessions(argv[1], argv[2], times - supervisors, chance)
+    faults = kill_sessions(argv[1], argv[2], scheme, times - supervisors, chance)
     for number in range(supervisors):
-        fault = kill_supervisor(argv[1], argv[2], chance)
+        fault = kill_supervisor(argv[1], argv[2], scheme, chance)
         if fault:
             faults.append(f"supervisor {number}: {fault}")
     for fault in faults:
         print(fault, file=sys.stderr)
-    print(f"{times} kills, {supervisors} of them of the supervisor, seed {seed}: {len(faults)} faults")
+    print(f"{times} kills over {scheme}, {supervisors} of them of the supervisor, seed {seed}: {len(faults)} faults")
     return 1 if faults else 0
 
 

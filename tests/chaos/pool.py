@@ -26,7 +26,9 @@ class Pool:
         self.url = ""
 
     def start(self):
-        listen = f"shm://{self.folder.name}/socket" if self.scheme == "shm" else f"{self.scheme}://{self.address}:0"
+        listen = f"{'tls' if self.scheme == 'gpupool' else self.scheme}://{self.address}:0"
+        if self.scheme == "shm":
+            listen = f"shm://{self.folder.name}/socket"
         read_end, write_end = os.pipe()
         command = [*self.inside, os.path.join(self.build, "backend/gpupoold"), "--driver", "soft", "--listen",
                    listen, "--ready-fd", str(write_end), "--exit-with-parent",
@@ -38,6 +40,8 @@ class Pool:
         os.close(write_end)
         with os.fdopen(read_end) as ready:
             self.url = ready.readline().strip()
+        if self.scheme == "gpupool":
+            self.url = self.url.replace("tls:", "gpupool:")
         if not self.url:
             raise RuntimeError("gpupoold did not start:\n" + self.log())
         return self
