@@ -4,11 +4,17 @@
 #include "frontend/core/call.h"
 #include "frontend/core/connect.h"
 #include "frontend/core/data.h"
+#include "protocol/wire/frame.h"
+#include "transport/link/link.h"
+#include "frontend/core/line.h"
 #include "protocol/base/clock.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <criterion/redirect.h>
+#include <poll.h>
+#include <pthread.h>
+#include <unistd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -495,4 +501,55 @@ Test(session, a_server_sends_clients_to_lanes_of_ours_only)
     cr_assert_str_eq(url, "rdma://host:7471");
     cr_assert(fe_lane_url("gpupool://[fd00::1]", "rdma://*:7471", url, sizeof(url)));
     cr_assert_str_eq(url, "rdma://[fd00::1]:7471");
+}
+
+/* Says nothing but goodbye. */
+static void *
+hang_up(void *listener)
+{
+    struct pollfd p = {.fd = tp_listener_fd(listener), .events = POLLIN};
+    int fd;
+
+    do
+        poll(&p, 1, -1);
+    while (tp_accept(listener, &fd) != GP_OK);
+    close(fd);
+    return NULL;
+}
+
+/* Nobody is there: as on another machine. Somebody is, and it does not work: said, once. */
+Test(session, an_offered_lane_that_fails_leaves_the_session_where_it_is, .init = cr_redirect_stderr,
+     .timeout = 60)
+{
+    static struct fe_session s = {.url = "gpupool://127.0.0.1:1"};
+    struct wire_open_answer answer = {.lane_count = 2};
+    struct fe_resume resume = {.grace_ns = GP_NS_PER_S, .session_id = 7};
+    struct tp_opts opts = {.framing = &wire_framing};
+    struct tp_listener *listener;
+    struct tp_lane *ends[2];
+    struct fe_line *line;
+    char said[2048] = "";
+    FILE *out = cr_get_redirected_stderr();
+    pthread_t thread;
+    int fds[2];
+
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(tp_adopt("tcp", fds[i], TP_CLIENT, &opts, &ends[i]), GP_OK);
+    cr_assert_eq(fe_line_create(&s, ends[0], 1 << 20, 0, &resume, &line), GP_OK);
+    snprintf(answer.lanes[0], sizeof(answer.lanes[0]), "shm://@gpupool-nobody-%d", (int)getpid());
+    snprintf(answer.lanes[1], sizeof(answer.lanes[1]), "shm://@gpupool-test-%d", (int)getpid());
+    cr_assert_eq(tp_listen(answer.lanes[1], &opts, &listener), GP_OK);
+    pthread_create(&thread, NULL, hang_up, listener);
+
+    fe_resume_choose(line, &answer);
+    pthread_join(thread, NULL);
+    cr_assert_eq(tp_link_state(line->lane), TP_LINK_LIVE);
+    cr_assert_str_eq(tp_scheme(line->lane), "tcp");
+    tp_close(ends[1]);
+    tp_shutdown(line->lane);
+    fflush(stderr);
+    (void)!fread(said, 1, sizeof(said) - 1, out);
+    cr_assert_not_null(strstr(said, "is offered and does not work"), "%s", said);
+    cr_assert_null(strstr(strstr(said, "is offered") + 1, "is offered"), "%s", said);
 }
