@@ -116,7 +116,10 @@ tp_local_listen(const struct gp_url *url, const struct tp_opts *opts, int *fd_p)
 void
 tp_local_forget(const struct gp_url *url)
 {
-    if (url->host[0] != '@' && unlink(url->host) != 0)
+    struct sockaddr_un addr;
+    socklen_t len = address_make(url, &addr);
+
+    if (url->host[0] != '@' && is_left_behind(&addr, len) && unlink(url->host) != 0)
         log_debug("%s: %m", url->host);
 }
 

@@ -18,7 +18,8 @@ GP_CHECK enum gp_status tp_local_connect(const struct gp_url *url, const struct 
  * the credentials that the kernel vouches for. */
 GP_CHECK enum gp_status tp_local_listen(const struct gp_url *url, const struct tp_opts *opts,
                                         int *fd_p);
-/* When a listener ends. */
+/* When a listener has ended: the file goes, unless somebody else listens at it (another process
+ * that got the socket). */
 void tp_local_forget(const struct gp_url *url);
 
 /* The peer's address as text and its credentials at the time of connect(2). */

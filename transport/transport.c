@@ -258,9 +258,9 @@ tp_listener_close(struct tp_listener *listener)
 {
     if (listener == NULL)
         return;
+    close(listener->fd);
     if (listener->at.is_path)
         tp_local_forget(&listener->at);
-    close(listener->fd);
     free(listener);
 }
 

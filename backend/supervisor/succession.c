@@ -50,7 +50,7 @@ plan_make(const struct be_supervisor *s, int line, struct plan *plan)
     plan->args[n++] = argv[0];
     snprintf(plan->options[o], OPTION_SIZE, "--predecessor=%d", line);
     plan->args[n++] = plan->options[o++];
-    for (unsigned i = 0; i < s->config->listen_count; i++) {
+    for (unsigned i = 0; i < s->listener_count; i++) {
         snprintf(plan->options[o], OPTION_SIZE, "--inherit=%d=%s", tp_listener_fd(s->listeners[i]),
                  tp_listener_url(s->listeners[i]));
         plan->args[n++] = plan->options[o++];
@@ -72,7 +72,7 @@ child_exec(const struct be_supervisor *s, const struct plan *plan, int line)
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (fcntl(line, F_SETFD, 0) != 0)
         _exit(125);
-    for (unsigned i = 0; i < s->config->listen_count; i++)
+    for (unsigned i = 0; i < s->listener_count; i++)
         if (fcntl(tp_listener_fd(s->listeners[i]), F_SETFD, 0) != 0)
             _exit(125);
     execv(s->succession.program, plan->args);

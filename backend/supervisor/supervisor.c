@@ -83,6 +83,7 @@ static void
 offer_open(struct be_supervisor *s)
 {
     struct tp_opts opts = {.framing = &wire_framing};
+    char url[64];
     uint64_t nonce[2];
     bool tls = false;
 
@@ -90,18 +91,10 @@ offer_open(struct be_supervisor *s)
         tls = tls || strcmp(tp_listener_scheme(s->listeners[i]), "tls") == 0;
     if (!s->config->offer_shm || !tls || gp_random_bytes(nonce, sizeof(nonce)) != GP_OK)
         return;
-    snprintf(s->offered, sizeof(s->offered), "shm://@gpupool-%016llx%016llx",
-             (unsigned long long)nonce[0], (unsigned long long)nonce[1]);
-    if (tp_listen(s->offered, &opts, &s->listeners[s->listener_count]) == GP_OK)
-        s->listener_count++;
-    else
-        s->offered[0] = '\0';
-}
-
-static bool
-is_offered(const struct be_supervisor *s, const struct tp_listener *listener)
-{
-    return strcmp(tp_listener_url(listener), s->offered) == 0;
+    snprintf(url, sizeof(url), "shm://@gpupool-%016llx%016llx", (unsigned long long)nonce[0],
+             (unsigned long long)nonce[1]);
+    if (tp_listen(url, &opts, &s->offer) != GP_OK)
+        s->offer = NULL;
 }
 
 static void
@@ -110,6 +103,8 @@ listeners_close(struct be_supervisor *s)
     for (unsigned i = 0; i < s->listener_count; i++)
         tp_listener_close(s->listeners[i]);
     s->listener_count = 0;
+    tp_listener_close(s->offer);
+    s->offer = NULL;
 }
 
 void
@@ -147,8 +142,7 @@ ready_tell(struct be_supervisor *s)
     if (s->ready_fd < 0)
         return;
     for (unsigned i = 0; i < s->listener_count; i++)
-        if (!is_offered(s, s->listeners[i]) &&
-            dprintf(s->ready_fd, "%s\n", tp_listener_url(s->listeners[i])) < 0)
+        if (dprintf(s->ready_fd, "%s\n", tp_listener_url(s->listeners[i])) < 0)
             log_warn("supervisor: nobody reads --ready-fd: %m");
     close(s->ready_fd);
     s->ready_fd = -1;
@@ -173,8 +167,8 @@ connection_give(struct be_supervisor *s, const char *scheme, int fd)
     if (s->workers.counts[BE_WORKER_GIVEN] >= s->config->handshakes_max)
         be_workers_drop_oldest(&s->workers);
     snprintf(what.scheme, sizeof(what.scheme), "%s", scheme);
-    if (strcmp(scheme, "tls") == 0)
-        snprintf(what.lane, sizeof(what.lane), "%s", s->offered);
+    if (s->offer != NULL && strcmp(scheme, "tls") == 0)
+        snprintf(what.lane, sizeof(what.lane), "%s", tp_listener_url(s->offer));
     if (s->cordoned)
         what.refuse = WIRE_CODE_DRAINING;
     else if (be_supervisor_busy(s) >= s->config->sessions_max &&
@@ -242,7 +236,7 @@ connections_accept(struct be_supervisor *s, struct tp_listener *listener)
     int fd;
 
     for (int i = 0; i < BE_ACCEPT_MAX && tp_accept(listener, &fd) == GP_OK; i++)
-        be_pending_add(&s->pending, fd, tp_listener_scheme(listener), is_offered(s, listener), now);
+        be_pending_add(&s->pending, fd, tp_listener_scheme(listener), listener == s->offer, now);
 }
 
 static void
@@ -355,6 +349,8 @@ polls_fill(struct be_supervisor *s)
     s->polls[n++] = (struct pollfd){.fd = be_http_fd(s->http), .events = POLLIN};
     s->polls[n++] = (struct pollfd){.fd = s->succession.successor, .events = POLLIN};
     s->polls[n++] = (struct pollfd){.fd = s->succession.predecessor, .events = POLLIN};
+    s->polls[n++] =
+        (struct pollfd){.fd = s->offer != NULL ? tp_listener_fd(s->offer) : -1, .events = POLLIN};
     for (unsigned i = 0; i < s->listener_count; i++)
         s->polls[n++] = (struct pollfd){.fd = tp_listener_fd(s->listeners[i]), .events = POLLIN};
     for (struct be_worker *w = s->workers.list; w != NULL; w = w->next)
@@ -401,6 +397,8 @@ loop_once(struct be_supervisor *s)
     for (unsigned i = 0; i < listeners; i++)
         if (s->polls[BE_POLLS_FIXED + i].revents != 0)
             connections_accept(s, s->listeners[i]);
+    if (s->polls[BE_POLLS_FIXED - 1].revents != 0)
+        connections_accept(s, s->offer);
     if (s->polls[1].revents != 0)
         connections_serve(s);
     if (s->polls[2].revents != 0)

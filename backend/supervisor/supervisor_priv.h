@@ -16,7 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BE_POLLS_FIXED    6 /* signals, who said nothing yet, operators, metrics, succession */
+#define BE_POLLS_FIXED 7 /* signals, who said nothing yet, operators, metrics, succession, offer   \
+                          */
 #define BE_TRANSPORTS_MAX 8
 
 /* What sessions that have ended did, of one tenant; of nobody's too. */
@@ -28,9 +29,9 @@ struct be_totals {
 
 struct be_supervisor {
     const struct be_supervisor_config *config;
-    struct tp_listener *listeners[BE_LISTENERS_MAX + 1];
-    unsigned listener_count; /* the last one is the offered one, if there is one */
-    char offered[64];        /* its URL, or "" */
+    struct tp_listener *listeners[BE_LISTENERS_MAX];
+    unsigned listener_count;
+    struct tp_listener *offer; /* further connections of sessions only; NULL: there is none */
     struct be_workers workers;
     struct be_pending pending;
     uint64_t strangers, strangers_told_ns; /* who asked for sessions that are not here */

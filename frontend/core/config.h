@@ -1,9 +1,9 @@
 /* frontend/core/config.h -- where the pool is and who we are
  *
  * From, a later one wins: the first file there is of GPUPOOL_CONFIG, ~/.config/gpupool/client.ini,
- * /etc/gpupool/client.ini ([client] server, cert, key, ca, tcp-...); the environment (GPUPOOL_SERVER,
- * GPUPOOL_CERT, GPUPOOL_KEY, GPUPOOL_CA, GPUPOOL_TCP_...). Without cert, key, ca: client.crt,
- * client.key, ca.crt in the file's folder, or where the file would be.
+ * /etc/gpupool/client.ini ([client] server, cert, key, ca, tcp-...); the environment
+ * (GPUPOOL_SERVER, GPUPOOL_CERT, GPUPOOL_KEY, GPUPOOL_CA, GPUPOOL_TCP_...). Without cert, key, ca:
+ * client.crt, client.key, ca.crt in the file's folder, or where the file would be.
  *
  * Servers come from GPUPOOL_SERVER, or, without it, from the lines of GPUPOOL_SERVERS_FILE. What a
  * program needs of GPUs is in need.h. The directory (GPUPOOL_ETCD, etcd-ca, -cert, -key, -user,
