@@ -35,6 +35,7 @@ struct tp_ops {
 
     /* NULL where there is nothing of the kind. */
     short (*event_mask)(const struct tp_lane *lane);
+    int (*end_fd)(const struct tp_lane *lane);
     uint64_t (*received)(struct tp_lane *lane);
     const char *(*scheme_now)(const struct tp_lane *lane); /* where it may change */
     /* 32 bytes that both ends have and nobody else; NULL: the lane keeps no secrets. */

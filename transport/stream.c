@@ -27,6 +27,7 @@ tp_stream_init(struct tp_stream *s, const struct tp_ops *ops, const struct tp_st
     s->read_fd = -1;
     s->write_fd = -1;
     s->change_fd = -1;
+    s->end_fd = -1;
     s->read_events = POLLIN;
     s->write_events = POLLOUT;
     s->spin_ns = opts->spin_us * GP_NS_PER_US;
@@ -276,6 +277,14 @@ int
 tp_stream_event_fd(const struct tp_lane *lane)
 {
     return ((const struct tp_stream *)lane)->read_fd;
+}
+
+int
+tp_stream_end_fd(const struct tp_lane *lane)
+{
+    const struct tp_stream *s = (const struct tp_stream *)lane;
+
+    return s->end_fd >= 0 ? s->end_fd : s->read_fd;
 }
 
 void

@@ -45,6 +45,7 @@ struct tp_stream {
     /* Set once. */
     const struct tp_stream_ops *bytes;
     int read_fd, write_fd;
+    int end_fd;    /* what shows the peer's end by POLLRDHUP; -1: read_fd */
     int wake_fd;   /* eventfd */
     int change_fd; /* eventfd that wakes a sender who sleeps, or -1 */
 
@@ -94,6 +95,7 @@ enum gp_status tp_stream_recv_payload(struct tp_lane *lane, void *dst, size_t by
                                       uint64_t deadline_ns, size_t *got_p);
 bool tp_stream_pending(const struct tp_lane *lane);
 int tp_stream_event_fd(const struct tp_lane *lane);
+int tp_stream_end_fd(const struct tp_lane *lane);
 void tp_stream_wake(struct tp_lane *lane);
 void tp_stream_shutdown(struct tp_lane *lane);
 void tp_stream_close(struct tp_lane *lane);
@@ -102,7 +104,8 @@ void tp_stream_abandon(struct tp_lane *lane);
 #define TP_STREAM_OPS                                                                              \
     .send = tp_stream_send, .recv_frame = tp_stream_recv_frame,                                    \
     .recv_header = tp_stream_recv_header, .recv_payload = tp_stream_recv_payload,                  \
-    .pending = tp_stream_pending, .event_fd = tp_stream_event_fd, .wake = tp_stream_wake,          \
-    .shutdown = tp_stream_shutdown, .close = tp_stream_close, .abandon = tp_stream_abandon
+    .pending = tp_stream_pending, .event_fd = tp_stream_event_fd, .end_fd = tp_stream_end_fd,      \
+    .wake = tp_stream_wake, .shutdown = tp_stream_shutdown, .close = tp_stream_close,              \
+    .abandon = tp_stream_abandon
 
 #endif

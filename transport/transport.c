@@ -375,6 +375,12 @@ tp_pending(const struct tp_lane *lane)
     return lane->ops->pending(lane);
 }
 
+int
+tp_end_fd(const struct tp_lane *lane)
+{
+    return lane->ops->end_fd != NULL ? lane->ops->end_fd(lane) : lane->ops->event_fd(lane);
+}
+
 short
 tp_event_mask(const struct tp_lane *lane)
 {

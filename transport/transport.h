@@ -240,6 +240,10 @@ int tp_event_fd(const struct tp_lane *lane);
 /* True if a receive would find bytes without the line. Receiver's thread. */
 bool tp_pending(const struct tp_lane *lane);
 
+/* Shows by POLLRDHUP that the peer has ended its direction, whatever it sent before; the lane's
+ * own. Any thread. */
+int tp_end_fd(const struct tp_lane *lane);
+
 /* What poll(2) must ask the descriptor for: POLLIN, and POLLOUT while something of the lane's own
  * is left to be sent by the receiver. Receiver's thread. */
 short tp_event_mask(const struct tp_lane *lane);

@@ -6,6 +6,7 @@
 #include "backend/supervisor/supervisor.h"
 #include "protocol/base/log.h"
 #include "protocol/base/url.h"
+#include "transport/rdma/rdma.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -56,7 +57,7 @@ tls_complete(const struct gp_options *options)
         const char *path = gp_options_text(options, needed[i]);
 
         if (path == NULL)
-            log_error("--%s is needed to listen on tls://", needed[i]);
+            log_error("--%s is needed to listen on tls:// or rdma://", needed[i]);
         else if (access(path, R_OK) != 0)
             log_error("--%s %s: %m", needed[i], path);
         else
@@ -69,6 +70,43 @@ tls_complete(const struct gp_options *options)
         complete = false;
     }
     return complete;
+}
+
+/* The same for rdma://, whose devices and memory are the workers' too. */
+static bool
+rdma_complete(const struct gp_options *options, bool listens)
+{
+    size_t count = gp_options_count(options, "rdma-fabric");
+    char why[TP_WHY_BYTES];
+
+    for (size_t i = 0; i < count; i++)
+        if (tp_rdma_fabric_check(gp_options_at(options, "rdma-fabric", i)) != GP_OK) {
+            log_error("--rdma-fabric %s: no device, port or network",
+                      gp_options_at(options, "rdma-fabric", i));
+            return false;
+        }
+    if (count > BE_FABRICS_MAX) {
+        log_error("at most %d --rdma-fabric", BE_FABRICS_MAX);
+        return false;
+    }
+    if (!listens)
+        return true;
+    if (count == 0) {
+        log_error("--rdma-fabric is needed to listen on rdma://: what it carries is not encrypted");
+        return false;
+    }
+    if (tp_rdma_memory_ok(why))
+        return true;
+    log_error("%s", why);
+    return false;
+}
+
+static bool
+has_scheme(const char *url, const char *scheme)
+{
+    size_t n = strlen(scheme);
+
+    return strncmp(url, scheme, n) == 0 && url[n] == ':';
 }
 
 /* SIGHUP: be_supervisor_config.reload. */
@@ -143,7 +181,7 @@ supervise(const struct gp_options *options, const struct be_policies *policies, 
         .images_bytes = gp_options_u64(options, "image-cache-bytes"),
     };
     char host[256] = "gpupoold", socket_path[512];
-    bool tls = false;
+    bool tls = false, rdma = false;
 
     if (config.warm_workers == 0)
         config.warm_workers = 1; /* the first tells whether the driver can be loaded at all */
@@ -158,10 +196,12 @@ supervise(const struct gp_options *options, const struct be_policies *policies, 
     }
     for (size_t i = 0; config.predecessor_fd < 0 && i < gp_options_count(options, "listen"); i++)
         config.listen[config.listen_count++] = gp_options_at(options, "listen", i);
-    for (unsigned i = 0; i < config.listen_count; i++)
-        tls = tls || strncmp(config.listen[i], "tls:", 4) == 0;
-    if ((tls && !tls_complete(options)) || be_relay_rules_check(options) != GP_OK ||
-        be_registrar_check(options) != GP_OK)
+    for (unsigned i = 0; i < config.listen_count; i++) {
+        rdma = rdma || has_scheme(config.listen[i], "rdma");
+        tls = tls || rdma || has_scheme(config.listen[i], "tls");
+    }
+    if ((tls && !tls_complete(options)) || !rdma_complete(options, rdma) ||
+        be_relay_rules_check(options) != GP_OK || be_registrar_check(options) != GP_OK)
         return 2;
     (void)gethostname(host, sizeof(host) - 1);
     config.name = gp_options_is_set(options, "name") ? gp_options_text(options, "name") : host;

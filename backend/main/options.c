@@ -42,6 +42,11 @@ static const struct gp_option be_options[] = {
      "recv-buffer", NULL, false},
     {"tcp-keepalive", "TIME", GP_OPT_TIME, "30s", "silence before the system probes a connection",
      "tcp", "keepalive", NULL, false},
+    {"rdma-fabric", "NAME", GP_OPT_STRINGS, NULL,
+     "trust NAME with sessions that RDMA carries, which nobody encrypts: a device (mlx5_0), its "
+     "port "
+     "(mlx5_0:1), a network (10.9.0.0/16), or *",
+     "rdma", "fabric", NULL, false},
     {"name", "TEXT", GP_OPT_TEXT, NULL, "the server's name for clients; the host's if unset", NULL,
      NULL, NULL, false},
     {"metrics", "URL", GP_OPT_TEXT, NULL,

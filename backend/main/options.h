@@ -5,6 +5,8 @@
 #include "backend/tenant/policy.h"
 #include "protocol/base/options.h"
 
+#define BE_FABRICS_MAX 64
+
 /* For the reference page too. */
 extern const struct gp_option_set be_option_set;
 

@@ -97,7 +97,7 @@ watch_plain(struct be_watch *watch)
     struct pollfd polls[] = {
         {.fd = watch->end, .events = POLLIN},
         {.fd = watch->signals, .events = POLLIN},
-        {.fd = tp_event_fd(watch->lane), .events = POLLRDHUP},
+        {.fd = tp_end_fd(watch->lane), .events = POLLRDHUP},
     };
     int rc;
 
@@ -182,7 +182,7 @@ watch_link(struct be_watch *watch)
             {.fd = watch->signals, .events = POLLIN},
             {.fd = watch->changed, .events = POLLIN},
             {.fd = watch->supervisor, .events = POLLIN},
-            {.fd = leaving || watch->lost_ns != 0 ? -1 : tp_event_fd(watch->lane),
+            {.fd = leaving || watch->lost_ns != 0 ? -1 : tp_end_fd(watch->lane),
              .events = POLLRDHUP},
         };
         uint64_t count;

@@ -2,6 +2,7 @@
 #include "backend/main/worker.h"
 
 #include "backend/cuda/account.h"
+#include "backend/main/options.h"
 #include "backend/main/relay.h"
 #include "backend/main/sandbox.h"
 #include "backend/main/watch.h"
@@ -229,7 +230,19 @@ config_fill(const struct gp_options *options, const struct be_driver *driver,
     }
 }
 
-/* What the operator wants of a connection's socket. */
+/* Valid as long as the options are. */
+static struct tp_rdma_opts
+fabrics(const struct gp_options *options)
+{
+    static const char *names[BE_FABRICS_MAX];
+    size_t count = gp_options_count(options, "rdma-fabric");
+
+    for (size_t i = 0; i < count && i < BE_FABRICS_MAX; i++)
+        names[i] = gp_options_at(options, "rdma-fabric", i);
+    return (struct tp_rdma_opts){names, gp_min_u64(count, BE_FABRICS_MAX)};
+}
+
+/* What the operator wants of a connection. */
 static void
 socket_fill(const struct gp_options *options, struct tp_opts *opts)
 {
@@ -238,6 +251,7 @@ socket_fill(const struct gp_options *options, struct tp_opts *opts)
         (uint32_t)gp_min_u64(gp_options_u64(options, "tcp-send-buffer"), INT32_MAX);
     opts->recv_buffer_bytes =
         (uint32_t)gp_min_u64(gp_options_u64(options, "tcp-recv-buffer"), INT32_MAX);
+    opts->rdma = fabrics(options);
     opts->keepalive_s = (uint32_t)gp_min_u64(
         (gp_options_u64(options, "tcp-keepalive") + GP_NS_PER_S - 1) / GP_NS_PER_S, INT16_MAX);
 }

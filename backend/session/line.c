@@ -323,7 +323,7 @@ be_client_gone(struct be_session *session)
         return true;
     if (line->lane == NULL)
         return false;
-    polled.fd = tp_event_fd(line->lane);
+    polled.fd = tp_end_fd(line->lane);
     return poll(&polled, 1, 0) > 0 && polled.revents != 0;
 }
 

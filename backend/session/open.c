@@ -227,8 +227,7 @@ admit(const struct be_open_config *config, const struct wire_open_request *reque
     who.uid = peer->uid;
     who.gids = peer->gids;
     who.gid_count = peer->gid_count;
-    who.local =
-        peer->common_name[0] == '\0' && peer->uri_count == 0 && strcmp(tp_scheme(lane), "tls") != 0;
+    who.local = (tp_caps(lane) & TP_CAP_LOCAL) != 0;
     status = be_ledger_admit(config->session.ledger, &who, &refusal);
     if (status != GP_OK)
         refuse_text(line, refusal.sessions ? WIRE_CODE_QUOTA : WIRE_CODE_NOT_ALLOWED,

@@ -205,7 +205,7 @@ stranger_refuse(struct be_supervisor *s, const char *scheme, int fd)
         s->strangers = 0;
         s->strangers_told_ns = now;
     }
-    if (strcmp(scheme, "tls") == 0) {
+    if (strcmp(scheme, "tcp") != 0) {
         (void)!send(fd, alert, sizeof(alert), MSG_NOSIGNAL | MSG_DONTWAIT);
     } else if (wire_error_answer_encode(&no, &message) == GP_OK) {
         header.payload_bytes = (uint32_t)message.len;

@@ -151,9 +151,10 @@ state_set(struct tp_link *l, enum tp_link_state state)
 }
 
 static bool
-stand_for(int read_fd, int write_fd, struct tp_link *l)
+stand_for(int read_fd, int write_fd, int end_fd, struct tp_link *l)
 {
-    if (dup3(read_fd, l->event_fd, O_CLOEXEC) >= 0 && dup3(write_fd, l->out_fd, O_CLOEXEC) >= 0)
+    if (dup3(read_fd, l->event_fd, O_CLOEXEC) >= 0 && dup3(write_fd, l->out_fd, O_CLOEXEC) >= 0 &&
+        dup3(end_fd, l->s.end_fd, O_CLOEXEC) >= 0)
         return true;
     log_error("link: dup3: %m");
     return false;
@@ -173,7 +174,7 @@ show_nothing(struct tp_link *l)
     } else if (read(l->idle_fd, &count, sizeof(count)) < 0 && errno != EAGAIN) {
         log_debug("link: idle: %m");
     }
-    (void)stand_for(l->idle_fd, l->idle_fd, l);
+    (void)stand_for(l->idle_fd, l->idle_fd, l->idle_fd, l);
 }
 
 void
@@ -407,7 +408,7 @@ tp_link_use(struct tp_link *l, struct tp_stream *inner)
 
     if (status != GP_OK)
         return status;
-    if (!stand_for(inner->read_fd, inner->write_fd, l))
+    if (!stand_for(inner->read_fd, inner->write_fd, tp_stream_end_fd(&inner->lane), l))
         return GP_ERR_LIMIT;
     l->s.write_events = inner->write_events;
     l->room_shown = false;

@@ -368,6 +368,7 @@ fds_close(struct tp_link *l)
 {
     close(l->event_fd);
     close(l->out_fd);
+    close(l->s.end_fd);
     close(l->idle_fd);
     close(l->room_fd);
 }
@@ -425,7 +426,9 @@ fds_open(struct tp_link *l)
     l->room_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     l->event_fd = fcntl(l->idle_fd, F_DUPFD_CLOEXEC, 0);
     l->out_fd = fcntl(l->idle_fd, F_DUPFD_CLOEXEC, 0);
-    if (l->idle_fd >= 0 && l->room_fd >= 0 && l->event_fd >= 0 && l->out_fd >= 0)
+    l->s.end_fd = fcntl(l->idle_fd, F_DUPFD_CLOEXEC, 0);
+    if (l->idle_fd >= 0 && l->room_fd >= 0 && l->event_fd >= 0 && l->out_fd >= 0 &&
+        l->s.end_fd >= 0)
         return true;
     log_error("link: no descriptors: %m");
     fds_close(l);

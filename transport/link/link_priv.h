@@ -25,8 +25,8 @@ struct tp_link {
     /* Set once. room_fd wakes a sender, s.wake_fd a receiver, for both of them each change of the
      * lane underneath: poll(2) that sleeps on event_fd's old file does not see the new one.
      * event_fd stands for whatever descriptor the lane underneath has, so that a number once asked
-     * for stays right: the socket's, or idle_fd's while there is none. out_fd is the same for the
-     * one that shows whether there is room to write. */
+     * for stays right: the socket's, or idle_fd's while there is none. out_fd and
+     * s.end_fd are the same for those that show whether there is room to write, and the end. */
     int event_fd, out_fd, room_fd;
     uint64_t window_bytes;
     bool take_in;

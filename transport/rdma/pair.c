@@ -303,7 +303,7 @@ way_to(const struct tp_rdma *r, const struct tp_rdma_offer *peer)
         .port_num = r->port.port,
         .is_global = r->port.layer == TP_RDMA_LAYER_ETHERNET || peer->lid == 0 ||
                      memcmp(peer->gid, r->port.gid, 8) != 0,
-        .grh = {.sgid_index = (uint8_t)r->port.gid_index, .hop_limit = HOPS},
+        .grh = {.sgid_index = r->port.gid_index, .hop_limit = HOPS},
     };
 
     memcpy(way.grh.dgid.raw, peer->gid, sizeof(way.grh.dgid.raw));

@@ -10,8 +10,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* A table may have thousands of entries, the first ones are those of the port's own addresses. */
-#define GIDS_LOOKED_AT 256
+/* Of a device. */
+#define GIDS_LOOKED_AT 1024
 
 /* What does not leave the cable: as good as none where there is another. */
 static bool
@@ -20,33 +20,33 @@ is_link_local(const uint8_t *gid)
     return gid[0] == 0xfe && (gid[1] & 0xc0) == 0x80;
 }
 
+/* The port's addresses among those of its device. */
 static size_t
 probe_port(const struct tp_verbs *verbs, struct ibv_context *context, const char *device,
-           uint8_t number, struct tp_rdma_port *ports, size_t max)
+           uint8_t number, const struct ibv_gid_entry *gids, size_t gid_count,
+           struct tp_rdma_port *ports, size_t max)
 {
     struct ibv_port_attr attr = {0};
     struct tp_rdma_port port = {.port = number};
+    bool ethernet;
     size_t found = 0;
 
     if (verbs->query_port(context, number, (struct _compat_ibv_port_attr *)&attr) != 0 ||
         attr.state != IBV_PORT_ACTIVE)
         return 0;
+    ethernet = attr.link_layer == IBV_LINK_LAYER_ETHERNET;
     snprintf(port.device, sizeof(port.device), "%s", device);
-    port.layer = attr.link_layer == IBV_LINK_LAYER_ETHERNET ? TP_RDMA_LAYER_ETHERNET
-                                                            : TP_RDMA_LAYER_INFINIBAND;
+    port.layer = ethernet ? TP_RDMA_LAYER_ETHERNET : TP_RDMA_LAYER_INFINIBAND;
     port.mtu = (uint8_t)attr.active_mtu;
     port.lid = attr.lid;
-    for (int i = 0; i < attr.gid_tbl_len && i < GIDS_LOOKED_AT && found < max; i++) {
-        struct ibv_gid_entry gid;
-
-        if (verbs->query_gid_ex(context, number, (uint32_t)i, &gid, 0, sizeof(gid)) != 0)
+    for (size_t i = 0; i < gid_count && found < max; i++) {
+        if (gids[i].port_num != number || gids[i].gid_index > UINT8_MAX ||
+            (ethernet && gids[i].gid_type != IBV_GID_TYPE_ROCE_V2))
             continue;
-        if (port.layer == TP_RDMA_LAYER_ETHERNET && gid.gid_type != IBV_GID_TYPE_ROCE_V2)
-            continue;
-        port.gid_index = (uint16_t)i;
-        memcpy(port.gid, gid.gid.raw, sizeof(port.gid));
+        port.gid_index = (uint8_t)gids[i].gid_index;
+        memcpy(port.gid, gids[i].gid.raw, sizeof(port.gid));
         ports[found++] = port;
-        if (port.layer == TP_RDMA_LAYER_INFINIBAND)
+        if (!ethernet)
             break;
     }
     return found;
@@ -73,17 +73,22 @@ probe_device(const struct tp_verbs *verbs, struct ibv_device *device, struct tp_
 {
     struct ibv_context *context = verbs->open_device(device);
     struct ibv_device_attr attr = {0};
+    struct ibv_gid_entry *gids = calloc(GIDS_LOOKED_AT, sizeof(*gids));
     size_t found = 0;
+    ssize_t count = -1;
 
     if (context == NULL) {
         log_debug("rdma: %s cannot be opened: %m", verbs->get_device_name(device));
-        return 0;
+        goto out;
     }
-    if (verbs->query_device(context, &attr) == 0)
-        for (unsigned n = 1; n <= attr.phys_port_cnt; n++)
-            found += probe_port(verbs, context, verbs->get_device_name(device), (uint8_t)n,
-                                ports + found, max - found);
+    if (gids != NULL && verbs->query_device(context, &attr) == 0)
+        count = verbs->query_gid_table(context, gids, GIDS_LOOKED_AT, 0, sizeof(*gids));
+    for (unsigned n = 1; count > 0 && n <= attr.phys_port_cnt; n++)
+        found += probe_port(verbs, context, verbs->get_device_name(device), (uint8_t)n, gids,
+                            (size_t)count, ports + found, max - found);
     verbs->close_device(context);
+out:
+    free(gids);
     return found;
 }
 

@@ -286,6 +286,7 @@ begin(struct tp_rdma *r, enum tp_role role, const struct tp_opts *opts)
     r->s.read_fd = watch(r, &r->in.pair);
     r->s.write_fd = watch(r, &r->out.pair);
     r->s.write_events = POLLIN;
+    r->s.end_fd = r->control_fd;
     if (r->s.read_fd < 0 || r->s.write_fd < 0)
         return tp_fail(opts, GP_ERR_LIMIT, "rdma: no descriptors: %s", strerror(errno));
     if (tp_rdma_out_probe(r, gp_min_u64(opts->deadline_ns, gp_now_ns() + WAY_NS)) != GP_OK)

@@ -23,7 +23,7 @@ struct tp_rdma_port {
     uint8_t layer; /* TP_RDMA_LAYER_ (offer.h) */
     uint8_t mtu;   /* enum ibv_mtu */
     uint16_t lid;
-    uint16_t gid_index;
+    uint8_t gid_index;
     uint8_t gid[16];
 };
 

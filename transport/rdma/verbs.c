@@ -46,7 +46,7 @@ load(void)
         return;
     TP_VERBS(TP_VERB)
 #undef TP_VERB
-    if (!find(library, "_ibv_query_gid_ex", &table.query_gid_ex))
+    if (!find(library, "_ibv_query_gid_table", &table.query_gid_table))
         return;
     /* Before anything is registered, so that a child never shares memory that is. Too late if the
      * program uses verbs itself: then it has decided that, and our rings stay out of children. */

@@ -50,8 +50,8 @@ struct tp_verbs {
 #define TP_VERB(result, name, arguments) result(*name) arguments;
     TP_VERBS(TP_VERB)
 #undef TP_VERB
-    int (*query_gid_ex)(struct ibv_context *context, uint32_t port, uint32_t index,
-                        struct ibv_gid_entry *entry, uint32_t flags, size_t entry_bytes);
+    ssize_t (*query_gid_table)(struct ibv_context *context, struct ibv_gid_entry *entries,
+                               size_t max, uint32_t flags, size_t entry_bytes);
 };
 
 /* NULL where the library is missing or too old; *why_p, which may be NULL, then says so. */
