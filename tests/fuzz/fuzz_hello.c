@@ -7,6 +7,7 @@
 #include "protocol/wire/control.h"
 #include "protocol/wire/negotiate.h"
 #include "protocol/wire/preface.h"
+#include "transport/rdma/offer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -175,12 +176,30 @@ admin_answer(const uint8_t *data, size_t size)
     gp_buf_fini(&buf);
 }
 
+static void
+rdma_offer(const uint8_t *data, size_t size)
+{
+    uint8_t again[TP_RDMA_OFFER_BYTES];
+    static struct tp_rdma_offer a, b; /* zeros between the fields */
+    uint32_t bytes = 0;
+
+    if (size >= TP_RDMA_HEADER_BYTES && tp_rdma_framing.measure(data, 4096, &bytes) == GP_OK)
+        MUST(bytes <= TP_RDMA_TEXT_MAX);
+    if (tp_rdma_offer_decode(data, (uint32_t)size, &a) != GP_OK)
+        return;
+    /* What is believed has room for a ring, and pairs that there can be. */
+    MUST(a.ring_bytes != 0 && a.ring_address + a.ring_bytes > a.ring_address && a.messages != 0);
+    tp_rdma_offer_encode(&a, again);
+    MUST(tp_rdma_offer_decode(again, sizeof(again), &b) == GP_OK);
+    MUST(memcmp(&a, &b, sizeof(a)) == 0);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const ways[])(const uint8_t *, size_t) = {
         hello,   open_request, open_answer,   error_answer, resume,
-        resumed, preface,      admin_request, admin_answer};
+        resumed, preface,      admin_request, admin_answer, rdma_offer};
 
     gp_log_set_level(GP_LOG_ERROR);
     if (size > 0)

@@ -40,6 +40,14 @@ step() {
     fi
 }
 
+# Nobody answers who asks for an address from a machine that has it itself.
+neighbours() {
+    for n in 0 1; do
+        /usr/bin/ip neigh replace "10.9.0.$((2 - n))" dev "v$n" \
+            lladdr "$(cat "/sys/class/net/v$((1 - n))/address")"
+    done
+}
+
 # Two software devices at the two ends of a cable, so that frames between them really pass it and
 # the cable can be cut. Both ends are this machine's, which must be told to take that for normal.
 # By its path: this shell has an ip of its own, which knows less.
@@ -53,9 +61,8 @@ device_make() {
         echo 1 >"/proc/sys/net/ipv4/conf/v$n/accept_local"
         echo 0 >"/proc/sys/net/ipv4/conf/v$n/rp_filter"
     done
+    neighbours
     for n in 0 1; do
-        other=$(cat "/sys/class/net/v$((1 - n))/address")
-        /usr/bin/ip neigh add "10.9.0.$((2 - n))" lladdr "$other" dev "v$n"
         rdma link add "rxe$n" type rxe netdev "v$n" || return 1
     done
     for n in 0 1; do
@@ -68,9 +75,164 @@ device_make() {
     chmod 666 /dev/infiniband/uverbs*
 }
 
+# -- the lane by itself ---------------------------------------------------------------------------
+
 frames() { TEST_TRANSPORT=rdma ./test_transport_frames --jobs 2 --timeout 60; }
 link() { TEST_TRANSPORT=rdma ./test_transport_link --jobs 2 --timeout 60 --filter 'link/*@(break|breaks)*'; }
 lane() { ./test_rdma_lane --jobs 1 --timeout 60; }
+
+# -- sessions -------------------------------------------------------------------------------------
+
+daemon="./gpupoold --driver /programs/soft/libcuda.so.1 --tls-cert /certs/server.crt
+    --tls-key /certs/server.key --tls-ca /certs/ca.crt --grace 30s"
+server=
+server_start() {
+    [ -z "$server" ] || return 0
+    rm -f /tmp/ready
+    mkfifo /tmp/ready
+    $daemon --listen rdma://10.9.0.1:0 --rdma-fabric 10.9.0.0/24 --ready-fd 3 \
+        3>/tmp/ready >/tmp/server.log 2>&1 &
+    server=$!
+    url=$(head -n 1 /tmp/ready)
+    [ -n "$url" ] || cat /tmp/server.log
+    [ -n "$url" ]
+}
+server_stop() {
+    [ -n "$server" ] || return 0
+    kill "$server"
+    wait "$server"
+}
+
+# client COMMAND...: through the pool. Emulation on a busy machine may be too slow for a client's own
+# patience with a server, which is none of its faults: then it is started again.
+client() {
+    for _ in 1 2 3 4 5; do
+        at=$(uptime_s)
+        (client_exec "$@") 2>/tmp/client.err &&
+            echo "figure: $1 took $(($(uptime_s) - at)) s" && return 0
+        too_slow /tmp/client.err || break
+    done
+    cat /tmp/client.err /tmp/server.log
+    return 1
+}
+client_exec() {
+    exec env GPUPOOL_STATS=1 GPUPOOL_SERVER="$url" GPUPOOL_CERT=/certs/alice.crt \
+        GPUPOOL_KEY=/certs/alice.key GPUPOOL_CA=/certs/ca.crt \
+        LD_LIBRARY_PATH=/programs/client "$@"
+}
+too_slow() { grep -qE 'no pool: .*(timed out|in time)' "$1"; }
+
+# background FILE COMMAND...: says "round 0" into FILE when it is on its way; its id in $pid
+background() {
+    said=$1
+    shift
+    for _ in 1 2 3 4 5; do
+        (client_exec "$@" >"$said" 2>&1) &
+        pid=$!
+        while kill -0 "$pid" 2>/dev/null; do
+            grep -q '^round 0' "$said" && return 0
+            usleep 20000
+        done
+        wait "$pid" && return 0
+        too_slow "$said" || break
+    done
+    cat "$said" /tmp/server.log
+    return 1
+}
+
+programs() {
+    server_start || return 1
+    client ./gpupool-demo /tmp/picture.png 32 24 || return 2
+    client ./drv_bulk || return 3
+    grep -q '^gpupool-stats: transport rdma' /tmp/client.err || return 4
+    client ./drv_copies || return 5
+    grep -q 'rdma by rxe0:1 10.9.0.1' /tmp/server.log
+}
+
+# Two at once, of which one is killed in the middle; the server goes on.
+two_clients() {
+    server_start || return 1
+    background /tmp/other ./drv_bulk 1000 4 || return 2
+    other=$pid
+    background /tmp/one ./drv_bulk 8 4 || return 3
+    one=$pid
+    kill -9 "$other" || return 4
+    wait "$one" || { cat /tmp/one; return 5; }
+    wait "$other"
+    client ./drv_copies || return 6
+    for _ in $(seq 100); do
+        grep -q 'the client is lost' /tmp/server.log && return 0
+        usleep 100000
+    done
+    cat /tmp/server.log
+    return 7
+}
+
+# The cable is out in the middle of copies: the session goes on.
+cut_cable() {
+    server_start || return 1
+    : >/tmp/server.log
+    background /tmp/cut ./drv_bulk 12 4 || return 2
+    /usr/bin/ip link set v1 down
+    for _ in $(seq 200); do
+        grep -q 'the client is lost' /tmp/server.log && break
+        usleep 100000
+    done
+    sleep 1
+    /usr/bin/ip link set v1 up
+    neighbours
+    wait "$pid" || { cat /tmp/cut /tmp/server.log; return 3; }
+    cat /tmp/cut
+    grep 'was lost for .* the session goes on' /tmp/cut | sed 's/^/figure: /'
+    grep -q 'was lost for .* the session goes on' /tmp/cut
+}
+
+# What must not start does not, and says why.
+refusals() {
+    $daemon --listen rdma://10.9.0.1:0 >/tmp/refused 2>&1 && return 1
+    cat /tmp/refused
+    grep -q 'rdma-fabric is needed' /tmp/refused || return 2
+    $daemon --listen rdma://10.9.0.1:0 --rdma-fabric 'no such' >/tmp/refused 2>&1 && return 3
+    grep -q 'no device, port or network' /tmp/refused || return 4
+    (
+        ulimit -l 64
+        su -s /bin/sh nobody -c "$(echo $daemon) --listen rdma://10.9.0.1:0 --rdma-fabric rxe0"
+    ) >/tmp/refused 2>&1 && return 5
+    cat /tmp/refused
+    grep -q 'LimitMEMLOCK=' /tmp/refused
+}
+
+# -- figures --------------------------------------------------------------------------------------
+
+# floor OPTIONS...: of transport_floor, both ends of it
+floor() {
+    rm -f /tmp/ready
+    mkfifo /tmp/ready
+    ./transport_floor --transport rdma --ca /certs/ca.crt --cert /certs/server.crt \
+        --key /certs/server.key --role serve --ready-fd 3 "$@" 3>/tmp/ready >/dev/null &
+    ./transport_floor --transport rdma --ca /certs/ca.crt --cert /certs/alice.crt \
+        --key /certs/alice.key --role connect --url "$(head -n 1 /tmp/ready)" "$@" || return 1
+    wait $!
+}
+
+# Beside perftest's, in the same minute. Who looks without sleeping has the shorter way, and takes
+# the cores from the software device: so the one for the ping, the other for the stream.
+figures() {
+    ib_write_lat -d rxe0 -x 1 -s 96 -n 3000 >/tmp/lat.server 2>&1 &
+    sleep 1
+    ib_write_lat -d rxe0 -x 1 -s 96 -n 3000 127.0.0.1 >/tmp/lat 2>&1 || { cat /tmp/lat; return 1; }
+    wait $!
+    ib_write_bw -d rxe0 -x 1 -s 65536 -n 1500 >/tmp/bw.server 2>&1 &
+    sleep 1
+    ib_write_bw -d rxe0 -x 1 -s 65536 -n 1500 127.0.0.1 >/tmp/bw 2>&1 || { cat /tmp/bw; return 2; }
+    wait $!
+    awk '$1 == 96 {print "figure: ib_write_lat 96 B: typical " $5 " us, 99% " $8 " us one way"}' /tmp/lat
+    awk '$1 == 65536 {print "figure: ib_write_bw 64 KiB: " $4 " MiB/s"}' /tmp/bw
+    floor --rounds 3000 --spin 2ms --stream 1m >/tmp/floor 2>&1 || { cat /tmp/floor; return 3; }
+    sed -n 's/^{\(.*pingpong\)/figure: {\1/p' /tmp/floor
+    floor --rounds 1 --stream 96m >/tmp/floor 2>&1 || { cat /tmp/floor; return 4; }
+    sed -n 's/^{\(.*stream\)/figure: {\1/p' /tmp/floor
+}
 
 wanted=$(sed -n 's/.*steps=\([^ ]*\).*/,\1,/p' /proc/cmdline)
 [ "$wanted" = ,, ] && wanted=
@@ -85,6 +247,14 @@ if [ -z "$failed" ]; then
     step frames frames
     step link link
     step lane lane
+    # Sessions go by the cable: connections to v0's address come from v1's.
+    /usr/bin/ip route replace local 10.9.0.1 dev v0 table local proto kernel scope host src 10.9.0.2
+    step refusals refusals
+    step programs programs
+    step two_clients two_clients
+    step cut_cable cut_cable
+    step server_ends server_stop
+    step figures figures
 fi
 say "over after $(uptime_s) s"
 if [ -z "$failed" ]; then say passed; else say failed; fi

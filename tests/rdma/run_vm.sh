@@ -90,7 +90,7 @@ ln -sfn ../usr/lib/x86_64-linux-gnu "$tree/lib/x86_64-linux-gnu"
 own="tests/unit/transport/test_transport_frames tests/unit/transport/test_transport_link
     tests/unit/transport/test_rdma_lane tests/unit/transport/test_transport_stress
     bench/transport_floor backend/gpupoold frontend/tool/gpupool deploy/demo/gpupool-demo
-    tests/programs/drv_copies tests/programs/drv_streams"
+    tests/programs/drv_bulk tests/programs/drv_copies"
 ninja -C "$build" deploy/demo/gpupool-demo >/dev/null || exit 1 # the only one that is built on demand
 for name in $own; do
     [ -e "$build/$name" ] || { echo "run_vm.sh: $name is not built" >&2; exit 1; }
@@ -111,6 +111,7 @@ while read -r module; do cp "$module" "$tree/modules/"; done <"$modules"
 sed 's,.*/,,' "$modules" >"$tree/modules/order"
 
 "$root/deploy/certs.sh" "$tree/certs" --tenant alice --server-name 10.9.0.1 >/dev/null
+chmod a+r "$tree"/certs/* # a step is nobody's
 printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/root:/bin/sh\n' >"$tree/etc/passwd"
 printf '127.0.0.1 localhost\n' >"$tree/etc/hosts"
 cp "$root/tests/rdma/init.sh" "$tree/init"
