@@ -121,9 +121,9 @@ chmod +x "$tree/init"
 # -- go ------------------------------------------------------------------------------------------
 
 log=$vm/log
-timeout "${VM_SECONDS:-240}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1536 \
+timeout "${VM_SECONDS:-240}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max,-erms,-fsrm -smp 2 -m 1536 \
     -nographic -no-reboot -net none -kernel "$vm"/kernel/boot/vmlinuz-* -initrd "$vm/initramfs" \
-    -append "console=ttyS0 panic=-1 quiet mitigations=off nokaslr steps=${steps// /,}" \
+    -append "console=ttyS0 panic=-1 quiet mitigations=off nokaslr tsc=reliable clocksource=tsc steps=${steps// /,}" \
     </dev/null 2>&1 | tee "$vm/console" | tr -d "\r" | sed -un '/^vm: /,$p' | tee "$log" || true
 rm -rf "$tree" "$vm/initramfs"
 grep -q '^vm: passed$' "$log" || exit 1

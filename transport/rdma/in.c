@@ -114,7 +114,7 @@ credit_send(struct tp_rdma *r)
     struct ibv_send_wr wr = {
         .opcode = IBV_WR_SEND_WITH_IMM,
         .imm_data = htonl((uint32_t)in->head),
-        .send_flags = IBV_SEND_SIGNALED,
+        .send_flags = IBV_SEND_SIGNALED | IBV_SEND_SOLICITED,
     };
     struct ibv_send_wr *bad;
 

@@ -12,6 +12,8 @@
 #define PIECE_BYTES (128u << 10)
 /* Of staging and of messages: so often the device tells how far it is. */
 #define TOLD_SHARE 8u
+/* Of the peer's ring: a sleeping reader is woken for so much, and at the end of what there is. */
+#define WAKE_SHARE 4u
 /* For the last words to arrive. */
 #define END_NS (1 * GP_NS_PER_S)
 
@@ -103,8 +105,9 @@ room(const struct tp_rdma_out *o)
 /* -- sending ------------------------------------------------------------------------------------
  */
 
+/* told: the device tells when it is done; wake: the peer's reader is woken, if it sleeps. */
 static enum gp_status
-post(struct tp_rdma *r, size_t bytes, uint32_t word, bool told)
+post(struct tp_rdma *r, size_t bytes, uint32_t word, bool told, bool wake)
 {
     struct tp_rdma_out *o = &r->out;
     struct ibv_sge sge = {
@@ -127,6 +130,10 @@ post(struct tp_rdma *r, size_t bytes, uint32_t word, bool told)
     o->posted++;
     if (bytes <= o->inline_bytes)
         wr.send_flags |= IBV_SEND_INLINE;
+    if (wake || o->at - o->woken_at >= o->ring_bytes / WAKE_SHARE || room(o) == 0) {
+        wr.send_flags |= IBV_SEND_SOLICITED;
+        o->woken_at = o->at;
+    }
     if (told || o->at - o->told_at >= o->staging_bytes / TOLD_SHARE ||
         o->posted - o->told_posted >= o->messages / TOLD_SHARE) {
         wr.send_flags |= IBV_SEND_SIGNALED;
@@ -165,6 +172,10 @@ gather(struct walk *w, uint8_t *to, size_t most)
             w->at = 0;
         }
     }
+    while (w->left > 0 && w->iov->iov_len == 0) { /* left tells whether this was all */
+        w->iov++;
+        w->left--;
+    }
     return total;
 }
 
@@ -194,7 +205,7 @@ tp_rdma_out_write(struct tp_rdma *r, const struct iovec *iov, int iovcnt, size_t
         n = gather(&walk, o->staging + o->at % o->staging_bytes, most);
         if (n == 0)
             break;
-        status = post(r, n, (uint32_t)n, false);
+        status = post(r, n, (uint32_t)n, false, walk.left == 0);
         total += n;
         if (status == GP_OK && n == PIECE_BYTES)
             status = look(r);
@@ -232,7 +243,7 @@ await_done(struct tp_rdma *r, uint64_t deadline_ns)
 enum gp_status
 tp_rdma_out_probe(struct tp_rdma *r, uint64_t deadline_ns)
 {
-    enum gp_status status = post(r, 0, 0, true);
+    enum gp_status status = post(r, 0, 0, true, true);
 
     return status == GP_OK ? await_done(r, deadline_ns) : status;
 }
@@ -244,6 +255,6 @@ tp_rdma_out_end(struct tp_rdma *r)
 
     if (look(r) != GP_OK || messages_left(&r->out) == 0 || tp_rdma_is_gone(r))
         return;
-    if (post(r, 0, TP_RDMA_END, true) == GP_OK && await_done(r, deadline_ns) != GP_OK)
+    if (post(r, 0, TP_RDMA_END, true, true) == GP_OK && await_done(r, deadline_ns) != GP_OK)
         log_debug("lane %s: closed without a word", r->s.lane.peer.address);
 }

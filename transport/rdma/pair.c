@@ -223,7 +223,7 @@ tp_rdma_pair_arm(const struct tp_rdma *r, struct tp_rdma_pair *pair, bool sent, 
     while (r->verbs->get_cq_event(pair->channel, &cq, &user) == 0)
         r->verbs->ack_cq_events(cq, 1);
     if ((sent && ibv_req_notify_cq(pair->sent, 0) != 0) ||
-        (came && ibv_req_notify_cq(pair->came, 0) != 0))
+        (came && ibv_req_notify_cq(pair->came, 1) != 0))
         log_warn("lane %s: the device does not tell when something happens: %m",
                  r->s.lane.peer.address);
 }

@@ -50,8 +50,8 @@ struct tp_rdma_out {
     /* Messages, likewise. ends: where each ends in the row of bytes. */
     uint64_t posted, taken, completed;
     uint64_t ends[TP_RDMA_MESSAGES];
-    /* The last one whose completion is told. */
-    uint64_t told_at, told_posted;
+    /* The last one whose completion is told, and that wakes the reader. */
+    uint64_t told_at, told_posted, woken_at;
     enum gp_status status;
 };
 
