@@ -28,10 +28,12 @@ CALLS = ["sync_launch", "sync_idle", "dtoh_8", "htod_8", "launch_burst", "launch
          "alloc_free", "event_cycle", "event_query", "event_poll", "htod_64k", "dtoh_64k",
          "module_cold", "module_warm", "decode", "training", "graph", "managed"]
 BULK = ["htod_256m", "dtoh_256m", "htod_256m_pinned", "dtoh_256m_pinned"]
+THIN = ["htod_256m_thin", "dtoh_256m_thin"]  # on lines with a rate only
 FAR = ["sync_launch", "dtoh_8", "module_warm", "decode", "training"]
 TRIPS = ["decode", "training", "alloc_free", "htod_8", "event_query", "sync_idle", "graph",
          "module_warm"]
-SWITCHES = ["no_batch", "no_spin", "no_zero_copy", "no_cache", "no_async", "no_resume"]
+SWITCHES = ["no_batch", "no_spin", "no_zero_copy", "no_cache", "no_async", "no_resume",
+            "no_images", "no_promise"]
 SWITCHED = ["sync_launch", "launch_burst", "launch_1", "htod_8", "event_query", "module_warm",
             "decode", "training", "htod_256m", "dtoh_256m"]
 
@@ -155,7 +157,7 @@ class Session:
             outcome = runs.bench(self.build, env, ["startup"])
             self.rounds.add(scheme, rtt, outcome.figures)
             if mbit and self.options.bulk:
-                figures, failures = runs.bench_each(self.build, env, BULK[:2], 1)
+                figures, failures = runs.bench_each(self.build, env, BULK[:2] + THIN, 1)
                 self.rounds.add(scheme, rtt, figures, failures)
 
     def count_trips(self):
@@ -170,15 +172,19 @@ class Session:
                 if os.path.exists(path):
                     # Its own kernels must run, or it fails its own check.
                     found[name] = self.trips_with_kernels(path, scheme)
+            path = os.path.join(self.build.folder, "tests", "programs", "cu_lib_blas_solver")
+            if os.path.exists(path):
+                found["cu_lib_blas_solver"] = self.trips_with_kernels(path, scheme, "30ms")
             self.trips[scheme] = found
 
-    def trips_with_kernels(self, path, scheme):
+    def trips_with_kernels(self, path, scheme, rtt="0"):
         before = os.environ.pop("GPUPOOL_SOFT_INSTANT", None)
         pool = runs.Pool(self.build.folder, runs.SOURCE, scheme, self.pools[scheme].options)
         try:
             pool.start()
             runs.program_trips(path, pool.environment())  # the server has its module from now on
-            return runs.program_trips(path, pool.environment())
+            with runs.Line(self.build, pool.url, rtt) as line:
+                return runs.program_trips(path, dict(pool.environment(), GPUPOOL_SERVER=line.url))
         finally:
             pool.close()
             if before is not None:
@@ -190,6 +196,16 @@ class Session:
             sizes = [runs.pss_mib(pid) for pid in pool.workers()]
             if sizes:
                 self.memory[scheme] = max(sizes)
+
+    def library_start(self, scheme, wish):
+        """Seconds of a program with cuBLAS and cuSOLVER at 30 ms, the second time on its server."""
+        path = os.path.join(self.build.folder, "tests", "programs", "cu_lib_blas_solver")
+        if not os.path.exists(path):
+            return {}
+        with runs.Line(self.build, self.pools[scheme].url, "30ms") as line:
+            env = dict(self.env(scheme, line), GPUPOOL_PERF=wish)
+            taken = [runs.program_seconds(path, env) for _ in range(4)]
+        return {"libraries_30ms": min(taken[1:])}
 
     def switches(self):
         """What each optimisation is worth: figures with it off over figures with all on."""
@@ -206,6 +222,7 @@ class Session:
                 figures.update(found)
                 failures.update(why)
             table[wish] = {n: f["median"] for n, f in figures.items() if "median" in f}
+            table[wish].update(self.library_start(scheme, wish))
             for name, why in failures.items():
                 self.say("%s with %s: %s" % (name, wish, why))
         return table

@@ -181,6 +181,14 @@ def program_trips(path, env):
     return read_stats(done.stderr).get("exposed_round_trips") if done.returncode == 0 else None
 
 
+def program_seconds(path, env):
+    """From a program's start to its exit, whatever it computes."""
+    begin = time.monotonic()
+    subprocess.run([path], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL, timeout=60, check=False)
+    return time.monotonic() - begin
+
+
 def pss_mib(pid):
     """Proportional set size of a process."""
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
@@ -197,4 +205,4 @@ def middle(values):
 
 
 __all__ = ["Build", "Line", "Outcome", "Pool", "SOURCE", "bench", "bench_each", "clean_environment",
-           "client_spin", "floor", "middle", "program_trips", "pss_mib", "round_trips"]
+           "client_spin", "floor", "middle", "program_seconds", "program_trips", "pss_mib", "round_trips"]

@@ -87,6 +87,8 @@ def steps(f):
         yield target("round trips of a decode-like step, %s" % side, 2, trips.get("decode"))
         yield target("round trips of nvcc's vectorAdd, start to exit, %s" % side, 4,
                      trips.get("cu_vector_add"))
+        yield target("round trips of a program with cuBLAS and cuSOLVER to its first result, 30 ms, "
+                     "%s" % side, 12, trips.get("cu_lib_blas_solver"))
         if "1ms" in f.far:
             # The line's own round trip, as its floor measures it, is what "1 ms" came to here.
             there = f.get("direct", "training")

@@ -3,9 +3,13 @@
 #include "backend/cuda/callback.h"
 #include "backend/cuda/jobs.h"
 #include "be_hooks.h"
+#include "protocol/base/compress.h"
+#include "protocol/base/pack.h"
 #include "protocol/base/util.h"
 
 #include <string.h>
+
+_Static_assert(GP_PACK_PIECE_MAX <= BE_STAGING_BLOCK_MAX, "a piece fits into a block");
 
 /* A block for bytes that go to the device. Over the soft limit it waits for an earlier copy, but
  * not where that could in the end wait for the client. */
@@ -46,6 +50,38 @@ be_hook_cuMemcpyHtoDAsync_v2(struct be_call *call,
         be_staging_put_after(staging, block, stream);
         at += bytes;
     }
+    return cr;
+}
+
+/* What comes out is bounded by the block, whatever the bytes say. */
+CUresult
+be_hook_gpCopyPacked(struct be_call *call, const struct wire_gpCopyPacked_args *args)
+{
+    struct be_staging *staging;
+    struct be_block *block;
+    CUstream stream;
+    size_t got = 0;
+    CUresult cr;
+
+    if (args->bytes == 0 || args->bytes > GP_PACK_PIECE_MAX)
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = be_handle_get(call->session, WIRE_HANDLE_STREAM, args->stream, true, &stream);
+    if (cr == CUDA_SUCCESS)
+        cr = be_check_device(call->session, args->dst, args->bytes);
+    if (cr == CUDA_SUCCESS)
+        cr = be_context_staging(call->context, &staging);
+    if (cr == CUDA_SUCCESS)
+        cr = block_get(call, staging, args->bytes, &block);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (gp_zstd_decompress(args->data, args->data_len, block->data, args->bytes, &got) != GP_OK ||
+        got != args->bytes) {
+        be_staging_put(staging, block);
+        be_malformed(call);
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    cr = call->driver->cuMemcpyHtoDAsync_v2(args->dst, block->data, args->bytes, stream);
+    be_staging_put_after(staging, block, stream);
     return cr;
 }
 

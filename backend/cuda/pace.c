@@ -94,6 +94,7 @@ moved_bytes(uint16_t id, const uint8_t *body, size_t len, uint64_t *bytes_p)
 {
     union {
         struct wire_cuMemcpyDtoDAsync_v2_args dtod;
+        struct wire_gpCopyPacked_args packed;
         struct wire_cuMemcpyDtoHAsync_v2_args dtoh;
         struct wire_cuMemcpyDtoH_v2_args sync;
         struct wire_cuMemsetD8Async_args d8;
@@ -105,6 +106,9 @@ moved_bytes(uint16_t id, const uint8_t *body, size_t len, uint64_t *bytes_p)
     switch (id) {
     case WIRE_CALL_cuMemcpyHtoDAsync_v2:
     case WIRE_CALL_gpCopyIn3D:
+        return true;
+    case WIRE_CALL_gpCopyPacked:
+        *bytes_p = wire_get_gpCopyPacked_args(body, len, &a.packed) ? a.packed.bytes : 0;
         return true;
     case WIRE_CALL_cuMemcpyDtoDAsync_v2:
         *bytes_p = wire_get_cuMemcpyDtoDAsync_v2_args(body, len, &a.dtod) ? a.dtod.bytes : 0;

@@ -183,7 +183,7 @@ signals_open(int *fd_p)
 static uint64_t
 features(const struct gp_options *options)
 {
-    uint64_t offered = WIRE_FEATURE_RESUME | WIRE_FEATURE_PROMISE, bit;
+    uint64_t offered = WIRE_FEATURE_RESUME | WIRE_FEATURE_PROMISE | WIRE_FEATURE_COMPRESS, bit;
 
     for (size_t i = 0; i < gp_options_count(options, "mask-feature"); i++)
         if (wire_feature_by_name(gp_options_at(options, "mask-feature", i), &bit) == GP_OK)

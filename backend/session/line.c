@@ -8,6 +8,7 @@
 #include "protocol/wire/data.h"
 
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define BE_LINE_EAGER_BYTES  (64u << 10) /* the executor sends when this much has gathered */
@@ -22,6 +23,7 @@ be_line_init(struct be_line *line, struct tp_lane *lane, uint32_t max_payload_by
     line->max_payload_bytes = max_payload_bytes;
     line->executor = pthread_self();
     pthread_mutex_init(&line->lock, NULL);
+    pthread_mutex_init(&line->pack_lock, NULL);
     pthread_cond_init(&line->turn, NULL);
 }
 
@@ -30,6 +32,8 @@ be_line_fini(struct be_line *line)
 {
     pthread_cond_destroy(&line->turn);
     pthread_mutex_destroy(&line->lock);
+    pthread_mutex_destroy(&line->pack_lock);
+    free(line->pack_room);
     gp_buf_fini(&line->front);
     gp_buf_fini(&line->back);
 }
@@ -403,6 +407,51 @@ data_direct(struct be_line *line, uint32_t data, const struct wire_data *head, c
     return status == GP_OK;
 }
 
+static bool
+data_piece(struct be_line *line, uint32_t data, const struct wire_data *head, const void *payload,
+           size_t bytes)
+{
+    return bytes <= BE_LINE_COPIED_BYTES ? data_copied(line, data, head, payload, bytes)
+                                         : data_direct(line, data, head, payload, bytes);
+}
+
+/* pack_lock held. Packed bytes in pack_room; false where that does not pay. */
+static bool
+data_pack(struct be_line *line, const void *payload, size_t bytes, size_t *packed_p)
+{
+    if (bytes > GP_PACK_PIECE_MAX || !gp_pack_probe(&line->pack, payload, bytes))
+        return false;
+    if (line->pack_room == NULL)
+        line->pack_room = malloc(GP_PACK_PIECE_MAX);
+    return line->pack_room != NULL && gp_pack_piece(&line->pack, payload, bytes, line->pack_room,
+                                                    GP_PACK_PIECE_MAX, packed_p) == GP_OK;
+}
+
+/* As data_piece(), packed where the line is slower than packing; learns how fast it is. */
+static bool
+data_piece_packed(struct be_line *line, uint32_t data, const struct wire_data *head,
+                  const void *payload, size_t bytes)
+{
+    struct wire_data piece = *head;
+    uint64_t begin;
+    size_t packed;
+    bool ok;
+
+    if (pthread_mutex_trylock(&line->pack_lock) != 0)
+        return data_piece(line, data, head, payload, bytes);
+    if (data_pack(line, payload, bytes, &packed)) {
+        piece.flags |= WIRE_DATA_PACKED;
+        piece.result = (int32_t)bytes;
+        payload = line->pack_room;
+        bytes = packed;
+    }
+    begin = gp_now_ns();
+    ok = data_piece(line, data, &piece, payload, bytes);
+    gp_pack_sent(&line->pack, bytes, gp_now_ns() - begin);
+    pthread_mutex_unlock(&line->pack_lock);
+    return ok;
+}
+
 bool
 be_data_send(struct be_session *session, uint32_t data, const struct wire_data *head,
              const void *payload, size_t bytes)
@@ -420,10 +469,10 @@ be_data_send(struct be_session *session, uint32_t data, const struct wire_data *
         piece.offset += done;
         if (done + now < bytes)
             piece.flags &= ~WIRE_DATA_LAST;
-        if (now <= BE_LINE_COPIED_BYTES)
-            ok = data_copied(line, data, &piece, at + done, now);
+        if (line->packs && now > BE_LINE_COPIED_BYTES)
+            ok = data_piece_packed(line, data, &piece, at + done, now);
         else
-            ok = data_direct(line, data, &piece, at + done, now);
+            ok = data_piece(line, data, &piece, at + done, now);
         done += now;
     } while (ok && done < bytes);
     return ok;

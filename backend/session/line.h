@@ -11,6 +11,7 @@
 
 #include "backend/cuda/call.h"
 #include "protocol/base/buf.h"
+#include "protocol/base/pack.h"
 #include "protocol/wire/frame.h"
 #include "transport/transport.h"
 
@@ -22,6 +23,13 @@ struct be_line {
     struct tp_lane *lane; /* borrowed; NULL: what is sent goes nowhere */
     uint32_t max_payload_bytes;
     pthread_t executor;
+
+    bool packs; /* set once: the client agreed to packed data */
+
+    /* Held over the sending of what was packed; who does not get it at once sends plain bytes. */
+    pthread_mutex_t pack_lock; /* rank 45 */
+    struct gp_pack pack;       /* guarded by pack_lock */
+    uint8_t *pack_room;        /* made when first needed */
 
     uint64_t received_seq; /* the executor's: of the last numbered frame */
     /* When the executor went to work on what it had received; 0: it receives. Relaxed: a hint. */

@@ -140,6 +140,7 @@ hello(const struct be_open_config *config, struct tp_lane *lane, struct be_line 
     }
     line->max_payload_bytes = agreed.max_payload_bytes;
     opened->features = agreed.features;
+    line->packs = (agreed.features & WIRE_FEATURE_COMPRESS) != 0;
     memcpy(opened->program, hellos[1].program, sizeof(opened->program));
     status = wire_hello_encode(&hellos[0], &message);
     if (status != GP_OK)

@@ -21,13 +21,25 @@ fill(void *memory, size_t bytes)
     }
 }
 
+/* As small whole numbers, or weights of few bits, are: half of the bytes say nothing. */
 static void
-big_copies(struct bench *b, struct bench_series *series, void *host, bool to_device)
+thin(void *memory, size_t bytes)
+{
+    uint16_t *word = memory;
+
+    for (size_t i = 0; i < bytes / sizeof(*word); i++)
+        word[i] &= 0x3f;
+}
+
+static void
+big_copies(struct bench *b, struct bench_series *series, void *host, bool to_device, bool thinned)
 {
     CUdeviceptr device;
 
     CU(cuMemAlloc_v2(&device, BIG));
     fill(host, BIG);
+    if (thinned)
+        thin(host, BIG);
     CU(cuMemcpyHtoD_v2(device, host, BIG)); /* memory behind every page, both sides */
     CU(cuCtxSynchronize());
     for (size_t i = 0; i < bench_rounds(b, 3); i++) {
@@ -45,12 +57,12 @@ big_copies(struct bench *b, struct bench_series *series, void *host, bool to_dev
 }
 
 static void
-pageable(struct bench *b, struct bench_series *series, bool to_device)
+pageable(struct bench *b, struct bench_series *series, bool to_device, bool thinned)
 {
     void *host = malloc(BIG);
 
     bench_must(host != NULL ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY, "malloc");
-    big_copies(b, series, host, to_device);
+    big_copies(b, series, host, to_device, thinned);
     free(host);
 }
 
@@ -61,20 +73,32 @@ pinned(struct bench *b, struct bench_series *series, bool to_device)
 
     if (!BENCH_TRY(series, cuMemAllocHost_v2(&host, BIG)))
         return;
-    big_copies(b, series, host, to_device);
+    big_copies(b, series, host, to_device, false);
     CU(cuMemFreeHost(host));
 }
 
 static void
 htod_256m(struct bench *b, struct bench_series *series)
 {
-    pageable(b, series, true);
+    pageable(b, series, true, false);
 }
 
 static void
 dtoh_256m(struct bench *b, struct bench_series *series)
 {
-    pageable(b, series, false);
+    pageable(b, series, false, false);
+}
+
+static void
+htod_256m_thin(struct bench *b, struct bench_series *series)
+{
+    pageable(b, series, true, true);
+}
+
+static void
+dtoh_256m_thin(struct bench *b, struct bench_series *series)
+{
+    pageable(b, series, false, true);
 }
 
 static void
@@ -130,6 +154,8 @@ const struct bench_workload bench_copies[] = {
     {"dtoh_64k", "us", dtoh_64k, "cuMemcpyDtoH of 64 KiB", false},
     {"htod_256m", "GB/s", htod_256m, "256 MiB from pageable memory, awaited", false},
     {"dtoh_256m", "GB/s", dtoh_256m, "256 MiB to pageable memory", false},
+    {"htod_256m_thin", "GB/s", htod_256m_thin, "256 MiB that shrink to a third, awaited", false},
+    {"dtoh_256m_thin", "GB/s", dtoh_256m_thin, "256 MiB that shrink to a third", false},
     {"htod_256m_pinned", "GB/s", htod_256m_pinned, "256 MiB from pinned memory, awaited", false},
     {"dtoh_256m_pinned", "GB/s", dtoh_256m_pinned, "256 MiB to pinned memory", false},
     {NULL, NULL, NULL, NULL, false},

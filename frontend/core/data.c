@@ -4,8 +4,11 @@
 #include "frontend/core/line.h"
 #include "frontend/core/trace.h"
 
+#include "protocol/base/compress.h"
+#include "protocol/base/pack.h"
 #include "protocol/base/util.h"
 #include "protocol/wire/data.h"
+#include "protocol/wire/negotiate.h"
 
 #include <sched.h>
 #include <string.h>
@@ -218,6 +221,21 @@ row_at(const struct fe_data_shape *shape, uint64_t row)
            row % shape->rows * shape->row_pitch;
 }
 
+/* Packed rows to where they belong. */
+static void
+put_rows(const struct fe_data_shape *shape, uint64_t offset, const uint8_t *from, size_t bytes)
+{
+    while (bytes > 0) {
+        uint64_t in_row = offset % shape->row_bytes;
+        size_t n = (size_t)gp_min_u64(shape->row_bytes - in_row, bytes);
+
+        memcpy(row_at(shape, offset / shape->row_bytes) + in_row, from, n);
+        from += n;
+        offset += n;
+        bytes -= n;
+    }
+}
+
 /* Short rows: several with one read. */
 static bool
 take_by_bounce(struct fe_line *l, const struct fe_data_shape *shape, uint64_t offset,
@@ -226,20 +244,39 @@ take_by_bounce(struct fe_line *l, const struct fe_data_shape *shape, uint64_t of
     uint8_t bounce[BOUNCE_BYTES];
 
     while (bytes > 0) {
-        size_t have = (size_t)gp_min_u64(bytes, sizeof(bounce)), used = 0;
+        size_t have = (size_t)gp_min_u64(bytes, sizeof(bounce));
 
         if (!fe_receive_bytes(l, bounce, have))
             return false;
-        while (used < have) {
-            uint64_t in_row = offset % shape->row_bytes;
-            size_t n = (size_t)gp_min_u64(shape->row_bytes - in_row, have - used);
-
-            memcpy(row_at(shape, offset / shape->row_bytes) + in_row, bounce + used, n);
-            used += n;
-            offset += n;
-        }
+        put_rows(shape, offset, bounce, have);
+        offset += have;
         bytes -= have;
     }
+    return true;
+}
+
+/* What comes out is bounded by plain, which lies within the copy. */
+static bool
+take_packed(struct fe_line *l, const struct fe_data_shape *shape, uint64_t offset, uint32_t bytes,
+            size_t plain)
+{
+    const uint8_t *packed = fe_receive_payload(l, bytes);
+    GP_AUTO_FREE uint8_t *room = NULL;
+    uint8_t *to = (uint8_t *)shape->dst + offset;
+    size_t got;
+
+    if (packed == NULL)
+        return false;
+    if (shape->rows != 1 || shape->slices != 1)
+        to = room = malloc(plain);
+    if (to == NULL) {
+        fe_session_failf(l->session, CUDA_ERROR_OUT_OF_MEMORY, "no memory for packed data");
+        return false;
+    }
+    if (gp_zstd_decompress(packed, bytes, to, plain, &got) != GP_OK || got != plain)
+        return false;
+    if (room != NULL)
+        put_rows(shape, offset, room, plain);
     return true;
 }
 
@@ -285,13 +322,20 @@ fe_data_frame(struct fe_line *l, uint32_t data, uint32_t payload_bytes)
 {
     struct fe_receive *r = &l->recv;
     struct wire_data head;
-    uint64_t bytes, begin_ns;
+    uint64_t bytes, packed, begin_ns;
     struct fe_data *d;
     bool whole;
 
     if (payload_bytes < sizeof(head) || !fe_receive_bytes(l, &head, sizeof(head)))
         return false;
-    bytes = payload_bytes - sizeof(head);
+    bytes = packed = payload_bytes - sizeof(head);
+    if (head.flags & WIRE_DATA_PACKED) {
+        bytes = (uint64_t)(int64_t)head.result;
+        if (bytes == 0 || bytes > GP_PACK_PIECE_MAX || packed > GP_PACK_PIECE_MAX ||
+            (head.flags & WIRE_DATA_FAILED) != 0 ||
+            (l->session->features & WIRE_FEATURE_COMPRESS) == 0)
+            return false;
+    }
 
     pthread_mutex_lock(&r->lock);
     d = data_find(r, data);
@@ -305,8 +349,10 @@ fe_data_frame(struct fe_line *l, uint32_t data, uint32_t payload_bytes)
     pthread_mutex_unlock(&r->lock);
 
     begin_ns = fe_trace_now();
-    whole = take_in_place(l, &d->shape, head.offset, bytes);
-    fe_trace_add("data", "line", begin_ns, bytes);
+    whole = head.flags & WIRE_DATA_PACKED
+                ? take_packed(l, &d->shape, head.offset, (uint32_t)packed, bytes)
+                : take_in_place(l, &d->shape, head.offset, bytes);
+    fe_trace_add("data", "line", begin_ns, packed);
 
     pthread_mutex_lock(&r->lock);
     d->busy = false;

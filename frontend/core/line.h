@@ -225,6 +225,8 @@ void fe_receive_expect(struct fe_line *l, int change);
 void *fe_receive_thread(void *line);
 /* All of the frame's payload that is left; false when the session ended. */
 bool fe_receive_bytes(struct fe_line *l, void *to, size_t bytes);
+/* So much of it in memory that is good until the next frame; NULL when the session ended. */
+const uint8_t *fe_receive_payload(struct fe_line *l, uint32_t bytes);
 
 /* --- resume.c --------------------------------------------------------------- */
 

@@ -120,9 +120,8 @@ fe_receive_bytes(struct fe_line *l, void *to, size_t bytes)
     return true;
 }
 
-/* The whole payload in the leader's scratch memory; NULL when the session ended. */
-static const uint8_t *
-take_payload(struct fe_line *l, uint32_t bytes)
+const uint8_t *
+fe_receive_payload(struct fe_line *l, uint32_t bytes)
 {
     struct fe_receive *r = &l->recv;
 
@@ -172,7 +171,7 @@ static void
 take_records(struct fe_line *l, uint32_t bytes, const char *what,
              bool (*one)(struct fe_line *, const struct wire_record *, const uint8_t *, size_t))
 {
-    const uint8_t *row = take_payload(l, bytes), *body;
+    const uint8_t *row = fe_receive_payload(l, bytes), *body;
     struct wire_record record;
     size_t left = bytes, len;
     bool bad = false;

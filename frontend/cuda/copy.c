@@ -7,10 +7,17 @@
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/managed.h"
 #include "frontend/cuda/state.h"
+#include "protocol/base/clock.h"
+#include "protocol/base/pack.h"
 #include "protocol/base/util.h"
+#include "protocol/wire/negotiate.h"
+
+#include <pthread.h>
 
 /* Host to device goes in pieces, so that the device side begins before all is sent. */
 #define PIECE_BYTES ((size_t)2 << 20)
+/* Sent as they are after a probe that says so. */
+#define PLAIN_BYTES ((size_t)2 << 20)
 
 CUresult
 fe_check_device(const struct fe_call *call, uint64_t address, size_t bytes)
@@ -56,14 +63,113 @@ fe_copy_unguard(struct fe_call *call, const struct fe_where *where)
         fe_coherent_end(call, where);
 }
 
+/* What packing knows of the line; who does not get the lock at once sends plain bytes. */
+static struct {
+    pthread_mutex_t lock;
+    struct gp_pack pack; /* guarded by lock */
+} packing = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static CUresult
+send_plain(struct fe_call *call, uint64_t dst, const uint8_t *from, size_t bytes,
+           const struct fe_where *where)
+{
+    struct wire_cuMemcpyHtoDAsync_v2_args args = {.dst = dst, .stream = where->wire};
+
+    while (bytes > 0) {
+        size_t part = bytes < PIECE_BYTES ? bytes : PIECE_BYTES;
+        void *to;
+
+        args.data_len = (uint32_t)part;
+        to = fe_post_tail(call, WIRE_HEAD_cuMemcpyHtoDAsync_v2_args, from, part);
+        if (to == NULL)
+            return fe_lost(call);
+        wire_head_cuMemcpyHtoDAsync_v2_args(to, &args);
+        (void)fe_stream_mark(call, where->stream);
+        fe_post_done(call);
+        args.dst += part;
+        from += part;
+        bytes -= part;
+    }
+    return CUDA_SUCCESS;
+}
+
+/* call is gpCopyPacked. */
+static CUresult
+send_packed(struct fe_call *call, uint64_t dst, uint32_t bytes, const uint8_t *packed, size_t len,
+            const struct fe_where *where)
+{
+    struct wire_gpCopyPacked_args args = {
+        .dst = dst, .stream = where->wire, .bytes = bytes, .data_len = (uint32_t)len};
+    void *to = fe_post_tail(call, WIRE_HEAD_gpCopyPacked_args, packed, len);
+
+    if (to == NULL)
+        return fe_lost(call);
+    wire_head_gpCopyPacked_args(to, &args);
+    (void)fe_stream_mark(call, where->stream);
+    fe_post_done(call);
+    return CUDA_SUCCESS;
+}
+
+/* packing.lock held. One piece after the other, packed where that pays. */
+static CUresult
+send_pieces(struct fe_call *call, uint64_t dst, const uint8_t *from, size_t bytes, uint8_t *room,
+            const struct fe_where *where)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    while (bytes > 0 && cr == CUDA_SUCCESS) {
+        size_t part = bytes < GP_PACK_PIECE_MAX ? bytes : GP_PACK_PIECE_MAX, packed = 0;
+        uint64_t begin;
+
+        if (!gp_pack_probe(&packing.pack, from, part) ||
+            gp_pack_piece(&packing.pack, from, part, room, GP_PACK_PIECE_MAX, &packed) != GP_OK)
+            part = bytes < PLAIN_BYTES ? bytes : PLAIN_BYTES; /* as it is, and what follows */
+        begin = gp_now_ns();
+        cr = fe_call_next(call,
+                          packed > 0 ? WIRE_CALL_gpCopyPacked : WIRE_CALL_cuMemcpyHtoDAsync_v2);
+        if (cr == CUDA_SUCCESS)
+            cr = packed > 0 ? send_packed(call, dst, (uint32_t)part, room, packed, where)
+                            : send_plain(call, dst, from, part, where);
+        gp_pack_sent(&packing.pack, packed > 0 ? packed : part, gp_now_ns() - begin);
+        dst += part;
+        from += part;
+        bytes -= part;
+    }
+    return cr == CUDA_SUCCESS ? fe_call_next(call, WIRE_CALL_cuMemcpyHtoDAsync_v2) : cr;
+}
+
+/* Large copies may be packed. Not while pages are guarded: their bytes are read by the line only.
+ */
+static CUresult
+send_large(struct fe_call *call, uint64_t dst, const uint8_t *from, size_t bytes,
+           const struct fe_where *where)
+{
+    GP_AUTO_FREE uint8_t *room = NULL;
+    uint64_t begin;
+    CUresult cr;
+
+    if (bytes < GP_PACK_PIECE_MAX || fe_coherent_active() ||
+        (call->session->features & WIRE_FEATURE_COMPRESS) == 0 ||
+        pthread_mutex_trylock(&packing.lock) != 0)
+        return send_plain(call, dst, from, bytes, where);
+    if (gp_pack_slow(&packing.pack))
+        room = malloc(GP_PACK_PIECE_MAX);
+    if (room != NULL) {
+        cr = send_pieces(call, dst, from, bytes, room, where);
+    } else {
+        begin = gp_now_ns();
+        cr = send_plain(call, dst, from, bytes, where);
+        gp_pack_sent(&packing.pack, bytes, gp_now_ns() - begin);
+    }
+    pthread_mutex_unlock(&packing.lock);
+    return cr;
+}
+
 CUresult
 fe_copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
            const struct fe_where *where, bool *pulled_p)
 {
-    struct wire_cuMemcpyHtoDAsync_v2_args args = {.dst = dst, .stream = where->wire};
-    const uint8_t *from = src;
     CUresult cr;
-    void *to;
 
     if (pulled_p != NULL)
         *pulled_p = false;
@@ -79,23 +185,7 @@ fe_copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
         cr = fe_copy_guard(where, dst, bytes, 0, 0);
     if (cr != CUDA_SUCCESS)
         return cr;
-    args.dst = fe_host_device(dst);
-    while (bytes > 0) {
-        size_t part = bytes < PIECE_BYTES ? bytes : PIECE_BYTES;
-
-        args.data_len = (uint32_t)part;
-        to = fe_post_tail(call, WIRE_HEAD_cuMemcpyHtoDAsync_v2_args, from, part);
-        if (to == NULL) {
-            cr = fe_lost(call);
-            break;
-        }
-        wire_head_cuMemcpyHtoDAsync_v2_args(to, &args);
-        (void)fe_stream_mark(call, where->stream);
-        fe_post_done(call);
-        args.dst += part;
-        from += part;
-        bytes -= part;
-    }
+    cr = send_large(call, fe_host_device(dst), src, bytes, where);
     fe_copy_unguard(call, where);
     return cr;
 }

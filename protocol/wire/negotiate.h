@@ -19,7 +19,7 @@
 enum {
     WIRE_FEATURE_RESUME = 1u << 0,   /* numbered frames are kept until acknowledged */
     WIRE_FEATURE_BULK = 1u << 1,     /* further connections for DATA frames */
-    WIRE_FEATURE_COMPRESS = 1u << 2, /* WIRE_FRAME_COMPRESSED */
+    WIRE_FEATURE_COMPRESS = 1u << 2, /* gpCopyPacked, WIRE_DATA_PACKED */
     WIRE_FEATURE_PROMISE = 1u << 3,  /* gpNoticeLibrary, gpLibraryAdopt */
 };
 

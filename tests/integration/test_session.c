@@ -2,6 +2,7 @@
 #include "tests/support/client.h"
 #include "tests/support/server.h"
 
+#include "protocol/base/compress.h"
 #include "protocol/wire/kernel_table.h"
 
 #include <criterion/criterion.h>
@@ -36,6 +37,64 @@ Test(session, opens_and_closes_with_the_device_table)
     cr_assert(wire_call_set_has(&c.server.calls, WIRE_CALL_cuLaunchKernelEx));
     cr_assert(!wire_call_set_has(&c.server.calls, WIRE_CALL_gpNoticeHost));
     test_client_close(&c);
+    test_server_stop(&server);
+}
+
+/* Small numbers: they shrink. */
+static void
+fill_thin(uint8_t *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        bytes[i] = (uint8_t)(i * i % 7);
+}
+
+static void
+copy_packed(struct test_client *c, uint32_t says, const uint8_t *packed, size_t len)
+{
+    TEST_ADD(c, cuMemAlloc_v2, .address = c->answer.device_range.base, .bytes = 1u << 20,
+             .device = 0);
+    TEST_ADD(c, gpCopyPacked, .dst = c->answer.device_range.base, .bytes = says, .data = packed,
+             .data_len = (uint32_t)len);
+}
+
+Test(session, unpacks_what_fits_and_ends_otherwise)
+{
+    static const struct {
+        uint32_t says;
+        size_t cut;
+        bool good;
+    } rows[] = {{1u << 20, 0, true},
+                {(1u << 20) - 1, 0, false},  /* it is more */
+                {1u << 20, 5, false},        /* it is cut */
+                {1u << 20, 1 << 20, false}}; /* nothing */
+    struct test_server server = test_server_start(NULL);
+    static uint8_t plain[1u << 20], packed[1u << 20];
+    struct test_client c;
+    size_t len;
+
+    fill_thin(plain, sizeof(plain));
+    cr_assert_eq(gp_zstd_compress(plain, sizeof(plain), packed, sizeof(packed), 1, &len), GP_OK);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        test_client_start(&c, server.url[0]);
+        copy_packed(&c, rows[i].says, packed, rows[i].cut < len ? len - rows[i].cut : 0);
+        TEST_ADD(&c, cuMemcpyDtoH_v2, .src = c.answer.device_range.base, .bytes = sizeof(plain),
+                 .data = 9);
+        if (rows[i].good) {
+            cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
+            cr_assert_eq(c.data.len, sizeof(plain));
+            cr_assert_eq(memcmp(c.data.data, plain, sizeof(plain)), 0);
+            /* More than a piece, or outside of memory: refused, and the session goes on. */
+            copy_packed(&c, (1u << 20) + 1, packed, len);
+            cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_VALUE);
+            test_client_close(&c);
+        } else {
+            (void)test_client_call(&c);
+            while (!c.bye && test_client_receive(&c, gp_now_ns() + 10 * GP_NS_PER_S))
+                ;
+            cr_assert(c.bye, "row %zu", i);
+            test_client_abandon(&c);
+        }
+    }
     test_server_stop(&server);
 }
 

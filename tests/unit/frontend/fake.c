@@ -164,6 +164,7 @@ answer_hello(struct fake *f)
 
     hello->wire_format = f->opts.wire_format != 0 ? f->opts.wire_format : WIRE_FORMAT;
     hello->max_payload_bytes = PAYLOAD_MAX;
+    hello->features = f->opts.features;
     snprintf(hello->build, sizeof(hello->build), "fake");
     for (id = 0; id < WIRE_CALL_COUNT; id++)
         if (wire_calls[id].name != NULL && !wire_calls[id].notice && id != f->opts.lacks)

@@ -33,6 +33,7 @@ typedef void (*fake_record_fn)(struct fake *f, const struct wire_record *record,
                                const uint8_t *args, size_t len);
 
 struct fake_opts {
+    uint64_t features;               /* in its hello */
     fake_record_fn on_record;        /* NULL: fake_answer() */
     void (*on_ping)(struct fake *f); /* before the PONG */
     void *user;

@@ -6,7 +6,9 @@
 #include "frontend/core/notice.h"
 #include "frontend/core/stats.h"
 #include "protocol/base/clock.h"
+#include "protocol/base/compress.h"
 #include "protocol/wire/data.h"
+#include "protocol/wire/negotiate.h"
 
 #include <criterion/criterion.h>
 #include <criterion/redirect.h>
@@ -554,6 +556,88 @@ Test(data, beyond_the_destination_ends_the_session_and_is_not_written)
     cr_assert_eq(barrier(), CUDA_ERROR_DEVICE_UNAVAILABLE, "and for ever");
     fake_stop(&f);
 }
+
+/* What a server may say in packed data: user is one of these. */
+struct packed {
+    size_t plain, cut; /* bytes that are packed, that are left out at the end */
+    int32_t says;      /* how many they were */
+    uint64_t offset;
+    uint32_t flags;
+};
+
+static void
+send_packed(struct fake *f, const struct wire_record *record, const uint8_t *args, size_t len)
+{
+    const struct packed *p = f->opts.user;
+    static uint8_t plain[4096], packed[8192];
+    struct wire_gpCopyOut3D_args a;
+    size_t bytes;
+
+    if (record->call != WIRE_CALL_gpCopyOut3D) {
+        fake_answer(f, record, args, len);
+        return;
+    }
+    cr_assert(wire_get_gpCopyOut3D_args(args, len, &a));
+    for (size_t i = 0; i < p->plain; i++)
+        plain[i] = (uint8_t)(i * 13);
+    cr_assert_eq(gp_zstd_compress(plain, p->plain, packed, sizeof(packed), 1, &bytes), GP_OK);
+    fake_data(f, a.data, p->offset, packed, bytes - p->cut, p->flags | WIRE_DATA_LAST, p->says);
+}
+
+static CUresult
+take_packed(const struct packed *p, uint64_t features, uint64_t rows, uint8_t *dst)
+{
+    struct fe_data_shape s = {.dst = dst,
+                              .row_bytes = 2048 / rows,
+                              .row_pitch = 2048 / rows + 8,
+                              .rows = rows,
+                              .slices = 1};
+    struct fake f;
+    CUresult cr;
+
+    fake_start(&f, &(struct fake_opts){.on_record = send_packed,
+                                       .user = (void *)(uintptr_t)p,
+                                       .features = features});
+    cr_assert_eq(fe_start(), CUDA_SUCCESS);
+    cr = copy_out(&s, FE_DATA_WAIT);
+    if (cr == CUDA_SUCCESS)
+        cr_assert_eq(wrong_bytes(dst, &s), 0);
+    fake_stop(&f);
+    return cr;
+}
+
+#define PACKED(name, rows, features, want, ...)                                                    \
+    Test(data, name)                                                                               \
+    {                                                                                              \
+        static uint8_t dst[4096];                                                                  \
+        struct packed p = {__VA_ARGS__};                                                           \
+                                                                                                   \
+        memset(dst, 0xcc, sizeof(dst));                                                            \
+        cr_assert_eq(take_packed(&p, features, rows, dst), want);                                  \
+        cr_assert_eq(dst[2048 + 8 * (rows)], 0xcc, "beyond the copy");                             \
+    }
+
+PACKED(that_is_packed_lands_in_place, 1, WIRE_FEATURE_COMPRESS, CUDA_SUCCESS, .plain = 2048,
+       .says = 2048, .flags = WIRE_DATA_PACKED)
+PACKED(that_is_packed_is_spread_over_rows, 8, WIRE_FEATURE_COMPRESS, CUDA_SUCCESS, .plain = 2048,
+       .says = 2048, .flags = WIRE_DATA_PACKED)
+PACKED(packed_without_agreement_ends_the_session, 1, 0, CUDA_ERROR_DEVICE_UNAVAILABLE,
+       .plain = 2048, .says = 2048, .flags = WIRE_DATA_PACKED)
+PACKED(that_unpacks_to_more_ends_the_session, 1, WIRE_FEATURE_COMPRESS,
+       CUDA_ERROR_DEVICE_UNAVAILABLE, .plain = 4096, .says = 2048, .flags = WIRE_DATA_PACKED)
+PACKED(that_unpacks_to_less_ends_the_session, 1, WIRE_FEATURE_COMPRESS,
+       CUDA_ERROR_DEVICE_UNAVAILABLE, .plain = 1024, .says = 2048, .flags = WIRE_DATA_PACKED)
+PACKED(that_says_more_than_the_copy_ends_the_session, 1, WIRE_FEATURE_COMPRESS,
+       CUDA_ERROR_DEVICE_UNAVAILABLE, .plain = 4096, .says = 4096, .flags = WIRE_DATA_PACKED)
+PACKED(that_is_packed_beyond_the_copy_ends_the_session, 1, WIRE_FEATURE_COMPRESS,
+       CUDA_ERROR_DEVICE_UNAVAILABLE, .plain = 2048, .says = 2048, .offset = 8,
+       .flags = WIRE_DATA_PACKED)
+PACKED(of_a_negative_length_ends_the_session, 1, WIRE_FEATURE_COMPRESS,
+       CUDA_ERROR_DEVICE_UNAVAILABLE, .plain = 2048, .says = -2048, .flags = WIRE_DATA_PACKED)
+PACKED(packed_and_cut_ends_the_session, 1, WIRE_FEATURE_COMPRESS, CUDA_ERROR_DEVICE_UNAVAILABLE,
+       .plain = 2048, .cut = 3, .says = 2048, .flags = WIRE_DATA_PACKED)
+PACKED(packed_and_failed_ends_the_session, 1, WIRE_FEATURE_COMPRESS, CUDA_ERROR_DEVICE_UNAVAILABLE,
+       .plain = 2048, .says = 2048, .flags = WIRE_DATA_PACKED | WIRE_DATA_FAILED)
 
 /* --- notices ----------------------------------------------------------------------------- */
 
