@@ -1,0 +1,311 @@
+/* backend/sched/room.c */
+#include "backend/sched/room.h"
+
+#include "protocol/base/util.h"
+
+#include <string.h>
+
+#define FOREVER UINT64_MAX
+
+static uint64_t
+sub_sat(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+static void
+wake(struct be_room *r, struct be_room_wake *w, uint32_t member)
+{
+    r->members[member].asked = true;
+    w->bits[member / 64] |= 1ull << (member % 64);
+    w->any = true;
+}
+
+/* -- who is there ------------------------------------------------------------------------------ */
+
+void
+be_room_attach(struct be_room *r, uint32_t member, uint32_t class)
+{
+    struct be_room_member *m = &r->members[member];
+
+    memset(m, 0, sizeof(*m));
+    m->there = true;
+    m->class = class;
+    r->end = member >= r->end ? member + 1 : r->end;
+}
+
+void
+be_room_detach(struct be_room *r, uint32_t member)
+{
+    memset(&r->members[member], 0, sizeof(r->members[member]));
+    while (r->end > 0 && !r->members[r->end - 1].there)
+        r->end--;
+}
+
+uint64_t
+be_room_free(const struct be_room *r)
+{
+    uint64_t held = 0;
+
+    for (uint32_t i = 0; i < r->end; i++)
+        held += r->members[i].held_bytes;
+    return sub_sat(r->bytes, held);
+}
+
+uint32_t
+be_room_first(const struct be_room *r)
+{
+    uint32_t first = BE_ROOM_NONE;
+
+    for (uint32_t i = 0; i < r->end; i++) {
+        const struct be_room_member *m = &r->members[i], *f = &r->members[first % BE_ROOM_MEMBERS];
+
+        if (!m->there || !m->waiting)
+            continue;
+        if (first == BE_ROOM_NONE || m->class < f->class ||
+            (m->class == f->class && m->since_ns < f->since_ns))
+            first = i;
+    }
+    return first;
+}
+
+/* -- bytes ------------------------------------------------------------------------------------- */
+
+bool
+be_room_grow(struct be_room *r, uint32_t member, uint64_t bytes, uint64_t now)
+{
+    struct be_room_member *m = &r->members[member];
+
+    if (!m->there || be_room_first(r) != BE_ROOM_NONE || bytes > be_room_free(r))
+        return false;
+    m->held_bytes += bytes;
+    if (m->came_ns == 0)
+        m->came_ns = now;
+    return true;
+}
+
+void
+be_room_give(struct be_room *r, uint32_t member, uint64_t bytes)
+{
+    struct be_room_member *m = &r->members[member];
+
+    m->held_bytes = sub_sat(m->held_bytes, bytes);
+    m->leave_bytes = sub_sat(m->leave_bytes, bytes);
+}
+
+void
+be_room_fix(struct be_room *r, uint32_t member, uint64_t fixed_bytes)
+{
+    r->members[member].fixed_bytes = fixed_bytes;
+}
+
+void
+be_room_moved(struct be_room *r, uint32_t member, bool in, uint64_t bytes, uint64_t ns)
+{
+    uint64_t *rate = in ? &r->in_ps : &r->out_ps;
+    uint64_t now = bytes >> 10 != 0 ? gp_min_u64(ns, 1ull << 40) * 1000 / 1024 / (bytes >> 10) : 0;
+
+    *(in ? &r->in_bytes : &r->out_bytes) += bytes;
+    if (in)
+        r->members[member].moved_in_bytes += bytes;
+    if (now != 0)
+        *rate = *rate == 0 ? now : (3 * *rate + now) / 4;
+}
+
+/* What it takes to exchange so many bytes, both ways at once. */
+static uint64_t
+exchange_ns(const struct be_room *r, uint64_t bytes)
+{
+    uint64_t ps = gp_max_u64(r->in_ps != 0 ? r->in_ps : BE_ROOM_GUESS_PS,
+                             r->out_ps != 0 ? r->out_ps : BE_ROOM_GUESS_PS);
+
+    return gp_min_u64((bytes >> 10) * ps, 1ull << 50) / 1000 * 1024;
+}
+
+/* -- who has to go ----------------------------------------------------------------------------- */
+
+static uint64_t
+can_leave(const struct be_room_member *m)
+{
+    return sub_sat(m->held_bytes, m->fixed_bytes + m->leave_bytes);
+}
+
+static uint64_t
+quantum_ns(const struct be_room *r, const struct be_room_member *v, const struct be_room_member *w)
+{
+    uint64_t lacking = sub_sat(w->need_bytes, w->held_bytes) + w->moved_in_bytes;
+    uint64_t ns = BE_ROOM_FACTOR * exchange_ns(r, gp_max_u64(v->brought_bytes, lacking));
+
+    return gp_min_u64(BE_ROOM_MOST_NS, gp_max_u64(BE_ROOM_LEAST_NS, ns));
+}
+
+/* When v may be asked for the sake of w; FOREVER: not as things are. */
+static uint64_t
+may_ask_at(const struct be_room *r, const struct be_room_member *v, const struct be_room_member *w)
+{
+    uint64_t idle = FOREVER, quantum = FOREVER;
+
+    if (v->class == 0 && w->class != 0)
+        return FOREVER;
+    if (v->class > w->class || v->waiting || v->came_ns == 0 || r->eager)
+        return v->not_before_ns;
+    if (v->idle_ns != 0)
+        idle = v->idle_ns + gp_max_u64(BE_ROOM_IDLE_NS, exchange_ns(r, v->held_bytes) / 2);
+    if (v->class == w->class)
+        quantum = v->came_ns + quantum_ns(r, v, w);
+    return gp_max_u64(v->not_before_ns, gp_min_u64(idle, quantum));
+}
+
+/* True if a goes before b. */
+static bool
+goes_before(const struct be_room_member *a, const struct be_room_member *b)
+{
+    if (a->waiting != b->waiting)
+        return a->waiting;
+    if (a->class != b->class)
+        return a->class > b->class;
+    if ((a->idle_ns != 0) != (b->idle_ns != 0))
+        return a->idle_ns != 0;
+    if (a->idle_ns != 0)
+        return a->idle_ns < b->idle_ns;
+    return a->came_ns > b->came_ns;
+}
+
+/* What the first one waits for and nobody was asked for yet. */
+static uint64_t
+wanting(const struct be_room *r, uint32_t first)
+{
+    uint64_t coming = be_room_free(r);
+
+    for (uint32_t i = 0; i < r->end; i++)
+        if (i != first)
+            coming += r->members[i].leave_bytes;
+    return sub_sat(r->members[first].need_bytes, r->members[first].held_bytes + coming);
+}
+
+/* Ask others to leave for the first one; *until_p: when more may be asked. */
+static void
+ask(struct be_room *r, uint32_t first, uint64_t now, struct be_room_wake *w, uint64_t *until_p)
+{
+    const struct be_room_member *for_whom = &r->members[first];
+    uint64_t lacking;
+
+    while ((lacking = wanting(r, first)) != 0) {
+        uint32_t found = BE_ROOM_NONE;
+
+        for (uint32_t i = 0; i < r->end; i++) {
+            struct be_room_member *v = &r->members[i];
+            uint64_t at;
+
+            if (i == first || !v->there || can_leave(v) == 0)
+                continue;
+            at = may_ask_at(r, v, for_whom);
+            if (at > now) {
+                /* It may have fallen idle, and only itself can see that. */
+                if (!v->asked && (v->class != 0 || for_whom->class == 0))
+                    wake(r, w, i);
+                *until_p = gp_min_u64(*until_p, at);
+                continue;
+            }
+            if (found == BE_ROOM_NONE || goes_before(v, &r->members[found]))
+                found = i;
+        }
+        if (found == BE_ROOM_NONE)
+            return;
+        r->members[found].leave_bytes += gp_min_u64(lacking, can_leave(&r->members[found]));
+        wake(r, w, found);
+    }
+}
+
+/* -- coming and going -------------------------------------------------------------------------- */
+
+static void
+complete(struct be_room *r, struct be_room_member *m, uint64_t now)
+{
+    if (m->waiting || m->came_ns == 0) {
+        m->came_ns = now;
+        m->brought_bytes = m->moved_in_bytes;
+        r->exchanges += m->moved_in_bytes != 0;
+    }
+    m->moved_in_bytes = 0;
+    m->waiting = false;
+    m->leave_bytes = 0;
+    m->idle_ns = 0;
+}
+
+bool
+be_room_enter(struct be_room *r, uint32_t member, uint64_t need_bytes, uint64_t now,
+              struct be_room_wake *w, uint64_t *until_p)
+{
+    struct be_room_member *m = &r->members[member];
+    uint32_t first;
+
+    *until_p = FOREVER;
+    if (!m->there)
+        return true;
+    m->asked = false;
+    if (!m->waiting && m->held_bytes < need_bytes) {
+        m->waiting = true;
+        m->since_ns = now;
+        m->came_ns = 0;
+    }
+    m->need_bytes = need_bytes;
+    first = be_room_first(r);
+    if (first == member) {
+        m->leave_bytes = 0; /* it was for somebody who does not want it any more */
+        m->held_bytes += gp_min_u64(be_room_free(r), sub_sat(m->need_bytes, m->held_bytes));
+    }
+    if (m->held_bytes >= need_bytes && m->leave_bytes == 0) {
+        complete(r, m, now);
+        first = be_room_first(r);
+        if (first != BE_ROOM_NONE) /* the next one's turn to be given something */
+            wake(r, w, first);
+        return true;
+    }
+    if (first != BE_ROOM_NONE)
+        ask(r, first, now, w, until_p);
+    if (first != BE_ROOM_NONE && first != member && be_room_free(r) != 0)
+        wake(r, w, first);
+    return false;
+}
+
+void
+be_room_leave(struct be_room *r, uint32_t member)
+{
+    r->members[member].waiting = false;
+}
+
+uint64_t
+be_room_look(struct be_room *r, uint32_t member, uint64_t idle_ns, uint64_t now,
+             struct be_room_wake *w, uint64_t *until_p)
+{
+    struct be_room_member *m = &r->members[member];
+    uint32_t first = be_room_first(r);
+    uint64_t at;
+
+    *until_p = FOREVER;
+    m->asked = false;
+    m->idle_ns = idle_ns;
+    if (first == BE_ROOM_NONE) { /* who wanted it is gone */
+        m->leave_bytes = 0;
+        return 0;
+    }
+    if (first != member)
+        ask(r, first, now, w, until_p);
+    if (m->leave_bytes != 0) {
+        m->came_ns = 0;
+        return m->leave_bytes;
+    }
+    at = may_ask_at(r, m, &r->members[first]);
+    if (can_leave(m) != 0 && first != member && (m->class != 0 || r->members[first].class == 0))
+        *until_p =
+            gp_max_u64(now + 1, idle_ns != 0 ? at : gp_min_u64(at, now + BE_ROOM_IDLE_NS / 2));
+    return 0;
+}
+
+void
+be_room_cannot(struct be_room *r, uint32_t member, uint64_t now)
+{
+    r->members[member].leave_bytes = 0;
+    r->members[member].not_before_ns = now + BE_ROOM_RETRY_NS;
+}

@@ -1,0 +1,351 @@
+/* tests/unit/sched/test_room.c -- memory of a device that exists only here, with a clock of its own
+ *
+ * Sessions work in phases: so long on the device, then so long elsewhere, until their work is done.
+ * Time goes in ticks; a tick moves so many bytes in and so many out, at once, and gives the device
+ * to those that can run in turns.
+ */
+#include "backend/sched/room.h"
+
+#include <criterion/criterion.h>
+
+#include <string.h>
+
+#define MS   1000000ull
+#define S    1000000000ull
+#define MIB  (1ull << 20)
+#define TICK (MS / 2)
+
+#define SIMS_MAX 8
+
+struct sim {
+    uint32_t class;
+    uint64_t need, resident;
+    uint64_t busy_ns, pause_ns; /* a phase */
+    uint64_t left_ns;           /* of all its work on the device */
+
+    uint64_t phase_ns; /* of this phase, left */
+    uint64_t pause_to; /* it pauses until */
+    uint64_t idle_ns;
+    uint64_t look_ns, ask_ns;
+    uint64_t done_ns, served_ns, waited_ns, longest_wait_ns, wait_from, in_bytes;
+    bool waiting;
+};
+
+static struct {
+    struct be_room r;
+    struct sim sims[SIMS_MAX];
+    unsigned count, turn;
+    uint64_t now, rate; /* bytes each tick, each way */
+    bool fails;         /* nothing can leave */
+} w;
+
+static void
+world(uint64_t bytes, uint64_t rate_per_s)
+{
+    memset(&w, 0, sizeof(w));
+    w.now = S;
+    w.r.bytes = bytes;
+    w.rate = rate_per_s / (S / TICK);
+}
+
+static struct sim *
+add(uint32_t class, uint64_t need, uint64_t busy_ns, uint64_t pause_ns, uint64_t work_ns)
+{
+    struct sim *s = &w.sims[w.count];
+
+    *s = (struct sim){.class = class,
+                      .need = need,
+                      .busy_ns = busy_ns,
+                      .pause_ns = pause_ns,
+                      .left_ns = work_ns,
+                      .phase_ns = busy_ns,
+                      .look_ns = UINT64_MAX};
+    be_room_attach(&w.r, w.count, class);
+    w.count++;
+    return s;
+}
+
+static void
+woken(const struct be_room_wake *wake)
+{
+    for (unsigned i = 0; i < w.count; i++)
+        if (wake->bits[0] >> i & 1)
+            w.sims[i].look_ns = w.sims[i].ask_ns = 0;
+}
+
+static bool
+pauses(const struct sim *s)
+{
+    return s->left_ns == 0 || w.now < s->pause_to;
+}
+
+/* What its worker does in a tick, but for its work. */
+static void
+attend(unsigned i)
+{
+    struct be_room_wake wake = {0};
+    struct sim *s = &w.sims[i];
+    struct be_room_member *m = &w.r.members[i];
+
+    if (m->leave_bytes != 0 && !w.fails) { /* nothing of it runs while it leaves */
+        uint64_t out = m->leave_bytes < w.rate ? m->leave_bytes : w.rate;
+
+        uint64_t unused = m->held_bytes - s->resident; /* promised only */
+
+        s->resident -= out > unused ? out - unused : 0;
+        be_room_give(&w.r, i, out);
+        be_room_moved(&w.r, i, false, out, TICK * out / w.rate);
+        if (be_room_first(&w.r) != BE_ROOM_NONE)
+            w.sims[be_room_first(&w.r)].ask_ns = 0;
+        return;
+    }
+    if (s->resident < s->need && !pauses(s)) {
+        if (!s->waiting)
+            s->wait_from = w.now;
+        s->waiting = true;
+        if (w.now >= s->ask_ns) {
+            if (be_room_enter(&w.r, i, s->need, w.now, &wake, &s->ask_ns) && s->resident == s->need)
+                s->waiting = false;
+            woken(&wake);
+        }
+        if (m->held_bytes > s->resident) {
+            uint64_t in = m->held_bytes - s->resident;
+
+            in = in < w.rate ? in : w.rate;
+            s->resident += in;
+            s->in_bytes += in;
+            be_room_moved(&w.r, i, true, in, TICK * in / w.rate);
+            s->ask_ns = 0;
+        }
+        if (s->resident == s->need && be_room_enter(&w.r, i, s->need, w.now, &wake, &s->ask_ns)) {
+            woken(&wake);
+            s->waiting = false;
+            s->waited_ns += w.now - s->wait_from;
+            if (w.now - s->wait_from > s->longest_wait_ns)
+                s->longest_wait_ns = w.now - s->wait_from;
+        }
+        return;
+    }
+    if (w.now >= s->look_ns) {
+        (void)be_room_look(&w.r, i, pauses(s) ? s->idle_ns : 0, w.now, &wake, &s->look_ns);
+        woken(&wake);
+        if (w.fails && m->leave_bytes != 0)
+            be_room_cannot(&w.r, i, w.now);
+    }
+}
+
+static void
+work(struct sim *s)
+{
+    uint64_t ns = s->left_ns < TICK ? s->left_ns : TICK;
+
+    s->left_ns -= ns;
+    s->served_ns += ns;
+    s->phase_ns -= ns < s->phase_ns ? ns : s->phase_ns;
+    if (s->left_ns == 0 || s->phase_ns == 0) {
+        s->phase_ns = s->busy_ns;
+        s->pause_to = w.now + TICK + s->pause_ns;
+        s->idle_ns = w.now + TICK;
+        if (s->left_ns == 0 && s->done_ns == 0)
+            s->done_ns = s->pause_to;
+    }
+}
+
+static void
+tick(void)
+{
+    uint64_t held = 0;
+
+    for (unsigned i = 0; i < w.count; i++)
+        attend(i);
+    for (unsigned k = 0; k < w.count; k++) {
+        unsigned i = (w.turn + k) % w.count;
+        struct sim *s = &w.sims[i];
+
+        if (pauses(s) || s->resident < s->need || w.r.members[i].leave_bytes != 0 || s->waiting)
+            continue;
+        work(s);
+        w.turn = i + 1;
+        break;
+    }
+    for (unsigned i = 0; i < w.count; i++) {
+        held += w.r.members[i].held_bytes;
+        cr_assert_leq(w.sims[i].resident, w.r.members[i].held_bytes);
+    }
+    cr_assert_leq(held, w.r.bytes, "more than there is");
+    w.now += TICK;
+}
+
+/* Until all work is done; how long it took. */
+static uint64_t
+run_all(uint64_t most)
+{
+    uint64_t began = w.now, end = 0;
+
+    for (unsigned i = 0; i < w.count; i++) {
+        while (w.sims[i].done_ns == 0) {
+            cr_assert_lt(w.now - began, most, "it takes too long");
+            tick();
+        }
+        end = w.sims[i].done_ns > end ? w.sims[i].done_ns : end;
+    }
+    return end - began;
+}
+
+static void
+run(uint64_t span)
+{
+    for (uint64_t until = w.now + span; w.now < until;)
+        tick();
+}
+
+/* Two of need bytes each with this duty, on a device of 1 GiB that exchanges it in 40 ms. */
+static double
+two(uint64_t need, uint64_t busy_ns, uint64_t pause_ns, bool eager)
+{
+    uint64_t alone;
+
+    world(1024 * MIB, 25 * 1024 * MIB);
+    (void)add(1, need, busy_ns, pause_ns, 40 * busy_ns);
+    alone = run_all(1000 * S);
+    world(1024 * MIB, 25 * 1024 * MIB);
+    w.r.eager = eager;
+    (void)add(1, need, busy_ns, pause_ns, 40 * busy_ns);
+    (void)add(1, need, busy_ns, pause_ns, 40 * busy_ns);
+    return (double)run_all(10000 * S) / (2.0 * (double)alone);
+}
+
+Test(room, halves_interleave)
+{
+    double ratio = two(973 * MIB, 1000 * MS, 1000 * MS, false);
+
+    cr_assert_leq(ratio, 0.80, "%f", ratio);
+}
+
+Test(room, who_hardly_pauses_loses_little)
+{
+    double ratio = two(973 * MIB, 900 * MS, 100 * MS, false);
+
+    cr_assert_leq(ratio, 1.06, "%f", ratio);
+}
+
+Test(room, handing_over_at_every_batch_is_ruinous)
+{
+    double quiet = two(973 * MIB, 5 * MS, 500000, false);
+    double eager = two(973 * MIB, 5 * MS, 500000, true);
+
+    cr_assert_geq(eager / quiet, 4.0, "%f and %f", eager, quiet);
+}
+
+Test(room, who_fits_is_never_moved)
+{
+    double ratio = two(500 * MIB, 900 * MS, 100 * MS, false);
+
+    cr_assert_leq(ratio, 1.00, "%f", ratio);
+    cr_assert_eq(w.sims[0].in_bytes, 500 * MIB, "but for the first time");
+    cr_assert_eq(w.r.out_bytes, 0);
+}
+
+Test(room, only_what_is_needed_leaves)
+{
+    world(1000 * MIB, 25000 * MIB);
+    (void)add(1, 600 * MIB, 10 * MS, 0, 100 * S);
+    (void)add(1, 600 * MIB, 10 * MS, 0, 100 * S);
+    run(20 * S);
+    cr_assert_gt(w.r.exchanges, 10);
+    cr_assert_leq(w.r.out_bytes / (w.r.exchanges - 2 + 1), 201 * MIB);
+}
+
+/* Exchanges take at most a tenth of the time, and nobody waits for longer than the others' turns.
+ */
+Test(room, turns_are_long_enough_and_not_longer)
+{
+    world(1024 * MIB, 25 * 1024 * MIB);
+    for (int i = 0; i < 4; i++)
+        (void)add(1, 900 * MIB, 10 * MS, 0, 1000 * S);
+    run(5 * S); /* until it is known how long an exchange takes */
+    for (int i = 0; i < 4; i++)
+        w.sims[i].longest_wait_ns = w.sims[i].served_ns = 0;
+    run(60 * S);
+    for (int i = 0; i < 4; i++) {
+        cr_assert_geq(w.sims[i].served_ns, 60 * S * 86 / 400, "%d: %llu", i,
+                      (unsigned long long)w.sims[i].served_ns);
+        cr_assert_leq(w.sims[i].longest_wait_ns, 3 * (9 * 37 + 60) * MS + 100 * MS, "%d: %llu", i,
+                      (unsigned long long)w.sims[i].longest_wait_ns);
+    }
+}
+
+Test(room, the_high_class_stays_and_comes_first)
+{
+    world(1024 * MIB, 25 * 1024 * MIB);
+    (void)add(0, 500 * MIB, 5 * MS, 200 * MS, 1000 * S);
+    (void)add(2, 500 * MIB, 10 * MS, 0, 1000 * S);
+    (void)add(2, 500 * MIB, 10 * MS, 0, 1000 * S);
+    run(10 * S);
+    cr_assert_eq(w.sims[0].in_bytes, 500 * MIB, "never moved again");
+    cr_assert_leq(w.sims[0].longest_wait_ns, 80 * MS);
+    cr_assert_gt(w.sims[1].served_ns, 3 * S);
+    cr_assert_gt(w.sims[2].served_ns, 3 * S);
+}
+
+/* A lower class gives way at once, and comes back when the higher one has nothing to do. */
+Test(room, lower_classes_give_way)
+{
+    world(1024 * MIB, 25 * 1024 * MIB);
+    (void)add(1, 900 * MIB, 300 * MS, 700 * MS, 1000 * S);
+    (void)add(2, 900 * MIB, 10 * MS, 0, 1000 * S);
+    run(20 * S);
+    cr_assert_geq(w.sims[0].served_ns, 20 * S * 27 / 100);
+    cr_assert_leq(w.sims[0].longest_wait_ns, 60 * MS);
+    cr_assert_gt(w.sims[1].served_ns, 8 * S, "%llu", (unsigned long long)w.sims[1].served_ns);
+}
+
+Test(room, who_cannot_leave_is_left_alone_for_a_while)
+{
+    world(1024 * MIB, 25 * 1024 * MIB);
+    (void)add(1, 900 * MIB, 10 * MS, 0, 1000 * S);
+    run(2 * S);
+    (void)add(1, 900 * MIB, 10 * MS, 0, 1000 * S);
+    w.fails = true;
+    run(3 * S);
+    cr_assert_eq(w.sims[1].served_ns, 0);
+    cr_assert_gt(w.sims[0].served_ns, 4 * S);
+    w.fails = false;
+    run(3 * S);
+    cr_assert_gt(w.sims[1].served_ns, 1 * S);
+}
+
+Test(room, the_dead_leave_room_and_no_traces)
+{
+    struct be_room_wake wake = {0};
+    uint64_t until;
+
+    world(1024 * MIB, 25 * 1024 * MIB);
+    (void)add(1, 900 * MIB, 10 * MS, 0, 1000 * S);
+    (void)add(1, 900 * MIB, 10 * MS, 0, 1000 * S);
+    run(1 * S);
+    be_room_detach(&w.r, 0);
+    cr_assert(be_room_enter(&w.r, 1, 900 * MIB, w.now, &wake, &until));
+    be_room_detach(&w.r, 1);
+    cr_assert_eq(be_room_free(&w.r), 1024 * MIB);
+    cr_assert_eq(w.r.end, 0);
+}
+
+/* What cannot leave is not asked for. */
+Test(room, what_is_fixed_stays)
+{
+    struct be_room_wake wake = {0};
+    uint64_t until;
+
+    world(1000 * MIB, 25000 * MIB);
+    be_room_attach(&w.r, 0, 1);
+    be_room_attach(&w.r, 1, 1);
+    cr_assert(be_room_grow(&w.r, 0, 800 * MIB, w.now));
+    be_room_fix(&w.r, 0, 300 * MIB);
+    cr_assert_not(be_room_enter(&w.r, 1, 700 * MIB, w.now, &wake, &until));
+    cr_assert_eq(w.r.members[1].held_bytes, 200 * MIB);
+    cr_assert_eq(be_room_look(&w.r, 0, 0, w.now + 20 * S, &wake, &until), 500 * MIB);
+    be_room_give(&w.r, 0, 500 * MIB);
+    cr_assert(be_room_enter(&w.r, 1, 700 * MIB, w.now + 20 * S, &wake, &until));
+    cr_assert_not(be_room_grow(&w.r, 0, 1, w.now + 20 * S));
+}
