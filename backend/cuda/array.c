@@ -2,6 +2,7 @@
 #include "backend/cuda/array.h"
 
 #include "backend/cuda/jobs.h"
+#include "backend/cuda/stay.h"
 #include "be_hooks.h"
 #include "protocol/base/util.h"
 
@@ -60,6 +61,8 @@ array_new(struct be_call *call, uint64_t bytes, struct be_array **array_p)
     array->session = call->session;
     array->device = call->context->device;
     atomic_init(&array->refs, 1);
+    if (bytes > 0 && bytes <= be_space_lease_unused(call->session->space, array->device))
+        (void)be_stay_room(call->session, array->device, bytes);
     if (bytes > 0)
         cr = be_space_charge(call->session->space, array->device, bytes);
     if (cr != CUDA_SUCCESS) {

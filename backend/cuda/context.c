@@ -12,6 +12,7 @@
 #include "backend/cuda/pace.h"
 #include "backend/cuda/peer.h"
 #include "backend/cuda/state.h"
+#include "backend/cuda/stay.h"
 #include "backend/cuda/texture.h"
 #include "be_hooks.h"
 #include "protocol/base/log.h"
@@ -208,9 +209,10 @@ context_add(struct be_call *call, uint64_t id, CUcontext handle, int32_t device,
     context->primary = primary;
     context->staging_bytes = &session->staging_bytes;
     pthread_mutex_init(&context->lock, NULL);
-    if (be_pace_attach(session, context) != CUDA_SUCCESS ||
+    if (be_pace_attach(session, context) != CUDA_SUCCESS || !be_stay_attach(session, context) ||
         be_handles_add(&session->handles, WIRE_HANDLE_CONTEXT, id, context, context->index) !=
             GP_OK) {
+        be_stay_forget(session, context);
         pthread_mutex_destroy(&context->lock);
         be_account_uncharge(session, device, context->charged_bytes);
         free(context);
@@ -239,6 +241,7 @@ context_empty(struct be_session *session, struct be_context *context)
     be_waits_drain(session->waits, context);
     be_execs_drop_context(session, context);
     be_pace_forget(session, context);
+    be_stay_forget(session, context);
     be_pages_drop(session, context);
     be_space_drop_context(session->space, context->index);
     be_ipc_context_gone(session);

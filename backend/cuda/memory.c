@@ -1,6 +1,7 @@
 /* backend/cuda/memory.c -- allocations that the client names, and leases for more */
 #include "backend/cuda/ipc.h"
 #include "backend/cuda/state.h"
+#include "backend/cuda/stay.h"
 #include "be_hooks.h"
 #include "protocol/base/log.h"
 
@@ -16,8 +17,10 @@ be_hook_cuMemAlloc_v2(struct be_call *call, const struct wire_cuMemAlloc_v2_args
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    return be_space_alloc(call->session->space, args->address, args->bytes, args->device,
-                          call->context->index);
+    cr = be_space_alloc(call->session->space, args->address, args->bytes, args->device,
+                        call->context->index);
+    be_stay_grown(call->session);
+    return cr;
 }
 
 CUresult

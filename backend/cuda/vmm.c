@@ -1,6 +1,7 @@
 /* backend/cuda/vmm.c -- virtual memory management by the program itself */
 #include "backend/cuda/ipc.h"
 #include "backend/cuda/state.h"
+#include "backend/cuda/stay.h"
 #include "backend/memory/phys.h"
 #include "be_hooks.h"
 
@@ -17,8 +18,11 @@ be_hook_cuMemCreate(struct be_call *call, const struct wire_cuMemCreate_args *ar
         .usage = args->usage,
     };
     struct be_phys *phys = NULL;
-    CUresult cr = be_phys_create(session->space, &wish, &phys);
+    CUresult cr = be_check_ordinal(session, args->device);
 
+    if (cr == CUDA_SUCCESS && args->bytes <= be_space_lease_unused(session->space, args->device))
+        (void)be_stay_room(session, args->device, args->bytes);
+    cr = be_phys_create(session->space, &wish, &phys);
     if (cr != CUDA_SUCCESS)
         return cr;
     /* It belongs to no context. */

@@ -183,6 +183,8 @@ supervise(const struct gp_options *options, const struct be_policies *policies, 
     char host[256] = "gpupoold", socket_path[512];
     bool tls = false, rdma = false;
 
+    if (be_options_paging(options, &config.paging) != GP_OK)
+        return 2;
     if (config.warm_workers == 0)
         config.warm_workers = 1; /* the first tells whether the driver can be loaded at all */
     if (gp_options_is_set(options, "predecessor")) {

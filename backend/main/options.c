@@ -126,6 +126,19 @@ static const struct gp_option be_options[] = {
      false},
     {"scrub", NULL, GP_OPT_FLAG, "yes",
      "with tenants: fill memory with zeros before a session gets it", NULL, NULL, NULL, false},
+    {"oversubscribe", "FACTOR", GP_OPT_TEXT, "1.0",
+     "promise so many times the devices' memory, 1.0 to 8.0; what does not fit is kept in the "
+     "host's",
+     "memory", "oversubscribe", NULL, false},
+    {"arena", "BYTES", GP_OPT_BYTES, "0",
+     "host memory for what does not fit; sessions are refused what would need more; 0: no limit",
+     "memory", "arena", NULL, false},
+    {"paging-eager", NULL, GP_OPT_FLAG, NULL,
+     "hand devices over to whoever asks, at once (to compare with)", NULL, NULL, NULL, false},
+    {"evict-every", "COUNT", GP_OPT_NUMBER, "0",
+     "page a session's memory out after so many frames (tests)", NULL, NULL, NULL, false},
+    {"swap-fault", "COUNT", GP_OPT_NUMBER, "0", "one in so many steps of paging fails (tests)", NULL,
+     NULL, NULL, false},
     {"drain-time", "TIME", GP_OPT_TIME, "30s", "on SIGTERM wait this long for sessions to end",
      NULL, NULL, NULL, false},
     {"mask-feature", "NAME", GP_OPT_STRINGS, NULL, "do not offer NAME (tests of old peers)", NULL,
@@ -224,6 +237,25 @@ load_file(struct gp_options *options)
         return GP_OK;
     log_error("%s: no such file", path);
     return GP_ERR_NOT_FOUND;
+}
+
+enum gp_status
+be_options_paging(const struct gp_options *options, struct be_paging *paging_p)
+{
+    const char *text = gp_options_text(options, "oversubscribe");
+    char *end = NULL;
+    double factor = strtod(text, &end);
+
+    if (end == text || *end != '\0' || !(factor >= 1.0 && factor <= 8.0)) {
+        log_error("oversubscribe: \"%s\" is no factor from 1.0 to 8.0", text);
+        return GP_ERR_INVALID;
+    }
+    *paging_p = (struct be_paging){
+        .percent = (uint32_t)(factor * 100 + 0.5),
+        .arena_bytes = gp_options_u64(options, "arena"),
+        .eager = gp_options_flag(options, "paging-eager"),
+    };
+    return GP_OK;
 }
 
 enum gp_status

@@ -2,6 +2,7 @@
 #ifndef BE_OPTIONS_H
 #define BE_OPTIONS_H
 
+#include "backend/tenant/ledger.h"
 #include "backend/tenant/policy.h"
 #include "protocol/base/options.h"
 
@@ -16,5 +17,9 @@ extern const struct gp_option_set be_option_set;
  */
 GP_CHECK enum gp_status be_options_load(int argc, char *const argv[], struct gp_options **options_p,
                                         struct be_policies *policies);
+
+/* How much more than there is may be promised. GP_ERR_INVALID is logged. */
+GP_CHECK enum gp_status be_options_paging(const struct gp_options *options,
+                                          struct be_paging *paging_p);
 
 #endif

@@ -25,6 +25,9 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+/* Of a device whose memory is paged: for contexts and modules of whoever comes. */
+#define BE_KEEP_BYTES (64ull << 20)
+
 /* -- the process
  * ------------------------------------------------------------------------------------ */
 
@@ -114,7 +117,8 @@ ledger_open(const struct gp_options *options, const struct be_driver *driver,
             return GP_ERR_IO;
         /* Software devices are a process's own, unless tenants shall share them. */
         be_ledger_set_device(*ledger_p, (unsigned)i, total,
-                             !driver->software || be_ledger_governed(*ledger_p));
+                             !driver->software || be_ledger_governed(*ledger_p) ||
+                                 be_ledger_paged(*ledger_p));
         /* The first worker is alone, so what a context takes can be seen. */
         if (be_ledger_governed(*ledger_p) &&
             be_ledger_context_cost(*ledger_p, (unsigned)i) == UINT64_MAX)
@@ -205,6 +209,9 @@ config_fill(const struct gp_options *options, const struct be_driver *driver,
     config->session.images_fd =
         gp_options_is_set(options, "images") ? (int)gp_options_u64(options, "images") : -1;
     config->session.scrub = gp_options_flag(options, "scrub");
+    config->session.keep_bytes = driver->software ? 0 : BE_KEEP_BYTES;
+    config->session.evict_every = (unsigned)gp_options_u64(options, "evict-every");
+    config->session.swap_fault = (unsigned)gp_options_u64(options, "swap-fault");
     config->session.lease_bytes = gp_options_u64(options, "lease-max");
     config->session.limits.upload_bytes = gp_options_u64(options, "image-max");
     config->session.limits.spin_us = (uint32_t)(gp_options_u64(options, "spin") / GP_NS_PER_US);

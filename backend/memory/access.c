@@ -37,6 +37,12 @@ be_access_set(struct be_space *space, uint64_t address, uint64_t bytes,
 CUresult
 be_access_extent(struct be_space *space, const struct be_extent *extent)
 {
+    return extent->out ? CUDA_SUCCESS : be_access_apply(space, extent);
+}
+
+CUresult
+be_access_apply(struct be_space *space, const struct be_extent *extent)
+{
     uint64_t all = 1ull << extent->device | space->devices[extent->device].peers;
     struct be_access access = {
         .named = all | extent->readable,
@@ -72,7 +78,7 @@ peer_allocation(void *user, const struct be_allocation *a)
         struct be_access none = {
             .named = bit, .readable = extent->readable & bit, .writable = extent->writable & bit};
 
-        if (!extent->mapped)
+        if (!extent->mapped || extent->out)
             continue;
         walk->cr = walk->on ? be_access_extent(space, extent)
                             : be_access_set(space, be_extent_address(space, extent),
@@ -101,6 +107,7 @@ be_space_peer(struct be_space *space, int32_t of, int32_t to, bool on)
     if (of == to)
         return CUDA_SUCCESS;
     pthread_mutex_lock(&space->lock);
+    be_swap_still(space);
     count = &space->devices[of].peer_counts[to];
     if (on && (*count)++ == 0) {
         cr = peer_change(space, of, to, true);
@@ -132,6 +139,7 @@ be_space_open(struct be_space *space, uint64_t address, uint64_t readable, uint6
     if ((writable & ~readable) != 0)
         return CUDA_ERROR_INVALID_VALUE;
     pthread_mutex_lock(&space->lock);
+    be_swap_still(space);
     a = be_granules_find(space->map, address);
     if (a == NULL || a->freeing)
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -143,7 +151,7 @@ be_space_open(struct be_space *space, uint64_t address, uint64_t readable, uint6
 
         extent->readable = readable;
         extent->writable = writable;
-        if (none.named != 0)
+        if (none.named != 0 && !extent->out)
             cr = be_access_set(space, be_extent_address(space, extent),
                                be_extent_bytes(space, extent), &none);
         if (cr == CUDA_SUCCESS)

@@ -82,12 +82,18 @@ export_locked(struct be_space *space, uint64_t address, struct be_offer *offer)
     offer->bytes = a->bytes;
     offer->offset = (address - space->base) % space->granularity;
     while ((extent = be_granules_next_extent(space->map, address, &at)) != NULL) {
-        CUresult cr = handle_export(space, extent->handle, &offer->fds[offer->parts]);
+        CUresult cr = CUDA_SUCCESS;
 
+        /* What others hold too stays where it is. */
+        if (extent->out) /* the caller waits for what is not there */
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        if (!extent->shared && !be_space_fix(space, extent->device, be_extent_bytes(space, extent)))
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        extent->shared = true;
+        cr = handle_export(space, extent->handle, &offer->fds[offer->parts]);
         if (cr != CUDA_SUCCESS)
             return cr;
         offer->part_bytes[offer->parts++] = be_extent_bytes(space, extent);
-        extent->shared = true;
     }
     return CUDA_SUCCESS;
 }
@@ -99,6 +105,7 @@ be_space_export(struct be_space *space, uint64_t address, struct be_offer *offer
     CUresult cr;
 
     pthread_mutex_lock(&space->lock);
+    be_swap_still(space);
     cr = export_locked(space, address, &offer);
     pthread_mutex_unlock(&space->lock);
     if (cr == CUDA_SUCCESS)

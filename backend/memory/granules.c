@@ -549,6 +549,20 @@ be_granules_at(const struct be_granules *map, uint64_t address)
     return be_granules_inside(map, address, 1) ? map->extents[granule_of(map, address)] : NULL;
 }
 
+struct be_extent *
+be_granules_walk(const struct be_granules *map, uint64_t *granule_p)
+{
+    for (uint64_t g = *granule_p; g < map->bytes >> map->shift; g++) {
+        struct be_extent *extent = map->extents[g];
+
+        if (extent == NULL)
+            continue;
+        *granule_p = extent->first + extent->count;
+        return extent;
+    }
+    return NULL;
+}
+
 void
 be_granules_unmap(struct be_granules *map, struct be_extent *mapping)
 {

@@ -26,8 +26,11 @@ struct be_extent {
     uint32_t count; /* granules */
     uint32_t refs;  /* allocations that touch it */
     int32_t device;
-    bool mapped;     /* the caller's: physical memory is behind it */
+    bool mapped;     /* the caller's: memory is behind it */
+    bool out;        /* ... but not on the device: its bytes are in kept, or it has none yet */
+    bool moving;     /* ... and it is on its way in or out */
     uint64_t handle; /* the caller's: CUmemGenericAllocationHandle */
+    void *kept;      /* the caller's */
     uint32_t *taken; /* bitmap of units, shared granules only */
     bool imported;   /* another session's memory, charged there */
     bool shared;     /* others hold it too: it stays where it is */
@@ -101,6 +104,9 @@ GP_CHECK enum gp_status be_granules_map(struct be_granules *map, uint64_t addres
 bool be_granules_tiled(const struct be_granules *map, uint64_t address, uint64_t bytes);
 /* The extent that holds address, or NULL. */
 struct be_extent *be_granules_at(const struct be_granules *map, uint64_t address);
+/* All extents in order, those of the client's own mappings too: *granule_p begins with 0. NULL at
+ * the end. */
+struct be_extent *be_granules_walk(const struct be_granules *map, uint64_t *granule_p);
 /* Forget a mapping. */
 void be_granules_unmap(struct be_granules *map, struct be_extent *mapping);
 
@@ -108,7 +114,7 @@ void be_granules_unmap(struct be_granules *map, struct be_extent *mapping);
 typedef void (*be_allocation_fn)(void *user, const struct be_allocation *allocation);
 void be_granules_each(struct be_granules *map, be_allocation_fn fn, void *user);
 
-/* True if physical memory is behind all of [address, address + bytes). */
+/* True if memory is behind all of [address, address + bytes). */
 bool be_granules_mapped(const struct be_granules *map, uint64_t address, uint64_t bytes);
 bool be_granules_inside(const struct be_granules *map, uint64_t address, uint64_t bytes);
 size_t be_granules_count(const struct be_granules *map); /* allocations */

@@ -67,14 +67,22 @@ create_locked(struct be_space *space, const struct be_phys_wish *wish, struct be
 
     if (wish->bytes > be_space_unused(&space->devices[wish->device]))
         return CUDA_ERROR_OUT_OF_MEMORY;
-    prop_fill(wish, &prop);
-    cr = space->driver->table.cuMemCreate(&phys->handle, wish->bytes, &prop, 0);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    if (space->scrub)
-        cr = be_scrub_handle(space->driver, phys->handle, wish->bytes, wish->device);
+    if (!be_space_fix(space, wish->device, wish->bytes))
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    cr = CUDA_ERROR_OUT_OF_MEMORY;
+    if (be_space_room(space, wish->device, wish->bytes)) {
+        prop_fill(wish, &prop);
+        cr = space->driver->table.cuMemCreate(&phys->handle, wish->bytes, &prop, 0);
+        if (cr == CUDA_SUCCESS && space->scrub) {
+            cr = be_scrub_handle(space->driver, phys->handle, wish->bytes, wish->device);
+            if (cr != CUDA_SUCCESS)
+                (void)space->driver->table.cuMemRelease(phys->handle);
+        }
+        if (cr != CUDA_SUCCESS)
+            be_space_vacate(space, wish->device, wish->bytes);
+    }
     if (cr != CUDA_SUCCESS) {
-        (void)space->driver->table.cuMemRelease(phys->handle);
+        be_space_unfix(space, wish->device, wish->bytes);
         return cr;
     }
     be_space_use(space, wish->device, wish->bytes, 0);
@@ -163,8 +171,11 @@ free_if_gone(struct be_space *space, struct be_phys *phys)
     if (cr != CUDA_SUCCESS)
         log_warn("memory: release %llu bytes: %s", (unsigned long long)phys->bytes,
                  be_driver_error(space->driver, cr));
-    if (!phys->imported)
+    if (!phys->imported) {
         be_space_use(space, phys->device, 0, phys->bytes);
+        be_space_unfix(space, phys->device, phys->bytes);
+        be_space_vacate(space, phys->device, phys->bytes);
+    }
     *phys->link = phys->next;
     if (phys->next != NULL)
         phys->next->link = phys->link;

@@ -1,8 +1,10 @@
 /* backend/memory/space.c -- physical memory behind the addresses that the client names */
 #include "backend/memory/space.h"
 
+#include "backend/memory/arena.h"
 #include "backend/memory/scrub.h"
 #include "backend/memory/space_priv.h"
+#include "backend/tenant/rooms.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -86,8 +88,9 @@ granularity_find(const struct be_driver *driver, uint64_t *granularity_p)
 
 /* -- mapping ---------------------------------------------------------------------------------- */
 
-static CUresult
-extent_map(struct be_space *space, struct be_extent *extent)
+CUresult
+be_space_back(struct be_space *space, const struct be_extent *extent,
+              CUmemGenericAllocationHandle *handle_p)
 {
     const struct be_driver_table *t = &space->driver->table;
     uint64_t address = be_extent_address(space, extent), bytes = be_extent_bytes(space, extent);
@@ -110,7 +113,7 @@ extent_map(struct be_space *space, struct be_extent *extent)
         return cr;
     cr = t->cuMemMap(address, bytes, 0, handle, 0);
     if (cr == CUDA_SUCCESS) {
-        cr = be_access_extent(space, extent);
+        cr = be_access_apply(space, extent);
         if (cr != CUDA_SUCCESS)
             (void)t->cuMemUnmap(address, bytes);
     }
@@ -118,9 +121,61 @@ extent_map(struct be_space *space, struct be_extent *extent)
         (void)t->cuMemRelease(handle);
         return cr;
     }
-    extent->handle = handle;
-    extent->mapped = true;
+    *handle_p = handle;
     return CUDA_SUCCESS;
+}
+
+/* -- room on the device ------------------------------------------------------------------------ */
+
+bool
+be_space_room(struct be_space *space, int32_t device, uint64_t bytes)
+{
+    struct be_space_device *d = &space->devices[device];
+    uint64_t there = d->used_bytes - d->out_bytes;
+
+    if (space->arena == NULL || (d->held_bytes >= there && d->held_bytes - there >= bytes))
+        return true;
+    if (!be_rooms_grow(space->ledger, (unsigned)device, bytes))
+        return false;
+    d->held_bytes += bytes;
+    return true;
+}
+
+void
+be_space_vacate(struct be_space *space, int32_t device, uint64_t bytes)
+{
+    struct be_space_device *d = &space->devices[device];
+
+    if (space->arena == NULL)
+        return;
+    d->held_bytes -= gp_min_u64(bytes, d->held_bytes);
+    be_rooms_give(space->ledger, (unsigned)device, bytes);
+}
+
+bool
+be_space_fix(struct be_space *space, int32_t device, uint64_t bytes)
+{
+    struct be_space_device *d = &space->devices[device];
+
+    if (space->arena == NULL)
+        return true;
+    if (!be_ledger_fix(space->ledger, (unsigned)device, bytes))
+        return false;
+    d->fixed_bytes += bytes;
+    be_rooms_fix(space->ledger, (unsigned)device, d->fixed_bytes);
+    return true;
+}
+
+void
+be_space_unfix(struct be_space *space, int32_t device, uint64_t bytes)
+{
+    struct be_space_device *d = &space->devices[device];
+
+    if (space->arena == NULL)
+        return;
+    d->fixed_bytes -= gp_min_u64(bytes, d->fixed_bytes);
+    be_ledger_unfix(space->ledger, (unsigned)device, bytes);
+    be_rooms_fix(space->ledger, (unsigned)device, d->fixed_bytes);
 }
 
 void
@@ -133,6 +188,19 @@ be_space_use(struct be_space *space, int32_t device, uint64_t more, uint64_t les
     be_ledger_set_used(space->ledger, (unsigned)device, d->used_bytes);
 }
 
+/* What is paged out has nothing on the device. */
+static void
+extent_forget(struct be_space *space, struct be_extent *extent)
+{
+    uint64_t bytes = be_extent_bytes(space, extent);
+
+    be_arena_give(space->arena, extent->kept, bytes);
+    extent->kept = NULL;
+    extent->out = false;
+    space->devices[extent->device].out_bytes -= bytes;
+    be_space_use(space, extent->device, 0, bytes);
+}
+
 void
 be_space_extent_gone(void *user, struct be_extent *extent)
 {
@@ -142,15 +210,23 @@ be_space_extent_gone(void *user, struct be_extent *extent)
 
     if (!extent->mapped)
         return;
+    extent->mapped = false;
+    if (extent->out) {
+        extent_forget(space, extent);
+        return;
+    }
     cr = space->driver->table.cuMemUnmap(address, bytes);
     if (cr == CUDA_SUCCESS)
         cr = space->driver->table.cuMemRelease(extent->handle);
     if (cr != CUDA_SUCCESS)
         log_warn("memory: unmap %llu bytes at 0x%llx: %s", (unsigned long long)bytes,
                  (unsigned long long)address, be_driver_error(space->driver, cr));
-    extent->mapped = false;
-    if (!extent->imported)
-        be_space_use(space, extent->device, 0, bytes);
+    if (extent->imported)
+        return;
+    be_space_use(space, extent->device, 0, bytes);
+    if (extent->shared)
+        be_space_unfix(space, extent->device, bytes);
+    be_space_vacate(space, extent->device, bytes);
 }
 
 static CUresult
@@ -167,8 +243,33 @@ status_result(enum gp_status status)
     }
 }
 
+/* Memory for a fresh extent: on the device, or later where there is no room now. */
+static CUresult
+extent_map(struct be_space *space, struct be_extent *extent)
+{
+    uint64_t bytes = be_extent_bytes(space, extent);
+    CUmemGenericAllocationHandle handle = 0;
+    CUresult cr;
+
+    if (!be_space_room(space, extent->device, bytes)) {
+        extent->mapped = extent->out = true;
+        space->devices[extent->device].out_bytes += bytes;
+        be_space_use(space, extent->device, bytes, 0);
+        return CUDA_SUCCESS;
+    }
+    cr = be_space_back(space, extent, &handle);
+    if (cr != CUDA_SUCCESS) {
+        be_space_vacate(space, extent->device, bytes);
+        return cr;
+    }
+    extent->handle = handle;
+    extent->mapped = true;
+    be_space_use(space, extent->device, bytes, 0);
+    return CUDA_SUCCESS;
+}
+
 /* Memory behind what is fresh of an allocation. Only its first and its last granule can be there
- * already, shared with others, so what is fresh is one run. */
+ * already, shared with others, so what is fresh is one run; what comes later is filled then. */
 static CUresult
 fresh_map(struct be_space *space, uint64_t address)
 {
@@ -182,7 +283,14 @@ fresh_map(struct be_space *space, uint64_t address)
         cr = extent_map(space, extent);
         if (cr != CUDA_SUCCESS)
             return cr;
-        be_space_use(space, extent->device, be_extent_bytes(space, extent), 0);
+        if (extent->out)
+            continue;
+        if (bytes != 0 && begin + bytes != be_extent_address(space, extent) && space->scrub) {
+            cr = be_scrub_range(space->driver, begin, bytes);
+            if (cr != CUDA_SUCCESS)
+                return cr;
+            bytes = 0;
+        }
         if (bytes == 0)
             begin = be_extent_address(space, extent);
         bytes += be_extent_bytes(space, extent);
@@ -392,6 +500,7 @@ reap_frees(struct be_space *space, struct be_reap *batch, struct be_reap *end)
             count = 0;
         }
         pthread_mutex_lock(&space->lock);
+        be_swap_still(space);
         device = r->device;
         if (be_granules_drop(space->map, r->address, be_space_extent_gone, space) == GP_OK)
             addresses[count++] = r->address;
@@ -499,6 +608,7 @@ be_space_drop_context(struct be_space *space, uint32_t context)
 
     be_space_settle(space);
     pthread_mutex_lock(&space->lock);
+    be_swap_still(space);
     list.addresses = calloc(be_granules_count(space->map) + 1, sizeof(uint64_t));
     if (list.addresses != NULL)
         be_granules_each(space->map, drop_collect, &list);
@@ -528,6 +638,7 @@ be_space_create(const struct be_driver *driver, uint64_t base_hint, uint64_t byt
     pthread_mutex_init(&space->lock, NULL);
     pthread_cond_init(&space->wake, NULL);
     pthread_cond_init(&space->idle, NULL);
+    pthread_cond_init(&space->still, NULL);
     status = granularity_find(driver, &space->granularity);
     if (status != GP_OK)
         goto err_free;
@@ -551,6 +662,7 @@ err_map:
 err_range:
     (void)driver->table.cuMemAddressFree(space->base, space->bytes);
 err_free:
+    pthread_cond_destroy(&space->still);
     pthread_cond_destroy(&space->idle);
     pthread_cond_destroy(&space->wake);
     pthread_mutex_destroy(&space->lock);
@@ -570,8 +682,10 @@ be_space_destroy(struct be_space *space)
     pthread_cond_signal(&space->wake);
     pthread_mutex_unlock(&space->lock);
     pthread_join(space->reaper, NULL);
+    be_swap_off(space);
     be_granules_destroy(space->map);
     (void)space->driver->table.cuMemAddressFree(space->base, space->bytes);
+    pthread_cond_destroy(&space->still);
     pthread_cond_destroy(&space->idle);
     pthread_cond_destroy(&space->wake);
     pthread_mutex_destroy(&space->lock);
@@ -678,9 +792,13 @@ be_space_charge(struct be_space *space, int32_t device, uint64_t bytes)
     CUresult cr = CUDA_ERROR_OUT_OF_MEMORY;
 
     pthread_mutex_lock(&space->lock);
-    if (bytes <= be_space_unused(&space->devices[device])) {
-        be_space_use(space, device, bytes, 0);
-        cr = CUDA_SUCCESS;
+    if (bytes <= be_space_unused(&space->devices[device]) && be_space_fix(space, device, bytes)) {
+        if (be_space_room(space, device, bytes)) {
+            be_space_use(space, device, bytes, 0);
+            cr = CUDA_SUCCESS;
+        } else {
+            be_space_unfix(space, device, bytes);
+        }
     }
     pthread_mutex_unlock(&space->lock);
     return cr;
@@ -691,6 +809,8 @@ be_space_uncharge(struct be_space *space, int32_t device, uint64_t bytes)
 {
     pthread_mutex_lock(&space->lock);
     be_space_use(space, device, 0, bytes);
+    be_space_unfix(space, device, bytes);
+    be_space_vacate(space, device, bytes);
     pthread_mutex_unlock(&space->lock);
 }
 

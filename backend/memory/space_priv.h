@@ -5,6 +5,7 @@
 #include "backend/memory/granules.h"
 #include "backend/memory/phys.h"
 #include "backend/memory/space.h"
+#include "backend/memory/swap.h"
 #include "protocol/base/util.h"
 
 #include <pthread.h>
@@ -21,7 +22,10 @@ struct be_reap {
 
 struct be_space_device {
     uint64_t lease_bytes; /* what the client may have */
-    uint64_t used_bytes;  /* physical memory that is there, frees that wait included */
+    uint64_t used_bytes;  /* of that, allocated, frees that wait included */
+    uint64_t out_bytes;   /* of those, not on the device now */
+    uint64_t fixed_bytes; /* of those, never paged */
+    uint64_t held_bytes;  /* room that we have on the device: be_room_member.held_bytes */
     uint64_t peers;       /* devices that its allocations are open to, a bit for each */
     uint32_t peer_counts[BE_DRIVER_DEVICES_MAX];
 };
@@ -38,6 +42,7 @@ struct be_space {
     pthread_mutex_t lock; /* rank 10 */
     pthread_cond_t wake;  /* the reaper: work or end */
     pthread_cond_t idle;  /* others: the reaper has nothing left */
+    pthread_cond_t still; /* nothing moves, or who wanted that has gone on */
 
     /* Guarded by lock. */
     struct be_granules *map;
@@ -47,6 +52,13 @@ struct be_space {
     struct be_reap *head, **tail;
     unsigned queued;
     bool busy, stop;
+    struct be_arena *arena; /* NULL: nothing is paged */
+    unsigned moving;        /* extents on their way */
+    unsigned still_wanted;  /* those who wait for none to be */
+
+    /* Of who pages; for tests. */
+    unsigned fault_every;
+    uint64_t dice;
 };
 
 static inline uint64_t
@@ -70,11 +82,27 @@ be_space_unused(const struct be_space_device *d)
 
 /* With the lock held: physical memory of a lease comes and goes; the ledger hears it. */
 void be_space_use(struct be_space *space, int32_t device, uint64_t more, uint64_t less);
+/* With the lock held: room on the device for bytes more of ours; false: there is none now. */
+bool be_space_room(struct be_space *space, int32_t device, uint64_t bytes);
+/* With the lock held: so much of what is on the device is gone from it. */
+void be_space_vacate(struct be_space *space, int32_t device, uint64_t bytes);
+/* With the lock held: bytes of what is used, or will be, cannot be paged; false: others could not
+ * run any more. And they are no longer used, or can. */
+bool be_space_fix(struct be_space *space, int32_t device, uint64_t bytes);
+void be_space_unfix(struct be_space *space, int32_t device, uint64_t bytes);
+/* Physical memory behind an extent of an allocation; the driver's handle. */
+CUresult be_space_back(struct be_space *space, const struct be_extent *extent,
+                       CUmemGenericAllocationHandle *handle_p);
+/* With the lock held, until nothing is on its way; swap.c. */
+void be_swap_still(struct be_space *space);
+
 /* The driver lets devices at what is mapped: those named get what the other masks say. access.c */
 CUresult be_access_set(struct be_space *space, uint64_t address, uint64_t bytes,
                        const struct be_access *access);
 /* What an extent of an allocation is open to: its device, that one's peers, its own list. */
 CUresult be_access_extent(struct be_space *space, const struct be_extent *extent);
+/* ... though the books say that it is not on the device. */
+CUresult be_access_apply(struct be_space *space, const struct be_extent *extent);
 
 /* be_extent_gone_fn: unmaps and releases what is behind an extent; user is the space. */
 void be_space_extent_gone(void *user, struct be_extent *extent);

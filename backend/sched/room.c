@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-#define FOREVER UINT64_MAX
+#define FOREVER    UINT64_MAX
+#define RATE_BYTES (8ull << 20)
 
 static uint64_t
 sub_sat(uint64_t a, uint64_t b)
@@ -108,7 +109,8 @@ be_room_moved(struct be_room *r, uint32_t member, bool in, uint64_t bytes, uint6
     *(in ? &r->in_bytes : &r->out_bytes) += bytes;
     if (in)
         r->members[member].moved_in_bytes += bytes;
-    if (now != 0)
+    /* Of small ones most is overhead. */
+    if (now != 0 && (*rate == 0 || bytes >= RATE_BYTES))
         *rate = *rate == 0 ? now : (3 * *rate + now) / 4;
 }
 
@@ -234,7 +236,7 @@ complete(struct be_room *r, struct be_room_member *m, uint64_t now)
 }
 
 bool
-be_room_enter(struct be_room *r, uint32_t member, uint64_t need_bytes, uint64_t now,
+be_room_enter(struct be_room *r, uint32_t member, uint64_t need_bytes, bool there, uint64_t now,
               struct be_room_wake *w, uint64_t *until_p)
 {
     struct be_room_member *m = &r->members[member];
@@ -244,7 +246,7 @@ be_room_enter(struct be_room *r, uint32_t member, uint64_t need_bytes, uint64_t 
     if (!m->there)
         return true;
     m->asked = false;
-    if (!m->waiting && m->held_bytes < need_bytes) {
+    if (!m->waiting && (m->held_bytes < need_bytes || !there)) {
         m->waiting = true;
         m->since_ns = now;
         m->came_ns = 0;
@@ -255,7 +257,7 @@ be_room_enter(struct be_room *r, uint32_t member, uint64_t need_bytes, uint64_t 
         m->leave_bytes = 0; /* it was for somebody who does not want it any more */
         m->held_bytes += gp_min_u64(be_room_free(r), sub_sat(m->need_bytes, m->held_bytes));
     }
-    if (m->held_bytes >= need_bytes && m->leave_bytes == 0) {
+    if (there && m->held_bytes >= need_bytes && m->leave_bytes == 0) {
         complete(r, m, now);
         first = be_room_first(r);
         if (first != BE_ROOM_NONE) /* the next one's turn to be given something */
@@ -284,22 +286,26 @@ be_room_look(struct be_room *r, uint32_t member, uint64_t idle_ns, uint64_t now,
     uint64_t at;
 
     *until_p = FOREVER;
-    m->asked = false;
     m->idle_ns = idle_ns;
     if (first == BE_ROOM_NONE) { /* who wanted it is gone */
+        m->asked = false;
         m->leave_bytes = 0;
         return 0;
     }
+    m->asked = true; /* it looks again by itself */
     if (first != member)
         ask(r, first, now, w, until_p);
+    *until_p = FOREVER;
     if (m->leave_bytes != 0) {
         m->came_ns = 0;
         return m->leave_bytes;
     }
     at = may_ask_at(r, m, &r->members[first]);
-    if (can_leave(m) != 0 && first != member && (m->class != 0 || r->members[first].class == 0))
-        *until_p =
-            gp_max_u64(now + 1, idle_ns != 0 ? at : gp_min_u64(at, now + BE_ROOM_IDLE_NS / 2));
+    /* What could be asked of it already is not needed now. */
+    if (can_leave(m) != 0 && first != member && at > now &&
+        (m->class != 0 || r->members[first].class == 0))
+        *until_p = idle_ns != 0 ? at : gp_min_u64(at, now + BE_ROOM_IDLE_NS / 2);
+    m->asked = *until_p != FOREVER;
     return 0;
 }
 

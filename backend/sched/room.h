@@ -33,7 +33,7 @@
 
 struct be_room_member {
     bool there, waiting;
-    bool asked;              /* it has not looked since it was woken: it need not be woken again */
+    bool asked;              /* it was woken, or looks by itself: it need not be woken */
     uint32_t class;          /* 0 goes first, and is never asked for others */
     uint64_t held_bytes;     /* on the device, or promised to it */
     uint64_t fixed_bytes;    /* of those: cannot leave */
@@ -43,6 +43,7 @@ struct be_room_member {
     uint64_t came_ns;        /* complete since; 0: it is not */
     uint64_t brought_bytes;  /* ... for which so many came in */
     uint64_t idle_ns;        /* its work was done then; 0: it works */
+    uint64_t work;           /* the caller's: what it knew of its work when that was so */
     uint64_t not_before_ns;  /* it could not leave */
     uint64_t moved_in_bytes; /* since it began to wait */
 };
@@ -75,12 +76,12 @@ struct be_room_wake {
 };
 
 /*
- * member wants to hold need_bytes. True: it does, and stays for a while. Else it waits:
- * be_room_member.held_bytes says what it may bring in already, *until_p when to ask again at the
- * latest.
+ * member wants to hold need_bytes; there: all that it has is on the device already. True: it is,
+ * holds that much, and stays for a while. Else it waits: be_room_member.held_bytes says what it may
+ * bring in, *until_p when to ask again at the latest.
  */
-bool be_room_enter(struct be_room *r, uint32_t member, uint64_t need_bytes, uint64_t now,
-                   struct be_room_wake *wake, uint64_t *until_p);
+bool be_room_enter(struct be_room *r, uint32_t member, uint64_t need_bytes, bool there,
+                   uint64_t now, struct be_room_wake *wake, uint64_t *until_p);
 /* It does not want any more what it waited for. */
 void be_room_leave(struct be_room *r, uint32_t member);
 

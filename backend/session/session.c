@@ -5,7 +5,9 @@
 #include "backend/cuda/jobs.h"
 #include "backend/cuda/module.h"
 #include "backend/cuda/pace.h"
+#include "backend/cuda/stay.h"
 #include "backend/cuda/trace.h"
+#include "backend/memory/swap.h"
 #include "backend/session/agent.h"
 #include "backend/session/count.h"
 #include "be_hooks.h"
@@ -161,9 +163,16 @@ be_session_create(const struct be_session_config *config, struct be_line *line,
     if (status == GP_OK) {
         be_space_set_ledger(session->space, session->ledger);
         be_space_set_scrub(session->space, config->scrub && be_ledger_governed(session->ledger));
+        if (be_ledger_paged(session->ledger))
+            status = be_swap_on(session->space, config->keep_bytes, config->swap_fault);
+    }
+    if (status == GP_OK)
+        status = be_stay_start(session, config->evict_every);
+    if (status == GP_OK) {
         status = be_agent_start(session, &session->agent);
     }
     if (status != GP_OK) {
+        be_stay_stop(session);
         session_free(session);
         return status;
     }
@@ -193,6 +202,7 @@ be_session_destroy(struct be_session *session)
     be_callbacks_close(session);
     be_parked_hand_over(session);
     be_waits_drain(session->waits, NULL);
+    be_stay_stop(session);
     be_contexts_destroy(session);
     libraries_destroy(session);
     be_pace_destroy(session);
@@ -260,6 +270,8 @@ record_run(struct be_session *session, const struct wire_record *record, const u
         }
     }
     if (cr == CUDA_SUCCESS) {
+        if (!be_stay_enter(session, record->call, body, len))
+            return;
         if (!be_pace_enter(&call, record, body, len, &pass))
             return; /* nobody is there any more to hear of it */
         be_dispatch[record->call](&call, body, len);
@@ -293,6 +305,7 @@ be_session_feed(struct be_session *session, const uint8_t *row, size_t bytes, co
     while (wire_next_record(&row, &bytes, &record, &body, &len, &bad))
         record_run(session, &record, body, len);
     be_pace_flush(session);
+    be_stay_leave(session);
     if (atomic_load_explicit(&session->broken, memory_order_relaxed)) {
         *why_p = "arguments that do not fit their call";
         return GP_ERR_PROTOCOL;

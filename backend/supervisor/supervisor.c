@@ -450,6 +450,7 @@ be_supervisor_run(const struct be_supervisor_config *config)
     be_succession_open(&s);
     status = be_ledger_create(&s.workers.ledger);
     if (status == GP_OK) {
+        be_ledger_set_paging(s.workers.ledger, &config->paging);
         be_ledger_publish(s.workers.ledger, config->policies);
         status = signals_open(&s);
     }

@@ -6,6 +6,7 @@
 #ifndef BE_SUPERVISOR_H
 #define BE_SUPERVISOR_H
 
+#include "backend/tenant/ledger.h"
 #include "backend/tenant/policy.h"
 #include "protocol/base/status.h"
 
@@ -38,6 +39,7 @@ struct be_supervisor_config {
     bool registers;             /* in the directory, by a process of its own */
     const char *metrics;        /* http://...; NULL: none */
     const char *admin_socket;   /* where operators of this machine are served; NULL: nowhere */
+    struct be_paging paging;
     const struct be_policies *policies; /* the tenants to begin with */
     /* Read them anew; the caller finishes *policies_p on GP_OK. Errors are logged. */
     enum gp_status (*reload)(void *user, struct be_policies *policies_p);

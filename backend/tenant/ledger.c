@@ -1,6 +1,7 @@
 /* backend/tenant/ledger.c -- the segment, its slots, and what may be promised */
 #include "backend/tenant/ledger.h"
 
+#include "backend/tenant/rooms.h"
 #include "backend/tenant/segment.h"
 #include "backend/tenant/turns.h"
 #include "protocol/base/log.h"
@@ -75,6 +76,7 @@ be_ledger_create(struct be_ledger **ledger_p)
     pthread_mutex_init(&ledger->segment->lock, &attr);
     pthread_mutexattr_destroy(&attr);
     be_turns_init(ledger);
+    be_rooms_init(ledger);
     ledger->segment->bytes = sizeof(struct be_segment);
     ledger->segment->magic = BE_SEGMENT_MAGIC;
     *ledger_p = ledger;
@@ -121,13 +123,29 @@ be_ledger_fd(const struct be_ledger *ledger)
     return ledger->fd;
 }
 
+void
+be_ledger_set_paging(struct be_ledger *ledger, const struct be_paging *paging)
+{
+    ledger->segment->percent = paging->percent;
+    ledger->segment->arena_bytes = paging->arena_bytes;
+    ledger->segment->eager = paging->eager;
+}
+
+bool
+be_ledger_paged(const struct be_ledger *ledger)
+{
+    return ledger != NULL && ledger->segment->percent > 100;
+}
+
 /* -- slots ------------------------------------------------------------------------------------- */
 
 static void
 slot_empty(struct be_slot *slot)
 {
     atomic_store(&slot->tenant, 0);
+    atomic_store(&slot->work_ns, 0);
     for (unsigned d = 0; d < BE_LEDGER_DEVICES; d++) {
+        atomic_store(&slot->device[d].fixed, 0);
         atomic_store(&slot->device[d].used, 0);
         atomic_store(&slot->device[d].lease, 0);
         atomic_store(&slot->device[d].other, 0);
@@ -160,6 +178,7 @@ be_ledger_slot_give(struct be_ledger *ledger, unsigned slot)
     struct be_segment *g = ledger->segment;
 
     be_turns_slot_gone(ledger, slot);
+    be_rooms_slot_gone(ledger, slot);
     be_segment_lock(g);
     slot_empty(&g->slots[slot]);
     atomic_store(&g->slots[slot].taken, 0);
@@ -442,10 +461,93 @@ quota_left(const struct be_ledger *ledger, unsigned device)
 static uint64_t
 device_left(const struct be_segment *g, unsigned device, uint64_t reserve)
 {
+    uint64_t bytes = sub_sat(g->devices[device].total_bytes, reserve);
+
     if (!g->devices[device].shared || g->devices[device].total_bytes == 0)
         return UINT64_MAX;
-    return sub_sat(sub_sat(g->devices[device].total_bytes, reserve),
-                   sums_of(g, 0, device, BE_LEDGER_SLOTS).promised);
+    if (g->percent > 100)
+        bytes = gp_min_u64(bytes, UINT64_MAX / 10000) * g->percent / 100;
+    return sub_sat(bytes, sums_of(g, 0, device, BE_LEDGER_SLOTS).promised);
+}
+
+/* What has to be on a device so that each session can run there, each for itself. */
+struct be_load {
+    uint64_t there;   /* cannot leave: fixed and other */
+    uint64_t high;    /* promised to the high class beside that */
+    uint64_t largest; /* of the other sessions' promises beside that */
+    uint64_t all;     /* of those */
+};
+
+static bool
+is_high(const struct be_segment *g, unsigned slot)
+{
+    uint32_t tenant = atomic_load(&g->slots[slot].tenant);
+
+    return tenant != 0 && g->tenants[tenant - 1].policy.priority == BE_PRIORITY_HIGH;
+}
+
+/* With the lock held, and as if slot own had so much fixed and promised beside. */
+static struct be_load
+load_of(const struct be_segment *g, unsigned device, unsigned own, uint64_t fixed, uint64_t lease)
+{
+    struct be_load load = {0};
+
+    for (unsigned i = 0; i < g->slot_end; i++) {
+        const struct be_slot_device *d = &g->slots[i].device[device];
+        uint64_t stays = atomic_load(&d->fixed) + (i == own ? fixed : 0);
+        uint64_t moves = sub_sat(add_sat(atomic_load(&d->lease), i == own ? lease : 0), stays);
+
+        if (!atomic_load(&g->slots[i].taken))
+            continue;
+        load.there = add_sat(load.there, add_sat(stays, atomic_load(&d->other)));
+        load.all = add_sat(load.all, moves);
+        if (is_high(g, i))
+            load.high = add_sat(load.high, moves);
+        else
+            load.largest = gp_max_u64(load.largest, moves);
+    }
+    return load;
+}
+
+static bool
+load_fits(const struct be_segment *g, unsigned device, uint64_t reserve, const struct be_load *load)
+{
+    uint64_t bytes = sub_sat(g->devices[device].total_bytes, reserve);
+    uint64_t here = add_sat(load->there, add_sat(load->high, load->largest));
+
+    if (here > bytes)
+        return false;
+    return g->arena_bytes == 0 || add_sat(load->all, load->there) <= add_sat(bytes, g->arena_bytes);
+}
+
+/* With the lock held: how much more this session may be promised so that all can still run. */
+static uint64_t
+paged_left(const struct be_ledger *ledger, unsigned device, uint64_t reserve, uint64_t bytes)
+{
+    const struct be_segment *g = ledger->segment;
+    uint64_t least = 0, most = bytes;
+
+    if (g->percent <= 100 || !g->devices[device].shared || g->devices[device].total_bytes == 0)
+        return bytes;
+    while (least < most) { /* the most that fits: more of it never makes it fit */
+        uint64_t middle = most - (most - least) / 2;
+        struct be_load load = load_of(g, device, ledger->slot, 0, middle);
+
+        if (load_fits(g, device, reserve, &load))
+            least = middle;
+        else
+            most = middle - 1;
+    }
+    return least;
+}
+
+static bool
+other_fits(const struct be_segment *g, unsigned device, uint64_t bytes)
+{
+    struct be_load load = load_of(g, device, BE_LEDGER_SLOTS, 0, 0);
+
+    load.there = add_sat(load.there, bytes);
+    return g->percent <= 100 || !g->devices[device].shared || load_fits(g, device, 0, &load);
 }
 
 /* -- granting ---------------------------------------------------------------------------------- */
@@ -459,6 +561,7 @@ be_ledger_left(struct be_ledger *ledger, unsigned device)
         return UINT64_MAX;
     be_segment_lock(ledger->segment);
     left = gp_min_u64(quota_left(ledger, device), device_left(ledger->segment, device, 0));
+    left = paged_left(ledger, device, 0, left);
     be_segment_unlock(ledger->segment);
     return left;
 }
@@ -482,11 +585,12 @@ be_ledger_lease(struct be_ledger *ledger, unsigned device, uint64_t bytes, uint6
         idle = sums_of(g, 0, device, BE_LEDGER_SLOTS).idle;
     else
         idle = sub_sat(atomic_load(&own->lease), atomic_load(&own->used));
-    left = sub_sat(sub_sat(free_bytes, reserve), idle);
+    left = g->percent > 100 ? UINT64_MAX : sub_sat(sub_sat(free_bytes, reserve), idle);
     left = gp_min_u64(left, device_left(g, device, reserve));
     left = gp_min_u64(left, quota_left(ledger, device));
     left = gp_min_u64(left, bytes);
     left = gp_min_u64(left, UINT64_MAX - atomic_load(&own->lease));
+    left = paged_left(ledger, device, reserve, left);
     left -= left % granule;
     atomic_store(&own->lease, atomic_load(&own->lease) + left);
     be_segment_unlock(g);
@@ -517,6 +621,38 @@ be_ledger_set_used(struct be_ledger *ledger, unsigned device, uint64_t bytes)
 }
 
 bool
+be_ledger_fix(struct be_ledger *ledger, unsigned device, uint64_t bytes)
+{
+    atomic_uint_least64_t *fixed;
+    struct be_load load;
+    bool fits;
+
+    if (!be_ledger_paged(ledger) || device >= BE_LEDGER_DEVICES)
+        return true;
+    fixed = &own_slot(ledger)->device[device].fixed;
+    be_segment_lock(ledger->segment);
+    load = load_of(ledger->segment, device, ledger->slot, bytes, 0);
+    fits = load_fits(ledger->segment, device, 0, &load);
+    if (fits)
+        atomic_store(fixed, add_sat(atomic_load(fixed), bytes));
+    be_segment_unlock(ledger->segment);
+    return fits;
+}
+
+void
+be_ledger_unfix(struct be_ledger *ledger, unsigned device, uint64_t bytes)
+{
+    atomic_uint_least64_t *fixed;
+
+    if (!be_ledger_paged(ledger) || device >= BE_LEDGER_DEVICES)
+        return;
+    fixed = &own_slot(ledger)->device[device].fixed;
+    be_segment_lock(ledger->segment);
+    atomic_store(fixed, sub_sat(atomic_load(fixed), bytes));
+    be_segment_unlock(ledger->segment);
+}
+
+bool
 be_ledger_charge(struct be_ledger *ledger, unsigned device, uint64_t bytes)
 {
     struct be_slot_device *own;
@@ -529,7 +665,7 @@ be_ledger_charge(struct be_ledger *ledger, unsigned device, uint64_t bytes)
     own = &own_slot(ledger)->device[device];
     be_segment_lock(g);
     granted = bytes <= quota_left(ledger, device) && bytes <= device_left(g, device, 0) &&
-              bytes <= UINT64_MAX - atomic_load(&own->other);
+              other_fits(g, device, bytes) && bytes <= UINT64_MAX - atomic_load(&own->other);
     if (granted)
         atomic_store(&own->other, atomic_load(&own->other) + bytes);
     be_segment_unlock(g);
@@ -616,6 +752,14 @@ be_ledger_clip(struct be_ledger *ledger, unsigned device, uint64_t *total_bytes_
     struct be_ledger_view view;
 
     be_ledger_view(ledger, device, &view);
+    if (be_ledger_paged(ledger) && device < BE_LEDGER_DEVICES) {
+        /* What is free on the device now says nothing. */
+        const struct be_slot_device *own = &own_slot(ledger)->device[device];
+        uint64_t idle = sub_sat(atomic_load(&own->lease), atomic_load(&own->used));
+
+        *free_bytes_p = gp_min_u64(add_sat(be_ledger_left(ledger, device), idle),
+                                   sub_sat(*total_bytes_p, view.own_bytes));
+    }
     if (view.quota_bytes == UINT64_MAX)
         return;
     *total_bytes_p = gp_min_u64(*total_bytes_p, view.quota_bytes);

@@ -6,11 +6,14 @@
  * instructions leaves true numbers, and its slot is emptied when the supervisor reaps it.
  *
  *   lease   promised to the client, which allocates inside it without asking
- *   used    the part of the lease that has physical memory behind it
+ *   used    the part of the lease that is allocated: memory is behind it, or will be (paging)
+ *   fixed   the part of that which cannot be paged
  *   other   what is not allocated inside a lease: contexts, modules, arrays, pools, graphs
  *
  * Invariants: for each tenant and device, the sum of lease + other of its slots is at most the
- * quota whenever something is granted; the sum over all slots at most the device's memory.
+ * quota whenever something is granted; the sum over all slots at most the device's memory, or the
+ * paging factor times that. With paging, what is fixed or other, what the high class was promised
+ * and the largest of the other sessions fit on the device together, so each session can run.
  *
  * Threads: any, of any of the processes. One robust mutex in the segment (rank 60, taken last;
  *          held for no call out of here); fields of a slot are atomic words that only the slot's
@@ -41,6 +44,16 @@ GP_CHECK enum gp_status be_ledger_create(struct be_ledger **ledger_p);
 GP_CHECK enum gp_status be_ledger_attach(int fd, unsigned slot, struct be_ledger **ledger_p);
 void be_ledger_close(struct be_ledger *ledger);
 int be_ledger_fd(const struct be_ledger *ledger);
+
+/* More may be promised than there is; sched/room.h then says whose memory is on the device. */
+struct be_paging {
+    uint32_t percent;     /* of a device's memory that may be promised; 100: nothing is paged */
+    uint64_t arena_bytes; /* of the host's memory, for what does not fit; 0: as much as it takes */
+    bool eager;           /* sched/room.h; to compare with */
+};
+/* Before anybody else knows the ledger. */
+void be_ledger_set_paging(struct be_ledger *ledger, const struct be_paging *paging);
+bool be_ledger_paged(const struct be_ledger *ledger);
 
 /* -- the supervisor ---------------------------------------------------------------------------- */
 
@@ -89,6 +102,9 @@ uint64_t be_ledger_lease(struct be_ledger *ledger, unsigned device, uint64_t byt
 /* Give back what is not used. */
 void be_ledger_lease_return(struct be_ledger *ledger, unsigned device, uint64_t bytes);
 void be_ledger_set_used(struct be_ledger *ledger, unsigned device, uint64_t bytes);
+/* bytes more of what is used cannot be paged; false: others could not run any more. */
+bool be_ledger_fix(struct be_ledger *ledger, unsigned device, uint64_t bytes);
+void be_ledger_unfix(struct be_ledger *ledger, unsigned device, uint64_t bytes);
 /* All or nothing; false: over a limit. */
 bool be_ledger_charge(struct be_ledger *ledger, unsigned device, uint64_t bytes);
 /* It is there already: charge it, over a limit too. */

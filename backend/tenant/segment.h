@@ -6,6 +6,7 @@
 #define BE_SEGMENT_H
 
 #include "backend/sched/fair.h"
+#include "backend/sched/room.h"
 #include "backend/tenant/ledger.h"
 
 #include <pthread.h>
@@ -16,8 +17,8 @@
 struct be_slot_device {
     /* Grown by the slot's worker under the lock; read by all under it. */
     atomic_uint_least64_t lease, other;
-    /* The worker's own news: never above lease. */
-    atomic_uint_least64_t used;
+    /* The worker's own news: never above lease; fixed is the part of used that cannot be paged. */
+    atomic_uint_least64_t used, fixed;
 };
 
 struct be_slot {
@@ -25,6 +26,9 @@ struct be_slot {
     atomic_uint tenant; /* index + 1 of an open session; 0: none */
     atomic_uint looks;  /* the session only looks, it counts as none */
     atomic_uint word;   /* a futex: its turn, or its wait, has changed */
+    atomic_uint room;   /* a futex: its memory has to come or to go, perhaps */
+    /* The worker's own news: how often it began to give devices work, and when it did last. */
+    atomic_uint_least64_t work, work_ns;
     struct be_slot_device device[BE_LEDGER_DEVICES];
 };
 
@@ -34,6 +38,13 @@ struct be_segment_turns {
     struct be_fair fair;  /* guarded by lock; members are slots, groups tenants */
 };
 
+struct be_segment_rooms {
+    pthread_mutex_t lock; /* robust, rank 62 */
+    struct be_room room;  /* guarded by lock; members are slots */
+    uint64_t keep_bytes;  /* guarded by lock: of the device, for nobody's memory */
+};
+
+_Static_assert(BE_ROOM_MEMBERS == BE_LEDGER_SLOTS, "members are slots");
 _Static_assert(BE_FAIR_MEMBERS == BE_LEDGER_SLOTS, "members are slots");
 _Static_assert(BE_FAIR_GROUPS > BE_TENANTS_MAX, "groups are tenants");
 
@@ -57,12 +68,17 @@ struct be_segment {
     pthread_mutex_t lock; /* robust, rank 60 */
     atomic_uint bell;     /* a futex */
     atomic_uint governed;
+    uint32_t percent; /* of the devices' memory may be promised; set once, as the next three */
+    bool eager;
+    uint64_t
+        arena_bytes; /* of the host's memory for what does not fit; 0: as much as is promised */
     uint32_t order_count;
     uint32_t order[BE_TENANTS_MAX]; /* entries in the configuration's order */
     unsigned slot_end;              /* none is taken from here on */
     struct be_segment_tenant tenants[BE_TENANTS_MAX];
     struct be_segment_device devices[BE_LEDGER_DEVICES];
     struct be_segment_turns turns[BE_LEDGER_DEVICES];
+    struct be_segment_rooms rooms[BE_LEDGER_DEVICES];
     struct be_slot slots[BE_LEDGER_SLOTS];
 };
 

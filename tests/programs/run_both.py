@@ -80,7 +80,7 @@ def read_ready_line(fd, process, seconds):
 class Server:
     """One gpupoold on the software device, listening with TLS on loopback or on a unix socket."""
 
-    def __init__(self, parts, work, env, lane="tls"):
+    def __init__(self, parts, work, env, lane="tls", more=()):
         self.work = work
         self.log = os.path.join(work, "server.log")
         certs = os.path.join(work, "certs")
@@ -92,7 +92,7 @@ class Server:
                 [parts.daemon, "--driver", parts.soft, "--listen", listen,
                  "--tls-cert", certs + "/server.crt", "--tls-key", certs + "/server.key",
                  "--tls-ca", certs + "/ca.crt", "--ready-fd", str(write_end),
-                 "--exit-with-parent"],
+                 "--exit-with-parent", *more],
                 env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 pass_fds=[write_end], start_new_session=True)
         os.close(write_end)
@@ -252,6 +252,8 @@ def parse():
     p.add_argument("--max-bytes", type=int, help="at most so many bytes over the line, both ways")
     p.add_argument("--lane", default="tls", choices=("tls", "shm", "best"),
                    help="how they are pooled; best: gpupool://, which must come to shm")
+    p.add_argument("--server-option", action="append", default=[], metavar="OPTION",
+                   help="one more option of gpupoold (--server-option=--name=value)")
     p.add_argument("program")
     p.add_argument("args", nargs=argparse.REMAINDER)
     return p.parse_args()
@@ -270,7 +272,7 @@ def main():
     failed = 0
     with tempfile.TemporaryDirectory(prefix="gpupool-both-") as work:
         env = clean_environment(work, options.devices)
-        server = Server(parts, work, env, options.lane)
+        server = Server(parts, work, env, options.lane, options.server_option)
         try:
             print("%-22s %9s %9s %8s %6s  %s" % ("program", "direct", "pooled", "calls",
                                                 "trips", "result"))

@@ -104,7 +104,8 @@ attend(unsigned i)
             s->wait_from = w.now;
         s->waiting = true;
         if (w.now >= s->ask_ns) {
-            if (be_room_enter(&w.r, i, s->need, w.now, &wake, &s->ask_ns) && s->resident == s->need)
+            if (be_room_enter(&w.r, i, s->need, s->resident == s->need, w.now, &wake, &s->ask_ns) &&
+                s->resident == s->need)
                 s->waiting = false;
             woken(&wake);
         }
@@ -117,7 +118,8 @@ attend(unsigned i)
             be_room_moved(&w.r, i, true, in, TICK * in / w.rate);
             s->ask_ns = 0;
         }
-        if (s->resident == s->need && be_room_enter(&w.r, i, s->need, w.now, &wake, &s->ask_ns)) {
+        if (s->resident == s->need &&
+            be_room_enter(&w.r, i, s->need, s->resident == s->need, w.now, &wake, &s->ask_ns)) {
             woken(&wake);
             s->waiting = false;
             s->waited_ns += w.now - s->wait_from;
@@ -129,8 +131,10 @@ attend(unsigned i)
     if (w.now >= s->look_ns) {
         (void)be_room_look(&w.r, i, pauses(s) ? s->idle_ns : 0, w.now, &wake, &s->look_ns);
         woken(&wake);
-        if (w.fails && m->leave_bytes != 0)
+        if (w.fails && m->leave_bytes != 0) {
             be_room_cannot(&w.r, i, w.now);
+            w.sims[be_room_first(&w.r)].ask_ns = 0;
+        }
     }
 }
 
@@ -325,7 +329,7 @@ Test(room, the_dead_leave_room_and_no_traces)
     (void)add(1, 900 * MIB, 10 * MS, 0, 1000 * S);
     run(1 * S);
     be_room_detach(&w.r, 0);
-    cr_assert(be_room_enter(&w.r, 1, 900 * MIB, w.now, &wake, &until));
+    cr_assert(be_room_enter(&w.r, 1, 900 * MIB, true, w.now, &wake, &until));
     be_room_detach(&w.r, 1);
     cr_assert_eq(be_room_free(&w.r), 1024 * MIB);
     cr_assert_eq(w.r.end, 0);
@@ -342,10 +346,10 @@ Test(room, what_is_fixed_stays)
     be_room_attach(&w.r, 1, 1);
     cr_assert(be_room_grow(&w.r, 0, 800 * MIB, w.now));
     be_room_fix(&w.r, 0, 300 * MIB);
-    cr_assert_not(be_room_enter(&w.r, 1, 700 * MIB, w.now, &wake, &until));
+    cr_assert_not(be_room_enter(&w.r, 1, 700 * MIB, true, w.now, &wake, &until));
     cr_assert_eq(w.r.members[1].held_bytes, 200 * MIB);
     cr_assert_eq(be_room_look(&w.r, 0, 0, w.now + 20 * S, &wake, &until), 500 * MIB);
     be_room_give(&w.r, 0, 500 * MIB);
-    cr_assert(be_room_enter(&w.r, 1, 700 * MIB, w.now + 20 * S, &wake, &until));
+    cr_assert(be_room_enter(&w.r, 1, 700 * MIB, true, w.now + 20 * S, &wake, &until));
     cr_assert_not(be_room_grow(&w.r, 0, 1, w.now + 20 * S));
 }

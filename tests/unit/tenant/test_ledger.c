@@ -333,3 +333,96 @@ Test(ledger, killed_sessions_leave_true_numbers_and_no_lock)
     cr_assert_eq(be_ledger_promised(ledger, 0), 0);
     be_ledger_close(ledger);
 }
+
+/* -- more than there is ------------------------------------------------------------------------ */
+
+static struct be_ledger *
+paged_ledger(uint32_t percent, uint64_t arena_bytes)
+{
+    const struct be_paging paging = {.percent = percent, .arena_bytes = arena_bytes};
+    struct be_ledger *ledger;
+
+    cr_assert_eq(be_ledger_create(&ledger), GP_OK);
+    be_ledger_set_paging(ledger, &paging);
+    be_ledger_publish(ledger, &policies);
+    be_ledger_set_device(ledger, 0, TOTAL, true);
+    return ledger;
+}
+
+static uint64_t
+lease(struct be_ledger *ledger, uint64_t bytes)
+{
+    return be_ledger_lease(ledger, 0, bytes, GRANULE, 0, 0);
+}
+
+Test(ledger, with_paging_each_session_can_still_run)
+{
+    struct be_ledger *ledger, *a, *b, *c;
+    unsigned slots[3];
+
+    policy_set(0, "a", "cn:a", 0, 0);
+    policies.list[0].priority = BE_PRIORITY_NORMAL;
+    ledger = paged_ledger(250, 0);
+    a = worker(ledger, "a", &slots[0]);
+    b = worker(ledger, "a", &slots[1]);
+    c = worker(ledger, "a", &slots[2]);
+    /* What the driver has free, nothing here, says nothing. */
+    cr_assert_eq(lease(a, 900 * MIB), 900 * MIB);
+    cr_assert_eq(lease(b, 2000 * MIB), TOTAL, "one is never promised more than there is");
+    cr_assert_eq(lease(c, 2000 * MIB), 2560 * MIB - TOTAL - 900 * MIB);
+    /* Where one may fill the device, nothing can stay there for ever. */
+    cr_assert_not(be_ledger_charge(a, 0, GRANULE));
+    cr_assert_not(be_ledger_fix(a, 0, GRANULE));
+    cr_assert(be_ledger_fix(b, 0, GRANULE), "but of its own");
+    be_ledger_unfix(b, 0, GRANULE);
+    be_ledger_lease_return(b, 0, 100 * MIB);
+    cr_assert(be_ledger_fix(a, 0, 40 * MIB));
+    cr_assert(be_ledger_charge(c, 0, 60 * MIB));
+    cr_assert_not(be_ledger_charge(c, 0, GRANULE));
+    cr_assert_eq(lease(b, 100 * MIB), 0);
+    be_ledger_unfix(a, 0, 40 * MIB);
+    cr_assert_eq(lease(b, 100 * MIB), 40 * MIB);
+    be_ledger_close(a);
+    be_ledger_close(b);
+    be_ledger_close(c);
+    be_ledger_close(ledger);
+}
+
+Test(ledger, the_high_class_is_promised_only_what_is_there)
+{
+    struct be_ledger *ledger, *high, *low;
+    unsigned slots[2];
+
+    policy_set(0, "high", "cn:high", 0, 0);
+    policies.list[0].priority = BE_PRIORITY_HIGH;
+    policy_set(1, "low", "cn:low", 0, 0);
+    policies.list[1].priority = BE_PRIORITY_LOW;
+    ledger = paged_ledger(200, 0);
+    high = worker(ledger, "high", &slots[0]);
+    low = worker(ledger, "low", &slots[1]);
+    cr_assert_eq(lease(high, 600 * MIB), 600 * MIB);
+    cr_assert_eq(lease(low, 2000 * MIB), TOTAL - 600 * MIB);
+    cr_assert_eq(lease(high, GRANULE), 0);
+    be_ledger_close(high);
+    be_ledger_close(low);
+    be_ledger_close(ledger);
+}
+
+Test(ledger, the_arena_bounds_what_does_not_fit)
+{
+    struct be_ledger *ledger, *a, *b;
+    unsigned slots[2];
+
+    policy_set(0, "a", "cn:a", 0, 0);
+    policies.list[0].priority = BE_PRIORITY_NORMAL;
+    ledger = paged_ledger(300, 100 * MIB);
+    a = worker(ledger, "a", &slots[0]);
+    b = worker(ledger, "a", &slots[1]);
+    cr_assert_eq(lease(a, 1000 * MIB), 1000 * MIB);
+    cr_assert_eq(lease(b, 1000 * MIB), 124 * MIB);
+    be_ledger_slot_give(ledger, slots[0]);
+    cr_assert_eq(lease(b, 1000 * MIB), TOTAL - 124 * MIB);
+    be_ledger_close(a);
+    be_ledger_close(b);
+    be_ledger_close(ledger);
+}

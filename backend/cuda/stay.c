@@ -1,0 +1,708 @@
+/* backend/cuda/stay.c */
+#include "backend/cuda/stay.h"
+
+#include "backend/cuda/callback.h"
+#include "backend/cuda/pace.h"
+#include "backend/memory/swap.h"
+#include "protocol/base/clock.h"
+#include "protocol/base/log.h"
+#include "protocol/base/util.h"
+#include "protocol/wire/codec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LOOK_NS     (100 * GP_NS_PER_MS) /* while waiting: is the client still there? */
+#define BEAT_NS     (5 * GP_NS_PER_S)    /* ... and it shall know that we are */
+#define RETRY_NS    (20 * GP_NS_PER_MS)  /* after a failure of the driver */
+#define PATIENCE_NS (10 * GP_NS_PER_MS)  /* stopped, though a stream waits for the client */
+#define STUCK_NS    (1 * GP_NS_PER_S)    /* ... or for who knows what */
+#define STUCK_MAX   (16 * GP_NS_PER_S)
+
+struct stay_context {
+    CUcontext handle; /* NULL: a free place */
+    int32_t device;
+    unsigned users; /* the pager works with it */
+};
+
+struct be_stay {
+    /* Set once. */
+    struct be_session *session;
+    pthread_t pager;
+    unsigned evict_every;
+
+    /* The executor's. */
+    bool in; /* the same as inside, to look at */
+    unsigned rows;
+    uint64_t pass_until_ns, patience_ns, beat_ns;
+
+    /* The gate. Who goes in says so and then looks at closed; who closes looks at inside then. */
+    atomic_bool inside, closed, stop;
+    atomic_bool waits; /* the executor: it would work if it could */
+
+    pthread_mutex_t lock; /* rank 8 */
+    pthread_cond_t changed;
+    /* Guarded by lock. */
+    struct stay_context *contexts;
+    size_t context_count;
+    bool moves;   /* somebody moves memory: nobody else does, nobody gets in */
+    bool closing; /* the pager wants to */
+    bool evicts;  /* all shall leave, for a test */
+};
+
+/* -- calls that touch no device memory --------------------------------------------------------- */
+
+enum need {
+    NEED_UNKNOWN,
+    NEED_NOTHING,
+    NEED_BY_ADDRESS,
+    NEED_MEMORY
+};
+
+/* What is not among them waits: that is slow at worst. Nothing here may read or write memory of the
+ * session or have the driver look at its addresses. */
+static enum need
+need_by_name(const char *name)
+{
+    static const char *const nothing[] = {
+        "cuArray",
+        "cuCoredump",
+        "cuCtx",
+        "cuDevice",
+        "cuEvent",
+        "cuFunc",
+        "cuGraphExecDestroy",
+        "cuGraphNodeSetEnabled",
+        "cuIpcGetEventHandle",
+        "cuIpcOpenEventHandle",
+        "cuKernel",
+        "cuLibrary",
+        "cuLink",
+        "cuMemAlloc",
+        "cuMemCreate",
+        "cuMemFree",
+        "cuMemGetInfo",
+        "cuMemMap",
+        "cuMemRelease",
+        "cuMemSetAccess",
+        "cuMipmappedArray",
+        "cuModule",
+        "cuOccupancy",
+        "cuProfiler",
+        "cuStreamCreate",
+        "cuStreamDestroy",
+        "cuStreamQuery",
+        "cuStreamSynchronize",
+        "cuStreamWaitEvent",
+        "cuSurfObjectDestroy",
+        "cuTexObjectDestroy",
+        "cuTexRefDestroy",
+        "cuTexRefGet",
+        "gpBarrier",
+        "gpDeviceStatus",
+        "gpHostDone",
+        "gpHostMap",
+        "gpKernelInfo",
+        "gpLease",
+        "gpLink",
+        "gpMemoryLimits",
+        "gpPulled",
+        "gpUpload",
+    };
+
+    for (size_t i = 0; name != NULL && i < GP_ARRAY_LEN(nothing); i++)
+        if (strncmp(name, nothing[i], strlen(nothing[i])) == 0)
+            return NEED_NOTHING;
+    return name != NULL && strncmp(name, "gpPages", 7) == 0 ? NEED_BY_ADDRESS : NEED_MEMORY;
+}
+
+static enum need
+need_of(uint16_t call)
+{
+    static uint8_t needs[WIRE_CALL_COUNT]; /* the executor's: filled as they come */
+
+    if (needs[call] == NEED_UNKNOWN)
+        needs[call] = (uint8_t)need_by_name(wire_calls[call].name);
+    return (enum need)needs[call];
+}
+
+/* Pages of host memory are the host's, and a kernel may be waiting for them. */
+static bool
+needs_memory(const struct be_session *session, uint16_t call, const uint8_t *body, size_t len)
+{
+    enum need need = need_of(call);
+    union {
+        struct wire_gpPagesDrop_args drop;
+        struct wire_gpPagesPush_args push;
+        struct wire_gpPagesMerge_args merge;
+        struct wire_gpPagesFetch_args fetch;
+    } a;
+
+    if (need != NEED_BY_ADDRESS)
+        return need == NEED_MEMORY;
+    switch (call) {
+    case WIRE_CALL_gpPagesDrop:
+        return wire_get_gpPagesDrop_args(body, len, &a.drop) &&
+               be_space_inside(session->space, a.drop.address, 1);
+    case WIRE_CALL_gpPagesPush:
+        return wire_get_gpPagesPush_args(body, len, &a.push) &&
+               be_space_inside(session->space, a.push.address, 1);
+    case WIRE_CALL_gpPagesMerge:
+        return wire_get_gpPagesMerge_args(body, len, &a.merge) &&
+               be_space_inside(session->space, a.merge.address, 1);
+    case WIRE_CALL_gpPagesFetch:
+        return wire_get_gpPagesFetch_args(body, len, &a.fetch) &&
+               be_space_inside(session->space, a.fetch.address, 1);
+    default:
+        return true;
+    }
+}
+
+/* -- contexts ---------------------------------------------------------------------------------- */
+
+bool
+be_stay_attach(struct be_session *session, const struct be_context *context)
+{
+    struct be_stay *stay = session->stay;
+    struct stay_context *list;
+    size_t at = 0;
+
+    if (stay == NULL)
+        return true;
+    pthread_mutex_lock(&stay->lock);
+    while (at < stay->context_count && stay->contexts[at].handle != NULL)
+        at++;
+    if (at == stay->context_count) {
+        list = realloc(stay->contexts, (at + 1) * sizeof(*list));
+        if (list == NULL) {
+            pthread_mutex_unlock(&stay->lock);
+            return false;
+        }
+        stay->contexts = list;
+        stay->context_count++;
+    }
+    stay->contexts[at] =
+        (struct stay_context){.handle = context->handle, .device = context->device};
+    pthread_mutex_unlock(&stay->lock);
+    return true;
+}
+
+void
+be_stay_forget(struct be_session *session, const struct be_context *context)
+{
+    struct be_stay *stay = session->stay;
+
+    if (stay == NULL)
+        return;
+    pthread_mutex_lock(&stay->lock);
+    for (size_t i = 0; i < stay->context_count; i++) {
+        if (stay->contexts[i].handle != context->handle)
+            continue;
+        while (stay->contexts[i].users != 0)
+            pthread_cond_wait(&stay->changed, &stay->lock);
+        stay->contexts[i].handle = NULL;
+    }
+    pthread_mutex_unlock(&stay->lock);
+}
+
+/* The at-th context, held and current; false beyond the last one. NULL: no such context. */
+static bool
+context_use(struct be_stay *stay, size_t at, int32_t device, CUcontext *handle_p)
+{
+    bool there;
+
+    *handle_p = NULL;
+    pthread_mutex_lock(&stay->lock);
+    there = at < stay->context_count;
+    if (there && stay->contexts[at].handle != NULL &&
+        (device < 0 || stay->contexts[at].device == device)) {
+        *handle_p = stay->contexts[at].handle;
+        stay->contexts[at].users++;
+    }
+    pthread_mutex_unlock(&stay->lock);
+    if (*handle_p != NULL)
+        (void)stay->session->driver->table.cuCtxSetCurrent(*handle_p);
+    return there;
+}
+
+static void
+context_unuse(struct be_stay *stay, size_t at)
+{
+    (void)stay->session->driver->table.cuCtxSetCurrent(NULL);
+    pthread_mutex_lock(&stay->lock);
+    stay->contexts[at].users--;
+    pthread_cond_broadcast(&stay->changed);
+    pthread_mutex_unlock(&stay->lock);
+}
+
+/* Until nothing of the session is under way. A context with a sticky error runs nothing. */
+static void
+contexts_sync(struct be_stay *stay)
+{
+    CUcontext handle;
+
+    for (size_t i = 0; context_use(stay, i, -1, &handle); i++) {
+        if (handle == NULL)
+            continue;
+        (void)stay->session->driver->table.cuCtxSynchronize();
+        context_unuse(stay, i);
+    }
+}
+
+/* -- moving ------------------------------------------------------------------------------------ */
+
+/* Move memory by a context that works; CUDA_ERROR_INVALID_CONTEXT without one. */
+static CUresult
+with_context(struct be_stay *stay, int32_t device, bool in, uint64_t bytes)
+{
+    struct be_space *space = stay->session->space;
+    CUresult cr = CUDA_ERROR_INVALID_CONTEXT;
+    CUcontext handle;
+
+    for (size_t i = 0; cr != CUDA_SUCCESS && context_use(stay, i, device, &handle); i++) {
+        if (handle == NULL)
+            continue;
+        cr = in ? be_swap_in(space, device) : be_swap_out(space, device, bytes);
+        context_unuse(stay, i);
+    }
+    return cr;
+}
+
+/* Nothing of it is under way. What a broken context has is of no use to anybody. */
+static void
+let_go(struct be_stay *stay, int32_t device, uint64_t bytes)
+{
+    uint64_t began = gp_now_ns();
+    CUresult cr = with_context(stay, device, false, bytes);
+
+    log_debug("session: memory of device %d paged out in %llu us: %llu MiB are wanted", device,
+              (unsigned long long)((gp_now_ns() - began) / 1000),
+              (unsigned long long)(bytes >> 20));
+    if (cr == CUDA_SUCCESS)
+        return;
+    log_warn("session: memory of device %d stays, though it is wanted: %s", device,
+             be_driver_error(stay->session->driver, cr));
+    be_rooms_cannot(stay->session->ledger, (unsigned)device);
+}
+
+/* stay.lock is held. */
+static bool
+missing(const struct be_stay *stay)
+{
+    for (int d = 0; d < stay->session->driver->device_count; d++)
+        if (be_swap_missing(stay->session->space, d) != 0)
+            return true;
+    return false;
+}
+
+/* stay.lock is held. */
+static void
+gate_set(struct be_stay *stay)
+{
+    atomic_store(&stay->closed, stay->closing || missing(stay));
+    pthread_cond_broadcast(&stay->changed);
+}
+
+/* -- the pager --------------------------------------------------------------------------------- */
+
+/* The executor is in no call that touches memory, and nothing it gave the device is under way;
+ * nobody gets in until moves_end(). False: the session ends. */
+static bool
+moves_begin(struct be_stay *stay)
+{
+    uint64_t work;
+
+    pthread_mutex_lock(&stay->lock);
+    stay->closing = true;
+    atomic_store(&stay->closed, true);
+    for (;;) {
+        while ((atomic_load(&stay->inside) || stay->moves) && !atomic_load(&stay->stop))
+            pthread_cond_wait(&stay->changed, &stay->lock);
+        if (atomic_load(&stay->stop))
+            break;
+        work = be_rooms_work(stay->session->ledger);
+        pthread_mutex_unlock(&stay->lock);
+        contexts_sync(stay);
+        pthread_mutex_lock(&stay->lock);
+        if (!atomic_load(&stay->inside) && !stay->moves &&
+            be_rooms_work(stay->session->ledger) == work) {
+            stay->moves = true;
+            pthread_mutex_unlock(&stay->lock);
+            return true;
+        }
+    }
+    stay->closing = false;
+    pthread_mutex_unlock(&stay->lock);
+    return false;
+}
+
+static void
+moves_end(struct be_stay *stay)
+{
+    pthread_mutex_lock(&stay->lock);
+    stay->moves = stay->closing = false;
+    gate_set(stay);
+    pthread_mutex_unlock(&stay->lock);
+}
+
+/* Others wait for room: when did this session work last? 0: it works. */
+static uint64_t
+idle_since(struct be_stay *stay, uint64_t *work_p)
+{
+    uint64_t work = be_rooms_work(stay->session->ledger), began = gp_now_ns(), now;
+
+    *work_p = work;
+
+    /* A stream that waits for the client is not done, and nothing shall wait for it. */
+    if (atomic_load(&stay->inside) || atomic_load(&stay->waits) ||
+        be_callbacks_pending(stay->session))
+        return 0;
+    contexts_sync(stay);
+    now = gp_now_ns();
+    if (atomic_load(&stay->inside) || atomic_load(&stay->waits) ||
+        be_rooms_work(stay->session->ledger) != work)
+        return 0;
+    /* If it had to be waited for, it was at work until now. */
+    return now - began > GP_NS_PER_MS ? now
+                                      : gp_max_u64(be_rooms_worked_ns(stay->session->ledger), 1);
+}
+
+static void
+look(struct be_stay *stay, uint64_t *until_p)
+{
+    struct be_session *session = stay->session;
+
+    for (int d = 0; d < session->driver->device_count; d++) {
+        uint64_t until = UINT64_MAX, bytes, idle, work;
+
+        if (!be_rooms_wanted(session->ledger, (unsigned)d))
+            continue;
+        idle = idle_since(stay, &work);
+        bytes = be_rooms_look(session->ledger, (unsigned)d, idle, work, &until);
+        if (bytes != 0 && moves_begin(stay)) {
+            /* Perhaps it is not wanted any more. */
+            bytes = be_rooms_look(session->ledger, (unsigned)d, gp_now_ns(),
+                                  be_rooms_work(session->ledger), &until);
+            if (bytes != 0)
+                let_go(stay, d, bytes);
+            moves_end(stay);
+            until = 0;
+        }
+        *until_p = gp_min_u64(*until_p, until);
+    }
+}
+
+static void
+evict_all(struct be_stay *stay)
+{
+    if (moves_begin(stay)) {
+        for (int d = 0; d < stay->session->driver->device_count; d++)
+            let_go(stay, d, UINT64_MAX);
+        moves_end(stay);
+    }
+    pthread_mutex_lock(&stay->lock);
+    stay->evicts = false;
+    pthread_mutex_unlock(&stay->lock);
+}
+
+static void *
+pager_main(void *arg)
+{
+    struct be_stay *stay = arg;
+    struct be_ledger *ledger = stay->session->ledger;
+
+    while (!atomic_load(&stay->stop)) {
+        uint32_t word = be_rooms_word(ledger);
+        uint64_t until = UINT64_MAX;
+        bool evicts;
+
+        pthread_mutex_lock(&stay->lock);
+        evicts = stay->evicts;
+        pthread_mutex_unlock(&stay->lock);
+        if (evicts)
+            evict_all(stay);
+        look(stay, &until);
+        if (!atomic_load(&stay->stop) && until > gp_now_ns())
+            be_rooms_await(ledger, word, until);
+    }
+    return NULL;
+}
+
+/* -- the executor ------------------------------------------------------------------------------ */
+
+static void
+go_in(struct be_stay *stay)
+{
+    stay->in = true;
+    be_rooms_work_begin(stay->session->ledger);
+    atomic_store(&stay->inside, true);
+}
+
+static void
+go_out(struct be_stay *stay)
+{
+    stay->in = false;
+    stay->pass_until_ns = 0;
+    be_rooms_work_end(stay->session->ledger);
+    atomic_store(&stay->inside, false);
+    if (!atomic_load(&stay->closed))
+        return;
+    pthread_mutex_lock(&stay->lock);
+    pthread_cond_broadcast(&stay->changed);
+    pthread_mutex_unlock(&stay->lock);
+}
+
+/* Now and then while it waits; false: the client is gone. */
+static bool
+client_look(struct be_stay *stay)
+{
+    uint64_t now = gp_now_ns();
+
+    if (now - stay->beat_ns > BEAT_NS) {
+        stay->beat_ns = now;
+        be_client_beat(stay->session);
+    }
+    return !be_client_gone(stay->session);
+}
+
+/* What a device lacks, and room for extra bytes, as far as it can be had now. True: all. */
+static bool
+page_in(struct be_stay *stay, int32_t device, uint64_t extra, uint64_t *until_p)
+{
+    struct be_session *session = stay->session;
+    struct be_rooms_answer answer;
+    CUresult cr;
+
+    if (be_swap_enter(session->space, device, extra, &answer))
+        return true;
+    if (answer.leave_bytes != 0) { /* for who goes first */
+        if (be_callbacks_pending(session)) {
+            be_rooms_cannot(session->ledger, (unsigned)device);
+        } else {
+            contexts_sync(stay);
+            let_go(stay, device, answer.leave_bytes);
+        }
+        *until_p = 0;
+        return false;
+    }
+    cr = with_context(stay, device, true, 0);
+    if (cr != CUDA_SUCCESS) { /* nothing is lost, and what fails now may work soon */
+        log_debug("session: paging in: %s", be_driver_error(session->driver, cr));
+        answer.until_ns = gp_min_u64(answer.until_ns, gp_now_ns() + RETRY_NS);
+    } else if (be_swap_enter(session->space, device, extra, &answer)) {
+        return true;
+    }
+    *until_p = gp_min_u64(*until_p, answer.until_ns);
+    return false;
+}
+
+/* Until all is on all devices, for a session is there as a whole; false: the client is gone. */
+static bool
+bring_in(struct be_stay *stay, int32_t extra_device, uint64_t extra)
+{
+    struct be_session *session = stay->session;
+    struct be_context *current = session->current;
+    uint64_t began = gp_now_ns();
+    bool there, good = false;
+
+    while ((there = client_look(stay)) && !good) {
+        uint32_t word = be_rooms_word(session->ledger);
+        uint64_t until = gp_now_ns() + LOOK_NS;
+
+        good = true;
+        for (int d = 0; d < session->driver->device_count; d++) {
+            uint64_t more = d == extra_device ? extra : 0;
+
+            if (more != 0 || be_swap_missing(session->space, d) != 0)
+                good = page_in(stay, d, more, &until) && good;
+        }
+        if (!good && until > gp_now_ns())
+            be_rooms_await(session->ledger, word, until);
+    }
+    log_debug("session: memory paged in, %llu us after it was needed",
+              (unsigned long long)((gp_now_ns() - began) / 1000));
+    for (int d = 0; !good && d < session->driver->device_count; d++)
+        be_rooms_leave(session->ledger, (unsigned)d);
+    session->current = NULL;
+    (void)be_use_context(session, current);
+    return good;
+}
+
+/* With the lock held: stopped for others' sake, who cannot have it before a later call comes. */
+static bool
+let_through(struct be_stay *stay, uint64_t stopped_ns)
+{
+    uint64_t now = gp_now_ns();
+
+    if (stay->moves || now - stopped_ns < PATIENCE_NS ||
+        (now - stopped_ns < stay->patience_ns && !be_callbacks_pending(stay->session)))
+        return false;
+    stay->pass_until_ns = now + (now - stopped_ns);
+    stay->patience_ns = gp_min_u64(2 * stay->patience_ns, STUCK_MAX);
+    return true;
+}
+
+/* With the lock held; false: the client is gone. */
+static bool
+gate_wait(struct be_stay *stay)
+{
+    uint64_t until = gp_now_ns() + PATIENCE_NS;
+    struct timespec at = {.tv_sec = (time_t)(until / GP_NS_PER_S),
+                          .tv_nsec = (long)(until % GP_NS_PER_S)};
+    bool there;
+
+    (void)pthread_cond_timedwait(&stay->changed, &stay->lock, &at);
+    pthread_mutex_unlock(&stay->lock);
+    there = client_look(stay);
+    pthread_mutex_lock(&stay->lock);
+    return there;
+}
+
+/* Until the gate is open, nothing is missing and there is room for more; then it is in. */
+static bool
+gate_pass(struct be_stay *stay, int32_t device, uint64_t extra)
+{
+    uint64_t stopped = gp_now_ns();
+    bool there = true;
+
+    /* Nothing of ours may wait for us: not what is open, nor who waits for answers. */
+    be_pace_flush(stay->session);
+    be_parked_hand_over(stay->session);
+    be_flush(stay->session);
+    if (stay->in)
+        go_out(stay);
+    stay->beat_ns = stopped;
+    atomic_store(&stay->waits, true);
+    pthread_mutex_lock(&stay->lock);
+    while (there && (stay->moves || stay->closing || extra != 0 || missing(stay))) {
+        if (!stay->moves && (extra != 0 || missing(stay))) {
+            stay->moves = true;
+            pthread_mutex_unlock(&stay->lock);
+            there = bring_in(stay, device, extra);
+            pthread_mutex_lock(&stay->lock);
+            stay->moves = false;
+            gate_set(stay);
+            break;
+        }
+        if (let_through(stay, stopped))
+            break;
+        there = gate_wait(stay);
+    }
+    if (!stay->closing)
+        stay->patience_ns = STUCK_NS;
+    go_in(stay);
+    atomic_store(&stay->waits, false);
+    pthread_mutex_unlock(&stay->lock);
+    return there;
+}
+
+bool
+be_stay_enter(struct be_session *session, uint16_t call, const uint8_t *body, size_t len)
+{
+    struct be_stay *stay = session->stay;
+
+    if (stay == NULL || !needs_memory(session, call, body, len))
+        return true;
+    if (!stay->in)
+        go_in(stay);
+    if (!atomic_load(&stay->closed))
+        return true;
+    if (stay->pass_until_ns != 0 && gp_now_ns() < stay->pass_until_ns)
+        return true;
+    return gate_pass(stay, 0, 0);
+}
+
+void
+be_stay_leave(struct be_session *session)
+{
+    struct be_stay *stay = session->stay;
+
+    if (stay == NULL || !stay->in)
+        return;
+    go_out(stay);
+    if (stay->evict_every == 0 || ++stay->rows % stay->evict_every != 0)
+        return;
+    pthread_mutex_lock(&stay->lock);
+    stay->evicts = true;
+    pthread_mutex_unlock(&stay->lock);
+    be_rooms_wake(session->ledger);
+}
+
+void
+be_stay_grown(struct be_session *session)
+{
+    struct be_stay *stay = session->stay;
+
+    if (stay == NULL)
+        return;
+    pthread_mutex_lock(&stay->lock);
+    if (missing(stay)) {
+        atomic_store(&stay->closed, true);
+        stay->pass_until_ns = 0;
+    }
+    pthread_mutex_unlock(&stay->lock);
+}
+
+bool
+be_stay_room(struct be_session *session, int32_t device, uint64_t bytes)
+{
+    if (session->stay == NULL || bytes == 0)
+        return true;
+    if (!be_ledger_fix(session->ledger, (unsigned)device, bytes))
+        return true; /* nobody has to leave for what will be refused */
+    be_ledger_unfix(session->ledger, (unsigned)device, bytes);
+    return gate_pass(session->stay, device, bytes);
+}
+
+/* -- life -------------------------------------------------------------------------------------- */
+
+enum gp_status
+be_stay_start(struct be_session *session, unsigned evict_every)
+{
+    pthread_condattr_t attr;
+    struct be_stay *stay;
+
+    if (!be_ledger_paged(session->ledger))
+        return GP_OK;
+    stay = calloc(1, sizeof(*stay));
+    if (stay == NULL)
+        return GP_ERR_NO_MEMORY;
+    stay->session = session;
+    stay->evict_every = evict_every;
+    stay->patience_ns = STUCK_NS;
+    pthread_mutex_init(&stay->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&stay->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    if (pthread_create(&stay->pager, NULL, pager_main, stay) != 0) {
+        log_error("session: cannot make a thread: %m");
+        pthread_cond_destroy(&stay->changed);
+        pthread_mutex_destroy(&stay->lock);
+        free(stay);
+        return GP_ERR_NO_MEMORY;
+    }
+    session->stay = stay;
+    return GP_OK;
+}
+
+void
+be_stay_stop(struct be_session *session)
+{
+    struct be_stay *stay = session->stay;
+
+    if (stay == NULL)
+        return;
+    session->stay = NULL;
+    pthread_mutex_lock(&stay->lock);
+    atomic_store(&stay->stop, true);
+    atomic_store(&stay->inside, false);
+    pthread_cond_broadcast(&stay->changed);
+    pthread_mutex_unlock(&stay->lock);
+    be_rooms_wake(session->ledger);
+    pthread_join(stay->pager, NULL);
+    pthread_cond_destroy(&stay->changed);
+    pthread_mutex_destroy(&stay->lock);
+    free(stay->contexts);
+    free(stay);
+}

@@ -1,0 +1,366 @@
+/* backend/memory/swap.c */
+#include "backend/memory/swap.h"
+
+#include "backend/memory/arena.h"
+#include "backend/memory/space_priv.h"
+#include "protocol/base/clock.h"
+#include "protocol/base/log.h"
+#include "protocol/base/util.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Extents on their way at a time: so many bytes, or so many of the small ones. */
+#define BATCH_BYTES (64ull << 20)
+#define BATCH_MAX   64
+
+struct batch {
+    struct be_space *space;
+    int32_t device;
+    CUstream stream;
+    unsigned count;
+    uint64_t bytes;
+    struct be_extent *extents[BATCH_MAX];
+    void *blocks[BATCH_MAX]; /* where it goes to, or comes from */
+    CUmemGenericAllocationHandle handles[BATCH_MAX];
+    bool good[BATCH_MAX];
+};
+
+enum gp_status
+be_swap_on(struct be_space *space, uint64_t keep_bytes, unsigned fault)
+{
+    space->arena = be_arena_create(space->driver, space->granularity);
+    if (space->arena == NULL)
+        return GP_ERR_NO_MEMORY;
+    space->fault_every = fault;
+    for (int d = 0; d < space->driver->device_count; d++)
+        be_rooms_attach(space->ledger, (unsigned)d, keep_bytes);
+    return GP_OK;
+}
+
+void
+be_swap_off(struct be_space *space)
+{
+    if (space->arena == NULL)
+        return;
+    for (int d = 0; d < space->driver->device_count; d++)
+        be_rooms_detach(space->ledger, (unsigned)d);
+    be_arena_destroy(space->arena);
+    space->arena = NULL;
+}
+
+/* For tests: this step does not work; by dice, so that in the end all steps do. One thread at a
+ * time is here. */
+static bool
+fault(struct be_space *space)
+{
+    if (space->fault_every == 0)
+        return false;
+    space->dice = space->dice * 6364136223846793005ull + 1442695040888963407ull;
+    return (space->dice >> 33) % space->fault_every == 0;
+}
+
+uint64_t
+be_swap_missing(struct be_space *space, int32_t device)
+{
+    uint64_t bytes;
+
+    pthread_mutex_lock(&space->lock);
+    bytes = space->devices[device].out_bytes;
+    pthread_mutex_unlock(&space->lock);
+    return bytes;
+}
+
+bool
+be_swap_enter(struct be_space *space, int32_t device, uint64_t extra_bytes,
+              struct be_rooms_answer *answer_p)
+{
+    struct be_space_device *d = &space->devices[device];
+    bool good;
+
+    pthread_mutex_lock(&space->lock);
+    good = be_rooms_enter(space->ledger, (unsigned)device, d->used_bytes + extra_bytes,
+                          d->out_bytes == 0, answer_p);
+    d->held_bytes = answer_p->held_bytes;
+    pthread_mutex_unlock(&space->lock);
+    return good;
+}
+
+/* -- extents on their way ---------------------------------------------------------------------- */
+
+void
+be_swap_still(struct be_space *space)
+{
+    space->still_wanted++;
+    while (space->moving != 0)
+        pthread_cond_wait(&space->still, &space->lock);
+    space->still_wanted--;
+    pthread_cond_broadcast(&space->still);
+}
+
+static bool
+can_move(const struct batch *b, const struct be_extent *extent, bool in)
+{
+    return extent->mapped && extent->phys == NULL && !extent->shared && !extent->imported &&
+           extent->device == b->device && extent->out == in;
+}
+
+/* The next extents from *granule_p on, of at most so many bytes; false: there are none. */
+static bool
+batch_take(struct batch *b, bool in, uint64_t most_bytes, uint64_t *granule_p)
+{
+    struct be_space *space = b->space;
+    struct be_extent *extent;
+    uint64_t before;
+
+    b->count = 0;
+    b->bytes = 0;
+    pthread_mutex_lock(&space->lock);
+    while (space->still_wanted != 0)
+        pthread_cond_wait(&space->still, &space->lock);
+    if (in) { /* only as much as there is room for now */
+        const struct be_space_device *d = &space->devices[b->device];
+        uint64_t there = d->used_bytes - d->out_bytes;
+
+        most_bytes = d->held_bytes > there ? d->held_bytes - there : 0;
+    }
+    for (before = *granule_p; b->count < BATCH_MAX && b->bytes < BATCH_BYTES && most_bytes != 0 &&
+                              (extent = be_granules_walk(space->map, granule_p)) != NULL;
+         before = *granule_p) {
+        uint64_t bytes = be_extent_bytes(space, extent);
+
+        if (!can_move(b, extent, in))
+            continue;
+        if (in ? b->bytes + bytes > most_bytes : b->bytes >= most_bytes) {
+            *granule_p = before;
+            break;
+        }
+        extent->moving = true;
+        b->extents[b->count++] = extent;
+        b->bytes += bytes;
+    }
+    space->moving += b->count;
+    pthread_mutex_unlock(&space->lock);
+    return b->count != 0;
+}
+
+static void
+batch_end(struct batch *b)
+{
+    for (unsigned i = 0; i < b->count; i++)
+        b->extents[i]->moving = false;
+    b->space->moving -= b->count;
+    pthread_cond_broadcast(&b->space->still);
+}
+
+/* The stream is idle; what it failed on is nobody's. */
+static CUresult
+batch_sync(struct batch *b, CUresult cr)
+{
+    CUresult done = b->space->driver->table.cuStreamSynchronize(b->stream);
+
+    return cr != CUDA_SUCCESS ? cr : done;
+}
+
+static CUresult
+batch_begin(struct batch *b, struct be_space *space, int32_t device)
+{
+    memset(b, 0, sizeof(*b));
+    b->space = space;
+    b->device = device;
+    return space->driver->table.cuStreamCreate(&b->stream, CU_STREAM_NON_BLOCKING);
+}
+
+/* -- out --------------------------------------------------------------------------------------- */
+
+static CUresult
+out_copy(struct batch *b)
+{
+    struct be_space *space = b->space;
+    CUresult cr = CUDA_SUCCESS;
+
+    for (unsigned i = 0; i < b->count; i++) {
+        uint64_t bytes = be_extent_bytes(space, b->extents[i]);
+
+        b->good[i] = false;
+        b->blocks[i] =
+            cr == CUDA_SUCCESS && !fault(space) ? be_arena_take(space->arena, bytes) : NULL;
+        if (b->blocks[i] == NULL) {
+            cr = cr != CUDA_SUCCESS ? cr : CUDA_ERROR_OUT_OF_MEMORY;
+            continue;
+        }
+        if (fault(space))
+            cr = CUDA_ERROR_UNKNOWN;
+        else
+            cr = space->driver->table.cuMemcpyDtoHAsync_v2(
+                b->blocks[i], be_extent_address(space, b->extents[i]), bytes, b->stream);
+        b->good[i] = cr == CUDA_SUCCESS;
+    }
+    return cr;
+}
+
+/* With the lock held: its bytes are in the block, the memory goes. */
+static CUresult
+out_release(struct be_space *space, struct be_extent *extent, void *block)
+{
+    const struct be_driver_table *t = &space->driver->table;
+    uint64_t bytes = be_extent_bytes(space, extent);
+    CUresult cr;
+
+    cr = fault(space) ? CUDA_ERROR_UNKNOWN : t->cuMemUnmap(be_extent_address(space, extent), bytes);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (t->cuMemRelease(extent->handle) != CUDA_SUCCESS)
+        log_warn("memory: %llu bytes that were paged out are not released",
+                 (unsigned long long)bytes);
+    extent->kept = block;
+    extent->out = true;
+    space->devices[extent->device].out_bytes += bytes;
+    be_space_vacate(space, extent->device, bytes);
+    return CUDA_SUCCESS;
+}
+
+static CUresult
+out_batch(struct batch *b)
+{
+    CUresult cr = out_copy(b), synced = batch_sync(b, CUDA_SUCCESS);
+
+    pthread_mutex_lock(&b->space->lock);
+    for (unsigned i = 0; i < b->count; i++) {
+        CUresult gone = CUDA_ERROR_UNKNOWN;
+
+        if (b->good[i] && synced == CUDA_SUCCESS)
+            gone = out_release(b->space, b->extents[i], b->blocks[i]);
+        if (gone == CUDA_SUCCESS)
+            continue;
+        be_arena_give(b->space->arena, b->blocks[i], be_extent_bytes(b->space, b->extents[i]));
+        cr = cr != CUDA_SUCCESS ? cr : gone;
+    }
+    batch_end(b);
+    pthread_mutex_unlock(&b->space->lock);
+    return cr != CUDA_SUCCESS ? cr : synced;
+}
+
+/* Room that nothing is in; what is still to be given. */
+static uint64_t
+spare_give(struct be_space *space, int32_t device, uint64_t bytes)
+{
+    struct be_space_device *d = &space->devices[device];
+    uint64_t there, spare;
+
+    pthread_mutex_lock(&space->lock);
+    there = d->used_bytes - d->out_bytes;
+    spare = gp_min_u64(bytes, d->held_bytes > there ? d->held_bytes - there : 0);
+    be_space_vacate(space, device, spare);
+    pthread_mutex_unlock(&space->lock);
+    return bytes - spare;
+}
+
+CUresult
+be_swap_out(struct be_space *space, int32_t device, uint64_t bytes)
+{
+    uint64_t granule = 0, left = spare_give(space, device, bytes);
+    struct batch b;
+    CUresult cr;
+
+    if (left == 0)
+        return CUDA_SUCCESS;
+    cr = batch_begin(&b, space, device);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    while (cr == CUDA_SUCCESS && left != 0 && batch_take(&b, false, left, &granule)) {
+        uint64_t began = gp_now_ns();
+
+        cr = out_batch(&b);
+        if (cr == CUDA_SUCCESS)
+            be_rooms_moved(space->ledger, (unsigned)device, false, b.bytes, gp_now_ns() - began);
+        left -= gp_min_u64(left, b.bytes);
+    }
+    (void)space->driver->table.cuStreamDestroy_v2(b.stream);
+    return cr;
+}
+
+/* -- in ---------------------------------------------------------------------------------------- */
+
+/* Physical memory at its address, and its bytes on their way there. */
+static CUresult
+in_copy(struct batch *b, unsigned i)
+{
+    const struct be_driver_table *t = &b->space->driver->table;
+    struct be_extent *extent = b->extents[i];
+    uint64_t address = be_extent_address(b->space, extent);
+    uint64_t bytes = be_extent_bytes(b->space, extent);
+    CUresult cr;
+
+    b->handles[i] = 0;
+    cr = fault(b->space) ? CUDA_ERROR_OUT_OF_MEMORY
+                         : be_space_back(b->space, extent, &b->handles[i]);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (fault(b->space))
+        return CUDA_ERROR_UNKNOWN;
+    if (extent->kept != NULL)
+        return t->cuMemcpyHtoDAsync_v2(address, extent->kept, bytes, b->stream);
+    return b->space->scrub ? t->cuMemsetD8Async(address, 0, bytes, b->stream) : CUDA_SUCCESS;
+}
+
+/* With the lock held: it is there; or it is not, and what it has is in the arena still. */
+static void
+in_settle(struct batch *b, unsigned i, bool good)
+{
+    const struct be_driver_table *t = &b->space->driver->table;
+    struct be_extent *extent = b->extents[i];
+    uint64_t bytes = be_extent_bytes(b->space, extent);
+
+    if (good) {
+        be_arena_give(b->space->arena, extent->kept, bytes);
+        extent->kept = NULL;
+        extent->handle = b->handles[i];
+        extent->out = false;
+        b->space->devices[b->device].out_bytes -= bytes;
+    } else if (b->handles[i] != 0) {
+        if (t->cuMemUnmap(be_extent_address(b->space, extent), bytes) != CUDA_SUCCESS ||
+            t->cuMemRelease(b->handles[i]) != CUDA_SUCCESS)
+            log_warn("memory: %llu bytes that could not be paged in stay mapped",
+                     (unsigned long long)bytes);
+    }
+}
+
+static CUresult
+in_batch(struct batch *b)
+{
+    CUresult cr = CUDA_SUCCESS, synced;
+    unsigned issued = 0;
+
+    for (; issued < b->count && cr == CUDA_SUCCESS; issued++) {
+        cr = in_copy(b, issued);
+        b->good[issued] = cr == CUDA_SUCCESS;
+    }
+    synced = batch_sync(b, CUDA_SUCCESS);
+    pthread_mutex_lock(&b->space->lock);
+    for (unsigned i = 0; i < issued; i++)
+        in_settle(b, i, b->good[i] && synced == CUDA_SUCCESS);
+    batch_end(b);
+    pthread_mutex_unlock(&b->space->lock);
+    return cr != CUDA_SUCCESS ? cr : synced;
+}
+
+CUresult
+be_swap_in(struct be_space *space, int32_t device)
+{
+    uint64_t granule = 0;
+    struct batch b;
+    CUresult cr = batch_begin(&b, space, device);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    while (cr == CUDA_SUCCESS && batch_take(&b, true, 0, &granule)) {
+        uint64_t began = gp_now_ns();
+
+        cr = in_batch(&b);
+        if (cr == CUDA_SUCCESS)
+            be_rooms_moved(space->ledger, (unsigned)device, true, b.bytes, gp_now_ns() - began);
+    }
+    (void)space->driver->table.cuStreamDestroy_v2(b.stream);
+    return cr;
+}

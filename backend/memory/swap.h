@@ -1,0 +1,38 @@
+/* backend/memory/swap.h -- a session's memory leaves a device for the host, and comes back
+ *
+ * Extents move whole: out is a copy into the arena, then unmapping and releasing the physical
+ * memory; in is making and mapping it at the same address, then the copy back. Until the copy of
+ * either way is known to be done, the bytes that were there count: whatever fails, none is lost,
+ * and it can be tried again. Memory that was never touched moves without a copy.
+ *
+ * What never moves: memory of other sessions, or shared with some; what the program maps itself;
+ * arrays.
+ *
+ * Threads: one at a time in _out and _in, with a context of the device current and none of the
+ *          session's work under way; the others from any.
+ * Locks:   space.lock (rank 10), not held over copies: extents on their way are marked, and who
+ *          changes them waits (be_swap_still()).
+ */
+#ifndef BE_SWAP_H
+#define BE_SWAP_H
+
+#include "backend/memory/space.h"
+#include "backend/tenant/rooms.h"
+
+/* Memory may be paged from now on; before the first allocation. keep_bytes of each device are for
+ * nobody. fault: one in so many steps fails, to see that nothing is lost; 0: none. */
+GP_CHECK enum gp_status be_swap_on(struct be_space *space, uint64_t keep_bytes, unsigned fault);
+void be_swap_off(struct be_space *space);
+
+/* Bytes of the session that are not on the device. */
+uint64_t be_swap_missing(struct be_space *space, int32_t device);
+/* Ask for room for all of them and extra bytes; be_rooms_enter(). */
+bool be_swap_enter(struct be_space *space, int32_t device, uint64_t extra_bytes,
+                   struct be_rooms_answer *answer_p);
+/* Bring in what there is room for; SUCCESS also where it is not all. */
+CUresult be_swap_in(struct be_space *space, int32_t device);
+/* Let bytes of room go: what is not used of it first. SUCCESS: it did, or nothing is left that
+ * could. */
+CUresult be_swap_out(struct be_space *space, int32_t device, uint64_t bytes);
+
+#endif

@@ -1,0 +1,671 @@
+/* tests/integration/test_paging.c -- more memory promised than the device has
+ *
+ * The software device has a name here, so that all workers share its bytes: it refuses what does
+ * not fit, and what was paged out is not mapped, so that a kernel or copy that touched it would end
+ * the worker. Times are modelled ones: copies at a rate, kernels by their threads.
+ *
+ * GPUPOOL_TEST_LONG=SECONDS makes the random test so long, and the others full-sized.
+ */
+#include "tests/support/client.h"
+#include "tests/support/server.h"
+#include "tests/unit/transport/certs.h"
+
+#include "protocol/base/clock.h"
+#include "protocol/base/util.h"
+#include "protocol/wire/data.h"
+#include "protocol/wire/kernel_table.h"
+
+#include <criterion/criterion.h>
+
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MIB (1ull << 20)
+/* Small, for the processor really copies these bytes. */
+#define DEVICE (40 * MIB)
+#define MOST   (38 * MIB) /* 95 % of it */
+#define PIECE  (2 * MIB)
+#define PIECES 19
+
+static const char kernel[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
+                             ".visible .entry k()\n{\nret;\n}\n";
+static const char two[] = "[tenant \"a\"]\nmatch = cn:alice\nmemory = 38m\n"
+                          "[tenant \"b\"]\nmatch = cn:bob\nmemory = 38m\n"
+                          "[tenant \"c\"]\nmatch = cn:carol\nmemory = 38m\n"
+                          "[tenant \"d\"]\nmatch = cn:dave\nmemory = 38m\n";
+static const char *const names[] = {"alice", "bob", "carol", "dave"};
+
+static char config_path[64], shared_name[64];
+
+static unsigned
+long_s(void)
+{
+    const char *text = getenv("GPUPOOL_TEST_LONG");
+
+    return text != NULL ? (unsigned)atoi(text) : 0;
+}
+
+static struct test_server
+server_start(const char *config, const char *one, const char *other)
+{
+    static char file[128];
+    const char *args[] = {"--listen=tls://127.0.0.1:0", NULL, NULL, NULL, file, one, other, NULL};
+    FILE *out;
+
+    (void)test_certs_create();
+    for (int i = 0; i < 4; i++)
+        test_certs_add(&(struct test_cert){.name = names[i], .ca = "ca", .cn = names[i]});
+    snprintf(config_path, sizeof(config_path), "/tmp/gpupool-paging-%d.ini", (int)getpid());
+    out = fopen(config_path, "w");
+    cr_assert_not_null(out);
+    fputs(config, out);
+    fclose(out);
+    snprintf(shared_name, sizeof(shared_name), "paging-%d", (int)getpid());
+    setenv("GPUPOOL_SOFT_SHARED", shared_name, 1);
+    setenv("GPUPOOL_SOFT_MEMORY", "40m", 1);
+    test_certs_server_args(args + 1);
+    snprintf(file, sizeof(file), "--config=%s", config_path);
+    return test_server_start(args);
+}
+
+static void
+server_stop(struct test_server *server)
+{
+    char path[160];
+
+    test_server_stop(server);
+    unlink(config_path);
+    snprintf(path, sizeof(path), "/gpupool-soft-%u-%s", (unsigned)geteuid(), shared_name);
+    shm_unlink(path);
+    test_certs_destroy();
+}
+
+static void
+open_as(struct test_client *c, const struct test_server *server, const char *name)
+{
+    struct tp_tls_opts tls = test_certs_opts(name, "ca");
+
+    cr_assert(test_client_open(c, server->url[0], &tls), "%s", c->refused.reason);
+    test_client_begin(c);
+}
+
+/* All that it may have; the lease. */
+static uint64_t
+lease_all(struct test_client *c)
+{
+    struct wire_gpLease_reply reply;
+
+    TEST_ADD(c, gpLease, .device = 0, .bytes = 8192 * MIB);
+    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
+    cr_assert(wire_get_gpLease_reply(c->reply, c->reply_len, &reply));
+    return c->answer.devices[0].lease_bytes + reply.granted;
+}
+
+static uint64_t
+address_of(const struct test_client *c, unsigned piece)
+{
+    return c->answer.device_range.base + piece * 64 * MIB;
+}
+
+static void
+take(struct test_client *c, unsigned piece, uint64_t bytes)
+{
+    TEST_ADD(c, cuMemAlloc_v2, .address = address_of(c, piece), .bytes = bytes);
+}
+
+static void
+fill(struct test_client *c, unsigned piece, uint64_t bytes, uint32_t value)
+{
+    TEST_ADD(c, cuMemsetD32Async, .dst = address_of(c, piece), .value = value, .count = bytes / 4);
+}
+
+/* The words at some places of a piece are all value. */
+static bool
+holds(struct test_client *c, unsigned piece, uint64_t bytes, uint32_t value)
+{
+    static const unsigned sixteenths[] = {0, 5, 11, 15};
+
+    for (size_t i = 0; i < GP_ARRAY_LEN(sixteenths); i++) {
+        uint64_t at = bytes / 16 * sixteenths[i];
+        uint32_t words[64];
+
+        if (sixteenths[i] == 15)
+            at = bytes - sizeof(words);
+        gp_buf_reset(&c->data);
+        TEST_ADD(c, cuMemcpyDtoH_v2, .src = address_of(c, piece) + at, .bytes = sizeof(words),
+                 .data = 1);
+        if (test_client_call(c) != CUDA_SUCCESS || c->data.len != sizeof(words))
+            return false;
+        memcpy(words, c->data.data, sizeof(words));
+        for (size_t k = 0; k < GP_ARRAY_LEN(words); k++)
+            if (words[k] != value)
+                return false;
+    }
+    return true;
+}
+
+/* Two sessions that need nearly all of the device each, in turns; whatever fails on the way. */
+static void
+in_turns(const char *option, unsigned rounds)
+{
+    struct test_server server = server_start(two, "--oversubscribe=2.0", option);
+    struct test_client c[2];
+
+    for (unsigned i = 0; i < 2; i++)
+        open_as(&c[i], &server, names[i]);
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert_eq(lease_all(&c[i]), MOST);
+        for (unsigned p = 0; p < PIECES; p++)
+            take(&c[i], p, PIECE);
+        cr_assert_eq(test_client_deferred(&c[i]), CUDA_SUCCESS);
+    }
+    for (unsigned round = 0; round < rounds; round++) {
+        for (unsigned i = 0; i < 2; i++) {
+            for (unsigned p = 0; p < PIECES; p++)
+                cr_assert(round == 0 || holds(&c[i], p, PIECE, (round - 1) * 1000 + p * 10 + i),
+                          "round %u, session %u, piece %u", round, i, p);
+            for (unsigned p = 0; p < PIECES; p++)
+                fill(&c[i], p, PIECE, round * 1000 + p * 10 + i);
+            cr_assert_eq(test_client_deferred(&c[i]), CUDA_SUCCESS);
+        }
+    }
+    for (unsigned i = 0; i < 2; i++)
+        test_client_close(&c[i]);
+    server_stop(&server);
+}
+
+Test(paging, two_that_need_all_of_it_keep_their_bytes)
+{
+    in_turns("--log-level=info", 3);
+}
+
+Test(paging, no_byte_is_lost_where_steps_fail)
+{
+    in_turns("--swap-fault=8", 2);
+}
+
+static void
+info(struct test_client *c, uint64_t *free_p, uint64_t *total_p)
+{
+    struct wire_cuMemGetInfo_v2_reply reply;
+
+    TEST_ADD(c, cuMemGetInfo_v2, 0);
+    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
+    cr_assert(wire_get_cuMemGetInfo_v2_reply(c->reply, c->reply_len, &reply));
+    *free_p = reply.free;
+    *total_p = reply.total;
+}
+
+Test(paging, the_quota_is_shown_and_no_more_is_promised_than_the_factor)
+{
+    struct test_server server = server_start(two, "--oversubscribe=1.5", "--log-level=info");
+    uint64_t free_bytes, total;
+    struct test_client a, b;
+
+    open_as(&a, &server, "alice");
+    open_as(&b, &server, "bob");
+    cr_assert_eq(lease_all(&a), MOST);
+    take(&a, 0, PIECE);
+    info(&a, &free_bytes, &total);
+    cr_assert_eq(total, MOST);
+    cr_assert_eq(free_bytes, MOST - PIECE);
+    cr_assert_eq(lease_all(&b), DEVICE * 3 / 2 - MOST);
+    test_client_close(&a);
+    test_client_close(&b);
+    server_stop(&server);
+}
+
+Test(paging, a_full_arena_refuses_who_comes_not_who_is_there)
+{
+    struct test_server server = server_start(two, "--oversubscribe=2.0", "--arena=20m");
+    struct test_client a, b;
+
+    open_as(&a, &server, "alice");
+    open_as(&b, &server, "bob");
+    cr_assert_eq(lease_all(&a), MOST);
+    cr_assert_eq(lease_all(&b), DEVICE + 20 * MIB - MOST);
+    test_client_close(&a);
+    test_client_close(&b);
+    server_stop(&server);
+}
+
+/* What cannot be paged leaves the others room to run. */
+Test(paging, arrays_stay_and_never_keep_others_out)
+{
+    struct test_server server = server_start(two, "--oversubscribe=2.0", "--log-level=info");
+    CUDA_ARRAY3D_DESCRIPTOR desc = {
+        .Width = 1024, .Height = 768, .Format = CU_AD_FORMAT_FLOAT, .NumChannels = 1};
+    struct test_client a, b;
+    unsigned made = 0;
+
+    open_as(&a, &server, "alice");
+    open_as(&b, &server, "bob");
+    cr_assert_eq(lease_all(&a), MOST);
+    cr_assert_eq(lease_all(&b), MOST);
+    for (unsigned p = 0; p < PIECES; p++)
+        take(&a, p, PIECE);
+    fill(&a, 0, PIECE, 7);
+    cr_assert_eq(test_client_deferred(&a), CUDA_SUCCESS);
+    /* 2 MiB are left beside the largest; an array here has 3 MiB. */
+    TEST_ADD(&b, cuArray3DCreate_v2, .array = ID(1), .desc = desc);
+    cr_assert_eq(test_client_call(&b), CUDA_ERROR_OUT_OF_MEMORY);
+    desc.Height = 256;
+    for (; made < 3; made++) {
+        TEST_ADD(&b, cuArray3DCreate_v2, .array = ID(2 + made), .desc = desc);
+        if (test_client_call(&b) != CUDA_SUCCESS)
+            break;
+    }
+    cr_assert_eq(made, 2, "%u, result %d", made, (int)b.result.result);
+    for (unsigned p = 0; p < PIECES - 1; p++)
+        take(&b, p, PIECE);
+    fill(&b, 0, PIECE, 8);
+    cr_assert_eq(test_client_deferred(&b), CUDA_SUCCESS);
+    cr_assert(holds(&a, 0, PIECE, 7));
+    cr_assert(holds(&b, 0, PIECE, 8));
+    test_client_close(&a);
+    test_client_close(&b);
+    server_stop(&server);
+}
+
+/* -- whatever a program does, against a model in this process -----------------------------------
+ */
+
+#define SESSIONS 4
+#define OWN_MOST (20 * MIB) /* of each: 200 % of the device in all */
+#define OWN      8          /* pieces of each session */
+#define MIXED    4096       /* words that a kernel mixes at most */
+
+static const char halves[] = "[tenant \"a\"]\nmatch = cn:alice\nmemory = 20m\n"
+                             "[tenant \"b\"]\nmatch = cn:bob\nmemory = 20m\n"
+                             "[tenant \"c\"]\nmatch = cn:carol\nmemory = 20m\n"
+                             "[tenant \"d\"]\nmatch = cn:dave\nmemory = 20m\n";
+
+/* to[i] = 3 * from[i] + to[i] + i */
+static const char mix_kernel[] =
+    ".version 7.0\n.target sm_70\n.address_size 64\n"
+    ".visible .entry mix(.param .u64 to, .param .u64 from, .param .u32 count) {\n"
+    "  .reg .pred %p<2>; .reg .b32 %r<8>; .reg .b64 %rd<6>;\n"
+    "  ld.param.u64 %rd1, [to]; ld.param.u64 %rd2, [from]; ld.param.u32 %r1, [count];\n"
+    "  mov.u32 %r2, %ctaid.x; mov.u32 %r3, %ntid.x; mov.u32 %r4, %tid.x;\n"
+    "  mad.lo.u32 %r2, %r2, %r3, %r4; setp.ge.u32 %p1, %r2, %r1; @%p1 bra done;\n"
+    "  mul.wide.u32 %rd3, %r2, 4; add.u64 %rd1, %rd1, %rd3; add.u64 %rd2, %rd2, %rd3;\n"
+    "  ld.global.u32 %r5, [%rd2]; ld.global.u32 %r6, [%rd1];\n"
+    "  mad.lo.u32 %r5, %r5, 3, %r6; add.u32 %r5, %r5, %r2; st.global.u32 [%rd1], %r5;\n"
+    "done: ret;\n}\n";
+
+struct piece {
+    uint32_t *words; /* what it should hold; NULL: not allocated */
+    uint64_t bytes;
+};
+
+struct program {
+    struct test_client c;
+    struct piece pieces[OWN];
+    uint64_t taken; /* in whole granules */
+    uint32_t row;
+};
+
+static uint32_t
+dice(uint32_t below)
+{
+    static uint64_t state = 88172645463325252ull;
+
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (uint32_t)(state >> 20) % below;
+}
+
+static uint64_t
+granules(uint64_t bytes)
+{
+    return gp_align_up_u64(bytes, 2 * MIB);
+}
+
+static void
+piece_take(struct program *x, unsigned p)
+{
+    struct piece *piece = &x->pieces[p];
+    uint64_t bytes = 4096 + 256 * (uint64_t)dice(dice(4) == 0 ? 24000 : 3000);
+
+    if (x->taken + granules(bytes) > OWN_MOST)
+        return;
+    x->taken += granules(bytes);
+    piece->bytes = bytes;
+    piece->words = calloc(1, bytes);
+    cr_assert_not_null(piece->words);
+    take(&x->c, p, bytes);
+    /* Memory is zeros: the server scrubs it. */
+}
+
+static void
+piece_free(struct program *x, unsigned p)
+{
+    TEST_ADD(&x->c, cuMemFree_v2, .address = address_of(&x->c, p));
+    /* Its address is free again when the server says so; and the lease is. */
+    TEST_ADD(&x->c, cuCtxSynchronize, 0);
+    cr_assert_eq(test_client_call(&x->c), CUDA_SUCCESS);
+    while (x->c.freed.len == 0)
+        cr_assert(test_client_receive(&x->c, gp_now_ns() + 60 * GP_NS_PER_S));
+    gp_buf_reset(&x->c.freed);
+    free(x->pieces[p].words);
+    x->pieces[p].words = NULL;
+    x->taken -= granules(x->pieces[p].bytes);
+}
+
+static void
+piece_fill(struct program *x, unsigned p)
+{
+    struct piece *piece = &x->pieces[p];
+    uint64_t from = dice((uint32_t)(piece->bytes / 4)), count = piece->bytes / 4 - from;
+    uint32_t value = dice(UINT32_MAX);
+
+    count = 1 + dice((uint32_t)count);
+    TEST_ADD(&x->c, cuMemsetD32Async, .dst = address_of(&x->c, p) + 4 * from, .value = value,
+             .count = count);
+    for (uint64_t i = from; i < from + count; i++)
+        piece->words[i] = value;
+}
+
+static void
+piece_copy(struct program *x, unsigned to, unsigned from)
+{
+    uint64_t bytes = gp_min_u64(x->pieces[to].bytes, x->pieces[from].bytes);
+
+    if (to == from)
+        return;
+    TEST_ADD(&x->c, cuMemcpyDtoDAsync_v2, .dst = address_of(&x->c, to),
+             .src = address_of(&x->c, from), .bytes = bytes);
+    memcpy(x->pieces[to].words, x->pieces[from].words, bytes);
+}
+
+static void
+pieces_mix(struct program *x, unsigned to, unsigned from)
+{
+    struct {
+        uint64_t to, from;
+        uint32_t count;
+    } args = {address_of(&x->c, to), address_of(&x->c, from), 1 + dice(MIXED)};
+
+    args.count = (uint32_t)gp_min_u64(args.count,
+                                      gp_min_u64(x->pieces[to].bytes, x->pieces[from].bytes) / 4);
+    if (to == from)
+        return;
+    TEST_ADD(&x->c, cuLaunchKernelEx, .function = wire_function_id(false, ID(1), x->row),
+             .grid = {(args.count + 127) / 128, 1, 1}, .block = {128, 1, 1},
+             .params = (const uint8_t *)&args, .params_len = 20);
+    for (uint32_t i = 0; i < args.count; i++)
+        x->pieces[to].words[i] += 3 * x->pieces[from].words[i] + i;
+}
+
+static void
+piece_check(struct program *x, unsigned p)
+{
+    struct piece *piece = &x->pieces[p];
+    uint64_t at = 256 * (uint64_t)dice((uint32_t)(piece->bytes / 256));
+    uint64_t bytes = gp_min_u64(piece->bytes - at, 256 * (1 + (uint64_t)dice(256)));
+
+    gp_buf_reset(&x->c.data);
+    TEST_ADD(&x->c, cuMemcpyDtoH_v2, .src = address_of(&x->c, p) + at, .bytes = bytes, .data = 1);
+    cr_assert_eq(test_client_call(&x->c), CUDA_SUCCESS);
+    cr_assert_eq(x->c.data.len, bytes);
+    cr_assert_eq(memcmp(x->c.data.data, (const uint8_t *)piece->words + at, bytes), 0,
+                 "piece %u at %llu", p, (unsigned long long)at);
+}
+
+static void
+one_step(struct program *x)
+{
+    unsigned p = dice(OWN), q = dice(OWN);
+
+    if (x->pieces[p].words == NULL) {
+        piece_take(x, p);
+        return;
+    }
+    if (x->pieces[q].words == NULL)
+        q = p;
+    switch (dice(8)) {
+    case 0:
+        piece_free(x, p);
+        break;
+    case 1:
+    case 2:
+        piece_fill(x, p);
+        break;
+    case 3:
+        piece_copy(x, p, q);
+        break;
+    case 4:
+    case 5:
+        pieces_mix(x, p, q);
+        break;
+    default:
+        piece_check(x, p);
+    }
+}
+
+/* All of them, from here: a session's turn has some steps, then it is another one's. */
+Test(paging, four_programs_on_half_the_memory_find_what_they_wrote, .timeout = 0)
+{
+    struct test_server server = server_start(halves, "--oversubscribe=2.0", "--log-level=info");
+    uint64_t until = gp_now_ns() + (long_s() != 0 ? long_s() * GP_NS_PER_S : 2 * GP_NS_PER_S);
+    static struct program programs[SESSIONS];
+    unsigned steps = 0;
+
+    for (unsigned i = 0; i < SESSIONS; i++) {
+        struct program *x = &programs[i];
+
+        open_as(&x->c, &server, names[i]);
+        cr_assert_eq(lease_all(&x->c), OWN_MOST);
+        cr_assert_eq(test_client_module(&x->c, ID(1), mix_kernel), CUDA_SUCCESS);
+        x->row = (uint32_t)test_client_kernel(&x->c, "mix");
+    }
+    while (gp_now_ns() < until) {
+        struct program *x = &programs[dice(SESSIONS)];
+
+        for (unsigned i = dice(60); i > 0; i--, steps++)
+            one_step(x);
+        cr_assert_eq(test_client_deferred(&x->c), CUDA_SUCCESS);
+    }
+    for (unsigned i = 0; i < SESSIONS; i++) {
+        for (unsigned p = 0; p < OWN; p++)
+            if (programs[i].pieces[p].words != NULL)
+                piece_check(&programs[i], p);
+        test_client_close(&programs[i].c);
+    }
+    cr_log_info("%u steps", steps);
+    server_stop(&server);
+}
+
+/* -- clients in processes of their own ----------------------------------------------------------
+ */
+
+struct board {
+    atomic_uint ready, go;
+    atomic_uint_least64_t took_ns[4];
+    atomic_uint done;
+};
+
+static struct board *board;
+
+static void
+board_make(void)
+{
+    board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(board, MAP_FAILED);
+}
+
+#define DEMAND(x)                                                                                  \
+    do {                                                                                           \
+        if (!(x)) {                                                                                \
+            fprintf(stderr, "client %u, line %d: %s\n", index, __LINE__, #x);                      \
+            _exit(2);                                                                              \
+        }                                                                                          \
+    } while (0)
+
+struct phases {
+    unsigned pieces, count;     /* memory, phases */
+    unsigned busy_ms, batch_ms; /* of a phase: on the device, in batches of so long */
+    unsigned pause_us, rest_us; /* after a phase, and after a batch */
+};
+
+/* Work in phases as told, with all its memory in use. */
+static void
+phases_main(const struct test_server *server, const struct phases *with, unsigned index)
+{
+    struct tp_tls_opts tls = test_certs_opts(names[index], "ca");
+    struct test_client c;
+    uint64_t began;
+    int row;
+
+    if (!test_client_open(&c, server->url[0], &tls))
+        _exit(1);
+    TEST_ADD(&c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
+    c.context = 1;
+    DEMAND(c.answer.devices[0].lease_bytes < with->pieces * PIECE);
+    TEST_ADD(&c, gpLease, .device = 0,
+             .bytes = with->pieces * PIECE - c.answer.devices[0].lease_bytes);
+    DEMAND(test_client_call(&c) == CUDA_SUCCESS);
+    DEMAND(test_client_module(&c, ID(1), kernel) == CUDA_SUCCESS);
+    row = test_client_kernel(&c, "k");
+    for (unsigned p = 0; p < with->pieces; p++)
+        take(&c, p, PIECE);
+    DEMAND(test_client_deferred(&c) == CUDA_SUCCESS);
+    atomic_fetch_add(&board->ready, 1);
+    while (atomic_load(&board->go) == 0)
+        poll(NULL, 0, 1);
+    began = gp_now_ns();
+    for (unsigned phase = 0; phase < with->count; phase++) {
+        for (unsigned ms = 0; ms < with->busy_ms; ms += with->batch_ms) {
+            TEST_ADD(&c, cuLaunchKernelEx,
+                     .function = wire_function_id(false, ID(1), (uint32_t)row),
+                     .grid = {with->batch_ms * 10, 1, 1}, .block = {100, 1, 1});
+            TEST_ADD(&c, cuCtxSynchronize, 0);
+            DEMAND(test_client_call(&c) == CUDA_SUCCESS);
+            if (with->rest_us != 0)
+                usleep(with->rest_us);
+        }
+        if (with->pause_us != 0)
+            usleep(with->pause_us);
+    }
+    atomic_store(&board->took_ns[index], gp_now_ns() - began);
+    atomic_fetch_add(&board->done, 1);
+    test_client_close(&c);
+    _exit(0);
+}
+
+/* Seconds until count of them are done, side by side. */
+static double
+side_by_side(const char *option, const char *factor, const struct phases *with, unsigned count)
+{
+    struct test_server server;
+    pid_t pids[4];
+    uint64_t began;
+
+    setenv("GPUPOOL_SOFT_INSTANT", "yes", 1);
+    setenv("GPUPOOL_SOFT_THREAD_RATE", "1000000", 1);
+    setenv("GPUPOOL_SOFT_COPY_RATE", "640m", 1);
+    board_make();
+    server = server_start(two, factor, option);
+    for (unsigned i = 0; i < count; i++) {
+        pids[i] = fork();
+        cr_assert_geq(pids[i], 0);
+        if (pids[i] == 0)
+            phases_main(&server, with, i);
+    }
+    for (int i = 0; atomic_load(&board->ready) < count; i++) {
+        cr_assert_lt(i, 4000);
+        poll(NULL, 0, 5);
+    }
+    began = gp_now_ns();
+    atomic_store(&board->go, 1);
+    for (unsigned i = 0; i < count; i++) {
+        int status;
+
+        cr_assert_eq(waitpid(pids[i], &status, 0), pids[i]);
+        cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "client %u: %d", i, status);
+    }
+    began = gp_now_ns() - began;
+    server_stop(&server);
+    munmap(board, sizeof(*board));
+    return (double)began / 1e9;
+}
+
+/* How long two take side by side, of what they take one after the other. */
+static double
+of_serial(const char *option, const struct phases *with)
+{
+    double batches = with->busy_ms / with->batch_ms;
+    double alone = with->count *
+                   (with->busy_ms * 1e-3 + batches * with->rest_us * 1e-6 + with->pause_us * 1e-6);
+    double both = side_by_side(option, "--oversubscribe=2.0", with, 2);
+
+    cr_log_info("%.2f s alone, %.2f s both: %.3f", alone, both, both / (2 * alone));
+    return both / (2 * alone);
+}
+
+#define TRIES 3
+
+Test(paging, two_at_half_duty_take_much_less_than_one_after_the_other)
+{
+    struct phases with = {.pieces = PIECES,
+                          .count = long_s() != 0 ? 10 : 2,
+                          .busy_ms = 1000,
+                          .batch_ms = 20,
+                          .pause_us = 1000000};
+    double ratio = 9;
+
+    for (int i = 0; i < TRIES && ratio > 0.80; i++)
+        ratio = of_serial("--log-level=info", &with);
+    cr_assert_leq(ratio, 0.80, "%f", ratio);
+}
+
+Test(paging, handing_over_at_every_batch_takes_many_times_as_long)
+{
+    struct phases with = {
+        .pieces = PIECES, .count = 1, .busy_ms = 40, .batch_ms = 5, .rest_us = 500};
+    double quiet = 1, eager = 0;
+
+    for (int i = 0; i < TRIES && eager < 4 * quiet; i++) {
+        quiet = of_serial("--log-level=info", &with);
+        eager = of_serial("--paging-eager", &with);
+    }
+    cr_assert_geq(eager / quiet, 4.0, "%f and %f", eager, quiet);
+}
+
+Test(paging, two_that_fit_lose_nothing)
+{
+    struct phases with = {.pieces = PIECES / 2,
+                          .count = long_s() != 0 ? 10 : 2,
+                          .busy_ms = 200,
+                          .batch_ms = 20,
+                          .pause_us = 200000};
+    double with_it = 9, without = 1, most = long_s() != 0 ? 1.02 : 1.10;
+
+    for (int i = 0; i < TRIES && with_it > most * without; i++) {
+        with_it = side_by_side("--log-level=info", "--oversubscribe=2.0", &with, 2);
+        without = side_by_side("--log-level=info", "--oversubscribe=1.0", &with, 2);
+        cr_log_info("%.3f s with paging, %.3f s without", with_it, without);
+    }
+    cr_assert_leq(with_it, most * without, "%f and %f", with_it, without);
+}
+
+Test(paging, who_hardly_pauses_loses_little)
+{
+    struct phases with = {
+        .pieces = PIECES, .count = 5, .busy_ms = 1800, .batch_ms = 20, .pause_us = 200000};
+    double ratio = 9;
+
+    if (long_s() == 0)
+        cr_skip_test("takes long; what decides is in tests/unit/sched/test_room.c");
+    for (int i = 0; i < TRIES && ratio > 1.06; i++)
+        ratio = of_serial("--log-level=info", &with);
+    cr_assert_leq(ratio, 1.06, "%f", ratio);
+}
