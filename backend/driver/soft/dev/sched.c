@@ -396,6 +396,7 @@ poll_add(struct CUstream_st *stream)
 static void
 stream_run(struct CUstream_st *stream, uint64_t stop)
 {
+    sd_work_clock_reset();
     for (;;) {
         struct sd_op *op = stream->head;
         uint64_t seq;
@@ -418,6 +419,8 @@ stream_run(struct CUstream_st *stream, uint64_t stop)
             return;
         }
         pthread_mutex_unlock(&sched_lock);
+        if (op->dep_count != 0)
+            sd_work_clock_reset();
         sd_ctx_fail(stream->ctx, sd_work_run(&op->work));
         pthread_mutex_lock(&sched_lock);
         seq = op->seq;
@@ -615,6 +618,7 @@ sd_stream_try_now(CUstream stream, struct sd_op *op)
     pthread_mutex_unlock(&sched_lock);
     if (!now)
         return false;
+    sd_work_clock_reset();
     sd_ctx_fail(stream->ctx, sd_work_run(&op->work));
     sd_op_free(op);
     return true;

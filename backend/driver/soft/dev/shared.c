@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#define SHARED_MAGIC 0x67707331u
+#define SHARED_MAGIC 0x67707332u
 #define SHARED_SLOTS 1024u
 
 struct shared_slot {
@@ -27,6 +27,7 @@ struct shared_segment {
     uint64_t used[SD_DEVICES_MAX];
     struct shared_slot slots[SHARED_SLOTS];
     pthread_mutex_t engines[SD_DEVICES_MAX][SD_ENGINES]; /* robust */
+    uint64_t free_ns[SD_DEVICES_MAX][SD_ENGINES];        /* guarded by the engine */
 };
 
 /* Written once by sd_shared_open. */
@@ -34,6 +35,7 @@ static struct shared_segment *segment;
 static struct shared_slot *self_slot;
 
 static pthread_mutex_t own_engines[SD_DEVICES_MAX][SD_ENGINES];
+static uint64_t own_free_ns[SD_DEVICES_MAX][SD_ENGINES]; /* guarded by the engine */
 static pthread_once_t own_once = PTHREAD_ONCE_INIT;
 
 /* A process's time of start in clock ticks; 0 if it is gone. */
@@ -217,13 +219,16 @@ own_init(void)
 }
 
 void
-sd_engine_lock(int device, enum sd_engine engine)
+sd_engine_lock(int device, enum sd_engine engine, uint64_t **free_p)
 {
     pthread_once(&own_once, own_init);
-    if (sd_shared_on())
+    if (sd_shared_on()) {
         robust_lock(&segment->engines[device][engine]);
-    else
+        *free_p = &segment->free_ns[device][engine];
+    } else {
         pthread_mutex_lock(&own_engines[device][engine]);
+        *free_p = &own_free_ns[device][engine];
+    }
 }
 
 void

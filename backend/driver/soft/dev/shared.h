@@ -29,8 +29,9 @@ void sd_shared_uncharge(int device, uint64_t bytes);
 /* What all processes have. */
 uint64_t sd_shared_used(int device);
 
-/* An engine of a device, among the processes and, without a segment, in this process. */
-void sd_engine_lock(int device, enum sd_engine engine);
+/* An engine of a device, among the processes and, without a segment, in this process. *free_p is
+ * until when it had work, by the model, and the caller's to set while it has the engine. */
+void sd_engine_lock(int device, enum sd_engine engine, uint64_t **free_p);
 void sd_engine_unlock(int device, enum sd_engine engine);
 
 #endif

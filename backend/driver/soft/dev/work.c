@@ -161,27 +161,41 @@ model_ns(const struct sd_profile *p, const struct sd_work *work)
 static enum sd_engine
 engine_of(const struct sd_work *work)
 {
-    const struct sd_device *dev = work->ctx->dev;
+    struct sd_alloc alloc;
 
     if (work->kind != SD_WORK_COPY)
         return SD_ENGINE_COMPUTE;
-    return work->copy.src - sd_arena_base(dev) < 4 * dev->profile.memory_bytes ? SD_ENGINE_COPY_OUT
-                                                                               : SD_ENGINE_COPY_IN;
+    return sd_map_find(work->copy.src, &alloc) && !sd_mem_is_host(alloc.kind) ? SD_ENGINE_COPY_OUT
+                                                                              : SD_ENGINE_COPY_IN;
 }
 
-/* The work has its engine for itself, for the longer of its real and its modelled time. */
+/* When the last timed work of the stream that this thread runs was over, by the model: the time
+ * that the thread is woken late is no time of the device. 0: not since it took the stream. */
+static _Thread_local uint64_t over_ns;
+
+void
+sd_work_clock_reset(void)
+{
+    over_ns = 0;
+}
+
+/* The work has its engine for itself, for the longer of its real and its modelled time, from when
+ * both it and the engine were ready. */
 static CUresult
 timed_run(struct sd_work *work)
 {
     const struct sd_device *dev = work->ctx->dev;
     enum sd_engine engine = engine_of(work);
+    uint64_t ready = over_ns != 0 ? over_ns : gp_now_ns(), began, end, *free_ns;
     struct timespec until;
-    uint64_t end;
     CUresult cr;
 
-    sd_engine_lock(dev->ordinal, engine);
-    end = gp_now_ns() + model_ns(&dev->profile, work);
+    sd_engine_lock(dev->ordinal, engine, &free_ns);
+    began = gp_now_ns();
     cr = device_run(work);
+    end = gp_max_u64(ready, *free_ns) +
+          gp_max_u64(model_ns(&dev->profile, work), gp_now_ns() - began);
+    over_ns = *free_ns = end;
     until = (struct timespec){(time_t)(end / GP_NS_PER_S), (long)(end % GP_NS_PER_S)};
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
         continue;
@@ -199,12 +213,13 @@ sd_work_run(struct sd_work *work)
     case SD_WORK_VALUES: /* done by sd_work_ready */
         return CUDA_SUCCESS;
     case SD_WORK_RECORD:
-        atomic_store(&work->mark->ns, gp_now_ns());
+        atomic_store(&work->mark->ns, over_ns != 0 ? over_ns : gp_now_ns());
         if (work->mark->shared != NULL)
             sd_shared_event_complete(work->mark->shared, work->mark->shared_record);
         return CUDA_SUCCESS;
     case SD_WORK_CALLBACK:
         host_run(work);
+        sd_work_clock_reset();
         return CUDA_SUCCESS;
     case SD_WORK_FREE:
         (void)sd_mempool_free_queued(work->address, true);
@@ -221,6 +236,7 @@ sd_work_run(struct sd_work *work)
         return sd_work_is_timed(work) ? timed_run(work) : device_run(work);
     case SD_WORK_HOST:
         host_run(work);
+        sd_work_clock_reset();
         return CUDA_SUCCESS;
     case SD_WORK_GRAPH:
         return sd_graph_run(work);

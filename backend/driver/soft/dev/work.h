@@ -106,6 +106,8 @@ struct sd_work {
 CUresult sd_work_run(struct sd_work *work);
 /* Takes a modelled time: nothing asynchronous may be done at once then. */
 bool sd_work_is_timed(const struct sd_work *work);
+/* The thread begins with a stream, or its stream waited: modelled time goes on from now. */
+void sd_work_clock_reset(void);
 /* False while a values work waits for memory to change; advances it. */
 bool sd_work_ready(struct sd_work *work);
 void sd_work_fini(struct sd_work *work);
