@@ -30,6 +30,7 @@ struct be_stay {
     struct be_session *session;
     pthread_t pager;
     unsigned evict_every;
+    bool paged; /* else work is only counted */
 
     /* The executor's. */
     bool in; /* the same as inside, to look at */
@@ -633,7 +634,7 @@ be_stay_grown(struct be_session *session)
 {
     struct be_stay *stay = session->stay;
 
-    if (stay == NULL)
+    if (stay == NULL || !stay->paged)
         return;
     pthread_mutex_lock(&stay->lock);
     if (missing(stay)) {
@@ -646,12 +647,21 @@ be_stay_grown(struct be_session *session)
 bool
 be_stay_room(struct be_session *session, int32_t device, uint64_t bytes)
 {
-    if (session->stay == NULL || bytes == 0)
+    if (session->stay == NULL || !session->stay->paged || bytes == 0)
         return true;
     if (!be_ledger_fix(session->ledger, (unsigned)device, bytes))
         return true; /* nobody has to leave for what will be refused */
     be_ledger_unfix(session->ledger, (unsigned)device, bytes);
     return gate_pass(session->stay, device, bytes);
+}
+
+uint64_t
+be_stay_idle(struct be_session *session, uint64_t *work_p)
+{
+    *work_p = be_rooms_work(session->ledger);
+    if (atomic_load_explicit(&session->pending, memory_order_relaxed) != 0)
+        return 0; /* somebody waits for what is under way */
+    return session->stay != NULL ? idle_since(session->stay, work_p) : 0;
 }
 
 /* -- life -------------------------------------------------------------------------------------- */
@@ -662,20 +672,21 @@ be_stay_start(struct be_session *session, unsigned evict_every)
     pthread_condattr_t attr;
     struct be_stay *stay;
 
-    if (!be_ledger_paged(session->ledger))
+    if (!be_ledger_paged(session->ledger) && !be_ledger_governed(session->ledger))
         return GP_OK;
     stay = calloc(1, sizeof(*stay));
     if (stay == NULL)
         return GP_ERR_NO_MEMORY;
     stay->session = session;
     stay->evict_every = evict_every;
+    stay->paged = be_ledger_paged(session->ledger);
     stay->patience_ns = STUCK_NS;
     pthread_mutex_init(&stay->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&stay->changed, &attr);
     pthread_condattr_destroy(&attr);
-    if (pthread_create(&stay->pager, NULL, pager_main, stay) != 0) {
+    if (stay->paged && pthread_create(&stay->pager, NULL, pager_main, stay) != 0) {
         log_error("session: cannot make a thread: %m");
         pthread_cond_destroy(&stay->changed);
         pthread_mutex_destroy(&stay->lock);
@@ -699,8 +710,10 @@ be_stay_stop(struct be_session *session)
     atomic_store(&stay->inside, false);
     pthread_cond_broadcast(&stay->changed);
     pthread_mutex_unlock(&stay->lock);
-    be_rooms_wake(session->ledger);
-    pthread_join(stay->pager, NULL);
+    if (stay->paged) {
+        be_rooms_wake(session->ledger);
+        pthread_join(stay->pager, NULL);
+    }
     pthread_cond_destroy(&stay->changed);
     pthread_mutex_destroy(&stay->lock);
     free(stay->contexts);

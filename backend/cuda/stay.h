@@ -22,8 +22,9 @@
 
 #include "backend/cuda/state.h"
 
-/* Does nothing without paging. evict_every: everything leaves after so many rows of calls, to see
- * that nothing is lost; 0: never. Errors are logged. */
+/* Does nothing without tenants and without paging, and without paging only counts work.
+ * evict_every: everything leaves after so many rows of calls, to see that nothing is lost; 0:
+ * never. Errors are logged. */
 GP_CHECK enum gp_status be_stay_start(struct be_session *session, unsigned evict_every);
 /* Before the session's contexts end; nobody waits for the client any more. */
 void be_stay_stop(struct be_session *session);
@@ -36,6 +37,9 @@ void be_stay_forget(struct be_session *session, const struct be_context *context
 bool be_stay_enter(struct be_session *session, uint16_t call, const uint8_t *body, size_t len);
 /* No more calls are here for now. */
 void be_stay_leave(struct be_session *session);
+/* Any thread: when the session's last work was done, 0 while some is under way; waits for it, not
+ * for the client. *work_p counts work (be_rooms_work()). */
+uint64_t be_stay_idle(struct be_session *session, uint64_t *work_p);
 /* Memory was allocated: perhaps there was no room for it. */
 void be_stay_grown(struct be_session *session);
 /* Wait for room for bytes that cannot be paged, beside all that the session has; false: the client

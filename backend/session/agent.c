@@ -2,13 +2,17 @@
 #include "backend/session/agent.h"
 
 #include "backend/cuda/state.h"
+#include "backend/cuda/stay.h"
 #include "backend/tenant/ledger.h"
+#include "backend/tenant/rooms.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* A client has this long to give back what a smaller quota does not leave it. */
 #define BE_GRACE_NS (2 * GP_NS_PER_S)
@@ -22,6 +26,9 @@ struct be_agent {
     uint64_t wishes[BE_LEDGER_DEVICES];     /* seen */
     uint64_t over_since[BE_LEDGER_DEVICES]; /* 0: not over its quota */
     uint64_t over_told[BE_LEDGER_DEVICES];  /* bytes in use over it, as the client knows */
+    uint64_t began_ns;
+    uint64_t told_ns, told_work; /* told that it is idle then, with so much work done; 0: not */
+    bool ended;
 };
 
 static void
@@ -82,6 +89,76 @@ device_look(struct be_agent *agent, int32_t device)
     return BE_GRACE_NS;
 }
 
+/* -- sessions that do nothing ------------------------------------------------------------------ */
+
+static void
+tell(struct be_session *session, const char *text)
+{
+    struct wire_gpNoticeText_args args = {.text = text, .text_len = (uint32_t)strlen(text)};
+    uint8_t *to =
+        be_notice_begin(session, WIRE_CALL_gpNoticeText, 0, wire_size_gpNoticeText_args(&args));
+
+    if (to == NULL)
+        return;
+    wire_put_gpNoticeText_args(to, &args);
+    be_notice_end(session);
+    be_flush(session);
+}
+
+/* It was told: its time is over, or it works again. Nanoseconds until it has to be looked at. */
+static uint64_t
+told_look(struct be_agent *agent, uint64_t grace_ns)
+{
+    uint64_t now = gp_now_ns();
+
+    if (be_rooms_work(agent->session->ledger) != agent->told_work) {
+        agent->told_ns = 0;
+        be_ledger_set_told(agent->session->ledger, false);
+        log_info("session: works again");
+        return 0;
+    }
+    if (now - agent->told_ns < grace_ns)
+        return grace_ns - (now - agent->told_ns);
+    agent->ended = true;
+    be_client_end(agent->session, CUDA_ERROR_DEVICE_UNAVAILABLE,
+                  "ended because it was idle for too long");
+    return GP_FOREVER;
+}
+
+/* Nanoseconds until it wants to look again. */
+static uint64_t
+idle_look(struct be_agent *agent)
+{
+    struct be_session *session = agent->session;
+    uint64_t idle, grace, since, now, work;
+    char text[160];
+
+    be_ledger_idle(session->ledger, &idle, &grace);
+    if (idle == 0 || agent->ended)
+        return GP_FOREVER;
+    if (agent->told_ns != 0)
+        return told_look(agent, grace);
+    now = gp_now_ns();
+    since = gp_max_u64(agent->began_ns, be_rooms_worked_ns(session->ledger));
+    if (now < since + idle)
+        return since + idle - now;
+    since = be_stay_idle(session, &work); /* perhaps a kernel still runs */
+    since = since == 0 ? gp_now_ns() : gp_max_u64(agent->began_ns, since);
+    now = gp_now_ns();
+    if (now < since + idle)
+        return since + idle - now;
+    agent->told_ns = now;
+    agent->told_work = work;
+    be_ledger_set_told(session->ledger, true);
+    snprintf(text, sizeof(text),
+             "this session did nothing for %llu s and will be ended in %llu s unless it works",
+             (unsigned long long)((now - since) / GP_NS_PER_S),
+             (unsigned long long)(grace / GP_NS_PER_S));
+    log_info("session: idle, told that it will be ended");
+    tell(session, text);
+    return grace;
+}
+
 static void *
 agent_main(void *arg)
 {
@@ -94,7 +171,8 @@ agent_main(void *arg)
 
         for (int32_t d = 0; d < session->driver->device_count; d++)
             wait = gp_min_u64(wait, device_look(agent, d));
-        if (!atomic_load(&agent->stop))
+        wait = gp_min_u64(wait, idle_look(agent));
+        if (!atomic_load(&agent->stop) && wait != 0)
             be_ledger_await(session->ledger, bell, wait);
     }
     return NULL;
@@ -112,6 +190,7 @@ be_agent_start(struct be_session *session, struct be_agent **agent_p)
     if (agent == NULL)
         return GP_ERR_NO_MEMORY;
     agent->session = session;
+    agent->began_ns = gp_now_ns();
     /* Wishes from before this session are none of its business. */
     for (int32_t d = 0; d < session->driver->device_count; d++)
         agent->wishes[d] = be_ledger_wishes(session->ledger, (unsigned)d);

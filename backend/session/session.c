@@ -202,6 +202,8 @@ be_session_destroy(struct be_session *session)
     be_callbacks_close(session);
     be_parked_hand_over(session);
     be_waits_drain(session->waits, NULL);
+    be_agent_stop(session->agent);
+    session->agent = NULL;
     be_stay_stop(session);
     be_contexts_destroy(session);
     libraries_destroy(session);

@@ -40,6 +40,7 @@ signals_open(struct be_supervisor *s)
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGUSR2);
+    sigaddset(&set, SIGUSR1);
     sigaddset(&set, SIGCHLD);
     signal(SIGPIPE, SIG_IGN);
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
@@ -294,6 +295,27 @@ configuration_reload(struct be_supervisor *s)
     be_policies_fini(&policies);
 }
 
+/* SIGUSR1: who is there, and whether it works. */
+static void
+sessions_tell(struct be_supervisor *s)
+{
+    struct be_session_state state;
+
+    for (unsigned slot = 0; slot < BE_LEDGER_SLOTS; slot++) {
+        uint64_t held = 0;
+
+        be_ledger_session(s->workers.ledger, slot, gp_now_ns(), &state);
+        if (state.activity == BE_ACTIVITY_NONE)
+            continue;
+        for (unsigned d = 0; d < BE_LEDGER_DEVICES; d++)
+            held += state.held_bytes[d];
+        log_info("session of tenant %s: %s, last work %llu s ago, %llu MiB", state.tenant,
+                 be_activity_name(state.activity),
+                 (unsigned long long)(state.idle_ns / GP_NS_PER_S),
+                 (unsigned long long)(held >> 20));
+    }
+}
+
 static void
 signals_take(struct be_supervisor *s)
 {
@@ -306,6 +328,8 @@ signals_take(struct be_supervisor *s)
             configuration_reload(s);
         else if (info.ssi_signo == SIGUSR2)
             be_succession_begin(s);
+        else if (info.ssi_signo == SIGUSR1)
+            sessions_tell(s);
     }
     be_workers_reap(&s->workers);
     be_registry_reap(s);

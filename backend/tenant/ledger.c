@@ -144,6 +144,7 @@ slot_empty(struct be_slot *slot)
 {
     atomic_store(&slot->tenant, 0);
     atomic_store(&slot->work_ns, 0);
+    atomic_store(&slot->told, 0);
     for (unsigned d = 0; d < BE_LEDGER_DEVICES; d++) {
         atomic_store(&slot->device[d].fixed, 0);
         atomic_store(&slot->device[d].used, 0);
@@ -379,6 +380,29 @@ be_ledger_max_kernel_ns(struct be_ledger *ledger)
     ns = tenant != NULL ? tenant->policy.max_kernel_ns : 0;
     be_segment_unlock(ledger->segment);
     return ns;
+}
+
+void
+be_ledger_idle(struct be_ledger *ledger, uint64_t *idle_ns_p, uint64_t *grace_ns_p)
+{
+    struct be_segment_tenant *tenant;
+
+    *idle_ns_p = *grace_ns_p = 0;
+    if (ledger == NULL)
+        return;
+    be_segment_lock(ledger->segment);
+    tenant = own_tenant(ledger);
+    if (tenant != NULL) {
+        *idle_ns_p = tenant->policy.idle_ns;
+        *grace_ns_p = tenant->policy.grace_ns;
+    }
+    be_segment_unlock(ledger->segment);
+}
+
+void
+be_ledger_set_told(struct be_ledger *ledger, bool told)
+{
+    atomic_store(&own_slot(ledger)->told, told);
 }
 
 /* -- sums -------------------------------------------------------------------------------------- */

@@ -91,6 +91,12 @@ bool be_ledger_policy(struct be_ledger *ledger, struct be_policy *policy_p);
 /* Of this worker's tenant; 0: none. */
 uint64_t be_ledger_max_kernel_ns(struct be_ledger *ledger);
 
+/* Of this worker's tenant: after how long without work a session is told, and then ended; 0: never.
+ */
+void be_ledger_idle(struct be_ledger *ledger, uint64_t *idle_ns_p, uint64_t *grace_ns_p);
+/* It was told, or works again. */
+void be_ledger_set_told(struct be_ledger *ledger, bool told);
+
 /* What may still be promised to this session, by quota and device; UINT64_MAX: anything. */
 uint64_t be_ledger_left(struct be_ledger *ledger, unsigned device);
 /*
@@ -157,6 +163,24 @@ struct be_tenant_state {
 };
 /* False beyond the last one. */
 bool be_ledger_tenant(struct be_ledger *ledger, unsigned index, struct be_tenant_state *state_p);
+/* By work, not by questions. */
+enum be_activity {
+    BE_ACTIVITY_NONE,        /* no session there */
+    BE_ACTIVITY_ACTIVE,      /* it worked within a second */
+    BE_ACTIVITY_IDLE,        /* its room goes first when others want it */
+    BE_ACTIVITY_COLD,        /* for two minutes */
+    BE_ACTIVITY_RECLAIMABLE, /* it was told that it will be ended */
+};
+struct be_session_state {
+    char tenant[BE_TENANT_NAME_BYTES];
+    enum be_activity activity;
+    uint64_t idle_ns; /* since its last work began or ended; 0: it never worked */
+    uint64_t held_bytes[BE_LEDGER_DEVICES];
+};
+/* Of a slot; the activity is as of now_ns. */
+void be_ledger_session(struct be_ledger *ledger, unsigned slot, uint64_t now_ns,
+                       struct be_session_state *state_p);
+const char *be_activity_name(enum be_activity activity);
 /* Lease and other of all slots. */
 uint64_t be_ledger_promised(struct be_ledger *ledger, unsigned device);
 

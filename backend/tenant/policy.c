@@ -32,6 +32,11 @@ static const struct gp_option policy_options[] = {
      NULL, false},
     {"max-kernel-time", "TIME", GP_OPT_TIME, NULL,
      "end a session whose kernel or graph runs for longer; unset: never", NULL, NULL, NULL, false},
+    {"idle", "TIME", GP_OPT_TIME, NULL,
+     "end a session that gave the devices no work for so long, after it was told; unset: never",
+     NULL, NULL, NULL, false},
+    {"idle-grace", "TIME", GP_OPT_TIME, "5m", "between being told that it is idle and its end",
+     NULL, NULL, NULL, false},
     {"sessions", "COUNT", GP_OPT_NUMBER, "0", "its sessions at once; 0: as many as the server has",
      NULL, NULL, NULL, false},
     {"devices", "NAME", GP_OPT_STRINGS, NULL, "the devices it may use, by index or GPU-UUID", NULL,
@@ -213,6 +218,8 @@ policy_fill(struct be_policy *policy, const struct gp_options *options)
     policy->memory_total_bytes = gp_options_u64(options, "memory-total");
     policy->force = strcmp(gp_options_text(options, "policy"), "force") == 0;
     policy->priority = priority_of(gp_options_text(options, "priority"));
+    policy->idle_ns = gp_options_u64(options, "idle");
+    policy->grace_ns = gp_options_u64(options, "idle-grace");
     policy->max_kernel_ns = gp_options_u64(options, "max-kernel-time");
     policy->sessions = sessions > UINT32_MAX ? UINT32_MAX : (uint32_t)sessions;
     return GP_OK;

@@ -49,8 +49,9 @@ struct be_policy {
     bool force;                                                 /* never more than share */
     uint32_t floor; /* percent that it gets though a higher class wants all */
     enum be_priority priority;
-    uint32_t sessions;      /* 0: unlimited */
-    uint64_t max_kernel_ns; /* a session whose work takes longer is ended; 0: never */
+    uint32_t sessions;          /* 0: unlimited */
+    uint64_t idle_ns, grace_ns; /* without work for so long it is told, then ended; 0: never */
+    uint64_t max_kernel_ns;     /* a session whose work takes longer is ended; 0: never */
 };
 
 /* Who wants in. */

@@ -26,6 +26,7 @@ struct be_slot {
     atomic_uint tenant; /* index + 1 of an open session; 0: none */
     atomic_uint looks;  /* the session only looks, it counts as none */
     atomic_uint word;   /* a futex: its turn, or its wait, has changed */
+    atomic_uint told;   /* that it is idle and will be ended */
     atomic_uint room;   /* a futex: its memory has to come or to go, perhaps */
     /* The worker's own news: how often it began to give devices work, and when it did last. */
     atomic_uint_least64_t work, work_ns;

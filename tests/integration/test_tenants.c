@@ -314,6 +314,42 @@ Test(tenants, a_reload_changes_running_sessions)
     tenants_stop(&server);
 }
 
+Test(tenants, who_does_nothing_is_told_and_then_ended)
+{
+    struct test_server server =
+        tenants_server("[tenant \"red\"]\nmatch = cn:alice\nidle = 300ms\nidle-grace = 1500ms\n"
+                       "[tenant \"blue\"]\nmatch = cn:bob\n");
+    uint64_t free_bytes, total, until;
+    struct test_client a, b;
+
+    open_as(&a, &server, "alice");
+    open_as(&b, &server, "bob");
+    cr_assert_eq(alloc(&a, 0, 2 * MIB), CUDA_SUCCESS);
+    /* Work counts: it is told once, and works in time. */
+    test_server_await_log(&server, "told that it will be ended");
+    TEST_ADD(&a, cuMemsetD8Async, .dst = a.answer.device_range.base, .value = 1, .count = 64);
+    TEST_ADD(&a, cuCtxSynchronize, 0);
+    cr_assert_eq(test_client_call(&a), CUDA_SUCCESS);
+    test_server_kill(&server, SIGUSR1);
+    test_server_await_log(&server, "session of tenant red");
+    test_server_await_log(&server, "session of tenant blue: cold");
+    /* Questions are no work. */
+    until = gp_now_ns() + 20 * GP_NS_PER_S;
+    for (;;) {
+        cr_assert_lt(gp_now_ns(), until, "it is not ended");
+        TEST_ADD(&a, cuMemGetInfo_v2, 0);
+        if (test_client_call(&a) != CUDA_SUCCESS)
+            break;
+        poll(NULL, 0, 20);
+    }
+    cr_assert(test_server_logged(&server, "ended because it was idle"));
+    cr_assert(test_server_logged(&server, "works again"));
+    info(&b, &free_bytes, &total);
+    test_client_abandon(&a);
+    test_client_close(&b);
+    tenants_stop(&server);
+}
+
 Test(tenants, devices_of_others_are_not_there)
 {
     struct test_server server;

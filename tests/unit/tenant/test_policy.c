@@ -37,7 +37,7 @@ Test(policy, a_section_says_everything)
                       "match = uri:gpupool:tenant/research, cn:alice\n"
                       "memory = 8g\nmemory-total = 12g\nshare = 30\npolicy = force\n"
                       "priority = high\nfloor = 0\nsessions = 4\ndevices = 0, GPU-abc\n"
-                      "models = h200\n"
+                      "models = h200\nidle = 6h\nidle-grace = 1m\n"
                       "[tenant \"rest\"]\nmatch = *\n"),
                  GP_OK);
     cr_assert_eq(policies.count, 2);
@@ -50,6 +50,8 @@ Test(policy, a_section_says_everything)
     cr_assert_eq(p->priority, BE_PRIORITY_HIGH);
     cr_assert_eq(p->floor, 0);
     cr_assert_eq(p->sessions, 4);
+    cr_assert_eq(p->idle_ns, 6ull * 3600 * 1000000000);
+    cr_assert_eq(p->grace_ns, 60ull * 1000000000);
     cr_assert_eq(p->device_count, 2);
     p = &policies.list[1];
     cr_assert_eq(p->memory_bytes, 0);
@@ -57,6 +59,7 @@ Test(policy, a_section_says_everything)
     cr_assert(!p->force);
     cr_assert_eq(p->priority, BE_PRIORITY_NORMAL);
     cr_assert_eq(p->floor, 2);
+    cr_assert_eq(p->idle_ns, 0);
     be_policies_fini(&policies);
 }
 
