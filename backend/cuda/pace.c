@@ -1,6 +1,7 @@
 /* backend/cuda/pace.c */
 #include "backend/cuda/pace.h"
 
+#include "backend/cuda/callback.h"
 #include "backend/sched/estimate.h"
 #include "backend/tenant/turns.h"
 #include "protocol/base/clock.h"
@@ -18,6 +19,12 @@
 #define BEAT_NS         (5 * GP_NS_PER_S)    /* ... and it shall know that we are */
 #define BASE_MS         8000.0f              /* times are counted from an event not older */
 
+/* Who is alone is not measured, but may not queue for ever: so many marks may lie ahead. */
+#define MARKS_MAX      8
+#define MARK_NS        8000000u /* about so far apart */
+#define MARK_CALLS_MAX 256u
+#define MARK_NAP_NS    20000
+
 /* Calls on one stream, one after the other. */
 struct be_pace_batch {
     struct be_context *context;
@@ -29,6 +36,13 @@ struct be_pace_batch {
     struct be_pace_batch *next;
 };
 
+/* An event behind work that nobody counted. */
+struct mark {
+    struct be_context *context;
+    CUstream stream;
+    CUevent event;
+};
+
 struct be_pace_device {
     struct be_session *session;
     unsigned device;
@@ -36,6 +50,9 @@ struct be_pace_device {
 
     /* The executor's. */
     struct be_pace_batch *open[OPEN_MAX];
+    struct mark marks[MARKS_MAX]; /* oldest first */
+    struct mark passed;           /* the last one that happened */
+    unsigned mark_count, mark_calls, mark_every;
 
     pthread_mutex_t lock; /* rank 36 */
     pthread_cond_t came, went;
@@ -442,6 +459,163 @@ turn_take(struct be_session *session, struct be_pace_device *d, uint64_t est_ns)
     }
 }
 
+/* -- alone --------------------------------------------------------------------------------------
+ */
+
+static void
+mark_drop(struct be_pace_device *d, struct mark *mark)
+{
+    if (mark->event != NULL)
+        (void)d->session->driver->table.cuEventDestroy_v2(mark->event);
+    memset(mark, 0, sizeof(*mark));
+}
+
+/* Marks of a context, or of all, are of no use any more. */
+static void
+marks_drop(struct be_pace_device *d, const struct be_context *of)
+{
+    unsigned kept = 0;
+
+    if (of == NULL || d->passed.context == of)
+        mark_drop(d, &d->passed);
+    for (unsigned i = 0; i < d->mark_count; i++) {
+        if (of == NULL || d->marks[i].context == of)
+            mark_drop(d, &d->marks[i]);
+        else
+            d->marks[kept++] = d->marks[i];
+    }
+    d->mark_count = kept;
+}
+
+/* The oldest has happened: how far apart are they? */
+static void
+mark_pass(struct be_pace_device *d)
+{
+    struct mark mark = d->marks[0];
+    float ms = 0;
+
+    memmove(&d->marks[0], &d->marks[1], --d->mark_count * sizeof(d->marks[0]));
+    if (d->passed.event != NULL && d->passed.context == mark.context &&
+        d->session->driver->table.cuEventElapsedTime(&ms, d->passed.event, mark.event) ==
+            CUDA_SUCCESS) {
+        uint64_t ns = ms > 0 ? (uint64_t)(ms * 1e6f) + 1 : 1;
+
+        /* Long ones count at once, short ones by and by. */
+        if (ns > MARK_NS)
+            d->mark_every = (unsigned)gp_max_u64(1, d->mark_every * (uint64_t)MARK_NS / ns);
+        else if (ns < MARK_NS / 2)
+            d->mark_every = (unsigned)gp_min_u64(MARK_CALLS_MAX, 2 * (uint64_t)d->mark_every);
+    }
+    mark_drop(d, &d->passed);
+    d->passed = mark;
+}
+
+/* Until fewer lie ahead; false: the client is gone. A stream that waits for the client, or for who
+ * knows what, is not waited for. */
+static bool
+marks_wait(struct be_pace_device *d)
+{
+    const struct be_driver_table *t = &d->session->driver->table;
+    struct timespec nap = {.tv_nsec = MARK_NAP_NS};
+    uint64_t began = gp_now_ns(), now = began, beat = began;
+    bool handed = false;
+
+    while (d->mark_count != 0) {
+        CUresult cr = t->cuEventQuery(d->marks[0].event);
+
+        if (cr != CUDA_ERROR_NOT_READY)
+            mark_pass(d);
+        if (d->mark_count < MARKS_MAX || be_callbacks_pending(d->session) ||
+            !be_turns_alone(d->session->ledger, d->device))
+            return true;
+        if (cr != CUDA_ERROR_NOT_READY)
+            continue;
+        if (!handed) { /* nobody shall wait for us */
+            handed = true;
+            be_parked_hand_over(d->session);
+            be_flush(d->session);
+        }
+        (void)nanosleep(&nap, NULL);
+        now = gp_now_ns();
+        if (now - beat > BEAT_NS) {
+            beat = now;
+            be_client_beat(d->session);
+        }
+        if (be_client_gone(d->session))
+            return false;
+        if (now - began > 8 * GP_NS_PER_S) /* one long kernel, or a wait for a later call */
+            return true;
+    }
+    return true;
+}
+
+/* Work of a session that is alone: nothing is counted, but it queues no more than MARKS_MAX marks
+ * ahead. */
+static bool
+alone_enter(struct be_call *call, struct be_pace_device *d, CUstream stream)
+{
+    const struct be_driver_table *t = &d->session->driver->table;
+    struct mark *mark = &d->marks[d->mark_count];
+
+    if (++d->mark_calls < d->mark_every)
+        return true;
+    d->mark_calls = 0;
+    if (d->mark_count == MARKS_MAX) {
+        if (!marks_wait(d))
+            return false;
+        if (d->mark_count == MARKS_MAX)
+            return true;
+        mark = &d->marks[d->mark_count];
+    }
+    if (t->cuEventCreate(&mark->event, CU_EVENT_BLOCKING_SYNC) != CUDA_SUCCESS)
+        return true;
+    mark->context = call->context;
+    mark->stream = stream;
+    d->mark_count++;
+    if (t->cuEventRecord(mark->event, stream) != CUDA_SUCCESS) {
+        d->mark_count--;
+        mark_drop(d, mark);
+    }
+    while (d->mark_count > 1 && t->cuEventQuery(d->marks[0].event) == CUDA_SUCCESS)
+        mark_pass(d);
+    return true;
+}
+
+/* Others have come: what lies ahead is charged like a batch, from the first of its marks on. */
+static void
+marks_charge(struct be_session *session, struct be_pace_device *d)
+{
+    const struct be_driver_table *t = &session->driver->table;
+    struct be_pace_batch *batch;
+    struct mark first;
+
+    while (d->mark_count != 0 && t->cuEventQuery(d->marks[0].event) == CUDA_SUCCESS)
+        mark_pass(d);
+    if (d->mark_count == 0)
+        return;
+    first = d->marks[0];
+    batch = calloc(1, sizeof(*batch));
+    if (batch != NULL && be_use_context(session, first.context) == CUDA_SUCCESS &&
+        t->cuEventCreate(&batch->end, CU_EVENT_BLOCKING_SYNC) == CUDA_SUCCESS) {
+        batch->context = first.context;
+        batch->stream = d->marks[d->mark_count - 1].context == first.context
+                            ? d->marks[d->mark_count - 1].stream
+                            : first.stream;
+        batch->start = first.event;
+        batch->est_ns = d->mark_count * (uint64_t)MARK_NS;
+        batch->calls = 2; /* nothing to learn from */
+        d->marks[0].event = NULL;
+        pthread_mutex_lock(&d->lock);
+        d->open_count++;
+        d->under_way_ns += batch->est_ns;
+        pthread_mutex_unlock(&d->lock);
+        batch_close(d, batch);
+    } else {
+        free(batch);
+    }
+    marks_drop(d, NULL);
+}
+
 static bool
 work_enter(struct be_call *call, struct be_pace_device *d, CUstream stream, uint64_t key,
            struct be_pace_pass *pass)
@@ -492,11 +666,18 @@ be_pace_enter(struct be_call *call, const struct wire_record *record, const uint
     if (class == CALL_OTHER || session->pace == NULL || call->context == NULL)
         return true;
     d = session->pace->devices[call->context->device];
-    if (d == NULL || be_turns_alone(session->ledger, d->device))
+    if (d == NULL)
         return true;
     memcpy(&id, body + info->stream_at, sizeof(id));
     if (be_handle_get(session, WIRE_HANDLE_STREAM, id, true, &stream) != CUDA_SUCCESS)
         return true; /* the call will say so */
+    if (be_turns_alone(session->ledger, d->device))
+        return class == CALL_EDGE || alone_enter(call, d, stream);
+    if (d->mark_count != 0) {
+        marks_charge(session, d);
+        if (be_use_context(session, call->context) != CUDA_SUCCESS)
+            return true;
+    }
     if (class == CALL_EDGE) {
         batches_close(session, d, call->context, stream, false);
         return true;
@@ -527,6 +708,7 @@ device_create(struct be_session *session, unsigned device)
     d->session = session;
     d->device = device;
     d->tail = &d->head;
+    d->mark_every = 1;
     pthread_mutex_init(&d->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -573,6 +755,7 @@ be_pace_forget(struct be_session *session, struct be_context *context)
     if (d == NULL)
         return;
     batches_close(session, d, NULL, NULL, true);
+    marks_drop(d, context);
     pthread_mutex_lock(&d->lock);
     while (d->head != NULL || d->in_hand)
         pthread_cond_wait(&d->went, &d->lock);

@@ -5,7 +5,9 @@
  * timed event before and behind: what a batch took is charged, and where it was one call alone,
  * learned as the estimate for the next of its kind. A thread for each device sees batches end.
  *
- * Where nobody else works on the device, none of this happens.
+ * Where nobody else works on the device, none of this happens; but that a session does not queue
+ * for ever, there are marks (events) among its calls, about 8 ms of work apart, and it waits where
+ * eight lie ahead. When others come, what lies ahead is charged.
  *
  * Threads: _enter, _leave, _flush, _attach, _forget: the executor. Locks: pace.lock (rank 36), then
  *          those of backend/tenant; never held across a driver call that waits.

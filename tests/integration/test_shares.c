@@ -283,6 +283,71 @@ Test(shares, what_nobody_else_wants_is_lent)
     cr_assert(good);
 }
 
+/* Queues far more than it could ever run, and waits for none of it. */
+static void
+flood_main(const struct test_server *server)
+{
+    static const struct client with = {.name = "alice", .kernel_us = 20000};
+    struct tp_tls_opts tls = test_certs_opts(with.name, "ca");
+    struct test_client c;
+    uint32_t row;
+
+    if (!test_client_open(&c, server->url[0], &tls))
+        _exit(1);
+    TEST_ADD(&c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
+    c.context = 1;
+    TEST_ADD(&c, cuStreamCreateWithPriority, .phStream = ID(1), .flags = 1);
+    if (test_client_module(&c, ID(1), kernel) != CUDA_SUCCESS)
+        _exit(2);
+    row = (uint32_t)test_client_kernel(&c, "k");
+    launch(&c, row, with.kernel_us);
+    TEST_ADD(&c, cuStreamSynchronize, .stream = ID(1));
+    if (test_client_call(&c) != CUDA_SUCCESS)
+        _exit(3);
+    for (int i = 0; i < 2000; i++)
+        launch(&c, row, with.kernel_us);
+    test_client_send(&c);
+    atomic_fetch_add(&board->ready, 1);
+    for (;;)
+        (void)pause();
+}
+
+/* It has queued 40 s of work when the other one comes, whose device it is but for a tenth. */
+Test(shares, who_came_first_has_not_taken_the_device_for_long)
+{
+    static const struct client second = {.name = "bob", .kernel_us = 20000};
+    struct test_server server = server_start("[tenant \"a\"]\nmatch = cn:alice\nshare = 10\n"
+                                             "[tenant \"b\"]\nmatch = cn:bob\nshare = 90\n");
+    uint64_t before, got;
+    pid_t pids[2];
+
+    pids[0] = fork();
+    if (pids[0] == 0)
+        flood_main(&server);
+    for (int i = 0; atomic_load(&board->ready) < 1; i++) {
+        cr_assert_lt(i, 4000);
+        poll(NULL, 0, 5);
+    }
+    pids[1] = fork();
+    if (pids[1] == 0)
+        client_main(&server, &second, 1);
+    for (int i = 0; atomic_load(&board->done_us[1]) < 200000; i++) {
+        cr_assert_lt(i, 3000);
+        poll(NULL, 0, 5);
+    }
+    poll(NULL, 0, 1000); /* time itself is what is measured here */
+    before = atomic_load(&board->done_us[1]);
+    poll(NULL, 0, 3000);
+    got = atomic_load(&board->done_us[1]) - before;
+    for (int i = 0; i < 2; i++) {
+        kill(pids[i], SIGKILL);
+        waitpid(pids[i], NULL, 0);
+    }
+    cr_log_info("%.2f s of 3", (double)got / 1e6);
+    cr_assert_gt(got, 2100000, "%llu us", (unsigned long long)got);
+    server_stop(&server);
+}
+
 static int
 by_size(const void *a, const void *b)
 {
