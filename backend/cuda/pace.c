@@ -549,16 +549,13 @@ marks_wait(struct be_pace_device *d)
     return true;
 }
 
-/* Work of a session that is alone: nothing is counted, but it queues no more than MARKS_MAX marks
- * ahead. */
+/* A mark is due behind work of a session that is alone; no more than MARKS_MAX lie ahead. */
 static bool
 alone_enter(struct be_call *call, struct be_pace_device *d, CUstream stream)
 {
     const struct be_driver_table *t = &d->session->driver->table;
     struct mark *mark = &d->marks[d->mark_count];
 
-    if (++d->mark_calls < d->mark_every)
-        return true;
     d->mark_calls = 0;
     if (d->mark_count == MARKS_MAX) {
         if (!marks_wait(d))
@@ -661,6 +658,7 @@ be_pace_enter(struct be_call *call, const struct wire_record *record, const uint
     struct be_pace_device *d;
     CUstream stream;
     uint64_t id;
+    bool alone;
 
     memset(pass, 0, sizeof(*pass));
     if (class == CALL_OTHER || session->pace == NULL || call->context == NULL)
@@ -668,11 +666,14 @@ be_pace_enter(struct be_call *call, const struct wire_record *record, const uint
     d = session->pace->devices[call->context->device];
     if (d == NULL)
         return true;
+    alone = be_turns_alone(session->ledger, d->device);
+    if (alone && (class == CALL_EDGE || ++d->mark_calls < d->mark_every))
+        return true;
     memcpy(&id, body + info->stream_at, sizeof(id));
     if (be_handle_get(session, WIRE_HANDLE_STREAM, id, true, &stream) != CUDA_SUCCESS)
         return true; /* the call will say so */
-    if (be_turns_alone(session->ledger, d->device))
-        return class == CALL_EDGE || alone_enter(call, d, stream);
+    if (alone)
+        return alone_enter(call, d, stream);
     if (d->mark_count != 0) {
         marks_charge(session, d);
         if (be_use_context(session, call->context) != CUDA_SUCCESS)
