@@ -79,6 +79,7 @@ device_make() {
 
 frames() { TEST_TRANSPORT=rdma ./test_transport_frames --jobs 2 --timeout 60; }
 link() { TEST_TRANSPORT=rdma ./test_transport_link --jobs 2 --timeout 60 --filter 'link/*@(break|breaks)*'; }
+stress() { TEST_TRANSPORT=rdma ./test_transport_stress; }
 lane() { ./test_rdma_lane --jobs 1 --timeout 60; }
 
 # -- sessions -------------------------------------------------------------------------------------
@@ -266,6 +267,7 @@ fi
 if [ -z "$failed" ]; then
     step frames frames
     step link link
+    step stress stress
     step lane lane
     # Sessions go by the cable: connections to v0's address come from v1's.
     /usr/bin/ip route replace local 10.9.0.1 dev v0 table local proto kernel scope host src 10.9.0.2
