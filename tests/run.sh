@@ -4,8 +4,9 @@
 # usage: tests/run.sh [--only gcc|clang|asan|tsan]... [--fuzz-seconds N] [--no-install]
 #
 # Installs what is missing (apt, as root or with sudo), then: gcc build with all
-# Meson tests, the quickstart, RDMA in a small virtual machine; clang build, and each fuzzer for 60 seconds; the quick suites again
-# under AddressSanitizer with UndefinedBehaviorSanitizer, and under ThreadSanitizer.
+# Meson tests, the quickstart, RDMA in a small virtual machine; clang build, and
+# each fuzzer for 60 seconds; the quick suites again under AddressSanitizer with
+# UndefinedBehaviorSanitizer, and under ThreadSanitizer.
 # --only picks from these. Build trees are kept (build, build-clang,
 # build-asan, build-tsan), so a second run is quick. The last line is
 # "N passed, N failed, N skipped"; each skip is named with its reason. Exit
