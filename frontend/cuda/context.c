@@ -484,7 +484,7 @@ cuDevicePrimaryCtxGetState(CUdevice dev, unsigned int *flags, int *active)
     if (cr != CUDA_SUCCESS)
         return cr;
     pthread_mutex_lock(&context_lock);
-    *flags = ctx->flags;
+    *flags = ctx->flags & ~(unsigned)CU_CTX_MAP_HOST; /* always on, never shown */
     *active = ctx->retained > 0;
     pthread_mutex_unlock(&context_lock);
     return CUDA_SUCCESS;

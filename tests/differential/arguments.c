@@ -218,6 +218,8 @@ pick_bytes(struct made *m, const struct call *call)
 {
     uint64_t bytes, most = m->host_used ? HOST_BYTES - 32768 : UINT64_MAX;
 
+    if (strstr(call->name, "HostRegister") != NULL)
+        return HOST_BYTES;
     for (int i = 0; i < call->count; i++) {
         if (call->args[i] == ARG_NODES)
             return random_below(4);
@@ -616,6 +618,10 @@ make_argument(const struct call *call, struct made *m, int at)
     case ARG_IN_FUNCTION:
         return pick_function(m, at);
     case ARG_HOST:
+        if (strstr(call->name, "HostRegister") != NULL) { /* whole: parts are another matter */
+            say(m, "all of buffer");
+            return (uintptr_t)host_buffer;
+        }
         return pick_host(m, at);
     case ARG_NAME:
         return pick_name(m);

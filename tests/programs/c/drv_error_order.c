@@ -97,6 +97,8 @@ memory(void)
                             .location = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = 0}};
     CUmemoryPool pool;
     CUdeviceptr word;
+    unsigned flags;
+    int active;
     void *host;
 
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemSetAccess(0x1001, 1, &access, 1));
@@ -109,6 +111,9 @@ memory(void)
     CU(cuMemAlloc(&word, 8));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuStreamWriteValue64(NULL, word, 1, 0x80));
     CU(cuMemFree(word));
+    CU(cuDevicePrimaryCtxSetFlags_v2(0, CU_CTX_MAP_HOST)); /* always on, never shown */
+    CU(cuDevicePrimaryCtxGetState(0, &flags, &active));
+    EXPECT(flags == 0 && active == 1);
     printf("memory: done\n");
 }
 
