@@ -58,6 +58,10 @@ copy_coherent(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
 
     if (cr == CUDA_SUCCESS)
         cr = fe_check_device(call, src, bytes);
+    if (cr == CUDA_SUCCESS && fe_capturing(where->stream))
+        return wait ? fe_capture_refuse(where->stream)
+                    : fe_capture_linear(call, where->stream, dst, CU_MEMORYTYPE_DEVICE, src,
+                                        CU_MEMORYTYPE_DEVICE, bytes);
     if (cr == CUDA_SUCCESS)
         cr = fe_copy_on_device(call, dst, src, bytes, where);
     return cr == CUDA_SUCCESS && wait ? fe_copy_drain(call, where) : cr;

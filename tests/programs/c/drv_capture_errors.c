@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 /* Behind macros in NVIDIA's header. */
+CUresult cuMemcpy_ptds(CUdeviceptr, CUdeviceptr, size_t);
 CUresult cuMemcpyDtoD_v2_ptds(CUdeviceptr, CUdeviceptr, size_t);
 CUresult cuMemcpyPeer_ptds(CUdeviceptr, CUcontext, CUdeviceptr, CUcontext, size_t);
 
@@ -130,6 +131,9 @@ pinned_fill(void)
     begin(stream, CU_STREAM_CAPTURE_MODE_RELAXED);
     CU(cuMemsetD8Async(seen + 3, 0x5b, 7, stream));
     CU(cuStreamEndCapture(stream, &graph));
+    begin(CU_STREAM_PER_THREAD, CU_STREAM_CAPTURE_MODE_RELAXED);
+    EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, cuMemcpy_ptds(a, seen, 8));
+    lost(CU_STREAM_PER_THREAD);
     CU(cuGraphInstantiateWithFlags(&exec, graph, 0));
     CU(cuGraphLaunch(exec, stream));
     CU(cuStreamSynchronize(stream));
