@@ -79,6 +79,10 @@ copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
     if (src == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     cr = fe_check_device(call, dst, bytes);
+    /* Pinned memory by its device address: its pages, which may be the source's, are protected from
+     * now on, not while the source is read. */
+    if (cr == CUDA_SUCCESS && GP_UNLIKELY(!fe_is_device(call, dst)))
+        cr = fe_host_show_wanted();
     if (cr == CUDA_SUCCESS && fe_capturing(where->stream))
         return wait ? fe_capture_refuse(where->stream)
                     : fe_capture_linear(call, where->stream, dst, CU_MEMORYTYPE_DEVICE,

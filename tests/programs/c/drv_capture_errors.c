@@ -128,6 +128,10 @@ pinned_fill(void)
     CU(cuMemHostAlloc((void **)&host, 64, 0));
     CU(cuMemHostGetDevicePointer(&seen, host, 0));
     memset(host, 0, 64);
+    host[40] = 9;
+    CU(cuMemcpyHtoD(seen + 48, host + 40, 1)); /* its first use as device memory */
+    CU(cuCtxSynchronize());
+    EXPECT(host[48] == 9);
     begin(stream, CU_STREAM_CAPTURE_MODE_RELAXED);
     CU(cuMemsetD8Async(seen + 3, 0x5b, 7, stream));
     CU(cuStreamEndCapture(stream, &graph));
