@@ -63,6 +63,12 @@ is_refused(int attribute)
     case CU_DEVICE_ATTRIBUTE_DMA_BUF_SUPPORTED:
     case CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_FABRIC_SUPPORTED:
     case CU_DEVICE_ATTRIBUTE_MULTICAST_SUPPORTED:
+    case CU_DEVICE_ATTRIBUTE_SPARSE_CUDA_ARRAY_SUPPORTED:
+    case CU_DEVICE_ATTRIBUTE_TIMELINE_SEMAPHORE_INTEROP_SUPPORTED:
+    case CU_DEVICE_ATTRIBUTE_D3D12_CIG_SUPPORTED:
+    case CU_DEVICE_ATTRIBUTE_VULKAN_CIG_SUPPORTED:
+    case CU_DEVICE_ATTRIBUTE_MEM_DECOMPRESS_ALGORITHM_MASK:
+    case CU_DEVICE_ATTRIBUTE_MEM_DECOMPRESS_MAXIMUM_LENGTH:
     case CU_DEVICE_ATTRIBUTE_HOST_NUMA_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED:
     case CU_DEVICE_ATTRIBUTE_HOST_NUMA_MEMORY_POOLS_SUPPORTED:
     case CU_DEVICE_ATTRIBUTE_HOST_NUMA_MULTINODE_IPC_SUPPORTED:
@@ -88,11 +94,14 @@ fe_device_attribute(const struct fe_state *s, int device, int attribute)
 {
     const struct wire_device *info = s->session->devices[device].info;
 
-    if (is_refused(attribute))
+    int value;
+
+    if (is_refused(attribute) || attribute < 0 || (uint32_t)attribute >= info->attribute_count)
         return 0;
-    return attribute >= 0 && (uint32_t)attribute < info->attribute_count
-               ? info->attributes[attribute]
-               : 0;
+    value = info->attributes[attribute];
+    if (attribute == CU_DEVICE_ATTRIBUTE_MEMPOOL_SUPPORTED_HANDLE_TYPES)
+        value &= CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR; /* no fabric handles */
+    return value;
 }
 
 static void
