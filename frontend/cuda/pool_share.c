@@ -119,24 +119,39 @@ cuMemPoolImportFromShareableHandle(CUmemoryPool *handle, void *os_handle,
 
 /* -- allocations ------------------------------------------------------------------------ */
 
+static CUresult
+export_pointer(struct fe_call *call, const struct fe_block *b, const struct fe_pool *pool,
+               CUmemPoolPtrExportData *data)
+{
+    CUresult cr = fe_order_share(call);
+
+    if (cr == CUDA_SUCCESS)
+        cr = fe_call_next(call, WIRE_CALL_cuIpcGetMemHandle);
+    return cr == CUDA_SUCCESS ? fe_ipc_offer(call, b, pool->number, data) : cr;
+}
+
 GP_EXPORT CUresult
 cuMemPoolExportPointer(CUmemPoolPtrExportData *data, CUdeviceptr address)
 {
+    struct fe_state *state;
+    struct fe_pool *pool;
     struct fe_call call;
     struct fe_block b;
-    CUresult cr = fe_enter(&call, WIRE_CALL_cuIpcGetMemHandle);
+    CUresult cr = CUDA_SUCCESS;
 
-    if (cr != CUDA_SUCCESS)
+    state = fe_state_get(&cr);
+    if (state == NULL)
         return cr;
-    if (data == NULL || !fe_alloc_find(fe_state_of(&call)->alloc, address, &b) ||
-        b.base != address || b.kind != FE_BLOCK_POOL || !((struct fe_pool *)b.object)->exports)
-        return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    cr = fe_order_share(&call);
+    if (data == NULL || !fe_alloc_find(state->alloc, address, &b) || b.base != address ||
+        b.kind != FE_BLOCK_POOL)
+        return CUDA_ERROR_INVALID_VALUE;
+    pool = b.object;
+    if (!pool->exports)
+        return CUDA_ERROR_INVALID_VALUE;
+    cr = fe_enter_in(&call, WIRE_CALL_cuIpcGetMemHandle, (struct fe_context *)(uintptr_t)b.owner);
     if (cr == CUDA_SUCCESS)
-        cr = fe_call_next(&call, WIRE_CALL_cuIpcGetMemHandle);
-    if (cr == CUDA_SUCCESS)
-        cr = fe_ipc_offer(&call, &b, ((struct fe_pool *)b.object)->number, data);
-    return fe_leave(&call, cr);
+        cr = fe_leave(&call, export_pointer(&call, &b, pool, data));
+    return cr;
 }
 
 GP_EXPORT CUresult

@@ -1,8 +1,6 @@
 /* backend/driver/soft/dev/function.c -- functions, their figures and settings */
-#include "backend/driver/soft/dev/green.h"
 #include "backend/driver/soft/dev/mem.h"
 #include "backend/driver/soft/dev/module.h"
-#include "backend/driver/soft/dev/sched.h"
 #include "cuda_api.h"
 
 #include <string.h>
@@ -484,8 +482,6 @@ cuOccupancyMaxActiveClusters(int *numClusters, CUfunction func, const CUlaunchCo
     struct CUfunc_st *fn;
     CUresult cr = function_get(func, &fn);
     unsigned cluster, blocks;
-    CUstream stream = NULL;
-    CUgreenCtx green;
 
     if (cr == CUDA_SUCCESS)
         cr = sd_function_prepare(fn);
@@ -498,13 +494,7 @@ cuOccupancyMaxActiveClusters(int *numClusters, CUfunction func, const CUlaunchCo
         return CUDA_ERROR_INVALID_CLUSTER_SIZE;
     blocks = sd_occupancy_blocks(fn, config->blockDimX * config->blockDimY * config->blockDimZ,
                                  config->sharedMemBytes);
-    if (config->hStream != NULL)
-        cr = sd_stream_get(config->hStream, &stream);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    green = stream != NULL ? stream->green : sd_green_current();
-    *numClusters =
-        (int)(blocks * sd_sm_count(fn->mod->ctx, green != NULL ? green->desc : NULL) / cluster);
+    *numClusters = (int)(blocks * (unsigned)fn->mod->ctx->dev->profile.multiprocessors / cluster);
     return CUDA_SUCCESS;
 }
 
