@@ -36,7 +36,7 @@ inside apt-get -qq update
 inside apt-get -qq -y install --no-install-recommends openssl >/dev/null
 mkdir "$fresh/packages"
 cp "$packages"/*.deb "$fresh/packages/"
-depends=$(for deb in "$packages"/*.deb; do dpkg-deb -f "$deb" Depends; done | tr ',' '\n' | sed 's/[ (|].*//;s/^ *//' | sort -u)
+depends=$(for deb in "$packages"/*.deb; do dpkg-deb -f "$deb" Depends; done | tr ',' '\n' | sed 's/^ *//;s/[ (|].*//' | sort -u)
 # shellcheck disable=SC2046
 inside apt-get -qq -y install --no-install-recommends $(for d in $(echo "$depends"); do echo "$d"; done) >/dev/null
 listing before

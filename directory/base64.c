@@ -29,6 +29,19 @@ dir_base64_put(struct gp_buf *out, const void *data, size_t bytes)
     }
 }
 
+/* -1 for what is no letter of it. A directory's answer has half a million of them. */
+static int
+value_of(char letter)
+{
+    if (letter >= 'A' && letter <= 'Z')
+        return letter - 'A';
+    if (letter >= 'a' && letter <= 'z')
+        return letter - 'a' + 26;
+    if (letter >= '0' && letter <= '9')
+        return letter - '0' + 52;
+    return letter == '+' ? 62 : letter == '/' ? 63 : -1;
+}
+
 bool
 dir_base64_take(const char *text, struct gp_buf *out)
 {
@@ -44,11 +57,11 @@ dir_base64_take(const char *text, struct gp_buf *out)
         if (n < 3 && i + 4 != length)
             return false;
         for (size_t k = 0; k < 4; k++) {
-            const char *at = k <= n ? strchr(letters, text[i + k]) : letters;
+            int value = k <= n ? value_of(text[i + k]) : 0;
 
-            if (at == NULL || (k > n && text[i + k] != '='))
+            if (value < 0 || (k > n && text[i + k] != '='))
                 return false;
-            bits = bits << 6 | (uint32_t)(at - letters);
+            bits = bits << 6 | (uint32_t)value;
         }
         three[0] = (uint8_t)(bits >> 16);
         three[1] = (uint8_t)(bits >> 8);
