@@ -165,8 +165,9 @@ def placement(build, source):
         client = site.lab.soak("alice", site.servers["home1"].url, "0")
         check("it works", client.stdout.read(1) == b".")
         eventually(lambda: [g for g in site.of("gpu/home/home1/").values() if g["sessions"]])
-        spread = [n for n in site.placed("--spread") if n != "west1"]
-        check("spread avoids who is busy", spread == ["home2", "home1"], spread)
+        # One measured distance of a busy machine may be far off, and goes before.
+        check("spread avoids who is busy", eventually(
+            lambda: [n for n in site.placed("--spread") if n != "west1"] == ["home2", "home1"]), site.placed("--spread"))
         check("by share", "home1" not in site.placed("--share", "80", "--gpus", "2"))
         total = min(g["total"] for g in site.of("gpu/").values())
         check("by memory", "home1" not in site.placed("--gpus", "2", "--memory", str(total)))
