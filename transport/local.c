@@ -18,6 +18,8 @@
 #define BACKLOG 1024
 /* A full backlog says EAGAIN and cannot be waited for. */
 #define PAUSE_MS 5
+/* How often we look whether somebody else listens at a path that we leave. */
+#define FORGET_LOOKS 60
 
 static socklen_t
 address_make(const struct gp_url *url, struct sockaddr_un *addr)
@@ -119,8 +121,17 @@ tp_local_forget(const struct gp_url *url)
     struct sockaddr_un addr;
     socklen_t len = address_make(url, &addr);
 
-    if (url->host[0] != '@' && is_left_behind(&addr, len) && unlink(url->host) != 0)
-        log_debug("%s: %m", url->host);
+    if (url->host[0] == '@')
+        return;
+    /* A child between fork and exec has the socket for a moment too. */
+    for (int i = 0; i < FORGET_LOOKS; i++) {
+        if (is_left_behind(&addr, len)) {
+            if (unlink(url->host) != 0)
+                log_debug("%s: %m", url->host);
+            return;
+        }
+        (void)poll(NULL, 0, PAUSE_MS);
+    }
 }
 
 void
