@@ -370,8 +370,9 @@ serve(const struct gp_options *options, const struct be_driver *driver, struct b
     v.config.refuse = (enum wire_control_code)what->refuse;
     v.config.session.row = row;
     v.config.named = session_named;
-    if (what->lane[0] != '\0')
-        v.config.lanes[v.config.lane_count++] = what->lane;
+    for (int i = 0; i < BE_LANES_MAX; i++)
+        if (what->lanes[i][0] != '\0')
+            v.config.lanes[v.config.lane_count++] = what->lanes[i];
     v.config.operator= operator;
     v.relay = (struct be_relay){.options = options, .row = row, .socket = socket};
     v.config.user = &v;

@@ -62,7 +62,8 @@ be_handoff_receive(int socket, struct be_handoff *what_p, int *fd_p)
     }
     memcpy(fd_p, CMSG_DATA(header), sizeof(*fd_p));
     what.scheme[sizeof(what.scheme) - 1] = 0;
-    what.lane[sizeof(what.lane) - 1] = 0;
+    for (int i = 0; i < BE_LANES_MAX; i++)
+        what.lanes[i][sizeof(what.lanes[i]) - 1] = 0;
     *what_p = what;
     return GP_OK;
 }

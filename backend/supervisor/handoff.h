@@ -11,12 +11,14 @@
 
 #include <stdint.h>
 
+#define BE_LANES_MAX 2 /* shared memory, RDMA */
+
 /* A connection for the worker. */
 struct be_handoff {
-    uint32_t refuse;     /* enum wire_control_code; not 0: tell the client and close */
-    char scheme[16];     /* as tp_adopt() takes it */
-    char lane[64];       /* another way that the session may be gone on by; "": none */
-    uint64_t session_id; /* between supervisors: whose connection it is */
+    uint32_t refuse;              /* enum wire_control_code; not 0: tell the client and close */
+    char scheme[16];              /* as tp_adopt() takes it */
+    char lanes[BE_LANES_MAX][64]; /* other ways that the session may be gone on by; "": none */
+    uint64_t session_id;          /* between supervisors: whose connection it is */
 };
 
 enum be_worker_state {

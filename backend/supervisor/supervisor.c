@@ -7,6 +7,7 @@
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
 #include "protocol/base/random.h"
+#include "protocol/base/url.h"
 #include "protocol/base/util.h"
 #include "protocol/wire/control.h"
 #include "protocol/wire/frame.h"
@@ -158,6 +159,20 @@ be_supervisor_busy(const struct be_supervisor *s)
     return s->workers.counts[BE_WORKER_GIVEN] + s->workers.counts[BE_WORKER_SERVING];
 }
 
+/* Where the session may go on, best first. */
+static void
+lanes_offer(const struct be_supervisor *s, struct be_handoff *what)
+{
+    struct gp_url url;
+
+    if (s->offer != NULL)
+        snprintf(what->lanes[0], sizeof(what->lanes[0]), "%s", tp_listener_url(s->offer));
+    for (unsigned i = 0; i < s->listener_count && what->lanes[1][0] == '\0'; i++)
+        if (strcmp(tp_listener_scheme(s->listeners[i]), "rdma") == 0 &&
+            gp_url_parse(tp_listener_url(s->listeners[i]), &url) == GP_OK)
+            snprintf(what->lanes[1], sizeof(what->lanes[1]), "rdma://*:%u", url.port);
+}
+
 static void
 connection_give(struct be_supervisor *s, const char *scheme, int fd)
 {
@@ -168,8 +183,8 @@ connection_give(struct be_supervisor *s, const char *scheme, int fd)
     if (s->workers.counts[BE_WORKER_GIVEN] >= s->config->handshakes_max)
         be_workers_drop_oldest(&s->workers);
     snprintf(what.scheme, sizeof(what.scheme), "%s", scheme);
-    if (s->offer != NULL && strcmp(scheme, "tls") == 0)
-        snprintf(what.lane, sizeof(what.lane), "%s", tp_listener_url(s->offer));
+    if (strcmp(scheme, "tls") == 0)
+        lanes_offer(s, &what);
     if (s->cordoned)
         what.refuse = WIRE_CODE_DRAINING;
     else if (be_supervisor_busy(s) >= s->config->sessions_max &&

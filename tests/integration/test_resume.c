@@ -497,6 +497,33 @@ Test(resume, goes_on_in_shared_memory, .timeout = 60)
     test_certs_destroy();
 }
 
+/* A port for RDMA is told of beside it, and whoever cannot use it stays where he is. */
+Test(resume, every_lane_there_is_is_offered, .timeout = 60)
+{
+    static const char *const args[] = {"--listen=tls://127.0.0.1:0", "--listen=rdma://127.0.0.1:0",
+                                       "--rdma-fabric=none0"};
+    const char *all[8] = {args[0], args[1], args[2]};
+    struct test_server server;
+    struct tp_lane *lane;
+    char url[64];
+    unsigned port;
+    struct visit v;
+
+    (void)test_certs_create();
+    test_certs_server_args(all + 3);
+    server = test_server_start(all);
+    open_visit(&v, &server, "client");
+    cr_assert_eq(v.c.answer.lane_count, 2);
+    cr_assert_eq(sscanf(v.c.answer.lanes[1], "rdma://*:%u", &port), 1, "%s", v.c.answer.lanes[1]);
+    snprintf(url, sizeof(url), "rdma://127.0.0.1:%u", port);
+    cr_assert_str_eq(url, server.url[1]);
+    cr_assert_neq(dial_at(url, v.id, v.key, &lane), GP_OK, "no fabric is allowed");
+    works(&v);
+    leave(&v);
+    test_server_stop(&server);
+    test_certs_destroy();
+}
+
 Test(resume, shared_memory_is_not_offered_where_it_is_not_wanted, .timeout = 60)
 {
     struct test_server server = server_of("tls", "--offer-shm=no");
