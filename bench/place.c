@@ -4,8 +4,8 @@
  * programs one after the other as gpupool run does: one read of all entries, the order, without
  * measuring the way to servers, which are not there. Prints the times and what the reads moved.
  */
-#include "directory/entry.h"
-#include "directory/etcd.h"
+#include "protocol/directory/entry.h"
+#include "protocol/directory/etcd.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
 #include "protocol/base/options.h"

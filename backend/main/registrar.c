@@ -1,8 +1,8 @@
 /* backend/main/registrar.c */
 #include "backend/main/registrar.h"
 
-#include "directory/entry.h"
-#include "directory/etcd.h"
+#include "protocol/directory/entry.h"
+#include "protocol/directory/etcd.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
 #include "protocol/base/url.h"

@@ -2,7 +2,7 @@
 #include "backend/session/session.h"
 
 #include "be_hooks.h"
-#include "directory/model.h"
+#include "protocol/directory/model.h"
 #include "protocol/base/log.h"
 #include "protocol/base/random.h"
 #include "protocol/base/util.h"

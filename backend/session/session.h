@@ -50,14 +50,14 @@ enum wire_control_code be_session_run(struct be_session *session);
 struct be_open_config {
     struct be_session_config session;
     const char *server_name;
-    const char *const *model_rules; /* for directory/model.h; NULL: none */
-    uint64_t deadline_ns; /* for hello and open */
+    const char *const *model_rules; /* for protocol/directory/model.h; NULL: none */
+    uint64_t deadline_ns;           /* for hello and open */
     uint32_t max_payload_bytes;
     uint64_t features;               /* offered */
     uint32_t grace_ms, heartbeat_ms; /* told */
     uint32_t wire_format;            /* WIRE_FORMAT; another one makes tests of old peers */
     enum wire_control_code refuse;   /* not 0: answer the open with it */
-    unsigned lane_count; /* further ways to the session; borrowed */
+    unsigned lane_count;             /* further ways to the session; borrowed */
     const char *lanes[WIRE_LANES_MAX];
     /* May be NULL. Called before a client that can come back hears the session's id. */
     void (*named)(void *user, uint64_t session_id);

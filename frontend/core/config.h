@@ -13,7 +13,7 @@
 #ifndef FE_CONFIG_H
 #define FE_CONFIG_H
 
-#include "directory/place.h"
+#include "protocol/directory/place.h"
 #include "frontend/core/servers.h"
 #include "protocol/base/status.h"
 

@@ -8,7 +8,7 @@
 #ifndef FE_NEED_H
 #define FE_NEED_H
 
-#include "directory/place.h"
+#include "protocol/directory/place.h"
 #include "protocol/base/options.h"
 #include "protocol/wire/control.h"
 

@@ -9,7 +9,7 @@
 #ifndef FE_SERVERS_H
 #define FE_SERVERS_H
 
-#include "directory/place.h"
+#include "protocol/directory/place.h"
 #include "protocol/base/status.h"
 
 struct fe_server_line {

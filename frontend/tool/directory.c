@@ -1,8 +1,8 @@
 /* frontend/tool/directory.c */
 #include "frontend/tool/directory.h"
 
-#include "directory/entry.h"
-#include "directory/etcd.h"
+#include "protocol/directory/entry.h"
+#include "protocol/directory/etcd.h"
 #include "protocol/base/log.h"
 #include "protocol/base/random.h"
 #include "protocol/base/util.h"

@@ -5,7 +5,7 @@
 #ifndef FE_TOOL_FIND_H
 #define FE_TOOL_FIND_H
 
-#include "directory/place.h"
+#include "protocol/directory/place.h"
 #include "frontend/core/config.h"
 
 #include <stdio.h>

@@ -11,7 +11,7 @@ import sys
 
 import files
 
-FOLDERS = ("protocol/", "transport/", "directory/", "frontend/", "backend/", "tests/support/")
+FOLDERS = ("protocol/", "transport/", "protocol/directory/", "frontend/", "backend/", "tests/support/")
 FLAGS = ["-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function",
          "-Wno-unused-const-variable", "-fsyntax-only", "-x", "c", "-"]
 # Headers of libraries that the build may be told to leave out.

@@ -25,7 +25,7 @@ NEVER = {
     "protocol/": ("transport/", "frontend/", "backend/"),
     "transport/": ("protocol/wire", "protocol/abi", "protocol/image", "protocol/cudart",
                    "frontend/", "backend/", "cuda_api.h", "wire_calls.h"),
-    "directory/": ("protocol/wire", "transport/", "frontend/", "backend/"),
+    "protocol/directory/": ("protocol/wire", "transport/", "frontend/", "backend/"),
     "frontend/": ("backend/",),
     "backend/": ("frontend/",),
     "tests/programs/": ("protocol/", "transport/", "frontend/", "backend/"),
@@ -44,7 +44,7 @@ HOMES = [
     (r"^lz4\.h$", ("protocol/base/compress.c", "protocol/image/")),
     (r"\.pb-c\.h$", ("protocol/wire/",)),
     (r"^png\.h$", ("deploy/demo/",)),
-    (r"^(curl/|jansson\.h$)", ("directory/",)),
+    (r"^(curl/|jansson\.h$)", ("protocol/directory/",)),
     (r"^microhttpd\.h$", ("backend/supervisor/http.c",)),
     (r"^(cuda|nvml|cuda_runtime\w*)\.h$", ("tests/",)),
 ]

@@ -1,6 +1,6 @@
 /* tests/unit/directory/test_entry.c -- what is written to the directory, and what is read of it */
-#include "directory/base64.h"
-#include "directory/entry.h"
+#include "protocol/directory/base64.h"
+#include "protocol/directory/entry.h"
 
 #include <criterion/criterion.h>
 

@@ -1,5 +1,5 @@
 /* tests/unit/directory/test_place.c -- models, and the order of servers */
-#include "directory/place.h"
+#include "protocol/directory/place.h"
 
 #include <criterion/criterion.h>
 

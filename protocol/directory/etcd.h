@@ -1,4 +1,4 @@
-/* directory/etcd.h -- etcd v3 by its JSON gateway
+/* protocol/directory/etcd.h -- etcd v3 by its JSON gateway
  *
  * Several endpoints: the one that answered last is asked first, and who does not answer is passed
  * over. TLS with a client certificate; with a user, a token is fetched and fetched again when etcd

@@ -1,4 +1,4 @@
-/* directory/base64.h -- RFC 4648, as etcd's JSON has its bytes; pure */
+/* protocol/directory/base64.h -- RFC 4648, as etcd's JSON has its bytes; pure */
 #ifndef DIR_BASE64_H
 #define DIR_BASE64_H
 

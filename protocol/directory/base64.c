@@ -1,5 +1,5 @@
-/* directory/base64.c */
-#include "directory/base64.h"
+/* protocol/directory/base64.c */
+#include "protocol/directory/base64.h"
 
 #include <stdint.h>
 #include <string.h>

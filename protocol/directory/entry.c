@@ -1,5 +1,5 @@
-/* directory/entry.c */
-#include "directory/entry.h"
+/* protocol/directory/entry.c */
+#include "protocol/directory/entry.h"
 
 #include <jansson.h>
 #include <stdio.h>

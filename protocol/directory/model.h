@@ -1,4 +1,4 @@
-/* directory/model.h -- a short name for what a device is: h200, a100, l20, rtx4090
+/* protocol/directory/model.h -- a short name for what a device is: h200, a100, l20, rtx4090
  *
  * Pure.
  */

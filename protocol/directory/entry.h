@@ -1,4 +1,4 @@
-/* directory/entry.h -- what a server says of itself in the directory, and how it is read
+/* protocol/directory/entry.h -- what a server says of itself in the directory, and how it is read
  *
  *   /gpupool/v1/server/REGION/SERVER       {"urls": ..., "cost": ..., "state": ..., ...}
  *   /gpupool/v1/gpu/REGION/SERVER/UUID     {"model": ..., "total": ..., "free": ..., ...}
@@ -11,7 +11,7 @@
 #ifndef DIR_ENTRY_H
 #define DIR_ENTRY_H
 
-#include "directory/place.h"
+#include "protocol/directory/place.h"
 #include "protocol/base/status.h"
 
 #include <stdbool.h>

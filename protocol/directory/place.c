@@ -1,12 +1,12 @@
-/* directory/place.c */
-#include "directory/place.h"
+/* protocol/directory/place.c */
+#include "protocol/directory/place.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Round trips are put into steps of factor two from here on: below, one look at a busy machine tells
- * nothing. */
+/* Round trips are put into steps of factor two from here on: below, one look at a busy machine
+ * tells nothing. */
 #define RTT_FLOOR_NS 1000000ull
 
 static bool

@@ -1,4 +1,4 @@
-/* directory/place.h -- which server a session shall go to: decisions only
+/* protocol/directory/place.h -- which server a session shall go to: decisions only
  *
  * What is known of servers comes from the directory or from asking them; it is a hint. The server
  * has the last word, and who is refused goes to the next in the order that this gives.
@@ -13,7 +13,7 @@
 #ifndef DIR_PLACE_H
 #define DIR_PLACE_H
 
-#include "directory/model.h"
+#include "protocol/directory/model.h"
 
 #include <stdbool.h>
 #include <stddef.h>

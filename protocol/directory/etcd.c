@@ -1,7 +1,7 @@
-/* directory/etcd.c */
-#include "directory/etcd.h"
+/* protocol/directory/etcd.c */
+#include "protocol/directory/etcd.h"
 
-#include "directory/base64.h"
+#include "protocol/directory/base64.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
 

@@ -1,5 +1,5 @@
-/* directory/model.c */
-#include "directory/model.h"
+/* protocol/directory/model.c */
+#include "protocol/directory/model.h"
 
 #include <ctype.h>
 #include <fnmatch.h>
