@@ -240,8 +240,10 @@ fe_lane_url(const char *session_url, const char *offered, char *url, size_t byte
     if (gp_url_parse(offered, &to) != GP_OK || gp_url_parse(session_url, &there) != GP_OK)
         return false;
     if (strncmp(offered, shm, sizeof(shm) - 1) == 0) {
-        snprintf(url, bytes, "%s", offered);
-        return strlen(offered) < bytes;
+        if (strlen(offered) >= bytes)
+            return false;
+        memcpy(url, offered, strlen(offered) + 1);
+        return true;
     }
     if (strncmp(offered, rdma, sizeof(rdma) - 1) != 0)
         return false;

@@ -160,7 +160,7 @@ worker(void *arg)
 {
     struct sd_pool *pool = arg;
     struct sd_cpu *cpu = calloc(1, sizeof(*cpu));
-    struct job *j;
+    struct job *j = NULL;
 
     if (cpu == NULL)
         return NULL;
