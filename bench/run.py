@@ -33,7 +33,7 @@ FAR = ["sync_launch", "dtoh_8", "module_warm", "decode", "training"]
 TRIPS = ["decode", "training", "alloc_free", "htod_8", "event_query", "sync_idle", "graph",
          "module_warm"]
 SWITCHES = ["no_batch", "no_spin", "no_zero_copy", "no_cache", "no_async", "no_resume",
-            "no_images", "no_promise"]
+            "no_images", "no_promise", "no_compress"]
 SWITCHED = ["sync_launch", "launch_burst", "launch_1", "htod_8", "event_query", "module_warm",
             "decode", "training", "htod_256m", "dtoh_256m"]
 
