@@ -1,7 +1,6 @@
 /* tests/unit/frontend/fake.c */
 #include "fake.h"
 
-#include "protocol/base/util.h"
 #include "protocol/wire/negotiate.h"
 
 #include <arpa/inet.h>
@@ -12,15 +11,6 @@
 #include <unistd.h>
 
 #define PAYLOAD_MAX (16u << 20)
-
-/* Criterion leaves 48 bytes behind for tests with a time limit. Asked for by LeakSanitizer only. */
-GP_EXPORT const char *__lsan_default_suppressions(void);
-
-const char *
-__lsan_default_suppressions(void)
-{
-    return "leak:libcriterion\n";
-}
 
 /* --- bytes ---------------------------------------------------------------------- */
 

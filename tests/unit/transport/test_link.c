@@ -18,16 +18,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Criterion's parameterized tests leave their parameters behind. Asked for by LeakSanitizer only.
- */
-GP_EXPORT const char *__lsan_default_suppressions(void);
-
-const char *
-__lsan_default_suppressions(void)
-{
-    return "leak:libcriterion\n";
-}
-
 static const uint8_t key[TP_KEY_BYTES] = "a key that both of the ends have";
 
 struct adoption {
