@@ -12,6 +12,7 @@
 #include "protocol/base/url.h"
 #include "protocol/base/util.h"
 #include "transport/tls/look.h"
+#include "transport/transport.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -129,11 +130,23 @@ check_config(struct doctor *d, struct fe_config *config)
 
 /* -- certificates ------------------------------------------------------------------------------ */
 
+/* What begins as tls:// does, too. */
 static bool
-needs_tls(const struct fe_config *config)
+uses_certs(const char *server)
+{
+    static const char *const schemes[] = {"tls:", TP_SCHEME_BEST ":", "rdma:"};
+
+    for (size_t i = 0; i < GP_ARRAY_LEN(schemes); i++)
+        if (strncmp(server, schemes[i], strlen(schemes[i])) == 0)
+            return true;
+    return false;
+}
+
+static bool
+needs_certs(const struct fe_config *config)
 {
     for (size_t i = 0; i < config->server_count; i++)
-        if (strncmp(config->servers[i], "tls:", 4) == 0)
+        if (uses_certs(config->servers[i]))
             return true;
     return false;
 }
@@ -372,11 +385,11 @@ tool_doctor(int argc, char **argv)
     check_library(&d);
     check_limits(&d, gp_options_text(o, "infiniband"));
     if (check_config(&d, &config)) {
-        bool certs = !needs_tls(&config) || check_certs(&d, &config);
+        bool certs = !needs_certs(&config) || check_certs(&d, &config);
 
         check_limits_of_tcp(&d, &config);
         for (size_t i = 0; i < config.server_count; i++)
-            if (certs || strncmp(config.servers[i], "tls:", 4) != 0)
+            if (certs || !uses_certs(config.servers[i]))
                 (void)check_server(&d, &config, i);
         fe_config_fini(&config);
     }

@@ -65,6 +65,8 @@ def faults(build, source):
         planted("no server", "no server is named", "GPUPOOL_SERVER", GPUPOOL_SERVER="")
         planted("a bad setting", "broken.ini:3", "correct that line", GPUPOOL_CONFIG=broken)
         planted("no certificate", "/nonexistent.crt: no such file", "GPUPOOL_CERT", GPUPOOL_CERT="/nonexistent.crt")
+        planted("no certificate for the best lane", "/nonexistent.crt: no such file", "GPUPOOL_CERT",
+                GPUPOOL_CERT="/nonexistent.crt", GPUPOOL_SERVER=server.url.replace("tls:", "gpupool:"))
         planted("an expired one", "expired", "get a new one", GPUPOOL_CERT=expired + ".crt", GPUPOOL_KEY=expired + ".key")
         planted("another use", "not made for clients", "clientAuth", GPUPOOL_CERT=usage + ".crt",
                 GPUPOOL_KEY=usage + ".key")
