@@ -147,19 +147,33 @@ def pages(build, source):
 def completion(build, source):
     lab = pool.Lab(build, source)
     try:
-        server = lab.server("gpu1", config='[tenant "research"]\nmatch = cn:alice\n')
+        server = lab.server("gpu1", config='[server]\nadmin = cn:ops\n[tenant "research"]\nmatch = cn:alice\n')
+        client = lab.soak("alice", server.url, "0")
+        check("the program works", client.stdout.read(1) == b".", client)
         script = os.path.join(source, "deploy/completion/gpupool")
+        path = os.path.dirname(lab.tool) + ":" + os.environ["PATH"]
 
         def complete(*words):
             line = " ".join(f'"{w}"' for w in words)
             done = subprocess.run(["bash", "-c", f'. {script}; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; '
                                    '_gpupool; printf "%s\\n" "${COMPREPLY[@]}"'], text=True, capture_output=True,
-                                  timeout=60, env=lab.environment(PATH=os.path.dirname(lab.tool) + ":" + os.environ["PATH"]))
+                                  timeout=60, env=lab.environment("ops", GPUPOOL_SERVER=server.url, PATH=path))
             return done.stdout.split()
         check("commands", {"get", "doctor", "run", "certs"} <= set(complete("gpupool", "")), complete("gpupool", ""))
+        check("nothing but commands", {"server", "gpupool"}.isdisjoint(complete("gpupool", "")), complete("gpupool", ""))
         check("kinds", complete("gpupool", "get", "s") == ["servers", "sessions"])
         check("options", "--interval" in complete("gpupool", "get", "gpus", "--int"))
         check("formats", complete("gpupool", "get", "gpus", "-o", "") == ["table", "wide", "json", "yaml"])
+        check("values", complete("gpupool", "run", "--prefer", "only") == ["only-onprem", "only-cloud"])
+        check("files", "test_doctor.py" in " ".join(complete("gpupool", "run", "--servers-file", __file__[:-3])))
+        ids = [session["id"] for session in lab.json("get", "sessions", "--socket", server.socket)]
+        check("sessions", len(ids) == 1 and complete("gpupool", "describe", "session", "") == ids and
+              complete("gpupool", "kick", "") == ids, ids)
+        for kind, name in (("server", "gpu1"), ("tenant", "research"), ("gpu", "GPU-")):
+            known = complete("gpupool", "describe", kind, "")
+            check(f"each {kind}", len(known) == 1 and known[0].startswith(name), known)
+        client.stdin.close()
+        client.wait(timeout=60)
         check("programs", "true" in complete("gpupool", "run", "--", "tru"))
         server.stop()
     finally:
