@@ -95,8 +95,8 @@ struct CUgraph_st {
     CUgraphNode *nodes; /* in order of creation */
     size_t count;
     size_t size;
-    CUgraphNode owner; /* the node that it is inside of: the program may not destroy it */
-    bool moved;        /* into its owner; not a copy */
+    CUgraphNode owner;      /* the node that it is inside of: the program may not destroy it */
+    bool moved;             /* into its owner; not a copy */
     struct sd_cond **conds; /* owned references */
     size_t cond_count;
     struct sd_user_ref *users;
@@ -128,7 +128,7 @@ struct sd_plan {
     _Atomic unsigned refs;
     struct sd_plan_node *nodes;
     size_t count;
-    bool has_memory; /* steps that allocate or free, also in its children's plans */
+    bool has_memory;        /* steps that allocate or free, also in its children's plans */
     struct sd_cond **conds; /* owned references; also those of its bodies' plans */
     size_t cond_count;
     struct sd_user_ref *users; /* the program's objects live as long as launches do */
@@ -192,9 +192,12 @@ bool sd_cond_set(struct CUctx_st *ctx, CUgraphConditionalHandle handle, uint32_t
 CUresult sd_node_set_conditional(CUgraphNode node, const CUDA_CONDITIONAL_NODE_PARAMS *p);
 void sd_node_conditional_fini(CUgraphNode node);
 bool sd_graph_has_conditions(const struct CUgraph_st *graph);
-/* Whether the graph may be instantiated as exec, which then has its conditions. */
-CUresult sd_conds_claim(const struct CUgraph_st *graph, CUgraphExec exec,
-                        CUgraphInstantiateResult *result_p, CUgraphNode *error_p);
+/* Whether the graph, of which plan was made, may be instantiated as exec, which then has its
+ * conditions. */
+CUresult sd_conds_claim(const struct CUgraph_st *graph, const struct sd_plan *plan,
+                        CUgraphExec exec, CUgraphInstantiateResult *result_p, CUgraphNode *error_p);
+/* Of a plan whose conditions may be had. */
+void sd_conds_take(const struct sd_plan *plan, CUgraphExec exec);
 void sd_conds_release(const struct sd_plan *plan, CUgraphExec exec);
 
 CUresult sd_plan_make(CUgraph graph, struct sd_plan **plan_p);

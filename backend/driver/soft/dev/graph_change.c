@@ -322,10 +322,10 @@ plan_exchange(CUgraphExec exec, CUgraph graph, struct sd_plan **plan_p)
     struct sd_plan *before = exec->plan, *plan = *plan_p;
     CUgraphInstantiateResult result;
     CUgraphNode node;
-    CUresult cr = sd_conds_claim(graph, exec, &result, &node);
+    CUresult cr = sd_plan_users(plan, before->users, before->user_count);
 
     if (cr == CUDA_SUCCESS)
-        cr = sd_plan_users(plan, before->users, before->user_count);
+        cr = sd_conds_claim(graph, plan, exec, &result, &node);
     if (cr != CUDA_SUCCESS)
         return cr;
     /* Handles of the nodes that it was made from stay valid for its setters. */
@@ -334,7 +334,7 @@ plan_exchange(CUgraphExec exec, CUgraph graph, struct sd_plan **plan_p)
         plan->nodes[i].disabled = before->nodes[i].disabled;
     }
     sd_conds_release(before, exec);
-    (void)sd_conds_claim(graph, exec, &result, &node); /* they may be the same */
+    sd_conds_take(plan, exec); /* they may be the same */
     exec->plan = plan;
     *plan_p = before;
     return CUDA_SUCCESS;

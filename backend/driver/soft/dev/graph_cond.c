@@ -219,75 +219,40 @@ check_nodes(const struct CUgraph_st *graph, CUcontext ctx, CUgraphNode *error_p)
     return cr;
 }
 
-/* Does what with the conditions of the graph and all inside of it, until that is false. */
-static bool
-each_cond(const struct CUgraph_st *graph, bool (*what)(struct sd_cond *, void *), void *user)
-{
-    bool good = true;
-
-    for (size_t i = 0; i < graph->cond_count && good; i++)
-        good = what(graph->conds[i], user);
-    for (size_t i = 0; i < graph->count && good; i++) {
-        if (graph->nodes[i]->child != NULL)
-            good = each_cond(graph->nodes[i]->child, what, user);
-        for (unsigned k = 0; k < graph->nodes[i]->cond.size && good; k++)
-            good = each_cond(graph->nodes[i]->cond.bodies[k], what, user);
-    }
-    return good;
-}
-
-static bool
-mark_unused(struct sd_cond *cond, void *user)
-{
-    (void)user;
-    cond->used = false;
-    return true;
-}
-
-static bool
-is_used(struct sd_cond *cond, void *user)
-{
-    (void)user;
-    return cond->used;
-}
-
-static bool
-is_free_for(struct sd_cond *cond, void *exec)
-{
-    return cond->exec == NULL || cond->exec == exec;
-}
-
-static bool
-claim(struct sd_cond *cond, void *exec)
-{
-    cond->exec = exec;
-    return true;
-}
-
 CUresult
-sd_conds_claim(const struct CUgraph_st *graph, CUgraphExec exec, CUgraphInstantiateResult *result_p,
-               CUgraphNode *error_p)
+sd_conds_claim(const struct CUgraph_st *graph, const struct sd_plan *plan, CUgraphExec exec,
+               CUgraphInstantiateResult *result_p, CUgraphNode *error_p)
 {
     CUresult cr;
 
     *result_p = CUDA_GRAPH_INSTANTIATE_ERROR;
     *error_p = NULL;
-    if (!each_cond(graph, is_free_for, exec))
-        return CUDA_ERROR_NOT_SUPPORTED; /* one at a time */
-    each_cond(graph, mark_unused, NULL);
+    for (size_t i = 0; i < plan->cond_count; i++) {
+        if (plan->conds[i]->exec != NULL && plan->conds[i]->exec != exec)
+            return CUDA_ERROR_NOT_SUPPORTED; /* one at a time */
+        plan->conds[i]->used = false;
+    }
     cr = check_nodes(graph, NULL, error_p);
     if (cr == CUDA_ERROR_NOT_SUPPORTED)
         *result_p = CUDA_GRAPH_INSTANTIATE_NODE_OPERATION_NOT_SUPPORTED;
     if (cr != CUDA_SUCCESS)
         return cr;
     *error_p = NULL;
-    if (!each_cond(graph, is_used, NULL)) {
-        *result_p = CUDA_GRAPH_INSTANTIATE_CONDITIONAL_HANDLE_UNUSED;
-        return CUDA_ERROR_INVALID_VALUE;
-    }
-    each_cond(graph, claim, exec);
+    for (size_t i = 0; i < plan->cond_count; i++)
+        if (!plan->conds[i]->used) {
+            *result_p = CUDA_GRAPH_INSTANTIATE_CONDITIONAL_HANDLE_UNUSED;
+            return CUDA_ERROR_INVALID_VALUE;
+        }
+    sd_conds_take(plan, exec);
     *result_p = CUDA_GRAPH_INSTANTIATE_SUCCESS;
     return CUDA_SUCCESS;
+}
+
+void
+sd_conds_take(const struct sd_plan *plan, CUgraphExec exec)
+{
+    for (size_t i = 0; i < plan->cond_count; i++)
+        plan->conds[i]->exec = exec;
 }
 
 void

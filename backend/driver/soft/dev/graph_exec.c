@@ -447,7 +447,7 @@ exec_fill(CUgraphExec exec, CUgraph graph, struct outcome *o)
     }
     cr = sd_plan_users(exec->plan, graph->users, graph->user_count);
     if (cr == CUDA_SUCCESS)
-        cr = sd_conds_claim(graph, exec, &o->result, &o->node);
+        cr = sd_conds_claim(graph, exec->plan, exec, &o->result, &o->node);
     if (cr != CUDA_SUCCESS)
         sd_plan_put(exec->plan);
     return cr;
