@@ -37,204 +37,182 @@ struct row {
     const struct field *fields;
 };
 
-#define FIELD(kind, M, S, f) kind, #f, offsetof(M, f), offsetof(S, f)
-#define U32(M, S, f)                                                                               \
+/* M and S: the message and the struct of the table that they are used in. */
+#define FIELD(kind, f) kind, #f, offsetof(M, f), offsetof(S, f)
+#define U32(f)                                                                                     \
     {                                                                                              \
-        FIELD(KIND_U32, M, S, f)                                                                   \
+        FIELD(KIND_U32, f)                                                                         \
     }
-#define U64(M, S, f)                                                                               \
+#define U64(f)                                                                                     \
     {                                                                                              \
-        FIELD(KIND_U64, M, S, f)                                                                   \
+        FIELD(KIND_U64, f)                                                                         \
     }
-#define BOOL(M, S, f)                                                                              \
+#define BOOL(f)                                                                                    \
     {                                                                                              \
-        FIELD(KIND_BOOL, M, S, f)                                                                  \
+        FIELD(KIND_BOOL, f)                                                                        \
     }
-#define TEXT(M, S, f)                                                                              \
+#define TEXT(f)                                                                                    \
     {                                                                                              \
-        FIELD(KIND_TEXT, M, S, f), sizeof(((S *)0)->f)                                             \
+        FIELD(KIND_TEXT, f), sizeof(((S *)0)->f)                                                   \
     }
-#define ONE(M, S, f, row)                                                                          \
+#define ONE(f, row)                                                                                \
     {                                                                                              \
-        FIELD(KIND_ONE, M, S, f), 0, 0, 0, row                                                     \
+        FIELD(KIND_ONE, f), 0, 0, 0, row                                                           \
     }
-#define MANY(M, S, f, count, max, row)                                                             \
+#define MANY(f, count, max, row)                                                                   \
     {                                                                                              \
-        FIELD(KIND_MANY, M, S, f), max, offsetof(M, n_##f), offsetof(S, count), row                \
+        FIELD(KIND_MANY, f), max, offsetof(M, n_##f), offsetof(S, count), row                      \
     }
+#define ROW(name)                                                                                  \
+    static const struct row name##_row = {&wire__pb__admin_##name##__descriptor, sizeof(S),        \
+                                          name##_fields}
 
 /* -- the tables -------------------------------------------------------------------------------- */
 
 #define M Wire__Pb__AdminSetting
 #define S struct wire_admin_setting
-static const struct field setting_fields[] = {TEXT(M, S, key), TEXT(M, S, value), {0}};
-static const struct row setting_row = {&wire__pb__admin_setting__descriptor, sizeof(S),
-                                       setting_fields};
+static const struct field setting_fields[] = {TEXT(key), TEXT(value), {0}};
+ROW(setting);
 #undef M
 #undef S
 
 #define M Wire__Pb__AdminRequest
 #define S struct wire_admin_request
 static const struct field request_fields[] = {
-    U32(M, S, what),
-    U32(M, S, parts),
-    U64(M, S, session_id),
-    TEXT(M, S, tenant),
-    U64(M, S, deadline_ms),
-    BOOL(M, S, undo),
-    BOOL(M, S, stop),
-    MANY(M, S, settings, setting_count, WIRE_ADMIN_SETTINGS_MAX, &setting_row),
+    U32(what),
+    U32(parts),
+    U64(session_id),
+    TEXT(tenant),
+    U64(deadline_ms),
+    BOOL(undo),
+    BOOL(stop),
+    MANY(settings, setting_count, WIRE_ADMIN_SETTINGS_MAX, &setting_row),
     {0}};
-static const struct row request_row = {&wire__pb__admin_request__descriptor, sizeof(S),
-                                       request_fields};
+ROW(request);
 #undef M
 #undef S
 
 #define M Wire__Pb__AdminServer
 #define S struct wire_admin_server
-static const struct field server_fields[] = {TEXT(M, S, name),
-                                             TEXT(M, S, build),
-                                             U32(M, S, pid),
-                                             U64(M, S, started_ms),
-                                             U64(M, S, now_ms),
-                                             TEXT(M, S, driver),
-                                             U32(M, S, driver_version),
-                                             BOOL(M, S, software),
-                                             BOOL(M, S, governed),
-                                             U32(M, S, state),
-                                             U64(M, S, drain_left_ms),
-                                             TEXT(M, S, urls),
-                                             U32(M, S, sessions),
-                                             U32(M, S, sessions_max),
-                                             U32(M, S, opening),
-                                             U32(M, S, workers),
-                                             U64(M, S, accepted),
-                                             U64(M, S, refused),
-                                             U64(M, S, ended),
-                                             U64(M, S, died),
-                                             U64(M, S, dropped),
-                                             U64(M, S, strangers),
+static const struct field server_fields[] = {TEXT(name),
+                                             TEXT(build),
+                                             U32(pid),
+                                             U64(started_ms),
+                                             U64(now_ms),
+                                             TEXT(driver),
+                                             U32(driver_version),
+                                             BOOL(software),
+                                             BOOL(governed),
+                                             U32(state),
+                                             U64(drain_left_ms),
+                                             TEXT(urls),
+                                             U32(sessions),
+                                             U32(sessions_max),
+                                             U32(opening),
+                                             U32(workers),
+                                             U64(accepted),
+                                             U64(refused),
+                                             U64(ended),
+                                             U64(died),
+                                             U64(dropped),
+                                             U64(strangers),
                                              {0}};
-static const struct row server_row = {&wire__pb__admin_server__descriptor, sizeof(S),
-                                      server_fields};
+ROW(server);
 #undef M
 #undef S
 
 #define M Wire__Pb__AdminGpu
 #define S struct wire_admin_gpu
 static const struct field gpu_fields[] = {
-    U32(M, S, index),          TEXT(M, S, name),       TEXT(M, S, uuid),
-    TEXT(M, S, pci),           U64(M, S, total_bytes), U64(M, S, used_bytes),
-    U64(M, S, promised_bytes), U64(M, S, paged_bytes), U32(M, S, sessions),
-    U32(M, S, tenants),        U32(M, S, major),       U32(M, S, minor),
-    U32(M, S, processors),     U64(M, S, turn_ns),     {0}};
-static const struct row gpu_row = {&wire__pb__admin_gpu__descriptor, sizeof(S), gpu_fields};
+    U32(index),      TEXT(name),          TEXT(uuid),       TEXT(pci),     U64(total_bytes),
+    U64(used_bytes), U64(promised_bytes), U64(paged_bytes), U32(sessions), U32(tenants),
+    U32(major),      U32(minor),          U32(processors),  U64(turn_ns),  {0}};
+ROW(gpu);
 #undef M
 #undef S
 
 #define M Wire__Pb__AdminUse
 #define S struct wire_admin_use
-static const struct field use_fields[] = {U32(M, S, gpu),
-                                          U64(M, S, used_bytes),
-                                          U64(M, S, lease_bytes),
-                                          U64(M, S, other_bytes),
-                                          U64(M, S, paged_bytes),
-                                          U64(M, S, turn_ns),
-                                          {0}};
-static const struct row use_row = {&wire__pb__admin_use__descriptor, sizeof(S), use_fields};
+static const struct field use_fields[] = {
+    U32(gpu), U64(used_bytes), U64(lease_bytes), U64(other_bytes), U64(paged_bytes), U64(turn_ns),
+    {0}};
+ROW(use);
 #undef M
 #undef S
 
 #define M Wire__Pb__AdminCounters
 #define S struct wire_admin_counters
-static const struct field counters_fields[] = {U64(M, S, launches),
-                                               U64(M, S, copies),
-                                               U64(M, S, memory),
-                                               U64(M, S, modules),
-                                               U64(M, S, streams),
-                                               U64(M, S, graphs),
-                                               U64(M, S, others),
-                                               U64(M, S, errors),
-                                               U64(M, S, waits),
-                                               U64(M, S, bytes_in),
-                                               U64(M, S, bytes_out),
-                                               U64(M, S, turn_wait_ns),
-                                               {0}};
-static const struct row counters_row = {&wire__pb__admin_counters__descriptor, sizeof(S),
-                                        counters_fields};
+static const struct field counters_fields[] = {
+    U64(launches),  U64(copies),       U64(memory), U64(modules), U64(streams),
+    U64(graphs),    U64(others),       U64(errors), U64(waits),   U64(bytes_in),
+    U64(bytes_out), U64(turn_wait_ns), {0}};
+ROW(counters);
 #undef M
 #undef S
 
 #define M Wire__Pb__AdminSession
 #define S struct wire_admin_session
-static const struct field session_fields[] = {
-    U64(M, S, id),
-    U32(M, S, worker),
-    TEXT(M, S, tenant),
-    TEXT(M, S, common_name),
-    TEXT(M, S, program),
-    TEXT(M, S, build),
-    U32(M, S, pid),
-    TEXT(M, S, address),
-    TEXT(M, S, transport),
-    U32(M, S, state),
-    U64(M, S, opened_ms),
-    U64(M, S, idle_ms),
-    BOOL(M, S, monitor),
-    ONE(M, S, counters, &counters_row),
-    MANY(M, S, uses, use_count, WIRE_DEVICES_MAX, &use_row),
-    {0}};
-static const struct row session_row = {&wire__pb__admin_session__descriptor, sizeof(S),
-                                       session_fields};
+static const struct field session_fields[] = {U64(id),
+                                              U32(worker),
+                                              TEXT(tenant),
+                                              TEXT(common_name),
+                                              TEXT(program),
+                                              TEXT(build),
+                                              U32(pid),
+                                              TEXT(address),
+                                              TEXT(transport),
+                                              U32(state),
+                                              U64(opened_ms),
+                                              U64(idle_ms),
+                                              BOOL(monitor),
+                                              ONE(counters, &counters_row),
+                                              MANY(uses, use_count, WIRE_DEVICES_MAX, &use_row),
+                                              {0}};
+ROW(session);
 #undef M
 #undef S
 
 #define M Wire__Pb__AdminTenant
 #define S struct wire_admin_tenant
-static const struct field tenant_fields[] = {
-    TEXT(M, S, name),
-    BOOL(M, S, gone),
-    TEXT(M, S, priority),
-    U32(M, S, share),
-    U32(M, S, floor),
-    BOOL(M, S, force),
-    U64(M, S, memory_bytes),
-    U64(M, S, memory_total_bytes),
-    U32(M, S, sessions),
-    U32(M, S, sessions_max),
-    ONE(M, S, counters, &counters_row),
-    U64(M, S, sessions_ended),
-    MANY(M, S, uses, use_count, WIRE_DEVICES_MAX, &use_row),
-    {0}};
-static const struct row tenant_row = {&wire__pb__admin_tenant__descriptor, sizeof(S),
-                                      tenant_fields};
+static const struct field tenant_fields[] = {TEXT(name),
+                                             BOOL(gone),
+                                             TEXT(priority),
+                                             U32(share),
+                                             U32(floor),
+                                             BOOL(force),
+                                             U64(memory_bytes),
+                                             U64(memory_total_bytes),
+                                             U32(sessions),
+                                             U32(sessions_max),
+                                             ONE(counters, &counters_row),
+                                             U64(sessions_ended),
+                                             MANY(uses, use_count, WIRE_DEVICES_MAX, &use_row),
+                                             {0}};
+ROW(tenant);
 #undef M
 #undef S
 
 #define M Wire__Pb__AdminTransport
 #define S struct wire_admin_transport
-static const struct field transport_fields[] = {
-    TEXT(M, S, name), U64(M, S, bytes_in), U64(M, S, bytes_out), {0}};
-static const struct row transport_row = {&wire__pb__admin_transport__descriptor, sizeof(S),
-                                         transport_fields};
+static const struct field transport_fields[] = {TEXT(name), U64(bytes_in), U64(bytes_out), {0}};
+ROW(transport);
 #undef M
 #undef S
 
 #define M Wire__Pb__AdminAnswer
 #define S struct wire_admin_answer
 static const struct field answer_fields[] = {
-    U32(M, S, code),
-    TEXT(M, S, reason),
-    TEXT(M, S, hint),
-    U32(M, S, affected),
-    ONE(M, S, server, &server_row),
-    MANY(M, S, gpus, gpu_count, WIRE_DEVICES_MAX, &gpu_row),
-    MANY(M, S, sessions, session_count, WIRE_ADMIN_SESSIONS_MAX, &session_row),
-    MANY(M, S, tenants, tenant_count, WIRE_ADMIN_TENANTS_MAX, &tenant_row),
-    MANY(M, S, transports, transport_count, WIRE_ADMIN_TRANSPORTS_MAX, &transport_row),
+    U32(code),
+    TEXT(reason),
+    TEXT(hint),
+    U32(affected),
+    ONE(server, &server_row),
+    MANY(gpus, gpu_count, WIRE_DEVICES_MAX, &gpu_row),
+    MANY(sessions, session_count, WIRE_ADMIN_SESSIONS_MAX, &session_row),
+    MANY(tenants, tenant_count, WIRE_ADMIN_TENANTS_MAX, &tenant_row),
+    MANY(transports, transport_count, WIRE_ADMIN_TRANSPORTS_MAX, &transport_row),
     {0}};
-static const struct row answer_row = {&wire__pb__admin_answer__descriptor, sizeof(S),
-                                      answer_fields};
+ROW(answer);
 #undef M
 #undef S
 
