@@ -364,7 +364,7 @@ row_fini(const struct row *row, char *at)
 static enum gp_status
 encode(const struct row *row, const void *in, size_t max, struct gp_buf *out)
 {
-    struct wire_pool pool = {.limit_bytes = max * 16};
+    struct wire_pool pool = {.limit_bytes = max * WIRE_BLOW_UP};
     enum gp_status status;
     void *message;
 
@@ -376,18 +376,22 @@ encode(const struct row *row, const void *in, size_t max, struct gp_buf *out)
 }
 
 static enum gp_status
-decode(const struct row *row, const void *data, size_t bytes, size_t max, void *out)
+decode(const struct row *row, const void *data, size_t bytes, size_t max, void *out_p)
 {
+    GP_AUTO_FREE void *out = calloc(1, row->bytes);
     struct wire_pool pool;
     const void *message;
     enum gp_status status;
 
+    if (out == NULL)
+        return GP_ERR_NO_MEMORY;
     status = wire_unpack(row->type, data, bytes, max, &pool, &message);
-    memset(out, 0, row->bytes);
     if (status == GP_OK)
         status = take(row, message, out);
     wire_pool_fini(&pool);
-    if (status != GP_OK)
+    if (status == GP_OK)
+        memcpy(out_p, out, row->bytes);
+    else
         row_fini(row, out);
     return status;
 }
@@ -403,12 +407,7 @@ wire_admin_request_encode(const struct wire_admin_request *in, struct gp_buf *ou
 enum gp_status
 wire_admin_request_decode(const void *data, size_t bytes, struct wire_admin_request *out_p)
 {
-    struct wire_admin_request out;
-    enum gp_status status = decode(&request_row, data, bytes, WIRE_ADMIN_REQUEST_MAX, &out);
-
-    if (status == GP_OK)
-        *out_p = out;
-    return status;
+    return decode(&request_row, data, bytes, WIRE_ADMIN_REQUEST_MAX, out_p);
 }
 
 void
@@ -426,15 +425,7 @@ wire_admin_answer_encode(const struct wire_admin_answer *in, struct gp_buf *out)
 enum gp_status
 wire_admin_answer_decode(const void *data, size_t bytes, struct wire_admin_answer *out_p)
 {
-    GP_AUTO_FREE struct wire_admin_answer *out = calloc(1, sizeof(*out));
-    enum gp_status status;
-
-    if (out == NULL)
-        return GP_ERR_NO_MEMORY;
-    status = decode(&answer_row, data, bytes, WIRE_ADMIN_ANSWER_MAX, out);
-    if (status == GP_OK)
-        *out_p = *out;
-    return status;
+    return decode(&answer_row, data, bytes, WIRE_ADMIN_ANSWER_MAX, out_p);
 }
 
 void

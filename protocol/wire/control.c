@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ENCODE_BYTES_MAX (4u << 20)
+#define ENCODE_BYTES_MAX (WIRE_CONTROL_BYTES_MAX * WIRE_BLOW_UP)
 #define GROUP_BYTES      32
 #define GROUPS_MAX       (WIRE_CALL_IDS / 256)
 

@@ -5,9 +5,6 @@
 
 #include <string.h>
 
-/* protobuf-c makes structs of a message; this bounds what few bytes can blow up to. */
-#define BLOW_UP 16
-
 /* -- text ----------------------------------------------------------------------------------------
  */
 
@@ -129,7 +126,7 @@ wire_unpack(const ProtobufCMessageDescriptor *type, const void *data, size_t byt
     ProtobufCAllocator allocator = {pb_alloc, pb_free, pool};
     const ProtobufCMessage *message;
 
-    *pool = (struct wire_pool){.limit_bytes = max * BLOW_UP};
+    *pool = (struct wire_pool){.limit_bytes = max * WIRE_BLOW_UP};
     if (bytes > max) {
         log_warn("control message: %zu bytes, the most is %zu", bytes, max);
         return GP_ERR_PROTOCOL;

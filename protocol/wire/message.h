@@ -12,6 +12,9 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+/* protobuf-c makes structs of a message; this bounds what few bytes can blow up to. */
+#define WIRE_BLOW_UP 16
+
 /* Take a peer's text; max counts the final 0. */
 GP_CHECK enum gp_status wire_take_text(const char *field, const char *text, char *out, size_t max);
 /* Our own text for the wire: what a peer would refuse becomes '?'. NULL without memory. */
