@@ -25,7 +25,6 @@ struct dir_about {
     const char *version, *driver;
     const char *const *labels; /* "KEY=VALUE"; NULL ends them */
     bool software;
-    uint32_t share_promised[PLACE_GPUS_MAX];
 };
 
 /* False if a name is too long; what would end a part of a key becomes '_'. */

@@ -271,6 +271,18 @@ ask(struct dir_etcd *e, const char *path, json_t *question, json_t **answer_p)
     return status;
 }
 
+/* The same where the answer has nothing in it for us. */
+static enum gp_status
+tell(struct dir_etcd *e, const char *path, json_t *question)
+{
+    json_t *answer;
+    enum gp_status status = ask(e, path, question, &answer);
+
+    if (status == GP_OK)
+        json_decref(answer);
+    return status;
+}
+
 /* -- leases ------------------------------------------------------------------------------------ */
 
 /* 64-bit numbers are strings in etcd's JSON. */
@@ -324,12 +336,7 @@ dir_etcd_keepalive(struct dir_etcd *etcd, uint64_t lease, uint64_t *ttl_s_p)
 enum gp_status
 dir_etcd_revoke(struct dir_etcd *etcd, uint64_t lease)
 {
-    json_t *answer;
-    enum gp_status status = ask(etcd, "/lease/revoke", lease_question(lease), &answer);
-
-    if (status == GP_OK)
-        json_decref(answer);
-    return status;
+    return tell(etcd, "/lease/revoke", lease_question(lease));
 }
 
 /* -- keys -------------------------------------------------------------------------------------- */
@@ -347,29 +354,11 @@ enum gp_status
 dir_etcd_put(struct dir_etcd *etcd, const char *key, const char *value, uint64_t lease)
 {
     char text[32];
-    json_t *answer;
-    enum gp_status status;
 
     snprintf(text, sizeof(text), "%" PRIu64, lease);
-    status = ask(etcd, "/kv/put",
-                 json_pack("{s:o,s:o,s:s}", "key", base64_of(key, strlen(key)), "value",
-                           base64_of(value, strlen(value)), "lease", text),
-                 &answer);
-    if (status == GP_OK)
-        json_decref(answer);
-    return status;
-}
-
-enum gp_status
-dir_etcd_delete(struct dir_etcd *etcd, const char *key)
-{
-    json_t *answer;
-    enum gp_status status = ask(etcd, "/kv/deleterange",
-                                json_pack("{s:o}", "key", base64_of(key, strlen(key))), &answer);
-
-    if (status == GP_OK)
-        json_decref(answer);
-    return status;
+    return tell(etcd, "/kv/put",
+                json_pack("{s:o,s:o,s:s}", "key", base64_of(key, strlen(key)), "value",
+                          base64_of(value, strlen(value)), "lease", text));
 }
 
 static bool

@@ -43,7 +43,6 @@ GP_CHECK enum gp_status dir_etcd_keepalive(struct dir_etcd *etcd, uint64_t lease
 GP_CHECK enum gp_status dir_etcd_revoke(struct dir_etcd *etcd, uint64_t lease);
 GP_CHECK enum gp_status dir_etcd_put(struct dir_etcd *etcd, const char *key, const char *value,
                                      uint64_t lease);
-GP_CHECK enum gp_status dir_etcd_delete(struct dir_etcd *etcd, const char *key);
 
 /* value is a text with its 0. */
 typedef void (*dir_etcd_entry_fn)(void *user, const char *key, const char *value, uint64_t created);

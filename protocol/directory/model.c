@@ -66,10 +66,7 @@ dir_model_key(const char *name, const char *const *rules, char out[DIR_MODEL_BYT
         }
         if (strcmp(word, "rtx") == 0 || strcmp(word, "gtx") == 0) {
             family = word[0] == 'r' ? "rtx" : "gtx";
-        } else if (family[0] != '\0' && isdigit((unsigned char)word[0])) {
-            snprintf(out, DIR_MODEL_BYTES, "%s%.24s", family, word);
-            return;
-        } else if (is_model(word)) {
+        } else if (is_model(word) || (family[0] != '\0' && isdigit((unsigned char)word[0]))) {
             snprintf(out, DIR_MODEL_BYTES, "%s%.24s", family, word);
             return;
         }

@@ -25,16 +25,11 @@ place_gpu_meets(const struct place_need *need, const struct place_gpu *gpu)
            gpu->share_free >= need->share;
 }
 
-static enum place_cost
-cost_of(const struct place_server *server)
+/* Who says nothing means the owner's own machines. */
+static bool
+is_preferred(const struct place_need *need, const struct place_server *server)
 {
-    return server->cost == PLACE_CLOUD ? PLACE_CLOUD : PLACE_ONPREM;
-}
-
-static enum place_cost
-preferred(const struct place_need *need)
-{
-    return need->prefer == PLACE_CLOUD ? PLACE_CLOUD : PLACE_ONPREM;
+    return (server->cost == PLACE_CLOUD) == (need->prefer == PLACE_CLOUD);
 }
 
 /* What is wrong with the server as a whole; NULL: nothing. */
@@ -45,7 +40,7 @@ server_lacks(const struct place_need *need, const struct place_server *server)
         return "drained";
     if (need->region[0] != '\0' && strcmp(need->region, server->region) != 0)
         return "another region";
-    if (need->only_preferred && cost_of(server) != preferred(need))
+    if (need->only_preferred && !is_preferred(need, server))
         return "another cost class";
     if (server->sessions_max != 0 && server->sessions >= server->sessions_max)
         return "no session left";
@@ -149,7 +144,7 @@ place_order(const struct place_need *need, const struct place_server *servers, s
         if (place_server_meets(need, &servers[i], why) == 0)
             continue;
         ranks[n++] = (struct rank){.index = (uint32_t)i,
-                                   .class = cost_of(&servers[i]) != preferred(need),
+                                   .class = !is_preferred(need, &servers[i]),
                                    .distance = distance_of(servers[i].rtt_ns),
                                    .fit = fit_of(need, &servers[i]),
                                    .name = servers[i].name};
