@@ -131,9 +131,11 @@ connect_local(struct tool_target *t)
         return fail(t, "the path is too long");
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", t->name);
     t->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (t->fd < 0)
+        return fail(t, "%s", strerror(errno));
     (void)setsockopt(t->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     (void)setsockopt(t->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    if (t->fd >= 0 && connect(t->fd, (struct sockaddr *)(void *)&address, sizeof(address)) == 0)
+    if (connect(t->fd, (struct sockaddr *)(void *)&address, sizeof(address)) == 0)
         return true;
     return fail(t, "%s%s", strerror(errno),
                 errno == EACCES ? "; only root, the service's user and members of its group may"
