@@ -332,3 +332,31 @@ tool_complain(const struct tool_targets *targets, const char *command)
     }
     return bad;
 }
+
+/* -- what answers say -------------------------------------------------------------------------- */
+
+uint64_t
+tool_calls_sum(const struct wire_admin_counters *c)
+{
+    return c->launches + c->copies + c->memory + c->modules + c->streams + c->graphs + c->others;
+}
+
+uint64_t
+tool_used_sum(const struct wire_admin_use *uses, uint32_t count)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        sum += uses[i].used_bytes + uses[i].other_bytes;
+    return sum;
+}
+
+uint64_t
+tool_promised_sum(const struct wire_admin_use *uses, uint32_t count)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        sum += uses[i].lease_bytes + uses[i].other_bytes;
+    return sum;
+}

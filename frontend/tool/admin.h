@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define TOOL_SOCKET_DEFAULT "/run/gpupool/admin.sock"
 #define TOOL_TARGETS_MAX    256
@@ -51,5 +52,10 @@ void tool_targets_fini(struct tool_targets *targets);
 size_t tool_ask(struct tool_targets *targets, const struct wire_admin_request *request);
 /* Say on standard error who did not answer or refused; how many. */
 size_t tool_complain(const struct tool_targets *targets, const char *command);
+
+/* Sums over kinds of calls, and over devices. */
+uint64_t tool_calls_sum(const struct wire_admin_counters *counters);
+uint64_t tool_used_sum(const struct wire_admin_use *uses, uint32_t count);
+uint64_t tool_promised_sum(const struct wire_admin_use *uses, uint32_t count);
 
 #endif

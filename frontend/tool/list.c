@@ -124,12 +124,6 @@ server_state(const struct wire_admin_server *server)
     return server->state < GP_ARRAY_LEN(texts) ? texts[server->state] : "?";
 }
 
-static uint64_t
-calls_sum(const struct wire_admin_counters *c)
-{
-    return c->launches + c->copies + c->memory + c->modules + c->streams + c->graphs + c->others;
-}
-
 static void
 list_gpu(const struct wire_admin_answer *a, const struct wire_admin_gpu *gpu,
          struct tool_rows *rows)
@@ -191,13 +185,11 @@ static void
 list_session(const struct wire_admin_answer *a, const struct wire_admin_session *s,
              struct tool_rows *rows)
 {
-    uint64_t used = 0, lease = 0, now = a->server.now_ms;
+    uint64_t lease = 0, now = a->server.now_ms;
     char id[32];
 
-    for (uint32_t i = 0; i < s->use_count; i++) {
-        used += s->uses[i].used_bytes + s->uses[i].other_bytes;
+    for (uint32_t i = 0; i < s->use_count; i++)
         lease += s->uses[i].lease_bytes;
-    }
     snprintf(id, sizeof(id), "%016" PRIx64, s->id);
     tool_rows_text(rows, id);
     tool_rows_text(rows, a->server.name);
@@ -207,10 +199,10 @@ list_session(const struct wire_admin_answer *a, const struct wire_admin_session 
     tool_rows_text(rows, s->state == WIRE_ADMIN_AWAY ? "away" : s->monitor ? "monitor" : "open");
     tool_rows_number(rows, TOOL_AGE, now > s->opened_ms ? now - s->opened_ms : 0);
     tool_rows_number(rows, TOOL_AGE, s->idle_ms);
-    tool_rows_number(rows, TOOL_BYTES, used);
+    tool_rows_number(rows, TOOL_BYTES, tool_used_sum(s->uses, s->use_count));
     tool_rows_number(rows, TOOL_NUMBER, s->use_count);
     tool_rows_number(rows, TOOL_BYTES, lease);
-    tool_rows_number(rows, TOOL_NUMBER, calls_sum(&s->counters));
+    tool_rows_number(rows, TOOL_NUMBER, tool_calls_sum(&s->counters));
     tool_rows_number(rows, TOOL_NUMBER, s->counters.waits);
     tool_rows_number(rows, TOOL_NUMBER, s->counters.errors);
     tool_rows_number(rows, TOOL_BYTES, s->counters.bytes_in);
@@ -225,12 +217,6 @@ static void
 list_tenant(const struct wire_admin_answer *a, const struct wire_admin_tenant *t,
             struct tool_rows *rows)
 {
-    uint64_t used = 0, promised = 0;
-
-    for (uint32_t i = 0; i < t->use_count; i++) {
-        used += t->uses[i].used_bytes + t->uses[i].other_bytes;
-        promised += t->uses[i].lease_bytes + t->uses[i].other_bytes;
-    }
     tool_rows_text(rows, t->name);
     tool_rows_text(rows, a->server.name);
     tool_rows_text(rows, t->priority);
@@ -239,11 +225,11 @@ list_tenant(const struct wire_admin_answer *a, const struct wire_admin_tenant *t
     tool_rows_number(rows, TOOL_NUMBER, t->floor);
     tool_rows_number(rows, TOOL_NUMBER, t->sessions);
     tool_rows_number(rows, TOOL_NUMBER, t->sessions_max);
-    tool_rows_number(rows, TOOL_BYTES, used);
-    tool_rows_number(rows, TOOL_BYTES, promised);
+    tool_rows_number(rows, TOOL_BYTES, tool_used_sum(t->uses, t->use_count));
+    tool_rows_number(rows, TOOL_BYTES, tool_promised_sum(t->uses, t->use_count));
     tool_rows_number(rows, TOOL_BYTES, t->memory_bytes);
     tool_rows_number(rows, TOOL_BYTES, t->memory_total_bytes);
-    tool_rows_number(rows, TOOL_NUMBER, calls_sum(&t->counters));
+    tool_rows_number(rows, TOOL_NUMBER, tool_calls_sum(&t->counters));
     tool_rows_number(rows, TOOL_BYTES, t->counters.bytes_in);
     tool_rows_number(rows, TOOL_BYTES, t->counters.bytes_out);
     tool_rows_number(rows, TOOL_NUMBER, t->sessions_ended);

@@ -62,14 +62,6 @@ struct top {
     int lines;
 };
 
-static uint64_t
-calls_of(const struct wire_admin_session *s)
-{
-    const struct wire_admin_counters *c = &s->counters;
-
-    return c->launches + c->copies + c->memory + c->modules + c->streams + c->graphs + c->others;
-}
-
 /* -- the screen -------------------------------------------------------------------------------- */
 
 static void line(struct top *top, const char *fmt, ...) GP_PRINTF(2, 3);
@@ -144,19 +136,14 @@ show_tenants(struct top *top)
 
         for (uint32_t n = 0; t->answered && n < t->answer.tenant_count; n++) {
             const struct wire_admin_tenant *tenant = &t->answer.tenants[n];
-            uint64_t used = 0, promised = 0;
-            char used_text[32], promised_text[32];
+            char used[32], promised[32];
 
-            for (uint32_t u = 0; u < tenant->use_count; u++) {
-                used += tenant->uses[u].used_bytes + tenant->uses[u].other_bytes;
-                promised += tenant->uses[u].lease_bytes + tenant->uses[u].other_bytes;
-            }
-            tool_bytes_text(used, used_text);
-            tool_bytes_text(promised, promised_text);
+            tool_bytes_text(tool_used_sum(tenant->uses, tenant->use_count), used);
+            tool_bytes_text(tool_promised_sum(tenant->uses, tenant->use_count), promised);
             line(top, "%-16.16s %-16.16s %-8s %4u%% %9u %12s %12s",
                  tenant->name[0] != '\0' ? tenant->name : "(nobody's)", t->answer.server.name,
                  tenant->priority[0] != '\0' ? tenant->priority : "-", tenant->share,
-                 tenant->sessions, used_text, promised_text);
+                 tenant->sessions, used, promised);
         }
     }
 }
@@ -209,8 +196,8 @@ sessions_gather(struct top *top, struct busy **list_p, size_t *count_p)
             const struct wire_admin_session *s = &a->sessions[k];
             const struct seen *was = seen_before(top, s->id);
 
-            seen[n] = (struct seen){s->id, calls_of(s), s->counters.waits, s->counters.bytes_in,
-                                    s->counters.bytes_out};
+            seen[n] = (struct seen){s->id, tool_calls_sum(&s->counters), s->counters.waits,
+                                    s->counters.bytes_in, s->counters.bytes_out};
             list[n] = (struct busy){.session = s, .server = a->server.name};
             if (was->id == 0 || seconds <= 0)
                 continue;
@@ -244,12 +231,9 @@ show_sessions(struct top *top)
     for (size_t i = 0; i < count; i++) {
         const struct wire_admin_session *s = list[i].session;
         char idle[32], memory[32], in[32], out[32];
-        uint64_t used = 0;
 
-        for (uint32_t u = 0; u < s->use_count; u++)
-            used += s->uses[u].used_bytes + s->uses[u].other_bytes;
         tool_age_text(s->idle_ms, idle);
-        tool_bytes_text(used, memory);
+        tool_bytes_text(tool_used_sum(s->uses, s->use_count), memory);
         rate_text(list[i].in, in);
         rate_text(list[i].out, out);
         line(top, "%016" PRIx64 " %-14.14s %-14.14s %-16.16s %6s %10s %9.0f %8.0f %11s %11s", s->id,
