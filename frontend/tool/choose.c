@@ -39,18 +39,10 @@ tool_need_set(const struct gp_options *o)
         {"etcd", "GPUPOOL_ETCD"},     {"servers-file", "GPUPOOL_SERVERS_FILE"},
     };
 
-    for (size_t i = 0; i < GP_ARRAY_LEN(names); i++) {
-        GP_AUTO_BUF struct gp_buf list = {0};
-
-        if (strcmp(gp_options_where(o, names[i][0]), "default") == 0 ||
-            !gp_options_is_set(o, names[i][0]))
-            continue;
-        for (size_t k = 0; k < gp_options_count(o, names[i][0]); k++)
-            gp_buf_printf(&list, "%s%s", k > 0 ? "," : "", gp_options_at(o, names[i][0], k));
-        gp_buf_append(&list, "", 1);
-        if (gp_buf_status(&list) != GP_OK || setenv(names[i][1], (char *)list.data, 1) != 0)
+    for (size_t i = 0; i < GP_ARRAY_LEN(names); i++)
+        if (strcmp(gp_options_where(o, names[i][0]), "default") != 0 &&
+            !tool_option_export(o, names[i][0], names[i][1]))
             return false;
-    }
     if (gp_options_flag(o, "spread") || gp_options_flag(o, "pack"))
         return setenv("GPUPOOL_ORDER", gp_options_flag(o, "spread") ? "spread" : "pack", 1) == 0;
     return true;

@@ -52,21 +52,18 @@ set_path(const char *variable, const char *path)
     return setenv(variable, whole, 1) == 0;
 }
 
-static bool
-set_servers(const struct gp_options *o)
+bool
+tool_option_export(const struct gp_options *o, const char *option, const char *variable)
 {
-    size_t i, n = gp_options_count(o, "server");
-    struct gp_buf list = {0};
-    bool ok;
+    GP_AUTO_BUF struct gp_buf list = {0};
+    size_t count = gp_options_count(o, option);
 
-    if (n == 0)
+    if (count == 0)
         return true;
-    for (i = 0; i < n; i++)
-        gp_buf_printf(&list, "%s%s", i > 0 ? "," : "", gp_options_at(o, "server", i));
+    for (size_t i = 0; i < count; i++)
+        gp_buf_printf(&list, "%s%s", i > 0 ? "," : "", gp_options_at(o, option, i));
     gp_buf_append(&list, "", 1);
-    ok = gp_buf_status(&list) == GP_OK && setenv("GPUPOOL_SERVER", (char *)list.data, 1) == 0;
-    gp_buf_fini(&list);
-    return ok;
+    return gp_buf_status(&list) == GP_OK && setenv(variable, (char *)list.data, 1) == 0;
 }
 
 static bool
@@ -86,7 +83,7 @@ set_environment(const struct gp_options *o)
         if (path != NULL && !set_path(paths[i][1], path))
             return false;
     }
-    return set_servers(o);
+    return tool_option_export(o, "server", "GPUPOOL_SERVER");
 }
 
 static void
@@ -100,16 +97,11 @@ print_help(const struct gp_option_set *set, const char *examples)
     gp_buf_fini(&text);
 }
 
-int
-tool_options(const struct gp_option_set *set, const char *examples, int argc, char **argv,
-             struct gp_options **options_p, int *next_p)
+/* Options were read with this status: hand them over, or say what there is; as tool_options(). */
+static int
+take_options(const struct gp_option_set *set, const char *examples, enum gp_status status,
+             struct gp_options *o, struct gp_options **options_p)
 {
-    struct gp_options *o;
-    enum gp_status status;
-
-    if (gp_options_create(set, &o) != GP_OK)
-        return TOOL_FAILED;
-    status = gp_options_load_args(o, argc, argv, next_p);
     if (status == GP_OK && set_environment(o)) {
         *options_p = o;
         return -1;
@@ -120,6 +112,17 @@ tool_options(const struct gp_option_set *set, const char *examples, int argc, ch
         return 0;
     }
     return TOOL_USAGE;
+}
+
+int
+tool_options(const struct gp_option_set *set, const char *examples, int argc, char **argv,
+             struct gp_options **options_p, int *next_p)
+{
+    struct gp_options *o;
+
+    if (gp_options_create(set, &o) != GP_OK)
+        return TOOL_FAILED;
+    return take_options(set, examples, gp_options_load_args(o, argc, argv, next_p), o, options_p);
 }
 
 /* What kubectl's users write. */
@@ -156,16 +159,7 @@ tool_arguments(const struct gp_option_set *set, const char *examples, int argc, 
             others[(*count_p)++] = argv[at];
         }
     } while (status == GP_OK && at < argc);
-    if (status == GP_OK && set_environment(o)) {
-        *options_p = o;
-        return -1;
-    }
-    gp_options_destroy(o);
-    if (status == GP_ERR_AGAIN) {
-        print_help(set, examples);
-        return 0;
-    }
-    return TOOL_USAGE;
+    return take_options(set, examples, status, o, options_p);
 }
 
 static int

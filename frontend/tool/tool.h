@@ -4,6 +4,8 @@
 
 #include "protocol/base/options.h"
 
+#include <stdbool.h>
+
 #define TOOL_FAILED 1
 #define TOOL_USAGE  2
 
@@ -33,6 +35,8 @@ int tool_options(const struct gp_option_set *set, const char *examples, int argc
  */
 int tool_arguments(const struct gp_option_set *set, const char *examples, int argc, char **argv,
                    struct gp_options **options_p, char **others, size_t max, size_t *count_p);
+/* What an option was given, by comma, into the environment; nothing where it was not. */
+bool tool_option_export(const struct gp_options *o, const char *option, const char *variable);
 #define TOOL_CLIENT_OPTIONS                                                                        \
     {"server", "URL", GP_OPT_URLS, NULL, "pool servers, tls://host:port, in order"},               \
         {"config", "FILE", GP_OPT_PATH, NULL,                                                      \
