@@ -65,6 +65,21 @@ fe_need_fill(const struct gp_options *o, struct place_need *need, enum gp_status
            need->share > 0 || region != NULL || need->only_preferred;
 }
 
+struct place_gpu
+fe_need_gpu(const struct wire_device *device)
+{
+    struct place_gpu gpu = {.total_bytes = device->total_bytes,
+                            .free_bytes = device->free_bytes,
+                            .share_free = 100, /* not told */
+                            .healthy = true};
+
+    if (device->model[0] != '\0')
+        snprintf(gpu.model, sizeof(gpu.model), "%s", device->model);
+    else
+        dir_model_key(device->name, NULL, gpu.model);
+    return gpu;
+}
+
 unsigned
 fe_need_choose(const struct place_need *need, const struct wire_device *devices, unsigned *order,
                unsigned count, char why[PLACE_TEXT])
@@ -78,18 +93,8 @@ fe_need_choose(const struct place_need *need, const struct wire_device *devices,
     here.region[0] = '\0';
     here.only_preferred = false;
     here.share = 0;
-    for (unsigned i = 0; i < all; i++) {
-        const struct wire_device *d = &devices[order[i]];
-        struct place_gpu *gpu = &server.gpus[server.gpu_count++];
-
-        if (d->model[0] != '\0')
-            snprintf(gpu->model, sizeof(gpu->model), "%s", d->model);
-        else
-            dir_model_key(d->name, NULL, gpu->model);
-        gpu->total_bytes = d->total_bytes;
-        gpu->free_bytes = d->free_bytes;
-        gpu->healthy = true;
-    }
+    for (unsigned i = 0; i < all; i++)
+        server.gpus[server.gpu_count++] = fe_need_gpu(&devices[order[i]]);
     (void)place_server_meets(&here, &server, why);
     while (kept < need->gpus) {
         unsigned best = all;

@@ -48,6 +48,9 @@
 bool fe_need_fill(const struct gp_options *options, struct place_need *need_p,
                   enum gp_status *status_p);
 
+/* A device that a server has told about, as placement looks at it. */
+struct place_gpu fe_need_gpu(const struct wire_device *device);
+
 /* Keep of order (count devices, by number in the table) those that the program shall see, in that
  * order; returns how many there are: need->gpus, or fewer, and then why says what lacks. */
 unsigned fe_need_choose(const struct place_need *need, const struct wire_device *devices,

@@ -2,6 +2,7 @@
 #include "frontend/tool/find.h"
 
 #include "frontend/core/connect.h"
+#include "frontend/core/need.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
 #include "protocol/base/parse.h"
@@ -30,22 +31,9 @@ static void
 server_describe(const struct wire_open_answer *answer, struct place_server *server)
 {
     snprintf(server->name, sizeof(server->name), "%.*s", PLACE_TEXT - 1, answer->server);
-    for (uint32_t i = 0; i < answer->device_count; i++) {
-        const struct wire_device *d = &answer->devices[i];
-        struct place_gpu *gpu;
-
-        if (d->hidden || server->gpu_count == PLACE_GPUS_MAX)
-            continue;
-        gpu = &server->gpus[server->gpu_count++];
-        if (d->model[0] != '\0')
-            snprintf(gpu->model, sizeof(gpu->model), "%s", d->model);
-        else
-            dir_model_key(d->name, NULL, gpu->model);
-        gpu->total_bytes = d->total_bytes;
-        gpu->free_bytes = d->free_bytes;
-        gpu->share_free = 100; /* not told */
-        gpu->healthy = true;
-    }
+    for (uint32_t i = 0; i < answer->device_count && server->gpu_count < PLACE_GPUS_MAX; i++)
+        if (!answer->devices[i].hidden)
+            server->gpus[server->gpu_count++] = fe_need_gpu(&answer->devices[i]);
 }
 
 static bool
