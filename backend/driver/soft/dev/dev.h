@@ -12,9 +12,10 @@
  *   40 address map   (span.c)      what lies at which device address
  *   45 device memory (arena.c)     ranges and accounting of one device
  *   46 texture table (texture.c)   what handles of textures and surfaces show
+ *   47 conditions    (graph_cond.c) handles of graphs' conditions
  *   50 object slabs  (object.c)
- * The lock of shared events (ipc_event.c) and that of what a running grid launches (children.c) are
- * leaves.
+ * Leaves: the locks of shared events (ipc_event.c), of what a running grid launches (children.c),
+ * of notifications (notification.c) and of descriptors of SMs (resource.c).
  */
 #ifndef SD_DEV_H
 #define SD_DEV_H

@@ -20,7 +20,7 @@ struct inside {
 
 static _Atomic uint64_t next_split = 1;
 
-static pthread_mutex_t desc_lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf, but for object slabs */
+static pthread_mutex_t desc_lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf */
 static CUdevResourceDesc descs;                               /* guarded by desc_lock */
 
 struct rule {
