@@ -9,8 +9,10 @@
 #include <string.h>
 
 static const char help[] =
-    "Usage: gpupool certs DIR [--tenant NAME]... [--server-name NAME|ADDRESS]... [--days N]\n"
-    "Make certificates for a laboratory: an authority, a server, and one for each tenant.\n"
+    "Usage: gpupool certs DIR [--tenant NAME]... [--server-name NAME|ADDRESS]...\n"
+    "                         [--etcd NAME]... [--days N]\n"
+    "Make certificates for a laboratory: an authority, a server, and one for each tenant\n"
+    "and each etcd member or client.\n"
     "\n"
     "What is in DIR already is kept, so a second call adds tenants. Needs the openssl command. "
     "Not\n"
