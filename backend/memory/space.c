@@ -188,6 +188,16 @@ be_space_use(struct be_space *space, int32_t device, uint64_t more, uint64_t les
     be_ledger_set_used(space->ledger, (unsigned)device, d->used_bytes);
 }
 
+void
+be_space_away(struct be_space *space, int32_t device, uint64_t more, uint64_t less)
+{
+    struct be_space_device *d = &space->devices[device];
+
+    d->out_bytes += more;
+    d->out_bytes -= less;
+    be_ledger_set_away(space->ledger, (unsigned)device, d->out_bytes);
+}
+
 /* What is paged out has nothing on the device. */
 static void
 extent_forget(struct be_space *space, struct be_extent *extent)
@@ -197,7 +207,7 @@ extent_forget(struct be_space *space, struct be_extent *extent)
     be_arena_give(space->arena, extent->kept, bytes);
     extent->kept = NULL;
     extent->out = false;
-    space->devices[extent->device].out_bytes -= bytes;
+    be_space_away(space, extent->device, 0, bytes);
     be_space_use(space, extent->device, 0, bytes);
 }
 
@@ -253,7 +263,7 @@ extent_map(struct be_space *space, struct be_extent *extent)
 
     if (!be_space_room(space, extent->device, bytes)) {
         extent->mapped = extent->out = true;
-        space->devices[extent->device].out_bytes += bytes;
+        be_space_away(space, extent->device, bytes, 0);
         be_space_use(space, extent->device, bytes, 0);
         return CUDA_SUCCESS;
     }

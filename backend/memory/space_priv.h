@@ -82,6 +82,8 @@ be_space_unused(const struct be_space_device *d)
 
 /* With the lock held: physical memory of a lease comes and goes; the ledger hears it. */
 void be_space_use(struct be_space *space, int32_t device, uint64_t more, uint64_t less);
+/* With the lock held: so much of it left the device, or was never there, and is there or gone. */
+void be_space_away(struct be_space *space, int32_t device, uint64_t more, uint64_t less);
 /* With the lock held: room on the device for bytes more of ours; false: there is none now. */
 bool be_space_room(struct be_space *space, int32_t device, uint64_t bytes);
 /* With the lock held: so much of what is on the device is gone from it. */

@@ -215,7 +215,7 @@ out_release(struct be_space *space, struct be_extent *extent, void *block)
                  (unsigned long long)bytes);
     extent->kept = block;
     extent->out = true;
-    space->devices[extent->device].out_bytes += bytes;
+    be_space_away(space, extent->device, bytes, 0);
     be_space_vacate(space, extent->device, bytes);
     return CUDA_SUCCESS;
 }
@@ -317,7 +317,7 @@ in_settle(struct batch *b, unsigned i, bool good)
         extent->kept = NULL;
         extent->handle = b->handles[i];
         extent->out = false;
-        b->space->devices[b->device].out_bytes -= bytes;
+        be_space_away(b->space, b->device, 0, bytes);
     } else if (b->handles[i] != 0) {
         if (t->cuMemUnmap(be_extent_address(b->space, extent), bytes) != CUDA_SUCCESS ||
             t->cuMemRelease(b->handles[i]) != CUDA_SUCCESS)

@@ -124,6 +124,7 @@ uses_fill(struct be_gather *g, const struct be_slot_view *slot, struct wire_admi
 
         a->gpus[d].used_bytes += use->used + use->other;
         a->gpus[d].promised_bytes += use->lease + use->other;
+        a->gpus[d].paged_bytes += use->away;
         if (use->lease + use->other == 0)
             continue;
         a->gpus[d].sessions++;
@@ -132,6 +133,7 @@ uses_fill(struct be_gather *g, const struct be_slot_view *slot, struct wire_admi
             .used_bytes = use->used,
             .lease_bytes = use->lease,
             .other_bytes = use->other,
+            .paged_bytes = use->away,
         };
     }
     return true;
@@ -223,6 +225,7 @@ tenant_uses(struct be_gather *g, uint32_t index, struct wire_admin_tenant *out)
             use->used_bytes += session->uses[u].used_bytes;
             use->lease_bytes += session->uses[u].lease_bytes;
             use->other_bytes += session->uses[u].other_bytes;
+            use->paged_bytes += session->uses[u].paged_bytes;
         }
     }
     return true;

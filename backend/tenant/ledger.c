@@ -147,6 +147,7 @@ slot_empty(struct be_slot *slot)
     atomic_store(&slot->told, 0);
     for (unsigned d = 0; d < BE_LEDGER_DEVICES; d++) {
         atomic_store(&slot->device[d].fixed, 0);
+        atomic_store(&slot->device[d].away, 0);
         atomic_store(&slot->device[d].used, 0);
         atomic_store(&slot->device[d].lease, 0);
         atomic_store(&slot->device[d].other, 0);
@@ -642,6 +643,13 @@ be_ledger_set_used(struct be_ledger *ledger, unsigned device, uint64_t bytes)
 {
     if (ledger != NULL && device < BE_LEDGER_DEVICES)
         atomic_store_explicit(&own_slot(ledger)->device[device].used, bytes, memory_order_relaxed);
+}
+
+void
+be_ledger_set_away(struct be_ledger *ledger, unsigned device, uint64_t bytes)
+{
+    if (ledger != NULL && device < BE_LEDGER_DEVICES)
+        atomic_store_explicit(&own_slot(ledger)->device[device].away, bytes, memory_order_relaxed);
 }
 
 bool

@@ -8,6 +8,7 @@
  *   lease   promised to the client, which allocates inside it without asking
  *   used    the part of the lease that is allocated: memory is behind it, or will be (paging)
  *   fixed   the part of that which cannot be paged
+ *   away    the part of it that is not on the device now; for operators only
  *   other   what is not allocated inside a lease: contexts, modules, arrays, pools, graphs
  *
  * Invariants: for each tenant and device, the sum of lease + other of its slots is at most the
@@ -108,6 +109,7 @@ uint64_t be_ledger_lease(struct be_ledger *ledger, unsigned device, uint64_t byt
 /* Give back what is not used. */
 void be_ledger_lease_return(struct be_ledger *ledger, unsigned device, uint64_t bytes);
 void be_ledger_set_used(struct be_ledger *ledger, unsigned device, uint64_t bytes);
+void be_ledger_set_away(struct be_ledger *ledger, unsigned device, uint64_t bytes);
 /* bytes more of what is used cannot be paged; false: others could not run any more. */
 bool be_ledger_fix(struct be_ledger *ledger, unsigned device, uint64_t bytes);
 void be_ledger_unfix(struct be_ledger *ledger, unsigned device, uint64_t bytes);

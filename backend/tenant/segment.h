@@ -17,8 +17,9 @@
 struct be_slot_device {
     /* Grown by the slot's worker under the lock; read by all under it. */
     atomic_uint_least64_t lease, other;
-    /* The worker's own news: never above lease; fixed is the part of used that cannot be paged. */
-    atomic_uint_least64_t used, fixed;
+    /* The worker's own news: never above lease; fixed is the part of used that cannot be paged,
+     * away what is not on the device now. */
+    atomic_uint_least64_t used, fixed, away;
 };
 
 struct be_slot {

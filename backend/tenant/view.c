@@ -2,6 +2,7 @@
 #include "backend/tenant/view.h"
 
 #include "backend/tenant/segment.h"
+#include "protocol/base/util.h"
 
 #include <errno.h>
 
@@ -26,6 +27,7 @@ be_ledger_slot_view(struct be_ledger *ledger, unsigned slot, struct be_slot_view
         /* Between two stores of its worker it may look as if it had more than it was promised. */
         if (view_p->use[d].used > view_p->use[d].lease)
             view_p->use[d].used = view_p->use[d].lease;
+        view_p->use[d].away = gp_min_u64(atomic_load(&from->device[d].away), view_p->use[d].used);
     }
     return true;
 }

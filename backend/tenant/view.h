@@ -10,6 +10,7 @@
 
 struct be_slot_use {
     uint64_t lease, used, other;
+    uint64_t away; /* of used: not on the device now */
 };
 
 struct be_slot_view {

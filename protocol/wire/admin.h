@@ -85,9 +85,9 @@ struct wire_admin_gpu {
     char name[WIRE_TEXT_MAX + 1];
     char uuid[64], pci[32];
     uint64_t total_bytes;
-    uint64_t used_bytes;     /* of all sessions: memory that is there */
+    uint64_t used_bytes;     /* of all sessions */
     uint64_t promised_bytes; /* leases and what is outside of them */
-    uint64_t paged_bytes;    /* out to the host's memory */
+    uint64_t paged_bytes;    /* of used, not on the device now: the host's memory has it */
     uint32_t sessions, tenants;
     uint32_t major, minor, processors;
     uint64_t turn_ns; /* the device worked in turns: counted while several sessions want it */
@@ -96,10 +96,10 @@ struct wire_admin_gpu {
 /* Of one session or tenant, on one device. */
 struct wire_admin_use {
     uint32_t gpu;
-    uint64_t used_bytes;  /* of the lease, with memory behind it */
+    uint64_t used_bytes;  /* of the lease, allocated */
     uint64_t lease_bytes; /* promised */
     uint64_t other_bytes; /* outside of the lease: contexts, modules, arrays */
-    uint64_t paged_bytes;
+    uint64_t paged_bytes; /* of used, not on the device now */
     uint64_t turn_ns;
 };
 

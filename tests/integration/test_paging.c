@@ -11,9 +11,13 @@
 #include "tests/support/server.h"
 #include "tests/unit/transport/certs.h"
 
+#include "protocol/base/buf.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/util.h"
+#include "protocol/wire/admin.h"
+#include "protocol/wire/control.h"
 #include "protocol/wire/data.h"
+#include "protocol/wire/frame.h"
 #include "protocol/wire/kernel_table.h"
 
 #include <criterion/criterion.h>
@@ -25,6 +29,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -234,6 +240,70 @@ Test(paging, a_full_arena_refuses_who_comes_not_who_is_there)
     cr_assert_eq(lease_all(&b), DEVICE + 20 * MIB - MOST);
     test_client_close(&a);
     test_client_close(&b);
+    server_stop(&server);
+}
+
+/* -- what operators see -------------------------------------------------------------------------
+ */
+
+static void
+admin_get(const char *path, struct wire_admin_answer *answer_p)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct wire_admin_request request = {.what = WIRE_ADMIN_LIST,
+                                         .parts = WIRE_ADMIN_GPUS | WIRE_ADMIN_TENANTS};
+    struct wire_frame_header header = {.kind = WIRE_FRAME_HELLO, .tag = WIRE_CONTROL_ADMIN};
+    GP_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    GP_AUTO_BUF struct gp_buf message = {0};
+    uint8_t frame[WIRE_FRAME_HEADER_BYTES];
+    GP_AUTO_FREE uint8_t *answer = NULL;
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    cr_assert_eq(connect(fd, (const struct sockaddr *)(const void *)&address, sizeof(address)), 0);
+    cr_assert_eq(wire_admin_request_encode(&request, &message), GP_OK);
+    header.payload_bytes = (uint32_t)message.len;
+    wire_frame_encode(&header, frame);
+    cr_assert_eq(send(fd, frame, sizeof(frame), MSG_NOSIGNAL), (ssize_t)sizeof(frame));
+    cr_assert_eq(send(fd, message.data, message.len, MSG_NOSIGNAL), (ssize_t)message.len);
+    cr_assert_eq(recv(fd, frame, sizeof(frame), MSG_WAITALL), (ssize_t)sizeof(frame));
+    cr_assert_eq(wire_frame_decode(frame, WIRE_ADMIN_ANSWER_MAX, &header), GP_OK);
+    answer = malloc(header.payload_bytes);
+    cr_assert_eq(recv(fd, answer, header.payload_bytes, MSG_WAITALL), header.payload_bytes);
+    cr_assert_eq(wire_admin_answer_decode(answer, header.payload_bytes, answer_p), GP_OK);
+}
+
+/* Two of 30 MiB on a device of 40: who does not work has left its part by the end of the turn. */
+Test(paging, operators_see_what_is_not_on_the_device)
+{
+    static char option[96];
+    const char *path = option + strlen("--admin-socket=");
+    struct wire_admin_answer answer;
+    struct test_server server;
+    struct test_client c[2];
+
+    snprintf(option, sizeof(option), "--admin-socket=/tmp/gpupool-paging-%d.sock", (int)getpid());
+    server = server_start(two, "--oversubscribe=2.0", option);
+    for (unsigned i = 0; i < 2; i++) {
+        open_as(&c[i], &server, names[i]);
+        cr_assert_eq(lease_all(&c[i]), MOST);
+        for (unsigned p = 0; p < 15; p++)
+            take(&c[i], p, PIECE);
+        fill(&c[i], 0, PIECE, i);
+        cr_assert_eq(test_client_deferred(&c[i]), CUDA_SUCCESS);
+        admin_get(path, &answer);
+        cr_assert_eq(answer.gpu_count, 1);
+        cr_assert_geq(answer.gpus[0].paged_bytes, i * 20 * MIB);
+        cr_assert_leq(answer.gpus[0].paged_bytes, i * 30 * MIB);
+        cr_assert_eq(answer.tenants[0].uses[0].paged_bytes, answer.gpus[0].paged_bytes);
+        cr_assert_eq(answer.tenants[1].uses[0].paged_bytes, 0);
+        wire_admin_answer_fini(&answer);
+    }
+    test_client_close(&c[1]);
+    cr_assert(holds(&c[0], 0, PIECE, 0));
+    admin_get(path, &answer);
+    cr_assert_eq(answer.gpus[0].paged_bytes, 0);
+    wire_admin_answer_fini(&answer);
+    test_client_close(&c[0]);
     server_stop(&server);
 }
 
