@@ -99,20 +99,14 @@ offer_open(struct be_supervisor *s)
         s->offer = NULL;
 }
 
-static void
-listeners_close(struct be_supervisor *s)
+void
+be_supervisor_deafen(struct be_supervisor *s)
 {
     for (unsigned i = 0; i < s->listener_count; i++)
         tp_listener_close(s->listeners[i]);
     s->listener_count = 0;
     tp_listener_close(s->offer);
     s->offer = NULL;
-}
-
-void
-be_supervisor_deafen(struct be_supervisor *s)
-{
-    listeners_close(s);
 }
 
 /* Each connection and each worker costs a descriptor. How many silent ones leave enough for those
@@ -287,7 +281,7 @@ be_supervisor_drain(struct be_supervisor *s, uint64_t within_ns)
     else
         log_info("draining: %u sessions, %llu s at most", be_supervisor_busy(s),
                  (unsigned long long)(within_ns / GP_NS_PER_S));
-    listeners_close(s);
+    be_supervisor_deafen(s);
     be_pending_close(&s->pending);
     be_workers_dismiss(&s->workers);
     be_operate_leave(s);
@@ -527,7 +521,7 @@ be_supervisor_run(const struct be_supervisor_config *config)
             (void)poll(NULL, 0, 1);
     }
     be_keeper_stop(&s.workers.keeper);
-    listeners_close(&s);
+    be_supervisor_deafen(&s);
     be_pending_close(&s.pending);
     if (s.ready_fd >= 0)
         close(s.ready_fd);

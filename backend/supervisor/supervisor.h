@@ -24,7 +24,6 @@ struct be_supervisor_config {
      * listen. */
     int predecessor_fd;
     int inherited[BE_LISTENERS_MAX];
-    unsigned inherited_count;
     int ready_fd; /* -1: nobody asks; closed when told */
     unsigned warm_workers;
     unsigned sessions_max;   /* open ones */

@@ -3,12 +3,10 @@
 
 #include "backend/tenant/segment.h"
 #include "protocol/base/clock.h"
-#include "protocol/base/util.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -290,27 +288,6 @@ be_rooms_wanted(struct be_ledger *ledger, unsigned device)
     first = be_room_first(&rooms->room);
     rooms_unlock(rooms);
     return first != BE_ROOM_NONE && first != ledger->slot;
-}
-
-void
-be_rooms_state(struct be_ledger *ledger, unsigned device, struct be_rooms_state *state_p)
-{
-    struct be_segment_rooms *rooms;
-
-    memset(state_p, 0, sizeof(*state_p));
-    if (!be_ledger_paged(ledger) || device >= BE_LEDGER_DEVICES)
-        return;
-    rooms = rooms_lock(ledger, device);
-    *state_p = (struct be_rooms_state){
-        .bytes = rooms->room.bytes,
-        .held_bytes = rooms->room.bytes - gp_min_u64(rooms->room.bytes, be_room_free(&rooms->room)),
-        .exchanges = rooms->room.exchanges,
-        .in_bytes = rooms->room.in_bytes,
-        .out_bytes = rooms->room.out_bytes,
-        .in_ps = rooms->room.in_ps,
-        .out_ps = rooms->room.out_ps,
-    };
-    rooms_unlock(rooms);
 }
 
 /* -- work -------------------------------------------------------------------------------------- */

@@ -49,13 +49,6 @@ uint32_t be_rooms_word(const struct be_ledger *ledger);
 void be_rooms_await(struct be_ledger *ledger, uint32_t seen, uint64_t until_ns);
 void be_rooms_wake(struct be_ledger *ledger);
 
-/* To look at: what is on the device, and how much went in and out. */
-struct be_rooms_state {
-    uint64_t bytes, held_bytes;
-    uint64_t exchanges, in_bytes, out_bytes, in_ps, out_ps;
-};
-void be_rooms_state(struct be_ledger *ledger, unsigned device, struct be_rooms_state *state_p);
-
 /* For the ledger. */
 void be_rooms_slot_gone(struct be_ledger *ledger, unsigned slot);
 void be_rooms_init(struct be_ledger *ledger);
