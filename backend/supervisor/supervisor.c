@@ -363,10 +363,31 @@ workers_fill(struct be_supervisor *s)
     }
 }
 
+/* The first of polls; listeners follow, then workers. */
+enum {
+    POLL_SIGNALS,
+    POLL_PENDING, /* who said nothing yet */
+    POLL_ADMIN,
+    POLL_HTTP,
+    POLL_SUCCESSOR,
+    POLL_PREDECESSOR,
+    POLL_OFFER,
+    POLLS_FIXED,
+};
+
 static size_t
 polls_fill(struct be_supervisor *s)
 {
-    size_t need = BE_POLLS_FIXED + s->listener_count + be_workers_total(&s->workers), n = 0;
+    const int fixed[POLLS_FIXED] = {
+        [POLL_SIGNALS] = s->signals,
+        [POLL_PENDING] = s->pending.epoll_fd,
+        [POLL_ADMIN] = s->admin.epoll_fd,
+        [POLL_HTTP] = be_http_fd(s->http),
+        [POLL_SUCCESSOR] = s->succession.successor,
+        [POLL_PREDECESSOR] = s->succession.predecessor,
+        [POLL_OFFER] = s->offer != NULL ? tp_listener_fd(s->offer) : -1,
+    };
+    size_t need = POLLS_FIXED + s->listener_count + be_workers_total(&s->workers), n = 0;
 
     if (need > s->poll_cap) {
         struct pollfd *polls = realloc(s->polls, need * 2 * sizeof(*polls));
@@ -376,14 +397,10 @@ polls_fill(struct be_supervisor *s)
         s->polls = polls;
         s->poll_cap = need * 2;
     }
-    s->polls[n++] = (struct pollfd){.fd = s->signals, .events = POLLIN};
-    s->polls[n++] = (struct pollfd){.fd = s->pending.epoll_fd, .events = POLLIN};
-    s->polls[n++] = (struct pollfd){.fd = s->admin.epoll_fd, .events = POLLIN};
-    s->polls[n++] = (struct pollfd){.fd = be_http_fd(s->http), .events = POLLIN};
-    s->polls[n++] = (struct pollfd){.fd = s->succession.successor, .events = POLLIN};
-    s->polls[n++] = (struct pollfd){.fd = s->succession.predecessor, .events = POLLIN};
-    s->polls[n++] =
-        (struct pollfd){.fd = s->offer != NULL ? tp_listener_fd(s->offer) : -1, .events = POLLIN};
+    while (n < POLLS_FIXED) {
+        s->polls[n] = (struct pollfd){.fd = fixed[n], .events = POLLIN};
+        n++;
+    }
     for (unsigned i = 0; i < s->listener_count; i++)
         s->polls[n++] = (struct pollfd){.fd = tp_listener_fd(s->listeners[i]), .events = POLLIN};
     for (struct be_worker *w = s->workers.list; w != NULL; w = w->next)
@@ -411,7 +428,7 @@ poll_timeout(struct be_supervisor *s)
 static void
 loop_once(struct be_supervisor *s)
 {
-    size_t count = polls_fill(s), n = BE_POLLS_FIXED;
+    size_t count = polls_fill(s), n = POLLS_FIXED;
     unsigned listeners = s->listener_count;
     struct be_worker *w = s->workers.list, *next;
 
@@ -428,17 +445,17 @@ loop_once(struct be_supervisor *s)
             be_operate_connect(s, w);
     }
     for (unsigned i = 0; i < listeners; i++)
-        if (s->polls[BE_POLLS_FIXED + i].revents != 0)
+        if (s->polls[POLLS_FIXED + i].revents != 0)
             connections_accept(s, s->listeners[i]);
-    if (s->polls[BE_POLLS_FIXED - 1].revents != 0)
+    if (s->polls[POLL_OFFER].revents != 0)
         connections_accept(s, s->offer);
-    if (s->polls[1].revents != 0)
+    if (s->polls[POLL_PENDING].revents != 0)
         connections_serve(s);
-    if (s->polls[2].revents != 0)
+    if (s->polls[POLL_ADMIN].revents != 0)
         be_admin_serve(&s->admin);
-    if (s->polls[0].revents != 0)
+    if (s->polls[POLL_SIGNALS].revents != 0)
         signals_take(s);
-    if ((s->polls[4].revents | s->polls[5].revents) != 0)
+    if ((s->polls[POLL_SUCCESSOR].revents | s->polls[POLL_PREDECESSOR].revents) != 0)
         be_succession_hear(s);
 }
 

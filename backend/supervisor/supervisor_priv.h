@@ -16,8 +16,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BE_POLLS_FIXED 7 /* signals, who said nothing yet, operators, metrics, succession, offer   \
-                          */
 #define BE_TRANSPORTS_MAX 8
 
 /* What sessions that have ended did, of one tenant; of nobody's too. */
