@@ -53,8 +53,8 @@ void be_reply_plain(const struct be_call *call, CUresult cr);
 
 /* Any thread. Keep the first failure of a call that has no reply. */
 void be_defer(const struct be_call *call, CUresult cr);
-/* The result of a call without reply that ended an object: what befell its context before is for the
- * context's own calls to say, and must not show in a reply to another one's. */
+/* The result of a call without reply that ended an object: what befell its context before is for
+ * the context's own calls to say, and must not show in a reply to another one's. */
 CUresult be_ended(CUresult cr);
 /* A context is gone, and with it its sticky error: it must not show in a later reply. */
 void be_defer_forget_sticky(struct be_session *session);
@@ -71,9 +71,9 @@ bool be_data_send(struct be_session *session, uint32_t data, const struct wire_d
 
 /* Any thread. End the session, with a reason for its user: what runs for it may run for ever. */
 void be_client_end(struct be_session *session, CUresult cr, const char *why);
-/* Executor, while it waits: the client hung up; tell it that we are alive. */
-bool be_client_gone(struct be_session *session);
-void be_client_beat(struct be_session *session);
+/* Executor, now and then while it waits: false, the client hung up. Tells it every 5 s that we are
+ * alive; *beat_ns_p is when that was last, at first when the wait began. */
+bool be_client_look(struct be_session *session, uint64_t *beat_ns_p);
 
 /* Any thread. Send what is gathered; the executor does it after each frame by itself. */
 void be_flush(struct be_session *session);

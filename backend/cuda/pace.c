@@ -16,7 +16,6 @@
 #define BATCH_NS        1000000u
 #define UNKNOWN_NS      100000u
 #define LOOK_NS         (100 * GP_NS_PER_MS) /* while waiting: is the client still there? */
-#define BEAT_NS         (5 * GP_NS_PER_S)    /* ... and it shall know that we are */
 #define BASE_MS         8000.0f              /* times are counted from an event not older */
 
 /* Who is alone is not measured, but may not queue for ever: so many marks may lie ahead. */
@@ -416,12 +415,7 @@ turn_wait(struct be_session *session, struct be_pace_device *d, enum be_fair_ver
         be_turns_await(session->ledger, word, until);
     }
     be_count(session->row, BE_COUNT_TURN_WAIT_NS, gp_now_ns() - now);
-    now = gp_now_ns();
-    if (now - *beat_p > BEAT_NS) {
-        *beat_p = now;
-        be_client_beat(session);
-    }
-    return !be_client_gone(session);
+    return be_client_look(session, beat_p);
 }
 
 /* With the turn asked for until it is there; FREE or GO, or WAIT: the client is gone. */
@@ -517,7 +511,7 @@ marks_wait(struct be_pace_device *d)
 {
     const struct be_driver_table *t = &d->session->driver->table;
     struct timespec nap = {.tv_nsec = MARK_NAP_NS};
-    uint64_t began = gp_now_ns(), now = began, beat = began;
+    uint64_t began = gp_now_ns(), beat = began;
     bool handed = false;
 
     while (d->mark_count != 0) {
@@ -536,14 +530,9 @@ marks_wait(struct be_pace_device *d)
             be_flush(d->session);
         }
         (void)nanosleep(&nap, NULL);
-        now = gp_now_ns();
-        if (now - beat > BEAT_NS) {
-            beat = now;
-            be_client_beat(d->session);
-        }
-        if (be_client_gone(d->session))
+        if (!be_client_look(d->session, &beat))
             return false;
-        if (now - began > 8 * GP_NS_PER_S) /* one long kernel, or a wait for a later call */
+        if (gp_now_ns() - began > 8 * GP_NS_PER_S) /* one long kernel, or a wait for a later call */
             return true;
     }
     return true;

@@ -13,7 +13,6 @@
 #include <string.h>
 
 #define LOOK_NS     (100 * GP_NS_PER_MS) /* while waiting: is the client still there? */
-#define BEAT_NS     (5 * GP_NS_PER_S)    /* ... and it shall know that we are */
 #define RETRY_NS    (20 * GP_NS_PER_MS)  /* after a failure of the driver */
 #define PATIENCE_NS (10 * GP_NS_PER_MS)  /* stopped, though a stream waits for the client */
 #define STUCK_NS    (1 * GP_NS_PER_S)    /* ... or for who knows what */
@@ -453,19 +452,6 @@ go_out(struct be_stay *stay)
     pthread_mutex_unlock(&stay->lock);
 }
 
-/* Now and then while it waits; false: the client is gone. */
-static bool
-client_look(struct be_stay *stay)
-{
-    uint64_t now = gp_now_ns();
-
-    if (now - stay->beat_ns > BEAT_NS) {
-        stay->beat_ns = now;
-        be_client_beat(stay->session);
-    }
-    return !be_client_gone(stay->session);
-}
-
 /* What a device lacks, and room for extra bytes, as far as it can be had now. True: all. */
 static bool
 page_in(struct be_stay *stay, int32_t device, uint64_t extra, uint64_t *until_p)
@@ -504,9 +490,9 @@ bring_in(struct be_stay *stay, int32_t extra_device, uint64_t extra)
     struct be_session *session = stay->session;
     struct be_context *current = session->current;
     uint64_t began = gp_now_ns();
-    bool there, good = false;
+    bool good = false;
 
-    while ((there = client_look(stay)) && !good) {
+    while (!good && be_client_look(session, &stay->beat_ns)) {
         uint32_t word = be_rooms_word(session->ledger);
         uint64_t until = gp_now_ns() + LOOK_NS;
 
@@ -554,7 +540,7 @@ gate_wait(struct be_stay *stay)
 
     (void)pthread_cond_timedwait(&stay->changed, &stay->lock, &at);
     pthread_mutex_unlock(&stay->lock);
-    there = client_look(stay);
+    there = be_client_look(stay->session, &stay->beat_ns);
     pthread_mutex_lock(&stay->lock);
     return there;
 }

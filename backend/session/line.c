@@ -2,6 +2,7 @@
 #include "backend/session/line.h"
 
 #include "backend/cuda/state.h"
+#include "protocol/base/clock.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
 #include "protocol/wire/codec.h"
@@ -14,6 +15,7 @@
 #define BE_LINE_EAGER_BYTES  (64u << 10) /* the executor sends when this much has gathered */
 #define BE_LINE_FULL_BYTES   (8u << 20)  /* nobody adds more before some is sent */
 #define BE_LINE_COPIED_BYTES (16u << 10) /* data up to here travels with the records */
+#define BE_BEAT_NS           (5 * GP_NS_PER_S)
 
 void
 be_line_init(struct be_line *line, struct tp_lane *lane, uint32_t max_payload_bytes)
@@ -318,24 +320,24 @@ be_defer_forget_sticky(struct be_session *session)
 }
 
 bool
-be_client_gone(struct be_session *session)
+be_client_look(struct be_session *session, uint64_t *beat_ns_p)
 {
     struct be_line *line = session->line;
     struct pollfd polled = {.events = POLLRDHUP};
+    uint64_t now = gp_now_ns();
+
+    if (now - *beat_ns_p > BE_BEAT_NS) {
+        *beat_ns_p = now;
+        be_line_frame(line, WIRE_FRAME_PONG, 0, NULL, 0);
+        be_line_flush(line);
+    }
 
     if (be_line_closed(line))
-        return true;
-    if (line->lane == NULL)
         return false;
+    if (line->lane == NULL)
+        return true;
     polled.fd = tp_end_fd(line->lane);
-    return poll(&polled, 1, 0) > 0 && polled.revents != 0;
-}
-
-void
-be_client_beat(struct be_session *session)
-{
-    be_line_frame(session->line, WIRE_FRAME_PONG, 0, NULL, 0);
-    be_line_flush(session->line);
+    return poll(&polled, 1, 0) <= 0 || polled.revents == 0;
 }
 
 /* -- data
