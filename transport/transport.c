@@ -165,8 +165,9 @@ struct tp_listener {
     char url[GP_URL_TEXT_MAX + 1];
 };
 
-enum gp_status
-tp_listen(const char *text, const struct tp_opts *opts, struct tp_listener **listener_p)
+/* One that does not listen yet. */
+static enum gp_status
+listener_create(const char *text, const struct tp_opts *opts, struct tp_listener **listener_p)
 {
     struct tp_listener *listener;
     const struct tp_scheme *scheme;
@@ -182,17 +183,30 @@ tp_listen(const char *text, const struct tp_opts *opts, struct tp_listener **lis
     listener = calloc(1, sizeof(*listener));
     if (listener == NULL)
         return GP_ERR_NO_MEMORY;
-    if (url.is_path)
-        status = tp_local_listen(&url, opts, &listener->fd);
+    listener->scheme = scheme;
+    listener->at = url;
+    *listener_p = listener;
+    return GP_OK;
+}
+
+enum gp_status
+tp_listen(const char *text, const struct tp_opts *opts, struct tp_listener **listener_p)
+{
+    struct tp_listener *listener;
+    enum gp_status status = listener_create(text, opts, &listener);
+
+    if (status != GP_OK)
+        return status;
+    if (listener->at.is_path)
+        status = tp_local_listen(&listener->at, opts, &listener->fd);
     else
-        status = tp_socket_listen(&url, scheme->loopback_only, opts, &listener->fd);
+        status =
+            tp_socket_listen(&listener->at, listener->scheme->loopback_only, opts, &listener->fd);
     if (status != GP_OK) {
         free(listener);
         return status;
     }
-    listener->scheme = scheme;
-    listener->at = url;
-    gp_url_format(&url, listener->url, sizeof(listener->url));
+    gp_url_format(&listener->at, listener->url, sizeof(listener->url));
     *listener_p = listener;
     return GP_OK;
 }
@@ -214,23 +228,18 @@ enum gp_status
 tp_listen_inherited(const char *text, int fd, const struct tp_opts *opts,
                     struct tp_listener **listener_p)
 {
-    const struct tp_scheme *scheme;
     struct tp_listener *listener;
-    enum gp_status status;
-    struct gp_url url;
+    enum gp_status status = listener_create(text, opts, &listener);
 
-    status = get_url(text, opts, &url, &scheme);
     if (status != GP_OK)
         return status;
-    if (!listens(fd, scheme->loopback_only) || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 ||
-        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0)
+    if (!listens(fd, listener->scheme->loopback_only) || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 ||
+        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0) {
+        free(listener);
         return tp_fail(opts, GP_ERR_INVALID, "%s: descriptor %d does not listen", text, fd);
-    listener = calloc(1, sizeof(*listener));
-    if (listener == NULL)
-        return GP_ERR_NO_MEMORY;
+    }
     listener->fd = fd;
-    listener->scheme = scheme;
-    gp_url_format(&url, listener->url, sizeof(listener->url));
+    gp_url_format(&listener->at, listener->url, sizeof(listener->url));
     *listener_p = listener;
     return GP_OK;
 }

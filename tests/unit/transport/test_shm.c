@@ -331,6 +331,30 @@ Test(shm, a_path_is_taken_over_only_where_nobody_answers, .timeout = 60)
     cr_assert_eq(rmdir(dir), 0);
 }
 
+Test(shm, the_file_goes_with_the_last_who_inherited_the_socket, .timeout = 60)
+{
+    char dir[] = "/tmp/gpupool-shm-XXXXXX", url[128], path[96], why[TP_WHY_BYTES];
+    struct tp_opts opts = {.framing = &wire_framing, .why = why};
+    struct tp_listener *first, *second;
+    struct stat st;
+    int left;
+
+    cr_assert_not_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/socket", dir);
+    snprintf(url, sizeof(url), "shm://%s", path);
+    cr_assert_eq(tp_listen(url, &opts, &first), GP_OK, "%s", why);
+    left = fcntl(tp_listener_fd(first), F_DUPFD_CLOEXEC, 0);
+    cr_assert_eq(tp_listen_inherited("gpupool://127.0.0.1:1", left, &opts, &second), GP_ERR_INVALID,
+                 "for clients");
+    cr_assert_eq(tp_listen_inherited(url, left, &opts, &second), GP_OK, "%s", why);
+    cr_assert_str_eq(tp_listener_url(second), url);
+    tp_listener_close(first);
+    cr_assert_eq(stat(path, &st), 0);
+    tp_listener_close(second);
+    cr_assert_neq(stat(path, &st), 0);
+    cr_assert_eq(rmdir(dir), 0);
+}
+
 /* -- sleeping -------------------------------------------------------------------------------------
  */
 
