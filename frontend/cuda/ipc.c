@@ -140,13 +140,12 @@ object_token(struct fe_call *call, struct fe_phys *phys, uint8_t token[TOKEN_BYT
     return cr;
 }
 
-/* The descriptor for the program, with the ticket in it, and our end. */
-static CUresult
-ticket_socket(const struct object_ticket *ticket, int fds[2])
+CUresult
+fe_ticket_put(const void *ticket, size_t bytes, int fds[2])
 {
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0)
         return CUDA_ERROR_OPERATING_SYSTEM;
-    if (send(fds[0], ticket, sizeof(*ticket), MSG_NOSIGNAL) == (ssize_t)sizeof(*ticket))
+    if (send(fds[0], ticket, bytes, MSG_NOSIGNAL) == (ssize_t)bytes)
         return CUDA_SUCCESS;
     close(fds[0]);
     close(fds[1]);
@@ -201,7 +200,7 @@ export_object(struct fe_call *call, CUmemGenericAllocationHandle handle, int *fd
         return cr;
     cr = object_token(call, phys, ticket.token);
     if (cr == CUDA_SUCCESS)
-        cr = ticket_socket(&ticket, fds);
+        cr = fe_ticket_put(&ticket, sizeof(ticket), fds);
     fe_vmm_lock();
     if (cr == CUDA_SUCCESS) {
         cr = export_keep(phys, fds[0]);
@@ -240,15 +239,15 @@ cuMemExportToShareableHandle(void *shareable, CUmemGenericAllocationHandle handl
     return fe_leave(&call, cr);
 }
 
-static bool
-ticket_read(int fd, struct object_ticket *ticket)
+bool
+fe_ticket_peek(int fd, void *ticket, size_t bytes)
 {
     ssize_t n;
 
     do
-        n = recv(fd, ticket, sizeof(*ticket), MSG_PEEK | MSG_DONTWAIT);
+        n = recv(fd, ticket, bytes, MSG_PEEK | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
-    return n == (ssize_t)sizeof(*ticket) && ticket->magic == OBJECT_MAGIC;
+    return n == (ssize_t)bytes;
 }
 
 static CUresult
@@ -303,7 +302,8 @@ cuMemImportFromShareableHandle(CUmemGenericAllocationHandle *handle, void *os_ha
     if (cr != CUDA_SUCCESS)
         return cr;
     if (handle == NULL || type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR ||
-        !ticket_read((int)(intptr_t)os_handle, &ticket))
+        !fe_ticket_peek((int)(intptr_t)os_handle, &ticket, sizeof(ticket)) ||
+        ticket.magic != OBJECT_MAGIC)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     cr = import_object(&call, &ticket, &phys);
     if (cr == CUDA_SUCCESS)

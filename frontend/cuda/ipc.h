@@ -1,4 +1,5 @@
-/* frontend/cuda/ipc.h -- allocations of pools that travel as IPC handles do
+/* frontend/cuda/ipc.h -- descriptors with tickets, and allocations of pools that travel as IPC
+ * handles do
  *
  * number: of the pool; what one pool offers is opened through that pool only.
  */
@@ -6,6 +7,12 @@
 #define FE_IPC_H
 
 #include "frontend/cuda/memory.h"
+
+/* A pair of sockets: in fds[1], for the program, waits the ticket, also when fds[0], ours, is
+ * closed. */
+CUresult fe_ticket_put(const void *ticket, size_t bytes, int fds[2]);
+/* What waits in a descriptor of the program stays there. False: nothing so long. */
+bool fe_ticket_peek(int fd, void *ticket, size_t bytes);
 
 /* call has the id of cuIpcGetMemHandle. data gets 64 bytes. */
 CUresult fe_ipc_offer(struct fe_call *call, const struct fe_block *b, uint64_t number, void *data);

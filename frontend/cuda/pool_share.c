@@ -12,10 +12,8 @@
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
-#include <errno.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define POOL_MAGIC 0x706f6f6cu
@@ -32,25 +30,6 @@ fe_pool_share(struct fe_pool *pool)
     return getrandom(&pool->number, sizeof(pool->number), 0) == (ssize_t)sizeof(pool->number);
 }
 
-/* The descriptor keeps what was sent when our end is closed. */
-static CUresult
-ticket_socket(const struct pool_ticket *ticket, int *fd_p)
-{
-    ssize_t sent;
-    int fds[2];
-
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0)
-        return CUDA_ERROR_OPERATING_SYSTEM;
-    sent = send(fds[0], ticket, sizeof(*ticket), MSG_NOSIGNAL);
-    close(fds[0]);
-    if (sent != (ssize_t)sizeof(*ticket)) {
-        close(fds[1]);
-        return CUDA_ERROR_OPERATING_SYSTEM;
-    }
-    *fd_p = fds[1];
-    return CUDA_SUCCESS;
-}
-
 GP_EXPORT CUresult
 cuMemPoolExportToShareableHandle(void *shareable, CUmemoryPool handle,
                                  CUmemAllocationHandleType type, unsigned long long flags)
@@ -59,7 +38,7 @@ cuMemPoolExportToShareableHandle(void *shareable, CUmemoryPool handle,
     struct fe_state *state;
     struct fe_pool *pool;
     CUresult cr = CUDA_SUCCESS;
-    int fd = -1;
+    int fds[2];
 
     FE_COUNT_LOCAL();
     state = fe_state_get(&cr);
@@ -71,21 +50,12 @@ cuMemPoolExportToShareableHandle(void *shareable, CUmemoryPool handle,
         return CUDA_ERROR_INVALID_VALUE;
     ticket.device = state->session->devices[pool->device].server_ordinal;
     ticket.number = pool->number;
-    cr = ticket_socket(&ticket, &fd);
-    if (cr == CUDA_SUCCESS)
-        memcpy(shareable, &fd, sizeof(fd));
-    return cr;
-}
-
-static bool
-ticket_read(int fd, struct pool_ticket *ticket)
-{
-    ssize_t n;
-
-    do
-        n = recv(fd, ticket, sizeof(*ticket), MSG_PEEK | MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
-    return n == (ssize_t)sizeof(*ticket) && ticket->magic == POOL_MAGIC;
+    cr = fe_ticket_put(&ticket, sizeof(ticket), fds);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    close(fds[0]); /* the other keeps what was sent */
+    memcpy(shareable, &fds[1], sizeof(fds[1]));
+    return CUDA_SUCCESS;
 }
 
 GP_EXPORT CUresult
@@ -103,7 +73,8 @@ cuMemPoolImportFromShareableHandle(CUmemoryPool *handle, void *os_handle,
     if (state == NULL)
         return cr;
     if (handle == NULL || flags != 0 || type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR ||
-        !ticket_read((int)(intptr_t)os_handle, &ticket))
+        !fe_ticket_peek((int)(intptr_t)os_handle, &ticket, sizeof(ticket)) ||
+        ticket.magic != POOL_MAGIC)
         return CUDA_ERROR_INVALID_VALUE;
     device = fe_device_of_server(state->session, ticket.device);
     if (device < 0)
