@@ -7,19 +7,18 @@
 #include "frontend/core/stats.h"
 #include "frontend/cuda/graph.h"
 #include "frontend/cuda/state.h"
+#include "protocol/base/random.h"
 #include "protocol/base/util.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 static struct fe_cond *
 cond_new(struct fe_context *ctx, unsigned value, unsigned flags)
 {
     struct fe_cond *cond = calloc(1, sizeof(*cond));
 
-    if (cond == NULL ||
-        getrandom(&cond->handle, sizeof(cond->handle), 0) != (ssize_t)sizeof(cond->handle)) {
+    if (cond == NULL || gp_random_bytes(&cond->handle, sizeof(cond->handle)) != GP_OK) {
         free(cond);
         return NULL;
     }

@@ -10,10 +10,10 @@
 #include "frontend/cuda/order.h"
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/state.h"
+#include "protocol/base/random.h"
 #include "protocol/base/util.h"
 
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #define POOL_MAGIC 0x706f6f6cu
@@ -27,7 +27,7 @@ struct pool_ticket {
 bool
 fe_pool_share(struct fe_pool *pool)
 {
-    return getrandom(&pool->number, sizeof(pool->number), 0) == (ssize_t)sizeof(pool->number);
+    return gp_random_bytes(&pool->number, sizeof(pool->number)) == GP_OK;
 }
 
 GP_EXPORT CUresult
