@@ -26,11 +26,18 @@ static struct CUasyncCallbackEntry_st *entries;
 static bool calling;
 static pthread_t caller;
 
-/* What a function may not do. Lock held. */
-static bool
-in_callback(void)
+/* Take the lock while nothing calls; NOT_PERMITTED, without it, to a function that is called. */
+static CUresult
+lock_quiet(void)
 {
-    return calling && pthread_equal(pthread_self(), caller);
+    pthread_mutex_lock(&lock);
+    if (calling && pthread_equal(pthread_self(), caller)) {
+        pthread_mutex_unlock(&lock);
+        return CUDA_ERROR_NOT_PERMITTED;
+    }
+    while (calling)
+        pthread_cond_wait(&changed, &lock);
+    return CUDA_SUCCESS;
 }
 
 static CUresult
@@ -61,19 +68,16 @@ cuDeviceRegisterAsyncNotification(CUdevice device, CUasyncCallback fn, void *dat
     if (entry == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     *entry = (struct CUasyncCallbackEntry_st){NULL, device, fn, data};
-    pthread_mutex_lock(&lock);
-    if (in_callback()) {
-        cr = CUDA_ERROR_NOT_PERMITTED;
+    cr = lock_quiet();
+    if (cr != CUDA_SUCCESS) {
         free(entry);
-    } else {
-        while (calling)
-            pthread_cond_wait(&changed, &lock);
-        entry->next = entries;
-        entries = entry;
-        *handle = entry;
+        return cr;
     }
+    entry->next = entries;
+    entries = entry;
+    *handle = entry;
     pthread_mutex_unlock(&lock);
-    return cr;
+    return CUDA_SUCCESS;
 }
 
 /* The lock is held, and nothing calls. */
@@ -96,16 +100,11 @@ cuDeviceUnregisterAsyncNotification(CUdevice device, CUasyncCallbackHandle handl
 {
     CUresult cr = ready(device);
 
+    if (cr == CUDA_SUCCESS)
+        cr = lock_quiet();
     if (cr != CUDA_SUCCESS)
         return cr;
-    pthread_mutex_lock(&lock);
-    if (in_callback()) {
-        cr = CUDA_ERROR_NOT_PERMITTED;
-    } else {
-        while (calling)
-            pthread_cond_wait(&changed, &lock);
-        cr = take_out(device, handle);
-    }
+    cr = take_out(device, handle);
     pthread_mutex_unlock(&lock);
     return cr;
 }
