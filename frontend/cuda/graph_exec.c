@@ -23,6 +23,7 @@
 /* What outlives the handle, until the last launch is over. */
 struct life {
     struct life *next;
+    _Atomic unsigned refs; /* the handle's, and that of the list */
     uint64_t wire;
     bool counted; /* the server tells when the last launch is over */
     struct fe_plan plan;
@@ -85,22 +86,31 @@ fe_graphs_pending(void)
 static void
 life_enter(struct life *life)
 {
+    atomic_fetch_add(&life->refs, 1);
     life->next = lives;
     lives = life;
     atomic_fetch_add(&life_count, 1);
 }
 
-/* Without the lock: destructors run. The life is not in the list any more. */
+static void
+life_put(struct life *life)
+{
+    if (atomic_fetch_sub(&life->refs, 1) == 1)
+        free(life);
+}
+
+/* Without the lock: destructors run. The life is not in the list any more; a reference goes. */
 static void
 life_end(struct fe_call *call, struct life *life)
 {
     expect(call->session, life, false);
     fe_graph_lock();
+    fe_conds_release(&life->plan, life->wire);
     fe_plan_free(call, &life->plan);
     fe_graph_unlock();
     fe_graph_mem_flush();
     fe_user_refs_put(&life->users);
-    free(life);
+    life_put(life);
 }
 
 static struct life *
@@ -198,15 +208,13 @@ instantiate_in(struct fe_call *call, CUgraph graph, cuuint64_t flags, struct fe_
     }
     exec->flags = flags;
     exec->life = life;
+    atomic_init(&life->refs, 1);
     life->wire = exec->object.wire;
     cr = describe(call, graph, &buf, life, o);
     if (cr == CUDA_SUCCESS)
         cr = post_instantiate(call, exec, &buf);
     if (cr != CUDA_SUCCESS) {
         fe_object_destroy(exec);
-        fe_graph_lock();
-        fe_conds_release(&life->plan, life->wire);
-        fe_graph_unlock();
         life_end(call, life);
         return cr;
     }
@@ -302,7 +310,8 @@ exec_get(CUgraphExec handle, struct fe_exec **exec_p)
     return *exec_p != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-/* Its handle ends; what it has is freed when nothing runs any more. */
+/* Its handle ends; what it has is freed when nothing runs any more. The server may have told that
+ * already. */
 static void
 exec_end(struct fe_call *call, struct fe_exec *exec)
 {
@@ -312,7 +321,9 @@ exec_end(struct fe_call *call, struct fe_exec *exec)
     fe_conds_release(&life->plan, life->wire);
     fe_graph_unlock();
     fe_object_destroy(exec);
-    if (!life->counted)
+    if (life->counted)
+        life_put(life);
+    else
         life_end(call, life);
 }
 
