@@ -1,6 +1,7 @@
 /* backend/metrics/board.c */
 #include "backend/metrics/board.h"
 
+#include "protocol/base/clock.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
 
@@ -133,6 +134,40 @@ be_board_row_set(struct be_board_row *row, const struct be_board_session *sessio
     atomic_store_explicit(&row->state, PART_SET, memory_order_release);
 }
 
+/* What is not known goes by the usual one. */
+static enum be_way
+way_of(const char *scheme)
+{
+    for (int way = 0; way < BE_WAY_END; way++)
+        if (strcmp(scheme, be_way_text((enum be_way)way)) == 0)
+            return (enum be_way)way;
+    return BE_WAY_TLS;
+}
+
+/* From all that was counted before to total, by this way. */
+static void
+grow(atomic_uint_least64_t *all, atomic_uint_least64_t *by, uint64_t total)
+{
+    uint64_t before = atomic_load_explicit(all, memory_order_relaxed);
+
+    if (total <= before)
+        return;
+    atomic_fetch_add_explicit(by, total - before, memory_order_relaxed);
+    atomic_store_explicit(all, total, memory_order_relaxed);
+}
+
+void
+be_board_row_frame(struct be_board_row *row, const char *scheme, uint64_t bytes_in,
+                   uint64_t bytes_out)
+{
+    enum be_way way = way_of(scheme);
+
+    grow(&row->counts[BE_COUNT_BYTES_IN], &row->bytes_in[way], bytes_in);
+    grow(&row->counts[BE_COUNT_BYTES_OUT], &row->bytes_out[way], bytes_out);
+    atomic_store_explicit(&row->way, way, memory_order_relaxed);
+    atomic_store_explicit(&row->active_ns, gp_now_ns(), memory_order_relaxed);
+}
+
 /* -- the supervisor ---------------------------------------------------------------------------- */
 
 static void
@@ -162,6 +197,7 @@ be_board_view(struct be_board *board, unsigned slot, struct be_board_view *view_
 {
     struct be_board_row *row = be_board_row(board, slot);
     struct be_board_session *s = &view_p->session;
+    unsigned way;
 
     if (row == NULL || atomic_load_explicit(&row->state, memory_order_acquire) != PART_SET)
         return false;
@@ -170,11 +206,25 @@ be_board_view(struct be_board *board, unsigned slot, struct be_board_view *view_
     text_end(s->build, sizeof(s->build));
     text_end(s->common_name, sizeof(s->common_name));
     text_end(s->address, sizeof(s->address));
-    text_end(s->transport, sizeof(s->transport));
     view_p->active_ns = atomic_load_explicit(&row->active_ns, memory_order_relaxed);
     for (int i = 0; i < BE_COUNT_END; i++)
         view_p->counts[i] = atomic_load_explicit(&row->counts[i], memory_order_relaxed);
+    way = atomic_load_explicit(&row->way, memory_order_relaxed);
+    view_p->way = way < BE_WAY_END ? (enum be_way)way : BE_WAY_TLS;
+    for (int i = 0; i < BE_WAY_END; i++)
+        view_p->bytes[i] = (struct be_board_bytes){
+            .in = atomic_load_explicit(&row->bytes_in[i], memory_order_relaxed),
+            .out = atomic_load_explicit(&row->bytes_out[i], memory_order_relaxed),
+        };
     return true;
+}
+
+const char *
+be_way_text(enum be_way way)
+{
+    static const char *const texts[] = {"tcp", "tls", "shm", "rdma"};
+
+    return texts[way];
 }
 
 void
@@ -188,4 +238,8 @@ be_board_row_clear(struct be_board *board, unsigned slot)
     atomic_store_explicit(&row->active_ns, 0, memory_order_relaxed);
     for (int i = 0; i < BE_COUNT_END; i++)
         atomic_store_explicit(&row->counts[i], 0, memory_order_relaxed);
+    for (int i = 0; i < BE_WAY_END; i++) {
+        atomic_store_explicit(&row->bytes_in[i], 0, memory_order_relaxed);
+        atomic_store_explicit(&row->bytes_out[i], 0, memory_order_relaxed);
+    }
 }

@@ -44,6 +44,19 @@ enum be_count {
     BE_COUNT_END,
 };
 
+/* What carries a session's frames; it may go over from one to another. */
+enum be_way {
+    BE_WAY_TCP,
+    BE_WAY_TLS,
+    BE_WAY_SHM,
+    BE_WAY_RDMA,
+    BE_WAY_END,
+};
+
+struct be_board_bytes {
+    uint64_t in, out;
+};
+
 struct be_board_gpu {
     char name[BE_BOARD_TEXT];
     uint8_t uuid[16];
@@ -65,7 +78,7 @@ struct be_board_session {
     uint64_t opened_ms; /* since 1970 */
     uint32_t client_pid, monitor;
     char program[BE_BOARD_TEXT], build[BE_BOARD_TEXT], common_name[BE_BOARD_TEXT];
-    char address[BE_BOARD_TEXT], transport[16];
+    char address[BE_BOARD_TEXT];
 };
 
 /* A worker's row. */
@@ -73,7 +86,9 @@ struct be_board_row {
     atomic_uint state; /* 0: no session; 1: one is being written; 2: session is there */
     struct be_board_session session;
     atomic_uint_least64_t active_ns; /* gp_now_ns() of the last frame */
+    atomic_uint way;                 /* enum be_way, of the last frame */
     atomic_uint_least64_t counts[BE_COUNT_END];
+    atomic_uint_least64_t bytes_in[BE_WAY_END], bytes_out[BE_WAY_END];
 };
 
 struct be_board;
@@ -92,6 +107,10 @@ void be_board_set_driver(struct be_board *board, const struct be_board_driver *d
 struct be_board_row *be_board_row(struct be_board *board, unsigned slot);
 void be_board_row_set(struct be_board_row *row, const struct be_board_session *session);
 
+/* A frame came by the transport of this scheme; so many bytes of frames in all. One thread. */
+void be_board_row_frame(struct be_board_row *row, const char *scheme, uint64_t bytes_in,
+                        uint64_t bytes_out);
+
 /* By how much a counter of one's own row has grown; row may be NULL. */
 static inline void
 be_count(struct be_board_row *row, enum be_count which, uint64_t by)
@@ -107,10 +126,14 @@ bool be_board_driver(struct be_board *board, struct be_board_driver *driver_p);
 struct be_board_view {
     struct be_board_session session;
     uint64_t active_ns;
+    enum be_way way;
     uint64_t counts[BE_COUNT_END];
+    struct be_board_bytes bytes[BE_WAY_END];
 };
 /* False where the row has no session. */
 bool be_board_view(struct be_board *board, unsigned slot, struct be_board_view *view_p);
+/* "tls". */
+const char *be_way_text(enum be_way way);
 /* The slot's process is gone. */
 void be_board_row_clear(struct be_board *board, unsigned slot);
 

@@ -107,7 +107,6 @@ seen_fill(const struct wire_hello *theirs, const struct tp_lane *lane,
     snprintf(seen->common_name, sizeof(seen->common_name), "%.*s", BE_BOARD_TEXT - 1,
              peer->common_name);
     snprintf(seen->address, sizeof(seen->address), "%s", peer->address);
-    snprintf(seen->transport, sizeof(seen->transport), "%s", tp_scheme(lane));
 }
 
 static enum gp_status
@@ -367,6 +366,7 @@ answer(const struct be_open_config *config, struct be_line *line, struct be_sess
     opened->seen.monitor = monitor;
     opened->seen.opened_ms = gp_wall_ms();
     be_board_row_set(config->session.row, &opened->seen);
+    be_frame_count(config->session.row, line->lane);
     memcpy(opened->secret, out.resume_secret, sizeof(opened->secret));
     explicit_bzero(out.resume_secret, sizeof(out.resume_secret));
     if (message.data != NULL)

@@ -354,20 +354,15 @@ be_client_end(struct be_session *session, CUresult cr, const char *why)
         tp_shutdown(session->line->lane); /* the watch sees it and ends the process, if need be */
 }
 
-/* What the operator sees of the line. */
-static void
-frame_count(struct be_session *session)
+void
+be_frame_count(struct be_board_row *row, const struct tp_lane *lane)
 {
-    struct be_board_row *row = session->row;
     struct tp_stats stats;
 
     if (row == NULL)
         return;
-    tp_stats(session->line->lane, &stats);
-    atomic_store_explicit(&row->counts[BE_COUNT_BYTES_IN], stats.bytes_received,
-                          memory_order_relaxed);
-    atomic_store_explicit(&row->counts[BE_COUNT_BYTES_OUT], stats.bytes_sent, memory_order_relaxed);
-    atomic_store_explicit(&row->active_ns, gp_now_ns(), memory_order_relaxed);
+    tp_stats(lane, &stats);
+    be_board_row_frame(row, tp_scheme(lane), stats.bytes_received, stats.bytes_sent);
 }
 
 /* False at the session's end, and then *code_p says why. */
@@ -447,7 +442,7 @@ be_session_run(struct be_session *session)
             continue;
         if (status == GP_ERR_PROTOCOL || status == GP_ERR_LIMIT)
             code = WIRE_CODE_PROTOCOL;
-        frame_count(session);
+        be_frame_count(session->row, session->line->lane);
         if (status != GP_OK)
             break;
         atomic_store_explicit(&session->line->busy_since_ns, gp_now_ns(), memory_order_relaxed);
@@ -455,7 +450,7 @@ be_session_run(struct be_session *session)
             break;
         atomic_store_explicit(&session->line->busy_since_ns, 0, memory_order_relaxed);
     }
-    frame_count(session);
+    be_frame_count(session->row, session->line->lane);
     if (code != WIRE_CODE_OK) {
         be_line_frame(session->line, WIRE_FRAME_BYE, code, NULL, 0);
         be_line_flush(session->line);

@@ -68,6 +68,9 @@ struct be_open_config {
     void *user;
 };
 
+/* What the operator sees of the line; row may be NULL. */
+void be_frame_count(struct be_board_row *row, const struct tp_lane *lane);
+
 /* What client and server agreed on. */
 struct be_opened {
     uint64_t features;                 /* WIRE_FEATURE_* */

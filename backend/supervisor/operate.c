@@ -231,21 +231,6 @@ answer_request(void *user, const char *who, const struct wire_admin_request *req
     parts_drop(answer, parts);
 }
 
-static void
-transport_add(struct be_supervisor *s, const struct be_board_view *view)
-{
-    for (int i = 0; i < BE_TRANSPORTS_MAX; i++) {
-        struct wire_admin_transport *t = &s->transports[i];
-
-        if (t->name[0] != '\0' && strcmp(t->name, view->session.transport) != 0)
-            continue;
-        snprintf(t->name, sizeof(t->name), "%s", view->session.transport);
-        t->bytes_in += view->counts[BE_COUNT_BYTES_IN];
-        t->bytes_out += view->counts[BE_COUNT_BYTES_OUT];
-        return;
-    }
-}
-
 /* be_workers.gone: what a session did is not forgotten. */
 static void
 worker_gone(void *user, const struct be_worker *worker)
@@ -265,7 +250,10 @@ worker_gone(void *user, const struct be_worker *worker)
             snprintf(totals->name, sizeof(totals->name), "%s", tenant->policy.name);
         }
         totals->sessions += !view.session.monitor;
-        transport_add(s, &view);
+        for (int i = 0; i < BE_WAY_END; i++) {
+            s->bytes[i].in += view.bytes[i].in;
+            s->bytes[i].out += view.bytes[i].out;
+        }
         for (int i = 0; i < BE_COUNT_END; i++)
             totals->counts[i] += view.counts[i];
     }

@@ -17,6 +17,7 @@ struct be_gather {
     struct be_supervisor *s;
     struct be_board_driver driver; /* gpu_count 0: nobody told it yet */
     struct be_tenant_state *tenant;
+    struct be_board_bytes bytes[BE_WAY_END];
     struct wire_admin_answer *answer;
 };
 
@@ -158,7 +159,11 @@ session_fill(struct be_gather *g, const struct be_worker *w, const struct be_boa
     snprintf(out->program, sizeof(out->program), "%s", view->session.program);
     snprintf(out->build, sizeof(out->build), "%s", view->session.build);
     snprintf(out->address, sizeof(out->address), "%s", view->session.address);
-    snprintf(out->transport, sizeof(out->transport), "%s", view->session.transport);
+    snprintf(out->transport, sizeof(out->transport), "%s", be_way_text(view->way));
+    for (int i = 0; i < BE_WAY_END; i++) {
+        g->bytes[i].in += view->bytes[i].in;
+        g->bytes[i].out += view->bytes[i].out;
+    }
     if (slot->tenant != BE_TENANT_NONE &&
         be_ledger_tenant(g->s->workers.ledger, slot->tenant, g->tenant))
         snprintf(out->tenant, sizeof(out->tenant), "%s", g->tenant->policy.name);
@@ -279,27 +284,18 @@ transports_fill(struct be_gather *g)
 {
     struct wire_admin_answer *a = g->answer;
 
-    a->transports = calloc(BE_TRANSPORTS_MAX, sizeof(*a->transports));
+    a->transports = calloc(BE_WAY_END, sizeof(*a->transports));
     if (a->transports == NULL)
         return false;
-    while (a->transport_count < BE_TRANSPORTS_MAX &&
-           g->s->transports[a->transport_count].name[0] != '\0') {
-        a->transports[a->transport_count] = g->s->transports[a->transport_count];
-        a->transport_count++;
-    }
-    for (uint32_t i = 0; i < a->session_count; i++) {
-        uint32_t t = 0;
+    for (int i = 0; i < BE_WAY_END; i++) {
+        struct wire_admin_transport *out = &a->transports[a->transport_count];
 
-        while (t < a->transport_count &&
-               strcmp(a->transports[t].name, a->sessions[i].transport) != 0)
-            t++;
-        if (t == BE_TRANSPORTS_MAX)
+        out->bytes_in = g->s->bytes[i].in + g->bytes[i].in;
+        out->bytes_out = g->s->bytes[i].out + g->bytes[i].out;
+        if (out->bytes_in == 0 && out->bytes_out == 0)
             continue;
-        if (t == a->transport_count)
-            snprintf(a->transports[a->transport_count++].name, sizeof(a->transports[t].name), "%s",
-                     a->sessions[i].transport);
-        a->transports[t].bytes_in += a->sessions[i].counters.bytes_in;
-        a->transports[t].bytes_out += a->sessions[i].counters.bytes_out;
+        snprintf(out->name, sizeof(out->name), "%s", be_way_text((enum be_way)i));
+        a->transport_count++;
     }
     return true;
 }

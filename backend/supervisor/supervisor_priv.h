@@ -16,8 +16,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BE_TRANSPORTS_MAX 8
-
 /* What sessions that have ended did, of one tenant; of nobody's too. */
 struct be_totals {
     char name[BE_TENANT_NAME_BYTES];
@@ -46,8 +44,8 @@ struct be_supervisor {
     struct be_board *board;
     struct be_policies *policies; /* as they are now; without options */
     struct be_totals totals[BE_TENANTS_MAX + 1];
-    struct wire_admin_transport transports[BE_TRANSPORTS_MAX]; /* of ended sessions */
-    struct be_http *http;                                      /* NULL: no metrics */
+    struct be_board_bytes bytes[BE_WAY_END]; /* of ended sessions */
+    struct be_http *http;                    /* NULL: no metrics */
     char urls[WIRE_TEXT_MAX + 1];
     uint64_t started_ms;
     struct be_registry registry;

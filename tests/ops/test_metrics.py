@@ -91,6 +91,29 @@ def figures(build, source):
         lab.close()
 
 
+def lanes(build, source):
+    """A session that went over to shared memory is told there, and its bytes from then on."""
+    lab = pool.Lab(build, source)
+    try:
+        server = lab.server("gpu1", "--metrics", "http://127.0.0.1:0", config=TENANTS)
+        client = lab.soak("alice", server.url.replace("tls://", "gpupool://"), "0")
+        check("it works", client.stdout.read(1) == b".")
+        session = lab.json("get", "sessions", "--socket", server.socket)[0]
+        check("where it is now", session["transport"] == "shm", session)
+        now = samples(fetch(server))
+        bytes_in = {t: value(now, "gpupool_transport_bytes_total", transport=t, direction="in") for t in ("tls", "shm")}
+        check("bytes by both", bytes_in["tls"] > 0 and bytes_in["shm"] > 16384, bytes_in)
+        client.stdin.close()
+        client.wait(timeout=60)
+        check("it goes", eventually(lambda: value(samples(fetch(server)), "gpupool_sessions", state="open") == 0))
+        after = samples(fetch(server))
+        for way, was in bytes_in.items():
+            check("they stay", value(after, "gpupool_transport_bytes_total", transport=way, direction="in") >= was)
+        server.stop()
+    finally:
+        lab.close()
+
+
 def hostile(build, source):
     """Slow, silent and rude readers keep nobody else from being served."""
     lab = pool.Lab(build, source)
@@ -155,4 +178,4 @@ def dashboards(build, source):
 
 
 if __name__ == "__main__":
-    sys.exit(pool.main({f.__name__: f for f in (figures, hostile, promtool, dashboards)}))
+    sys.exit(pool.main({f.__name__: f for f in (figures, lanes, hostile, promtool, dashboards)}))
