@@ -1,4 +1,4 @@
-/* transport/stream.h -- frames over a byte stream: what tcp, tls, shm and loop share
+/* transport/stream.h -- frames over a byte stream: what all lanes share
  *
  * A byte stream moves bytes without waiting; waiting, spinning, waking, cutting into frames and
  * placing payloads is done here once.
