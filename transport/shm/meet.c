@@ -21,13 +21,19 @@
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
-void
-tp_shm_part(struct tp_shm_meeting *m)
+/* All but the caller's socket. */
+static void
+give_back(const struct tp_shm_meeting *m)
 {
     if (m->memory != NULL)
         munmap(m->memory, tp_shm_bytes(m->ring_bytes));
-    if (m->room_fd >= 0)
-        close(m->room_fd);
+    close(m->room_fd);
+}
+
+void
+tp_shm_part(struct tp_shm_meeting *m)
+{
+    give_back(m);
     close(m->fd);
 }
 
@@ -59,9 +65,9 @@ await(int fd, const struct tp_opts *opts)
 }
 
 static struct tp_shm_hello
-hello_make(uint32_t ring_bytes)
+hello_make(void)
 {
-    struct tp_shm_hello hello = {.version = TP_SHM_VERSION, .ring_bytes = ring_bytes};
+    struct tp_shm_hello hello = {.version = TP_SHM_VERSION, .ring_bytes = TP_SHM_RING_BYTES};
 
     memcpy(hello.magic, TP_SHM_MAGIC, sizeof(hello.magic));
     return hello;
@@ -115,9 +121,9 @@ memory_make(const struct tp_opts *opts, struct tp_shm_meeting *m, int *fd_p)
 }
 
 static enum gp_status
-answer(int fd, int memory_fd, int room_fd, const struct tp_opts *opts, uint32_t ring_bytes)
+answer(int fd, int memory_fd, int room_fd, const struct tp_opts *opts)
 {
-    struct tp_shm_hello hello = hello_make(ring_bytes);
+    struct tp_shm_hello hello = hello_make();
     struct iovec iov = {&hello, sizeof(hello)};
     union {
         struct cmsghdr align;
@@ -157,16 +163,13 @@ tp_shm_receive_client(int fd, const struct tp_opts *opts, struct tp_shm_meeting 
         return tp_fail(opts, GP_ERR_LIMIT, "shm: socketpair: %s", strerror(errno));
     status = memory_make(opts, m, &memory_fd);
     if (status == GP_OK) {
-        status = answer(fd, memory_fd, pair[1], opts, TP_SHM_RING_BYTES);
+        status = answer(fd, memory_fd, pair[1], opts);
         close(memory_fd);
     }
     close(pair[1]);
     m->room_fd = pair[0];
-    if (status == GP_OK)
-        return GP_OK;
-    if (m->memory != NULL)
-        munmap(m->memory, tp_shm_bytes(m->ring_bytes));
-    close(pair[0]);
+    if (status != GP_OK)
+        give_back(m);
     return status;
 }
 
@@ -217,7 +220,7 @@ memory_fits(int fd, uint64_t ring_bytes)
 enum gp_status
 tp_shm_meet_server(int fd, const struct tp_opts *opts, struct tp_shm_meeting *m)
 {
-    struct tp_shm_hello hello = hello_make(TP_SHM_RING_BYTES);
+    struct tp_shm_hello hello = hello_make();
     struct iovec iov = {&hello, sizeof(hello)};
     union {
         struct cmsghdr align;
@@ -252,6 +255,6 @@ tp_shm_meet_server(int fd, const struct tp_opts *opts, struct tp_shm_meeting *m)
         status = map(fds[0], m);
     close(fds[0]);
     if (status != GP_OK)
-        close(fds[1]);
+        give_back(m);
     return status;
 }

@@ -18,7 +18,7 @@
 #define TP_SHM_RING_MAX   (64u << 20)
 #define TP_SHM_HEAD_BYTES 4096u /* struct tp_shm_head, then the two rings */
 
-/* Both messages; version 0 in an answer: the server does not want to. */
+/* Both messages. */
 struct tp_shm_hello {
     char magic[8];
     uint32_t version;
