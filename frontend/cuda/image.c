@@ -86,16 +86,21 @@ hash_pieces(const struct gp_image_gather *g, uint8_t digest[TP_SHA256_BYTES])
 }
 
 CUresult
-fe_image_hash(const void *image, uint64_t *total_p, uint8_t digest[32])
+fe_image_promised(const void *image, uint8_t digest[FE_PROMISE_HASH_BYTES], uint64_t *total_p,
+                  uint8_t **table_p, size_t *len_p)
 {
     struct gp_image_gather g;
     enum gp_status status = gp_image_gather(image, IMAGE_MAX, &g);
-    CUresult cr;
+    CUresult cr = CUDA_SUCCESS;
 
     if (status != GP_OK)
         return of_status(status);
-    cr = hash_pieces(&g, digest);
     *total_p = g.len;
+    if (fe_promise_any(g.len)) {
+        cr = hash_pieces(&g, digest);
+        if (cr == CUDA_SUCCESS)
+            (void)fe_promise_take(g.len, digest, table_p, len_p);
+    }
     gp_image_gather_fini(&g);
     return cr;
 }

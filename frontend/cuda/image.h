@@ -4,6 +4,7 @@
 #define FE_IMAGE_H
 
 #include "frontend/core/call.h"
+#include "frontend/cuda/promise.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,8 +28,11 @@ struct fe_image {
  */
 CUresult fe_image_send(struct fe_call *call, const void *image, struct fe_image *way);
 
-/* The length of an image's flat form and its SHA-256. Errors: as above. */
-CUresult fe_image_hash(const void *image, uint64_t *total_p, uint8_t digest[32]);
+/* What the server has foretold of loading this image (promise.h): the table, its length and what
+ * names it, the image's SHA-256 and the length of its flat form; *table_p stays as it is where
+ * there is nothing. Errors: as above. */
+CUresult fe_image_promised(const void *image, uint8_t digest[FE_PROMISE_HASH_BYTES],
+                           uint64_t *total_p, uint8_t **table_p, size_t *len_p);
 
 static inline bool
 fe_image_wanted(const struct fe_image *way, CUresult cr)

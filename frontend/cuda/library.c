@@ -10,7 +10,6 @@
 #include "frontend/cuda/image.h"
 #include "frontend/cuda/kernels.h"
 #include "frontend/cuda/managed.h"
-#include "frontend/cuda/promise.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 #include "protocol/wire/negotiate.h"
@@ -83,16 +82,6 @@ load(struct fe_call *call, const void *image, struct fe_jit *jit, struct fe_libr
     return cr;
 }
 
-/* Whether to look for one. */
-static bool
-promised(struct fe_session *s)
-{
-    if ((s->features & WIRE_FEATURE_PROMISE) == 0)
-        return false;
-    fe_notice_hear(s);
-    return fe_promise_any();
-}
-
 /* Without waiting, where the server has told what comes of it; *library_p stays NULL where not. */
 static CUresult
 adopt(struct fe_call *call, const void *image, struct fe_library **library_p)
@@ -103,9 +92,13 @@ adopt(struct fe_call *call, const void *image, struct fe_library **library_p)
     uint8_t digest[FE_PROMISE_HASH_BYTES];
     struct fe_library *library;
     size_t len;
-    CUresult cr = fe_image_hash(image, &args.total, digest);
+    CUresult cr;
 
-    if (cr != CUDA_SUCCESS || !fe_promise_take(args.total, digest, &table, &len))
+    if ((call->session->features & WIRE_FEATURE_PROMISE) == 0)
+        return CUDA_SUCCESS;
+    fe_notice_hear(call->session);
+    cr = fe_image_promised(image, digest, &args.total, &table, &len);
+    if (cr != CUDA_SUCCESS || table == NULL)
         return cr;
     library = fe_object_create(WIRE_HANDLE_LIBRARY, NULL);
     if (library == NULL)
@@ -166,8 +159,7 @@ cuLibraryLoadData(CUlibrary *handle, const void *image, CUjit_option *jit_option
     cr = check_options(options, values, count);
     if (cr == CUDA_SUCCESS)
         cr = fe_jit_read(&jit, jit_count, jit_options, jit_values);
-    if (cr == CUDA_SUCCESS && jit.count + jit.info_bytes + jit.error_bytes == 0 &&
-        promised(call.session))
+    if (cr == CUDA_SUCCESS && jit.count + jit.info_bytes + jit.error_bytes == 0)
         cr = adopt(&call, image, &library);
     if (cr == CUDA_SUCCESS && library == NULL)
         cr = load(&call, image, &jit, &library);

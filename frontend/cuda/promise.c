@@ -2,7 +2,6 @@
 #include "frontend/cuda/promise.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +18,7 @@ static struct {
     pthread_mutex_t lock;
     /* Guarded by lock. */
     struct promise list[PROMISES_MAX];
-    _Atomic unsigned count; /* written under lock */
+    unsigned count;
 } promises = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void
@@ -41,9 +40,15 @@ fe_promise_add(uint64_t total, const uint32_t sha256[8], const uint8_t *table, s
 }
 
 bool
-fe_promise_any(void)
+fe_promise_any(uint64_t total)
 {
-    return atomic_load_explicit(&promises.count, memory_order_relaxed) > 0;
+    bool found = false;
+
+    pthread_mutex_lock(&promises.lock);
+    for (unsigned i = 0; i < promises.count && !found; i++)
+        found = promises.list[i].total == total;
+    pthread_mutex_unlock(&promises.lock);
+    return found;
 }
 
 bool

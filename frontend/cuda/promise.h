@@ -16,8 +16,8 @@
 
 /* On the reading thread. */
 void fe_promise_add(uint64_t total, const uint32_t sha256[8], const uint8_t *table, size_t len);
-/* Quick: whether it is worth to look for any. */
-bool fe_promise_any(void);
+/* Whether an image of this length is worth its hash. */
+bool fe_promise_any(uint64_t total);
 /* Taken at most once; *table_p is the caller's. */
 bool fe_promise_take(uint64_t total, const uint8_t digest[FE_PROMISE_HASH_BYTES], uint8_t **table_p,
                      size_t *len_p);
