@@ -1,7 +1,5 @@
 /* tests/integration/test_images.c -- images that were sent once are offered by their hash */
-#include "tests/support/client.h"
-#include "tests/support/server.h"
-#include "tests/unit/transport/certs.h"
+#include "tests/support/tenants.h"
 
 #include "protocol/wire/kernel_table.h"
 #include "protocol/wire/negotiate.h"
@@ -9,7 +7,6 @@
 
 #include <criterion/criterion.h>
 
-#include <stdio.h>
 #include <string.h>
 
 static const char ptx[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
@@ -34,29 +31,12 @@ load(struct test_client *c, uint32_t upload, uint32_t id)
     return test_client_call(c);
 }
 
-static void
-start_as(struct test_client *c, const struct test_server *server, const char *name)
-{
-    struct tp_tls_opts tls = test_certs_opts(name, "ca");
-
-    cr_assert(test_client_open(c, server->url[0], &tls), "%s", c->refused.reason);
-    test_client_begin(c);
-}
-
 Test(images, are_sent_once_by_each_tenant)
 {
-    const char *args[] = {"--listen=tls://127.0.0.1:0", NULL, NULL, NULL, NULL};
-    static const char *const names[] = {"alice", "bob"};
-    struct test_server server;
+    struct test_server server = test_tenants_start(NULL);
     struct test_client c;
 
-    (void)test_certs_create();
-    for (int i = 0; i < 2; i++)
-        test_certs_add(&(struct test_cert){.name = names[i], .ca = "ca", .cn = names[i]});
-    test_certs_server_args(args + 1);
-    server = test_server_start(args);
-
-    start_as(&c, &server, "alice");
+    test_tenants_open(&c, &server, "alice");
     offer(&c, 5, ptx, sizeof(ptx));
     cr_assert_eq(load(&c, 5, 3), CUDA_ERROR_NOT_FOUND);
     TEST_ADD(&c, gpUpload, .upload = 5, .total = sizeof(ptx), .data = (const uint8_t *)ptx,
@@ -64,7 +44,7 @@ Test(images, are_sent_once_by_each_tenant)
     cr_assert_eq(load(&c, 5, 3), CUDA_SUCCESS);
     test_client_close(&c);
 
-    start_as(&c, &server, "alice");
+    test_tenants_open(&c, &server, "alice");
     offer(&c, 1, ptx, sizeof(ptx));
     cr_assert_eq(load(&c, 1, 3), CUDA_SUCCESS, "it was sent before");
     cr_assert_eq(test_client_kernel(&c, "nothing"), 0);
@@ -72,12 +52,11 @@ Test(images, are_sent_once_by_each_tenant)
     cr_assert_eq(load(&c, 2, 4), CUDA_ERROR_NOT_FOUND);
     test_client_close(&c);
 
-    start_as(&c, &server, "bob");
+    test_tenants_open(&c, &server, "bob");
     offer(&c, 1, ptx, sizeof(ptx));
     cr_assert_eq(load(&c, 1, 3), CUDA_ERROR_NOT_FOUND, "what alice sent is none of bob's business");
     test_client_close(&c);
-    test_server_stop(&server);
-    test_certs_destroy();
+    test_tenants_stop(&server);
 }
 
 /* -- libraries --------------------------------------------------------------------------------- */

@@ -7,9 +7,7 @@
  * GPUPOOL_TEST_LONG=SECONDS makes the random test so long, and runs those that measure time: they
  * need a machine that has nothing else to do.
  */
-#include "tests/support/client.h"
-#include "tests/support/server.h"
-#include "tests/unit/transport/certs.h"
+#include "tests/support/tenants.h"
 
 #include "protocol/base/buf.h"
 #include "protocol/base/clock.h"
@@ -49,8 +47,6 @@ static const char two[] = "[tenant \"a\"]\nmatch = cn:alice\nmemory = 38m\n"
                           "[tenant \"d\"]\nmatch = cn:dave\nmemory = 38m\n";
 static const char *const names[] = {"alice", "bob", "carol", "dave"};
 
-static char config_path[64], shared_name[64];
-
 static unsigned
 long_s(void)
 {
@@ -62,45 +58,11 @@ long_s(void)
 static struct test_server
 server_start(const char *config, const char *one, const char *other)
 {
-    static char file[128];
-    const char *args[] = {"--listen=tls://127.0.0.1:0", NULL, NULL, NULL, file, one, other, NULL};
-    FILE *out;
+    const char *const options[] = {one, other, NULL};
 
-    (void)test_certs_create();
-    for (int i = 0; i < 4; i++)
-        test_certs_add(&(struct test_cert){.name = names[i], .ca = "ca", .cn = names[i]});
-    snprintf(config_path, sizeof(config_path), "/tmp/gpupool-paging-%d.ini", (int)getpid());
-    out = fopen(config_path, "w");
-    cr_assert_not_null(out);
-    fputs(config, out);
-    fclose(out);
-    snprintf(shared_name, sizeof(shared_name), "paging-%d", (int)getpid());
-    setenv("GPUPOOL_SOFT_SHARED", shared_name, 1);
+    test_tenants_share_device();
     setenv("GPUPOOL_SOFT_MEMORY", "40m", 1);
-    test_certs_server_args(args + 1);
-    snprintf(file, sizeof(file), "--config=%s", config_path);
-    return test_server_start(args);
-}
-
-static void
-server_stop(struct test_server *server)
-{
-    char path[160];
-
-    test_server_stop(server);
-    unlink(config_path);
-    snprintf(path, sizeof(path), "/gpupool-soft-%u-%s", (unsigned)geteuid(), shared_name);
-    shm_unlink(path);
-    test_certs_destroy();
-}
-
-static void
-open_as(struct test_client *c, const struct test_server *server, const char *name)
-{
-    struct tp_tls_opts tls = test_certs_opts(name, "ca");
-
-    cr_assert(test_client_open(c, server->url[0], &tls), "%s", c->refused.reason);
-    test_client_begin(c);
+    return test_tenants_start_with(config, options);
 }
 
 /* All that it may have; the lease. */
@@ -166,7 +128,7 @@ in_turns(const char *option, unsigned rounds)
     struct test_client c[2];
 
     for (unsigned i = 0; i < 2; i++)
-        open_as(&c[i], &server, names[i]);
+        test_tenants_open(&c[i], &server, names[i]);
     for (unsigned i = 0; i < 2; i++) {
         cr_assert_eq(lease_all(&c[i]), MOST);
         for (unsigned p = 0; p < PIECES; p++)
@@ -185,7 +147,7 @@ in_turns(const char *option, unsigned rounds)
     }
     for (unsigned i = 0; i < 2; i++)
         test_client_close(&c[i]);
-    server_stop(&server);
+    test_tenants_stop(&server);
 }
 
 Test(paging, two_that_need_all_of_it_keep_their_bytes)
@@ -198,35 +160,23 @@ Test(paging, no_byte_is_lost_where_steps_fail)
     in_turns("--swap-fault=8", 2);
 }
 
-static void
-info(struct test_client *c, uint64_t *free_p, uint64_t *total_p)
-{
-    struct wire_cuMemGetInfo_v2_reply reply;
-
-    TEST_ADD(c, cuMemGetInfo_v2, 0);
-    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
-    cr_assert(wire_get_cuMemGetInfo_v2_reply(c->reply, c->reply_len, &reply));
-    *free_p = reply.free;
-    *total_p = reply.total;
-}
-
 Test(paging, the_quota_is_shown_and_no_more_is_promised_than_the_factor)
 {
     struct test_server server = server_start(two, "--oversubscribe=1.5", "--log-level=info");
     uint64_t free_bytes, total;
     struct test_client a, b;
 
-    open_as(&a, &server, "alice");
-    open_as(&b, &server, "bob");
+    test_tenants_open(&a, &server, "alice");
+    test_tenants_open(&b, &server, "bob");
     cr_assert_eq(lease_all(&a), MOST);
     take(&a, 0, PIECE);
-    info(&a, &free_bytes, &total);
+    test_tenants_memory(&a, &free_bytes, &total);
     cr_assert_eq(total, MOST);
     cr_assert_eq(free_bytes, MOST - PIECE);
     cr_assert_eq(lease_all(&b), DEVICE * 3 / 2 - MOST);
     test_client_close(&a);
     test_client_close(&b);
-    server_stop(&server);
+    test_tenants_stop(&server);
 }
 
 Test(paging, a_full_arena_refuses_who_comes_not_who_is_there)
@@ -234,13 +184,13 @@ Test(paging, a_full_arena_refuses_who_comes_not_who_is_there)
     struct test_server server = server_start(two, "--oversubscribe=2.0", "--arena=20m");
     struct test_client a, b;
 
-    open_as(&a, &server, "alice");
-    open_as(&b, &server, "bob");
+    test_tenants_open(&a, &server, "alice");
+    test_tenants_open(&b, &server, "bob");
     cr_assert_eq(lease_all(&a), MOST);
     cr_assert_eq(lease_all(&b), DEVICE + 20 * MIB - MOST);
     test_client_close(&a);
     test_client_close(&b);
-    server_stop(&server);
+    test_tenants_stop(&server);
 }
 
 /* -- what operators see -------------------------------------------------------------------------
@@ -284,7 +234,7 @@ Test(paging, operators_see_what_is_not_on_the_device)
     snprintf(option, sizeof(option), "--admin-socket=/tmp/gpupool-paging-%d.sock", (int)getpid());
     server = server_start(two, "--oversubscribe=2.0", option);
     for (unsigned i = 0; i < 2; i++) {
-        open_as(&c[i], &server, names[i]);
+        test_tenants_open(&c[i], &server, names[i]);
         cr_assert_eq(lease_all(&c[i]), MOST);
         for (unsigned p = 0; p < 15; p++)
             take(&c[i], p, PIECE);
@@ -304,7 +254,7 @@ Test(paging, operators_see_what_is_not_on_the_device)
     cr_assert_eq(answer.gpus[0].paged_bytes, 0);
     wire_admin_answer_fini(&answer);
     test_client_close(&c[0]);
-    server_stop(&server);
+    test_tenants_stop(&server);
 }
 
 /* What cannot be paged leaves the others room to run. */
@@ -316,8 +266,8 @@ Test(paging, arrays_stay_and_never_keep_others_out)
     struct test_client a, b;
     unsigned made = 0;
 
-    open_as(&a, &server, "alice");
-    open_as(&b, &server, "bob");
+    test_tenants_open(&a, &server, "alice");
+    test_tenants_open(&b, &server, "bob");
     cr_assert_eq(lease_all(&a), MOST);
     cr_assert_eq(lease_all(&b), MOST);
     for (unsigned p = 0; p < PIECES; p++)
@@ -342,7 +292,7 @@ Test(paging, arrays_stay_and_never_keep_others_out)
     cr_assert(holds(&b, 0, PIECE, 8));
     test_client_close(&a);
     test_client_close(&b);
-    server_stop(&server);
+    test_tenants_stop(&server);
 }
 
 /* -- whatever a program does, against a model in this process -----------------------------------
@@ -533,7 +483,7 @@ Test(paging, four_programs_on_half_the_memory_find_what_they_wrote, .timeout = 0
     for (unsigned i = 0; i < SESSIONS; i++) {
         struct program *x = &programs[i];
 
-        open_as(&x->c, &server, names[i]);
+        test_tenants_open(&x->c, &server, names[i]);
         cr_assert_eq(lease_all(&x->c), OWN_MOST);
         cr_assert_eq(test_client_module(&x->c, ID(1), mix_kernel), CUDA_SUCCESS);
         x->row = (uint32_t)test_client_kernel(&x->c, "mix");
@@ -552,7 +502,7 @@ Test(paging, four_programs_on_half_the_memory_find_what_they_wrote, .timeout = 0
         test_client_close(&programs[i].c);
     }
     cr_log_info("%u steps", steps);
-    server_stop(&server);
+    test_tenants_stop(&server);
 }
 
 /* -- clients in processes of their own ----------------------------------------------------------
@@ -591,12 +541,11 @@ struct phases {
 static void
 phases_main(const struct test_server *server, const struct phases *with, unsigned index)
 {
-    struct tp_tls_opts tls = test_certs_opts(names[index], "ca");
     struct test_client c;
     uint64_t began;
     int row;
 
-    if (!test_client_open(&c, server->url[0], &tls))
+    if (!test_tenants_try(&c, server, names[index]))
         _exit(1);
     TEST_ADD(&c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
     c.context = 1;
@@ -664,7 +613,7 @@ side_by_side(const char *option, const char *factor, const struct phases *with, 
         cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "client %u: %d", i, status);
     }
     began = gp_now_ns() - began;
-    server_stop(&server);
+    test_tenants_stop(&server);
     munmap(board, sizeof(*board));
     return (double)began / 1e9;
 }

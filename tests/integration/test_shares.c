@@ -6,22 +6,17 @@
  * across processes. Each client is a process that always has launches under way; what it got done
  * is counted in shared memory, and only what happens between two looks at the counters counts.
  */
-#include "tests/support/client.h"
-#include "tests/support/server.h"
-#include "tests/unit/transport/certs.h"
+#include "tests/support/tenants.h"
 
 #include "protocol/base/clock.h"
 #include "protocol/wire/kernel_table.h"
 
 #include <criterion/criterion.h>
 
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -53,48 +48,17 @@ struct client {
     unsigned pause_us;
 };
 
-static char config_path[64], shared_name[64];
 static struct board *board;
 
 static struct test_server
 server_start(const char *config)
 {
-    static char file[128];
-    const char *args[] = {"--listen=tls://127.0.0.1:0", NULL, NULL, NULL, file, NULL};
-    FILE *out;
-
     board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     cr_assert_neq(board, MAP_FAILED);
-    (void)test_certs_create();
-    for (int i = 0; i < CLIENTS_MAX; i++) {
-        static const char *const names[] = {"alice", "bob", "carol"};
-
-        test_certs_add(&(struct test_cert){.name = names[i], .ca = "ca", .cn = names[i]});
-    }
-    snprintf(config_path, sizeof(config_path), "/tmp/gpupool-shares-%d.ini", (int)getpid());
-    out = fopen(config_path, "w");
-    cr_assert_not_null(out);
-    fputs(config, out);
-    fclose(out);
-    snprintf(shared_name, sizeof(shared_name), "shares-%d", (int)getpid());
-    setenv("GPUPOOL_SOFT_SHARED", shared_name, 1);
+    test_tenants_share_device();
     setenv("GPUPOOL_SOFT_THREAD_RATE", RATE, 1);
     setenv("GPUPOOL_SOFT_INSTANT", "yes", 1);
-    test_certs_server_args(args + 1);
-    snprintf(file, sizeof(file), "--config=%s", config_path);
-    return test_server_start(args);
-}
-
-static void
-server_stop(struct test_server *server)
-{
-    char path[160];
-
-    test_server_stop(server);
-    unlink(config_path);
-    snprintf(path, sizeof(path), "/gpupool-soft-%u-%s", (unsigned)geteuid(), shared_name);
-    shm_unlink(path);
-    test_certs_destroy();
+    return test_tenants_start(config);
 }
 
 /* -- a client, in a process of its own ----------------------------------------------------------
@@ -152,26 +116,31 @@ requests(struct test_client *c, const struct client *with, unsigned index, uint3
     }
 }
 
+/* A session with a stream and the kernel, whose row it is. */
+static uint32_t
+begin(struct test_client *c, const struct test_server *server, const char *name)
+{
+    if (!test_tenants_try(c, server, name))
+        _exit(1);
+    TEST_ADD(c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
+    c->context = 1;
+    TEST_ADD(c, cuStreamCreateWithPriority, .phStream = ID(1), .flags = 1);
+    if (test_client_module(c, ID(1), kernel) != CUDA_SUCCESS)
+        _exit(2);
+    return (uint32_t)test_client_kernel(c, "k");
+}
+
 static void
 client_main(const struct test_server *server, const struct client *with, unsigned index)
 {
-    struct tp_tls_opts tls = test_certs_opts(with->name, "ca");
     struct test_client c;
-    int row;
+    uint32_t row = begin(&c, server, with->name);
 
-    if (!test_client_open(&c, server->url[0], &tls))
-        _exit(1);
-    TEST_ADD(&c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
-    c.context = 1;
-    TEST_ADD(&c, cuStreamCreateWithPriority, .phStream = ID(1), .flags = 1);
-    if (test_client_module(&c, ID(1), kernel) != CUDA_SUCCESS)
-        _exit(2);
-    row = test_client_kernel(&c, "k");
     atomic_fetch_add(&board->ready, 1);
     if (with->request == 0)
-        busy(&c, with, index, (uint32_t)row);
+        busy(&c, with, index, row);
     else
-        requests(&c, with, index, (uint32_t)row);
+        requests(&c, with, index, row);
 }
 
 /* Let them work together for a while; last_us is what each got in the given time. */
@@ -206,7 +175,7 @@ together(const char *config, const struct client *clients, unsigned count, unsig
         kill(pids[i], SIGKILL);
         waitpid(pids[i], NULL, 0);
     }
-    server_stop(&server);
+    test_tenants_stop(&server);
 }
 
 /* The part of the clients' time that the first one had. */
@@ -288,18 +257,9 @@ static void
 flood_main(const struct test_server *server)
 {
     static const struct client with = {.name = "alice", .kernel_us = 20000};
-    struct tp_tls_opts tls = test_certs_opts(with.name, "ca");
     struct test_client c;
-    uint32_t row;
+    uint32_t row = begin(&c, server, with.name);
 
-    if (!test_client_open(&c, server->url[0], &tls))
-        _exit(1);
-    TEST_ADD(&c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
-    c.context = 1;
-    TEST_ADD(&c, cuStreamCreateWithPriority, .phStream = ID(1), .flags = 1);
-    if (test_client_module(&c, ID(1), kernel) != CUDA_SUCCESS)
-        _exit(2);
-    row = (uint32_t)test_client_kernel(&c, "k");
     launch(&c, row, with.kernel_us);
     TEST_ADD(&c, cuStreamSynchronize, .stream = ID(1));
     if (test_client_call(&c) != CUDA_SUCCESS)
@@ -345,7 +305,7 @@ Test(shares, who_came_first_has_not_taken_the_device_for_long)
     }
     cr_log_info("%.2f s of 3", (double)got / 1e6);
     cr_assert_gt(got, 2100000, "%llu us", (unsigned long long)got);
-    server_stop(&server);
+    test_tenants_stop(&server);
 }
 
 static int

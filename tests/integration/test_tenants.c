@@ -1,7 +1,5 @@
 /* tests/integration/test_tenants.c -- who gets in, and how much memory of whom */
-#include "tests/support/client.h"
-#include "tests/support/server.h"
-#include "tests/unit/transport/certs.h"
+#include "tests/support/tenants.h"
 
 #include "protocol/base/clock.h"
 #include "protocol/wire/kernel_table.h"
@@ -17,65 +15,12 @@
 
 #define MIB (1ull << 20)
 
-static char config_path[64];
-
-static void
-config_write(const char *text)
-{
-    FILE *file = fopen(config_path, "w");
-
-    cr_assert_not_null(file);
-    cr_assert_geq(fputs(text, file), 0);
-    cr_assert_eq(fclose(file), 0);
-}
-
-/* alice, bob and eve have certificates; the tenants are the configuration's. */
-static struct test_server
-tenants_server(const char *config)
-{
-    static char file[128];
-    const char *args[] = {"--listen=tls://127.0.0.1:0", NULL, NULL, NULL, file, NULL};
-    static const char *const names[] = {"alice", "bob", "eve"};
-
-    (void)test_certs_create();
-    for (int i = 0; i < 3; i++)
-        test_certs_add(&(struct test_cert){.name = names[i], .ca = "ca", .cn = names[i]});
-    snprintf(config_path, sizeof(config_path), "/tmp/gpupool-tenants-%d.ini", (int)getpid());
-    config_write(config);
-    test_certs_server_args(args + 1);
-    snprintf(file, sizeof(file), "--config=%s", config_path);
-    return test_server_start(args);
-}
-
-static void
-tenants_stop(struct test_server *server)
-{
-    test_server_stop(server);
-    unlink(config_path);
-    test_certs_destroy();
-}
-
-static bool
-try_open(struct test_client *c, const struct test_server *server, const char *name)
-{
-    struct tp_tls_opts tls = test_certs_opts(name, "ca");
-
-    return test_client_open(c, server->url[0], &tls);
-}
-
-static void
-open_as(struct test_client *c, const struct test_server *server, const char *name)
-{
-    cr_assert(try_open(c, server, name), "%s", c->refused.reason);
-    test_client_begin(c);
-}
-
 static void
 is_refused(const struct test_server *server, const char *name, uint32_t code, const char *says)
 {
     struct test_client c;
 
-    cr_assert_not(try_open(&c, server, name));
+    cr_assert_not(test_tenants_try(&c, server, name));
     cr_assert_eq(c.refused.code, code, "%u: %s", c.refused.code, c.refused.reason);
     cr_assert_not_null(strstr(c.refused.reason, says), "%s", c.refused.reason);
     test_client_abandon(&c);
@@ -100,18 +45,6 @@ give_back(struct test_client *c, uint64_t bytes)
     cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
 }
 
-static void
-info(struct test_client *c, uint64_t *free_p, uint64_t *total_p)
-{
-    struct wire_cuMemGetInfo_v2_reply reply;
-
-    TEST_ADD(c, cuMemGetInfo_v2, 0);
-    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
-    cr_assert(wire_get_cuMemGetInfo_v2_reply(c->reply, c->reply_len, &reply));
-    *free_p = reply.free;
-    *total_p = reply.total;
-}
-
 /* The result of an allocation at the range's offset. */
 static int
 alloc(struct test_client *c, uint64_t offset, uint64_t bytes)
@@ -128,34 +61,34 @@ alloc(struct test_client *c, uint64_t offset, uint64_t bytes)
 
 Test(tenants, only_tenants_get_in_and_no_more_than_they_may)
 {
-    struct test_server server = tenants_server(TWO);
+    struct test_server server = test_tenants_start(TWO);
     struct test_client c[3];
 
     is_refused(&server, "eve", WIRE_CODE_NOT_ALLOWED, "eve");
     for (int i = 0; i < 3; i++)
-        open_as(&c[i], &server, "alice");
+        test_tenants_open(&c[i], &server, "alice");
     is_refused(&server, "alice", WIRE_CODE_QUOTA, "tenant red has 3 sessions");
     test_client_close(&c[0]);
     /* The place is free when the worker is reaped. */
-    for (int i = 0; !try_open(&c[0], &server, "alice"); i++) {
+    for (int i = 0; !test_tenants_try(&c[0], &server, "alice"); i++) {
         cr_assert_lt(i, 1000);
         test_client_abandon(&c[0]);
         poll(NULL, 0, 5);
     }
     for (int i = 0; i < 3; i++)
         test_client_close(&c[i]);
-    tenants_stop(&server);
+    test_tenants_stop(&server);
 }
 
 Test(tenants, a_quota_is_all_the_memory_there_is)
 {
-    struct test_server server = tenants_server(TWO);
+    struct test_server server = test_tenants_start(TWO);
     struct wire_gpMemoryLimits_reply limits;
     uint64_t have, free_bytes, total;
     struct test_client a, b;
 
-    open_as(&a, &server, "alice");
-    open_as(&b, &server, "bob");
+    test_tenants_open(&a, &server, "alice");
+    test_tenants_open(&b, &server, "bob");
     cr_assert_eq(a.answer.devices[0].total_bytes, 512 * MIB);
     cr_assert_eq(b.answer.devices[0].total_bytes, 256 * MIB);
     have = a.answer.devices[0].lease_bytes;
@@ -164,7 +97,7 @@ Test(tenants, a_quota_is_all_the_memory_there_is)
     cr_assert_eq(have, 512 * MIB);
     cr_assert_eq(lease(&a, 2 * MIB), 0);
     cr_assert_eq(alloc(&a, 0, 400 * MIB), CUDA_SUCCESS);
-    info(&a, &free_bytes, &total);
+    test_tenants_memory(&a, &free_bytes, &total);
     cr_assert_eq(total, 512 * MIB);
     cr_assert_eq(free_bytes, 112 * MIB);
     cr_assert_eq(alloc(&a, 1024 * MIB, 113 * MIB), CUDA_ERROR_OUT_OF_MEMORY);
@@ -179,7 +112,7 @@ Test(tenants, a_quota_is_all_the_memory_there_is)
     is_refused(&server, "alice", WIRE_CODE_QUOTA, "tenant red");
     test_client_close(&a);
     test_client_close(&b);
-    tenants_stop(&server);
+    test_tenants_stop(&server);
 }
 
 static const char big_module[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
@@ -188,45 +121,45 @@ static const char big_module[] = ".version 7.0\n.target sm_70\n.address_size 64\
 
 Test(tenants, a_modules_variables_count)
 {
-    struct test_server server = tenants_server(TWO);
+    struct test_server server = test_tenants_start(TWO);
     uint64_t free_bytes, after, total;
     struct test_client b;
     char text[512];
 
-    open_as(&b, &server, "bob");
-    info(&b, &free_bytes, &total);
+    test_tenants_open(&b, &server, "bob");
+    test_tenants_memory(&b, &free_bytes, &total);
     snprintf(text, sizeof(text), big_module, (unsigned)(300 * MIB));
     cr_assert_eq(test_client_module(&b, ID(1), text), CUDA_ERROR_OUT_OF_MEMORY);
-    info(&b, &after, &total);
+    test_tenants_memory(&b, &after, &total);
     cr_assert_eq(after, free_bytes, "what was refused is not there");
     snprintf(text, sizeof(text), big_module, (unsigned)(100 * MIB));
     cr_assert_eq(test_client_module(&b, ID(2), text), CUDA_SUCCESS);
-    info(&b, &after, &total);
+    test_tenants_memory(&b, &after, &total);
     cr_assert_leq(after, free_bytes - 100 * MIB);
     cr_assert_leq(b.answer.devices[0].lease_bytes + lease(&b, 8192 * MIB), 156 * MIB);
     TEST_ADD(&b, cuModuleUnload, .module = ID(2));
     TEST_ADD(&b, gpBarrier, 0);
     cr_assert_eq(test_client_call(&b), CUDA_SUCCESS);
-    info(&b, &after, &total);
+    test_tenants_memory(&b, &after, &total);
     cr_assert_eq(after, free_bytes);
     test_client_close(&b);
-    tenants_stop(&server);
+    test_tenants_stop(&server);
 }
 
 Test(tenants, an_unused_lease_goes_to_who_needs_it)
 {
-    struct test_server server = tenants_server(TWO);
+    struct test_server server = test_tenants_start(TWO);
     struct wire_gpNoticeLease_args wanted;
     struct wire_gpLease_reply reply;
     struct wire_record record;
     struct test_client a, b;
     uint64_t have, other;
 
-    open_as(&a, &server, "alice");
+    test_tenants_open(&a, &server, "alice");
     have = a.answer.devices[0].lease_bytes + lease(&a, 8192 * MIB);
     cr_assert_eq(have, 512 * MIB);
     cr_assert_eq(alloc(&a, 0, 100 * MIB), CUDA_SUCCESS);
-    open_as(&b, &server, "alice");
+    test_tenants_open(&b, &server, "alice");
     other = b.answer.devices[0].lease_bytes;
     cr_assert_eq(other, 0);
     TEST_ADD(&b, gpLease, .device = 0, .bytes = 300 * MIB);
@@ -249,7 +182,7 @@ Test(tenants, an_unused_lease_goes_to_who_needs_it)
     cr_assert_eq(lease(&a, 8192 * MIB), 112 * MIB);
     test_client_close(&a);
     test_client_close(&b);
-    tenants_stop(&server);
+    test_tenants_stop(&server);
 }
 
 /* What the server said first that the session has too much. */
@@ -271,22 +204,22 @@ told_over(const struct test_client *c)
 static void
 reload(struct test_server *server, const char *config, const char *logged)
 {
-    config_write(config);
+    test_tenants_config(config);
     test_server_kill(server, SIGHUP);
     test_server_await_log(server, logged);
 }
 
 Test(tenants, a_reload_changes_running_sessions)
 {
-    struct test_server server = tenants_server(TWO);
+    struct test_server server = test_tenants_start(TWO);
     uint64_t free_bytes, total;
     struct test_client b;
 
-    open_as(&b, &server, "bob");
+    test_tenants_open(&b, &server, "bob");
     cr_assert_eq(b.answer.devices[0].lease_bytes + lease(&b, 8192 * MIB), 256 * MIB);
     cr_assert_eq(alloc(&b, 0, 64 * MIB), CUDA_SUCCESS);
     reload(&server, "[tenant \"blue\"]\nmatch = cn:bob\nmemory = much\n", "tenants stay");
-    info(&b, &free_bytes, &total);
+    test_tenants_memory(&b, &free_bytes, &total);
     cr_assert_eq(total, 256 * MIB, "a mistake changes nothing");
     reload(&server, "[tenant \"blue\"]\nmatch = cn:bob\nmemory = 1g\n", "SIGHUP: 1 tenants");
     cr_assert_eq(lease(&b, 8192 * MIB), 768 * MIB);
@@ -295,7 +228,7 @@ Test(tenants, a_reload_changes_running_sessions)
            "[tenant \"blue\"]\nmatch = cn:bob\nmemory = 32m\n"
            "[tenant \"red\"]\nmatch = cn:alice\n",
            "SIGHUP: 2 tenants");
-    info(&b, &free_bytes, &total);
+    test_tenants_memory(&b, &free_bytes, &total);
     cr_assert_eq(total, 32 * MIB);
     cr_assert_eq(free_bytes, 0);
     cr_assert_eq(lease(&b, 2 * MIB), 0);
@@ -311,19 +244,19 @@ Test(tenants, a_reload_changes_running_sessions)
     TEST_ADD(&b, cuCtxSynchronize, 0);
     cr_assert_eq(test_client_call(&b), CUDA_SUCCESS);
     test_client_close(&b);
-    tenants_stop(&server);
+    test_tenants_stop(&server);
 }
 
 Test(tenants, who_does_nothing_is_told_and_then_ended)
 {
     struct test_server server =
-        tenants_server("[tenant \"red\"]\nmatch = cn:alice\nidle = 300ms\nidle-grace = 1500ms\n"
-                       "[tenant \"blue\"]\nmatch = cn:bob\n");
+        test_tenants_start("[tenant \"red\"]\nmatch = cn:alice\nidle = 300ms\nidle-grace = 1500ms\n"
+                           "[tenant \"blue\"]\nmatch = cn:bob\n");
     uint64_t free_bytes, total, until;
     struct test_client a, b;
 
-    open_as(&a, &server, "alice");
-    open_as(&b, &server, "bob");
+    test_tenants_open(&a, &server, "alice");
+    test_tenants_open(&b, &server, "bob");
     cr_assert_eq(alloc(&a, 0, 2 * MIB), CUDA_SUCCESS);
     /* Work counts: it is told once, and works in time. */
     test_server_await_log(&server, "told that it will be ended");
@@ -344,10 +277,10 @@ Test(tenants, who_does_nothing_is_told_and_then_ended)
     }
     cr_assert(test_server_logged(&server, "ended because it was idle"));
     cr_assert(test_server_logged(&server, "works again"));
-    info(&b, &free_bytes, &total);
+    test_tenants_memory(&b, &free_bytes, &total);
     test_client_abandon(&a);
     test_client_close(&b);
-    tenants_stop(&server);
+    test_tenants_stop(&server);
 }
 
 Test(tenants, devices_of_others_are_not_there)
@@ -356,11 +289,11 @@ Test(tenants, devices_of_others_are_not_there)
     struct test_client a, b;
 
     setenv("GPUPOOL_SOFT_DEVICES", "2", 1);
-    server = tenants_server("[tenant \"red\"]\nmatch = cn:alice\ndevices = 1\n"
-                            "[tenant \"blue\"]\nmatch = cn:bob\nmodels = h200\n"
-                            "[tenant \"rest\"]\nmatch = cn:e*\nmodels = *software*\n");
+    server = test_tenants_start("[tenant \"red\"]\nmatch = cn:alice\ndevices = 1\n"
+                                "[tenant \"blue\"]\nmatch = cn:bob\nmodels = h200\n"
+                                "[tenant \"rest\"]\nmatch = cn:e*\nmodels = *software*\n");
     is_refused(&server, "bob", WIRE_CODE_NO_DEVICE, "tenant blue");
-    cr_assert(try_open(&a, &server, "alice"));
+    cr_assert(test_tenants_try(&a, &server, "alice"));
     cr_assert_eq(a.answer.device_count, 2);
     cr_assert(a.answer.devices[0].hidden);
     cr_assert_eq(a.answer.devices[0].total_bytes, 0);
@@ -378,11 +311,11 @@ Test(tenants, devices_of_others_are_not_there)
     TEST_ADD(&a, gpBarrier, 0);
     cr_assert_eq(test_client_call(&a), CUDA_SUCCESS);
     cr_assert_eq(a.result.deferred, CUDA_ERROR_INVALID_DEVICE);
-    cr_assert(try_open(&b, &server, "eve"));
+    cr_assert(test_tenants_try(&b, &server, "eve"));
     cr_assert_not(b.answer.devices[0].hidden);
     test_client_close(&a);
     test_client_close(&b);
-    tenants_stop(&server);
+    test_tenants_stop(&server);
 }
 
 static const char endless[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
@@ -391,15 +324,15 @@ static const char endless[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
 Test(tenants, a_kernel_that_runs_for_ever_ends_its_session_only)
 {
     struct test_server server =
-        tenants_server("[tenant \"red\"]\nmatch = cn:alice\nmax-kernel-time = 500ms\n"
-                       "[tenant \"blue\"]\nmatch = cn:bob\n");
+        test_tenants_start("[tenant \"red\"]\nmatch = cn:alice\nmax-kernel-time = 500ms\n"
+                           "[tenant \"blue\"]\nmatch = cn:bob\n");
     struct wire_gpNoticeLost_args lost;
     struct wire_record record;
     struct test_client a, b;
     pid_t workers[64];
     size_t count;
 
-    open_as(&a, &server, "alice");
+    test_tenants_open(&a, &server, "alice");
     cr_assert_eq(test_client_module(&a, ID(1), endless), CUDA_SUCCESS);
     TEST_ADD(&a, cuLaunchKernelEx, .function = wire_function_id(false, ID(1), 0), .grid = {1, 1, 1},
              .block = {1, 1, 1});
@@ -413,7 +346,7 @@ Test(tenants, a_kernel_that_runs_for_ever_ends_its_session_only)
     cr_assert(wire_get_gpNoticeLost_args(a.notices.data + sizeof(record),
                                          record.bytes - sizeof(record), &lost));
     cr_assert_eq(lost.result, CUDA_ERROR_LAUNCH_TIMEOUT);
-    open_as(&b, &server, "bob");
+    test_tenants_open(&b, &server, "bob");
     cr_assert_eq(alloc(&b, 0, MIB), CUDA_SUCCESS);
     TEST_ADD(&b, cuMemsetD8Async, .dst = b.answer.device_range.base, .value = 1, .count = MIB);
     TEST_ADD(&b, cuCtxSynchronize, 0);
@@ -423,16 +356,16 @@ Test(tenants, a_kernel_that_runs_for_ever_ends_its_session_only)
     /* The worker with the kernel ends by force. */
     count = test_server_workers(&server, workers, 64);
     cr_assert_gt(count, 0);
-    tenants_stop(&server);
+    test_tenants_stop(&server);
 }
 
 Test(tenants, memory_comes_without_what_was_in_it)
 {
-    struct test_server server = tenants_server(TWO);
+    struct test_server server = test_tenants_start(TWO);
     static uint8_t zeros[4096];
     struct test_client a;
 
-    open_as(&a, &server, "alice");
+    test_tenants_open(&a, &server, "alice");
     for (int round = 0; round < 3; round++) {
         uint64_t base = a.answer.device_range.base + (uint64_t)round * 64 * MIB;
 
@@ -449,19 +382,19 @@ Test(tenants, memory_comes_without_what_was_in_it)
         cr_assert_eq(test_client_call(&a), CUDA_SUCCESS);
     }
     test_client_close(&a);
-    tenants_stop(&server);
+    test_tenants_stop(&server);
 }
 
 Test(tenants, workers_are_confined)
 {
-    struct test_server server = tenants_server(TWO);
+    struct test_server server = test_tenants_start(TWO);
     char path[64], text[8192] = "";
     struct test_client a;
     pid_t workers[64];
     size_t count;
     FILE *file;
 
-    open_as(&a, &server, "alice");
+    test_tenants_open(&a, &server, "alice");
     count = test_server_workers(&server, workers, 64);
     cr_assert_gt(count, 0);
     /* The first to be started serves. */
@@ -475,7 +408,7 @@ Test(tenants, workers_are_confined)
     cr_assert_not_null(strstr(text, "Seccomp:\t2"), "%s", text);
 #endif
     test_client_close(&a);
-    tenants_stop(&server);
+    test_tenants_stop(&server);
 }
 
 /* -- eight sessions, killed in the middle of allocating ---------------------------------------- */
@@ -501,8 +434,8 @@ churn(struct test_client *c, unsigned *seed)
 Test(tenants, killed_workers_return_everything)
 {
     struct test_server server =
-        tenants_server("[tenant \"red\"]\nmatch = cn:alice\nmemory = 512m\n"
-                       "[tenant \"blue\"]\nmatch = cn:bob\nmemory = 256m\n");
+        test_tenants_start("[tenant \"red\"]\nmatch = cn:alice\nmemory = 512m\n"
+                           "[tenant \"blue\"]\nmatch = cn:bob\nmemory = 256m\n");
     struct test_client c[SESSIONS];
     pid_t workers[64];
     unsigned seed = 5;
@@ -510,7 +443,7 @@ Test(tenants, killed_workers_return_everything)
 
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < SESSIONS; i++)
-            open_as(&c[i], &server, i % 2 == 0 ? "alice" : "bob");
+            test_tenants_open(&c[i], &server, i % 2 == 0 ? "alice" : "bob");
         for (int i = 0; i < SESSIONS; i++)
             churn(&c[i], &seed);
         count = test_server_workers(&server, workers, 64);
@@ -521,11 +454,11 @@ Test(tenants, killed_workers_return_everything)
         for (int i = 0; i < SESSIONS; i++)
             test_client_abandon(&c[i]);
     }
-    open_as(&c[0], &server, "alice");
-    open_as(&c[1], &server, "bob");
+    test_tenants_open(&c[0], &server, "alice");
+    test_tenants_open(&c[1], &server, "bob");
     cr_assert_eq(c[0].answer.devices[0].lease_bytes + lease(&c[0], 8192 * MIB), 512 * MIB);
     cr_assert_eq(c[1].answer.devices[0].lease_bytes + lease(&c[1], 8192 * MIB), 256 * MIB);
     test_client_close(&c[0]);
     test_client_close(&c[1]);
-    tenants_stop(&server);
+    test_tenants_stop(&server);
 }
