@@ -2,6 +2,7 @@
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
 #include "transport/rdma/rdma_priv.h"
+#include "transport/walk.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -146,35 +147,16 @@ post(struct tp_rdma *r, size_t bytes, uint32_t word, bool told, bool wake)
     return fail(r, GP_ERR_IO);
 }
 
-/* A walk along iov. */
-struct walk {
-    const struct iovec *iov;
-    int left;
-    size_t at;
-};
-
 /* Up to most bytes into to; how many. */
 static size_t
-gather(struct walk *w, uint8_t *to, size_t most)
+gather(struct tp_iov_walk *walk, uint8_t *to, size_t most)
 {
-    size_t total = 0;
+    size_t total = 0, n;
+    uint8_t *from;
 
-    while (w->left > 0 && total < most) {
-        size_t n = gp_min_u64(w->iov->iov_len - w->at, most - total);
-
-        if (n > 0)
-            memcpy(to + total, (const uint8_t *)w->iov->iov_base + w->at, n);
+    while (total < most && (n = tp_iov_next(walk, most - total, &from)) > 0) {
+        memcpy(to + total, from, n);
         total += n;
-        w->at += n;
-        if (w->at == w->iov->iov_len) {
-            w->iov++;
-            w->left--;
-            w->at = 0;
-        }
-    }
-    while (w->left > 0 && w->iov->iov_len == 0) { /* left tells whether this was all */
-        w->iov++;
-        w->left--;
     }
     return total;
 }
@@ -193,7 +175,7 @@ enum gp_status
 tp_rdma_out_write(struct tp_rdma *r, const struct iovec *iov, int iovcnt, size_t *put_p)
 {
     struct tp_rdma_out *o = &r->out;
-    struct walk walk = {iov, iovcnt, 0};
+    struct tp_iov_walk walk = {iov, iovcnt, 0};
     enum gp_status status = look(r);
     size_t total = 0, most, n;
 
@@ -205,7 +187,7 @@ tp_rdma_out_write(struct tp_rdma *r, const struct iovec *iov, int iovcnt, size_t
         n = gather(&walk, o->staging + o->at % o->staging_bytes, most);
         if (n == 0)
             break;
-        status = post(r, n, (uint32_t)n, false, walk.left == 0);
+        status = post(r, n, (uint32_t)n, false, tp_iov_ended(&walk));
         total += n;
         if (status == GP_OK && n == PIECE_BYTES)
             status = look(r);

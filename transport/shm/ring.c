@@ -2,6 +2,7 @@
 #include "transport/shm/ring.h"
 
 #include "protocol/base/util.h"
+#include "transport/walk.h"
 
 #include <string.h>
 
@@ -45,32 +46,6 @@ tp_ring_has_room(const struct tp_ring *ring)
 /* -- copying -------------------------------------------------------------------------------------
  */
 
-/* A walk along iov. */
-struct place {
-    const struct iovec *iov;
-    int left;
-    size_t at;
-};
-
-/* The next piece of iov, most bytes at most; 0 bytes at its end. */
-static size_t
-next_piece(struct place *p, uint64_t most, uint8_t **to_p)
-{
-    size_t n;
-
-    while (p->left > 0 && p->at == p->iov->iov_len) {
-        p->iov++;
-        p->left--;
-        p->at = 0;
-    }
-    if (p->left == 0)
-        return 0;
-    n = gp_min_u64(p->iov->iov_len - p->at, most);
-    *to_p = (uint8_t *)p->iov->iov_base + p->at;
-    p->at += n;
-    return n;
-}
-
 /* How much of the ring lies in a row from pos on, within one part. */
 static uint64_t
 in_a_row(const struct tp_ring *ring, uint64_t most)
@@ -81,7 +56,7 @@ in_a_row(const struct tp_ring *ring, uint64_t most)
 enum gp_status
 tp_ring_get(struct tp_ring *ring, const struct iovec *iov, int iovcnt, size_t *got_p)
 {
-    struct place place = {iov, iovcnt, 0};
+    struct tp_iov_walk walk = {iov, iovcnt, 0};
     size_t total = 0, n;
     uint8_t *to;
 
@@ -93,7 +68,7 @@ tp_ring_get(struct tp_ring *ring, const struct iovec *iov, int iovcnt, size_t *g
             if (ring->seen - ring->pos > ring->size)
                 return GP_ERR_PROTOCOL;
         }
-        n = next_piece(&place, in_a_row(ring, ring->seen - ring->pos), &to);
+        n = tp_iov_next(&walk, in_a_row(ring, ring->seen - ring->pos), &to);
         if (n == 0)
             break;
         memcpy(to, from, n);
@@ -108,7 +83,7 @@ tp_ring_get(struct tp_ring *ring, const struct iovec *iov, int iovcnt, size_t *g
 enum gp_status
 tp_ring_put(struct tp_ring *ring, const struct iovec *iov, int iovcnt, size_t *put_p)
 {
-    struct place place = {iov, iovcnt, 0};
+    struct tp_iov_walk walk = {iov, iovcnt, 0};
     size_t total = 0, told = 0, n;
     uint8_t *from;
 
@@ -120,7 +95,7 @@ tp_ring_put(struct tp_ring *ring, const struct iovec *iov, int iovcnt, size_t *p
             if (ring->pos - ring->seen > ring->size)
                 return GP_ERR_PROTOCOL;
         }
-        n = next_piece(&place, in_a_row(ring, ring->size - (ring->pos - ring->seen)), &from);
+        n = tp_iov_next(&walk, in_a_row(ring, ring->size - (ring->pos - ring->seen)), &from);
         if (n == 0)
             break;
         memcpy(to, from, n);
