@@ -115,6 +115,11 @@ check_config(struct doctor *d, struct fe_config *config)
     gp_log_set_sink(log_keep);
     status = fe_config_load(config);
     gp_log_set_sink(NULL);
+    if (status == GP_ERR_NOT_FOUND && config->etcd_count > 0) {
+        good("configuration: %s, the directory knows the servers (gpupool place asks it)",
+             config->file != NULL ? config->file : "the environment");
+        return true;
+    }
     if (status == GP_ERR_NOT_FOUND)
         return fault(d,
                      "name one: --server tls://HOST:7470, GPUPOOL_SERVER, or server = ... under "
@@ -148,7 +153,7 @@ needs_certs(const struct fe_config *config)
     for (size_t i = 0; i < config->server_count; i++)
         if (uses_certs(config->servers[i]))
             return true;
-    return false;
+    return config->etcd_count > 0;
 }
 
 static bool
@@ -391,8 +396,8 @@ tool_doctor(int argc, char **argv)
         for (size_t i = 0; i < config.server_count; i++)
             if (certs || !uses_certs(config.servers[i]))
                 (void)check_server(&d, &config, i);
-        fe_config_fini(&config);
     }
+    fe_config_fini(&config);
     printf("%u faults, %u warnings\n", d.faults, d.warnings);
     gp_options_destroy(o);
     return d.faults > 0 ? TOOL_FAILED : 0;

@@ -63,6 +63,7 @@ def faults(build, source):
         pool.eventually(lambda: time.time() > made + 1)  # whole seconds, the certificate's
         planted("nothing", "0 faults", "", code=0)
         planted("no server", "no server is named", "GPUPOOL_SERVER", GPUPOOL_SERVER="")
+        planted("a directory", "the directory knows", "", code=0, GPUPOOL_SERVER="", GPUPOOL_ETCD="https://127.0.0.1:1")
         planted("a bad setting", "broken.ini:3", "correct that line", GPUPOOL_CONFIG=broken)
         planted("no certificate", "/nonexistent.crt: no such file", "GPUPOOL_CERT", GPUPOOL_CERT="/nonexistent.crt")
         planted("no certificate for the best lane", "/nonexistent.crt: no such file", "GPUPOOL_CERT",
