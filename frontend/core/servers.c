@@ -51,8 +51,9 @@ line_take(char *text, struct fe_server_line *line)
 enum gp_status
 fe_servers_read(const char *path, struct fe_server_line *lines, size_t max, size_t *count_p)
 {
+    static const char malformed[] = "not \"URL [region=NAME] [zone=NAME] [cost=onprem|cloud]\"";
     FILE *file = fopen(path, "re");
-    enum gp_status status = GP_OK;
+    const char *wrong = NULL;
     char text[LINE_BYTES];
     size_t count = 0;
 
@@ -60,24 +61,23 @@ fe_servers_read(const char *path, struct fe_server_line *lines, size_t max, size
         log_error("servers-file %s: %m", path);
         return GP_ERR_INVALID;
     }
-    for (unsigned n = 1; status == GP_OK && fgets(text, sizeof(text), file) != NULL; n++) {
+    for (unsigned n = 1; wrong == NULL && fgets(text, sizeof(text), file) != NULL; n++) {
         size_t blank = strspn(text, BLANKS);
 
         if (strlen(text) == sizeof(text) - 1 && text[sizeof(text) - 2] != '\n')
-            status = GP_ERR_INVALID;
+            wrong = malformed;
         else if (text[blank] == '\0' || text[blank] == '#')
             continue;
         else if (count == max)
-            status = GP_ERR_LIMIT;
+            wrong = "more servers than a client may have";
         else if (!line_take(text, &lines[count++]))
-            status = GP_ERR_INVALID;
-        if (status != GP_OK)
-            log_error("%s:%u: %s", path, n,
-                      status == GP_ERR_LIMIT
-                          ? "more servers than a client may have"
-                          : "not \"URL [region=NAME] [zone=NAME] [cost=onprem|cloud]\"");
+            wrong = malformed;
+        if (wrong != NULL)
+            log_error("%s:%u: %s", path, n, wrong);
     }
     fclose(file);
+    if (wrong != NULL)
+        return GP_ERR_INVALID;
     *count_p = count;
-    return status == GP_ERR_LIMIT ? GP_ERR_INVALID : status;
+    return GP_OK;
 }

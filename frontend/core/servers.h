@@ -18,7 +18,7 @@ struct fe_server_line {
     enum place_cost cost;
 };
 
-/* Read at most max lines; GP_ERR_INVALID and GP_ERR_IO are logged with file and line. */
+/* Read at most max lines. Errors: GP_ERR_INVALID, logged with file and line. */
 GP_CHECK enum gp_status fe_servers_read(const char *path, struct fe_server_line *lines, size_t max,
                                         size_t *count_p);
 
