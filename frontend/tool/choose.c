@@ -2,6 +2,7 @@
 #include "frontend/tool/choose.h"
 
 #include "frontend/core/need.h"
+#include "frontend/tool/directory.h"
 #include "frontend/tool/find.h"
 #include "frontend/tool/tool.h"
 #include "protocol/base/clock.h"

@@ -24,12 +24,4 @@ void tool_found_fini(struct tool_found *found);
 /* The table of what there is, and why not. */
 void tool_found_print(const struct fe_config *config, const struct tool_found *found, FILE *to);
 
-/* A place in the line of those who wait for the same; NULL where there is no directory. */
-struct tool_line;
-struct tool_line *tool_line_join(const struct fe_config *config);
-/* How many are before us; UINT64_MAX if that cannot be found out now. */
-uint64_t tool_line_position(struct tool_line *line);
-/* The place is left to expire, a few seconds later: until then the directory shows what we took. */
-void tool_line_leave(struct tool_line *line);
-
 #endif
