@@ -97,7 +97,8 @@ start(unsigned threads)
                              .heap_alloc = heap_alloc,
                              .heap_free = heap_free,
                              .globaltimer_ns = globaltimer,
-                             .cancelled = cancelled};
+                             .cancelled = cancelled,
+                             .sm_count = 16};
     cr_assert_eq(sd_pool_create(threads, &s->pool), GP_OK);
     return s;
 }
@@ -109,8 +110,7 @@ finish(struct soft *s)
     size_t i;
 
     for (i = 0; i < sd_module_var_count(s->module); i++)
-        sd_module_place(s->module, i,
-                        SOFT_PTR(soft_alloc(s, sd_module_var(s->module, i)->bytes)));
+        sd_module_place(s->module, i, SOFT_PTR(soft_alloc(s, sd_module_var(s->module, i)->bytes)));
     cr_assert_eq(sd_module_finish(s->module, &log), CUDA_SUCCESS, "%s", log.data);
     free(log.data);
 }
@@ -137,8 +137,8 @@ soft_open_linked(const char *const *ptx, unsigned count, unsigned threads)
     unsigned i;
 
     for (i = 0; i < count; i++)
-        cr_assert_eq(sd_module_parse(ptx[i], strlen(ptx[i]), &log, &modules[i]), CUDA_SUCCESS,
-                     "%s", log.data);
+        cr_assert_eq(sd_module_parse(ptx[i], strlen(ptx[i]), &log, &modules[i]), CUDA_SUCCESS, "%s",
+                     log.data);
     cr_assert_eq(sd_module_link(modules, count, &log, &s->module), CUDA_SUCCESS, "%s", log.data);
     free(log.data);
     finish(s);

@@ -301,3 +301,24 @@ Test(soft_run, threads_are_numbered_in_blocks_of_every_shape)
         soft_close(s);
     }
 }
+
+Test(soft_run, blocks_go_round_the_multiprocessors_that_a_launch_has)
+{
+    static const char ptx[] = PTX_HEAD
+        ".visible .entry k(.param .u64 out) {\n"
+        "  .reg .b32 %r<4>; .reg .b64 %rd<4>;\n"
+        "  ld.param.u64 %rd1, [out]; mov.u32 %r1, %ctaid.x; mul.wide.u32 %rd2, %r1, 8;\n"
+        "  add.u64 %rd1, %rd1, %rd2; mov.u32 %r2, %smid; mov.u32 %r3, %nsmid;\n"
+        "  st.global.v2.u32 [%rd1], {%r2, %r3}; ret; }\n";
+    struct soft *s = soft_open(ptx, 1);
+    uint32_t(*out)[2] = soft_alloc(s, 64 * sizeof(*out));
+
+    s->env.sm_count = 20;
+    cr_assert_eq(soft_launch(s, "k", (struct soft_shape){.grid = 64, .block = 1},
+                             SOFT_ARGS(SOFT_PTR(out))), CUDA_SUCCESS);
+    for (uint32_t i = 0; i < 64; i++) {
+        cr_assert_eq(out[i][0], i % 20);
+        cr_assert_eq(out[i][1], 20);
+    }
+    soft_close(s);
+}

@@ -93,6 +93,7 @@ sd_kernel_run(struct sd_work *work)
         .globaltimer_ns = env_globaltimer,
         .set_condition = env_set_condition,
         .cancelled = env_cancelled,
+        .sm_count = (uint32_t)work->ctx->dev->profile.multiprocessors,
     };
     struct sd_launch launch = {
         .kernel = k->fn->kernel,
@@ -102,7 +103,7 @@ sd_kernel_run(struct sd_work *work)
         .bound = k->bound,
         .bound_count = k->bound_count,
         .sms = k->sms != NULL ? k->sms->sms : NULL,
-        .sm_count = sd_sm_count(work->ctx, k->sms),
+        .sm_count = k->sms != NULL ? k->sms->count : 0,
         .env = &env,
     };
     const struct sd_kernel *failed = NULL;

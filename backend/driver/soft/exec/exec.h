@@ -140,6 +140,7 @@ struct sd_env {
     bool (*set_condition)(void *opaque, uint64_t handle, uint32_t value);
     /* Polled at least every few milliseconds; true ends the kernel. */
     bool (*cancelled)(void *opaque);
+    uint32_t sm_count; /* of the device: %nsmid */
 };
 
 /* What the reference at a variable's address stands for in one launch. */
@@ -158,8 +159,8 @@ struct sd_launch {
     bool cooperative;
     const struct sd_bound *bound; /* references that are not here: what their variable holds */
     uint32_t bound_count;
-    const uint16_t *sms; /* numbers of the multiprocessors; NULL: 0 and up */
-    uint32_t sm_count;   /* 0: SD_SM_COUNT */
+    const uint16_t *sms; /* numbers of the multiprocessors that it has; NULL: all */
+    uint32_t sm_count;   /* in sms */
     const struct sd_env *env;
 };
 
@@ -221,9 +222,8 @@ CUresult sd_exec_run(struct sd_pool *pool, const struct sd_launch *launch, struc
  * this many blocks of a cooperative grid alive at once. */
 #define SD_COOPERATIVE_BLOCKS_MAX 2048u
 
-/* What kernels read: %clock and %clock64 tick at this rate, %nsmid is this. Report the same. */
+/* What kernels read: %clock and %clock64 tick at this rate. Report the same. */
 #define SD_CLOCK_KHZ 1000000u
-#define SD_SM_COUNT  16u
 /* Largest dynamic plus static shared memory of a block that the machine can address. */
 #define SD_SHARED_BYTES_MAX (1u << 20)
 

@@ -51,11 +51,12 @@ cluster_value(const struct sd_warp *w, unsigned kind, unsigned axis)
 
 /* Blocks go round the multiprocessors that the launch has. */
 static uint64_t
-sm_of(const struct sd_launch *launch, uint64_t block)
+sm_of(const struct sd_grid *grid, uint64_t block)
 {
-    uint32_t n = launch->sm_count != 0 ? launch->sm_count : SD_SM_COUNT;
+    const struct sd_launch *launch = grid->launch;
 
-    return launch->sms != NULL ? launch->sms[block % n] : block % n;
+    return launch->sms != NULL ? launch->sms[block % launch->sm_count]
+                               : block % grid->env->sm_count;
 }
 
 uint64_t
@@ -84,9 +85,8 @@ sd_sreg_value(const struct sd_warp *w, uint32_t sreg, unsigned lane)
     case SD_SREG_LANEID: return lane;
     case SD_SREG_WARPID: return w->index;
     case SD_SREG_NWARPID: return 64;
-    case SD_SREG_SMID:
-        return sm_of(launch, w->block->linear);
-    case SD_SREG_NSMID: return SD_SM_COUNT;
+    case SD_SREG_SMID: return sm_of(grid, w->block->linear);
+    case SD_SREG_NSMID: return grid->env->sm_count;
     case SD_SREG_GRIDID: return grid->number;
     case SD_SREG_LANEMASK_EQ: return 1u << lane;
     case SD_SREG_LANEMASK_LE: return 0xffffffffu >> (31 - lane);
