@@ -2,6 +2,7 @@
 #include "drv.h"
 
 #include <stdatomic.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -128,4 +129,49 @@ drv_in_child(int (*body)(void))
     if (pid < 0 || waitpid(pid, &status, 0) != pid)
         return -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* What a message carries beside its bytes. */
+union one_fd {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+void
+drv_tell(int peer, const void *data, size_t bytes, int fd)
+{
+    struct iovec iov = {(void *)(uintptr_t)data, bytes};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+    union one_fd control;
+
+    if (fd >= 0) {
+        memset(&control, 0, sizeof(control));
+        m.msg_control = control.bytes;
+        m.msg_controllen = sizeof(control.bytes);
+        CMSG_FIRSTHDR(&m)->cmsg_level = SOL_SOCKET;
+        CMSG_FIRSTHDR(&m)->cmsg_type = SCM_RIGHTS;
+        CMSG_FIRSTHDR(&m)->cmsg_len = CMSG_LEN(sizeof(fd));
+        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &fd, sizeof(fd));
+    }
+    EXPECT(sendmsg(peer, &m, 0) == (ssize_t)bytes);
+}
+
+int
+drv_hear(int peer, void *data, size_t bytes)
+{
+    struct iovec iov = {data, bytes};
+    union one_fd control;
+    struct msghdr m = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = control.bytes,
+                       .msg_controllen = sizeof(control.bytes)};
+    int fd = -1;
+
+    if (recvmsg(peer, &m, 0) != (ssize_t)bytes) {
+        fprintf(stderr, "the other process is gone\n");
+        exit(3);
+    }
+    if (CMSG_FIRSTHDR(&m) != NULL)
+        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fd));
+    return fd;
 }

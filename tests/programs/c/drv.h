@@ -52,6 +52,11 @@ uint32_t drv_word_at(CUdeviceptr p);
  * ended it. */
 int drv_in_child(int (*body)(void));
 
+/* A message to another process over a socket that keeps them apart, with a descriptor unless that
+ * is -1; and one from it, with its descriptor or -1. The other's end is this program's, with 3. */
+void drv_tell(int peer, const void *data, size_t bytes, int fd);
+int drv_hear(int peer, void *data, size_t bytes);
+
 /* Prints the outcome; the program's exit status. */
 int drv_result(const char *name);
 

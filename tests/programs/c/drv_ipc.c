@@ -25,45 +25,17 @@ static int peer;
 static void
 tell(const struct note *note, int fd)
 {
-    struct iovec iov = {(void *)(uintptr_t)note, sizeof(*note)};
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
-
-    if (fd >= 0) {
-        memset(&control, 0, sizeof(control));
-        m.msg_control = control.bytes;
-        m.msg_controllen = sizeof(control.bytes);
-        CMSG_FIRSTHDR(&m)->cmsg_level = SOL_SOCKET;
-        CMSG_FIRSTHDR(&m)->cmsg_type = SCM_RIGHTS;
-        CMSG_FIRSTHDR(&m)->cmsg_len = CMSG_LEN(sizeof(fd));
-        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &fd, sizeof(fd));
-    }
-    EXPECT(sendmsg(peer, &m, 0) == (ssize_t)sizeof(*note));
+    drv_tell(peer, note, sizeof(*note), fd);
 }
 
 static struct note
 hear(int *fd_p)
 {
     struct note note = {0};
-    struct iovec iov = {&note, sizeof(note)};
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct msghdr m = {.msg_iov = &iov,
-                       .msg_iovlen = 1,
-                       .msg_control = control.bytes,
-                       .msg_controllen = sizeof(control.bytes)};
+    int fd = drv_hear(peer, &note, sizeof(note));
 
-    if (recvmsg(peer, &m, 0) != (ssize_t)sizeof(note)) {
-        fprintf(stderr, "the other process is gone\n");
-        exit(3);
-    }
-    if (fd_p != NULL && CMSG_FIRSTHDR(&m) != NULL)
-        memcpy(fd_p, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(*fd_p));
+    if (fd_p != NULL)
+        *fd_p = fd;
     return note;
 }
 

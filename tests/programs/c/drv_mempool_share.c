@@ -16,53 +16,11 @@ static const CUmemAllocationHandleType by_fd = CU_MEM_HANDLE_TYPE_POSIX_FILE_DES
 static int peer;
 
 static void
-tell(const void *data, size_t bytes, int fd)
-{
-    struct iovec iov = {(void *)(uintptr_t)data, bytes};
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
-
-    if (fd >= 0) {
-        memset(&control, 0, sizeof(control));
-        m.msg_control = control.bytes;
-        m.msg_controllen = sizeof(control.bytes);
-        CMSG_FIRSTHDR(&m)->cmsg_level = SOL_SOCKET;
-        CMSG_FIRSTHDR(&m)->cmsg_type = SCM_RIGHTS;
-        CMSG_FIRSTHDR(&m)->cmsg_len = CMSG_LEN(sizeof(fd));
-        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &fd, sizeof(fd));
-    }
-    EXPECT(sendmsg(peer, &m, 0) == (ssize_t)bytes);
-}
-
-static int
-hear(void *data, size_t bytes)
-{
-    struct iovec iov = {data, bytes};
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct msghdr m = {.msg_iov = &iov,
-                       .msg_iovlen = 1,
-                       .msg_control = control.bytes,
-                       .msg_controllen = sizeof(control.bytes)};
-    int fd = -1;
-
-    EXPECT(recvmsg(peer, &m, 0) == (ssize_t)bytes);
-    if (m.msg_controllen != 0)
-        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fd));
-    return fd;
-}
-
-static void
 done(void)
 {
     char c = 1;
 
-    tell(&c, 1, -1);
+    drv_tell(peer, &c, 1, -1);
 }
 
 static void
@@ -70,7 +28,7 @@ wait_done(void)
 {
     char c;
 
-    (void)hear(&c, 1);
+    (void)drv_hear(peer, &c, 1);
 }
 
 static CUmemoryPool
@@ -126,14 +84,14 @@ maker(CUdevice dev)
 
     CU(cuMemPoolExportToShareableHandle(&fd, pool, by_fd, 0));
     done();
-    tell(&fd, sizeof(fd), fd);
+    drv_tell(peer, &fd, sizeof(fd), fd);
     close(fd);
     for (uint32_t i = 0; i < COUNT; i++) {
         CU(cuMemAllocFromPoolAsync(&a[i], WORDS * 4, pool, NULL));
         CU(cuMemsetD32Async(a[i], 100 + i, WORDS, NULL));
         CU(cuStreamSynchronize(NULL));
         CU(cuMemPoolExportPointer(&data, a[i]));
-        tell(&data, sizeof(data), -1);
+        drv_tell(peer, &data, sizeof(data), -1);
     }
     refused(dev, pool, a[0]);
     wait_done();
@@ -159,7 +117,7 @@ use_one(CUmemoryPool pool, CUfunction mul_add, uint32_t i, uint32_t *wrong)
     size_t bytes = 0;
     void *params[] = {&a, &factor, &i, &n};
 
-    (void)hear(&data, sizeof(data));
+    (void)drv_hear(peer, &data, sizeof(data));
     CU(cuMemPoolImportPointer(&a, pool, &data));
     CU(cuMemGetAddressRange(NULL, &bytes, a));
     EXPECT(bytes == WORDS * 4);
@@ -195,7 +153,7 @@ user(void)
     dev = drv_open();
     mul_add = drv_kernel(vector_ptx, "mul_add_u32");
     wait_done();
-    fd = hear(&number, sizeof(number));
+    fd = drv_hear(peer, &number, sizeof(number));
     CU(cuMemPoolImportFromShareableHandle(&pool, (void *)(intptr_t)fd, by_fd, 0));
     close(fd);
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemAllocFromPoolAsync(&a, 4096, pool, NULL));
