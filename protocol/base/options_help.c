@@ -10,17 +10,32 @@
 #define HELP_WIDTH    80
 #define COMMENT_WIDTH 96
 
-/* Break help into lines that begin at HELP_COLUMN; column is where the cursor is now. */
-static void
-put_wrapped(struct gp_buf *out, const char *text, size_t column)
+/* What an option is for, as a text with its 0. */
+static enum gp_status
+describe(const struct gp_option *opt, bool with_default, struct gp_buf *out)
 {
+    gp_buf_append_text(out, opt->help);
+    if (opt->type == GP_OPT_ENUM)
+        gp_buf_printf(out, ": %s", opt->choices);
+    if (with_default && opt->def != NULL)
+        gp_buf_printf(out, " (%s)", opt->def);
+    gp_buf_append(out, "", 1);
+    return gp_buf_status(out);
+}
+
+/* Break text into lines that begin at margin, where the cursor is now, and with mark before it. */
+static void
+put_wrapped(struct gp_buf *out, const char *text, const char *mark, size_t margin, size_t width)
+{
+    size_t column = margin;
+
     while (*text != '\0') {
         size_t n = strcspn(text, " ");
 
-        if (column + 1 + n > HELP_WIDTH && column > HELP_COLUMN) {
-            gp_buf_printf(out, "\n%*s", HELP_COLUMN, "");
-            column = HELP_COLUMN;
-        } else if (column > HELP_COLUMN) {
+        if (column + 1 + n > width && column > margin) {
+            gp_buf_printf(out, "\n%-*s", (int)margin, mark);
+            column = margin;
+        } else if (column > margin) {
             gp_buf_append_text(out, " ");
             column++;
         }
@@ -47,14 +62,8 @@ put_option(const struct gp_option *opt, struct gp_buf *out)
     }
     gp_buf_printf(out, "%*s", (int)(HELP_COLUMN - column), "");
 
-    gp_buf_append_text(&help, opt->help);
-    if (opt->type == GP_OPT_ENUM)
-        gp_buf_printf(&help, ": %s", opt->choices);
-    if (opt->def != NULL)
-        gp_buf_printf(&help, " (%s)", opt->def);
-    gp_buf_append(&help, "", 1);
-    if (gp_buf_status(&help) == GP_OK)
-        put_wrapped(out, (const char *)help.data, HELP_COLUMN);
+    if (describe(opt, true, &help) == GP_OK)
+        put_wrapped(out, (const char *)help.data, "", HELP_COLUMN, HELP_WIDTH);
 }
 
 void
@@ -89,6 +98,7 @@ gp_options_reference(const struct gp_option_set *set, struct gp_buf *out)
                             "| Argument | Environment | File | Default | Meaning |\n"
                             "|---|---|---|---|---|\n");
     for (const struct gp_option *opt = set->options; opt->name != NULL; opt++) {
+        GP_AUTO_BUF struct gp_buf help = {0};
         char env[128] = "";
 
         if (set->env_prefix != NULL && !opt->args_only)
@@ -98,11 +108,8 @@ gp_options_reference(const struct gp_option_set *set, struct gp_buf *out)
         if (!opt->args_only)
             gp_buf_printf(out, "[%s] %s", gp_option_section(set, opt), gp_option_key(opt));
         gp_buf_printf(out, " | %s | ", opt->def != NULL ? opt->def : "");
-        put_cell(out, opt->help);
-        if (opt->type == GP_OPT_ENUM) {
-            gp_buf_append_text(out, ": ");
-            put_cell(out, opt->choices);
-        }
+        if (describe(opt, false, &help) == GP_OK)
+            put_cell(out, (const char *)help.data);
         gp_buf_append_text(out, " |\n");
     }
 }
@@ -129,21 +136,15 @@ put_roff(struct gp_buf *out, const char *text)
 static void
 put_man_option(const struct gp_option_set *set, const struct gp_option *opt, struct gp_buf *out)
 {
+    GP_AUTO_BUF struct gp_buf help = {0};
+
     gp_buf_append_text(out, ".TP\n.BI \\-\\-");
     put_roff(out, opt->name);
     if (opt->arg != NULL)
         gp_buf_printf(out, " \" %s\"", opt->arg);
     gp_buf_append_text(out, "\n");
-    put_roff(out, opt->help);
-    if (opt->type == GP_OPT_ENUM) {
-        gp_buf_append_text(out, ": ");
-        put_roff(out, opt->choices);
-    }
-    if (opt->def != NULL) {
-        gp_buf_append_text(out, " (");
-        put_roff(out, opt->def);
-        gp_buf_append_text(out, ")");
-    }
+    if (describe(opt, true, &help) == GP_OK)
+        put_roff(out, (const char *)help.data);
     if (!opt->args_only && set->section != NULL)
         gp_buf_printf(out, ". In a file:\n.B %s\nunder [%s]", gp_option_key(opt),
                       gp_option_section(set, opt));
@@ -163,29 +164,11 @@ gp_options_man(const struct gp_option_set *set, struct gp_buf *out)
 static void
 put_comment(struct gp_buf *out, const struct gp_option *opt)
 {
-    const char *parts[] = {opt->help, opt->type == GP_OPT_ENUM ? opt->choices : ""};
-    size_t column = 0;
+    GP_AUTO_BUF struct gp_buf help = {0};
 
-    for (size_t i = 0; i < 2; i++) {
-        const char *at = parts[i];
-
-        while (*at != '\0') {
-            size_t n = strcspn(at, " ");
-
-            if (column == 0 || column + 1 + n > COMMENT_WIDTH) {
-                gp_buf_append_text(out, column == 0 ? "#" : "\n#");
-                column = 1;
-            } else if (i == 1 && at == parts[1]) {
-                gp_buf_append_text(out, ":");
-            }
-            gp_buf_append_text(out, " ");
-            gp_buf_append(out, at, n);
-            column += 1 + n;
-            at += n;
-            at += strspn(at, " ");
-        }
-    }
-    gp_buf_append_text(out, "\n");
+    gp_buf_append_text(out, "# ");
+    if (describe(opt, false, &help) == GP_OK)
+        put_wrapped(out, (const char *)help.data, "#", 2, COMMENT_WIDTH);
 }
 
 /* The sections in the order of the table, each option once. */
