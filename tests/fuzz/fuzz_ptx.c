@@ -103,7 +103,7 @@ run_kernel(const struct sd_kernel *kernel)
     static const struct sd_env template = {
         .opaque = &world, .span_of = span_of, .span_epoch = &world.epoch, .print = print,
         .heap_alloc = heap_alloc, .heap_free = heap_free, .globaltimer_ns = globaltimer_ns,
-        .cancelled = cancelled,
+        .cancelled = cancelled, .sm_count = 16,
     };
     uint8_t params[PARAM_MAX];
     struct sd_fault fault;

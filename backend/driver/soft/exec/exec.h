@@ -140,7 +140,7 @@ struct sd_env {
     bool (*set_condition)(void *opaque, uint64_t handle, uint32_t value);
     /* Polled at least every few milliseconds; true ends the kernel. */
     bool (*cancelled)(void *opaque);
-    uint32_t sm_count; /* of the device: %nsmid */
+    uint32_t sm_count; /* of the device, not 0: %nsmid */
 };
 
 /* What the reference at a variable's address stands for in one launch. */
