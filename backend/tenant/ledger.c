@@ -21,11 +21,28 @@
 /* -- the segment ------------------------------------------------------------------------------- */
 
 void
+be_robust_init(pthread_mutex_t *mutex)
+{
+    pthread_mutexattr_t attr;
+
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(mutex, &attr);
+    pthread_mutexattr_destroy(&attr);
+}
+
+void
+be_robust_lock(pthread_mutex_t *mutex)
+{
+    if (pthread_mutex_lock(mutex) == EOWNERDEAD)
+        pthread_mutex_consistent(mutex);
+}
+
+void
 be_segment_lock(struct be_segment *segment)
 {
-    /* Who died with it left nothing half done: see the head of ledger.h. */
-    if (pthread_mutex_lock(&segment->lock) == EOWNERDEAD)
-        pthread_mutex_consistent(&segment->lock);
+    be_robust_lock(&segment->lock);
 }
 
 void
@@ -53,7 +70,6 @@ be_ledger_create(struct be_ledger **ledger_p)
 {
     struct be_ledger *ledger = calloc(1, sizeof(*ledger));
     enum gp_status status = GP_ERR_NO_MEMORY;
-    pthread_mutexattr_t attr;
     int fd = -1;
 
     if (ledger == NULL)
@@ -70,11 +86,7 @@ be_ledger_create(struct be_ledger **ledger_p)
         return status;
     }
     ledger->slot = BE_LEDGER_SLOTS;
-    pthread_mutexattr_init(&attr);
-    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(&ledger->segment->lock, &attr);
-    pthread_mutexattr_destroy(&attr);
+    be_robust_init(&ledger->segment->lock);
     be_turns_init(ledger);
     be_rooms_init(ledger);
     ledger->segment->bytes = sizeof(struct be_segment);

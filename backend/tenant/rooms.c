@@ -4,7 +4,6 @@
 #include "backend/tenant/segment.h"
 #include "protocol/base/clock.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -41,9 +40,7 @@ rooms_lock(struct be_ledger *ledger, unsigned device)
     struct be_segment_rooms *rooms = &ledger->segment->rooms[device];
     uint64_t taken = others_bytes(ledger->segment, device), total;
 
-    /* Who died in here left a state that is good enough; its slot goes when it is reaped. */
-    if (pthread_mutex_lock(&rooms->lock) == EOWNERDEAD)
-        pthread_mutex_consistent(&rooms->lock);
+    be_robust_lock(&rooms->lock);
     total = ledger->segment->devices[device].total_bytes;
     taken += rooms->keep_bytes;
     rooms->room.bytes = total > taken ? total - taken : 0;
@@ -93,14 +90,8 @@ takes_part(const struct be_ledger *ledger, unsigned device)
 void
 be_rooms_init(struct be_ledger *ledger)
 {
-    pthread_mutexattr_t attr;
-
-    pthread_mutexattr_init(&attr);
-    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
     for (unsigned d = 0; d < BE_LEDGER_DEVICES; d++)
-        pthread_mutex_init(&ledger->segment->rooms[d].lock, &attr);
-    pthread_mutexattr_destroy(&attr);
+        be_robust_init(&ledger->segment->rooms[d].lock);
 }
 
 void

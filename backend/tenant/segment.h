@@ -90,6 +90,11 @@ struct be_ledger {
     unsigned slot; /* of this process; BE_LEDGER_SLOTS: the supervisor */
 };
 
+/* A mutex that processes share, and that outlives one that died with it: who takes it next finds
+ * words that are good enough, see the head of ledger.h, and its slot goes when it is reaped. */
+void be_robust_init(pthread_mutex_t *mutex);
+void be_robust_lock(pthread_mutex_t *mutex);
+
 void be_segment_lock(struct be_segment *segment);
 void be_segment_unlock(struct be_segment *segment);
 

@@ -4,7 +4,6 @@
 #include "backend/tenant/segment.h"
 #include "protocol/base/clock.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -16,9 +15,7 @@ turns_lock(struct be_ledger *ledger, unsigned device)
 {
     struct be_segment_turns *t = &ledger->segment->turns[device];
 
-    /* Who died in here left a state that is good enough; its slot goes when it is reaped. */
-    if (pthread_mutex_lock(&t->lock) == EOWNERDEAD)
-        pthread_mutex_consistent(&t->lock);
+    be_robust_lock(&t->lock);
     return t;
 }
 
@@ -71,14 +68,8 @@ takes_part(const struct be_ledger *ledger, unsigned device)
 void
 be_turns_init(struct be_ledger *ledger)
 {
-    pthread_mutexattr_t attr;
-
-    pthread_mutexattr_init(&attr);
-    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
     for (unsigned d = 0; d < BE_LEDGER_DEVICES; d++)
-        pthread_mutex_init(&ledger->segment->turns[d].lock, &attr);
-    pthread_mutexattr_destroy(&attr);
+        be_robust_init(&ledger->segment->turns[d].lock);
 }
 
 static void

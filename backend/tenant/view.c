@@ -4,8 +4,6 @@
 #include "backend/tenant/segment.h"
 #include "protocol/base/util.h"
 
-#include <errno.h>
-
 bool
 be_ledger_slot_view(struct be_ledger *ledger, unsigned slot, struct be_slot_view *view_p)
 {
@@ -41,8 +39,7 @@ be_ledger_turn_ns(struct be_ledger *ledger, uint32_t tenant, unsigned device)
     if (tenant >= BE_TENANTS_MAX || device >= BE_LEDGER_DEVICES)
         return 0;
     t = &ledger->segment->turns[device];
-    if (pthread_mutex_lock(&t->lock) == EOWNERDEAD)
-        pthread_mutex_consistent(&t->lock);
+    be_robust_lock(&t->lock);
     ns = t->fair.groups[tenant].service_ns;
     pthread_mutex_unlock(&t->lock);
     return ns;
