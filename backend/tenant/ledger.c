@@ -852,15 +852,6 @@ be_ledger_tenant(struct be_ledger *ledger, unsigned index, struct be_tenant_stat
     if (known) {
         state_p->policy = g->tenants[index].policy;
         state_p->gone = g->tenants[index].gone;
-        state_p->sessions = sessions_count(g, index);
-        for (unsigned d = 0; d < BE_LEDGER_DEVICES; d++) {
-            struct be_sums sums = {0};
-
-            if (g->devices[d].total_bytes != 0)
-                sums = sums_of(g, index + 1, d, BE_LEDGER_SLOTS);
-            state_p->held_bytes[d] = sums.held;
-            state_p->leased_bytes[d] = sums.idle;
-        }
     }
     be_segment_unlock(g);
     return known;

@@ -160,8 +160,6 @@ void be_ledger_await(struct be_ledger *ledger, uint32_t seen, uint64_t timeout_n
 struct be_tenant_state {
     struct be_policy policy;
     bool gone; /* no longer configured */
-    unsigned sessions;
-    uint64_t held_bytes[BE_LEDGER_DEVICES], leased_bytes[BE_LEDGER_DEVICES];
 };
 /* False beyond the last one. */
 bool be_ledger_tenant(struct be_ledger *ledger, unsigned index, struct be_tenant_state *state_p);

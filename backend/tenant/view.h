@@ -1,7 +1,6 @@
 /* backend/tenant/view.h -- the ledger as an operator sees it: slot by slot; changes nothing
  *
- * Threads: the supervisor's; takes the ledger's lock (rank 60) and those of turns (61) for a
- * moment.
+ * Threads: the supervisor's. Slots are read word by word, without a lock; turns under theirs (61).
  */
 #ifndef BE_TENANT_VIEW_H
 #define BE_TENANT_VIEW_H
