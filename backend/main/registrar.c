@@ -1,6 +1,7 @@
 /* backend/main/registrar.c */
 #include "backend/main/registrar.h"
 
+#include "backend/supervisor/admin.h"
 #include "protocol/directory/entry.h"
 #include "protocol/directory/etcd.h"
 #include "protocol/base/clock.h"
@@ -8,7 +9,6 @@
 #include "protocol/base/url.h"
 #include "protocol/base/util.h"
 #include "protocol/wire/admin.h"
-#include "protocol/wire/frame.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define LOOK_NS     GP_NS_PER_S /* between two looks at the server */
@@ -114,12 +113,6 @@ etcd_open(struct registrar *r)
 
 /* -- the server as it is ----------------------------------------------------------------------- */
 
-static bool
-exact(ssize_t n, size_t bytes)
-{
-    return n >= 0 && (size_t)n == bytes;
-}
-
 /* False: the supervisor is gone. */
 static bool
 state_ask(int fd, struct wire_admin_answer *answer_p)
@@ -128,24 +121,13 @@ state_ask(int fd, struct wire_admin_answer *answer_p)
         .what = WIRE_ADMIN_LIST,
         .parts = WIRE_ADMIN_GPUS | WIRE_ADMIN_TENANTS,
     };
-    struct wire_frame_header header = {.kind = WIRE_FRAME_HELLO, .tag = WIRE_CONTROL_ADMIN};
     GP_AUTO_BUF struct gp_buf message = {0};
-    GP_AUTO_FREE uint8_t *payload = NULL;
-    uint8_t head[WIRE_FRAME_HEADER_BYTES];
+    GP_AUTO_FREE uint8_t *answer = NULL;
+    size_t bytes;
 
-    if (wire_admin_request_encode(&request, &message) != GP_OK)
-        return false;
-    header.payload_bytes = (uint32_t)message.len;
-    wire_frame_encode(&header, head);
-    if (!exact(send(fd, head, sizeof(head), MSG_NOSIGNAL), sizeof(head)) ||
-        !exact(send(fd, message.data, message.len, MSG_NOSIGNAL), message.len) ||
-        !exact(recv(fd, head, sizeof(head), MSG_WAITALL), sizeof(head)) ||
-        wire_frame_decode(head, WIRE_ADMIN_ANSWER_MAX, &header) != GP_OK)
-        return false;
-    payload = malloc(header.payload_bytes + 1);
-    return payload != NULL &&
-           exact(recv(fd, payload, header.payload_bytes, MSG_WAITALL), header.payload_bytes) &&
-           wire_admin_answer_decode(payload, header.payload_bytes, answer_p) == GP_OK;
+    return wire_admin_request_encode(&request, &message) == GP_OK &&
+           be_admin_exchange(fd, message.data, message.len, &answer, &bytes) == GP_OK &&
+           wire_admin_answer_decode(answer, bytes, answer_p) == GP_OK;
 }
 
 /* Where clients reach us: what the operator says, else what we listen on, with our name where that

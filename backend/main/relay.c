@@ -1,6 +1,7 @@
 /* backend/main/relay.c */
 #include "backend/main/relay.h"
 
+#include "backend/supervisor/admin.h"
 #include "backend/supervisor/handoff.h"
 #include "backend/tenant/policy.h"
 #include "protocol/base/clock.h"
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define SILENCE_NS (300 * GP_NS_PER_S)
@@ -78,46 +78,17 @@ refuse(struct tp_lane *lane, struct be_line *line)
 
 /* -- to and fro -------------------------------------------------------------------------------- */
 
-static bool
-send_all(int fd, const void *data, size_t bytes)
-{
-    const char *at = data;
-
-    while (bytes > 0) {
-        ssize_t n = send(fd, at, bytes, MSG_NOSIGNAL);
-
-        if (n <= 0)
-            return false;
-        at += n;
-        bytes -= (size_t)n;
-    }
-    return true;
-}
-
 /* One request to the supervisor, and its answer to the operator; false at the end. */
 static bool
 carry(int fd, struct be_line *line, const struct tp_frame *frame)
 {
-    struct wire_frame_header request = {.kind = WIRE_FRAME_HELLO, .tag = WIRE_CONTROL_ADMIN},
-                             answer;
-    GP_AUTO_FREE uint8_t *payload = NULL;
-    uint8_t header[WIRE_FRAME_HEADER_BYTES];
+    GP_AUTO_FREE uint8_t *answer = NULL;
+    size_t bytes;
 
-    if (frame->payload_bytes > WIRE_ADMIN_REQUEST_MAX)
+    if (frame->payload_bytes > WIRE_ADMIN_REQUEST_MAX ||
+        be_admin_exchange(fd, frame->payload, frame->payload_bytes, &answer, &bytes) != GP_OK)
         return false;
-    request.payload_bytes = frame->payload_bytes;
-    wire_frame_encode(&request, header);
-    if (!send_all(fd, header, sizeof(header)) ||
-        !send_all(fd, frame->payload, frame->payload_bytes))
-        return false;
-    if (recv(fd, header, sizeof(header), MSG_WAITALL) != (ssize_t)sizeof(header) ||
-        wire_frame_decode(header, WIRE_ADMIN_ANSWER_MAX, &answer) != GP_OK)
-        return false;
-    payload = malloc(answer.payload_bytes + 1);
-    if (payload == NULL ||
-        recv(fd, payload, answer.payload_bytes, MSG_WAITALL) != (ssize_t)answer.payload_bytes)
-        return false;
-    be_line_frame(line, WIRE_FRAME_HELLO, WIRE_CONTROL_ADMIN, payload, answer.payload_bytes);
+    be_line_frame(line, WIRE_FRAME_HELLO, WIRE_CONTROL_ADMIN, answer, (uint32_t)bytes);
     be_line_flush(line);
     return true;
 }

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -189,6 +190,48 @@ be_admin_line_make(struct be_admin *admin, const char *who, int *fd_p)
         return status;
     }
     *fd_p = pair[1];
+    return GP_OK;
+}
+
+static bool
+send_all(int fd, const void *data, size_t bytes)
+{
+    const char *at = data;
+
+    while (bytes > 0) {
+        ssize_t n = send(fd, at, bytes, MSG_NOSIGNAL);
+
+        if (n <= 0)
+            return false;
+        at += n;
+        bytes -= (size_t)n;
+    }
+    return true;
+}
+
+enum gp_status
+be_admin_exchange(int fd, const void *request, size_t request_bytes, uint8_t **answer_p,
+                  size_t *answer_bytes_p)
+{
+    struct wire_frame_header header = {.kind = WIRE_FRAME_HELLO,
+                                       .tag = WIRE_CONTROL_ADMIN,
+                                       .payload_bytes = (uint32_t)request_bytes};
+    GP_AUTO_FREE uint8_t *answer = NULL;
+    uint8_t head[WIRE_FRAME_HEADER_BYTES];
+
+    wire_frame_encode(&header, head);
+    if (!send_all(fd, head, sizeof(head)) || !send_all(fd, request, request_bytes) ||
+        recv(fd, head, sizeof(head), MSG_WAITALL) != (ssize_t)sizeof(head) ||
+        wire_frame_decode(head, WIRE_ADMIN_ANSWER_MAX, &header) != GP_OK)
+        return GP_ERR_CLOSED;
+    answer = malloc(header.payload_bytes + 1);
+    if (answer == NULL)
+        return GP_ERR_NO_MEMORY;
+    if (recv(fd, answer, header.payload_bytes, MSG_WAITALL) != (ssize_t)header.payload_bytes)
+        return GP_ERR_CLOSED;
+    *answer_p = answer;
+    *answer_bytes_p = header.payload_bytes;
+    answer = NULL;
     return GP_OK;
 }
 

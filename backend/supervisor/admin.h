@@ -5,8 +5,8 @@
  * a line of the same kind. On each: a request, its answer, the next request
  * (protocol/wire/admin.h).
  *
- * Threads: the supervisor's. Never waits: what a peer does not take stays in a buffer, and he is
- *          not listened to until it is gone. Who is silent for five minutes is cut.
+ * Threads: the supervisor's, but for _exchange. Never waits: what a peer does not take stays in a
+ * buffer, and he is not listened to until it is gone. Who is silent for five minutes is cut.
  */
 #ifndef BE_ADMIN_H
 #define BE_ADMIN_H
@@ -45,6 +45,10 @@ GP_CHECK enum gp_status be_admin_open(struct be_admin *admin, const char *path, 
 void be_admin_close(struct be_admin *admin, bool keep);
 /* A line for a worker; *fd_p is its end, the caller's. GP_ERR_LIMIT: there are too many. */
 GP_CHECK enum gp_status be_admin_line_make(struct be_admin *admin, const char *who, int *fd_p);
+/* At such an end: one request, and the answer's bytes, which are the caller's to free. Waits.
+ * GP_ERR_CLOSED; GP_ERR_NO_MEMORY. */
+GP_CHECK enum gp_status be_admin_exchange(int fd, const void *request, size_t request_bytes,
+                                          uint8_t **answer_p, size_t *answer_bytes_p);
 /* When epoll_fd is readable. */
 void be_admin_serve(struct be_admin *admin);
 /* Cut who is silent; when to ask again. */
