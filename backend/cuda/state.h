@@ -63,7 +63,7 @@ struct be_session {
     struct be_ledger *ledger;         /* borrowed; NULL: no limits */
     struct be_board_row *row;         /* counters for the operator; borrowed; NULL: nobody counts */
     struct be_pace *pace;             /* NULL: takes no part in turns; made by the executor */
-    struct be_stay *stay;             /* NULL: nothing is paged */
+    struct be_stay *stay;             /* NULL: nothing is paged, nor work counted */
     struct be_agent *agent;           /* backend/session: hears what other sessions want */
     uint64_t hidden;                  /* devices that the tenant may not use, a bit each */
     struct be_waits *waits;           /* for the device */

@@ -73,8 +73,8 @@ static const struct gp_option be_options[] = {
      "user", NULL, false},
     {"etcd-password-file", "FILE", GP_OPT_PATH, NULL, "a file with the password", "etcd",
      "password-file", NULL, false},
-    {"etcd-ttl", "TIME", GP_OPT_TIME, "10s",
-     "our entries stay so long when nothing is heard of us", "etcd", "ttl", NULL, false},
+    {"etcd-ttl", "TIME", GP_OPT_TIME, "10s", "our entries stay so long when nothing is heard of us",
+     "etcd", "ttl", NULL, false},
     {"advertise", "URL", GP_OPT_URLS, NULL,
      "where clients reach this server; what it listens on if unset", "etcd", NULL, NULL, false},
     {"region", "NAME", GP_OPT_TEXT, "default", "where this server is", "etcd", NULL, NULL, false},
@@ -137,8 +137,8 @@ static const struct gp_option be_options[] = {
      "hand devices over to whoever asks, at once (to compare with)", NULL, NULL, NULL, false},
     {"evict-every", "COUNT", GP_OPT_NUMBER, "0",
      "page a session's memory out after so many frames (tests)", NULL, NULL, NULL, false},
-    {"swap-fault", "COUNT", GP_OPT_NUMBER, "0", "one in so many steps of paging fails (tests)", NULL,
-     NULL, NULL, false},
+    {"swap-fault", "COUNT", GP_OPT_NUMBER, "0", "one in so many steps of paging fails (tests)",
+     NULL, NULL, NULL, false},
     {"drain-time", "TIME", GP_OPT_TIME, "30s", "on SIGTERM wait this long for sessions to end",
      NULL, NULL, NULL, false},
     {"mask-feature", "NAME", GP_OPT_STRINGS, NULL, "do not offer NAME (tests of old peers)", NULL,
@@ -159,8 +159,8 @@ static const struct gp_option be_options[] = {
      NULL, true},
     {"predecessor", "FD", GP_OPT_FD, NULL, "take over from the server behind FD (internal)", NULL,
      NULL, NULL, true},
-    {"inherit", "FD=URL", GP_OPT_STRINGS, NULL, "a socket of its that listens (internal)", NULL, NULL,
-     NULL, true},
+    {"inherit", "FD=URL", GP_OPT_STRINGS, NULL, "a socket of its that listens (internal)", NULL,
+     NULL, NULL, true},
     {"registrar", "FD", GP_OPT_FD, NULL, "be the registrar of the supervisor behind FD (internal)",
      NULL, NULL, NULL, true},
     {"slot", "NUMBER", GP_OPT_NUMBER, NULL, "the worker's slot in it (internal)", NULL, NULL, NULL,
@@ -189,7 +189,9 @@ static const char man_head[] =
     "Each option may be an argument, a variable GPUPOOLD_NAME, or a setting in the file; the first "
     "of\nthese wins.\n"
     ".SH SIGNALS\nSIGTERM: listen no more, end when the sessions have ended, or after drain-time.\n"
-    "SIGHUP: read tenants anew; other options count for workers that start afterwards.\n";
+    "SIGHUP: read tenants anew; other options count for workers that start afterwards.\n"
+    "SIGUSR1: say in the log which sessions work.\n"
+    "SIGUSR2: execute the program anew; it takes over, sessions go on here until they end.\n";
 static const char man_tail[] =
     ".SH FILES\n.TP\n.I /etc/gpupool/server.ini\nthe configuration\n"
     ".SH EXIT STATUS\n0: ended in order; 1: it could not serve; 2: wrong options\n"
