@@ -1,6 +1,7 @@
 /* frontend/tool/rows.c */
 #include "frontend/tool/rows.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@ tool_rows_init(struct tool_rows *rows, const struct tool_column *columns)
     *rows = (struct tool_rows){.columns = columns};
     while (columns[rows->column_count].title != NULL)
         rows->column_count++;
+    assert(rows->column_count <= TOOL_COLUMNS_MAX);
 }
 
 void
@@ -121,31 +123,41 @@ cell_text(const struct tool_cell *cell, char *buffer)
     }
 }
 
+static size_t
+column_width(const struct tool_rows *rows, size_t column)
+{
+    size_t count = tool_rows_count(rows), width = strlen(rows->columns[column].title);
+    char buffer[32];
+
+    for (size_t r = 0; r < count; r++) {
+        size_t n = strlen(cell_text(&rows->cells[r * rows->column_count + column], buffer));
+
+        width = n > width ? n : width;
+    }
+    return width;
+}
+
 static void
 print_table(const struct tool_rows *rows, bool wide, struct gp_buf *out)
 {
-    size_t count = tool_rows_count(rows);
+    size_t count = tool_rows_count(rows), widths[TOOL_COLUMNS_MAX];
     char buffer[32];
 
+    for (size_t c = 0; c < rows->column_count; c++)
+        widths[c] = column_width(rows, c);
     for (size_t r = 0; r < count + 1; r++) {
         size_t pad = 0; /* nothing is written behind the last column */
 
         for (size_t c = 0; c < rows->column_count; c++) {
             const struct tool_column *column = &rows->columns[c];
             const char *text = column->title;
-            size_t width = strlen(column->title);
 
             if (column->wide && !wide)
                 continue;
-            for (size_t i = 0; i < count; i++) {
-                size_t n = strlen(cell_text(&rows->cells[i * rows->column_count + c], buffer));
-
-                width = n > width ? n : width;
-            }
             if (r > 0)
                 text = cell_text(&rows->cells[(r - 1) * rows->column_count + c], buffer);
             gp_buf_printf(out, "%*s%s", (int)pad, "", text);
-            pad = width - strlen(text) + 2;
+            pad = widths[c] - strlen(text) + 2;
         }
         gp_buf_append_text(out, "\n");
     }

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define TOOL_COLUMNS_MAX 32
+
 struct tool_column {
     const char *title; /* "MEMORY"; NULL ends the list */
     const char *key;   /* "total_bytes", in JSON and YAML */
