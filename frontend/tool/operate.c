@@ -11,24 +11,16 @@
 
 #define NAMES_MAX 32
 
-/* Ask, say who did not do it, and give everything back; the exit code. */
-static int
-do_it(const struct gp_options *o, const char *command, const struct wire_admin_request *request,
-      uint64_t *affected_p)
+/* What those who answered did, together. */
+static uint64_t
+affected_sum(const struct tool_targets *targets)
 {
-    struct tool_targets targets;
-    size_t bad;
+    uint64_t sum = 0;
 
-    *affected_p = 0;
-    if (!tool_targets_find(o, &targets))
-        return TOOL_FAILED;
-    (void)tool_ask(&targets, request);
-    bad = tool_complain(&targets, command);
-    for (size_t i = 0; i < targets.count; i++)
-        if (targets.list[i].answered)
-            *affected_p += targets.list[i].answer.affected;
-    tool_targets_fini(&targets);
-    return bad > 0 ? TOOL_FAILED : 0;
+    for (size_t i = 0; i < targets->count; i++)
+        if (targets->list[i].answered)
+            sum += targets->list[i].answer.affected;
+    return sum;
 }
 
 /* -- drain ------------------------------------------------------------------------------------- */
@@ -179,10 +171,7 @@ tool_kick(int argc, char **argv)
         if (tool_targets_find(o, &targets)) {
             /* On which server it is, nobody need know. */
             (void)tool_ask(&targets, &request);
-            affected = 0;
-            for (size_t i = 0; i < targets.count; i++)
-                if (targets.list[i].answered)
-                    affected += targets.list[i].answer.affected;
+            affected = affected_sum(&targets);
             if (affected == 0)
                 (void)tool_complain(&targets, "kick");
             else
@@ -228,6 +217,23 @@ setting_take(char *text, struct wire_admin_setting *setting)
     return true;
 }
 
+/* The exit code; the settings that changed, of all servers. */
+static int
+quota_change(const struct gp_options *o, const struct wire_admin_request *request,
+             uint64_t *affected_p)
+{
+    struct tool_targets targets;
+    size_t bad;
+
+    if (!tool_targets_find(o, &targets))
+        return TOOL_FAILED;
+    (void)tool_ask(&targets, request);
+    bad = tool_complain(&targets, "quota");
+    *affected_p = affected_sum(&targets);
+    tool_targets_fini(&targets);
+    return bad > 0 ? TOOL_FAILED : 0;
+}
+
 int
 tool_quota(int argc, char **argv)
 {
@@ -251,7 +257,7 @@ tool_quota(int argc, char **argv)
         rc = TOOL_USAGE;
     } else {
         snprintf(request.tenant, sizeof(request.tenant), "%s", names[0]);
-        rc = do_it(o, "quota", &request, &affected);
+        rc = quota_change(o, &request, &affected);
         if (rc == 0)
             printf("%" PRIu64 " settings of %s changed\n", affected, names[0]);
     }
