@@ -3,6 +3,8 @@
  * Input: byte 0: most bytes a read gives, byte 1: how payloads are fetched, then the stream. What
  * comes out must be what the header format says of the input, frame by frame.
  */
+#include "tests/fuzz/fuzz.h"
+
 #include "protocol/base/log.h"
 #include "protocol/wire/frame.h"
 #include "transport/loop/loop.h"
@@ -11,14 +13,6 @@
 #include <string.h>
 
 #define PAYLOAD_MAX 100000
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
 
 /* The next frame by the lane: its payload must be the input's at that place. */
 static enum gp_status

@@ -2,6 +2,8 @@
  *
  * Byte 0 says which message. What decodes must encode, and decode to the same again.
  */
+#include "tests/fuzz/fuzz.h"
+
 #include "protocol/base/log.h"
 #include "protocol/wire/admin.h"
 #include "protocol/wire/control.h"
@@ -11,14 +13,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
 
 /* Encoded text is cut and cleaned; what came from a decoder is neither, so it stays equal. */
 static void

@@ -3,6 +3,8 @@
  * Input: rows of 10 bytes: what to do, where, a value. In between the lane receives and sends. It
  * must not read or write outside of its ring, nor take a frame that the ring does not hold.
  */
+#include "tests/fuzz/fuzz.h"
+
 #include "protocol/base/log.h"
 #include "protocol/wire/frame.h"
 #include "tests/support/shm_raw.h"
@@ -12,14 +14,6 @@
 #include <stdlib.h>
 
 #define PAYLOAD_MAX 100000
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
 
 enum {
     DO_COUNT,  /* write a count or a word */
