@@ -37,12 +37,6 @@ tp_ring_has_data(const struct tp_ring *ring)
     return tail_of(ring) != ring->pos;
 }
 
-bool
-tp_ring_has_room(const struct tp_ring *ring)
-{
-    return ring->pos - head_of(ring) != ring->size;
-}
-
 /* -- copying -------------------------------------------------------------------------------------
  */
 
@@ -127,7 +121,7 @@ bool
 tp_ring_await_room(struct tp_ring *ring)
 {
     atomic_store(&ring->shared->want_room, 1);
-    return tp_ring_has_room(ring);
+    return ring->pos - head_of(ring) != ring->size;
 }
 
 bool

@@ -57,10 +57,9 @@ GP_CHECK enum gp_status tp_ring_put(struct tp_ring *ring, const struct iovec *io
 
 /* Reader: is there anything? An impossible count counts as something: the next get says so. */
 bool tp_ring_has_data(const struct tp_ring *ring);
-/* Writer: is there room? The same. */
-bool tp_ring_has_room(const struct tp_ring *ring);
 
-/* Say that we are about to sleep, then look: true if there is no need to. */
+/* Say that we are about to sleep, then look: true if there is no need to. An impossible count
+ * counts as room too. */
 bool tp_ring_await_data(struct tp_ring *ring);
 bool tp_ring_await_room(struct tp_ring *ring);
 /* After a put or a get: true if the other side has to be woken. A sleeping writer is, once there is

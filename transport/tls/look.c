@@ -57,7 +57,6 @@ seconds_of(const ASN1_TIME *time)
 enum gp_status
 tp_cert_look(const char *path, struct tp_cert_look *look_p)
 {
-    uint32_t usage;
     X509 *cert;
     enum gp_status status = cert_read(path, &cert);
 
@@ -70,10 +69,8 @@ tp_cert_look(const char *path, struct tp_cert_look *look_p)
     look_p->from_s = seconds_of(X509_get0_notBefore(cert));
     look_p->until_s = seconds_of(X509_get0_notAfter(cert));
     look_p->is_ca = X509_check_ca(cert) != 0;
-    look_p->is_self_signed = X509_self_signed(cert, 0) == 1;
-    usage = X509_get_extended_key_usage(cert); /* all bits where there is none */
-    look_p->for_client = (usage & XKU_SSL_CLIENT) != 0;
-    look_p->for_server = (usage & XKU_SSL_SERVER) != 0;
+    /* All bits where there is none. */
+    look_p->for_client = (X509_get_extended_key_usage(cert) & XKU_SSL_CLIENT) != 0;
     X509_free(cert);
     return GP_OK;
 }

@@ -13,8 +13,8 @@
 struct tp_cert_look {
     char name[256];          /* the common name, or what there is of the subject */
     int64_t from_s, until_s; /* valid, since 1970 */
-    bool is_ca, is_self_signed;
-    bool for_client, for_server; /* by its extended key usage; both without one */
+    bool is_ca;
+    bool for_client; /* by its extended key usage; also without one */
 };
 
 /* The first certificate of a PEM file: GP_ERR_NOT_FOUND, GP_ERR_IO (cannot be read),
