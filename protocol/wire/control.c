@@ -116,19 +116,27 @@ wire_hello_decode(const void *data, size_t bytes, struct wire_hello *out_p)
 
 /* ---- open request ----------------------------------------------------------------------- */
 
+/* Texts of WIRE_TEXT_MAX + 1 bytes each, one behind the other. */
 static enum gp_status
-give_wanted(struct wire_pool *pool, const struct wire_open_request *in, Wire__Pb__OpenRequest *msg)
+give_texts(struct wire_pool *pool, const void *texts, uint32_t count, uint32_t max, char ***to_p,
+           size_t *count_p)
 {
-    if (in->wanted_count > WIRE_WANTED_MAX)
+    const char *text = texts;
+    char **to;
+
+    if (count > max)
         return GP_ERR_INVALID;
-    msg->wanted = wire_pool_alloc(pool, (in->wanted_count + 1) * sizeof(*msg->wanted));
-    for (uint32_t i = 0; msg->wanted != NULL && i < in->wanted_count; i++) {
-        msg->wanted[i] = wire_give_text(pool, in->wanted[i].text, sizeof(in->wanted[i].text));
-        if (msg->wanted[i] == NULL)
+    to = wire_pool_alloc(pool, (count + 1) * sizeof(*to));
+    if (to == NULL)
+        return GP_ERR_NO_MEMORY;
+    for (uint32_t i = 0; i < count; i++, text += WIRE_TEXT_MAX + 1) {
+        to[i] = wire_give_text(pool, text, WIRE_TEXT_MAX + 1);
+        if (to[i] == NULL)
             return GP_ERR_NO_MEMORY;
-        msg->n_wanted++;
     }
-    return msg->wanted != NULL ? GP_OK : GP_ERR_NO_MEMORY;
+    *to_p = to;
+    *count_p = count;
+    return GP_OK;
 }
 
 enum gp_status
@@ -145,7 +153,8 @@ wire_open_request_encode(const struct wire_open_request *in, struct gp_buf *out)
     msg.device_base_hint = in->device_base_hint;
     msg.device_bytes_hint = in->device_bytes_hint;
     msg.monitor = in->monitor;
-    status = give_wanted(&pool, in, &msg);
+    status = give_texts(&pool, in->wanted, in->wanted_count, WIRE_WANTED_MAX, &msg.wanted,
+                        &msg.n_wanted);
     if (status == GP_OK)
         status = wire_pack(&msg.base, WIRE_CONTROL_BYTES_MAX, out);
     wire_pool_fini(&pool);
@@ -268,23 +277,6 @@ give_devices(struct wire_pool *pool, const struct wire_open_answer *in, Wire__Pb
     return GP_OK;
 }
 
-static enum gp_status
-give_lanes(struct wire_pool *pool, const struct wire_open_answer *in, Wire__Pb__OpenAnswer *msg)
-{
-    if (in->lane_count > WIRE_LANES_MAX)
-        return GP_ERR_INVALID;
-    msg->lanes = wire_pool_alloc(pool, (WIRE_LANES_MAX + 1) * sizeof(*msg->lanes));
-    if (msg->lanes == NULL)
-        return GP_ERR_NO_MEMORY;
-    for (; msg->n_lanes < in->lane_count; msg->n_lanes++) {
-        msg->lanes[msg->n_lanes] =
-            wire_give_text(pool, in->lanes[msg->n_lanes], sizeof(in->lanes[msg->n_lanes]));
-        if (msg->lanes[msg->n_lanes] == NULL)
-            return GP_ERR_NO_MEMORY;
-    }
-    return GP_OK;
-}
-
 enum gp_status
 wire_open_answer_encode(const struct wire_open_answer *in, struct gp_buf *out)
 {
@@ -305,7 +297,8 @@ wire_open_answer_encode(const struct wire_open_answer *in, struct gp_buf *out)
     msg.grace_ms = in->grace_ms;
     status = give_devices(&pool, in, &msg);
     if (status == GP_OK)
-        status = give_lanes(&pool, in, &msg);
+        status =
+            give_texts(&pool, in->lanes, in->lane_count, WIRE_LANES_MAX, &msg.lanes, &msg.n_lanes);
     if (msg.driver == NULL || msg.server == NULL || msg.device_range == NULL ||
         msg.host_range == NULL)
         status = GP_ERR_NO_MEMORY;
