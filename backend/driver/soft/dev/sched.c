@@ -2,7 +2,6 @@
 #include "backend/driver/soft/dev/sched.h"
 
 #include "backend/driver/soft/dev/green.h"
-
 #include "backend/driver/soft/dev/ipc_event.h"
 #include "backend/driver/soft/dev/texture.h"
 #include "protocol/base/clock.h"
@@ -515,31 +514,32 @@ legacy_deps(struct CUstream_st *stream, struct sd_op *op)
     return cr;
 }
 
-/* What the whole context waits for; the lock is held. */
-static CUresult
-gate_deps(const struct CUstream_st *stream, struct sd_op *op)
+/* What the whole context waits for, and the green one of it; the lock is held. */
+static unsigned
+gates_of(const struct CUstream_st *stream, const struct CUstream_st *busy[2])
 {
     const struct CUstream_st *gates[] = {stream->ctx->gate,
                                          stream->green != NULL ? stream->green->gate : NULL};
-    CUresult cr = CUDA_SUCCESS;
+    unsigned n = 0;
 
     if (stream->inside)
-        return CUDA_SUCCESS;
-    for (unsigned i = 0; i < GP_ARRAY_LEN(gates) && cr == CUDA_SUCCESS; i++)
+        return 0;
+    for (unsigned i = 0; i < GP_ARRAY_LEN(gates); i++)
         if (gates[i] != NULL && gates[i]->busy)
-            cr = sd_op_depend(op, gates[i]->timeline, gates[i]->submitted);
-    return cr;
+            busy[n++] = gates[i];
+    return n;
 }
 
-static bool
-gated(const struct CUstream_st *stream)
+static CUresult
+gate_deps(const struct CUstream_st *stream, struct sd_op *op)
 {
-    const struct CUstream_st *gate = stream->ctx->gate;
+    const struct CUstream_st *gates[2];
+    unsigned n = gates_of(stream, gates);
+    CUresult cr = CUDA_SUCCESS;
 
-    if (stream->inside)
-        return false;
-    return (gate != NULL && gate->busy) ||
-           (stream->green != NULL && stream->green->gate != NULL && stream->green->gate->busy);
+    for (unsigned i = 0; i < n && cr == CUDA_SUCCESS; i++)
+        cr = sd_op_depend(op, gates[i]->timeline, gates[i]->submitted);
+    return cr;
 }
 
 /* True if an operation submitted now would have nothing before it; the lock is held. */
@@ -547,8 +547,9 @@ static bool
 nothing_before(const struct CUstream_st *stream, const struct sd_op *op)
 {
     const struct CUctx_st *ctx = stream->ctx;
+    const struct CUstream_st *gates[2];
 
-    if (stream->busy || op->dep_count != 0 || gated(stream))
+    if (stream->busy || op->dep_count != 0 || gates_of(stream, gates) != 0)
         return false;
     if (stream->legacy)
         return ctx->busy_blocking == 0;
