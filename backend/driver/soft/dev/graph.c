@@ -88,61 +88,64 @@ sd_graph_mem_map(const struct sd_graph_mem *mem)
     return cr == CUDA_ERROR_ALREADY_MAPPED ? CUDA_SUCCESS : cr;
 }
 
-/* Bytes of graphs' memory; the lock is held. */
-static struct {
-    uint64_t used, used_high, reserved, reserved_high;
-} graph_bytes[SD_DEVICES_MAX];
+/* Bytes of graphs' memory, and the most that they were; the lock is held. */
+struct amount {
+    uint64_t now, high;
+};
+static struct amount used[SD_DEVICES_MAX], reserved[SD_DEVICES_MAX];
 
 static void
-count_reserved(const struct sd_graph_mem *mem, bool more)
+amount_change(struct amount *a, uint64_t bytes, bool more)
 {
-    uint64_t *now = &graph_bytes[mem->dev->ordinal].reserved;
-    uint64_t *high = &graph_bytes[mem->dev->ordinal].reserved_high;
-
-    *now += more ? mem->bytes : -mem->bytes;
-    *high = gp_max_u64(*high, *now);
+    a->now += more ? bytes : -bytes;
+    a->high = gp_max_u64(a->high, a->now);
 }
 
 void
 sd_graph_mem_count(const struct sd_graph_mem *mem, bool more)
 {
-    uint64_t *now = &graph_bytes[mem->dev->ordinal].used;
-    uint64_t *high = &graph_bytes[mem->dev->ordinal].used_high;
-
-    *now += more ? mem->bytes : -mem->bytes;
-    *high = gp_max_u64(*high, *now);
+    amount_change(&used[mem->dev->ordinal], mem->bytes, more);
 }
 
 CUresult
-sd_graph_mem_attribute(int device, CUgraphMem_attribute attribute, bool reset, uint64_t *value)
+sd_graph_mem_attribute(int device, CUgraphMem_attribute attribute, uint64_t *value)
 {
     CUresult cr = CUDA_SUCCESS;
 
     sd_graph_lock();
     switch (attribute) {
     case CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT:
-        *value = graph_bytes[device].used;
+        *value = used[device].now;
         break;
     case CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT:
-        *value = graph_bytes[device].reserved;
+        *value = reserved[device].now;
         break;
     case CU_GRAPH_MEM_ATTR_USED_MEM_HIGH:
-        if (reset)
-            graph_bytes[device].used_high = graph_bytes[device].used;
-        else
-            *value = graph_bytes[device].used_high;
+        *value = used[device].high;
         break;
     case CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH:
-        if (reset)
-            graph_bytes[device].reserved_high = graph_bytes[device].reserved;
-        else
-            *value = graph_bytes[device].reserved_high;
+        *value = reserved[device].high;
         break;
     default:
         cr = CUDA_ERROR_INVALID_VALUE;
     }
     sd_graph_unlock();
     return cr;
+}
+
+CUresult
+sd_graph_mem_reset(int device, CUgraphMem_attribute attribute)
+{
+    struct amount *a;
+
+    if (attribute != CU_GRAPH_MEM_ATTR_USED_MEM_HIGH &&
+        attribute != CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH)
+        return CUDA_ERROR_INVALID_VALUE;
+    a = attribute == CU_GRAPH_MEM_ATTR_USED_MEM_HIGH ? &used[device] : &reserved[device];
+    sd_graph_lock();
+    a->high = a->now;
+    sd_graph_unlock();
+    return CUDA_SUCCESS;
 }
 
 CUresult
@@ -162,7 +165,7 @@ sd_graph_mem_new(CUcontext ctx, uint64_t bytes, struct sd_graph_mem **mem_p)
         return cr;
     }
     *mem = (struct sd_graph_mem){1, ctx->dev, ctx, sd_arena_base(ctx->dev) + place, bytes};
-    count_reserved(mem, true);
+    amount_change(&reserved[mem->dev->ordinal], mem->bytes, true);
     /* The address is valid from now on: further nodes are checked against it. */
     cr = sd_graph_mem_map(mem);
     if (cr != CUDA_SUCCESS) {
@@ -183,7 +186,7 @@ sd_graph_mem_put(struct sd_graph_mem *mem)
     (void)sd_map_take(mem->address, 1u << SD_MEM_GRAPH, &alloc);
     sd_arena_give(mem->dev, mem->address - sd_arena_base(mem->dev),
                   gp_align_up_u64(mem->bytes, SD_MEM_ALIGN));
-    count_reserved(mem, false);
+    amount_change(&reserved[mem->dev->ordinal], mem->bytes, false);
     free(mem);
 }
 

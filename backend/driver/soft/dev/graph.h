@@ -28,9 +28,10 @@ struct sd_graph_mem {
 
 /* It was allocated or freed: counted as used; under the graphs' lock. */
 void sd_graph_mem_count(const struct sd_graph_mem *mem, bool more);
-/* Bytes of a device's graphs; reset puts a high-water mark to what is now. */
-CUresult sd_graph_mem_attribute(int device, CUgraphMem_attribute attribute, bool reset,
-                                uint64_t *value);
+/* Bytes of a device's graphs. */
+CUresult sd_graph_mem_attribute(int device, CUgraphMem_attribute attribute, uint64_t *value);
+/* Puts a high-water mark to what is now; CUDA_ERROR_INVALID_VALUE for the others. */
+CUresult sd_graph_mem_reset(int device, CUgraphMem_attribute attribute);
 
 struct sd_edge {
     CUgraphNode from;

@@ -178,7 +178,7 @@ cuDeviceGetGraphMemAttribute(CUdevice device, CUgraphMem_attribute attr, void *v
         return CUDA_ERROR_INVALID_DEVICE;
     if (value == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    return sd_graph_mem_attribute(device, attr, false, value);
+    return sd_graph_mem_attribute(device, attr, value);
 }
 
 /* High-water marks can be put back to what is now, and nothing else. */
@@ -188,10 +188,9 @@ cuDeviceSetGraphMemAttribute(CUdevice device, CUgraphMem_attribute attr, void *v
     SD_ENTER_READY();
     if (sd_device_get(device) == NULL)
         return CUDA_ERROR_INVALID_DEVICE;
-    if (value == NULL || *(uint64_t *)value != 0 ||
-        (attr != CU_GRAPH_MEM_ATTR_USED_MEM_HIGH && attr != CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH))
+    if (value == NULL || *(uint64_t *)value != 0)
         return CUDA_ERROR_INVALID_VALUE;
-    return sd_graph_mem_attribute(device, attr, true, value);
+    return sd_graph_mem_reset(device, attr);
 }
 
 GP_EXPORT CUresult

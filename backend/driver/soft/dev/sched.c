@@ -13,12 +13,12 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#define EXECUTORS_MAX   128
-#define QUEUES          6 /* stream priorities 0 .. -5 */
-#define SPIN_ROUNDS     400
-#define OPS_KEPT        256
-#define POLL_SHORT_NS   20000
-#define POLL_LONG_NS    1000000
+#define EXECUTORS_MAX 128
+#define QUEUES        6 /* stream priorities 0 .. -5 */
+#define SPIN_ROUNDS   400
+#define OPS_KEPT      256
+#define POLL_SHORT_NS 20000
+#define POLL_LONG_NS  1000000
 
 struct stream_queue {
     struct CUstream_st *first;
@@ -800,8 +800,8 @@ collect(struct CUctx_st *ctx, CUgreenCtx green, const struct CUstream_st *only, 
     size_t n = 0;
 
     for (struct CUstream_st *s = ctx->streams; s != NULL; s = s->ctx_next) {
-        bool wanted = only == NULL || s == only ||
-                      (only->legacy && (s->flags & CU_STREAM_NON_BLOCKING) == 0);
+        bool wanted =
+            only == NULL || s == only || (only->legacy && (s->flags & CU_STREAM_NON_BLOCKING) == 0);
 
         if (green != NULL)
             wanted = s->green == green;
