@@ -236,6 +236,30 @@ sd_plan_users(struct sd_plan *plan, const struct sd_user_ref *users, size_t coun
     return cr;
 }
 
+static CUresult
+plan_node_copy(struct sd_plan_node *to, const struct sd_plan_node *from)
+{
+    CUresult cr;
+
+    *to = *from;
+    cr = sd_work_copy(&to->work, &from->work);
+    if (to->mem != NULL)
+        to->mem->refs++;
+    if (to->child != NULL)
+        plan_get(to->child);
+    if (to->cond != NULL)
+        sd_cond_get(to->cond);
+    to->deps = malloc((from->dep_count + 1) * sizeof(*to->deps));
+    to->bodies = calloc(from->body_count + 1, sizeof(struct sd_plan *));
+    to->body_count = 0;
+    if (to->deps == NULL || to->bodies == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    memcpy(to->deps, from->deps, from->dep_count * sizeof(*to->deps));
+    for (; to->body_count < from->body_count; to->body_count++)
+        to->bodies[to->body_count] = plan_get(from->bodies[to->body_count]);
+    return cr;
+}
+
 CUresult
 sd_plan_own(CUgraphExec exec)
 {
@@ -249,33 +273,8 @@ sd_plan_own(CUgraphExec exec)
     if (plan == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     plan->has_memory = from->has_memory;
-    for (; plan->count < from->count && cr == CUDA_SUCCESS; plan->count++) {
-        const struct sd_plan_node *a = &from->nodes[plan->count];
-        struct sd_plan_node *b = &plan->nodes[plan->count];
-
-        *b = *a;
-        b->bodies = NULL;
-        b->body_count = 0;
-        if (b->mem != NULL)
-            b->mem->refs++;
-        if (b->child != NULL)
-            plan_get(b->child);
-        if (b->cond != NULL)
-            sd_cond_get(b->cond);
-        b->deps = malloc((a->dep_count + 1) * sizeof(*b->deps));
-        cr = sd_work_copy(&b->work, &a->work);
-        if (b->deps == NULL)
-            cr = CUDA_ERROR_OUT_OF_MEMORY;
-        else
-            memcpy(b->deps, a->deps, a->dep_count * sizeof(*b->deps));
-        if (a->body_count != 0) {
-            b->bodies = calloc(a->body_count, sizeof(*b->bodies));
-            if (b->bodies == NULL)
-                cr = CUDA_ERROR_OUT_OF_MEMORY;
-            for (; b->bodies != NULL && b->body_count < a->body_count; b->body_count++)
-                b->bodies[b->body_count] = plan_get(a->bodies[b->body_count]);
-        }
-    }
+    for (; plan->count < from->count && cr == CUDA_SUCCESS; plan->count++)
+        cr = plan_node_copy(&plan->nodes[plan->count], &from->nodes[plan->count]);
     if (cr == CUDA_SUCCESS)
         cr = plan_add_conds(plan, from->conds, from->cond_count);
     if (cr == CUDA_SUCCESS)
