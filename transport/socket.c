@@ -67,11 +67,19 @@ set_int(int fd, int level, int option, int value)
     (void)setsockopt(fd, level, option, &value, sizeof(value));
 }
 
+/* Nothing to be congested. */
+static bool
+is_unix(int fd)
+{
+    int domain = AF_UNSPEC;
+    socklen_t len = sizeof(domain);
+
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+}
+
 static enum gp_status
 tune(int fd, const struct tp_opts *opts)
 {
-    struct sockaddr_storage own = {0};
-    socklen_t len = sizeof(own);
     uint32_t idle = opts->keepalive_s != 0 ? opts->keepalive_s : KEEPALIVE_DEFAULT_S;
 
     set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -83,10 +91,9 @@ tune(int fd, const struct tp_opts *opts)
         set_int(fd, SOL_SOCKET, SO_SNDBUF, (int)opts->send_buffer_bytes);
     if (opts->recv_buffer_bytes != 0)
         set_int(fd, SOL_SOCKET, SO_RCVBUF, (int)opts->recv_buffer_bytes);
-    if (getsockname(fd, (struct sockaddr *)&own, &len) == 0 && own.ss_family == AF_UNIX)
-        return GP_OK; /* nothing to be congested */
-    if (opts->congestion != NULL && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, opts->congestion,
-                                               (socklen_t)strlen(opts->congestion)) != 0)
+    if (opts->congestion != NULL && !is_unix(fd) &&
+        setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, opts->congestion,
+                   (socklen_t)strlen(opts->congestion)) != 0)
         return tp_fail(opts, GP_ERR_INVALID, "congestion control \"%s\": %s", opts->congestion,
                        strerror(errno));
     return GP_OK;
