@@ -4,40 +4,18 @@
 #include "backend/tenant/rooms.h"
 #include "backend/tenant/segment.h"
 #include "backend/tenant/turns.h"
+#include "protocol/base/clock.h"
 #include "protocol/base/log.h"
 #include "protocol/base/parse.h"
 #include "protocol/base/util.h"
 
-#include <errno.h>
-#include <linux/futex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 /* -- the segment ------------------------------------------------------------------------------- */
-
-void
-be_robust_init(pthread_mutex_t *mutex)
-{
-    pthread_mutexattr_t attr;
-
-    pthread_mutexattr_init(&attr);
-    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(mutex, &attr);
-    pthread_mutexattr_destroy(&attr);
-}
-
-void
-be_robust_lock(pthread_mutex_t *mutex)
-{
-    if (pthread_mutex_lock(mutex) == EOWNERDEAD)
-        pthread_mutex_consistent(mutex);
-}
 
 void
 be_segment_lock(struct be_segment *segment)
@@ -962,8 +940,7 @@ be_ledger_ring(struct be_ledger *ledger)
 {
     if (ledger == NULL)
         return;
-    atomic_fetch_add(&ledger->segment->bell, 1);
-    (void)syscall(SYS_futex, &ledger->segment->bell, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+    be_word_ring(&ledger->segment->bell);
 }
 
 uint32_t
@@ -975,8 +952,5 @@ be_ledger_bell(const struct be_ledger *ledger)
 void
 be_ledger_await(struct be_ledger *ledger, uint32_t seen, uint64_t timeout_ns)
 {
-    struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
-                               .tv_nsec = (long)(timeout_ns % 1000000000u)};
-
-    (void)syscall(SYS_futex, &ledger->segment->bell, FUTEX_WAIT, seen, &timeout, NULL, 0);
+    be_word_await(&ledger->segment->bell, seen, gp_deadline_after(gp_now_ns(), timeout_ns));
 }

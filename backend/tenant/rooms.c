@@ -4,12 +4,6 @@
 #include "backend/tenant/segment.h"
 #include "protocol/base/clock.h"
 
-#include <limits.h>
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
 /* What the driver itself has for sessions is no room for their memory. */
 static uint64_t
 others_bytes(const struct be_segment *g, unsigned device)
@@ -58,10 +52,7 @@ rooms_unlock(struct be_segment_rooms *rooms)
 static void
 slot_wake(struct be_ledger *ledger, unsigned slot)
 {
-    atomic_uint *word = &ledger->segment->slots[slot].room;
-
-    atomic_fetch_add(word, 1);
-    (void)syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    be_word_ring(&ledger->segment->slots[slot].room);
 }
 
 static void
@@ -326,10 +317,5 @@ be_rooms_wake(struct be_ledger *ledger)
 void
 be_rooms_await(struct be_ledger *ledger, uint32_t seen, uint64_t until_ns)
 {
-    struct timespec until = {.tv_sec = (time_t)(until_ns / GP_NS_PER_S),
-                             .tv_nsec = (long)(until_ns % GP_NS_PER_S)};
-
-    /* The time of FUTEX_WAIT_BITSET is absolute, of CLOCK_MONOTONIC. */
-    (void)syscall(SYS_futex, &ledger->segment->slots[ledger->slot].room, FUTEX_WAIT_BITSET, seen,
-                  until_ns != UINT64_MAX ? &until : NULL, NULL, FUTEX_BITSET_MATCH_ANY);
+    be_word_await(&ledger->segment->slots[ledger->slot].room, seen, until_ns);
 }

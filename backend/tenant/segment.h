@@ -95,6 +95,11 @@ struct be_ledger {
 void be_robust_init(pthread_mutex_t *mutex);
 void be_robust_lock(pthread_mutex_t *mutex);
 
+/* A word that processes sleep on: count it up and wake all; sleep while it is as seen, or until a
+ * time, GP_FOREVER: without end. */
+void be_word_ring(atomic_uint *word);
+void be_word_await(atomic_uint *word, uint32_t seen, uint64_t until_ns);
+
 void be_segment_lock(struct be_segment *segment);
 void be_segment_unlock(struct be_segment *segment);
 

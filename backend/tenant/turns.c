@@ -4,12 +4,6 @@
 #include "backend/tenant/segment.h"
 #include "protocol/base/clock.h"
 
-#include <limits.h>
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
 static struct be_segment_turns *
 turns_lock(struct be_ledger *ledger, unsigned device)
 {
@@ -29,10 +23,7 @@ turns_unlock(struct be_segment_turns *t)
 static void
 slot_wake(struct be_ledger *ledger, uint32_t slot)
 {
-    atomic_uint *word = &ledger->segment->slots[slot].word;
-
-    atomic_fetch_add(word, 1);
-    (void)syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    be_word_ring(&ledger->segment->slots[slot].word);
 }
 
 /* What be_fair_enter() and be_fair_drained() say of others. */
@@ -208,10 +199,5 @@ be_turns_word(const struct be_ledger *ledger)
 void
 be_turns_await(struct be_ledger *ledger, uint32_t seen, uint64_t until_ns)
 {
-    struct timespec until = {.tv_sec = (time_t)(until_ns / GP_NS_PER_S),
-                             .tv_nsec = (long)(until_ns % GP_NS_PER_S)};
-
-    /* The time of FUTEX_WAIT_BITSET is absolute, of CLOCK_MONOTONIC. */
-    (void)syscall(SYS_futex, &ledger->segment->slots[ledger->slot].word, FUTEX_WAIT_BITSET, seen,
-                  &until, NULL, FUTEX_BITSET_MATCH_ANY);
+    be_word_await(&ledger->segment->slots[ledger->slot].word, seen, until_ns);
 }
