@@ -125,9 +125,6 @@ def remote(build, source):
         both = f"{server.url},{other.url}"
         gpus = lab.json("get", "gpus", "--server", both, who="ops")
         check("two servers are one list", {g["server"] for g in gpus} == {"gpu1", "gpu2"}, gpus)
-        done = lab.run("get", "gpus", "--server", server.url, who="alice")
-        check("a client is no operator", done.returncode == 1 and "alice is no operator's" in done.stderr and
-              not re.search("^gpu1", done.stdout, re.M), done)
         client = started(lab, "alice", server.url)
         session = lab.json("get", "sessions", "--server", both, who="ops")
         check("a full server still serves operators", len(session) == 1, session)
@@ -135,6 +132,9 @@ def remote(build, source):
         check("kicked", done.returncode == 0 and done.stdout == "1 sessions are ended\n", done)
         code, err = ended(client)
         check("the program is told why", code == 2 and "the pool's operator ended the session" in err, code, err)
+        done = lab.run("get", "gpus", "--server", server.url, who="alice")
+        check("a client is no operator", done.returncode == 1 and "alice is no operator's" in done.stderr and
+              not re.search("^gpu1", done.stdout, re.M), done)
         other.kill()
         done = lab.run("get", "servers", "--server", both, "-o", "json", who="ops")
         check("one that is gone is told, the other shown", done.returncode == 1 and other.url in done.stderr and
