@@ -21,9 +21,8 @@
 
 #define CIPHERS "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
-/* Reading a key must never ask the terminal. */
-static int
-no_password(char *buf, int size, int rwflag, void *user)
+int
+tp_tls_no_password(char *buf, int size, int rwflag, void *user)
 {
     (void)buf;
     (void)size;
@@ -77,7 +76,7 @@ load_key(SSL *ssl, const struct tp_opts *opts)
     error = read_secret(path, text, KEY_FILE_MAX, &bytes);
     bio = error == 0 ? BIO_new_mem_buf(text, (int)bytes) : NULL;
     if (bio != NULL)
-        key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
+        key = PEM_read_bio_PrivateKey(bio, NULL, tp_tls_no_password, NULL);
     BIO_free(bio);
     OPENSSL_cleanse(text, KEY_FILE_MAX);
     free(text);

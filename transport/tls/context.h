@@ -31,6 +31,9 @@ GP_CHECK enum gp_status tp_tls_ssl_create_psk(enum tp_role role, const struct tp
  * tickets, reads ahead. False where this OpenSSL cannot. */
 bool tp_tls_context_setup(SSL_CTX *ctx, const char *ciphers);
 
+/* For OpenSSL: a key behind a password is of no use here, and nobody at the terminal is asked. */
+int tp_tls_no_password(char *buf, int size, int rwflag, void *user);
+
 /* Copy what the certificate says about the peer; the handshake is done. */
 void tp_tls_identity(SSL *ssl, struct tp_peer *peer);
 

@@ -1,6 +1,7 @@
 /* transport/tls/look.c */
 #include "transport/tls/look.h"
 
+#include "transport/tls/context.h"
 #include "transport/tls/library.h"
 
 #include <openssl/pem.h>
@@ -11,16 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-
-static int
-no_password(char *text, int bytes, int writing, void *user)
-{
-    (void)text;
-    (void)bytes;
-    (void)writing;
-    (void)user;
-    return -1; /* a key behind a password is of no use to a program */
-}
 
 static enum gp_status
 file_open(const char *path, FILE **file_p)
@@ -41,7 +32,7 @@ cert_read(const char *path, X509 **cert_p)
 
     if (status != GP_OK)
         return status;
-    *cert_p = PEM_read_X509(file, NULL, no_password, NULL);
+    *cert_p = PEM_read_X509(file, NULL, tp_tls_no_password, NULL);
     fclose(file);
     return *cert_p != NULL ? GP_OK : GP_ERR_INVALID;
 }
@@ -85,7 +76,7 @@ tp_cert_key_check(const char *cert_path, const char *key_path)
 
     if (status != GP_OK)
         return status;
-    key = PEM_read_PrivateKey(file, NULL, no_password, NULL);
+    key = PEM_read_PrivateKey(file, NULL, tp_tls_no_password, NULL);
     fclose(file);
     if (key == NULL)
         return GP_ERR_INVALID;
@@ -111,7 +102,7 @@ tp_cert_signed_check(const char *cert_path, const char *ca_path)
     if (status == GP_OK) {
         status = GP_ERR_AUTH;
         while (status == GP_ERR_AUTH &&
-               (ca = PEM_read_X509(file, NULL, no_password, NULL)) != NULL) {
+               (ca = PEM_read_X509(file, NULL, tp_tls_no_password, NULL)) != NULL) {
             if (X509_verify(cert, X509_get0_pubkey(ca)) == 1)
                 status = GP_OK;
             X509_free(ca);
