@@ -4,17 +4,10 @@
 
 #include <string.h>
 
-/* Takes the lock; the step of the node of that type. */
+/* The step of the node of that type; the lock is held. */
 static CUresult
-step_enter(CUgraphExec exec, CUgraphNode node, CUgraphNodeType type, struct sd_plan_node **step_p)
+step_find(CUgraphExec exec, CUgraphNode node, CUgraphNodeType type, struct sd_plan_node **step_p)
 {
-    CUresult cr = sd_exec_get(exec);
-
-    sd_graph_lock();
-    if (cr == CUDA_SUCCESS)
-        cr = sd_plan_own(exec);
-    if (cr != CUDA_SUCCESS)
-        return cr;
     for (size_t i = 0; i < exec->plan->count; i++) {
         if (exec->plan->nodes[i].origin != node)
             continue;
@@ -26,18 +19,35 @@ step_enter(CUgraphExec exec, CUgraphNode node, CUgraphNodeType type, struct sd_p
     return CUDA_ERROR_INVALID_VALUE;
 }
 
-static void
-step_take_work(struct sd_plan_node *step, const struct sd_work *work)
+/* Takes the lock, also on error; the step may be changed. */
+static CUresult
+step_enter(CUgraphExec exec, CUgraphNode node, CUgraphNodeType type, struct sd_plan_node **step_p)
 {
-    sd_work_fini(&step->work);
-    step->work = *work;
+    CUresult cr = sd_exec_get(exec);
+
+    sd_graph_lock();
+    if (cr == CUDA_SUCCESS)
+        cr = sd_plan_own(exec);
+    return cr == CUDA_SUCCESS ? step_find(exec, node, type, step_p) : cr;
+}
+
+/* The end of a call that made work for the step, or failed to. */
+static CUresult
+step_leave(struct sd_plan_node *step, const struct sd_work *work, CUresult cr)
+{
+    if (cr == CUDA_SUCCESS) {
+        sd_work_fini(&step->work);
+        step->work = *work;
+    }
+    sd_graph_unlock();
+    return cr;
 }
 
 GP_EXPORT CUresult
 cuGraphExecKernelNodeSetParams_v2(CUgraphExec hGraphExec, CUgraphNode hNode,
                                   const CUDA_KERNEL_NODE_PARAMS *nodeParams)
 {
-    struct sd_plan_node *step;
+    struct sd_plan_node *step = NULL;
     struct sd_work work;
     CUresult cr = step_enter(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_KERNEL, &step);
 
@@ -47,10 +57,8 @@ cuGraphExecKernelNodeSetParams_v2(CUgraphExec hGraphExec, CUgraphNode hNode,
     if (cr == CUDA_SUCCESS) {
         work.kernel.cooperative = step->work.kernel.cooperative;
         memcpy(work.kernel.cluster, step->work.kernel.cluster, sizeof(work.kernel.cluster));
-        step_take_work(step, &work);
     }
-    sd_graph_unlock();
-    return cr;
+    return step_leave(step, &work, cr);
 }
 
 GP_EXPORT CUresult
@@ -69,7 +77,7 @@ GP_EXPORT CUresult
 cuGraphExecMemcpyNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
                                const CUDA_MEMCPY3D *copyParams, CUcontext ctx)
 {
-    struct sd_plan_node *step;
+    struct sd_plan_node *step = NULL;
     struct sd_work work;
     CUresult cr = step_enter(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_MEMCPY, &step);
 
@@ -77,17 +85,14 @@ cuGraphExecMemcpyNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
         cr = copyParams != NULL
                  ? sd_memcpy_params_work(copyParams, ctx != NULL ? ctx : step->work.ctx, &work)
                  : CUDA_ERROR_INVALID_VALUE;
-    if (cr == CUDA_SUCCESS)
-        step_take_work(step, &work);
-    sd_graph_unlock();
-    return cr;
+    return step_leave(step, &work, cr);
 }
 
 GP_EXPORT CUresult
 cuGraphExecMemsetNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
                                const CUDA_MEMSET_NODE_PARAMS *memsetParams, CUcontext ctx)
 {
-    struct sd_plan_node *step;
+    struct sd_plan_node *step = NULL;
     struct sd_work work;
     CUresult cr = step_enter(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_MEMSET, &step);
 
@@ -95,10 +100,7 @@ cuGraphExecMemsetNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
         cr = memsetParams != NULL
                  ? sd_memset_params_work(memsetParams, ctx != NULL ? ctx : step->work.ctx, &work)
                  : CUDA_ERROR_INVALID_VALUE;
-    if (cr == CUDA_SUCCESS)
-        step_take_work(step, &work);
-    sd_graph_unlock();
-    return cr;
+    return step_leave(step, &work, cr);
 }
 
 GP_EXPORT CUresult
@@ -122,17 +124,14 @@ GP_EXPORT CUresult
 cuGraphExecBatchMemOpNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
                                    const CUDA_BATCH_MEM_OP_NODE_PARAMS *nodeParams)
 {
-    struct sd_plan_node *step;
+    struct sd_plan_node *step = NULL;
     struct sd_work work;
     CUresult cr = step_enter(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_BATCH_MEM_OP, &step);
 
     if (cr == CUDA_SUCCESS)
         cr = nodeParams != NULL ? sd_values_params_work(nodeParams, step->work.ctx, &work)
                                 : CUDA_ERROR_INVALID_VALUE;
-    if (cr == CUDA_SUCCESS)
-        step_take_work(step, &work);
-    sd_graph_unlock();
-    return cr;
+    return step_leave(step, &work, cr);
 }
 
 static CUresult
@@ -246,7 +245,11 @@ cuGraphNodeGetEnabled(CUgraphExec hGraphExec, CUgraphNode hNode, unsigned int *i
 
     if (isEnabled == NULL || !sd_object_is(hNode, SD_NODE) || !may_be_disabled(hNode->type))
         return CUDA_ERROR_INVALID_VALUE;
-    cr = step_enter(hGraphExec, hNode, hNode->type, &step);
+    cr = sd_exec_get(hGraphExec);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    sd_graph_lock();
+    cr = step_find(hGraphExec, hNode, hNode->type, &step);
     if (cr == CUDA_SUCCESS)
         *isEnabled = !step->disabled;
     sd_graph_unlock();
