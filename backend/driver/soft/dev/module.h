@@ -40,7 +40,7 @@ struct CUmod_st {
     size_t function_count;
     struct CUmod_st *ctx_next; /* modules' lock */
     struct CUmod_st *lib_next;
-    _Atomic bool has_references; /* of those below */
+    _Atomic unsigned references; /* those below; they go with the module */
     struct CUtexref_st *texrefs; /* modules' lock */
     struct CUsurfref_st *surfrefs;
 };

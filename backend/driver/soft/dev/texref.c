@@ -56,20 +56,13 @@ CUresult
 sd_texrefs_snapshot(struct sd_kernel_work *work)
 {
     const struct CUmod_st *mod = work->fn->mod;
-    uint32_t n = 0;
-    CUresult cr = CUDA_SUCCESS;
+    CUresult cr;
 
-    if (!atomic_load(&mod->has_references))
+    if (atomic_load(&mod->references) == 0)
         return CUDA_SUCCESS;
     sd_modules_lock();
-    for (const struct CUtexref_st *ref = mod->texrefs; ref != NULL; ref = ref->next)
-        n++;
-    for (const struct CUsurfref_st *ref = mod->surfrefs; ref != NULL; ref = ref->next)
-        n++;
-    if (n != 0) {
-        work->bound = malloc(n * sizeof(*work->bound));
-        cr = work->bound != NULL ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
-    }
+    work->bound = malloc(mod->references * sizeof(*work->bound));
+    cr = work->bound != NULL ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
     if (cr == CUDA_SUCCESS) {
         for (const struct CUtexref_st *ref = mod->texrefs; ref != NULL; ref = ref->next)
             work->bound[work->bound_count++] = (struct sd_bound){ref->var, ref->handle};
@@ -144,7 +137,7 @@ cuModuleGetTexRef(CUtexref *pTexRef, CUmodule hmod, const char *name)
         ref->var = var;
         ref->next = hmod->texrefs;
         hmod->texrefs = ref;
-        atomic_store(&hmod->has_references, true);
+        hmod->references++;
     }
     sd_modules_unlock();
     if (cr == CUDA_SUCCESS)
@@ -179,7 +172,7 @@ cuModuleGetSurfRef(CUsurfref *pSurfRef, CUmodule hmod, const char *name)
         ref->var = var;
         ref->next = hmod->surfrefs;
         hmod->surfrefs = ref;
-        atomic_store(&hmod->has_references, true);
+        hmod->references++;
     }
     sd_modules_unlock();
     if (cr == CUDA_SUCCESS)
