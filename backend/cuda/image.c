@@ -83,7 +83,6 @@ CUresult
 be_hook_gpOffer(struct be_call *call, const struct wire_gpOffer_args *args)
 {
     struct be_session *session = call->session;
-    struct be_image_name name;
     struct be_upload *upload;
     CUresult cr;
 
@@ -96,9 +95,7 @@ be_hook_gpOffer(struct be_call *call, const struct wire_gpOffer_args *args)
     memcpy(upload->digest, args->sha256, sizeof(upload->digest));
     if (uploads_total(session) + args->total > session->limits.upload_bytes)
         return CUDA_SUCCESS; /* it must come the long way */
-    memcpy(name.scope, session->image_scope, sizeof(name.scope));
-    memcpy(name.digest, upload->digest, sizeof(name.digest));
-    if (be_images_get(&session->images, &name, args->total, &upload->data) == GP_OK) {
+    if (be_images_get(&session->images, upload->digest, args->total, &upload->data) == GP_OK) {
         upload->have = args->total;
         upload->capacity = gp_align_up_u64(args->total, 4096);
         upload->kept = true;
@@ -183,17 +180,13 @@ be_image_name(struct be_image *image, const uint8_t **digest_p, uint64_t *bytes_
 }
 
 CUresult
-be_image_promised(struct be_session *session, const struct be_promise *promise,
-                  struct be_image **image_p)
+be_image_promised(const struct be_promise *promise, struct be_image **image_p)
 {
     struct be_image *image = calloc(1, sizeof(*image));
-    struct be_image_name name;
     enum gp_status status = GP_ERR_NO_MEMORY;
 
-    memcpy(name.scope, session->image_scope, sizeof(name.scope));
-    memcpy(name.digest, promise->digest, sizeof(name.digest));
     if (image != NULL)
-        status = be_images_read(promise->fd, &name, promise->bytes, &image->data);
+        status = be_images_read(promise->fd, promise->digest, promise->bytes, &image->data);
     if (status == GP_OK)
         status = gp_image_open(image->data, promise->bytes, &image->image);
     if (status != GP_OK) {
@@ -239,15 +232,10 @@ be_image_driver(const struct be_image *image)
 void
 be_image_close(struct be_session *session, struct be_image *image, bool loaded)
 {
-    struct be_image_name name;
-
     if (image == NULL)
         return;
-    if (loaded && image->keep) {
-        memcpy(name.scope, session->image_scope, sizeof(name.scope));
-        memcpy(name.digest, image->digest, sizeof(name.digest));
-        be_images_put(&session->images, &name, image->data, image->bytes);
-    }
+    if (loaded && image->keep)
+        be_images_put(&session->images, image->digest, image->data, image->bytes);
     gp_image_close(&image->image);
     free(image->data);
     free(image);

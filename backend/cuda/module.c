@@ -397,7 +397,7 @@ library_adopt(struct be_call *call, uint64_t id, const struct be_promise *promis
     struct be_image *image = NULL;
     const uint8_t *table;
     uint32_t table_len;
-    CUresult cr = be_image_promised(call->session, promise, &image);
+    CUresult cr = be_image_promised(promise, &image);
 
     if (cr != CUDA_SUCCESS)
         return cr;

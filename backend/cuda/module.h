@@ -100,8 +100,7 @@ const void *be_image_driver(const struct be_image *image);
  */
 bool be_image_name(struct be_image *image, const uint8_t **digest_p, uint64_t *bytes_p);
 /* What was promised, ours to close. */
-CUresult be_image_promised(struct be_session *session, const struct be_promise *promise,
-                           struct be_image **image_p);
+CUresult be_image_promised(const struct be_promise *promise, struct be_image **image_p);
 /* loaded: the driver took it, so it may be kept for later sessions. */
 void be_image_close(struct be_session *session, struct be_image *image, bool loaded);
 void be_uploads_destroy(struct be_session *session);

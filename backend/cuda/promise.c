@@ -49,8 +49,7 @@ be_promises_open(struct be_session *session, const char *program)
 {
     struct be_promises *p = &session->promises;
 
-    memcpy(p->note.scope, session->image_scope, sizeof(p->note.scope));
-    p->wanted = session->images.socket >= 0 && name_note(session, program, p->note.digest) == GP_OK;
+    p->wanted = session->images.socket >= 0 && name_note(session, program, p->note) == GP_OK;
 }
 
 static void
@@ -60,13 +59,10 @@ tell(struct be_session *session, const struct row *row, const uint8_t *table)
     struct be_promise *promise = &p->list[p->count];
     struct wire_gpNoticeLibrary_args args = {
         .total = row->bytes, .table = table, .table_len = row->table_len};
-    struct be_image_name name;
     uint8_t *to;
 
-    memcpy(name.scope, session->image_scope, sizeof(name.scope));
-    memcpy(name.digest, row->digest, sizeof(name.digest));
     if (tp_sha256(table, row->table_len, promise->table) != GP_OK ||
-        be_images_hold(&session->images, &name, row->bytes, &promise->fd) != GP_OK)
+        be_images_hold(&session->images, row->digest, row->bytes, &promise->fd) != GP_OK)
         return;
     memcpy(promise->digest, row->digest, sizeof(promise->digest));
     promise->bytes = row->bytes;
@@ -90,7 +86,7 @@ be_promises_tell(struct be_session *session)
     const uint8_t *at;
     size_t left = 0;
 
-    if (!p->wanted || be_images_note_get(&session->images, &p->note, &note, &left) != GP_OK)
+    if (!p->wanted || be_images_note_get(&session->images, p->note, &note, &left) != GP_OK)
         return;
     for (at = note; left >= sizeof(struct row) && p->count < BE_PROMISES_MAX;) {
         struct row row;
@@ -160,7 +156,7 @@ be_promises_close(struct be_session *session)
     struct be_promises *p = &session->promises;
 
     if (p->learned_count > 0)
-        be_images_note_put(&session->images, &p->note, p->learned.data, p->learned.len);
+        be_images_note_put(&session->images, p->note, p->learned.data, p->learned.len);
     p->learned_count = 0;
     p->wanted = false;
     while (p->count > 0)

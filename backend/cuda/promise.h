@@ -29,8 +29,8 @@ struct be_promise {
 };
 
 struct be_promises {
-    bool wanted; /* the client understands them */
-    struct be_image_name note;
+    bool wanted;                             /* the client understands them */
+    uint8_t note[BE_IMAGE_HASH_BYTES];       /* its name */
     struct be_promise list[BE_PROMISES_MAX]; /* told and not taken */
     unsigned count;
     struct gp_buf learned; /* the note for the next session */

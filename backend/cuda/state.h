@@ -79,8 +79,7 @@ struct be_session {
     uint32_t primary_refs[BE_DRIVER_DEVICES_MAX];
     struct be_upload uploads[BE_UPLOADS_MAX];
     struct be_promises promises;
-    struct be_images images;                  /* where they are kept for later sessions */
-    uint8_t image_scope[BE_IMAGE_HASH_BYTES]; /* set once: of the tenant */
+    struct be_images images; /* where they are kept for later sessions */
     struct be_global *globals;
     size_t global_count, global_cap;
     struct be_pages pages;               /* managed and mapped memory */

@@ -31,29 +31,33 @@ void be_keeper_stop(struct be_keeper *keeper);
 /* -- a worker ----------------------------------------------------------------------------------
  */
 
+/* One thread's. */
 struct be_images {
-    int socket; /* -1: none is kept. One thread. */
+    int socket;                         /* -1: none is kept */
+    uint8_t scope[BE_IMAGE_HASH_BYTES]; /* of the tenant: whose images all of them are */
 };
 
 /* The image as malloc'ed bytes, hash checked. GP_ERR_NOT_FOUND; GP_ERR_NO_MEMORY. */
-GP_CHECK enum gp_status be_images_get(struct be_images *images, const struct be_image_name *name,
-                                      uint64_t bytes, uint8_t **data_p);
+GP_CHECK enum gp_status be_images_get(struct be_images *images,
+                                      const uint8_t digest[BE_IMAGE_HASH_BYTES], uint64_t bytes,
+                                      uint8_t **data_p);
 /* Offer it; whether it is kept is not waited for. */
-void be_images_put(struct be_images *images, const struct be_image_name *name, const void *data,
-                   uint64_t bytes);
+void be_images_put(struct be_images *images, const uint8_t digest[BE_IMAGE_HASH_BYTES],
+                   const void *data, uint64_t bytes);
 /* Keep hold of it and read it later: a descriptor, the caller's. GP_ERR_NOT_FOUND. */
-GP_CHECK enum gp_status be_images_hold(struct be_images *images, const struct be_image_name *name,
-                                       uint64_t bytes, int *fd_p);
+GP_CHECK enum gp_status be_images_hold(struct be_images *images,
+                                       const uint8_t digest[BE_IMAGE_HASH_BYTES], uint64_t bytes,
+                                       int *fd_p);
 /* From such a descriptor, hash checked. GP_ERR_PROTOCOL, GP_ERR_NO_MEMORY. */
-GP_CHECK enum gp_status be_images_read(int fd, const struct be_image_name *name, uint64_t bytes,
-                                       uint8_t **data_p);
+GP_CHECK enum gp_status be_images_read(int fd, const uint8_t digest[BE_IMAGE_HASH_BYTES],
+                                       uint64_t bytes, uint8_t **data_p);
 /* Notes; what is in one is the worker's own word, but perhaps of an earlier worker. */
 GP_CHECK enum gp_status be_images_note_get(struct be_images *images,
-                                           const struct be_image_name *name, uint8_t **data_p,
-                                           size_t *bytes_p);
-void be_images_note_put(struct be_images *images, const struct be_image_name *name,
+                                           const uint8_t digest[BE_IMAGE_HASH_BYTES],
+                                           uint8_t **data_p, size_t *bytes_p);
+void be_images_note_put(struct be_images *images, const uint8_t digest[BE_IMAGE_HASH_BYTES],
                         const void *data, size_t bytes);
-/* The name of a tenant's image. */
+/* What be_images.scope is for a tenant. */
 GP_CHECK enum gp_status be_images_scope(const char *tenant, uint8_t scope[BE_IMAGE_HASH_BYTES]);
 
 #endif

@@ -30,10 +30,22 @@ give_up(struct be_images *images)
     images->socket = -1;
 }
 
-static enum gp_status
-ask(struct be_images *images, enum be_image_word word, const struct be_image_name *name, int *fd_p)
+static struct be_image_message
+message_of(const struct be_images *images, enum be_image_word word,
+           const uint8_t digest[BE_IMAGE_HASH_BYTES], uint64_t bytes)
 {
-    struct be_image_message message = {.word = word, .name = *name};
+    struct be_image_message message = {.word = word, .bytes = bytes};
+
+    memcpy(message.name.scope, images->scope, sizeof(message.name.scope));
+    memcpy(message.name.digest, digest, sizeof(message.name.digest));
+    return message;
+}
+
+static enum gp_status
+ask(struct be_images *images, enum be_image_word word, const uint8_t digest[BE_IMAGE_HASH_BYTES],
+    int *fd_p)
+{
+    struct be_image_message message = message_of(images, word, digest, 0);
     struct pollfd polled = {.fd = images->socket, .events = POLLIN};
 
     if (images->socket < 0)
@@ -66,12 +78,12 @@ read_whole(int fd, uint8_t *data, uint64_t bytes, const uint8_t digest[BE_IMAGE_
 }
 
 enum gp_status
-be_images_hold(struct be_images *images, const struct be_image_name *name, uint64_t bytes,
+be_images_hold(struct be_images *images, const uint8_t digest[BE_IMAGE_HASH_BYTES], uint64_t bytes,
                int *fd_p)
 {
     struct stat st;
     int fd = -1;
-    enum gp_status status = ask(images, BE_IMAGE_GET, name, &fd);
+    enum gp_status status = ask(images, BE_IMAGE_GET, digest, &fd);
 
     if (status != GP_OK)
         return status;
@@ -84,13 +96,13 @@ be_images_hold(struct be_images *images, const struct be_image_name *name, uint6
 }
 
 enum gp_status
-be_images_read(int fd, const struct be_image_name *name, uint64_t bytes, uint8_t **data_p)
+be_images_read(int fd, const uint8_t digest[BE_IMAGE_HASH_BYTES], uint64_t bytes, uint8_t **data_p)
 {
     uint8_t *data = malloc(gp_align_up_u64(bytes, 4096));
 
     if (data == NULL)
         return GP_ERR_NO_MEMORY;
-    if (read_whole(fd, data, bytes, name->digest) != GP_OK) {
+    if (read_whole(fd, data, bytes, digest) != GP_OK) {
         free(data);
         return GP_ERR_PROTOCOL;
     }
@@ -99,15 +111,15 @@ be_images_read(int fd, const struct be_image_name *name, uint64_t bytes, uint8_t
 }
 
 enum gp_status
-be_images_get(struct be_images *images, const struct be_image_name *name, uint64_t bytes,
+be_images_get(struct be_images *images, const uint8_t digest[BE_IMAGE_HASH_BYTES], uint64_t bytes,
               uint8_t **data_p)
 {
-    struct be_image_message drop = {.word = BE_IMAGE_DROP, .name = *name};
+    struct be_image_message drop = message_of(images, BE_IMAGE_DROP, digest, 0);
     GP_AUTO_CLOSE int fd = -1;
-    enum gp_status status = be_images_hold(images, name, bytes, &fd);
+    enum gp_status status = be_images_hold(images, digest, bytes, &fd);
 
     if (status == GP_OK)
-        status = be_images_read(fd, name, bytes, data_p);
+        status = be_images_read(fd, digest, bytes, data_p);
     if (status != GP_ERR_PROTOCOL)
         return status;
     log_warn("images: one is not what it was when it came; it is dropped");
@@ -117,10 +129,10 @@ be_images_get(struct be_images *images, const struct be_image_name *name, uint64
 }
 
 static void
-put(struct be_images *images, enum be_image_word word, const struct be_image_name *name,
+put(struct be_images *images, enum be_image_word word, const uint8_t digest[BE_IMAGE_HASH_BYTES],
     const void *data, uint64_t bytes)
 {
-    struct be_image_message message = {.word = word, .bytes = bytes, .name = *name};
+    struct be_image_message message = message_of(images, word, digest, bytes);
     GP_AUTO_CLOSE int fd = -1;
     uint64_t at = 0;
 
@@ -140,27 +152,27 @@ put(struct be_images *images, enum be_image_word word, const struct be_image_nam
 }
 
 void
-be_images_put(struct be_images *images, const struct be_image_name *name, const void *data,
+be_images_put(struct be_images *images, const uint8_t digest[BE_IMAGE_HASH_BYTES], const void *data,
               uint64_t bytes)
 {
-    put(images, BE_IMAGE_PUT, name, data, bytes);
+    put(images, BE_IMAGE_PUT, digest, data, bytes);
 }
 
 void
-be_images_note_put(struct be_images *images, const struct be_image_name *name, const void *data,
-                   size_t bytes)
+be_images_note_put(struct be_images *images, const uint8_t digest[BE_IMAGE_HASH_BYTES],
+                   const void *data, size_t bytes)
 {
-    put(images, BE_IMAGE_NOTE_PUT, name, data, bytes);
+    put(images, BE_IMAGE_NOTE_PUT, digest, data, bytes);
 }
 
 enum gp_status
-be_images_note_get(struct be_images *images, const struct be_image_name *name, uint8_t **data_p,
-                   size_t *bytes_p)
+be_images_note_get(struct be_images *images, const uint8_t digest[BE_IMAGE_HASH_BYTES],
+                   uint8_t **data_p, size_t *bytes_p)
 {
     GP_AUTO_CLOSE int fd = -1;
     struct stat st;
     uint8_t *data;
-    enum gp_status status = ask(images, BE_IMAGE_NOTE_GET, name, &fd);
+    enum gp_status status = ask(images, BE_IMAGE_NOTE_GET, digest, &fd);
 
     if (status != GP_OK)
         return status;

@@ -328,7 +328,7 @@ tenant_name(const struct be_session_config *with, const struct tp_lane *lane,
     else
         snprintf(session->tenant, sizeof(session->tenant), "%s %s %s", tp_scheme(lane),
                  peer->common_name, peer->uri_count > 0 ? peer->uris[0] : "");
-    return be_images_scope(session->tenant, session->image_scope);
+    return be_images_scope(session->tenant, session->images.scope);
 }
 
 static enum gp_status

@@ -235,28 +235,29 @@ Test(images, damaged_on_disk_are_not_used)
     cr_assert_not_null(mkdtemp(dir));
     be_keeper_start(dir, 1024 * KIB, &keeper);
     images.socket = be_keeper_line(&keeper);
+    memcpy(images.scope, name.scope, sizeof(images.scope));
     cr_assert_geq(images.socket, 0);
-    cr_assert_eq(be_images_get(&images, &name, 5000, &data), GP_ERR_NOT_FOUND);
-    be_images_put(&images, &name, bytes_of, 5000); /* answered in order */
-    while (be_images_get(&images, &name, 5000, &data) != GP_OK)
+    cr_assert_eq(be_images_get(&images, name.digest, 5000, &data), GP_ERR_NOT_FOUND);
+    be_images_put(&images, name.digest, bytes_of, 5000); /* answered in order */
+    while (be_images_get(&images, name.digest, 5000, &data) != GP_OK)
         cr_assert_lt(tries++, 1);
     cr_assert_eq(memcmp(data, bytes_of, 5000), 0);
     free(data);
-    cr_assert_eq(be_images_get(&images, &name, 4999, &data), GP_ERR_NOT_FOUND);
+    cr_assert_eq(be_images_get(&images, name.digest, 4999, &data), GP_ERR_NOT_FOUND);
     strcpy(path, dir);
     go_down(path); /* the tenant */
     go_down(path); /* the image */
     fd = open(path, O_WRONLY);
     cr_assert_eq(pwrite(fd, "\xff", 1, 2500), 1);
     close(fd);
-    cr_assert_eq(be_images_get(&images, &name, 5000, &data), GP_ERR_NOT_FOUND);
-    be_images_put(&images, &name, bytes_of, 5000);
-    cr_assert_eq(be_images_get(&images, &name, 5000, &data), GP_OK);
+    cr_assert_eq(be_images_get(&images, name.digest, 5000, &data), GP_ERR_NOT_FOUND);
+    be_images_put(&images, name.digest, bytes_of, 5000);
+    cr_assert_eq(be_images_get(&images, name.digest, 5000, &data), GP_OK);
     free(data);
     /* A keeper that is gone is missed by nobody. */
     be_keeper_stop(&keeper);
-    cr_assert_eq(be_images_get(&images, &name, 5000, &data), GP_ERR_NOT_FOUND);
-    be_images_put(&images, &name, bytes_of, 5000);
+    cr_assert_eq(be_images_get(&images, name.digest, 5000, &data), GP_ERR_NOT_FOUND);
+    be_images_put(&images, name.digest, bytes_of, 5000);
     cr_assert_eq(be_keeper_line(&keeper), -1);
     remove_below(dir);
 }
