@@ -201,9 +201,7 @@ write_through(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t *pu
 {
     enum gp_status status = l->sent_at < l->store.end ? tp_link_push(l) : GP_OK;
     uint64_t at = l->store.end;
-    struct iovec part[PART_MAX];
-    size_t bytes, put = 0;
-    int n = part_of(iov, iovcnt, part, &bytes);
+    size_t put = 0;
 
     if (status == GP_OK && tp_link_is_steady(l)) {
         tp_store_drop(&l->store, at);
@@ -211,6 +209,9 @@ write_through(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t *pu
         if (status == GP_OK)
             tp_store_pass(&l->store, put);
     } else if (status == GP_OK) {
+        struct iovec part[PART_MAX];
+        size_t bytes;
+        int n = part_of(iov, iovcnt, part, &bytes);
         enum gp_status stored = tp_store_add(&l->store, part, n, bytes);
 
         if (stored != GP_OK)
