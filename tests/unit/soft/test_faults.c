@@ -311,3 +311,37 @@ Test(soft_faults, an_unknown_opcode_is_found_when_its_kernel_is_prepared)
     free(log.data);
     soft_close(s);
 }
+
+static struct sd_texture shown;
+
+static const struct sd_texture *
+texture_shown(void *opaque, uint64_t handle)
+{
+    (void)opaque;
+    return handle == 1 ? &shown : NULL;
+}
+
+Test(soft_faults, a_surface_is_no_texture)
+{
+    static const char ptx[] = PTX_HEAD
+        KERNEL("k", "tex.1d.v4.s32.s32 {%r2, %r3, %r4, %r5}, [%rd1, {%r2}];"
+                    "st.global.u32 [%rd2], %r2;");
+    struct soft *s = soft_open(ptx, 1);
+    uint32_t *texels = soft_alloc(s, 16), *out = soft_alloc(s, 4);
+
+    texels[1] = 7;
+    shown = (struct sd_texture){
+        .format = CU_AD_FORMAT_SIGNED_INT32,
+        .channels = 1,
+        .nlevels = 1,
+        .levels = {{.base = SOFT_PTR(texels), .width = 4, .height = 1, .depth = 1}},
+    };
+    s->env.texture = texture_shown;
+    cr_assert_eq(soft_launch(s, "k", (struct soft_shape){.grid = 1, .block = 1},
+                             SOFT_ARGS(1, SOFT_PTR(out))), CUDA_SUCCESS, "%s", s->fault.what);
+    cr_assert_eq(*out, 7);
+    shown.surface = true;
+    cr_assert_eq(soft_launch(s, "k", (struct soft_shape){.grid = 1, .block = 1},
+                             SOFT_ARGS(1, SOFT_PTR(out))), CUDA_ERROR_LAUNCH_FAILED);
+    soft_close(s);
+}

@@ -425,14 +425,15 @@ sd_tex(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
             if (!texture_copy(&l, &t))
                 return sd_fault(w, ip, l.lane, CUDA_ERROR_LAUNCH_FAILED, 0,
                                 "no texture or surface has this handle");
+            if (t.surface != (l.x[SD_TEX_X_OP] >= SD_SURF_LOAD) && l.x[SD_TEX_X_OP] != SD_TEX_QUERY)
+                return sd_fault(w, ip, l.lane, CUDA_ERROR_LAUNCH_FAILED, 0,
+                                "a texture is no surface");
             reader_start(&l, &t);
             plain = is_plain(&l, &t);
         }
         copied = handles[l.lane];
         if (plain && plain_sample(&l, &t))
             continue;
-        if (t.surface != (l.x[SD_TEX_X_OP] >= SD_SURF_LOAD) && l.x[SD_TEX_X_OP] != SD_TEX_QUERY)
-            return sd_fault(w, ip, l.lane, CUDA_ERROR_LAUNCH_FAILED, 0, "a texture is no surface");
         switch (l.x[SD_TEX_X_OP]) {
         case SD_TEX_SAMPLE:
         case SD_TEX_GATHER:
