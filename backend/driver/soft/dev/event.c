@@ -38,7 +38,7 @@ event_mark(CUevent event)
     struct sd_mark *mark;
 
     sd_sched_lock();
-    mark = event->mark != NULL ? sd_mark_get(event->mark) : NULL;
+    mark = event->mark != NULL ? sd_mark_get(event->mark) : NULL; /* NULL: destroyed meanwhile */
     sd_sched_unlock();
     return mark;
 }
@@ -107,6 +107,7 @@ cuEventDestroy_v2(CUevent hEvent)
     if (hEvent->ctx_next != NULL)
         hEvent->ctx_next->ctx_prev = hEvent->ctx_prev;
     mark = hEvent->mark;
+    hEvent->mark = NULL; /* another thread may be asking for it */
     sd_sched_unlock();
     sd_mark_put(mark);
     if (hEvent->shared != NULL)

@@ -894,6 +894,7 @@ sd_ctx_free_streams(struct CUctx_st *ctx)
 
         ctx->events = event->ctx_next;
         sd_mark_put(event->mark);
+        event->mark = NULL;
         free(event->capture_nodes);
         if (event->shared != NULL)
             sd_shared_event_free(event->shared);
