@@ -44,9 +44,8 @@ enum wire_frame_kind {
 };
 
 enum {
-    WIRE_FRAME_MORE = 1u << 0,       /* more frames of the same tag follow */
-    WIRE_FRAME_COMPRESSED = 1u << 1, /* the payload is packed, only where negotiated */
-    WIRE_FRAME_URGENT = 1u << 2,     /* send what was held back for batching */
+    WIRE_FRAME_MORE = 1u << 0,   /* more frames of the same tag follow */
+    WIRE_FRAME_URGENT = 1u << 2, /* send what was held back for batching */
 };
 
 struct wire_frame_header {
