@@ -305,10 +305,10 @@ library_options(const struct wire_cuLibraryLoadData_args *args)
     return CUDA_SUCCESS;
 }
 
-/* Have the driver load an image as library id; jit may be NULL. */
+/* Have the driver load an image as library id, and write its table; jit may be NULL. */
 static CUresult
 library_load(struct be_call *call, const struct be_image *image, struct be_jit *jit, uint64_t id,
-             struct be_owner **owner_p)
+             const uint8_t **table_p, uint32_t *table_len_p)
 {
     struct be_meter meter = {0};
     struct be_owner *owner;
@@ -332,12 +332,11 @@ library_load(struct be_call *call, const struct be_image *image, struct be_jit *
         return cr;
     }
     cr = be_meter_end(call->session, &meter, &owner->charged[meter.device]);
-    if (cr != CUDA_SUCCESS) {
+    if (cr == CUDA_SUCCESS)
+        cr = owner_enter(call, owner, table_p, table_len_p);
+    if (cr != CUDA_SUCCESS)
         be_owner_destroy(call->session, owner);
-        return cr;
-    }
-    *owner_p = owner;
-    return CUDA_SUCCESS;
+    return cr;
 }
 
 /* For the next session of this program, if nothing but the image decides what comes of it. */
@@ -356,7 +355,6 @@ CUresult
 be_hook_cuLibraryLoadData(struct be_call *call, const struct wire_cuLibraryLoadData_args *args,
                           struct wire_cuLibraryLoadData_reply *reply)
 {
-    struct be_owner *owner = NULL;
     struct be_image *image = NULL;
     struct be_jit jit;
     CUresult cr;
@@ -374,14 +372,9 @@ be_hook_cuLibraryLoadData(struct be_call *call, const struct wire_cuLibraryLoadD
         be_image_close(call->session, image, false);
         return cr;
     }
-    cr = library_load(call, image, &jit, args->library, &owner);
+    cr = library_load(call, image, &jit, args->library, &reply->table, &reply->table_len);
     be_jit_text(call->session, jit.info, &reply->info, &reply->info_len);
     be_jit_text(call->session, jit.error, &reply->error, &reply->error_len);
-    if (cr == CUDA_SUCCESS) {
-        cr = owner_enter(call, owner, &reply->table, &reply->table_len);
-        if (cr != CUDA_SUCCESS)
-            be_owner_destroy(call->session, owner);
-    }
     if (cr == CUDA_SUCCESS && jit.count == 0)
         library_learn(call->session, image, reply->table, reply->table_len);
     be_jit_fini(&jit);
@@ -393,7 +386,6 @@ be_hook_cuLibraryLoadData(struct be_call *call, const struct wire_cuLibraryLoadD
 static CUresult
 library_adopt(struct be_call *call, uint64_t id, const struct be_promise *promise)
 {
-    struct be_owner *owner = NULL;
     struct be_image *image = NULL;
     const uint8_t *table;
     uint32_t table_len;
@@ -401,12 +393,7 @@ library_adopt(struct be_call *call, uint64_t id, const struct be_promise *promis
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    cr = library_load(call, image, NULL, id, &owner);
-    if (cr == CUDA_SUCCESS) {
-        cr = owner_enter(call, owner, &table, &table_len);
-        if (cr != CUDA_SUCCESS)
-            be_owner_destroy(call->session, owner);
-    }
+    cr = library_load(call, image, NULL, id, &table, &table_len);
     if (cr == CUDA_SUCCESS && !be_promise_kept(promise, table, table_len))
         cr = CUDA_ERROR_UNKNOWN; /* it is the session's and goes with it */
     if (cr == CUDA_SUCCESS)
