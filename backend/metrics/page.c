@@ -211,12 +211,6 @@ gpus_page(struct page *p)
 
 /* -- tenants ----------------------------------------------------------------------------------- */
 
-static const char *
-tenant_label(const struct wire_admin_tenant *t)
-{
-    return t->name;
-}
-
 /* One number of each tenant. */
 static void
 tenant_family(struct page *p, const char *name, const char *type, const char *help,
@@ -224,8 +218,7 @@ tenant_family(struct page *p, const char *name, const char *type, const char *he
 {
     family(p, name, type, help);
     for (uint32_t i = 0; i < p->a->tenant_count; i++)
-        sample(p, name, value(&p->a->tenants[i]), SERVER(p), "tenant",
-               tenant_label(&p->a->tenants[i]), NULL);
+        sample(p, name, value(&p->a->tenants[i]), SERVER(p), "tenant", p->a->tenants[i].name, NULL);
 }
 
 /* One number of each tenant on each GPU. */
@@ -241,8 +234,8 @@ use_family(struct page *p, const char *name, const char *type, const char *help,
 
         for (uint32_t u = 0; u < t->use_count && t->uses[u].gpu < p->a->gpu_count; u++) {
             snprintf(index, sizeof(index), "%u", t->uses[u].gpu);
-            sample(p, name, value(&t->uses[u]), SERVER(p), "tenant", tenant_label(t), "gpu", index,
-                   "uuid", p->a->gpus[t->uses[u].gpu].uuid, NULL);
+            sample(p, name, value(&t->uses[u]), SERVER(p), "tenant", t->name, "gpu", index, "uuid",
+                   p->a->gpus[t->uses[u].gpu].uuid, NULL);
         }
     }
 }
@@ -331,8 +324,8 @@ tenant_calls(struct page *p)
         };
 
         for (size_t c = 0; c < sizeof(classes) / sizeof(classes[0]); c++)
-            sample(p, "gpupool_calls_total", (double)classes[c].count, SERVER(p), "tenant",
-                   tenant_label(t), "class", classes[c].class, NULL);
+            sample(p, "gpupool_calls_total", (double)classes[c].count, SERVER(p), "tenant", t->name,
+                   "class", classes[c].class, NULL);
     }
 }
 
@@ -347,10 +340,10 @@ tenant_quotas(struct page *p)
 
         if (t->memory_bytes != 0)
             sample(p, "gpupool_tenant_quota_bytes", (double)t->memory_bytes, SERVER(p), "tenant",
-                   tenant_label(t), "of", "each", NULL);
+                   t->name, "of", "each", NULL);
         if (t->memory_total_bytes != 0)
             sample(p, "gpupool_tenant_quota_bytes", (double)t->memory_total_bytes, SERVER(p),
-                   "tenant", tenant_label(t), "of", "all", NULL);
+                   "tenant", t->name, "of", "all", NULL);
     }
 }
 
@@ -364,8 +357,8 @@ tenant_idle(struct page *p)
         for (uint32_t s = 0; s < p->a->session_count; s++)
             idle += !p->a->sessions[s].monitor && p->a->sessions[s].idle_ms >= IDLE_MS &&
                     strcmp(p->a->sessions[s].tenant, p->a->tenants[i].name) == 0;
-        sample(p, "gpupool_tenant_sessions_idle", idle, SERVER(p), "tenant",
-               tenant_label(&p->a->tenants[i]), NULL);
+        sample(p, "gpupool_tenant_sessions_idle", idle, SERVER(p), "tenant", p->a->tenants[i].name,
+               NULL);
     }
 }
 

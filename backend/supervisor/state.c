@@ -86,8 +86,6 @@ gpus_fill(struct be_gather *g)
         out->major = from->major;
         out->minor = from->minor;
         out->processors = from->processors;
-        for (uint32_t t = 0; t < BE_TENANTS_MAX; t++)
-            out->turn_ns += be_ledger_turn_ns(g->s->workers.ledger, t, i);
     }
     return true;
 }
@@ -212,6 +210,7 @@ tenant_uses(struct be_gather *g, uint32_t index, struct wire_admin_tenant *out)
     for (uint32_t d = 0; d < a->gpu_count; d++) {
         out->uses[d].gpu = d;
         out->uses[d].turn_ns = be_ledger_turn_ns(g->s->workers.ledger, index, d);
+        a->gpus[d].turn_ns += out->uses[d].turn_ns;
     }
     for (uint32_t i = 0; i < a->session_count; i++) {
         const struct wire_admin_session *session = &a->sessions[i];
