@@ -245,44 +245,39 @@ post_coherent(struct fe_call *call, struct launch *l, uint64_t stream_wire)
     return cr;
 }
 
-/* The order of the checks is the driver's. */
+/* call is entered, and left here; l->f is what handle names. The order of the checks is the
+ * driver's. */
 static CUresult
-launch(struct launch *l, CUfunction handle, CUstream stream, void **values, void **extra)
+launch(struct fe_call *call, struct launch *l, CUfunction handle, CUstream stream, void **values,
+       void **extra)
 {
     uint64_t stream_wire;
-    struct fe_call call;
     CUresult cr;
 
-    cr = fe_enter(&call, WIRE_CALL_cuLaunchKernelEx);
-    if (GP_UNLIKELY(cr != CUDA_SUCCESS))
-        return cr;
-    l->f = fe_function_get(handle);
-    if (GP_UNLIKELY(l->f == NULL))
-        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
-    cr = fe_stream_resolve_capture(&call, stream, &l->stream, &stream_wire);
-    if (cr == CUDA_SUCCESS && l->f->object.context != NULL && l->f->object.context != call.context)
+    cr = fe_stream_resolve_capture(call, stream, &l->stream, &stream_wire);
+    if (cr == CUDA_SUCCESS && l->f->object.context != NULL && l->f->object.context != call->context)
         cr = CUDA_ERROR_INVALID_HANDLE; /* function and stream must be of one context */
     if (cr == CUDA_SUCCESS)
-        cr = fe_function_ready(&call, l->f);
+        cr = fe_function_ready(call, l->f);
     if (cr == CUDA_SUCCESS)
-        cr = fe_launch_check(&fe_state_of(&call)->limits[call.context->device], l->f->attributes,
+        cr = fe_launch_check(&fe_state_of(call)->limits[call->context->device], l->f->attributes,
                              atomic_load_explicit(&l->f->mask, memory_order_acquire), &l->shape);
     if (cr == CUDA_SUCCESS)
         cr = check_cluster(l);
     if (cr == CUDA_SUCCESS && l->attributes != NULL && l->attributes->cooperative)
-        cr = check_cooperative(&call, l);
+        cr = check_cooperative(call, l);
     if (cr == CUDA_SUCCESS)
         cr = read_params(l, values, extra);
     if (cr == CUDA_SUCCESS && fe_capturing(l->stream))
-        return fe_leave(&call, capture(&call, l, handle, values, extra));
+        return fe_leave(call, capture(call, l, handle, values, extra));
     if (cr == CUDA_SUCCESS)
-        cr = fe_order(&call, l->stream, stream_wire);
+        cr = fe_order(call, l->stream, stream_wire);
     if (GP_LIKELY(cr == CUDA_SUCCESS))
-        cr = GP_UNLIKELY(fe_coherent_active()) ? post_coherent(&call, l, stream_wire)
-                                               : post(&call, l, stream_wire);
-    if (GP_UNLIKELY(fe_state_of(&call)->launch_blocking) && cr == CUDA_SUCCESS)
-        cr = fe_copy_drain(&call, &(struct fe_where){l->stream, stream_wire});
-    return fe_leave(&call, cr);
+        cr = GP_UNLIKELY(fe_coherent_active()) ? post_coherent(call, l, stream_wire)
+                                               : post(call, l, stream_wire);
+    if (GP_UNLIKELY(fe_state_of(call)->launch_blocking) && cr == CUDA_SUCCESS)
+        cr = fe_copy_drain(call, &(struct fe_where){l->stream, stream_wire});
+    return fe_leave(call, cr);
 }
 
 GP_EXPORT CUresult
@@ -291,14 +286,22 @@ cuLaunchKernel(CUfunction f, unsigned int gx, unsigned int gy, unsigned int gz, 
                void **values, void **extra)
 {
     struct launch l = {.shape = {{gx, gy, gz}, {bx, by, bz}, shared_bytes}};
+    struct fe_call call;
+    CUresult cr = fe_enter(&call, WIRE_CALL_cuLaunchKernelEx);
 
-    return launch(&l, f, stream, values, extra);
+    if (GP_UNLIKELY(cr != CUDA_SUCCESS))
+        return cr;
+    l.f = fe_function_get(f);
+    if (GP_UNLIKELY(l.f == NULL))
+        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
+    return launch(&call, &l, f, stream, values, extra);
 }
 
 GP_EXPORT CUresult
 cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **values, void **extra)
 {
     struct fe_attributes attributes;
+    struct fe_function *function;
     struct fe_call call;
     struct launch l;
     CUresult cr = fe_enter(&call, WIRE_CALL_cuLaunchKernelEx);
@@ -307,18 +310,20 @@ cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **values, void
         return cr;
     if (config == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    if (fe_function_get(f) == NULL)
+    function = fe_function_get(f);
+    if (function == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     cr = fe_attributes_read(&attributes, config->attrs, config->numAttrs);
     if (cr != CUDA_SUCCESS)
         return fe_leave(&call, cr);
     l = (struct launch){
+        .f = function,
         .shape = {{config->gridDimX, config->gridDimY, config->gridDimZ},
                   {config->blockDimX, config->blockDimY, config->blockDimZ},
                   config->sharedMemBytes},
         .attributes = attributes.count > 0 ? &attributes : NULL,
     };
-    return launch(&l, f, config->hStream, values, extra);
+    return launch(&call, &l, f, config->hStream, values, extra);
 }
 
 GP_EXPORT CUresult
