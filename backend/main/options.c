@@ -2,6 +2,7 @@
 #include "backend/main/options.h"
 
 #include "protocol/base/log.h"
+#include "protocol/base/version.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -280,7 +281,7 @@ be_options_load(int argc, char *const argv[], struct gp_options **options_p,
         gp_options_help(&be_option_set, &text);
         fwrite(text.data, 1, text.len, stdout);
     } else if (status == GP_OK && gp_options_flag(options, "version")) {
-        puts("gpupoold 0.1.0");
+        puts("gpupoold " GP_VERSION);
         status = GP_ERR_AGAIN;
     } else if (status == GP_OK && gp_options_is_set(options, "print")) {
         GP_AUTO_BUF struct gp_buf text = {0};

@@ -6,13 +6,12 @@
 #include "protocol/base/log.h"
 #include "protocol/base/random.h"
 #include "protocol/base/util.h"
+#include "protocol/base/version.h"
 #include "protocol/wire/negotiate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define BE_BUILD "gpupool 0.1.0 (" __VERSION__ ")"
 
 #define BE_LEASE_MIN (64ull << 20)
 
@@ -86,7 +85,7 @@ hello_fill(const struct be_open_config *config, struct wire_hello *mine)
     mine->features = config->features;
     mine->max_payload_bytes = config->max_payload_bytes;
     mine->pid = (uint32_t)getpid();
-    snprintf(mine->build, sizeof(mine->build), "%s", BE_BUILD);
+    snprintf(mine->build, sizeof(mine->build), "%s", GP_BUILD);
     snprintf(mine->program, sizeof(mine->program), "gpupoold");
     for (uint32_t id = 0; id < WIRE_CALL_COUNT; id++)
         if (be_dispatch[id] != NULL)

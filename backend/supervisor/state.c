@@ -5,12 +5,11 @@
 #include "backend/tenant/view.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/util.h"
+#include "protocol/base/version.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define BE_BUILD "gpupool 0.1.0 (" __VERSION__ ")"
 
 /* One pass over the slots, for all parts. */
 struct be_gather {
@@ -29,7 +28,7 @@ server_fill(struct be_gather *g)
     uint64_t now = gp_now_ns(), until = s->draining ? s->drain_until_ns : s->cordon_until_ns;
 
     snprintf(out->name, sizeof(out->name), "%s", s->config->name);
-    snprintf(out->build, sizeof(out->build), "%s", BE_BUILD);
+    snprintf(out->build, sizeof(out->build), "%s", GP_BUILD);
     snprintf(out->urls, sizeof(out->urls), "%s", s->urls);
     snprintf(out->driver, sizeof(out->driver), "%s", g->driver.text);
     out->driver_version = g->driver.version;

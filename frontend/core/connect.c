@@ -7,6 +7,7 @@
 
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
+#include "protocol/base/version.h"
 #include "protocol/wire/control.h"
 #include "protocol/wire/negotiate.h"
 #include "transport/link/link.h"
@@ -22,7 +23,6 @@
 #define OPEN_ROUNDS 4 /* how often another range of addresses is asked for */
 #define ADDRESS_END (1ull << 47)
 #define HINT_STEP   (1ull << 43) /* places far from where programs and their heaps lie */
-#define BUILD_TEXT  "gpupool 0.1.0 (" __VERSION__ ")"
 
 /* One try at one server. */
 struct attempt {
@@ -153,7 +153,7 @@ my_hello(const struct attempt *a, struct wire_hello *hello)
                       (fe_perf(FE_PERF_COMPRESS) ? WIRE_FEATURE_COMPRESS : 0);
     hello->max_payload_bytes = WIRE_FRAME_PAYLOAD_DEFAULT;
     hello->pid = (uint32_t)getpid();
-    snprintf(hello->build, sizeof(hello->build), "%s", BUILD_TEXT);
+    snprintf(hello->build, sizeof(hello->build), "%s", GP_BUILD);
     snprintf(hello->program, sizeof(hello->program), "%s", program_invocation_short_name);
 }
 

@@ -3,6 +3,7 @@
 
 #include "protocol/base/buf.h"
 #include "protocol/base/util.h"
+#include "protocol/base/version.h"
 #include "protocol/wire/negotiate.h"
 
 #include <limits.h>
