@@ -108,7 +108,9 @@ class Checker:
 
     def check_exists(self, name, number, target):
         beside = os.path.normpath(os.path.join(os.path.dirname(name), target))
-        if target in self.names or GENERATED.search(os.path.basename(target)):
+        if target in self.names or target + ".in" in self.names:
+            return
+        if GENERATED.search(os.path.basename(target)):
             return
         if beside in self.names and name.startswith(("tests/", "deploy/", "bench/")):
             return
