@@ -113,6 +113,9 @@ struct fe_submit {
     uint32_t pong_tag;
     uint8_t pong[FE_PONG_BYTES_MAX];
     bool sleeping;     /* the sending thread sleeps on bell */
+    bool napping;      /* so it does, for a moment: whoever waits sends by himself */
+    unsigned brief;    /* waits in a row that followed on few records */
+    uint32_t waited;   /* what posted was at the last of them */
     uint64_t next_seq; /* of CALLS frames */
 
     /* Relaxed, written under lock: statistics, and a hint for the spinning sender. */

@@ -19,6 +19,13 @@
 #define SPIN_MIN_NS  (2 * GP_NS_PER_US)
 #define CONTROLS_MAX 3
 #define PONG_NONE    UINT32_MAX
+/* Where so many waits in a row each followed on so few records, the sending thread is not woken
+ * for the first of them: the call that waits would send them before it got up. It looks by itself
+ * after a nap, longer ones while that goes on, and is woken again once nobody had sent them. */
+#define BRIEF_WAITS   4u
+#define BRIEF_RECORDS 16u
+#define NAP_MIN_NS    (50 * GP_NS_PER_US)
+#define NAP_MAX_NS    (1 * GP_NS_PER_MS)
 
 _Static_assert(FE_SLOTS == 1u << SLOT_BITS, "a tag is generation and slot");
 
@@ -165,9 +172,12 @@ line_over(const struct fe_line *l)
 static bool
 ring_needed(struct fe_submit *sub)
 {
-    if (!sub->sleeping || sub->sending || !anything_due(sub))
+    if (sub->sending || !anything_due(sub))
+        return false;
+    if (!sub->sleeping && !(sub->napping && sub->batch[sub->fill].records > BRIEF_RECORDS))
         return false;
     sub->sleeping = false;
+    sub->napping = false;
     atomic_fetch_add_explicit(&sub->bell, 1, memory_order_relaxed);
     return true;
 }
@@ -353,12 +363,27 @@ fe_submit_end(struct fe_line *l, bool wake)
         pthread_mutex_unlock(&sub->lock);
 }
 
+/* submit.lock held: a call is about to wait. */
+static void
+note_wait(struct fe_submit *sub)
+{
+    uint32_t now = atomic_load_explicit(&sub->posted, memory_order_relaxed);
+    uint32_t records = now - sub->waited;
+
+    sub->waited = now;
+    if (records > BRIEF_RECORDS)
+        sub->brief = 0;
+    else if (records > 0 && sub->brief < BRIEF_WAITS)
+        sub->brief++;
+}
+
 void
 fe_submit_flush(struct fe_line *l)
 {
     struct fe_submit *sub = &l->submit;
 
     pthread_mutex_lock(&sub->lock);
+    note_wait(sub);
     if (!sub->sending && anything_due(sub) && !line_over(l))
         send_gathered(l);
     unlock_and_ring(sub); /* for what others posted meanwhile */
@@ -442,6 +467,52 @@ look(struct fe_line *l, uint64_t *spin_ns)
     return false;
 }
 
+/* submit.lock held, which is given away meanwhile. Naps as long as calls come and go; a record that
+ * nobody has sent for a whole nap shows that waits do not follow any more. */
+static void
+nap(struct fe_line *l)
+{
+    struct fe_submit *sub = &l->submit;
+    uint32_t bell = atomic_load_explicit(&sub->bell, memory_order_relaxed);
+    uint64_t due = UINT64_MAX; /* the batch that was not sent when the last nap ended */
+    uint64_t nap_ns = NAP_MIN_NS;
+    uint32_t seen;
+
+    sub->napping = true;
+    do {
+        seen = atomic_load_explicit(&sub->posted, memory_order_relaxed);
+        pthread_mutex_unlock(&sub->lock);
+        if (!line_over(l))
+            fe_futex_wait(&sub->bell, bell, due == UINT64_MAX ? nap_ns : NAP_MIN_NS);
+        pthread_mutex_lock(&sub->lock);
+        nap_ns = gp_min_u64(nap_ns * 2, NAP_MAX_NS);
+        if (sub->sending || !anything_due(sub))
+            due = UINT64_MAX;
+        else if (due != sub->filling)
+            due = sub->filling;
+        else
+            sub->brief = 0;
+    } while (
+        sub->napping && sub->brief == BRIEF_WAITS && !line_over(l) &&
+        (due == sub->filling || seen != atomic_load_explicit(&sub->posted, memory_order_relaxed)));
+    sub->napping = false;
+}
+
+/* submit.lock held, which is given away meanwhile: until somebody rings. */
+static void
+sleep_on_bell(struct fe_line *l)
+{
+    struct fe_submit *sub = &l->submit;
+    uint32_t bell = atomic_load_explicit(&sub->bell, memory_order_relaxed);
+
+    sub->sleeping = true;
+    pthread_mutex_unlock(&sub->lock);
+    if (!line_over(l))
+        fe_futex_wait(&sub->bell, bell, 0);
+    pthread_mutex_lock(&sub->lock);
+    sub->sleeping = false;
+}
+
 void *
 fe_submit_thread(void *line)
 {
@@ -451,25 +522,23 @@ fe_submit_thread(void *line)
 
     pthread_mutex_lock(&sub->lock);
     while (!line_over(l)) {
-        uint32_t bell;
         bool found;
 
         if (!sub->sending && anything_due(sub)) {
             send_gathered(l);
             continue;
         }
-        pthread_mutex_unlock(&sub->lock);
-        found = look(l, &spin_ns);
-        pthread_mutex_lock(&sub->lock);
-        if (found || (!sub->sending && anything_due(sub)))
-            continue;
-        sub->sleeping = true;
-        bell = atomic_load_explicit(&sub->bell, memory_order_relaxed);
-        pthread_mutex_unlock(&sub->lock);
-        if (!line_over(l))
-            fe_futex_wait(&sub->bell, bell, 0);
-        pthread_mutex_lock(&sub->lock);
-        sub->sleeping = false;
+        if (sub->brief == BRIEF_WAITS) {
+            nap(l);
+        } else {
+            pthread_mutex_unlock(&sub->lock);
+            found = look(l, &spin_ns);
+            pthread_mutex_lock(&sub->lock);
+            if (found)
+                continue;
+        }
+        if (sub->sending || !anything_due(sub))
+            sleep_on_bell(l);
     }
     pthread_mutex_unlock(&sub->lock);
     return NULL;

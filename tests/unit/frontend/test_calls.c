@@ -205,6 +205,40 @@ Test(calls, need_no_round_trip_when_they_are_asynchronous)
     cr_assert_eq(order.next[0], 1000);
 }
 
+static void
+check_and_count(struct fake *f, const struct wire_record *record, const uint8_t *args, size_t len)
+{
+    check_order(f, record, args, len);
+    fake_set(f, f->flag + 1);
+}
+
+/* Calls that are waited for after few others make the client leave sending to those who wait: what
+ * nobody waits for must leave all the same. */
+Test(calls, that_nobody_waits_for_leave_after_many_that_were_waited_for, .timeout = 60)
+{
+    struct order order = {0};
+    struct fake f;
+    uint64_t n = 0;
+    unsigned seen = 0, i, k;
+
+    fake_start(&f, &(struct fake_opts){.on_record = check_and_count, .user = &order});
+    cr_assert_eq(fe_start(), CUDA_SUCCESS);
+    for (i = 0; i < 60; i++) {
+        for (k = 0; k < 3 + i; k++) {
+            cr_assert_eq(post_upload(0, n++, NULL, 0), CUDA_SUCCESS);
+            cr_assert_eq(barrier(), CUDA_SUCCESS);
+            seen += 2;
+        }
+        for (k = 0; k <= i; k++)
+            cr_assert_eq(post_upload(0, n++, NULL, 0), CUDA_SUCCESS);
+        seen += k;
+        fake_await(&f, seen); /* without a call of ours */
+    }
+    fake_stop(&f);
+    cr_assert_eq(order.wrong, 0);
+    cr_assert_eq(order.next[0], n);
+}
+
 static _Atomic uint64_t flood_posted;
 static uint64_t flood_lag; /* how far posting was ahead of the server at most */
 
