@@ -8,7 +8,7 @@ installed=
 
 # What the build needs, and what the demo and the tests need besides.
 build_packages="gcc libc6-dev meson ninja-build pkg-config python3 libssl-dev libprotobuf-c-dev
-    protobuf-c-compiler libinih-dev libzstd-dev liblz4-dev uthash-dev openssl libibverbs-dev
+    protobuf-c-compiler libinih-dev libzstd-dev liblz4-dev zlib1g-dev uthash-dev openssl libibverbs-dev
     libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev"
 demo_packages="libpng-dev"
 test_packages="libcriterion-dev clang libpng-dev iproute2 etcd-server mandoc"

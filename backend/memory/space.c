@@ -86,6 +86,24 @@ granularity_find(const struct be_driver *driver, uint64_t *granularity_p)
     return GP_OK;
 }
 
+/* Who decompresses on a device wants memory that was made for it, and cuMemAlloc's is. */
+static void
+usage_find(struct be_space *space)
+{
+    const struct be_driver_table *t = &space->driver->table;
+
+    for (int i = 0; i < space->driver->device_count; i++) {
+        CUdevice device;
+        int mask = 0;
+
+        if (t->cuDeviceGet(&device, i) == CUDA_SUCCESS &&
+            t->cuDeviceGetAttribute(&mask, CU_DEVICE_ATTRIBUTE_MEM_DECOMPRESS_ALGORITHM_MASK,
+                                    device) == CUDA_SUCCESS &&
+            mask != 0)
+            space->devices[i].usage = CU_MEM_CREATE_USAGE_HW_DECOMPRESS;
+    }
+}
+
 /* -- mapping ---------------------------------------------------------------------------------- */
 
 CUresult
@@ -102,6 +120,7 @@ be_space_back(struct be_space *space, const struct be_extent *extent,
     prop.type = CU_MEM_ALLOCATION_TYPE_PINNED;
     prop.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
     prop.location.id = extent->device;
+    prop.allocFlags.usage = space->devices[extent->device].usage;
     /* Another session may be let in later, and then it is too late to ask for that. */
     prop.requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
     cr = t->cuMemCreate(&handle, bytes, &prop, 0);
@@ -654,6 +673,7 @@ be_space_create(const struct be_driver *driver, uint64_t base_hint, uint64_t byt
         goto err_free;
     space->bytes = gp_align_up_u64(bytes, space->granularity);
     base_hint &= ~(space->granularity - 1);
+    usage_find(space);
     status = range_reserve(driver, base_hint, space->bytes, &space->base);
     if (status != GP_OK)
         goto err_free;

@@ -26,6 +26,7 @@ struct be_space_device {
     uint64_t out_bytes;   /* of those, not on the device now */
     uint64_t fixed_bytes; /* of those, never paged */
     uint64_t held_bytes;  /* room that we have on the device: be_room_member.held_bytes */
+    uint16_t usage;       /* CU_MEM_CREATE_USAGE_* of its allocations; written once */
     uint64_t peers;       /* devices that its allocations are open to, a bit for each */
     uint32_t peer_counts[BE_DRIVER_DEVICES_MAX];
 };

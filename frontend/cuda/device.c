@@ -298,3 +298,28 @@ cuDeviceGetExecAffinitySupport(int *value, CUexecAffinityType type, CUdevice dev
         *value = 0; /* contexts with an affinity are not carried */
     return cr;
 }
+
+/* What no driver does any more, or not on this system. */
+GP_EXPORT CUresult
+cuProfilerInitialize(const char *config, const char *output, CUoutput_mode mode)
+{
+    CUresult cr = CUDA_ERROR_NOT_SUPPORTED;
+
+    (void)config;
+    (void)output;
+    (void)mode;
+    FE_COUNT_LOCAL();
+    return fe_state_get(&cr) == NULL ? cr : CUDA_ERROR_NOT_SUPPORTED;
+}
+
+GP_EXPORT CUresult
+cuDeviceGetLuid(char *luid, unsigned int *node_mask, CUdevice device)
+{
+    CUresult cr = CUDA_ERROR_NOT_SUPPORTED;
+
+    (void)luid;
+    (void)node_mask;
+    (void)device;
+    FE_COUNT_LOCAL();
+    return fe_state_get(&cr) == NULL ? cr : CUDA_ERROR_NOT_SUPPORTED;
+}

@@ -33,6 +33,7 @@ cuMemPoolCreate(CUmemoryPool *handle, const CUmemPoolProps *props)
     pool = fe_pool_create(device, props->maxSize);
     if (pool == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
+    pool->usage = props->usage;
     pool->exports = props->handleTypes != CU_MEM_HANDLE_TYPE_NONE;
     if (pool->exports && !fe_pool_share(pool)) {
         fe_object_destroy(pool);

@@ -4,6 +4,7 @@
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/managed.h"
 #include "frontend/cuda/state.h"
+#include "frontend/cuda/unpack.h"
 #include "frontend/cuda/vmm.h"
 #include "protocol/base/util.h"
 
@@ -21,6 +22,7 @@ struct what {
     void *pool;            /* that it is of */
     bool plain;            /* cuMemAlloc made it: others may open it */
     bool managed;
+    bool unpacks; /* fe_unpack_capable() */
 };
 
 /* What is more to say of a mapping by the program itself. */
@@ -69,6 +71,7 @@ look_up(struct fe_state *state, CUdeviceptr address, struct what *w)
             describe_mapping(&block, w);
         else if (block.kind == FE_BLOCK_POOL)
             w->pool = block.object;
+        w->unpacks = fe_unpack_capable(state, &block);
         w->plain = block.kind == FE_BLOCK_PLAIN && fe_alloc_in_range(state->alloc, block.base);
     } else if (fe_host_find(address, &region)) {
         *w = (struct what){.type = CU_MEMORYTYPE_HOST,
@@ -166,7 +169,9 @@ value_of(const struct what *w, CUpointer_attribute attribute, CUdeviceptr addres
         *value = w->handle_types;
         return true;
     case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
+        return true;
     case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:
+        *value = w->unpacks;
         return true;
     case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
         *value = w->plain;

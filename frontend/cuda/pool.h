@@ -18,6 +18,7 @@ struct fe_pool {
     /* Set once. */
     int device;
     bool is_default;
+    unsigned usage;     /* CU_MEM_POOL_CREATE_USAGE_* */
     uint64_t max_bytes; /* 0: the device's memory */
     bool exports;       /* others may import its allocations */
     bool imported;      /* of another program: nothing is allocated from it */

@@ -42,6 +42,7 @@ HOMES = [
     (r"^openssl/", ("transport/tls/", "protocol/base/")),
     (r"^zstd\.h$", ("protocol/base/compress.c", "protocol/image/", "transport/")),
     (r"^lz4\.h$", ("protocol/base/compress.c", "protocol/image/")),
+    (r"^zlib\.h$", ("backend/driver/soft/dev/unpack.c",)),
     (r"\.pb-c\.h$", ("protocol/wire/",)),
     (r"^png\.h$", ("deploy/demo/",)),
     (r"^(curl/|jansson\.h$)", ("protocol/directory/",)),

@@ -74,11 +74,14 @@ null_arguments(void)
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuModuleLoadData(NULL, misc_ptx));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuModuleLoadData(&mod, NULL));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuInit(1));
+    /* As every driver answers. */
+    EXPECT_CU(CUDA_ERROR_NOT_SUPPORTED, cuProfilerInitialize("in", "out", CU_OUT_CSV));
     CU(cuDeviceGet(&dev, 0));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE,
               cuDeviceGetAttribute(NULL, CU_DEVICE_ATTRIBUTE_WARP_SIZE, dev));
     int value;
-    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuDeviceGetAttribute(&value, (CUdevice_attribute)9999, dev));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE,
+              cuDeviceGetAttribute(&value, (CUdevice_attribute)9999, dev));
     EXPECT_CU(CUDA_ERROR_INVALID_DEVICE,
               cuDeviceGetAttribute(&value, CU_DEVICE_ATTRIBUTE_WARP_SIZE, 4711));
     printf("null arguments: done\n");
@@ -122,6 +125,8 @@ before_init(void)
 
     EXPECT_CU(CUDA_ERROR_NOT_INITIALIZED, cuDeviceGetCount(&count));
     EXPECT_CU(CUDA_ERROR_NOT_INITIALIZED, cuDeviceGet(&dev, 0));
+    EXPECT_CU(CUDA_ERROR_NOT_INITIALIZED, cuProfilerInitialize("in", "out", CU_OUT_CSV));
+    EXPECT_CU(CUDA_ERROR_NOT_INITIALIZED, cuMemBatchDecompressAsync(NULL, 0, 0, NULL, NULL));
     printf("before cuInit: done\n");
 }
 

@@ -5,6 +5,7 @@
  */
 #include "backend/driver/soft/dev/ctx.h"
 #include "backend/driver/soft/dev/mem.h"
+#include "backend/driver/soft/dev/unpack.h"
 #include "backend/driver/soft/exec/exec.h"
 #include "cuda_api.h"
 
@@ -121,6 +122,8 @@ static const int attributes[] = {
     [CU_DEVICE_ATTRIBUTE_UNIFIED_FUNCTION_POINTERS] = 0,
     [CU_DEVICE_ATTRIBUTE_NUMA_ID] = -1,
     [CU_DEVICE_ATTRIBUTE_HOST_NUMA_ID] = 0,
+    [CU_DEVICE_ATTRIBUTE_MEM_DECOMPRESS_ALGORITHM_MASK] = SD_UNPACK_ALGORITHMS,
+    [CU_DEVICE_ATTRIBUTE_MEM_DECOMPRESS_MAXIMUM_LENGTH] = SD_UNPACK_BYTES_MAX,
     [CU_DEVICE_ATTRIBUTE_MAX - 1] = 0,
 };
 
@@ -300,6 +303,7 @@ cuDeviceGetLuid(char *luid, unsigned int *deviceNodeMask, CUdevice dev)
     (void)luid;
     (void)deviceNodeMask;
     (void)dev;
+    SD_ENTER_READY();
     return CUDA_ERROR_NOT_SUPPORTED; /* Windows only */
 }
 

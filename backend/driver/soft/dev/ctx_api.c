@@ -401,6 +401,16 @@ cuCtxDisablePeerAccess(CUcontext peerContext)
 /* --- profiler control: nothing to switch --- */
 
 GP_EXPORT CUresult
+cuProfilerInitialize(const char *configFile, const char *outputFile, CUoutput_mode outputMode)
+{
+    (void)configFile;
+    (void)outputFile;
+    (void)outputMode;
+    SD_ENTER_READY();
+    return CUDA_ERROR_NOT_SUPPORTED; /* since CUDA 12 */
+}
+
+GP_EXPORT CUresult
 cuProfilerStart(void)
 {
     CUcontext ctx;

@@ -22,6 +22,7 @@ struct CUmemPoolHandle_st {
     /* Written once. */
     struct sd_device *dev;
     bool is_default;
+    unsigned usage; /* CU_MEM_POOL_CREATE_USAGE_* */
     uint64_t max_bytes; /* 0: the device's memory */
     enum sd_pool_share share;
     uint64_t number; /* in all processes, if shared */
@@ -63,6 +64,12 @@ pool_new(struct sd_device *dev, bool is_default, uint64_t max_bytes, CUmemoryPoo
     pthread_mutex_unlock(&pool_lock);
     *pool_p = pool;
     return CUDA_SUCCESS;
+}
+
+unsigned
+sd_mempool_usage(const void *pool)
+{
+    return ((const struct CUmemPoolHandle_st *)pool)->usage;
 }
 
 CUresult
@@ -287,6 +294,8 @@ cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *poolProps)
     if (dev == NULL)
         return CUDA_ERROR_INVALID_DEVICE;
     cr = pool_new(dev, false, poolProps->maxSize, pool);
+    if (cr == CUDA_SUCCESS)
+        (*pool)->usage = poolProps->usage;
     if (cr != CUDA_SUCCESS || poolProps->handleTypes == CU_MEM_HANDLE_TYPE_NONE)
         return cr;
     (*pool)->share = SD_POOL_EXPORTS;

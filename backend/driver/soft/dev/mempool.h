@@ -23,6 +23,9 @@ bool sd_mempool_number(struct CUmemPoolHandle_st *pool, enum sd_pool_share share
 CUresult sd_mempool_import(struct sd_device *dev, uint64_t number,
                            struct CUmemPoolHandle_st **pool_p);
 
+/* CU_MEM_POOL_CREATE_USAGE_* of a pool. */
+unsigned sd_mempool_usage(const void *pool);
+
 /* By cuInit. */
 CUresult sd_mempool_create_defaults(void);
 /* CUDA_ERROR_INVALID_VALUE if no pool memory begins at addr. */

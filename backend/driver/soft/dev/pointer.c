@@ -2,6 +2,7 @@
 #include "backend/driver/soft/dev/ctx.h"
 #include "backend/driver/soft/dev/mem.h"
 #include "backend/driver/soft/dev/sched.h"
+#include "backend/driver/soft/dev/unpack.h"
 #include "backend/driver/soft/dev/vmm.h"
 #include "cuda_api.h"
 
@@ -66,8 +67,9 @@ attribute_get(void *data, CUpointer_attribute attribute, uint64_t ptr, const str
     case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
         return put_u64(data, a->kind == SD_MEM_VMM ? sd_phys_handle_types(a->owner) : 0);
     case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
-    case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:
         return put_int(data, 0);
+    case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:
+        return put_int(data, sd_unpack_capable(a));
     case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
         return put_int(data, a->writable != 0   ? CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE
                              : a->readable != 0 ? CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READ

@@ -34,6 +34,12 @@ sd_phys_handle_types(const void *phys)
     return ((const struct sd_phys *)phys)->prop.requestedHandleTypes;
 }
 
+unsigned
+sd_phys_usage(const void *phys)
+{
+    return ((const struct sd_phys *)phys)->prop.allocFlags.usage;
+}
+
 /* vmm_lock is held. */
 static bool
 reserved(uint64_t base, uint64_t bytes)

@@ -25,6 +25,7 @@ struct sd_phys {
 };
 
 unsigned sd_phys_handle_types(const void *phys);
+unsigned sd_phys_usage(const void *phys); /* CU_MEM_CREATE_USAGE_* */
 
 /* True inside a device's memory or a reservation, whether anything is behind it or not. */
 bool sd_address_is_device(uint64_t addr);

@@ -6,6 +6,7 @@
 #include "backend/driver/soft/dev/sched.h"
 #include "backend/driver/soft/dev/shared.h"
 #include "backend/driver/soft/dev/thread.h"
+#include "backend/driver/soft/dev/unpack.h"
 #include "protocol/base/clock.h"
 
 #include <errno.h>
@@ -28,6 +29,9 @@ sd_work_fini(struct sd_work *work)
         break;
     case SD_WORK_RECORD:
         sd_mark_put(work->mark);
+        break;
+    case SD_WORK_UNPACK:
+        free(work->unpack.params);
         break;
     case SD_WORK_GRAPH:
         sd_graph_work_fini(&work->graph);
@@ -240,6 +244,8 @@ sd_work_run(struct sd_work *work)
         return CUDA_SUCCESS;
     case SD_WORK_GRAPH:
         return sd_graph_run(work);
+    case SD_WORK_UNPACK:
+        return sd_unpack_run(&work->unpack, work->ctx);
     default:
         return CUDA_ERROR_UNKNOWN;
     }

@@ -25,6 +25,7 @@ enum sd_work_kind {
     SD_WORK_VALUES,
     SD_WORK_FREE, /* of pool memory, in stream order */
     SD_WORK_GRAPH,
+    SD_WORK_UNPACK,
 };
 
 /* A kernel launch; params is owned. */
@@ -79,6 +80,11 @@ struct sd_values_work {
     unsigned next; /* how far it came */
 };
 
+struct sd_unpack_work {
+    CUmemDecompressParams *params; /* owned */
+    size_t count;
+};
+
 /* A launch of a graph. */
 struct sd_graph_work {
     struct sd_plan *plan;        /* a reference */
@@ -98,6 +104,7 @@ struct sd_work {
         struct sd_mark *mark; /* RECORD: a reference */
         uint64_t address;     /* FREE */
         struct sd_graph_work graph;
+        struct sd_unpack_work unpack;
     };
 };
 
