@@ -115,9 +115,8 @@ may_carry(uint16_t id)
 CUresult
 fe_lost(struct fe_call *call)
 {
-    CUresult cr = fe_session_error();
+    CUresult cr = fe_session_result(call->session);
 
-    (void)call;
     /* A record that no frame can hold is refused without ending the session. */
     return cr != CUDA_SUCCESS ? cr : CUDA_ERROR_INVALID_VALUE;
 }
@@ -175,36 +174,68 @@ enter(struct fe_call *call, enum wire_call id, struct fe_context *context)
     return CUDA_SUCCESS;
 }
 
-CUresult
-fe_enter(struct fe_call *call, enum wire_call id)
+static CUresult
+enter_on(struct fe_call *call, enum wire_call id, struct fe_session *session,
+         struct fe_context *context)
 {
-    struct fe_context *context = NULL;
     CUresult cr;
 
-    call->session = fe_session_get(&cr);
+    call->session = fe_session_use(session, &cr);
     if (GP_UNLIKELY(call->session == NULL))
         return cr;
     call->begin_ns = fe_trace_now();
     call->bytes = 0;
-    if (wire_calls[id].context) {
-        context = fe_thread.context;
-        if (GP_UNLIKELY(context == NULL))
-            return CUDA_ERROR_INVALID_CONTEXT;
-    }
     return enter(call, id, context);
+}
+
+static struct fe_session *
+session_of(const struct fe_context *context)
+{
+    return ((const struct fe_context_head *)context)->session;
+}
+
+CUresult
+fe_enter(struct fe_call *call, enum wire_call id)
+{
+    struct fe_context *context = fe_thread.context;
+
+    if (!wire_calls[id].context)
+        return fe_enter_on(call, id, NULL);
+    if (GP_UNLIKELY(context == NULL)) {
+        CUresult cr = fe_session_error();
+
+        return cr != CUDA_SUCCESS ? cr : CUDA_ERROR_INVALID_CONTEXT;
+    }
+    return enter_on(call, id, session_of(context), context);
 }
 
 CUresult
 fe_enter_in(struct fe_call *call, enum wire_call id, struct fe_context *context)
 {
+    return context != NULL ? enter_on(call, id, session_of(context), context)
+                           : fe_enter_on(call, id, NULL);
+}
+
+CUresult
+fe_enter_on(struct fe_call *call, enum wire_call id, struct fe_session *session)
+{
     CUresult cr;
 
-    call->session = fe_session_get(&cr);
-    if (GP_UNLIKELY(call->session == NULL))
+    if (session == NULL && (session = fe_session_get(&cr)) == NULL)
         return cr;
-    call->begin_ns = fe_trace_now();
-    call->bytes = 0;
-    return enter(call, id, context);
+    return enter_on(call, id, session, NULL);
+}
+
+CUresult
+fe_call_move(struct fe_call *call, struct fe_context *context)
+{
+    CUresult cr;
+    struct fe_session *session = fe_session_use(session_of(context), &cr);
+
+    if (session == NULL)
+        return cr;
+    call->session = session;
+    return enter(call, (enum wire_call)call->id, context);
 }
 
 CUresult
@@ -219,6 +250,14 @@ fe_call_next(struct fe_call *call, enum wire_call id)
 }
 
 /* --- handles ------------------------------------------------------------------ */
+
+/* Whether an object is one of another server. */
+static bool
+elsewhere(const struct fe_call *call, const struct fe_object *object)
+{
+    return object->context != NULL && object->context != call->context &&
+           session_of(object->context) != call->session;
+}
 
 static CUresult
 stream_wire(struct fe_call *call, const void *handle, uint64_t *id_p)
@@ -237,7 +276,7 @@ stream_wire(struct fe_call *call, const void *handle, uint64_t *id_p)
         return hooks->per_thread_stream(call, id_p);
     }
     stream = fe_object_get(WIRE_HANDLE_STREAM, handle);
-    if (stream == NULL)
+    if (stream == NULL || elsewhere(call, stream))
         return CUDA_ERROR_INVALID_HANDLE;
     *id_p = stream->wire;
     return CUDA_SUCCESS;
@@ -260,6 +299,8 @@ fe_handle_wire(struct fe_call *call, enum wire_handle kind, const void *handle, 
         object = fe_object_get(WIRE_HANDLE_KERNEL, handle); /* NVIDIA's runtime passes these */
     if (object == NULL)
         return kind == WIRE_HANDLE_CONTEXT ? CUDA_ERROR_INVALID_CONTEXT : CUDA_ERROR_INVALID_HANDLE;
+    if (GP_UNLIKELY(elsewhere(call, object)))
+        return CUDA_ERROR_INVALID_HANDLE;
     *id_p = object->wire;
     return CUDA_SUCCESS;
 }
@@ -335,12 +376,12 @@ fe_wait(struct fe_call *call, const uint8_t **reply_p, size_t *len_p)
 
 /* GPUPOOL_PERF=no_async: nothing is under way when a call returns. */
 static CUresult
-barrier(void)
+barrier(struct fe_session *session)
 {
     const uint8_t *bytes;
     struct fe_call call;
     size_t len;
-    CUresult cr = fe_enter_in(&call, WIRE_CALL_gpBarrier, NULL);
+    CUresult cr = fe_enter_on(&call, WIRE_CALL_gpBarrier, session);
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -392,7 +433,7 @@ fe_leave(struct fe_call *call, CUresult cr)
             fe_submit_free_slot(l, call->slot);
         call->slot = NULL;
     } else if (GP_UNLIKELY(!fe_perf(FE_PERF_ASYNC)) && cr == CUDA_SUCCESS) {
-        cr = barrier();
+        cr = barrier(call->session);
     }
     if (GP_UNLIKELY(atomic_load_explicit(&l->deferred, memory_order_relaxed) != CUDA_SUCCESS))
         cr = settle_deferred(call, cr);

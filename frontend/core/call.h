@@ -52,8 +52,13 @@ struct fe_call {
  * there is none. Nothing is held on error.
  */
 CUresult fe_enter(struct fe_call *call, enum wire_call id);
-/* The same in a given context instead of the current one (NULL: none). */
+/* The same in a given context instead of the current one. */
 CUresult fe_enter_in(struct fe_call *call, enum wire_call id, struct fe_context *context);
+/* The same without a context, to one server; NULL: fe_session_get(). */
+CUresult fe_enter_on(struct fe_call *call, enum wire_call id, struct fe_session *session);
+/* An entered call, of which nothing was posted, is to be made in another context, which may be on
+ * another server. Errors: as when it is entered. */
+CUresult fe_call_move(struct fe_call *call, struct fe_context *context);
 
 /* Go on with another call id under the same entry: CUDA_ERROR_NOT_SUPPORTED if the server lacks it.
  * The previous one must have been waited for if it was sync. */

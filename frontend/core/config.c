@@ -15,7 +15,8 @@
 #define FILE_NAME     "client.ini"
 
 static const struct gp_option options[] = {
-    {"server", "URL", GP_OPT_URLS, NULL, "the pool's servers, in order of preference"},
+    {"server", "URL", GP_OPT_GROUPS, NULL,
+     "the pool's servers, in order of preference; a+b: both together"},
     {"cert", "FILE", GP_OPT_PATH, NULL, "the client's certificate, PEM"},
     {"key", "FILE", GP_OPT_PATH, NULL, "its private key, PEM"},
     {"ca", "FILE", GP_OPT_PATH, NULL, "who signed the servers' certificates, PEM"},
@@ -193,23 +194,40 @@ take_socket(const struct gp_options *o, struct fe_socket *to)
     return GP_OK;
 }
 
+/* One server, or several that are used together. */
+static enum gp_status
+take_group(struct fe_config *config, const char *text)
+{
+    for (bool first = true; text != NULL; first = false) {
+        size_t len = gp_url_group_next(text), at = config->server_count;
+
+        if (at == FE_SERVERS_MAX)
+            return GP_ERR_LIMIT;
+        config->servers[at] = strndup(text, len);
+        if (config->servers[at] == NULL)
+            return GP_ERR_NO_MEMORY;
+        config->together[at] = !first;
+        config->server_count++;
+        text = text[len] != '\0' ? text + len + 1 : NULL;
+    }
+    return GP_OK;
+}
+
 static enum gp_status
 take_values(const struct gp_options *o, const char *home, struct fe_config *config)
 {
     GP_AUTO_FREE char *folder = certs_folder(config, home);
     size_t i, n = gp_options_count(o, "server");
-    enum gp_status status;
+    enum gp_status status = GP_OK;
 
-    if (n > FE_SERVERS_MAX) {
+    for (i = 0; i < n && status == GP_OK; i++)
+        status = take_group(config, gp_options_at(o, "server", i));
+    if (status == GP_ERR_LIMIT) {
         log_error("%s: more than %d servers", gp_options_where(o, "server"), FE_SERVERS_MAX);
         return GP_ERR_INVALID;
     }
-    for (i = 0; i < n; i++) {
-        config->servers[i] = strdup(gp_options_at(o, "server", i));
-        if (config->servers[i] == NULL)
-            return GP_ERR_NO_MEMORY;
-        config->server_count++;
-    }
+    if (status != GP_OK)
+        return status;
     status = take_servers_file(o, config);
     if (status == GP_OK)
         status = take_directory(o, config);

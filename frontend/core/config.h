@@ -5,10 +5,11 @@
  * (GPUPOOL_SERVER, GPUPOOL_CERT, GPUPOOL_KEY, GPUPOOL_CA, GPUPOOL_TCP_...). Without cert, key, ca:
  * client.crt, client.key, ca.crt in the file's folder, or where the file would be.
  *
- * Servers come from GPUPOOL_SERVER, or, without it, from the lines of GPUPOOL_SERVERS_FILE. What a
- * program needs of GPUs is in need.h. The directory (GPUPOOL_ETCD, etcd-ca, -cert, -key, -user,
- * -password-file) is for the command gpupool, which asks it before a program starts; the library
- * in the program never does.
+ * Servers come from GPUPOOL_SERVER: by comma, of which one is used, the first that takes the
+ * session; a plus joins those that are used together, their devices in one list ("a+b,c"). Or,
+ * without it, from the lines of GPUPOOL_SERVERS_FILE. What a program needs of GPUs is in need.h.
+ * The directory (GPUPOOL_ETCD, etcd-ca, -cert, -key, -user, -password-file) is for the command
+ * gpupool, which asks it before a program starts; the library in the program never does.
  */
 #ifndef FE_CONFIG_H
 #define FE_CONFIG_H
@@ -33,6 +34,7 @@ struct fe_socket {
 struct fe_config {
     size_t server_count;
     char *servers[FE_SERVERS_MAX]; /* URLs; owned, as are the rest */
+    bool together[FE_SERVERS_MAX]; /* used together with the one before ("a+b") */
     char *cert, *key, *ca;         /* NULL: none found */
     char *file;                    /* NULL: no file */
 

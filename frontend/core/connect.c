@@ -1,7 +1,7 @@
 /* frontend/core/connect.c */
 #include "frontend/core/connect.h"
 
-#include "frontend/core/need.h"
+#include "frontend/core/list.h"
 #include "frontend/core/perf.h"
 #include "frontend/core/visible.h"
 
@@ -29,6 +29,8 @@ struct attempt {
     const char *url;
     const struct fe_config *config;
     uint64_t deadline_ns;
+    size_t first; /* of the configuration's servers: these so many together */
+    unsigned together;
     bool monitor;           /* only look at the devices */
     bool wait;              /* a server may take the session later */
     struct wire_range hint; /* addresses that are free here, and reserved; bytes 0: none */
@@ -404,56 +406,144 @@ open_session(struct attempt *a)
                 "%s: no range of addresses is free in this process and on the server", a->url);
 }
 
-/* --- the session ------------------------------------------------------------------ */
+/* --- the sessions ----------------------------------------------------------------- */
 
-/* Leave out what the tenant may not use; ordinals says where the server has the rest. */
+/* Servers that a program uses together. */
+struct group {
+    unsigned count;
+    struct attempt *attempts; /* the first opened of them are open */
+    unsigned opened;
+    /* Their devices: the table lives on in the sessions. */
+    struct wire_device *devices;
+    unsigned device_count;
+    unsigned servers[WIRE_DEVICES_MAX]; /* whose it is */
+    int32_t ordinals[WIRE_DEVICES_MAX]; /* where its server has it */
+};
+
 static void
-devices_compact(struct wire_open_answer *answer, int32_t ordinals[WIRE_DEVICES_MAX])
+attempt_drop(struct attempt *a)
 {
-    uint32_t kept = 0;
+    tp_close(a->lane);
+    a->lane = NULL;
+    release(&a->answer.device_range);
+    release(&a->answer.host_range);
+    wire_open_answer_fini(&a->answer);
+}
 
-    for (uint32_t i = 0; i < answer->device_count; i++) {
-        if (answer->devices[i].hidden)
-            continue;
-        if (kept != i)
-            answer->devices[kept] = answer->devices[i];
-        ordinals[kept++] = (int32_t)i;
+/* All that is open is closed; devices too. */
+static void
+group_drop(struct group *g)
+{
+    if (g == NULL)
+        return;
+    for (unsigned i = 0; i < g->opened; i++)
+        if (g->attempts[i].lane != NULL)
+            attempt_drop(&g->attempts[i]);
+    free(g->devices);
+    free(g->attempts);
+    free(g);
+}
+
+static struct group *
+group_create(struct attempt *a)
+{
+    struct group *g = calloc(1, sizeof(*g));
+
+    if (g != NULL)
+        g->attempts = calloc(a->together, sizeof(*g->attempts));
+    if (g != NULL && g->attempts != NULL) {
+        g->count = a->together;
+        return g;
     }
-    answer->device_count = kept;
+    group_drop(g);
+    fail(a, CUDA_ERROR_OUT_OF_MEMORY, "%s: no memory", a->url);
+    return NULL;
+}
+
+/* Open a session with each; what is reserved for the first is no place for the second. */
+static bool
+group_open(struct attempt *a, struct group *g)
+{
+    for (; g->opened < g->count; g->opened++) {
+        struct attempt *one = &g->attempts[g->opened];
+        uint64_t bytes = g->opened > 0 ? g->attempts[0].answer.device_range.bytes : 0;
+
+        one->url = a->config->servers[a->first + g->opened];
+        one->config = a->config;
+        one->deadline_ns = a->deadline_ns;
+        one->monitor = a->monitor;
+        one->why = a->why;
+        if (bytes > 0)
+            (void)find_place(bytes, 0, &one->hint);
+        if (!open_session(one)) {
+            a->cr = one->cr;
+            a->wait = one->wait;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* One table; what the tenant may not use is left out. */
+static bool
+group_devices(struct attempt *a, struct group *g)
+{
+    g->devices = calloc(WIRE_DEVICES_MAX, sizeof(*g->devices));
+    if (g->devices == NULL)
+        return fail(a, CUDA_ERROR_OUT_OF_MEMORY, "%s: no memory", a->url);
+    for (unsigned i = 0; i < g->count; i++) {
+        const struct wire_open_answer *answer = &g->attempts[i].answer;
+
+        for (uint32_t d = 0; d < answer->device_count; d++) {
+            unsigned n = g->device_count;
+
+            if (answer->devices[d].hidden)
+                continue;
+            if (n == WIRE_DEVICES_MAX)
+                return fail(a, CUDA_ERROR_NO_DEVICE, "%s: more than %d devices", a->url,
+                            WIRE_DEVICES_MAX);
+            g->devices[n] = answer->devices[d];
+            fe_list_pci(&g->devices[n], i);
+            g->servers[n] = i;
+            g->ordinals[n] = (int32_t)d;
+            g->device_count++;
+        }
+    }
+    return true;
 }
 
 /* Of the devices in order, those that the program shall see. */
 static bool
-needed_choose(struct attempt *a, struct fe_session *s, unsigned *order)
+needed_choose(struct attempt *a, const struct group *g, unsigned *order, unsigned *count)
 {
     const struct place_need *need = &a->config->need;
-    char why[PLACE_TEXT];
+    char why[PLACE_TEXT] = "";
 
-    s->device_count = fe_need_choose(need, a->answer.devices, order, s->device_count, why);
-    if (s->device_count == need->gpus)
+    *count = fe_list_choose(need, g->devices, g->servers, order, *count, why);
+    if (*count == need->gpus)
         return true;
     a->wait = true; /* memory may become free */
     return fail(a, CUDA_ERROR_NO_DEVICE, "%s has only %s", a->url, why);
 }
 
 static bool
-fill_session(struct attempt *a, struct fe_session *s)
+group_choose(struct attempt *a, const struct group *g, unsigned *order, unsigned *count)
 {
-    struct wire_open_answer *answer = &a->answer;
-    unsigned order[WIRE_DEVICES_MAX], i;
-    int32_t ordinals[WIRE_DEVICES_MAX];
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
 
-    devices_compact(answer, ordinals);
-    s->device_count =
-        fe_visible(getenv("CUDA_VISIBLE_DEVICES"), answer->devices, answer->device_count, order);
-    if (s->device_count == 0)
+    *count = fe_visible(visible, g->devices, g->device_count, order);
+    if (*count == 0)
         return fail(a, CUDA_ERROR_NO_DEVICE,
-                    "CUDA_VISIBLE_DEVICES=%s shows none of the %u devices of %s",
-                    getenv("CUDA_VISIBLE_DEVICES"), answer->device_count, a->url);
-    if (a->config->has_need && !needed_choose(a, s, order))
-        return false;
-    for (i = 0; i < s->device_count; i++)
-        s->devices[i] = (struct fe_device){&answer->devices[order[i]], ordinals[order[i]]};
+                    "CUDA_VISIBLE_DEVICES=%s shows none of the %u devices of %s", visible,
+                    g->device_count, a->url);
+    return !a->config->has_need || needed_choose(a, g, order, count);
+}
+
+static void
+fill_session(const struct attempt *a, struct fe_session *s)
+{
+    const struct wire_open_answer *answer = &a->answer;
+
     s->driver_version = answer->driver_version;
     s->software = answer->software;
     memcpy(s->driver, answer->driver, sizeof(s->driver));
@@ -465,7 +555,6 @@ fill_session(struct attempt *a, struct fe_session *s)
     s->host_range = answer->host_range;
     s->calls = a->peer.calls;
     s->features = a->agreed.features;
-    return true;
 }
 
 /* What the session needs to go on by another line; grace_ns stays 0 where it cannot. */
@@ -482,38 +571,83 @@ resume_prepare(const struct attempt *a, struct fe_resume *resume)
     return tp_link_key(a->lane, answer->session_id, answer->resume_secret, resume->key);
 }
 
+/* The attempt's lane becomes a session's line. */
 static bool
-take_session(struct attempt *a, void *to)
+session_make(struct attempt *a, struct fe_session **session_p)
 {
-    struct fe_session *s = to;
+    struct fe_session *s = calloc(1, sizeof(*s));
     struct fe_resume resume = {.grace_ns = 0};
-    enum gp_status status;
+    struct tp_lane *lane = a->lane;
+    enum gp_status status = s != NULL ? resume_prepare(a, &resume) : GP_ERR_NO_MEMORY;
 
-    if (!open_session(a))
-        return false;
-    if (!fill_session(a, s)) {
-        tp_close(a->lane);
-        goto err_release;
-    }
-    status = resume_prepare(a, &resume);
-    if (status == GP_OK)
-        status = fe_line_create(s, a->lane, a->agreed.max_payload_bytes, a->answer.heartbeat_ms,
+    a->lane = NULL;
+    if (status == GP_OK) {
+        fill_session(a, s);
+        status = fe_line_create(s, lane, a->agreed.max_payload_bytes, a->answer.heartbeat_ms,
                                 &resume, &s->line);
-    else
-        tp_close(a->lane);
+    } else {
+        tp_close(lane);
+    }
     explicit_bzero(&resume, sizeof(resume));
     if (status != GP_OK) {
-        fail_status(a, "session", status);
-        goto err_release;
+        free(s);
+        release(&a->answer.device_range);
+        release(&a->answer.host_range);
+        wire_open_answer_fini(&a->answer);
+        return fail_status(a, "session", status);
     }
     fe_resume_choose(s->line, &a->answer);
-    return true; /* the answer's devices live on in the session */
-
-err_release:
-    release(&a->answer.device_range);
-    release(&a->answer.host_range);
     wire_open_answer_fini(&a->answer);
-    return false;
+    *session_p = s;
+    return true;
+}
+
+/* A session for each server that has a device in the list; the others are let go. */
+static bool
+sessions_make(struct attempt *a, struct group *g, const unsigned *order, unsigned count,
+              struct fe_sessions *all)
+{
+    struct fe_session *made[FE_SERVERS_MAX] = {NULL};
+
+    for (unsigned i = 0; i < count; i++) {
+        unsigned server = g->servers[order[i]];
+        struct fe_session *s = made[server];
+
+        if (s == NULL && !session_make(&g->attempts[server], &made[server])) {
+            a->cr = g->attempts[server].cr;
+            for (i = 0; i < g->count; i++)
+                if (made[i] != NULL)
+                    fe_line_end(made[i]->line);
+            return false;
+        }
+        s = made[server];
+        all->devices[i] = (struct fe_device){&g->devices[order[i]], g->ordinals[order[i]], s};
+        s->devices[s->device_count++] = all->devices[i];
+    }
+    all->device_count = count;
+    for (unsigned i = 0; i < g->count; i++)
+        if (made[i] != NULL) {
+            made[i]->index = all->count;
+            all->list[all->count++] = made[i];
+        }
+    return true;
+}
+
+static bool
+take_sessions(struct attempt *a, void *to)
+{
+    struct group *g = group_create(a);
+    unsigned order[WIRE_DEVICES_MAX], count = 0;
+    bool good;
+
+    if (g == NULL)
+        return false;
+    good = group_open(a, g) && group_devices(a, g) && group_choose(a, g, order, &count) &&
+           sessions_make(a, g, order, count, to);
+    if (good)
+        g->devices = NULL; /* the sessions' */
+    group_drop(g);
+    return good;
 }
 
 /* Try the servers in their order until take is content with one. */
@@ -528,13 +662,17 @@ each_server(const struct fe_config *config, uint64_t deadline_ns, bool monitor,
 
     snprintf(why, FE_WHY_BYTES, "out of memory");
     *wait_p = false;
-    for (i = 0; a != NULL && i < config->server_count; i++) {
+    for (i = 0; a != NULL && i < config->server_count; i += a->together) {
         uint64_t now = gp_now_ns();
         /* A dead server leaves time for those behind it. */
         uint64_t share = deadline_ns > now ? (deadline_ns - now) / (config->server_count - i) : 0;
 
         memset(a, 0, sizeof(*a));
         a->url = config->servers[i];
+        a->first = i;
+        for (a->together = 1;
+             i + a->together < config->server_count && config->together[i + a->together];)
+            a->together++;
         a->config = config;
         a->deadline_ns = now + share;
         a->monitor = monitor;
@@ -545,7 +683,7 @@ each_server(const struct fe_config *config, uint64_t deadline_ns, bool monitor,
         }
         cr = a->cr;
         *wait_p = *wait_p || a->wait;
-        if (i + 1 < config->server_count && why[0] != '\0')
+        if (i + a->together < config->server_count && why[0] != '\0')
             log_info("%s", why);
     }
     if (a != NULL)
@@ -555,7 +693,7 @@ each_server(const struct fe_config *config, uint64_t deadline_ns, bool monitor,
 }
 
 CUresult
-fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_session *s,
+fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_sessions *all,
            char why[FE_WHY_BYTES])
 {
     uint64_t patience_ns = deadline_ns - gp_now_ns(), end = deadline_ns;
@@ -565,7 +703,7 @@ fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_sessi
 
     if (config->wait_ns > 0)
         end = gp_deadline_after(gp_now_ns(), config->wait_ns);
-    while ((cr = each_server(config, deadline_ns, false, take_session, s, why, &wait)) !=
+    while ((cr = each_server(config, deadline_ns, false, take_sessions, all, why, &wait)) !=
                CUDA_SUCCESS &&
            wait && config->wait_ns > 0 && gp_now_ns() < end) {
         if (!told)

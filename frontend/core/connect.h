@@ -8,13 +8,15 @@
 #define FE_WHY_BYTES 512
 
 /*
- * Try the servers in order until one opens a session; fills s and its line, which is not started.
+ * Try the servers in order until one opens a session, or each of those that are named together
+ * ("a+b") does; fills *all (zeros before) with those that have a device to show, whose lines are
+ * not started.
  *
- * Ownership: what s points to lives as long as the process.
+ * Ownership: what all points to lives as long as the process.
  * Errors:    what cuInit returns; why takes one line for the last server tried, and what to do; it
  *            is empty where the transport has logged that line.
  */
-CUresult fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_session *s,
+CUresult fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_sessions *all,
                     char why[FE_WHY_BYTES]);
 
 /* A line to a server that is only asked about its devices: no addresses, no memory. */

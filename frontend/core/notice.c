@@ -152,7 +152,7 @@ run_host(const struct job *job)
     else
         log_warn("the server asked for host function %llu, none is known",
                  (unsigned long long)job->a);
-    if (fe_enter_in(&call, WIRE_CALL_gpHostDone, NULL) != CUDA_SUCCESS)
+    if (fe_enter_on(&call, WIRE_CALL_gpHostDone, job->line->session) != CUDA_SUCCESS)
         return;
     to = fe_post(&call, wire_size_gpHostDone_args(&args));
     if (to != NULL) {
@@ -163,13 +163,13 @@ run_host(const struct job *job)
 }
 
 static bool
-send_pulled(uint32_t tag, const uint8_t *from, uint64_t bytes)
+send_pulled(struct fe_session *s, uint32_t tag, const uint8_t *from, uint64_t bytes)
 {
     struct wire_gpPulled_args args = {.tag = tag};
     struct fe_call call;
     void *to = NULL;
 
-    if (fe_enter_in(&call, WIRE_CALL_gpPulled, NULL) != CUDA_SUCCESS)
+    if (fe_enter_on(&call, WIRE_CALL_gpPulled, s) != CUDA_SUCCESS)
         return false;
     do {
         args.data_len = (uint32_t)gp_min_u64(bytes - args.offset, PULL_BYTES);
@@ -199,7 +199,7 @@ run_pull(const struct job *job)
                          (unsigned long long)job->b);
         return;
     }
-    if (send_pulled(job->tag, from, job->b) && handlers->pull_done != NULL)
+    if (send_pulled(s, job->tag, from, job->b) && handlers->pull_done != NULL)
         handlers->pull_done(s, job->a, job->b);
 }
 
@@ -213,7 +213,8 @@ lease_back(const struct job *job)
     if (handlers == NULL || handlers->lease == NULL)
         return;
     args.bytes = handlers->lease(job->line->session, args.device);
-    if (args.bytes == 0 || fe_enter_in(&call, WIRE_CALL_gpLeaseReturn, NULL) != CUDA_SUCCESS)
+    if (args.bytes == 0 ||
+        fe_enter_on(&call, WIRE_CALL_gpLeaseReturn, job->line->session) != CUDA_SUCCESS)
         return;
     to = fe_post(&call, wire_size_gpLeaseReturn_args(&args));
     if (to != NULL) {
@@ -338,14 +339,14 @@ fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint
         if (!wire_get_gpNoticeLibrary_args(args, len, &a.library))
             return false;
         if (handlers != NULL && handlers->library != NULL)
-            handlers->library(a.library.total, a.library.sha256, a.library.table,
+            handlers->library(l->session, a.library.total, a.library.sha256, a.library.table,
                               a.library.table_len);
         return true;
     case WIRE_CALL_gpNoticeTrace:
         return wire_get_gpNoticeTrace_args(args, len, &a.trace) &&
                a.trace.took_ns_len == a.trace.begins_ns_len &&
                a.trace.calls_len == a.trace.begins_ns_len &&
-               fe_trace_server(a.trace.begins_ns, a.trace.took_ns, a.trace.calls,
+               fe_trace_server(l->session, a.trace.begins_ns, a.trace.took_ns, a.trace.calls,
                                a.trace.calls_len);
     default:
         log_debug("notice %#x of the server is not known", record->call);

@@ -35,7 +35,8 @@ struct fe_notice_handlers {
     /* So many bytes of the device are more than the tenant may have. On the thread of leases. */
     void (*over)(struct fe_session *s, int device, uint64_t bytes);
     /* A library whose loading is foretold; on the reading thread, as freed. */
-    void (*library)(uint64_t total, const uint32_t sha256[8], const uint8_t *table, size_t len);
+    void (*library)(struct fe_session *s, uint64_t total, const uint32_t sha256[8],
+                    const uint8_t *table, size_t len);
     /* The last launch of this executable graph is over. On the callback thread. */
     void (*graph_gone)(struct fe_session *s, uint64_t exec);
 };

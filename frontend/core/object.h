@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 struct fe_context;
+struct fe_session;
 
 enum fe_object_state {
     FE_OBJECT_FREE,    /* not a handle */
@@ -44,6 +45,7 @@ struct fe_object {
 /* What the engine knows of a context; struct fe_context begins with it. */
 struct fe_context_head {
     struct fe_object object;
+    struct fe_session *session; /* of its device's server; set by its creator */
     /* CUresult that every call in this context returns; set by the engine when a reply brings an
      * error that CUDA keeps (a kernel fault), cleared by the owner on reset. Relaxed. */
     _Atomic int32_t sticky;

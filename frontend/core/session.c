@@ -1,10 +1,11 @@
-/* frontend/core/session.c -- the process's one session: begin, end, fork, exit */
+/* frontend/core/session.c -- the process's sessions: begin, end, fork, exit */
 #include "frontend/core/session.h"
 
 #include "frontend/core/config.h"
 #include "frontend/core/connect.h"
 #include "frontend/core/line.h"
 #include "frontend/core/stats.h"
+#include "frontend/core/thread.h"
 #include "frontend/core/trace.h"
 
 #include "protocol/base/log.h"
@@ -12,6 +13,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #define START_NS    (4500 * GP_NS_PER_MS) /* for all servers together */
 #define RETRY_NS    (5 * GP_NS_PER_S)     /* a failure is answered from memory for so long */
@@ -22,16 +24,16 @@ enum state {
     STATE_NONE,
     STATE_STARTING,
     STATE_READY,
-    STATE_LOST,
+    STATE_LOST,   /* all of them */
     STATE_FORKED, /* in a child of a process with a session */
     STATE_ENDED,  /* the process is exiting */
 };
 
 static struct {
     pthread_mutex_t lock; /* rank 10: one starts */
-    /* Acquire and release; READY means that session is whole. */
+    /* Acquire and release; READY means that sessions are whole. */
     _Atomic int state;
-    /* CUresult of a session that was lost; set before state is. */
+    /* CUresult of the session that was lost last; set before state is. */
     _Atomic int32_t error;
 
     /* Guarded by lock. */
@@ -39,7 +41,7 @@ static struct {
     uint64_t retry_ns;
 
     /* Written once before READY. */
-    struct fe_session session;
+    struct fe_sessions sessions;
 } engine = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static CUresult
@@ -57,26 +59,88 @@ state_result(int state)
     }
 }
 
-struct fe_session *
-fe_session_get(CUresult *cr_p)
+const struct fe_sessions *
+fe_sessions(void)
+{
+    return &engine.sessions;
+}
+
+static CUresult
+error_of(const struct fe_session *s)
+{
+    return (CUresult)atomic_load_explicit(&s->error, memory_order_acquire);
+}
+
+bool
+fe_session_any(CUresult *cr_p)
 {
     int state = atomic_load_explicit(&engine.state, memory_order_acquire);
 
     if (GP_LIKELY(state == STATE_READY))
-        return &engine.session;
+        return true;
     if (cr_p != NULL)
         *cr_p = state_result(state);
+    return false;
+}
+
+struct fe_session *
+fe_session_use(struct fe_session *s, CUresult *cr_p)
+{
+    int state = atomic_load_explicit(&engine.state, memory_order_acquire);
+
+    if (GP_LIKELY(state == STATE_READY && s != NULL &&
+                  atomic_load_explicit(&s->error, memory_order_relaxed) == CUDA_SUCCESS))
+        return s;
+    if (cr_p == NULL)
+        return NULL;
+    if (state != STATE_READY)
+        *cr_p = state_result(state);
+    else
+        *cr_p = s != NULL ? error_of(s) : CUDA_ERROR_CONTEXT_IS_DESTROYED;
     return NULL;
+}
+
+struct fe_session *
+fe_session_get(CUresult *cr_p)
+{
+    const struct fe_context_head *head = (const struct fe_context_head *)fe_thread.context;
+
+    if (!fe_session_any(cr_p))
+        return NULL;
+    if (head != NULL && head->session != NULL && error_of(head->session) == CUDA_SUCCESS)
+        return head->session;
+    for (unsigned i = 0; i < engine.sessions.count; i++)
+        if (error_of(engine.sessions.list[i]) == CUDA_SUCCESS)
+            return engine.sessions.list[i];
+    return fe_session_use(engine.sessions.list[0], cr_p); /* being lost just now */
+}
+
+CUresult
+fe_session_result(const struct fe_session *s)
+{
+    int state = atomic_load_explicit(&engine.state, memory_order_acquire);
+
+    if (state == STATE_READY || state == STATE_LOST)
+        return error_of(s);
+    return state_result(state);
+}
+
+static bool
+all_lost(void)
+{
+    for (unsigned i = 0; i < engine.sessions.count; i++)
+        if (error_of(engine.sessions.list[i]) == CUDA_SUCCESS)
+            return false;
+    return true;
 }
 
 CUresult
 fe_session_error(void)
 {
     int state = atomic_load_explicit(&engine.state, memory_order_acquire);
-    int32_t error = atomic_load_explicit(&engine.error, memory_order_acquire);
 
-    if (state == STATE_READY && error != CUDA_SUCCESS)
-        return (CUresult)error; /* being lost just now */
+    if (state == STATE_READY && all_lost())
+        return error_of(engine.sessions.list[0]); /* being lost just now */
     return state_result(state);
 }
 
@@ -111,33 +175,41 @@ fe_session_fail(struct fe_session *s, CUresult cr, const char *why)
 
     if (state == STATE_ENDED || state == STATE_FORKED)
         return;
-    if (!atomic_compare_exchange_strong(&engine.error, &none, (int32_t)cr))
+    if (!atomic_compare_exchange_strong(&s->error, &none, (int32_t)cr))
         return;
     log_error("lost the server %s: %s", s->url, why);
-    atomic_compare_exchange_strong(&engine.state, &ready, STATE_LOST);
+    if (state != STATE_STARTING && all_lost()) {
+        atomic_store_explicit(&engine.error, (int32_t)cr, memory_order_release);
+        atomic_compare_exchange_strong(&engine.state, &ready, STATE_LOST);
+    }
     fe_line_end(s->line);
 }
 
 static void
 at_exit(void)
 {
-    struct fe_session *s = &engine.session;
+    const struct fe_sessions *all = &engine.sessions;
     int state = atomic_load_explicit(&engine.state, memory_order_acquire);
+    uint64_t deadline_ns;
     int ready = STATE_READY;
 
     if (state != STATE_READY && state != STATE_LOST)
         return;
     /* From here on nothing new is posted; then what was, leaves. */
-    fe_trace_finish(s);
+    fe_trace_finish();
+    deadline_ns = gp_now_ns() + FINISH_NS;
     if (atomic_compare_exchange_strong(&engine.state, &ready, STATE_ENDED))
-        fe_submit_finish(s->line, gp_now_ns() + FINISH_NS);
-    fe_stats_print(s);
+        for (unsigned i = 0; i < all->count; i++)
+            if (error_of(all->list[i]) == CUDA_SUCCESS)
+                fe_submit_finish(all->list[i]->line, deadline_ns);
+    fe_stats_print(all);
     fe_trace_end();
     atomic_store_explicit(&engine.state, STATE_ENDED, memory_order_release);
-    fe_line_end(s->line);
+    for (unsigned i = 0; i < all->count; i++)
+        fe_line_end(all->list[i]->line);
 }
 
-/* The child owns copies of the descriptors: as long as they are open the server would not see the
+/* The child owns copies of the descriptors: as long as they are open the servers would not see the
  * parent's end. */
 static void
 in_child(void)
@@ -148,8 +220,9 @@ in_child(void)
         return;
     fe_trace_abandon();
     atomic_store_explicit(&engine.state, STATE_FORKED, memory_order_release);
-    if (engine.session.line != NULL)
-        tp_abandon(engine.session.line->lane);
+    for (unsigned i = 0; i < engine.sessions.count; i++)
+        if (engine.sessions.list[i]->line != NULL)
+            tp_abandon(engine.sessions.list[i]->line->lane);
 }
 
 /* As early as possible, so that our hook runs after those of the program and of libraries that
@@ -163,12 +236,27 @@ register_hooks(void)
 
 /* --- begin ---------------------------------------------------------------------------- */
 
+/* The threads of all lines, or of none. */
+static CUresult
+lines_start(void)
+{
+    const struct fe_sessions *all = &engine.sessions;
+
+    for (unsigned i = 0; i < all->count; i++) {
+        if (fe_line_start(all->list[i]->line) == GP_OK)
+            continue;
+        for (i = 0; i < all->count; i++)
+            fe_line_end(all->list[i]->line);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    return CUDA_SUCCESS;
+}
+
 /* engine.lock held. */
 static CUresult
 connect_now(void)
 {
     uint64_t deadline_ns = gp_now_ns() + START_NS;
-    struct fe_session *s = &engine.session;
     char why[FE_WHY_BYTES];
     struct fe_config config;
     enum gp_status status = fe_config_load(&config);
@@ -181,16 +269,13 @@ connect_now(void)
     } else if (status != GP_OK) {
         cr = fe_connect_result(status); /* logged where it was decided */
     } else {
-        cr = fe_connect(&config, deadline_ns, s, why);
+        memset(&engine.sessions, 0, sizeof(engine.sessions));
+        cr = fe_connect(&config, deadline_ns, &engine.sessions, why);
         if (cr != CUDA_SUCCESS && why[0] != '\0')
             log_error("no pool: %s", why);
     }
     fe_config_fini(&config);
-    if (cr == CUDA_SUCCESS && fe_line_start(s->line) != GP_OK) {
-        fe_line_end(s->line);
-        cr = CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    return cr;
+    return cr == CUDA_SUCCESS ? lines_start() : cr;
 }
 
 /* engine.lock held, no session yet. */
@@ -212,8 +297,10 @@ start_now(void)
         return cr;
     }
     atomic_compare_exchange_strong(&engine.state, &starting, STATE_READY);
-    if (atomic_load(&engine.error) != CUDA_SUCCESS) /* lost meanwhile */
+    if (all_lost()) { /* meanwhile */
+        atomic_store(&engine.error, (int32_t)error_of(engine.sessions.list[0]));
         atomic_compare_exchange_strong(&engine.state, &ready, STATE_LOST);
+    }
     if (fe_session_error() == CUDA_SUCCESS)
         fe_trace_begin();
     return fe_session_error();

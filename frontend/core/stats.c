@@ -29,32 +29,39 @@ fe_stats_count_local(void)
 }
 
 static void
-collect(struct fe_line *l, struct fe_stats *stats)
+add(const struct fe_line *l, struct fe_stats *stats)
 {
     struct tp_stats lane;
 
     tp_stats(l->lane, &lane);
-    stats->calls_async = atomic_load_explicit(&l->submit.calls_async, memory_order_relaxed);
-    stats->calls_sync = atomic_load_explicit(&l->submit.calls_sync, memory_order_relaxed);
-    stats->calls_local = atomic_load_explicit(&local_calls, memory_order_relaxed);
+    stats->calls_async += atomic_load_explicit(&l->submit.calls_async, memory_order_relaxed);
+    stats->calls_sync += atomic_load_explicit(&l->submit.calls_sync, memory_order_relaxed);
     /* The opening waited for the server too. */
-    stats->exposed_round_trips =
+    stats->exposed_round_trips +=
         1 + atomic_load_explicit(&l->recv.round_trips, memory_order_relaxed);
-    stats->waited_ns = atomic_load_explicit(&l->recv.waited_ns, memory_order_relaxed);
-    stats->bytes_sent = lane.bytes_sent;
-    stats->bytes_received = lane.bytes_received;
-    stats->batches = lane.sends;
-    stats->wakes = atomic_load_explicit(&l->submit.bell, memory_order_relaxed);
+    stats->waited_ns += atomic_load_explicit(&l->recv.waited_ns, memory_order_relaxed);
+    stats->bytes_sent += lane.bytes_sent;
+    stats->bytes_received += lane.bytes_received;
+    stats->batches += lane.sends;
+    stats->wakes += atomic_load_explicit(&l->submit.bell, memory_order_relaxed);
+}
+
+static void
+collect(const struct fe_sessions *all, struct fe_stats *stats)
+{
+    memset(stats, 0, sizeof(*stats));
+    stats->calls_local = atomic_load_explicit(&local_calls, memory_order_relaxed);
+    for (unsigned i = 0; i < all->count; i++)
+        add(all->list[i]->line, stats);
 }
 
 void
 fe_stats_get(struct fe_stats *stats_p)
 {
-    struct fe_session *s = fe_session_get(NULL);
-
-    memset(stats_p, 0, sizeof(*stats_p));
-    if (s != NULL)
-        collect(s->line, stats_p);
+    if (fe_session_get(NULL) != NULL)
+        collect(fe_sessions(), stats_p);
+    else
+        memset(stats_p, 0, sizeof(*stats_p));
 }
 
 /* One line a value, or one for all. */
@@ -80,14 +87,31 @@ put_text(const char *key, const char *value, bool last)
         fprintf(stderr, "gpupool-stats: %s %s\n", key, clean);
 }
 
-void
-fe_stats_print(struct fe_session *s)
+/* The names of all servers, by comma. */
+static void
+put_servers(const struct fe_sessions *all)
 {
-    struct fe_stats stats = {0};
+    char names[WIRE_TEXT_MAX + 1] = "";
+    size_t len = 0;
+
+    for (unsigned i = 0; i < all->count && len < sizeof(names) - 1; i++) {
+        const struct fe_session *s = all->list[i];
+
+        len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", i > 0 ? "," : "",
+                                s->server[0] != '\0' ? s->server : s->url);
+    }
+    put_text("server", names, false);
+}
+
+void
+fe_stats_print(const struct fe_sessions *all)
+{
+    const struct fe_session *s = all->list[0];
+    struct fe_stats stats;
 
     if (!fe_stats_on)
         return;
-    collect(s->line, &stats);
+    collect(all, &stats);
     flockfile(stderr);
     if (as_json)
         fputs("gpupool-stats: {", stderr);
@@ -101,10 +125,12 @@ fe_stats_print(struct fe_session *s)
     put_number("batches", stats.batches);
     put_number("wakes", stats.wakes);
     put_number("waited_us", stats.waited_ns / 1000);
+    if (all->count > 1)
+        put_number("servers", all->count);
     put_text("transport", tp_scheme(s->line->lane), false);
     put_text("cipher", tp_peer(s->line->lane)->cipher, false);
-    put_text("server", s->server[0] != '\0' ? s->server : s->url, false);
-    put_text("device", s->devices[0].info->name, false);
+    put_servers(all);
+    put_text("device", all->devices[0].info->name, false);
     put_text("driver", s->driver, true);
     funlockfile(stderr);
 }

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct fe_session;
+struct fe_sessions;
 
 struct fe_stats {
     uint64_t calls_async, calls_sync, calls_local;
@@ -30,9 +30,9 @@ extern bool fe_stats_on; /* set once when the library is loaded */
 void fe_stats_count_local(void);
 
 /* To standard error, if the environment asks for it; once, at exit. */
-void fe_stats_print(struct fe_session *s);
+void fe_stats_print(const struct fe_sessions *all);
 
-/* A snapshot; zeros without a session. */
+/* A snapshot of all sessions together; zeros without one. */
 void fe_stats_get(struct fe_stats *stats_p);
 
 #endif

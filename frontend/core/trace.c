@@ -16,7 +16,7 @@
 #define BUFFER_BYTES (64u << 10)
 #define EVENT_BYTES  320u
 #define CLIENT       1 /* processes of the trace */
-#define SERVER       2
+#define SERVER       2 /* the first; the others follow */
 
 _Atomic bool fe_trace_on;
 
@@ -28,8 +28,8 @@ static struct {
     size_t len;
     char *buffer;
 
-    /* What is added to the server's clock to have ours; written before the server tells. */
-    _Atomic uint64_t offset_ns;
+    /* What is added to a server's clock to have ours; written before the server tells. */
+    _Atomic uint64_t offset_ns[FE_SESSIONS_MAX];
 } trace = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
 
 /* --- the file --------------------------------------------------------------------- */
@@ -104,14 +104,14 @@ fe_trace_add(const char *name, const char *kind, uint64_t begin_ns, uint64_t byt
 }
 
 bool
-fe_trace_server(const uint64_t *begins_ns, const uint64_t *took_ns, const uint32_t *calls,
-                size_t count)
+fe_trace_server(const struct fe_session *s, const uint64_t *begins_ns, const uint64_t *took_ns,
+                const uint32_t *calls, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (calls[i] >= WIRE_CALL_COUNT || wire_calls[calls[i]].name == NULL)
             return false;
-        put_event(wire_calls[calls[i]].name, "server", begins_ns[i] + trace.offset_ns, took_ns[i],
-                  SERVER, 1, 0);
+        put_event(wire_calls[calls[i]].name, "server", begins_ns[i] + trace.offset_ns[s->index],
+                  took_ns[i], SERVER + (int)s->index, 1, 0);
     }
     return true;
 }
@@ -120,19 +120,18 @@ fe_trace_server(const uint64_t *begins_ns, const uint64_t *took_ns, const uint32
 
 /* The server's clock after it has begun, or ended, to note what it does. */
 static bool
-tell_server(bool on, uint64_t *now_ns_p)
+tell_server(struct fe_session *s, bool on, uint64_t *now_ns_p)
 {
     struct wire_gpTrace_args args = {.on = on};
     struct wire_gpTrace_reply reply;
-    struct fe_session *s = fe_session_get(NULL);
     struct fe_call call;
     const uint8_t *bytes;
     size_t len;
     CUresult cr;
     void *to;
 
-    if (s == NULL || !wire_call_set_has(&s->calls, WIRE_CALL_gpTrace) ||
-        fe_enter_in(&call, WIRE_CALL_gpTrace, NULL) != CUDA_SUCCESS)
+    if (!wire_call_set_has(&s->calls, WIRE_CALL_gpTrace) ||
+        fe_enter_on(&call, WIRE_CALL_gpTrace, s) != CUDA_SUCCESS)
         return false;
     to = fe_post(&call, wire_size_gpTrace_args(&args));
     if (to == NULL)
@@ -176,37 +175,50 @@ file_open(const char *wish)
     return trace.fd >= 0;
 }
 
+static void
+begin_server(struct fe_session *s)
+{
+    uint64_t before_ns, server_ns = 0;
+
+    put(",\n{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%d,\"args\":{\"name\":\"server\"}}",
+        SERVER + (int)s->index);
+    put(",\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":%d,\"tid\":1,"
+        "\"args\":{\"name\":\"executor\"}}",
+        SERVER + (int)s->index);
+    before_ns = gp_now_ns();
+    if (tell_server(s, true, &server_ns))
+        trace.offset_ns[s->index] = before_ns + (gp_now_ns() - before_ns) / 2 - server_ns;
+}
+
 void
 fe_trace_begin(void)
 {
     const char *wish = getenv("GPUPOOL_TRACE");
-    uint64_t before_ns, server_ns = 0;
+    const struct fe_sessions *all = fe_sessions();
 
     if (wish == NULL || wish[0] == '\0' || !file_open(wish))
         return;
     put("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n"
         "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%d,\"args\":{\"name\":\"client\"}}",
         CLIENT);
-    put(",\n{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%d,\"args\":{\"name\":\"server\"}}",
-        SERVER);
-    put(",\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":%d,\"tid\":1,"
-        "\"args\":{\"name\":\"executor\"}}",
-        SERVER);
-    before_ns = gp_now_ns();
-    if (tell_server(true, &server_ns))
-        trace.offset_ns = before_ns + (gp_now_ns() - before_ns) / 2 - server_ns;
+    for (unsigned i = 0; i < all->count; i++)
+        begin_server(all->list[i]);
     atomic_store(&fe_trace_on, true);
 }
 
 void
-fe_trace_finish(struct fe_session *s)
+fe_trace_finish(void)
 {
+    const struct fe_sessions *all = fe_sessions();
     uint64_t now_ns;
 
-    /* Not where that could take a minute. */
-    if (fe_tracing() &&
-        (!tp_link_is(s->line->lane) || tp_link_state(s->line->lane) == TP_LINK_LIVE))
-        (void)tell_server(false, &now_ns);
+    for (unsigned i = 0; i < all->count && fe_tracing(); i++) {
+        struct tp_lane *lane = all->list[i]->line->lane;
+
+        /* Not where that could take a minute. */
+        if (!tp_link_is(lane) || tp_link_state(lane) == TP_LINK_LIVE)
+            (void)tell_server(all->list[i], false, &now_ns);
+    }
 }
 
 void

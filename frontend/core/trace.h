@@ -41,14 +41,14 @@ void fe_trace_add(const char *name, const char *kind, uint64_t begin_ns, uint64_
 /* The session has just begun: open the file, have the server note what it does. May wait. */
 void fe_trace_begin(void);
 /* Before the session ends: have the rest of the server's. May wait. */
-void fe_trace_finish(struct fe_session *s);
+void fe_trace_finish(void);
 /* What is gathered into the file; nothing is added any more. */
 void fe_trace_end(void);
 /* In a forked child: the file is the parent's. */
 void fe_trace_abandon(void);
 
-/* From a gpNoticeTrace: what the executor did. False if it makes no sense. */
-bool fe_trace_server(const uint64_t *begins_ns, const uint64_t *took_ns, const uint32_t *calls,
-                     size_t count);
+/* From a gpNoticeTrace: what the server's executor did. False if it makes no sense. */
+bool fe_trace_server(const struct fe_session *s, const uint64_t *begins_ns, const uint64_t *took_ns,
+                     const uint32_t *calls, size_t count);
 
 #endif

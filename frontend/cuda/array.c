@@ -25,7 +25,7 @@ drop(struct fe_array *array)
 
     fe_object_destroy(array);
     if (state != NULL && charged > 0)
-        fe_alloc_uncharge(state->alloc, ctx->device, charged);
+        fe_alloc_uncharge(fe_alloc_of_device(ctx->device), ctx->device, charged);
 }
 
 /* An object and its bytes of the lease. */
@@ -44,7 +44,7 @@ prepare(struct fe_call *call, enum wire_handle kind, const CUDA_ARRAY3D_DESCRIPT
         return cr;
     array = fe_object_create(kind, call->context);
     if (array == NULL) {
-        fe_alloc_uncharge(fe_state_of(call)->alloc, call->context->device, bytes);
+        fe_alloc_uncharge(fe_alloc_of(call), call->context->device, bytes);
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     array->charged = bytes;

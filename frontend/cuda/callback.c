@@ -88,6 +88,7 @@ forbid_calls(void)
         ctx = fe_object_create(WIRE_HANDLE_CONTEXT, NULL);
         if (ctx == NULL)
             return;
+        ctx->head.session = fe_sessions()->list[0];
         ctx->legacy.object.context = ctx;
         atomic_store(&ctx->head.sticky, CUDA_ERROR_NOT_PERMITTED);
         forbidden = ctx;
@@ -289,10 +290,9 @@ on_freed(struct fe_session *s, int device, const uint64_t *addresses, size_t cou
 {
     struct fe_state *state = fe_state_get(NULL);
 
-    (void)s;
     (void)device; /* an address says where it is */
     for (size_t i = 0; state != NULL && i < count; i++)
-        fe_alloc_reuse(state->alloc, addresses[i]);
+        fe_alloc_reuse(state->allocs[s->index], addresses[i]);
 }
 
 /* -- leases ------------------------------------------------------------------------------ */
@@ -303,7 +303,7 @@ on_lease(struct fe_session *s, int device)
     struct fe_state *state = fe_state_get(NULL);
     int own = fe_device_of_server(s, device);
 
-    return state != NULL && own >= 0 ? fe_alloc_shrink(state->alloc, own) : 0;
+    return state != NULL && own >= 0 ? fe_alloc_shrink(state->allocs[s->index], own) : 0;
 }
 
 static void
@@ -318,8 +318,7 @@ on_over(struct fe_session *s, int device, uint64_t bytes)
 static void
 on_graph_gone(struct fe_session *s, uint64_t exec)
 {
-    (void)s;
-    fe_graph_gone(exec);
+    fe_graph_gone(s, exec);
 }
 
 void

@@ -8,14 +8,18 @@
 
 #define COUNT_MAX 256u
 
-/* The server's numbers of two devices. */
+/* The server's numbers of two devices, both of which must be the call's server's. */
 static CUresult
-ordinals(const struct fe_state *state, CUdevice a, CUdevice b, int32_t to[2])
+ordinals(const struct fe_call *call, CUdevice a, CUdevice b, int32_t to[2])
 {
+    const struct fe_state *state = fe_state_of(call);
     const struct fe_device *da = fe_state_device(state, a), *db = fe_state_device(state, b);
 
     if (da == NULL || db == NULL)
         return CUDA_ERROR_INVALID_DEVICE;
+    if (da->session != call->session || db->session != call->session)
+        return fe_refuse("atomic capabilities of a device of another server than the current "
+                         "context's");
     to[0] = da->server_ordinal;
     to[1] = db->server_ordinal;
     return CUDA_SUCCESS;
@@ -36,7 +40,7 @@ cuDeviceGetHostAtomicCapabilities(unsigned int *capabilities, const CUatomicOper
         return cr;
     if (capabilities == NULL || operations == NULL || count == 0 || count > COUNT_MAX)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    cr = ordinals(fe_state_of(&call), dev, dev, devices);
+    cr = ordinals(&call, dev, dev, devices);
     args.device = devices[0];
     if (cr == CUDA_SUCCESS)
         FE_ASK(cr, &call, cuDeviceGetHostAtomicCapabilities, &args, &reply);
@@ -62,7 +66,7 @@ cuDeviceGetP2PAtomicCapabilities(unsigned int *capabilities, const CUatomicOpera
         return cr;
     if (capabilities == NULL || operations == NULL || count == 0 || count > COUNT_MAX)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    cr = ordinals(fe_state_of(&call), src, dst, devices);
+    cr = ordinals(&call, src, dst, devices);
     args.src = devices[0];
     args.dst = devices[1];
     if (cr == CUDA_SUCCESS)

@@ -107,15 +107,17 @@ busy_done(const struct busy *b)
 static bool
 in_flight(const struct fe_region *r)
 {
-    bool found = false;
+    bool found = false, here;
 
     for (size_t i = 0; i < all.busy_count;) {
         if (busy_done(&all.busy[i])) {
             all.busy[i] = all.busy[--all.busy_count];
             continue;
         }
-        found |= r == NULL || r->attach != CU_MEM_ATTACH_SINGLE ||
-                 (r->stream == all.busy[i].stream && r->stream_wire == all.busy[i].stream_wire);
+        here = r == NULL || r->info.session == all.busy[i].ctx->head.session;
+        found |= here &&
+                 (r == NULL || r->attach != CU_MEM_ATTACH_SINGLE ||
+                  (r->stream == all.busy[i].stream && r->stream_wire == all.busy[i].stream_wire));
         i++;
     }
     return found && (r == NULL || r->attach != CU_MEM_ATTACH_HOST);
@@ -256,12 +258,21 @@ make_stale(struct fe_region *r)
 
 /* --- around work ----------------------------------------------------------------------- */
 
+/* The server that has the pages is the one that works. */
+static bool
+is_of(const struct fe_session *session, const struct fe_where *where)
+{
+    return session == where->stream->object.context->head.session;
+}
+
 static bool
 may_touch(const struct fe_region *r, const struct fe_where *where, const struct fe_span *spans,
           size_t count, bool *written_p)
 {
     bool touched = false;
 
+    if (!is_of(r->info.session, where))
+        return false;
     if (spans == NULL) {
         *written_p = !r->info.read_only;
         return r->attach == CU_MEM_ATTACH_GLOBAL ||
@@ -280,7 +291,7 @@ may_touch(const struct fe_region *r, const struct fe_where *where, const struct 
 }
 
 static CUresult
-begin_edges(const struct fe_span *spans, size_t count)
+begin_edges(const struct fe_where *where, const struct fe_span *spans, size_t count)
 {
     bool flying = all.edges_count > 0 && in_flight(NULL);
     CUresult cr = CUDA_SUCCESS;
@@ -296,7 +307,7 @@ begin_edges(const struct fe_span *spans, size_t count)
             touched |= hit;
             written |= hit && spans[s].written;
         }
-        if (!touched)
+        if (!touched || !is_of(e->session, where))
             continue;
         cr = fe_move_push_edge(e, flying);
         if (cr == CUDA_SUCCESS && written && !e->stale) {
@@ -338,7 +349,7 @@ fe_coherent_begin(const struct fe_where *where, const struct fe_span *spans, siz
         lock_all();
         cr = begin_regions(where, spans, count);
         if (cr == CUDA_SUCCESS)
-            cr = begin_edges(spans, count);
+            cr = begin_edges(where, spans, count);
         /* What was sent may hold the address of memory that kernels could not reach so far. */
         if (cr != CUDA_SUCCESS || fe_host_any_wanted())
             unlock_all();
@@ -769,6 +780,7 @@ fe_coherent_add_edge(const struct fe_region_info *info)
     }
     e->base = info->base;
     e->bytes = info->bytes;
+    e->session = info->session;
     e->key = info->owner;
     e->read_only = info->read_only;
     lock_all();
@@ -831,9 +843,10 @@ has_extent(const struct fe_region *r, uint64_t address)
 
 /* Pages that hold no variable yet. */
 static CUresult
-map_variable(uint64_t from, uint64_t to, struct fe_region **region_p)
+map_variable(uint64_t from, uint64_t to, struct fe_session *session, struct fe_region **region_p)
 {
-    struct fe_region_info info = {.kind = FE_REGION_VARIABLE, .base = from, .bytes = to - from};
+    struct fe_region_info info = {
+        .kind = FE_REGION_VARIABLE, .base = from, .bytes = to - from, .session = session};
     void *want = (void *)(uintptr_t)from, *got;
     CUresult cr;
 
@@ -853,7 +866,8 @@ map_variable(uint64_t from, uint64_t to, struct fe_region **region_p)
 }
 
 CUresult
-fe_coherent_add_variable(uint64_t address, uint64_t bytes, const void *key)
+fe_coherent_add_variable(uint64_t address, uint64_t bytes, struct fe_session *session,
+                         const void *key)
 {
     uint64_t end = address + bytes, at = address;
     CUresult cr = fe_fault_start();
@@ -870,8 +884,8 @@ fe_coherent_add_variable(uint64_t address, uint64_t bytes, const void *key)
             to = gp_align_up_u64(end, FE_PAGE_BYTES);
             if (r != NULL)
                 to = gp_min_u64(to, r->info.base);
-            cr = map_variable(page, to, &r);
-        } else if (r->info.kind != FE_REGION_VARIABLE) {
+            cr = map_variable(page, to, session, &r);
+        } else if (r->info.kind != FE_REGION_VARIABLE || r->info.session != session) {
             cr = CUDA_ERROR_NOT_SUPPORTED;
         }
         if (cr != CUDA_SUCCESS)

@@ -31,10 +31,11 @@ struct fe_region_info {
     enum fe_region_kind kind;
     uint64_t base, bytes; /* whole pages of this process */
     struct fe_context *owner;
-    const void *key; /* for fe_coherent_drop() */
-    bool read_only;  /* kernels do not write there */
-    bool own;        /* the program's own memory: what is in it stays when it is removed */
-    bool dirty;      /* what is there now has to be sent; else both sides have zeros */
+    struct fe_session *session; /* of the server that has the pages */
+    const void *key;            /* for fe_coherent_drop() */
+    bool read_only;             /* kernels do not write there */
+    bool own;   /* the program's own memory: what is in it stays when it is removed */
+    bool dirty; /* what is there now has to be sent; else both sides have zeros */
 };
 
 /* Whether anything has to be done around work: regions, or host memory that may become one. */
@@ -48,8 +49,10 @@ fe_coherent_active(void)
 /* Errors: OUT_OF_MEMORY, ALREADY_MAPPED. */
 CUresult fe_coherent_add(const struct fe_region_info *info);
 /* A variable's bytes; pages of it that are not there yet are mapped here. Errors:
- * CUDA_ERROR_NOT_SUPPORTED (named in the log) where something else lies at its address. */
-CUresult fe_coherent_add_variable(uint64_t address, uint64_t bytes, const void *key);
+ * CUDA_ERROR_NOT_SUPPORTED (named in the log) where something else lies at its address, such as a
+ * variable of another server. */
+CUresult fe_coherent_add_variable(uint64_t address, uint64_t bytes, struct fe_session *session,
+                                  const void *key);
 /* Part of a page of the program's own that kernels may reach and that cannot be protected. */
 CUresult fe_coherent_add_edge(const struct fe_region_info *info);
 /* Regions and edges that lie in a range go; the memory is the program's again, with what is there

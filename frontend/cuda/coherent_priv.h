@@ -28,6 +28,7 @@ struct fe_region {
 /* A part of a page. */
 struct fe_edge {
     uint64_t base, bytes;
+    struct fe_session *session;
     const void *key;
     bool read_only;
     bool stale;  /* work may have written there since it was fetched */

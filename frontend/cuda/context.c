@@ -212,9 +212,9 @@ drop_memory(struct fe_context *ctx)
     fe_links_drop_context(ctx);
     fe_arrays_drop_context(ctx);
     fe_pools_lock();
-    fe_alloc_drop_owner(state->alloc, ctx, fe_pools_block_gone, NULL);
+    fe_alloc_drop_owner(fe_alloc_of_device(ctx->device), ctx, fe_pools_block_gone, NULL);
     fe_pools_unlock();
-    fe_alloc_drop_foreign(state->alloc, ctx);
+    fe_alloc_drop_foreign(fe_alloc_of_device(ctx->device), ctx);
 }
 
 /* -- the thread's stack ----------------------------------------------------------------- */
@@ -316,7 +316,7 @@ primary_get(CUdevice dev, struct fe_state **state_p, struct fe_context **ctx_p)
 static int32_t
 server_ordinal(const struct fe_state *state, CUdevice dev)
 {
-    return state->session->devices[dev].server_ordinal;
+    return state->devices[dev].server_ordinal;
 }
 
 /* Under context_lock: tell the server of the first retain. */
@@ -325,7 +325,7 @@ primary_activate(struct fe_state *state, struct fe_context *ctx)
 {
     struct wire_cuDevicePrimaryCtxRetain_args args;
     struct fe_call call;
-    CUresult cr = fe_enter_in(&call, WIRE_CALL_cuDevicePrimaryCtxRetain, NULL);
+    CUresult cr = fe_enter_on(&call, WIRE_CALL_cuDevicePrimaryCtxRetain, ctx->head.session);
     void *to;
 
     if (cr != CUDA_SUCCESS)
@@ -402,7 +402,7 @@ cuDevicePrimaryCtxRelease_v2(CUdevice dev)
         return cr;
 
     primary_empty(ctx);
-    cr = fe_enter_in(&call, WIRE_CALL_cuDevicePrimaryCtxRelease_v2, NULL);
+    cr = fe_enter_on(&call, WIRE_CALL_cuDevicePrimaryCtxRelease_v2, ctx->head.session);
     if (cr != CUDA_SUCCESS)
         return cr;
     pthread_mutex_lock(&context_lock);
@@ -445,7 +445,7 @@ cuDevicePrimaryCtxReset_v2(CUdevice dev)
     if (fe_object_state(ctx) == FE_OBJECT_DORMANT)
         return CUDA_SUCCESS; /* nothing there */
     primary_empty(ctx);
-    cr = fe_enter_in(&call, WIRE_CALL_cuDevicePrimaryCtxReset_v2, NULL);
+    cr = fe_enter_on(&call, WIRE_CALL_cuDevicePrimaryCtxReset_v2, ctx->head.session);
     if (cr != CUDA_SUCCESS)
         return cr;
     args.device = server_ordinal(state, dev);
@@ -514,7 +514,7 @@ cuDevicePrimaryCtxSetFlags_v2(CUdevice dev, unsigned int flags)
     if (cr == CUDA_SUCCESS && !flags_ok(flags))
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS)
-        cr = fe_enter_in(&call, WIRE_CALL_cuDevicePrimaryCtxSetFlags_v2, NULL);
+        cr = fe_enter_on(&call, WIRE_CALL_cuDevicePrimaryCtxSetFlags_v2, ctx->head.session);
     if (cr != CUDA_SUCCESS)
         return cr;
     args.device = server_ordinal(state, dev);
@@ -553,6 +553,7 @@ create(struct fe_call *call, struct fe_state *state, unsigned flags, CUdevice de
 
     if (ctx == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
+    ctx->head.session = call->session;
     ctx->device = dev;
     ctx->flags = flags;
     ctx->legacy.object.context = ctx;
@@ -592,7 +593,7 @@ cuCtxCreate_v2(CUcontext *handle, unsigned int flags, CUdevice dev)
         return CUDA_ERROR_INVALID_DEVICE;
     if (fe_thread.context != NULL && stack.depth == STACK_MAX)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    cr = fe_enter_in(&call, WIRE_CALL_cuCtxCreate_v2, NULL);
+    cr = fe_enter_on(&call, WIRE_CALL_cuCtxCreate_v2, fe_device_session(dev));
     if (cr != CUDA_SUCCESS)
         return cr;
     cr = fe_leave(&call, create(&call, state, flags, dev, &ctx));
@@ -643,7 +644,7 @@ cuCtxDestroy_v2(CUcontext handle)
         return CUDA_ERROR_INVALID_CONTEXT;
     gp_cudart_ctx_gone(handle);
     fe_context_drop_objects(ctx);
-    cr = fe_enter_in(&call, WIRE_CALL_cuCtxDestroy_v2, NULL);
+    cr = fe_enter_on(&call, WIRE_CALL_cuCtxDestroy_v2, ctx->head.session);
     if (cr != CUDA_SUCCESS)
         return cr;
     args.ctx = ctx->head.object.wire;
@@ -805,7 +806,7 @@ cuCtxGetStreamPriorityRange(int *least, int *greatest)
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    info = fe_state_get(NULL)->session->devices[ctx->device].info;
+    info = fe_state_get(NULL)->devices[ctx->device].info;
     if (least != NULL)
         *least = info->stream_priority_least;
     if (greatest != NULL)

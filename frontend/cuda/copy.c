@@ -22,8 +22,10 @@
 CUresult
 fe_check_device(const struct fe_call *call, uint64_t address, size_t bytes)
 {
-    struct fe_alloc *alloc = fe_state_of(call)->alloc;
+    struct fe_alloc *alloc = fe_alloc_of(call);
 
+    if (fe_elsewhere(call, address))
+        return fe_refuse("access to memory of another server than the stream's, by this call,");
     if (fe_managed_find(address, NULL) || fe_managed_block(address))
         return fe_managed_covers(address, bytes) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
     if (fe_alloc_covers(alloc, address, bytes))
@@ -39,10 +41,10 @@ fe_check_device(const struct fe_call *call, uint64_t address, size_t bytes)
 bool
 fe_is_device(const struct fe_call *call, uint64_t address)
 {
-    struct fe_alloc *alloc = fe_state_of(call)->alloc;
+    struct fe_alloc *alloc = fe_alloc_around(call->session, address);
 
     return fe_alloc_in_range(alloc, address) || fe_alloc_covers(alloc, address, 0) ||
-           fe_host_shown(address, 0);
+           (fe_host_shown(address, 0) && !fe_elsewhere(call, address));
 }
 
 CUresult

@@ -22,7 +22,7 @@ fe_device_get(CUdevice dev, struct fe_state **state_p, const struct wire_device 
     if (state_p != NULL)
         *state_p = state;
     if (info_p != NULL)
-        *info_p = state->session->devices[dev].info;
+        *info_p = state->devices[dev].info;
     return CUDA_SUCCESS;
 }
 
@@ -37,7 +37,7 @@ cuDeviceGetCount(int *count)
         return cr;
     if (count == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    *count = (int)state->session->device_count;
+    *count = (int)state->device_count;
     return CUDA_SUCCESS;
 }
 
@@ -225,8 +225,8 @@ cuDeviceGetByPCIBusId(CUdevice *dev, const char *text)
         return cr;
     if (dev == NULL || text == NULL || !parse_pci(text, want))
         return CUDA_ERROR_INVALID_VALUE;
-    for (unsigned d = 0; d < state->session->device_count; d++) {
-        if (parse_pci(state->session->devices[d].info->pci_bus_id, have) &&
+    for (unsigned d = 0; d < state->device_count; d++) {
+        if (parse_pci(state->devices[d].info->pci_bus_id, have) &&
             memcmp(want, have, sizeof(want)) == 0) {
             *dev = (CUdevice)d;
             return CUDA_SUCCESS;
@@ -238,11 +238,12 @@ cuDeviceGetByPCIBusId(CUdevice *dev, const char *text)
 static uint32_t
 peer_bits(const struct fe_state *state, CUdevice from, CUdevice to)
 {
-    int32_t column = state->session->devices[to].server_ordinal;
+    int32_t column = state->devices[to].server_ordinal;
 
-    if (column < 0 || column >= WIRE_DEVICES_MAX)
-        return 0;
-    return state->session->devices[from].info->peer_bits[column];
+    if (column < 0 || column >= WIRE_DEVICES_MAX ||
+        state->devices[from].session != state->devices[to].session)
+        return 0; /* no device reaches one of another server */
+    return state->devices[from].info->peer_bits[column];
 }
 
 static int

@@ -62,14 +62,17 @@ cuEventDestroy_v2(CUevent handle)
     const struct fe_context *ctx;
     struct fe_event *event;
     struct fe_call call;
-    CUresult cr = fe_enter_in(&call, WIRE_CALL_cuEventDestroy_v2, NULL);
+    CUresult cr = CUDA_SUCCESS;
     void *to;
 
-    if (cr != CUDA_SUCCESS)
+    if (!fe_session_any(&cr))
         return cr;
     event = fe_object_get(WIRE_HANDLE_EVENT, handle);
     if (event == NULL)
-        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
+        return CUDA_ERROR_INVALID_HANDLE;
+    cr = fe_enter_on(&call, WIRE_CALL_cuEventDestroy_v2, event->object.context->head.session);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     fe_capture_event_gone(event);
     args.event = event->object.wire;
     to = fe_post(&call, wire_size_cuEventDestroy_v2_args(&args));
@@ -261,7 +264,8 @@ cuEventElapsedTime_v2(float *milliseconds, CUevent start_handle, CUevent end_han
     start = fe_object_get(WIRE_HANDLE_EVENT, start_handle);
     end = fe_object_get(WIRE_HANDLE_EVENT, end_handle);
     if (start == NULL || end == NULL || ((start->flags | end->flags) & CU_EVENT_DISABLE_TIMING) ||
-        start->recorded == 0 || end->recorded == 0)
+        start->recorded == 0 || end->recorded == 0 ||
+        start->object.context->head.session != end->object.context->head.session)
         return CUDA_ERROR_INVALID_HANDLE;
     cr = fe_enter_in(&call, WIRE_CALL_cuEventElapsedTime_v2, start->object.context);
     if (cr != CUDA_SUCCESS)

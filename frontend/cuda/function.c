@@ -11,11 +11,12 @@
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
-/* Attributes of a library's kernel are kept for one device only: the first. */
+/* Attributes of a library's kernel are kept for one device of a server only: the first. */
 static bool
 cacheable(const struct fe_function *f, CUdevice dev)
 {
-    return fe_perf(FE_PERF_CACHE) && (!fe_kernels_of_library(f->owner) || dev == 0);
+    return fe_perf(FE_PERF_CACHE) &&
+           (!fe_kernels_of_library(f->owner) || dev == fe_device_first(f->session));
 }
 
 static bool
@@ -42,9 +43,29 @@ fe_function_enter(struct fe_call *call, enum wire_call id, CUfunction handle,
     if (*f_p == NULL)
         return fe_leave(call, CUDA_ERROR_INVALID_HANDLE);
     ctx = (*f_p)->object.context;
-    if (ctx != NULL && ctx != call->context)
+    if (ctx == NULL)
+        cr = fe_function_here(call, f_p);
+    else if (ctx != call->context)
         cr = (CUresult)atomic_load_explicit(&ctx->head.sticky, memory_order_relaxed);
     return cr == CUDA_SUCCESS ? cr : fe_leave(call, cr);
+}
+
+/* The current context, if it is one of this server's. */
+static struct fe_context *
+context_on(const struct fe_session *session)
+{
+    struct fe_context *ctx = fe_context_current();
+
+    return ctx != NULL && ctx->head.session == session ? ctx : NULL;
+}
+
+/* The kernel as the device's server knows it. */
+static CUresult
+there(CUdevice dev, struct fe_function **kernel_p)
+{
+    struct fe_session *session = fe_device_session(dev);
+
+    return (*kernel_p)->session == session ? CUDA_SUCCESS : fe_kernel_there(session, kernel_p);
 }
 
 /* The parameters are there after this; a module's function asks in its own context. */
@@ -57,7 +78,7 @@ have_details(struct fe_function *f)
 
     if (atomic_load_explicit(&f->ready, memory_order_acquire))
         return CUDA_SUCCESS;
-    cr = fe_enter_in(&call, WIRE_CALL_gpKernelInfo, ctx != NULL ? ctx : fe_context_current());
+    cr = fe_enter_in(&call, WIRE_CALL_gpKernelInfo, ctx != NULL ? ctx : context_on(f->session));
     return cr == CUDA_SUCCESS ? fe_leave(&call, fe_function_fetch(&call, f)) : cr;
 }
 
@@ -85,21 +106,24 @@ CUresult
 fe_kernel_attribute(struct fe_function *kernel, CUfunction_attribute attribute, CUdevice dev,
                     int *value)
 {
-    struct wire_cuKernelGetAttribute_args args = {.kernel = kernel->object.wire,
-                                                  .attribute = (int32_t)attribute};
+    struct wire_cuKernelGetAttribute_args args = {.attribute = (int32_t)attribute};
     struct fe_call call;
     CUresult cr;
     void *to;
 
+    cr = there(dev, &kernel);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     /* One question brings them all, where there is a context to ask it in. */
-    if (cacheable(kernel, dev) && !kernel->ready && fe_context_current() != NULL)
+    if (cacheable(kernel, dev) && !kernel->ready && context_on(kernel->session) != NULL)
         (void)have_details(kernel);
     if (cacheable(kernel, dev) && cached(kernel, attribute, value))
         return CUDA_SUCCESS;
-    cr = fe_enter_in(&call, WIRE_CALL_cuKernelGetAttribute, NULL);
+    cr = fe_enter_on(&call, WIRE_CALL_cuKernelGetAttribute, kernel->session);
     if (cr != CUDA_SUCCESS)
         return cr;
-    args.device = call.session->devices[dev].server_ordinal;
+    args.kernel = kernel->object.wire;
+    args.device = fe_state_of(&call)->devices[dev].server_ordinal;
     to = fe_post(&call, wire_size_cuKernelGetAttribute_args(&args));
     if (to == NULL)
         return fe_leave(&call, fe_lost(&call));
@@ -190,18 +214,20 @@ CUresult
 fe_kernel_set_attribute(struct fe_function *kernel, CUfunction_attribute attribute, int value,
                         CUdevice dev)
 {
-    struct wire_cuKernelSetAttribute_args args = {
-        .kernel = kernel->object.wire, .attribute = (int32_t)attribute, .value = value};
+    struct wire_cuKernelSetAttribute_args args = {.attribute = (int32_t)attribute, .value = value};
     struct fe_call call;
-    CUresult cr = fe_enter_in(&call, WIRE_CALL_cuKernelSetAttribute, NULL);
+    CUresult cr = there(dev, &kernel);
     void *to;
 
+    if (cr == CUDA_SUCCESS)
+        cr = fe_enter_on(&call, WIRE_CALL_cuKernelSetAttribute, kernel->session);
     if (cr != CUDA_SUCCESS)
         return cr;
+    args.kernel = kernel->object.wire;
     cr = check_set(kernel, attribute, value, dev);
     if (cr != CUDA_SUCCESS)
         return fe_leave(&call, cr);
-    args.device = call.session->devices[dev].server_ordinal;
+    args.device = fe_state_of(&call)->devices[dev].server_ordinal;
     to = fe_post(&call, wire_size_cuKernelSetAttribute_args(&args));
     if (to == NULL)
         return fe_leave(&call, fe_lost(&call));
@@ -245,17 +271,19 @@ cuFuncSetAttribute(CUfunction handle, CUfunction_attribute attribute, int value)
 CUresult
 fe_kernel_set_cache(struct fe_function *kernel, CUfunc_cache config, CUdevice dev)
 {
-    struct wire_cuKernelSetCacheConfig_args args = {.kernel = kernel->object.wire,
-                                                    .config = (uint32_t)config};
+    struct wire_cuKernelSetCacheConfig_args args = {.config = (uint32_t)config};
     struct fe_call call;
-    CUresult cr = fe_enter_in(&call, WIRE_CALL_cuKernelSetCacheConfig, NULL);
+    CUresult cr = there(dev, &kernel);
     void *to;
 
+    if (cr == CUDA_SUCCESS)
+        cr = fe_enter_on(&call, WIRE_CALL_cuKernelSetCacheConfig, kernel->session);
     if (cr != CUDA_SUCCESS)
         return cr;
+    args.kernel = kernel->object.wire;
     if ((int)config < 0 || config > CU_FUNC_CACHE_PREFER_EQUAL)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    args.device = call.session->devices[dev].server_ordinal;
+    args.device = fe_state_of(&call)->devices[dev].server_ordinal;
     to = fe_post(&call, wire_size_cuKernelSetCacheConfig_args(&args));
     if (to == NULL)
         return fe_leave(&call, fe_lost(&call));
@@ -347,8 +375,14 @@ local(CUfunction handle, struct fe_function **f_p)
 CUresult
 fe_function_param(struct fe_function *f, size_t index, size_t *offset, size_t *size)
 {
-    CUresult cr = have_details(f);
+    struct fe_context *now = fe_context_current();
+    CUresult cr = CUDA_SUCCESS;
 
+    /* A kernel may be asked about in any context. */
+    if (f->object.context == NULL && now != NULL && now->head.session != f->session)
+        cr = fe_kernel_there(now->head.session, &f);
+    if (cr == CUDA_SUCCESS)
+        cr = have_details(f);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (offset == NULL || index >= f->nparams)

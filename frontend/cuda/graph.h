@@ -43,7 +43,7 @@ struct fe_node_kernel {
     struct fe_function *function;
     uint64_t function_wire;
     uint64_t green_wire; /* of the green context it runs in; 0: none */
-    CUfunction named; /* as the program did */
+    CUfunction named;    /* as the program did */
     uint32_t grid[3], block[3], shared_bytes;
     bool extra; /* values are the buffer of the extra form */
     uint32_t bytes;
@@ -309,7 +309,7 @@ void fe_plan_free(struct fe_call *call, struct fe_plan *plan);
 
 void fe_exec_define(void); /* the slab */
 /* The server says that the last launch of a destroyed one is over; destructors may run. */
-void fe_graph_gone(uint64_t exec);
+void fe_graph_gone(struct fe_session *s, uint64_t exec);
 /* The context goes. */
 void fe_graph_drop_context(struct fe_context *ctx);
 /* With the lock held: the wire id and the plan of an executable graph. */

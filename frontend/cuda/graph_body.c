@@ -195,6 +195,9 @@ fe_body_kernel(const CUDA_KERNEL_NODE_PARAMS *p, struct fe_context **ctx_p,
         ctx = f->object.context;
     if (ctx == NULL)
         return CUDA_ERROR_INVALID_CONTEXT;
+    if (f->session != ctx->head.session &&
+        (cr = fe_kernel_there(ctx->head.session, &f)) != CUDA_SUCCESS)
+        return cr;
     body = calloc(1, sizeof(*body));
     if (body == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
@@ -241,11 +244,12 @@ fe_kernel_attribute_set(struct fe_node_kernel *k, unsigned id, const CUlaunchAtt
 /* A side whose type is UNIFIED becomes what its address says; a device side must be memory of the
  * program. */
 static CUresult
-settle_side(struct fe_state *state, struct fe_side *side, const struct fe_shape *shape)
+settle_side(const struct fe_session *session, struct fe_side *side, const struct fe_shape *shape)
 {
+    struct fe_alloc *alloc = fe_alloc_around(session, side->base);
     bool shown = fe_host_shown(side->base, 0);
-    bool device = shown || fe_alloc_in_range(state->alloc, side->base) ||
-                  fe_alloc_covers(state->alloc, side->base, 0);
+    bool device =
+        shown || fe_alloc_in_range(alloc, side->base) || fe_alloc_covers(alloc, side->base, 0);
     size_t span;
 
     if (side->type == CU_MEMORYTYPE_ARRAY)
@@ -257,7 +261,7 @@ settle_side(struct fe_state *state, struct fe_side *side, const struct fe_shape 
         side->type = device ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
     if (!fe_side_span(side, shape, &span) || side->base == 0)
         return CUDA_ERROR_INVALID_VALUE;
-    if (side->type == CU_MEMORYTYPE_DEVICE && !fe_alloc_covers(state->alloc, side->base, span) &&
+    if (side->type == CU_MEMORYTYPE_DEVICE && !fe_alloc_covers(alloc, side->base, span) &&
         !fe_host_shown(side->base, span))
         return CUDA_ERROR_INVALID_VALUE;
     return CUDA_SUCCESS;
@@ -325,9 +329,9 @@ fe_body_copy_params(const CUDA_MEMCPY3D *p, struct fe_context **ctx_p, union fe_
         return CUDA_ERROR_INVALID_VALUE;
     cr = fe_copy_from_3d(p, &copy);
     if (cr == CUDA_SUCCESS && !fe_shape_empty(&copy.shape)) {
-        cr = settle_side(state, &copy.src, &copy.shape);
+        cr = settle_side((*ctx_p)->head.session, &copy.src, &copy.shape);
         if (cr == CUDA_SUCCESS)
-            cr = settle_side(state, &copy.dst, &copy.shape);
+            cr = settle_side((*ctx_p)->head.session, &copy.dst, &copy.shape);
     }
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -342,9 +346,9 @@ fe_body_copy_params(const CUDA_MEMCPY3D *p, struct fe_context **ctx_p, union fe_
 
 /* Pinned memory is shown to the server now, for it looks when the graph is instantiated. */
 static CUresult
-may_fill(struct fe_state *state, uint64_t dst, size_t bytes)
+may_fill(const struct fe_session *session, uint64_t dst, size_t bytes)
 {
-    if (fe_alloc_covers(state->alloc, dst, bytes))
+    if (fe_alloc_covers(fe_alloc_around(session, dst), dst, bytes))
         return CUDA_SUCCESS;
     if (!fe_host_pinned(dst, bytes))
         return CUDA_ERROR_INVALID_VALUE;
@@ -373,7 +377,7 @@ fe_body_fill(const CUDA_MEMSET_NODE_PARAMS *p, struct fe_context **ctx_p,
         if (__builtin_mul_overflow(p->pitch, p->height - 1, &span) ||
             __builtin_add_overflow(span, row, &span))
             return CUDA_ERROR_INVALID_VALUE;
-        cr = may_fill(state, p->dst, span);
+        cr = may_fill((*ctx_p)->head.session, p->dst, span);
         if (cr != CUDA_SUCCESS)
             return cr;
     }

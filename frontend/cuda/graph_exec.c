@@ -132,14 +132,14 @@ life_take(uint64_t wire)
 
 /* On the thread of host functions. */
 void
-fe_graph_gone(uint64_t wire)
+fe_graph_gone(struct fe_session *s, uint64_t wire)
 {
     struct life *life = life_take(wire);
     struct fe_call call;
 
     if (life == NULL)
         return;
-    if (fe_enter_in(&call, WIRE_CALL_cuGraphExecDestroy, NULL) != CUDA_SUCCESS)
+    if (fe_enter_on(&call, WIRE_CALL_cuGraphExecDestroy, s) != CUDA_SUCCESS)
         return; /* the session is over, and all of this with it */
     life_end(&call, life);
     (void)fe_leave(&call, CUDA_SUCCESS);
@@ -337,7 +337,7 @@ cuGraphExecDestroy(CUgraphExec handle)
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    cr = fe_enter_in(&call, WIRE_CALL_cuGraphExecDestroy, NULL);
+    cr = fe_enter_on(&call, WIRE_CALL_cuGraphExecDestroy, exec->object.context->head.session);
     if (cr != CUDA_SUCCESS)
         return cr;
     args.exec = exec->object.wire;
@@ -354,7 +354,8 @@ drop_exec(void *object, void *user)
     struct fe_call call;
 
     if (exec->object.context == user &&
-        fe_enter_in(&call, WIRE_CALL_cuGraphExecDestroy, NULL) == CUDA_SUCCESS) {
+        fe_enter_on(&call, WIRE_CALL_cuGraphExecDestroy, exec->object.context->head.session) ==
+            CUDA_SUCCESS) {
         exec_end(&call, exec);
         (void)fe_leave(&call, CUDA_SUCCESS);
     }

@@ -55,7 +55,7 @@ static CUresult
 create(struct fe_call *call, const struct fe_resource_desc *desc, struct fe_green **green_p)
 {
     struct wire_cuGreenCtxCreate_args args = {
-        .device = call->session->devices[desc->device].server_ordinal,
+        .device = fe_state_of(call)->devices[desc->device].server_ordinal,
         .of = desc->split.of,
         .groups = desc->split.groups,
         .flags = desc->split.flags,

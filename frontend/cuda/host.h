@@ -55,6 +55,9 @@ bool fe_host_any_wanted(void);
 CUresult fe_host_show_wanted(void);
 /* What kernels call this address of shown memory; else the address itself. */
 uint64_t fe_host_device(uint64_t address);
+/* Whether the address is of memory that is shown to another server: to this one it is as any of the
+ * program's, once fe_coherent_resolve_range() has been called. */
+bool fe_host_elsewhere(const struct fe_session *session, uint64_t address);
 /* Whether a range lies in one memory that is shown. */
 bool fe_host_shown(uint64_t address, uint64_t bytes);
 

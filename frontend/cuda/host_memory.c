@@ -199,7 +199,7 @@ hide(const struct fe_host_region *r)
     if (fe_object_state(r->owner) == FE_OBJECT_LIVE)
         (void)cuCtxSynchronize_v2((CUcontext)r->owner);
     fe_coherent_remove(r->base, r->bytes);
-    if (fe_enter_in(&call, WIRE_CALL_gpPagesDrop, NULL) != CUDA_SUCCESS)
+    if (fe_enter_on(&call, WIRE_CALL_gpPagesDrop, r->owner->head.session) != CUDA_SUCCESS)
         return;
     FE_TELL(cr, &call, gpPagesDrop, &args);
     (void)fe_leave(&call, cr);
@@ -479,6 +479,7 @@ make_coherent(const struct fe_host_region *r)
     struct fe_region_info info = {
         .kind = FE_REGION_HOST,
         .owner = r->owner,
+        .session = r->owner->head.session,
         .own = r->registered,
         .dirty = true,
         .read_only = r->registered &&
@@ -589,6 +590,16 @@ fe_host_show_wanted(void)
     }
     pthread_mutex_unlock(&show_lock);
     return cr;
+}
+
+bool
+fe_host_elsewhere(const struct fe_session *session, uint64_t address)
+{
+    struct fe_host_region r;
+
+    return fe_sessions()->count > 1 &&
+           atomic_load_explicit(&shown_count, memory_order_acquire) != 0 &&
+           fe_host_find(address, &r) && r.shown && r.owner->head.session != session;
 }
 
 uint64_t

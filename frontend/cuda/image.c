@@ -86,8 +86,19 @@ hash_pieces(const struct gp_image_gather *g, uint8_t digest[TP_SHA256_BYTES])
 }
 
 CUresult
-fe_image_promised(const void *image, uint8_t digest[FE_PROMISE_HASH_BYTES], uint64_t *total_p,
-                  uint8_t **table_p, size_t *len_p)
+fe_image_flatten(const void *image, uint32_t *kind_p, uint8_t **flat_p, size_t *len_p)
+{
+    enum gp_status status;
+
+    *kind_p = (uint32_t)gp_image_classify(image);
+    status = gp_image_flatten(image, IMAGE_MAX, flat_p, len_p);
+    return status == GP_OK ? CUDA_SUCCESS : of_status(status);
+}
+
+CUresult
+fe_image_promised(const struct fe_session *s, const void *image,
+                  uint8_t digest[FE_PROMISE_HASH_BYTES], uint64_t *total_p, uint8_t **table_p,
+                  size_t *len_p)
 {
     struct gp_image_gather g;
     enum gp_status status = gp_image_gather(image, IMAGE_MAX, &g);
@@ -96,10 +107,10 @@ fe_image_promised(const void *image, uint8_t digest[FE_PROMISE_HASH_BYTES], uint
     if (status != GP_OK)
         return of_status(status);
     *total_p = g.len;
-    if (fe_promise_any(g.len)) {
+    if (fe_promise_any(s, g.len)) {
         cr = hash_pieces(&g, digest);
         if (cr == CUDA_SUCCESS)
-            (void)fe_promise_take(g.len, digest, table_p, len_p);
+            (void)fe_promise_take(s, g.len, digest, table_p, len_p);
     }
     gp_image_gather_fini(&g);
     return cr;

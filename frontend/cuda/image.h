@@ -28,11 +28,15 @@ struct fe_image {
  */
 CUresult fe_image_send(struct fe_call *call, const void *image, struct fe_image *way);
 
+/* The image in its flat form, the caller's to free, as fe_bytes_send() sends it. */
+CUresult fe_image_flatten(const void *image, uint32_t *kind_p, uint8_t **flat_p, size_t *len_p);
+
 /* What the server has foretold of loading this image (promise.h): the table, its length and what
  * names it, the image's SHA-256 and the length of its flat form; *table_p stays as it is where
  * there is nothing. Errors: as above. */
-CUresult fe_image_promised(const void *image, uint8_t digest[FE_PROMISE_HASH_BYTES],
-                           uint64_t *total_p, uint8_t **table_p, size_t *len_p);
+CUresult fe_image_promised(const struct fe_session *s, const void *image,
+                           uint8_t digest[FE_PROMISE_HASH_BYTES], uint64_t *total_p,
+                           uint8_t **table_p, size_t *len_p);
 
 static inline bool
 fe_image_wanted(const struct fe_image *way, CUresult cr)

@@ -89,7 +89,7 @@ table_device_count(void)
 {
     struct fe_state *s = fe_state_get(NULL);
 
-    return s != NULL ? (int)s->session->device_count : 0;
+    return s != NULL ? (int)s->device_count : 0;
 }
 
 static CUresult
@@ -102,7 +102,7 @@ table_device(int ordinal, struct gp_cudart_device *device)
         return cr;
     if (fe_state_device(s, ordinal) == NULL)
         return CUDA_ERROR_INVALID_DEVICE;
-    memcpy(device->uuid.bytes, s->session->devices[ordinal].info->uuid, sizeof(device->uuid));
+    memcpy(device->uuid.bytes, s->devices[ordinal].info->uuid, sizeof(device->uuid));
     device->pci_domain = fe_device_attribute(s, ordinal, CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID);
     device->pci_bus = fe_device_attribute(s, ordinal, CU_DEVICE_ATTRIBUTE_PCI_BUS_ID);
     device->pci_device = fe_device_attribute(s, ordinal, CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID);

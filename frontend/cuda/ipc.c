@@ -228,7 +228,7 @@ cuMemExportToShareableHandle(void *shareable, CUmemGenericAllocationHandle handl
     CUresult cr = order_current();
 
     if (cr == CUDA_SUCCESS)
-        cr = fe_enter_in(&call, WIRE_CALL_cuMemExportToShareableHandle, NULL);
+        cr = fe_enter_on(&call, WIRE_CALL_cuMemExportToShareableHandle, fe_phys_session(handle));
     if (cr != CUDA_SUCCESS)
         return cr;
     if (shareable == NULL || flags != 0 || type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR)
@@ -257,7 +257,7 @@ import_object(struct fe_call *call, const struct object_ticket *ticket, struct f
                                                             .token_len = TOKEN_BYTES};
     struct wire_cuMemImportFromShareableHandle_reply reply = {0};
     struct fe_phys *phys = fe_object_create(WIRE_HANDLE_ALLOCATION, NULL);
-    uint64_t granule = fe_alloc_granule(fe_state_of(call)->alloc);
+    uint64_t granule = fe_alloc_granule(fe_alloc_of(call));
     CUresult cr;
 
     if (phys == NULL)
@@ -298,7 +298,7 @@ cuMemImportFromShareableHandle(CUmemGenericAllocationHandle *handle, void *os_ha
     CUresult cr = order_current();
 
     if (cr == CUDA_SUCCESS)
-        cr = fe_enter_in(&call, WIRE_CALL_cuMemImportFromShareableHandle, NULL);
+        cr = fe_enter_on(&call, WIRE_CALL_cuMemImportFromShareableHandle, NULL);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (handle == NULL || type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR ||
@@ -319,7 +319,7 @@ memory_ticket(struct fe_call *call, const struct fe_block *b, struct memory_tick
     struct wire_cuIpcGetMemHandle_args args = {.address = b->base};
     struct wire_cuIpcGetMemHandle_reply reply;
     struct fe_state *state = fe_state_of(call);
-    uint64_t granule = fe_alloc_granule(state->alloc);
+    uint64_t granule = fe_alloc_granule(fe_alloc_of(call));
     CUresult cr;
 
     FE_ASK(cr, call, cuIpcGetMemHandle, &args, &reply);
@@ -329,7 +329,7 @@ memory_ticket(struct fe_call *call, const struct fe_block *b, struct memory_tick
         return cr;
     *ticket = (struct memory_ticket){
         .magic = MEMORY_MAGIC,
-        .device = state->session->devices[b->device].server_ordinal,
+        .device = state->devices[b->device].server_ordinal,
         .bytes = b->bytes,
         .offset = (uint32_t)(b->base % granule),
         .granule = granule,
@@ -347,10 +347,12 @@ cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr address)
     struct fe_call call;
     CUresult cr = fe_enter(&call, WIRE_CALL_cuIpcGetMemHandle);
 
+    if (cr == CUDA_SUCCESS && (cr = fe_call_home(&call, address)) != CUDA_SUCCESS)
+        return fe_leave(&call, cr);
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (handle == NULL || !fe_alloc_find(fe_state_of(&call)->alloc, address, &b) ||
-        b.kind != FE_BLOCK_PLAIN || !fe_alloc_in_range(fe_state_of(&call)->alloc, b.base) ||
+    if (handle == NULL || !fe_alloc_find(fe_alloc_of(&call), address, &b) ||
+        b.kind != FE_BLOCK_PLAIN || !fe_alloc_in_range(fe_alloc_of(&call), b.base) ||
         fe_managed_find(address, NULL) || fe_managed_block(address) || fe_graph_mem_is(b.base))
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     cr = fe_order_share(&call);
@@ -365,7 +367,7 @@ cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr address)
 
 /* The lock is held. What went with its context is forgotten. */
 static struct opened **
-find_opened(struct fe_state *state, const struct memory_ticket *ticket, uint64_t base)
+find_opened(const struct memory_ticket *ticket, uint64_t base)
 {
     struct opened **at = &ipc.opened;
 
@@ -373,7 +375,7 @@ find_opened(struct fe_state *state, const struct memory_ticket *ticket, uint64_t
         struct opened *o = *at;
         struct fe_block b;
 
-        if (!fe_alloc_find(state->alloc, o->base, &b) || b.object != o) {
+        if (!fe_alloc_find(fe_alloc_around(NULL, o->base), o->base, &b) || b.object != o) {
             *at = o->next;
             free(o);
             continue;
@@ -388,7 +390,7 @@ find_opened(struct fe_state *state, const struct memory_ticket *ticket, uint64_t
 static bool
 ticket_check(const struct fe_call *call, const struct memory_ticket *t, int *device_p)
 {
-    uint64_t granule = fe_alloc_granule(fe_state_of(call)->alloc);
+    uint64_t granule = fe_alloc_granule(fe_alloc_of(call));
 
     *device_p = fe_device_of_server(call->session, t->device);
     return (t->magic == POOL_MAGIC || (t->magic == MEMORY_MAGIC && t->granule == granule)) &&
@@ -403,7 +405,7 @@ open_memory(struct fe_call *call, const struct memory_ticket *ticket, int device
     struct wire_cuIpcOpenMemHandle_v2_args args = {.token = ticket->token,
                                                    .token_len = TOKEN_BYTES};
     struct wire_cuIpcOpenMemHandle_v2_reply reply;
-    struct fe_alloc *alloc = fe_state_of(call)->alloc;
+    struct fe_alloc *alloc = fe_alloc_of(call);
     struct fe_block b = {
         .kind = FE_BLOCK_IPC,
         .bytes = ticket->bytes,
@@ -431,7 +433,7 @@ open_memory(struct fe_call *call, const struct memory_ticket *ticket, int device
 static CUresult
 open_or_count(struct fe_call *call, const struct memory_ticket *ticket, uint64_t *base_p)
 {
-    struct opened *o = *find_opened(fe_state_of(call), ticket, 0);
+    struct opened *o = *find_opened(ticket, 0);
     CUresult cr;
     int device;
 
@@ -498,7 +500,7 @@ close_memory(struct fe_call *call, uint64_t address, uint32_t magic)
     struct opened **at, *o;
 
     pthread_mutex_lock(&ipc.lock);
-    at = find_opened(fe_state_of(call), NULL, address);
+    at = find_opened(NULL, address);
     o = *at;
     if (o == NULL || o->ticket.magic != magic) {
         cr = CUDA_ERROR_INVALID_VALUE;
@@ -517,7 +519,12 @@ cuIpcCloseMemHandle(CUdeviceptr address)
     struct fe_call call;
     CUresult cr = fe_enter(&call, WIRE_CALL_cuMemFree_v2);
 
-    return cr == CUDA_SUCCESS ? fe_leave(&call, close_memory(&call, address, MEMORY_MAGIC)) : cr;
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cr = fe_call_home(&call, address);
+    if (cr == CUDA_SUCCESS)
+        cr = close_memory(&call, address, MEMORY_MAGIC);
+    return fe_leave(&call, cr);
 }
 
 /* -- allocations of pools --------------------------------------------------------------- */

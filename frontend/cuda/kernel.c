@@ -38,6 +38,7 @@ cuKernelGetFunction(CUfunction *function, CUkernel handle)
         f = fe_object_create(WIRE_HANDLE_FUNCTION, NULL);
         if (f != NULL) {
             f->object.wire = kernel->object.wire;
+            f->session = kernel->session;
             f->owner = kernel->owner;
             f->name = kernel->name;
             f->row = kernel->row;

@@ -28,6 +28,7 @@ struct fe_kernels {
     enum wire_handle kind;
     uint64_t owner_wire;
     struct fe_object *owner;
+    struct fe_session *session;
     uint8_t *table;
     uint32_t count;
     struct entry **by_name; /* sorted */
@@ -122,6 +123,8 @@ fe_kernels_create(const uint8_t *table, size_t len, enum wire_handle kind, uint6
     k->kind = kind;
     k->owner_wire = owner_wire;
     k->owner = owner;
+    k->session = owner->context != NULL ? owner->context->head.session
+                                        : ((struct fe_library *)owner)->session;
     pthread_mutex_init(&k->lock, NULL);
     all_add(k);
     k->table = malloc(len + 1);
@@ -147,6 +150,7 @@ fe_kernels_destroy(struct fe_kernels *k)
             if (k->entries[i].object->function != NULL)
                 gp_legacy_forget((CUfunction)k->entries[i].object->function);
             fe_object_destroy(k->entries[i].object->function);
+            free((void *)k->entries[i].object->there);
             fe_object_destroy(k->entries[i].object);
         }
         free(k->entries[i].fetched);
@@ -226,6 +230,7 @@ object_of(struct fe_kernels *k, struct entry *e, struct fe_function **f_p)
         f = fe_object_create(k->kind, k->owner->context);
         if (f != NULL) {
             memcpy(&row, e->row, sizeof(row));
+            f->session = k->session;
             f->owner = k;
             f->name = e->name;
             f->row = row.row;

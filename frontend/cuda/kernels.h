@@ -48,6 +48,18 @@ struct fe_function *fe_function_get(const void *handle);
  */
 CUresult fe_function_fetch(struct fe_call *call, struct fe_function *f);
 
+/* library.c: what a library's kernel is on another server, which loads the library if need be. */
+CUresult fe_kernel_there(struct fe_session *session, struct fe_function **f_p);
+
+/* f as the server of a call knows it. A module's function is of one server only: INVALID_HANDLE. */
+static inline CUresult
+fe_function_here(const struct fe_call *call, struct fe_function **f_p)
+{
+    if (__builtin_expect((*f_p)->session == call->session, 1))
+        return CUDA_SUCCESS;
+    return fe_kernel_there(call->session, f_p);
+}
+
 static inline CUresult
 fe_function_ready(struct fe_call *call, struct fe_function *f)
 {

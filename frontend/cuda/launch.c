@@ -258,6 +258,8 @@ launch(struct fe_call *call, struct launch *l, CUfunction handle, CUstream strea
     if (cr == CUDA_SUCCESS && l->f->object.context != NULL && l->f->object.context != call->context)
         cr = CUDA_ERROR_INVALID_HANDLE; /* function and stream must be of one context */
     if (cr == CUDA_SUCCESS)
+        cr = fe_function_here(call, &l->f);
+    if (cr == CUDA_SUCCESS)
         cr = fe_function_ready(call, l->f);
     if (cr == CUDA_SUCCESS)
         cr = fe_launch_check(&fe_state_of(call)->limits[call->context->device], l->f->attributes,

@@ -14,10 +14,35 @@
 #include "protocol/base/util.h"
 #include "protocol/wire/negotiate.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define NAME_MAX_BYTES 4095
+
+/* A library as other servers than the first will be asked to load it: the image in its flat form.
+ */
+struct fe_library_image {
+    uint8_t *flat;
+    size_t len;
+    uint32_t kind;
+    uint32_t count; /* of JIT options; logs go nowhere */
+    uint32_t options[FE_JIT_OPTIONS_MAX];
+    uint64_t values[FE_JIT_OPTIONS_MAX];
+};
+
+/* Held while another server loads a library. */
+static pthread_mutex_t there_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct fe_library *
+library_new(struct fe_session *session)
+{
+    struct fe_library *library = fe_object_create(WIRE_HANDLE_LIBRARY, NULL);
+
+    if (library != NULL)
+        library->session = session;
+    return library;
+}
 
 /* Post the load of what fe_image_send() has sent, and wait: all but the library. */
 static CUresult
@@ -65,7 +90,7 @@ load(struct fe_call *call, const void *image, struct fe_jit *jit, struct fe_libr
     do {
         cr = fe_image_send(call, image, &way);
         if (cr == CUDA_SUCCESS && library == NULL) {
-            library = fe_object_create(WIRE_HANDLE_LIBRARY, NULL);
+            library = library_new(call->session);
             cr = library != NULL ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
         }
         if (cr != CUDA_SUCCESS)
@@ -97,10 +122,10 @@ adopt(struct fe_call *call, const void *image, struct fe_library **library_p)
     if ((call->session->features & WIRE_FEATURE_PROMISE) == 0)
         return CUDA_SUCCESS;
     fe_notice_hear(call->session);
-    cr = fe_image_promised(image, digest, &args.total, &table, &len);
+    cr = fe_image_promised(call->session, image, digest, &args.total, &table, &len);
     if (cr != CUDA_SUCCESS || table == NULL)
         return cr;
-    library = fe_object_create(WIRE_HANDLE_LIBRARY, NULL);
+    library = library_new(call->session);
     if (library == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     cr = fe_kernels_create(table, len, WIRE_HANDLE_KERNEL, library->object.wire, &library->object,
@@ -141,6 +166,134 @@ check_options(const CUlibraryOption *options, void **values, unsigned count)
     return CUDA_SUCCESS;
 }
 
+/* -- on other servers ------------------------------------------------------------------- */
+
+static void
+image_free(struct fe_library_image *kept)
+{
+    if (kept != NULL)
+        free(kept->flat);
+    free(kept);
+}
+
+/* The program may free the image after the load. */
+static CUresult
+image_keep(struct fe_library *library, const void *image, const struct fe_jit *jit)
+{
+    struct fe_library_image *kept = calloc(1, sizeof(*kept));
+
+    if (kept == NULL ||
+        fe_image_flatten(image, &kept->kind, &kept->flat, &kept->len) != CUDA_SUCCESS) {
+        image_free(kept);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    kept->count = jit->count;
+    memcpy(kept->options, jit->options, sizeof(kept->options));
+    memcpy(kept->values, jit->values, sizeof(kept->values));
+    library->image = kept;
+    return CUDA_SUCCESS;
+}
+
+/* there_lock is held. */
+static CUresult
+load_there(struct fe_session *session, struct fe_library *first, struct fe_library **library_p)
+{
+    const struct fe_library_image *kept = first->image;
+    struct fe_jit jit = {.count = 0};
+    struct wire_cuLibraryLoadData_args args = {
+        .jit_options = kept->options,
+        .jit_options_len = kept->count,
+        .jit_values = kept->values,
+        .jit_values_len = kept->count,
+        .kind = kept->kind,
+    };
+    struct fe_library *library = library_new(session);
+    struct fe_call call;
+    CUresult cr;
+
+    if (library == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    library->first = first;
+    args.library = library->object.wire;
+    cr = fe_enter_on(&call, WIRE_CALL_cuLibraryLoadData, session);
+    if (cr == CUDA_SUCCESS) {
+        cr = fe_bytes_send(&call, kept->flat, kept->len, &args.upload);
+        if (cr == CUDA_SUCCESS)
+            cr = load_sent(&call, &args, library, &jit);
+        cr = fe_leave(&call, cr);
+    }
+    if (cr == CUDA_SUCCESS)
+        *library_p = library;
+    else
+        fe_object_destroy(library);
+    return cr;
+}
+
+/* The library as a server knows it. */
+static CUresult
+library_there(struct fe_session *session, struct fe_library **library_p)
+{
+    struct fe_library *first = *library_p;
+    CUresult cr = CUDA_SUCCESS;
+
+    if (GP_LIKELY(first->session == session))
+        return CUDA_SUCCESS;
+    if (first->first != NULL)
+        first = first->first;
+    if (first->session != session) {
+        pthread_mutex_lock(&there_lock);
+        if (first->there[session->index] == NULL)
+            cr = load_there(session, first, &first->there[session->index]);
+        *library_p = first->there[session->index];
+        pthread_mutex_unlock(&there_lock);
+    } else {
+        *library_p = first;
+    }
+    return cr;
+}
+
+/* there_lock is held. */
+static void
+kernel_remember(struct fe_function *f, unsigned server, struct fe_function *there)
+{
+    _Atomic(struct fe_function *) *list = atomic_load(&f->there);
+
+    if (list == NULL) {
+        list = calloc(FE_SESSIONS_MAX, sizeof(*list));
+        if (list == NULL)
+            return; /* it is looked for again */
+        atomic_store(&f->there, list);
+    }
+    atomic_store(&list[server], there);
+}
+
+CUresult
+fe_kernel_there(struct fe_session *session, struct fe_function **f_p)
+{
+    struct fe_function *f = *f_p, *there = NULL;
+    _Atomic(struct fe_function *) *list = atomic_load(&f->there);
+    struct fe_library *library;
+    CUresult cr;
+
+    if (!fe_kernels_of_library(f->owner))
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (list != NULL)
+        there = atomic_load(&list[session->index]);
+    if (there == NULL) {
+        library = (struct fe_library *)fe_kernels_owner(f->owner);
+        cr = library_there(session, &library);
+        if (cr == CUDA_SUCCESS)
+            cr = fe_kernels_by_name(library->kernels, f->name, &there);
+        if (cr != CUDA_SUCCESS)
+            return cr;
+        pthread_mutex_lock(&there_lock);
+        kernel_remember(f, session->index, there);
+        pthread_mutex_unlock(&there_lock);
+    }
+    *f_p = there;
+    return CUDA_SUCCESS;
+}
+
 GP_EXPORT CUresult
 cuLibraryLoadData(CUlibrary *handle, const void *image, CUjit_option *jit_options,
                   void **jit_values, unsigned int jit_count, CUlibraryOption *options,
@@ -151,7 +304,7 @@ cuLibraryLoadData(CUlibrary *handle, const void *image, CUjit_option *jit_option
     struct fe_jit jit;
     CUresult cr;
 
-    cr = fe_enter_in(&call, WIRE_CALL_cuLibraryLoadData, NULL);
+    cr = fe_enter_on(&call, WIRE_CALL_cuLibraryLoadData, NULL);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (handle == NULL || image == NULL)
@@ -163,6 +316,8 @@ cuLibraryLoadData(CUlibrary *handle, const void *image, CUjit_option *jit_option
         cr = adopt(&call, image, &library);
     if (cr == CUDA_SUCCESS && library == NULL)
         cr = load(&call, image, &jit, &library);
+    if (cr == CUDA_SUCCESS && GP_UNLIKELY(fe_several))
+        cr = image_keep(library, image, &jit);
     if (cr == CUDA_SUCCESS)
         *handle = (CUlibrary)library;
     return fe_leave(&call, cr);
@@ -218,34 +373,52 @@ drop_module(void *object, void *library)
     return true;
 }
 
-GP_EXPORT CUresult
-cuLibraryUnload(CUlibrary handle)
+/* On one server. */
+static CUresult
+unload(struct fe_library *library)
 {
-    struct wire_cuLibraryUnload_args args;
-    struct fe_library *library = NULL;
+    struct wire_cuLibraryUnload_args args = {.library = library->object.wire};
     struct fe_call call;
-    CUresult cr;
-    void *to;
+    CUresult cr = fe_enter_on(&call, WIRE_CALL_cuLibraryUnload, library->session);
 
-    cr = fe_enter_in(&call, WIRE_CALL_cuLibraryUnload, NULL);
     if (cr != CUDA_SUCCESS)
         return cr;
-    library = fe_object_get(WIRE_HANDLE_LIBRARY, handle);
-    if (library == NULL || library->kernels == NULL)
-        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
-    args.library = library->object.wire;
-    to = fe_post(&call, wire_size_cuLibraryUnload_args(&args));
-    if (to == NULL)
-        return fe_leave(&call, fe_lost(&call));
-    wire_put_cuLibraryUnload_args(to, &args);
-    fe_post_done(&call);
-
+    FE_TELL(cr, &call, cuLibraryUnload, &args);
+    if (cr != CUDA_SUCCESS)
+        return fe_leave(&call, cr);
     fe_object_each(WIRE_HANDLE_MODULE, drop_module, library);
     fe_managed_drop(library);
-    fe_alloc_drop_foreign(fe_state_of(&call)->alloc, library);
+    fe_alloc_drop_foreign(fe_alloc_of(&call), library);
     fe_object_destroy(library);
     fe_kernels_destroy(library->kernels);
     return fe_leave(&call, CUDA_SUCCESS);
+}
+
+/* What another server has of it; one that is lost has nothing any more. */
+static void
+unload_there(struct fe_library *library)
+{
+    for (unsigned i = 0; i < FE_SESSIONS_MAX; i++)
+        if (library->there[i] != NULL)
+            (void)unload(library->there[i]);
+    image_free(library->image);
+    library->image = NULL;
+}
+
+GP_EXPORT CUresult
+cuLibraryUnload(CUlibrary handle)
+{
+    struct fe_library *library = NULL;
+    CUresult cr = CUDA_SUCCESS;
+
+    if (!fe_session_any(&cr))
+        return cr;
+    library = fe_object_get(WIRE_HANDLE_LIBRARY, handle);
+    if (library == NULL || library->kernels == NULL)
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (GP_UNLIKELY(fe_several))
+        unload_there(library);
+    return unload(library);
 }
 
 /* A library for a call that stays here. */
@@ -347,7 +520,9 @@ cuLibraryGetGlobal(CUdeviceptr *address, size_t *size, CUlibrary handle, const c
         return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     if (name == NULL || (address == NULL && size == NULL) || strlen(name) > NAME_MAX_BYTES)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    cr = global(&call, library, name, &at, &bytes);
+    cr = library_there(call.session, &library);
+    if (cr == CUDA_SUCCESS)
+        cr = global(&call, library, name, &at, &bytes);
     if (cr == CUDA_SUCCESS && address != NULL)
         *address = at;
     if (cr == CUDA_SUCCESS && size != NULL)
@@ -363,7 +538,7 @@ managed(struct fe_call *call, struct fe_library *library, const char *name, uint
     struct wire_cuLibraryGetManaged_args args = {.library = library->object.wire, .name = name};
     struct wire_cuLibraryGetManaged_reply reply;
     struct fe_context *ctx = fe_context_current();
-    struct fe_block block = {.device = ctx != NULL ? ctx->device : 0};
+    struct fe_block block = {.device = ctx != NULL ? ctx->device : fe_device_first(call->session)};
     CUresult cr;
 
     args.name_len = (uint32_t)strlen(name);
@@ -371,13 +546,13 @@ managed(struct fe_call *call, struct fe_library *library, const char *name, uint
     if (cr != CUDA_SUCCESS)
         return cr;
     if (!fe_managed_find(reply.address, NULL)) {
-        cr = fe_managed_variable(reply.address, reply.bytes, block.device, library);
+        cr = fe_managed_variable(reply.address, reply.bytes, block.device, call->session, library);
         if (cr != CUDA_SUCCESS)
             return cr;
         block.base = reply.address;
         block.bytes = reply.bytes;
         block.owner = ctx;
-        fe_alloc_add_foreign(fe_state_of(call)->alloc, &block, library);
+        fe_alloc_add_foreign(fe_alloc_of(call), &block, library);
     }
     *address_p = reply.address;
     *bytes_p = reply.bytes;
@@ -392,7 +567,7 @@ cuLibraryGetManaged(CUdeviceptr *address, size_t *size, CUlibrary handle, const 
     struct fe_call call;
     CUresult cr;
 
-    cr = fe_enter_in(&call, WIRE_CALL_cuLibraryGetManaged, NULL);
+    cr = fe_enter_on(&call, WIRE_CALL_cuLibraryGetManaged, NULL);
     if (cr != CUDA_SUCCESS)
         return cr;
     library = fe_object_get(WIRE_HANDLE_LIBRARY, handle);
@@ -400,7 +575,9 @@ cuLibraryGetManaged(CUdeviceptr *address, size_t *size, CUlibrary handle, const 
         return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     if (name == NULL || (address == NULL && size == NULL) || strlen(name) > NAME_MAX_BYTES)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    cr = managed(&call, library, name, &at, &bytes);
+    cr = library_there(call.session, &library);
+    if (cr == CUDA_SUCCESS)
+        cr = managed(&call, library, name, &at, &bytes);
     if (cr == CUDA_SUCCESS && address != NULL)
         *address = at;
     if (cr == CUDA_SUCCESS && size != NULL)
@@ -453,7 +630,7 @@ cuLibraryGetModule(CUmodule *handle, CUlibrary library_handle)
     struct fe_call call;
     CUresult cr;
 
-    cr = fe_enter_in(&call, WIRE_CALL_cuLibraryGetModule, NULL);
+    cr = fe_enter_on(&call, WIRE_CALL_cuLibraryGetModule, NULL);
     if (cr != CUDA_SUCCESS)
         return cr;
     library = fe_object_get(WIRE_HANDLE_LIBRARY, library_handle);
@@ -464,6 +641,9 @@ cuLibraryGetModule(CUmodule *handle, CUlibrary library_handle)
     cr = fe_enter(&call, WIRE_CALL_cuLibraryGetModule);
     if (cr != CUDA_SUCCESS)
         return cr;
+    cr = library_there(call.session, &library);
+    if (cr != CUDA_SUCCESS)
+        return fe_leave(&call, cr);
     want = (struct module_want){library->object.wire, call.context, NULL};
     fe_object_each(WIRE_HANDLE_MODULE, find_module, &want);
     if (want.found == NULL)

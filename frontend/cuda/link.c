@@ -284,7 +284,7 @@ cuLinkDestroy(CUlinkState state)
         return cr;
     if (link == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
-    cr = fe_enter_in(&call, WIRE_CALL_cuLinkDestroy, NULL);
+    cr = fe_enter_on(&call, WIRE_CALL_cuLinkDestroy, link->object.context->head.session);
     if (cr != CUDA_SUCCESS)
         return cr;
     args.link = link->object.wire;

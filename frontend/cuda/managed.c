@@ -172,7 +172,7 @@ open_to_all(struct fe_call *call, uint64_t block, int own)
     CUresult cr;
     int can;
 
-    for (int d = 0; d < (int)call->session->device_count; d++)
+    for (int d = 0; d < (int)fe_state_of(call)->device_count; d++)
         if (cuDeviceCanAccessPeer(&can, d, own) == CUDA_SUCCESS && can)
             bits |= 1ull << d;
     if (bits == 1ull << own)
@@ -342,7 +342,11 @@ allocate(struct fe_call *call, size_t bytes, unsigned flags, uint64_t *base_p)
     uint64_t rounded = whole_pages(bytes);
     struct fe_managed m = {.bytes = bytes, .owner = call->context, .device = call->context->device};
     struct fe_region_info info = {
-        .kind = FE_REGION_MANAGED, .bytes = rounded, .owner = call->context};
+        .kind = FE_REGION_MANAGED,
+        .bytes = rounded,
+        .owner = call->context,
+        .session = call->session,
+    };
     const struct fe_where nowhere = {0};
     CUresult cr;
 
@@ -391,10 +395,11 @@ cuMemAllocManaged(CUdeviceptr *address, size_t bytes, unsigned int flags)
 }
 
 CUresult
-fe_managed_variable(uint64_t address, uint64_t bytes, int device, const void *library)
+fe_managed_variable(uint64_t address, uint64_t bytes, int device, struct fe_session *session,
+                    const void *library)
 {
     struct fe_managed m = {.base = address, .bytes = bytes, .device = device, .key = library};
-    CUresult cr = fe_coherent_add_variable(address, bytes, library);
+    CUresult cr = fe_coherent_add_variable(address, bytes, session, library);
 
     if (cr == CUDA_SUCCESS && !add(&m))
         cr = CUDA_ERROR_OUT_OF_MEMORY;

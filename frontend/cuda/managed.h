@@ -37,7 +37,8 @@ bool fe_managed_set_sync_memops(uint64_t address, bool on);
 /* cuMemFree() of what begins there. */
 CUresult fe_managed_free(struct fe_call *call, const struct fe_managed *managed);
 /* A variable of a library that is not known yet, at the server's address. */
-CUresult fe_managed_variable(uint64_t address, uint64_t bytes, int device, const void *library);
+CUresult fe_managed_variable(uint64_t address, uint64_t bytes, int device,
+                             struct fe_session *session, const void *library);
 /* A library goes, or a context ends. */
 void fe_managed_drop(const void *key);
 

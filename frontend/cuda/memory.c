@@ -31,12 +31,12 @@ lease(struct fe_call *call, struct fe_state *state, int device, uint64_t bytes)
     struct wire_gpLease_reply reply;
     CUresult cr;
 
-    args.device = state->session->devices[device].server_ordinal;
+    args.device = state->devices[device].server_ordinal;
     cr = fe_call_next(call, WIRE_CALL_gpLease);
     if (cr == CUDA_SUCCESS)
         FE_ASK(cr, call, gpLease, &args, &reply);
     if (cr == CUDA_SUCCESS)
-        fe_alloc_grant(state->alloc, device, reply.granted);
+        fe_alloc_grant(fe_alloc_of(call), device, reply.granted);
     return cr;
 }
 
@@ -49,10 +49,10 @@ explain(struct fe_call *call, struct fe_state *state, int device)
     struct wire_gpMemoryLimits_reply reply;
     CUresult cr;
 
-    if (!wire_call_set_has(&state->session->calls, WIRE_CALL_gpMemoryLimits) ||
+    if (!wire_call_set_has(&call->session->calls, WIRE_CALL_gpMemoryLimits) ||
         atomic_flag_test_and_set(&said))
         return;
-    args.device = state->session->devices[device].server_ordinal;
+    args.device = state->devices[device].server_ordinal;
     if (fe_call_next(call, WIRE_CALL_gpMemoryLimits) != CUDA_SUCCESS)
         return;
     FE_ASK(cr, call, gpMemoryLimits, &args, &reply);
@@ -61,7 +61,7 @@ explain(struct fe_call *call, struct fe_state *state, int device)
 }
 
 /* One try to charge something; *need_p is what the lease lacks. */
-typedef enum fe_alloc_result (*charge_fn)(struct fe_state *state, void *what, uint64_t *need_p);
+typedef enum fe_alloc_result (*charge_fn)(void *what, uint64_t *need_p);
 
 /* Leases grow as needed. */
 static CUresult
@@ -73,7 +73,7 @@ charge(struct fe_call *call, struct fe_state *state, int device, charge_fn fn, v
         uint64_t need = 0;
         CUresult cr;
 
-        switch (fn(state, what, &need)) {
+        switch (fn(what, &need)) {
         case FE_ALLOC_OK:
             return CUDA_SUCCESS;
         case FE_ALLOC_LEASE:
@@ -98,11 +98,11 @@ charge(struct fe_call *call, struct fe_state *state, int device, charge_fn fn, v
 
 /* charge_fn */
 static enum fe_alloc_result
-charge_block(struct fe_state *state, void *what, uint64_t *need_p)
+charge_block(void *what, uint64_t *need_p)
 {
     struct fe_block *b = what;
 
-    return fe_alloc_take(state->alloc, b, need_p);
+    return fe_alloc_take(fe_alloc_of_device(b->device), b, need_p);
 }
 
 CUresult
@@ -118,11 +118,11 @@ struct plain {
 
 /* charge_fn */
 static enum fe_alloc_result
-charge_plain(struct fe_state *state, void *what, uint64_t *need_p)
+charge_plain(void *what, uint64_t *need_p)
 {
     const struct plain *p = what;
 
-    return fe_alloc_charge(state->alloc, p->device, p->bytes, need_p);
+    return fe_alloc_charge(fe_alloc_of_device(p->device), p->device, p->bytes, need_p);
 }
 
 CUresult
@@ -145,11 +145,11 @@ fe_memory_alloc(struct fe_call *call, struct fe_block *block)
     cr = fe_call_next(call, WIRE_CALL_cuMemAlloc_v2);
     if (cr == CUDA_SUCCESS) {
         args.address = block->base;
-        args.device = state->session->devices[block->device].server_ordinal;
+        args.device = state->devices[block->device].server_ordinal;
         FE_TELL(cr, call, cuMemAlloc_v2, &args);
     }
     if (cr != CUDA_SUCCESS)
-        fe_alloc_untake(state->alloc, block->base);
+        fe_alloc_untake(fe_alloc_of(call), block->base);
     return cr;
 }
 
@@ -202,6 +202,20 @@ cuMemAllocPitch_v2(CUdeviceptr *address, size_t *pitch, size_t width, size_t hei
 }
 
 CUresult
+fe_call_home(struct fe_call *call, uint64_t address)
+{
+    struct fe_block block;
+    struct fe_context *owner;
+
+    if (GP_LIKELY(fe_sessions()->count == 1) ||
+        fe_address_session(call->session, address) == call->session ||
+        !fe_alloc_find(fe_alloc_around(call->session, address), address, &block))
+        return CUDA_SUCCESS;
+    owner = (struct fe_context *)(uintptr_t)block.owner;
+    return owner != NULL ? fe_call_move(call, owner) : CUDA_SUCCESS;
+}
+
+CUresult
 fe_memory_free(struct fe_call *call, uint64_t address)
 {
     struct wire_cuMemFree_v2_args args = {.address = address};
@@ -209,7 +223,7 @@ fe_memory_free(struct fe_call *call, uint64_t address)
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (!fe_alloc_free(fe_state_of(call)->alloc, address))
+    if (!fe_alloc_free(fe_alloc_of(call), address))
         return CUDA_ERROR_INVALID_VALUE;
     FE_TELL(cr, call, cuMemFree_v2, &args);
     return cr;
@@ -222,7 +236,7 @@ fe_memory_kind(const struct fe_call *call, uint64_t address, struct fe_managed *
 
     if (fe_managed_find(address, managed_p))
         return managed_p->base == address ? FE_MEMORY_MANAGED : FE_MEMORY_NONE;
-    if (fe_managed_block(address) || !fe_alloc_find(fe_state_of(call)->alloc, address, &block) ||
+    if (fe_managed_block(address) || !fe_alloc_find(fe_alloc_of(call), address, &block) ||
         block.base != address)
         return FE_MEMORY_NONE;
     return block.kind == FE_BLOCK_PLAIN  ? FE_MEMORY_PLAIN
@@ -244,6 +258,9 @@ cuMemFree_v2(CUdeviceptr address)
     if (cr != CUDA_SUCCESS || address == 0)
         return fe_leave(&call, cr);
     if (fe_graph_mem_free(address, &cr))
+        return fe_leave(&call, cr);
+    cr = fe_call_home(&call, address);
+    if (cr != CUDA_SUCCESS)
         return fe_leave(&call, cr);
     switch (fe_memory_kind(&call, address, &managed)) {
     case FE_MEMORY_PLAIN:
@@ -278,7 +295,8 @@ cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdeviceptr address)
     } else if (fe_host_find(address, &region)) {
         block.base = region.base;
         block.bytes = region.bytes;
-    } else if (fe_managed_block(address) || !fe_alloc_find(state->alloc, address, &block)) {
+    } else if (fe_managed_block(address) ||
+               !fe_alloc_find(fe_alloc_around(NULL, address), address, &block)) {
         return CUDA_ERROR_NOT_FOUND;
     }
     if (base != NULL)

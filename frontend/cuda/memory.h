@@ -31,4 +31,8 @@ CUresult fe_memory_free(struct fe_call *call, uint64_t address);
 /* Count whole granules that have no address. */
 CUresult fe_memory_charge(struct fe_call *call, struct fe_state *state, int device, uint64_t bytes);
 
+/* An entered call that is about this address, and of which nothing was posted, goes to the server
+ * that has it, in the context it was made in; stays where it is for what is nobody's. */
+CUresult fe_call_home(struct fe_call *call, uint64_t address);
+
 #endif

@@ -7,9 +7,20 @@
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/vmm.h"
 
+#include "protocol/base/util.h"
+
 #include <string.h>
 
 /* -- pools ------------------------------------------------------------------------------ */
+
+/* The server that has the pool's device; NULL: any, for the call will fail. */
+static struct fe_session *
+session_of(CUmemoryPool handle)
+{
+    const struct fe_pool *pool = fe_session_any(NULL) ? fe_pool_of(handle) : NULL;
+
+    return pool != NULL ? fe_device_session(pool->device) : NULL;
+}
 
 GP_EXPORT CUresult
 cuMemPoolCreate(CUmemoryPool *handle, const CUmemPoolProps *props)
@@ -48,7 +59,7 @@ cuMemPoolDestroy(CUmemoryPool handle)
 {
     struct fe_pool *pool;
     struct fe_call call;
-    CUresult cr = fe_enter_in(&call, WIRE_CALL_cuMemFree_v2, NULL);
+    CUresult cr = fe_enter_on(&call, WIRE_CALL_cuMemFree_v2, session_of(handle));
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -64,7 +75,7 @@ cuMemPoolTrimTo(CUmemoryPool handle, size_t keep_bytes)
 {
     struct fe_pool *pool;
     struct fe_call call;
-    CUresult cr = fe_enter_in(&call, WIRE_CALL_cuMemFree_v2, NULL);
+    CUresult cr = fe_enter_on(&call, WIRE_CALL_cuMemFree_v2, session_of(handle));
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -165,7 +176,7 @@ cuMemPoolGetAttribute(CUmemoryPool handle, CUmemPool_attribute attribute, void *
 {
     struct fe_pool *pool;
     struct fe_call call;
-    CUresult cr = fe_enter_in(&call, WIRE_CALL_cuMemFree_v2, NULL);
+    CUresult cr = fe_enter_on(&call, WIRE_CALL_cuMemFree_v2, session_of(handle));
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -261,7 +272,7 @@ cuMemPoolSetAccess(CUmemoryPool handle, const CUmemAccessDesc *map, size_t count
     struct fe_access access = {0};
     struct fe_pool *pool;
     struct fe_call call;
-    CUresult cr = fe_enter_in(&call, WIRE_CALL_gpMemAccess, NULL);
+    CUresult cr = fe_enter_on(&call, WIRE_CALL_gpMemAccess, session_of(handle));
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -271,7 +282,8 @@ cuMemPoolSetAccess(CUmemoryPool handle, const CUmemAccessDesc *map, size_t count
     for (size_t i = 0; i < count; i++) {
         int device;
 
-        if (fe_location_device(&map[i].location, &device) != CUDA_SUCCESS)
+        if (fe_location_device(&map[i].location, &device) != CUDA_SUCCESS ||
+            fe_device_session(device) != call.session)
             return fe_leave(&call, CUDA_ERROR_INVALID_DEVICE);
         if (map[i].flags != CU_MEM_ACCESS_FLAGS_PROT_NONE &&
             map[i].flags != CU_MEM_ACCESS_FLAGS_PROT_READ &&
@@ -346,6 +358,18 @@ cuMemAllocFromPoolAsync(CUdeviceptr *address, size_t bytes, CUmemoryPool handle,
                                           : alloc_async(address, bytes, pool, stream);
 }
 
+/* Memory of another server than the stream's: no work there is ordered by it, so the stream is
+ * waited for. */
+static CUresult
+free_elsewhere(struct fe_call *call, uint64_t address, CUstream handle)
+{
+    CUresult cr = fe_leave(call, CUDA_SUCCESS);
+
+    if (cr == CUDA_SUCCESS)
+        cr = cuStreamSynchronize(handle);
+    return cr == CUDA_SUCCESS ? cuMemFree_v2(address) : cr;
+}
+
 GP_EXPORT CUresult
 cuMemFreeAsync(CUdeviceptr address, CUstream handle)
 {
@@ -364,6 +388,9 @@ cuMemFreeAsync(CUdeviceptr address, CUstream handle)
         return fe_leave(&call, fe_capture_free(stream, address));
     if (fe_graph_mem_free(address, &cr))
         return fe_leave(&call, cr);
+    if (GP_UNLIKELY(fe_sessions()->count > 1) &&
+        fe_address_session(call.session, address) != call.session)
+        return free_elsewhere(&call, address, handle);
     switch (fe_memory_kind(&call, address, &managed)) {
     case FE_MEMORY_PLAIN: /* behind all work, as cuMemFree does */
         return fe_leave(&call, fe_memory_free(&call, address));

@@ -21,7 +21,7 @@ fe_module_drop(struct fe_module *module)
     struct fe_kernels *kernels = module->kernels;
 
     if (state != NULL)
-        fe_alloc_drop_foreign(state->alloc, module);
+        fe_alloc_drop_foreign(fe_alloc_of_device(module->object.context->device), module);
     fe_texrefs_drop_module(module);
     fe_object_destroy(module);
     fe_kernels_destroy(kernels);
@@ -282,6 +282,6 @@ fe_global_learn(struct fe_kernels *k, struct fe_context *ctx, const void *key, c
     struct fe_state *state = fe_state_get(NULL);
 
     fe_kernels_global_put(k, ctx, name, address, bytes);
-    if (state != NULL && !fe_alloc_in_range(state->alloc, address) && bytes > 0)
-        fe_alloc_add_foreign(state->alloc, &block, key);
+    if (state != NULL && !fe_alloc_in_range(fe_alloc_of_device(ctx->device), address) && bytes > 0)
+        fe_alloc_add_foreign(fe_alloc_of_device(ctx->device), &block, key);
 }

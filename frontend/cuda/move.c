@@ -113,11 +113,11 @@ next_extent(const struct fe_region *r, uint64_t *at, uint64_t end, struct fe_ext
 /* --- to the server -------------------------------------------------------------- */
 
 static CUresult
-post_push(uint64_t address, uint64_t bytes)
+post_push(struct fe_session *session, uint64_t address, uint64_t bytes)
 {
     struct wire_gpPagesPush_args args = {.address = address};
     struct fe_call call;
-    CUresult cr = fe_enter_in(&call, WIRE_CALL_gpPagesPush, NULL);
+    CUresult cr = fe_enter_on(&call, WIRE_CALL_gpPagesPush, session);
     void *to;
 
     if (cr != CUDA_SUCCESS)
@@ -149,7 +149,7 @@ push_range(const struct fe_region *r, uint64_t from, uint64_t to)
     CUresult cr = CUDA_SUCCESS;
 
     while (cr == CUDA_SUCCESS && next_extent(r, &from, to, &part))
-        cr = post_push(part.base, part.bytes);
+        cr = post_push(r->info.session, part.base, part.bytes);
     return cr;
 }
 
@@ -182,7 +182,7 @@ push_merge(struct fe_region *r, uint64_t page)
     if (args.data_len == 0)
         return CUDA_SUCCESS;
     fe_host_look(args.address, page_of(r, page), FE_PAGE_BYTES);
-    cr = fe_enter_in(&call, WIRE_CALL_gpPagesMerge, NULL);
+    cr = fe_enter_on(&call, WIRE_CALL_gpPagesMerge, r->info.session);
     if (cr != CUDA_SUCCESS)
         return cr;
     FE_TELL(cr, &call, gpPagesMerge, &args);
@@ -235,10 +235,11 @@ fe_move_push(struct fe_region *r, uint64_t first, uint64_t count, bool merge)
 /* --- from the server ------------------------------------------------------------ */
 
 static CUresult
-post_fetch(struct fe_call *call, uint64_t address, uint64_t bytes, unsigned flags)
+post_fetch(struct fe_session *session, struct fe_call *call, uint64_t address, uint64_t bytes,
+           unsigned flags)
 {
     struct wire_gpPagesFetch_args args = {.address = address, .bytes = bytes, .flags = flags};
-    CUresult cr = fe_enter_in(call, WIRE_CALL_gpPagesFetch, NULL);
+    CUresult cr = fe_enter_on(call, WIRE_CALL_gpPagesFetch, session);
     void *to;
 
     if (cr != CUDA_SUCCESS)
@@ -328,7 +329,7 @@ fe_move_fetch(struct fe_region *r, uint64_t first, uint64_t count, bool in_fligh
         if (more && cr == CUDA_SUCCESS && posted - taken < FETCH_AT_ONCE) {
             more = next_request(r, &at, end, p);
             if (more)
-                cr = post_fetch(&call[posted % FETCH_AT_ONCE], p->base, p->bytes,
+                cr = post_fetch(r->info.session, &call[posted % FETCH_AT_ONCE], p->base, p->bytes,
                                 in_flight ? FETCH_IN_FLIGHT : 0);
             if (more && cr == CUDA_SUCCESS)
                 posted++;
@@ -355,7 +356,8 @@ fe_move_peek(struct fe_region *r, uint64_t first, uint64_t count)
         struct fe_call call;
         const uint8_t *bytes;
         size_t len;
-        CUresult cr = post_fetch(&call, part.base, part.bytes, FETCH_IN_FLIGHT | FETCH_ONLY_BITS);
+        CUresult cr = post_fetch(r->info.session, &call, part.base, part.bytes,
+                                 FETCH_IN_FLIGHT | FETCH_ONLY_BITS);
 
         if (cr != CUDA_SUCCESS)
             return false;
@@ -416,7 +418,7 @@ fe_move_push_edge(struct fe_edge *e, bool merge)
     if (!merge || !e->pushed) {
         memcpy(e->twin, now, e->bytes);
         e->pushed = true;
-        return post_push(e->base, e->bytes);
+        return post_push(e->session, e->base, e->bytes);
     }
     for (size_t at = 0; at < e->bytes && cr == CUDA_SUCCESS;) {
         size_t n = 0;
@@ -425,7 +427,7 @@ fe_move_push_edge(struct fe_edge *e, bool merge)
             n++;
         if (n > 0) {
             memcpy(e->twin + at, now + at, n);
-            cr = post_push(e->base + at, n);
+            cr = post_push(e->session, e->base + at, n);
         }
         at += n + 1;
     }
@@ -455,7 +457,7 @@ fe_move_fetch_edge(struct fe_edge *e, bool in_flight)
 {
     struct fe_extent all = {e->base, e->bytes};
     struct fe_call call;
-    CUresult cr = post_fetch(&call, e->base, e->bytes, in_flight ? FETCH_IN_FLIGHT : 0);
+    CUresult cr = post_fetch(e->session, &call, e->base, e->bytes, in_flight ? FETCH_IN_FLIGHT : 0);
 
     if (cr != CUDA_SUCCESS)
         return cr;

@@ -35,9 +35,9 @@ struct fe_stream {
     struct fe_object object;
     unsigned flags; /* CU_STREAM_NON_BLOCKING */
     _Atomic int priority;
-    uint64_t id;     /* cuStreamGetId */
-    bool per_thread; /* some thread's CU_STREAM_PER_THREAD */
-    bool inside;     /* this library's own (context_event.h) */
+    uint64_t id;            /* cuStreamGetId */
+    bool per_thread;        /* some thread's CU_STREAM_PER_THREAD */
+    bool inside;            /* this library's own (context_event.h) */
     struct fe_green *green; /* green.h; NULL: of the context itself */
     uint64_t green_wire;    /* its id then */
 
@@ -141,7 +141,8 @@ fe_context_usable(const struct fe_context *ctx)
 }
 
 struct fe_function {
-    struct fe_object object; /* wire: wire_function_id() */
+    struct fe_object object;    /* wire: wire_function_id() */
+    struct fe_session *session; /* that it is named to */
     struct fe_kernels *owner;
     const char *name; /* in the owner's table */
     uint32_t row;
@@ -162,6 +163,10 @@ struct fe_function {
      * for it: all that is known is kept with the kernel. */
     struct fe_function *kernel;
     struct fe_function *function; /* the other way round */
+
+    /* Of a library's kernel: itself on other servers, by their indexes; NULL while nobody asked.
+     * Atomic: written under a lock of library.c. */
+    _Atomic(struct fe_function *) *_Atomic there;
 };
 
 struct fe_module {
@@ -173,7 +178,14 @@ struct fe_module {
 
 struct fe_library {
     struct fe_object object; /* context NULL */
+    struct fe_session *session;
     struct fe_kernels *kernels;
+
+    /* Where there are several servers: what the others load when it is first used there. Guarded by
+     * a lock of library.c. */
+    struct fe_library *first; /* of one that no program has: whose copy it is */
+    struct fe_library_image *image;
+    struct fe_library *there[FE_SESSIONS_MAX];
 };
 
 /* A CUarray; also a level of a mipmapped one, or a plane of one. */

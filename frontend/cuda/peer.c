@@ -40,6 +40,8 @@ cuCtxEnablePeerAccess(CUcontext handle, unsigned int flags)
         return fe_leave(&call, CUDA_ERROR_INVALID_CONTEXT);
     if (peer->device == call.context->device)
         return fe_leave(&call, CUDA_ERROR_INVALID_DEVICE);
+    if (peer->head.session != call.session)
+        return fe_leave(&call, CUDA_ERROR_PEER_ACCESS_UNSUPPORTED);
     bit = 1ull << peer->device;
     if ((atomic_fetch_or(&call.context->peers, bit) & bit) != 0)
         return fe_leave(&call, CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED);

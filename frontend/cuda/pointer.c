@@ -40,6 +40,7 @@ describe_mapping(const struct fe_block *block, struct what *w)
 static void
 look_up(struct fe_state *state, CUdeviceptr address, struct what *w)
 {
+    struct fe_alloc *alloc = fe_alloc_around(NULL, address);
     struct fe_host_region region;
     struct fe_managed managed;
     struct fe_block block;
@@ -58,7 +59,7 @@ look_up(struct fe_state *state, CUdeviceptr address, struct what *w)
                            .sync_memops = managed.sync_memops};
     } else if (fe_managed_block(address)) {
         return;
-    } else if (fe_alloc_find(state->alloc, address, &block)) {
+    } else if (fe_alloc_find(alloc, address, &block)) {
         *w = (struct what){.type = CU_MEMORYTYPE_DEVICE,
                            .base = block.base,
                            .bytes = block.bytes,
@@ -72,7 +73,7 @@ look_up(struct fe_state *state, CUdeviceptr address, struct what *w)
         else if (block.kind == FE_BLOCK_POOL)
             w->pool = block.object;
         w->unpacks = fe_unpack_capable(state, &block);
-        w->plain = block.kind == FE_BLOCK_PLAIN && fe_alloc_in_range(state->alloc, block.base);
+        w->plain = block.kind == FE_BLOCK_PLAIN && fe_alloc_in_range(alloc, block.base);
     } else if (fe_host_find(address, &region)) {
         *w = (struct what){.type = CU_MEMORYTYPE_HOST,
                            .base = region.base,
@@ -263,7 +264,7 @@ cuPointerSetAttribute(const void *value, CUpointer_attribute attribute, CUdevice
         return CUDA_ERROR_INVALID_VALUE;
     memcpy(&on, value, sizeof(on));
     if (!fe_managed_set_sync_memops(address, on != 0) &&
-        !fe_alloc_set_sync_memops(state->alloc, address, on != 0))
+        !fe_alloc_set_sync_memops(fe_alloc_around(NULL, address), address, on != 0))
         return CUDA_ERROR_INVALID_VALUE;
     return CUDA_SUCCESS;
 }

@@ -49,7 +49,7 @@ fe_pool_create(int device, uint64_t max_bytes)
 bool
 fe_pools_start(struct fe_state *state)
 {
-    for (unsigned d = 0; d < state->session->device_count; d++) {
+    for (unsigned d = 0; d < state->device_count; d++) {
         struct fe_pool *pool = fe_pool_create((int)d, 0);
 
         if (pool == NULL)
@@ -158,7 +158,7 @@ collect_block(void *user, const struct fe_block *block)
 CUresult
 fe_pool_set_access(struct fe_call *call, struct fe_pool *pool, const struct fe_access *access)
 {
-    struct fe_alloc *alloc = fe_state_of(call)->alloc;
+    struct fe_alloc *alloc = fe_alloc_of_device(pool->device);
     struct opening o = {.pool = pool};
     CUresult cr = CUDA_SUCCESS;
 
@@ -187,8 +187,10 @@ static void
 give_back(const struct fe_call *call, struct fe_pool *pool, struct fe_cached *block)
 {
     /* The caller's call may be in the middle of something. */
-    struct fe_call own = {.session = call->session,
-                          .context = (struct fe_context *)(uintptr_t)block->owner};
+    struct fe_call own = {.context = (struct fe_context *)(uintptr_t)block->owner};
+
+    (void)call;
+    own.session = own.context->head.session;
 
     /* In a broken context nothing can be freed: it goes with that. */
     if (fe_memory_free(&own, block->base) == CUDA_SUCCESS)
@@ -358,7 +360,7 @@ may_take(void *user, const struct fe_cached *block)
 
 /* The lock is held. 0: nothing that fits. */
 static uint64_t
-take_cached(struct fe_call *call, struct fe_pool *pool, uint64_t bytes, struct taker *taker)
+take_cached(struct fe_pool *pool, uint64_t bytes, struct taker *taker)
 {
     struct fe_cached *block = fe_pool_cache_take(&pool->cache, bytes, may_take, taker);
     uint64_t base = 0;
@@ -366,7 +368,7 @@ take_cached(struct fe_call *call, struct fe_pool *pool, uint64_t bytes, struct t
     if (block == NULL)
         return 0;
     atomic_fetch_sub_explicit(&pools.cached, 1, memory_order_relaxed);
-    if (fe_alloc_set_idle(fe_state_of(call)->alloc, block->base, false, bytes)) {
+    if (fe_alloc_set_idle(fe_alloc_of_device(pool->device), block->base, false, bytes)) {
         base = block->base;
         count_used(pool, block->bytes);
     }
@@ -428,8 +430,10 @@ fe_pool_alloc(struct fe_call *call, struct fe_pool *pool, uint64_t bytes, struct
         pool = pools.current[call->context->device];
     if (pool->gone) { /* its device may be another one than the stream's */
         cr = CUDA_ERROR_INVALID_VALUE;
+    } else if (fe_device_session(pool->device) != call->session) {
+        cr = fe_refuse("memory of a pool of another server than the stream's");
     } else {
-        base = take_cached(call, pool, bytes, &taker);
+        base = take_cached(pool, bytes, &taker);
         if (base != 0)
             *address_p = base;
         else
@@ -471,7 +475,7 @@ cache_put(struct fe_call *call, const struct fe_block *b, struct fe_stream *stre
         .stream_wire = stream_wire,
         .work = work_before(call->context, stream),
     };
-    (void)fe_alloc_set_idle(fe_state_of(call)->alloc, b->base, true, 0);
+    (void)fe_alloc_set_idle(fe_alloc_of_device(pool->device), b->base, true, 0);
     fe_pool_cache_put(&pool->cache, block);
     atomic_fetch_add_explicit(&pools.cached, 1, memory_order_relaxed);
     pool->used -= b->capacity;
@@ -486,7 +490,7 @@ fe_pool_free(struct fe_call *call, uint64_t address, struct fe_stream *stream, u
     struct fe_block b;
 
     fe_pools_lock();
-    if (fe_alloc_find(fe_state_of(call)->alloc, address, &b) && b.base == address &&
+    if (fe_alloc_find(fe_alloc_of(call), address, &b) && b.base == address &&
         b.kind == FE_BLOCK_POOL)
         cr = cache_put(call, &b, stream, stream_wire);
     fe_pools_unlock();
@@ -501,7 +505,7 @@ fe_pool_take_out(struct fe_call *call, uint64_t address)
     struct fe_block b;
 
     fe_pools_lock();
-    if (fe_alloc_find(fe_state_of(call)->alloc, address, &b) && b.base == address &&
+    if (fe_alloc_find(fe_alloc_of(call), address, &b) && b.base == address &&
         b.kind == FE_BLOCK_POOL) {
         cr = fe_memory_free(call, address);
         pool = b.object;

@@ -48,7 +48,7 @@ cuMemPoolExportToShareableHandle(void *shareable, CUmemoryPool handle,
     if (shareable == NULL || flags != 0 || type != CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR ||
         pool == NULL || !pool->exports)
         return CUDA_ERROR_INVALID_VALUE;
-    ticket.device = state->session->devices[pool->device].server_ordinal;
+    ticket.device = state->devices[pool->device].server_ordinal;
     ticket.number = pool->number;
     cr = fe_ticket_put(&ticket, sizeof(ticket), fds);
     if (cr != CUDA_SUCCESS)
@@ -76,7 +76,7 @@ cuMemPoolImportFromShareableHandle(CUmemoryPool *handle, void *os_handle,
         !fe_ticket_peek((int)(intptr_t)os_handle, &ticket, sizeof(ticket)) ||
         ticket.magic != POOL_MAGIC)
         return CUDA_ERROR_INVALID_VALUE;
-    device = fe_device_of_server(state->session, ticket.device);
+    device = fe_device_of_server(fe_session_get(NULL), ticket.device);
     if (device < 0)
         return CUDA_ERROR_INVALID_DEVICE;
     pool = fe_pool_create(device, 0);
@@ -113,8 +113,8 @@ cuMemPoolExportPointer(CUmemPoolPtrExportData *data, CUdeviceptr address)
     state = fe_state_get(&cr);
     if (state == NULL)
         return cr;
-    if (data == NULL || !fe_alloc_find(state->alloc, address, &b) || b.base != address ||
-        b.kind != FE_BLOCK_POOL)
+    if (data == NULL || !fe_alloc_find(fe_alloc_around(NULL, address), address, &b) ||
+        b.base != address || b.kind != FE_BLOCK_POOL)
         return CUDA_ERROR_INVALID_VALUE;
     pool = b.object;
     if (!pool->exports)

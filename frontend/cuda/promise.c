@@ -8,6 +8,7 @@
 #define PROMISES_MAX 32u
 
 struct promise {
+    const struct fe_session *session;
     uint64_t total;
     uint8_t digest[FE_PROMISE_HASH_BYTES];
     uint8_t *table;
@@ -22,9 +23,10 @@ static struct {
 } promises = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void
-fe_promise_add(uint64_t total, const uint32_t sha256[8], const uint8_t *table, size_t len)
+fe_promise_add(struct fe_session *s, uint64_t total, const uint32_t sha256[8], const uint8_t *table,
+               size_t len)
 {
-    struct promise p = {.total = total, .table = malloc(len + 1), .len = len};
+    struct promise p = {.session = s, .total = total, .table = malloc(len + 1), .len = len};
 
     if (p.table == NULL)
         return; /* then it is loaded as if nothing was said */
@@ -40,20 +42,20 @@ fe_promise_add(uint64_t total, const uint32_t sha256[8], const uint8_t *table, s
 }
 
 bool
-fe_promise_any(uint64_t total)
+fe_promise_any(const struct fe_session *s, uint64_t total)
 {
     bool found = false;
 
     pthread_mutex_lock(&promises.lock);
     for (unsigned i = 0; i < promises.count && !found; i++)
-        found = promises.list[i].total == total;
+        found = promises.list[i].session == s && promises.list[i].total == total;
     pthread_mutex_unlock(&promises.lock);
     return found;
 }
 
 bool
-fe_promise_take(uint64_t total, const uint8_t digest[FE_PROMISE_HASH_BYTES], uint8_t **table_p,
-                size_t *len_p)
+fe_promise_take(const struct fe_session *s, uint64_t total,
+                const uint8_t digest[FE_PROMISE_HASH_BYTES], uint8_t **table_p, size_t *len_p)
 {
     bool found = false;
 
@@ -61,7 +63,8 @@ fe_promise_take(uint64_t total, const uint8_t digest[FE_PROMISE_HASH_BYTES], uin
     for (unsigned i = 0; i < promises.count && !found; i++) {
         struct promise *p = &promises.list[i];
 
-        found = p->total == total && memcmp(p->digest, digest, sizeof(p->digest)) == 0;
+        found = p->session == s && p->total == total &&
+                memcmp(p->digest, digest, sizeof(p->digest)) == 0;
         if (found) {
             *table_p = p->table;
             *len_p = p->len;

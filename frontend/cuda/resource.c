@@ -64,11 +64,11 @@ ask_device(CUdevice dev, CUdevResource *resource)
     struct wire_cuDeviceGetDevResource_args args;
     const struct inside in = {.magic = MAGIC, .device = dev};
     struct fe_call call;
-    CUresult cr = fe_enter_in(&call, WIRE_CALL_cuDeviceGetDevResource, NULL);
+    CUresult cr = fe_enter_on(&call, WIRE_CALL_cuDeviceGetDevResource, fe_device_session(dev));
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    args.device = call.session->devices[dev].server_ordinal;
+    args.device = fe_state_of(&call)->devices[dev].server_ordinal;
     FE_ASK(cr, &call, cuDeviceGetDevResource, &args, &reply);
     if (cr == CUDA_SUCCESS)
         fill(resource, &in, reply.sms);
@@ -150,11 +150,12 @@ split(const struct inside *in, struct wire_cuDevSmResourceSplitByCount_reply *re
         .min_count = in->split.min_count,
     };
     struct fe_call call;
-    CUresult cr = fe_enter_in(&call, WIRE_CALL_cuDevSmResourceSplitByCount, NULL);
+    CUresult cr =
+        fe_enter_on(&call, WIRE_CALL_cuDevSmResourceSplitByCount, fe_device_session(in->device));
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    args.device = call.session->devices[in->device].server_ordinal;
+    args.device = fe_state_of(&call)->devices[in->device].server_ordinal;
     FE_ASK(cr, &call, cuDevSmResourceSplitByCount, &args, reply);
     if (cr == CUDA_SUCCESS && (reply->made == 0 || reply->made > WIRE_SM_GROUPS_MAX ||
                                (in->split.groups != 0 && reply->made > in->split.groups)))

@@ -2,6 +2,7 @@
 #include "frontend/cuda/state.h"
 
 #include "frontend/core/notice.h"
+#include "frontend/cuda/host.h"
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/texture.h"
 #include "frontend/cuda/vmm.h"
@@ -16,6 +17,7 @@
 #define GRANULE_MAX (1ull << 30) /* of a server that makes no sense */
 
 static struct fe_state state;
+bool fe_several;
 static _Atomic bool ready;
 static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t define_once = PTHREAD_ONCE_INIT;
@@ -90,7 +92,7 @@ is_refused(int attribute)
 int
 fe_device_attribute(const struct fe_state *s, int device, int attribute)
 {
-    const struct wire_device *info = s->session->devices[device].info;
+    const struct wire_device *info = s->devices[device].info;
 
     int value;
 
@@ -120,9 +122,8 @@ read_limits(int device)
 }
 
 static bool
-make_devices(void)
+make_alloc(const struct fe_session *s)
 {
-    struct fe_session *s = state.session;
     uint64_t granule = 1;
 
     for (unsigned d = 0; d < s->device_count; d++)
@@ -132,22 +133,43 @@ make_devices(void)
                   (unsigned long long)granule);
         return false;
     }
-    state.alloc = fe_alloc_create(s->device_range.base, s->device_range.bytes, granule);
-    if (state.alloc == NULL)
-        return false;
-    for (unsigned d = 0; d < s->device_count; d++) {
-        struct fe_context *ctx = fe_object_create(WIRE_HANDLE_CONTEXT, NULL);
+    state.allocs[s->index] = fe_alloc_create(s->device_range.base, s->device_range.bytes, granule);
+    return state.allocs[s->index] != NULL;
+}
 
-        if (ctx == NULL)
+static bool
+make_device(unsigned d)
+{
+    const struct fe_device *device = &state.devices[d];
+    struct fe_context *ctx = fe_object_create(WIRE_HANDLE_CONTEXT, NULL);
+
+    if (ctx == NULL)
+        return false;
+    ctx->head.session = device->session;
+    ctx->device = (int)d;
+    ctx->primary = true;
+    ctx->legacy.object.context = ctx;
+    fe_object_set_state(ctx, FE_OBJECT_DORMANT);
+    state.primary[d] = ctx;
+    read_limits((int)d);
+    fe_alloc_grant(fe_alloc_of_device((int)d), (int)d, device->info->lease_bytes);
+    return true;
+}
+
+static bool
+make_devices(void)
+{
+    const struct fe_sessions *all = fe_sessions();
+
+    for (unsigned i = 0; i < all->count; i++)
+        if (!make_alloc(all->list[i]))
             return false;
-        ctx->device = (int)d;
-        ctx->primary = true;
-        ctx->legacy.object.context = ctx;
-        fe_object_set_state(ctx, FE_OBJECT_DORMANT);
-        state.primary[d] = ctx;
-        read_limits((int)d);
-        fe_alloc_grant(state.alloc, (int)d, s->devices[d].info->lease_bytes);
-    }
+    fe_several = all->count > 1;
+    state.device_count = all->device_count;
+    state.devices = all->devices;
+    for (unsigned d = 0; d < all->device_count; d++)
+        if (!make_device(d))
+            return false;
     return fe_pools_start(&state);
 }
 
@@ -163,10 +185,9 @@ fe_state_start(void)
         return cr;
     pthread_mutex_lock(&start_lock);
     if (!ready) {
-        state.session = fe_session_get(&cr);
         wish = getenv("CUDA_LAUNCH_BLOCKING");
         state.launch_blocking = wish != NULL && strcmp(wish, "1") == 0;
-        if (state.session != NULL && !make_devices())
+        if (fe_session_any(&cr) && !make_devices())
             cr = CUDA_ERROR_OUT_OF_MEMORY;
         if (cr == CUDA_SUCCESS)
             atomic_store_explicit(&ready, true, memory_order_release);
@@ -178,13 +199,8 @@ fe_state_start(void)
 struct fe_state *
 fe_state_get(CUresult *cr_p)
 {
-    CUresult cr = CUDA_SUCCESS;
-
-    if (GP_UNLIKELY(fe_session_get(&cr) == NULL)) {
-        if (cr_p != NULL)
-            *cr_p = cr;
+    if (GP_UNLIKELY(!fe_session_any(cr_p)))
         return NULL;
-    }
     if (GP_UNLIKELY(!atomic_load_explicit(&ready, memory_order_acquire))) {
         if (cr_p != NULL)
             *cr_p = CUDA_ERROR_NOT_INITIALIZED;
@@ -203,16 +219,104 @@ fe_state_of(const struct fe_call *call)
 const struct fe_device *
 fe_state_device(const struct fe_state *s, CUdevice dev)
 {
-    if (dev < 0 || (unsigned)dev >= s->session->device_count)
+    if (dev < 0 || (unsigned)dev >= s->device_count)
         return NULL;
-    return &s->session->devices[dev];
+    return &s->devices[dev];
 }
 
 int
 fe_device_of_server(const struct fe_session *session, int32_t server)
 {
-    for (unsigned d = 0; d < session->device_count; d++)
-        if (session->devices[d].server_ordinal == server)
+    for (unsigned d = 0; d < state.device_count; d++)
+        if (state.devices[d].session == session && state.devices[d].server_ordinal == server)
             return (int)d;
     return -1;
+}
+
+/* -- servers ---------------------------------------------------------------------------- */
+
+struct fe_session *
+fe_device_session(int device)
+{
+    return state.devices[device].session;
+}
+
+int
+fe_device_first(const struct fe_session *session)
+{
+    int device = 0;
+
+    while (state.devices[device].session != session)
+        device++;
+    return device;
+}
+
+struct fe_alloc *
+fe_alloc_of(const struct fe_call *call)
+{
+    return state.allocs[call->session->index];
+}
+
+struct fe_alloc *
+fe_alloc_of_device(int device)
+{
+    return state.allocs[state.devices[device].session->index];
+}
+
+/* Index of the server that has the address in its range, or else knows it; -1: none. */
+static int
+server_around(unsigned near, uint64_t address)
+{
+    unsigned count = fe_sessions()->count;
+
+    for (unsigned i = 0; i < count; i++)
+        if (fe_alloc_in_range(state.allocs[i], address))
+            return (int)i;
+    for (unsigned i = 0; i < count; i++) {
+        unsigned at = (near + i) % count;
+
+        if (fe_alloc_covers(state.allocs[at], address, 0))
+            return (int)at;
+    }
+    return -1;
+}
+
+static unsigned
+nearest(const struct fe_session *near)
+{
+    const struct fe_context *ctx = fe_context_current();
+
+    if (near != NULL)
+        return near->index;
+    return ctx != NULL && ctx->head.session != NULL ? ctx->head.session->index : 0;
+}
+
+struct fe_alloc *
+fe_alloc_around(const struct fe_session *near, uint64_t address)
+{
+    int found;
+
+    if (GP_LIKELY(fe_sessions()->count == 1))
+        return state.allocs[0];
+    if (near != NULL && fe_alloc_in_range(state.allocs[near->index], address))
+        return state.allocs[near->index];
+    found = server_around(nearest(near), address);
+    return state.allocs[found >= 0 ? (unsigned)found : nearest(near)];
+}
+
+bool
+fe_memory_elsewhere(const struct fe_call *call, uint64_t address)
+{
+    const struct fe_session *session = fe_address_session(call->session, address);
+
+    return (session != NULL && session != call->session) ||
+           fe_host_elsewhere(call->session, address);
+}
+
+struct fe_session *
+fe_address_session(const struct fe_session *near, uint64_t address)
+{
+    int found = server_around(nearest(near), address);
+
+    return found >= 0 ? fe_sessions()->list[found] : NULL;
 }

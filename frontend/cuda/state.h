@@ -11,8 +11,9 @@
 #include "frontend/cuda/objects.h"
 
 struct fe_state {
-    struct fe_session *session;
-    struct fe_alloc *alloc;
+    unsigned device_count;
+    const struct fe_device *devices;              /* by the program's ordinals */
+    struct fe_alloc *allocs[FE_SESSIONS_MAX];     /* addresses of each server; by its index */
     struct fe_context *primary[WIRE_DEVICES_MAX]; /* dormant until retained */
     struct fe_launch_limits limits[WIRE_DEVICES_MAX];
     bool launch_blocking; /* CUDA_LAUNCH_BLOCKING=1: a launch returns when it is done */
@@ -22,11 +23,39 @@ struct fe_state {
 CUresult fe_state_start(void);
 
 /* The state, or NULL with *cr_p saying what a call must return: NOT_INITIALIZED before cuInit and
- * in a forked child, DEINITIALIZED at the end, the session's error after its loss. */
+ * in a forked child, DEINITIALIZED at the end, an error after the loss of all servers. */
 struct fe_state *fe_state_get(CUresult *cr_p);
 
 /* The state behind a call that fe_enter let in. */
 struct fe_state *fe_state_of(const struct fe_call *call);
+
+/* The server of a device of the program, and a server's first one. */
+struct fe_session *fe_device_session(int device);
+int fe_device_first(const struct fe_session *session);
+
+/* Addresses of the server that the call goes to, or that a device belongs to. */
+struct fe_alloc *fe_alloc_of(const struct fe_call *call);
+struct fe_alloc *fe_alloc_of_device(int device);
+/*
+ * Those that an address is one of: servers' ranges never overlap. What lies outside of all of them,
+ * such as modules' variables, may lie at the same address on several: near, and without one the
+ * server of the thread's context, comes before the others.
+ */
+struct fe_alloc *fe_alloc_around(const struct fe_session *near, uint64_t address);
+/* The server whose memory it is; NULL: none of any. */
+struct fe_session *fe_address_session(const struct fe_session *near, uint64_t address);
+
+/* Whether there are several servers. */
+extern bool fe_several;
+
+bool fe_memory_elsewhere(const struct fe_call *call, uint64_t address);
+/* Whether an address is memory that another server has, its kernels' view of host memory
+ * included. */
+static inline bool
+fe_elsewhere(const struct fe_call *call, uint64_t address)
+{
+    return __builtin_expect(fe_several, 0) && fe_memory_elsewhere(call, address);
+}
 
 /* The device of an ordinal, or NULL. */
 const struct fe_device *fe_state_device(const struct fe_state *state, CUdevice dev);

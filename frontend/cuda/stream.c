@@ -97,7 +97,7 @@ destroy(struct fe_stream *stream)
 
     fe_capture_stream_gone(stream);
     fe_order_ends(stream);
-    cr = fe_enter_in(&call, WIRE_CALL_cuStreamDestroy_v2, NULL);
+    cr = fe_enter_on(&call, WIRE_CALL_cuStreamDestroy_v2, ctx->head.session);
     if (cr != CUDA_SUCCESS)
         return cr;
     fe_context_event_lock(); /* nothing is posted to it behind its end */
@@ -118,7 +118,7 @@ destroy(struct fe_stream *stream)
 int
 fe_stream_priority(const struct fe_call *call, int priority)
 {
-    const struct wire_device *info = call->session->devices[call->context->device].info;
+    const struct wire_device *info = fe_state_of(call)->devices[call->context->device].info;
 
     if (priority > info->stream_priority_least)
         return info->stream_priority_least;
@@ -321,8 +321,7 @@ fe_stream_resolve_capture(struct fe_call *call, CUstream handle, struct fe_strea
         if ((*stream_p)->object.context != call->context) {
             if (fe_object_state((*stream_p)->object.context) != FE_OBJECT_LIVE)
                 return CUDA_ERROR_INVALID_HANDLE;
-            call->context = (*stream_p)->object.context;
-            cr = (CUresult)atomic_load_explicit(&call->context->head.sticky, memory_order_relaxed);
+            cr = fe_call_move(call, (*stream_p)->object.context);
             if (cr != CUDA_SUCCESS)
                 return cr;
         }

@@ -306,6 +306,9 @@ cuDeviceGetTexture1DLinearMaxWidth(size_t *width, CUarray_format format, unsigne
     device = fe_state_device(fe_state_of(&call), dev);
     if (device == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_DEVICE);
+    if (device->session != call.session)
+        return fe_leave(&call, fe_refuse("cuDeviceGetTexture1DLinearMaxWidth of a device of "
+                                         "another server than the current context's"));
     if (width == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     args.device = device->server_ordinal;

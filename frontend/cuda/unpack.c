@@ -26,7 +26,8 @@ fe_unpack_capable(const struct fe_state *state, const struct fe_block *block)
         return false;
     switch (block->kind) {
     case FE_BLOCK_PLAIN:
-        return fe_alloc_in_range(state->alloc, block->base) && !fe_managed_block(block->base);
+        return fe_alloc_in_range(fe_alloc_of_device(block->device), block->base) &&
+               !fe_managed_block(block->base);
     case FE_BLOCK_MAPPED:
         return (((const struct fe_phys *)block->object)->prop.allocFlags.usage &
                 CU_MEM_CREATE_USAGE_HW_DECOMPRESS) != 0;
@@ -44,7 +45,7 @@ reaches(const struct fe_call *call, const void *p, size_t bytes)
     uint64_t address = (uintptr_t)p;
     struct fe_block block;
 
-    return fe_alloc_find(fe_state_of(call)->alloc, address, &block) &&
+    return fe_alloc_find(fe_alloc_of(call), address, &block) &&
            fe_unpack_capable(fe_state_of(call), &block) &&
            fe_check_device(call, address, bytes) == CUDA_SUCCESS;
 }

@@ -35,9 +35,11 @@ fe_server_devices(const struct fe_session *session, uint64_t bits)
 {
     uint64_t to = 0;
 
-    for (unsigned d = 0; d < session->device_count; d++)
-        if ((bits >> d & 1) != 0)
-            to |= 1ull << session->devices[d].server_ordinal;
+    const struct fe_sessions *all = fe_sessions();
+
+    for (unsigned d = 0; d < all->device_count; d++)
+        if ((bits >> d & 1) != 0 && all->devices[d].session == session)
+            to |= 1ull << all->devices[d].server_ordinal;
     return to;
 }
 
@@ -60,16 +62,17 @@ cuMemAddressReserve(CUdeviceptr *address, size_t size, size_t alignment, CUdevic
                     unsigned long long flags)
 {
     CUresult cr = CUDA_SUCCESS;
-    struct fe_state *state = fe_state_get(&cr);
+    struct fe_alloc *alloc;
     uint64_t base;
 
     FE_COUNT_LOCAL();
-    if (state == NULL)
+    if (fe_state_get(&cr) == NULL)
         return cr;
-    if (address == NULL || size == 0 || size % fe_alloc_granule(state->alloc) != 0 ||
+    alloc = fe_alloc_around(NULL, wish); /* without a wish, the current context's server */
+    if (address == NULL || size == 0 || size % fe_alloc_granule(alloc) != 0 ||
         (alignment & (alignment - 1)) != 0 || flags != 0)
         return CUDA_ERROR_INVALID_VALUE;
-    base = fe_alloc_reserve(state->alloc, size, alignment, wish);
+    base = fe_alloc_reserve(alloc, size, alignment, wish);
     if (base == 0)
         return CUDA_ERROR_OUT_OF_MEMORY;
     *address = base;
@@ -80,14 +83,13 @@ GP_EXPORT CUresult
 cuMemAddressFree(CUdeviceptr address, size_t size)
 {
     CUresult cr = CUDA_SUCCESS;
-    struct fe_state *state = fe_state_get(&cr);
 
     FE_COUNT_LOCAL();
-    if (state == NULL)
+    if (fe_state_get(&cr) == NULL)
         return cr;
     /* What was mapped there is unmapped on the line before others get the addresses. */
     pthread_mutex_lock(&vmm.lock);
-    if (!fe_alloc_unreserve(state->alloc, address, size))
+    if (!fe_alloc_unreserve(fe_alloc_around(NULL, address), address, size))
         cr = CUDA_ERROR_INVALID_VALUE;
     pthread_mutex_unlock(&vmm.lock);
     return cr;
@@ -113,18 +115,17 @@ cuMemGetAllocationGranularity(size_t *granularity, const CUmemAllocationProp *pr
                               CUmemAllocationGranularity_flags option)
 {
     CUresult cr = CUDA_SUCCESS;
-    struct fe_state *state = fe_state_get(&cr);
-    int device;
+    int device = 0;
 
     FE_COUNT_LOCAL();
-    if (state == NULL)
+    if (fe_state_get(&cr) == NULL)
         return cr;
     if (granularity == NULL || prop == NULL ||
         (unsigned)option > CU_MEM_ALLOC_GRANULARITY_RECOMMENDED)
         return CUDA_ERROR_INVALID_VALUE;
     cr = prop_check(prop, &device);
     if (cr == CUDA_SUCCESS)
-        *granularity = fe_alloc_granule(state->alloc);
+        *granularity = fe_alloc_granule(fe_alloc_of_device(device));
     return cr;
 }
 
@@ -135,7 +136,7 @@ create_post(struct fe_call *call, struct fe_phys *phys)
     struct wire_cuMemCreate_args args = {
         .handle = phys->object.wire,
         .bytes = phys->bytes,
-        .device = call->session->devices[phys->device].server_ordinal,
+        .device = fe_state_of(call)->devices[phys->device].server_ordinal,
         .handle_types = prop->requestedHandleTypes,
         .compression = prop->allocFlags.compressionType,
         .rdma = prop->allocFlags.gpuDirectRDMACapable,
@@ -162,7 +163,7 @@ create(struct fe_call *call, uint64_t bytes, const CUmemAllocationProp *prop, in
         return cr;
     phys = fe_object_create(WIRE_HANDLE_ALLOCATION, NULL);
     if (phys == NULL) {
-        fe_alloc_uncharge(state->alloc, device, bytes);
+        fe_alloc_uncharge(fe_alloc_of(call), device, bytes);
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     phys->prop = *prop;
@@ -172,7 +173,7 @@ create(struct fe_call *call, uint64_t bytes, const CUmemAllocationProp *prop, in
     cr = create_post(call, phys);
     if (cr != CUDA_SUCCESS) {
         fe_object_destroy(phys);
-        fe_alloc_uncharge(state->alloc, device, bytes);
+        fe_alloc_uncharge(fe_alloc_of(call), device, bytes);
         return cr;
     }
     *phys_p = phys;
@@ -183,16 +184,20 @@ GP_EXPORT CUresult
 cuMemCreate(CUmemGenericAllocationHandle *handle, size_t size, const CUmemAllocationProp *prop,
             unsigned long long flags)
 {
+    struct fe_session *session = NULL;
     struct fe_phys *phys = NULL;
     struct fe_call call;
     int device = 0;
     CUresult cr;
 
-    cr = fe_enter_in(&call, WIRE_CALL_cuMemCreate, NULL);
+    if (prop != NULL && fe_state_get(&cr) != NULL &&
+        fe_location_device(&prop->location, &device) == CUDA_SUCCESS)
+        session = fe_device_session(device);
+    cr = fe_enter_on(&call, WIRE_CALL_cuMemCreate, session);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (handle == NULL || prop == NULL || size == 0 || flags != 0 ||
-        size % fe_alloc_granule(fe_state_of(&call)->alloc) != 0)
+        size % fe_alloc_granule(fe_alloc_of(&call)) != 0)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     cr = prop_check(prop, &device);
     if (cr == CUDA_SUCCESS)
@@ -211,6 +216,12 @@ fe_phys_end_if_gone(struct fe_call *call, struct fe_phys *phys)
 
     if (phys->handles > 0 || phys->mappings > 0 || phys->exports > 0)
         return CUDA_SUCCESS;
+    if (phys->device >= 0 && fe_device_session(phys->device) != call->session) {
+        struct fe_call own;
+
+        cr = fe_enter_on(&own, WIRE_CALL_cuMemRelease, fe_device_session(phys->device));
+        return cr == CUDA_SUCCESS ? fe_leave(&own, fe_phys_end_if_gone(&own, phys)) : cr;
+    }
     cr = fe_call_next(call, WIRE_CALL_cuMemRelease);
     if (cr == CUDA_SUCCESS)
         FE_TELL(cr, call, cuMemRelease, &args);
@@ -218,7 +229,7 @@ fe_phys_end_if_gone(struct fe_call *call, struct fe_phys *phys)
         return cr;
     /* Behind the end on the line: who takes these bytes now comes later. */
     if (!phys->imported)
-        fe_alloc_uncharge(fe_state_of(call)->alloc, phys->device, phys->bytes);
+        fe_alloc_uncharge(fe_alloc_of_device(phys->device), phys->device, phys->bytes);
     fe_object_destroy(phys);
     return CUDA_SUCCESS;
 }
@@ -232,6 +243,23 @@ fe_phys_of(CUmemGenericAllocationHandle handle)
     return phys != NULL && phys->handles > 0 ? phys : NULL;
 }
 
+struct fe_session *
+fe_phys_session(CUmemGenericAllocationHandle handle)
+{
+    const struct fe_phys *phys =
+        fe_session_any(NULL) ? fe_object_get(WIRE_HANDLE_ALLOCATION, (void *)(uintptr_t)handle)
+                             : NULL;
+
+    return phys != NULL ? fe_device_session(phys->device) : NULL;
+}
+
+/* The server whose addresses they are; NULL: any, for the call will fail. */
+static struct fe_session *
+range_session(uint64_t address)
+{
+    return fe_state_get(NULL) != NULL ? fe_address_session(NULL, address) : NULL;
+}
+
 GP_EXPORT CUresult
 cuMemRelease(CUmemGenericAllocationHandle handle)
 {
@@ -239,7 +267,7 @@ cuMemRelease(CUmemGenericAllocationHandle handle)
     struct fe_call call;
     CUresult cr;
 
-    cr = fe_enter_in(&call, WIRE_CALL_cuMemRelease, NULL);
+    cr = fe_enter_on(&call, WIRE_CALL_cuMemRelease, fe_phys_session(handle));
     if (cr != CUDA_SUCCESS)
         return cr;
     pthread_mutex_lock(&vmm.lock);
@@ -266,7 +294,8 @@ cuMemRetainAllocationHandle(CUmemGenericAllocationHandle *handle, void *address)
     if (state == NULL)
         return cr;
     pthread_mutex_lock(&vmm.lock);
-    if (handle == NULL || !fe_alloc_find(state->alloc, (uintptr_t)address, &b) ||
+    if (handle == NULL ||
+        !fe_alloc_find(fe_alloc_around(NULL, (uintptr_t)address), (uintptr_t)address, &b) ||
         b.kind != FE_BLOCK_MAPPED) {
         cr = CUDA_ERROR_INVALID_VALUE;
     } else {
@@ -326,7 +355,7 @@ nothing_more(void *user, const struct fe_block *mapping)
 static CUresult
 map(struct fe_call *call, struct fe_block *b)
 {
-    struct fe_alloc *alloc = fe_state_of(call)->alloc;
+    struct fe_alloc *alloc = fe_alloc_of(call);
     struct fe_phys *phys = fe_phys_of((uintptr_t)b->object);
     uint64_t granule = fe_alloc_granule(alloc);
     CUresult cr;
@@ -361,11 +390,15 @@ cuMemMap(CUdeviceptr address, size_t size, size_t offset, CUmemGenericAllocation
     struct fe_call call;
     CUresult cr;
 
-    cr = fe_enter_in(&call, WIRE_CALL_cuMemMap, NULL);
+    cr = fe_enter_on(&call, WIRE_CALL_cuMemMap, fe_phys_session(handle));
     if (cr != CUDA_SUCCESS)
         return cr;
     if (flags != 0)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
+    if (!fe_alloc_in_range(fe_alloc_of(&call), address) &&
+        fe_alloc_in_range(fe_alloc_around(NULL, address), address))
+        return fe_leave(&call, fe_refuse("cuMemMap at addresses that were reserved while a device "
+                                         "of another server was current"));
     pthread_mutex_lock(&vmm.lock);
     cr = map(&call, &b);
     pthread_mutex_unlock(&vmm.lock);
@@ -389,7 +422,7 @@ static CUresult
 unmap(struct fe_call *call, uint64_t address, uint64_t bytes)
 {
     struct wire_cuMemUnmap_args args = {.address = address, .bytes = bytes};
-    struct fe_alloc *alloc = fe_state_of(call)->alloc;
+    struct fe_alloc *alloc = fe_alloc_of(call);
     struct fe_phys *gone = NULL;
     CUresult cr;
 
@@ -414,7 +447,7 @@ cuMemUnmap(CUdeviceptr address, size_t size)
     struct fe_call call;
     CUresult cr;
 
-    cr = fe_enter_in(&call, WIRE_CALL_cuMemUnmap, NULL);
+    cr = fe_enter_on(&call, WIRE_CALL_cuMemUnmap, range_session(address));
     if (cr != CUDA_SUCCESS)
         return cr;
     pthread_mutex_lock(&vmm.lock);
@@ -449,7 +482,8 @@ fe_access_flags(uint64_t readable, uint64_t writable, int device)
 }
 
 static CUresult
-access_parse(const CUmemAccessDesc *desc, size_t count, struct fe_access *a)
+access_parse(const struct fe_session *session, const CUmemAccessDesc *desc, size_t count,
+             struct fe_access *a)
 {
     for (size_t i = 0; i < count; i++) {
         CUmemLocationType type = desc[i].location.type;
@@ -465,6 +499,8 @@ access_parse(const CUmemAccessDesc *desc, size_t count, struct fe_access *a)
             desc[i].flags != CU_MEM_ACCESS_FLAGS_PROT_READ &&
             desc[i].flags != CU_MEM_ACCESS_FLAGS_PROT_NONE)
             return CUDA_ERROR_INVALID_VALUE;
+        if (fe_device_session(device) != session) /* no device reaches another server's memory */
+            return CUDA_ERROR_INVALID_DEVICE;
         fe_access_name(a, device, desc[i].flags);
     }
     return CUDA_SUCCESS;
@@ -474,7 +510,7 @@ access_parse(const CUmemAccessDesc *desc, size_t count, struct fe_access *a)
 static CUresult
 access_post(struct fe_call *call, uint64_t address, uint64_t bytes, const struct fe_access *a)
 {
-    struct fe_alloc *alloc = fe_state_of(call)->alloc;
+    struct fe_alloc *alloc = fe_alloc_of(call);
     struct wire_cuMemSetAccess_args args = {
         .address = address,
         .bytes = bytes,
@@ -497,12 +533,12 @@ cuMemSetAccess(CUdeviceptr address, size_t size, const CUmemAccessDesc *desc, si
     struct fe_call call;
     CUresult cr;
 
-    cr = fe_enter_in(&call, WIRE_CALL_cuMemSetAccess, NULL);
+    cr = fe_enter_on(&call, WIRE_CALL_cuMemSetAccess, range_session(address));
     if (cr != CUDA_SUCCESS)
         return cr;
     if (size == 0 || desc == NULL || count == 0 || (address | size) % FE_ALLOC_GRANULE_MIN != 0)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    cr = access_parse(desc, count, &a);
+    cr = access_parse(call.session, desc, count, &a);
     if (cr == CUDA_SUCCESS) {
         pthread_mutex_lock(&vmm.lock);
         cr = access_post(&call, address, size, &a);
@@ -522,8 +558,9 @@ cuMemGetAccess(unsigned long long *flags, const CUmemLocation *location, CUdevic
     FE_COUNT_LOCAL();
     if (state == NULL)
         return cr;
-    if (flags == NULL || location == NULL || !fe_alloc_find(state->alloc, address, &b) ||
-        b.kind != FE_BLOCK_MAPPED || fe_location_device(location, &device) != CUDA_SUCCESS)
+    if (flags == NULL || location == NULL ||
+        !fe_alloc_find(fe_alloc_around(NULL, address), address, &b) || b.kind != FE_BLOCK_MAPPED ||
+        fe_location_device(location, &device) != CUDA_SUCCESS)
         return CUDA_ERROR_INVALID_VALUE;
     *flags = fe_access_flags(b.readable, b.writable, device);
     return CUDA_SUCCESS;

@@ -48,6 +48,9 @@ struct fe_access {
 void fe_access_name(struct fe_access *access, int device, CUmemAccess_flags flags);
 CUmemAccess_flags fe_access_flags(uint64_t readable, uint64_t writable, int device);
 
+/* The server that has the object of a handle; NULL for none. */
+struct fe_session *fe_phys_session(CUmemGenericAllocationHandle handle);
+
 /* A bit for each device of the program, as a bit for each of the server. */
 uint64_t fe_server_devices(const struct fe_session *session, uint64_t bits);
 

@@ -161,6 +161,16 @@ choose(const struct fe_config *config)
     return rc;
 }
 
+/* The user has said which servers to use together: the library takes of them what is needed. */
+static bool
+joined(const struct fe_config *config)
+{
+    for (size_t i = 0; i < config->server_count; i++)
+        if (config->together[i])
+            return true;
+    return false;
+}
+
 int
 tool_choose(void)
 {
@@ -170,7 +180,8 @@ tool_choose(void)
 
     if (status != GP_OK && status != GP_ERR_NOT_FOUND)
         rc = TOOL_USAGE; /* logged */
-    else if (config.etcd_count > 0 || (config.has_need && config.server_count > 1))
+    else if (!joined(&config) &&
+             (config.etcd_count > 0 || (config.has_need && config.server_count > 1)))
         rc = choose(&config);
     fe_config_fini(&config);
     return rc;

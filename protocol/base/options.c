@@ -71,9 +71,28 @@ expected(const struct gp_option *opt)
         return "a time such as 20ms";
     case GP_OPT_URLS:
         return "scheme://host:port";
+    case GP_OPT_GROUPS:
+        return "scheme://host:port, or several of them joined by +";
     default:
         return "a text";
     }
+}
+
+static enum gp_status
+check_group(const char *text)
+{
+    enum gp_status status = GP_OK;
+    struct gp_url url;
+
+    for (size_t len; status == GP_OK && text != NULL;
+         text = text[len] != '\0' ? text + len + 1 : NULL) {
+        GP_AUTO_FREE char *one = NULL;
+
+        len = gp_url_group_next(text);
+        one = strndup(text, len);
+        status = one != NULL ? gp_url_parse(one, &url) : GP_ERR_NO_MEMORY;
+    }
+    return status;
 }
 
 static enum gp_status
@@ -104,6 +123,8 @@ check(const struct gp_option *opt, const char *text, uint64_t *number_p)
         return gp_parse_time(text, number_p);
     case GP_OPT_URLS:
         return gp_url_parse(text, &url);
+    case GP_OPT_GROUPS:
+        return check_group(text);
     default:
         return GP_OK;
     }
@@ -167,7 +188,8 @@ gp_options_set_value(struct gp_options *options, const struct gp_option *opt,
                      enum gp_option_rank rank, const char *text, const char *where)
 {
     struct gp_option_value *value = &options->values[opt - options->set->options];
-    bool list = opt->type == GP_OPT_URLS || opt->type == GP_OPT_STRINGS;
+    bool list =
+        opt->type == GP_OPT_URLS || opt->type == GP_OPT_GROUPS || opt->type == GP_OPT_STRINGS;
     struct gp_option_value ignored = {0};
     bool ranked = rank >= value->rank;
     enum gp_status status;

@@ -41,6 +41,7 @@ enum gp_option_type {
     GP_OPT_TIME,    /* "20ms"; read as nanoseconds */
     GP_OPT_FD,      /* number of an open descriptor */
     GP_OPT_URLS,    /* scheme://host[:port], several by comma or by repetition */
+    GP_OPT_GROUPS,  /* the same, and each may be several URLs joined by plus */
     GP_OPT_STRINGS, /* several by comma or by repetition */
 };
 

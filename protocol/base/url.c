@@ -150,3 +150,22 @@ gp_url_list_parse(const char *text, struct gp_url *urls, size_t max, size_t *cou
     *count_p = count;
     return GP_OK;
 }
+
+/* Whether a URL begins here. */
+static bool
+begins_url(const char *text)
+{
+    size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+
+    return len > 0 && strncmp(text + len, "://", 3) == 0;
+}
+
+size_t
+gp_url_group_next(const char *text)
+{
+    const char *plus = text;
+
+    while ((plus = strchr(plus, '+')) != NULL && !begins_url(plus + 1))
+        plus++;
+    return plus != NULL ? (size_t)(plus - text) : strlen(text);
+}

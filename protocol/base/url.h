@@ -39,4 +39,7 @@ void gp_url_format(const struct gp_url *url, char *out, size_t out_bytes);
 GP_CHECK enum gp_status gp_url_list_parse(const char *text, struct gp_url *urls, size_t max,
                                           size_t *count_p);
 
+/* "tls://a:1+tls://b:2": how long the first URL is; a plus ends it where another scheme begins. */
+size_t gp_url_group_next(const char *text);
+
 #endif

@@ -385,6 +385,7 @@ Test(calls, in_a_context_that_had_a_fault_fail_without_the_server)
     cr_assert_eq(fe_enter(&call, WIRE_CALL_cuCtxSynchronize), CUDA_ERROR_INVALID_CONTEXT);
     fe_slab_define(WIRE_HANDLE_CONTEXT, sizeof(*head), 16);
     head = fe_object_create(WIRE_HANDLE_CONTEXT, NULL);
+    head->session = fe_session_get(NULL);
     fe_thread.context = (struct fe_context *)head;
     cr_assert_eq(fe_enter(&call, WIRE_CALL_cuCtxSynchronize), CUDA_SUCCESS);
     cr_assert_not_null(fe_post(&call, 0));
@@ -421,6 +422,7 @@ Test(calls, after_a_reset_are_not_told_of_a_fault_again)
     cr_assert_eq(fe_start(), CUDA_SUCCESS);
     fe_slab_define(WIRE_HANDLE_CONTEXT, sizeof(*head), 16);
     head = fe_object_create(WIRE_HANDLE_CONTEXT, NULL);
+    head->session = fe_session_get(NULL);
     fe_thread.context = (struct fe_context *)head;
     for (i = 0; i < 3; i++) {
         cr_assert_eq(fe_enter(&call, WIRE_CALL_cuCtxSynchronize), CUDA_SUCCESS);
