@@ -39,8 +39,8 @@ server_write(struct dir_etcd *etcd, uint64_t lease, uint32_t number, uint32_t gp
     struct place_server server = {.cost = number % 4 == 0 ? PLACE_CLOUD : PLACE_ONPREM,
                                   .sessions_max = 256,
                                   .gpu_count = gpus};
+    GP_AUTO_FREE char *value = NULL;
     char key[DIR_KEY_BYTES];
-    bool ok;
 
     snprintf(server.name, sizeof(server.name), "server%u", number);
     snprintf(server.region, sizeof(server.region), "region%u", number % 5);
@@ -55,17 +55,9 @@ server_write(struct dir_etcd *etcd, uint64_t lease, uint32_t number, uint32_t gp
         gpu->share_free = 100;
         gpu->healthy = true;
     }
-    for (uint32_t i = 0; i <= gpus; i++) {
-        GP_AUTO_FREE char *value =
-            i < gpus ? dir_gpu_value(&server, i) : dir_server_value(&server, &about);
-
-        ok = value != NULL &&
-             (i < gpus ? dir_gpu_key(&server, i, key) : dir_server_key(&server, key)) &&
-             dir_etcd_put(etcd, key, value, lease) == GP_OK;
-        if (!ok)
-            return false;
-    }
-    return true;
+    value = dir_server_value(&server, &about);
+    return value != NULL && dir_server_key(&server, key) &&
+           dir_etcd_put(etcd, key, value, lease) == GP_OK;
 }
 
 static void
@@ -90,7 +82,6 @@ place_one(struct dir_etcd *etcd, uint32_t client, uint64_t *bytes_p)
 
     snprintf(need.models[0], DIR_MODEL_BYTES, "%s", client % 2 == 0 ? "h*" : "a100");
     if (dir_etcd_range(etcd, DIR_PREFIX, entry, &reading) == GP_OK) {
-        dir_servers_finish(&reading.servers);
         order = calloc(reading.servers.count + 1, sizeof(*order));
         if (order != NULL &&
             place_order(&need, reading.servers.list, reading.servers.count, order) > 0)

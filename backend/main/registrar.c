@@ -18,18 +18,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOOK_NS     GP_NS_PER_S /* between two looks at the server */
-#define RETRY_NS    (2 * GP_NS_PER_S)
-#define TTL_MIN_S   3
-#define TTL_MAX_S   3600
-#define SECRET_MAX  256
-#define ENTRIES_MAX (1 + PLACE_GPUS_MAX)
-
-/* What was written last. */
-struct kept {
-    char key[DIR_KEY_BYTES];
-    char *value;
-};
+#define LOOK_NS    GP_NS_PER_S /* between two looks at the server */
+#define RETRY_NS   (2 * GP_NS_PER_S)
+#define TTL_MIN_S  3
+#define TTL_MAX_S  3600
+#define SECRET_MAX 256
 
 struct registrar {
     const struct gp_options *options;
@@ -40,8 +33,7 @@ struct registrar {
     uint64_t ttl_s, lease; /* 0: none */
     uint64_t keep_ns;      /* when to keep it alive again */
     bool troubled;         /* etcd did not answer, and that was said */
-    struct kept kept[ENTRIES_MAX];
-    size_t kept_count;
+    char *written;         /* the value under the lease; NULL: none */
     struct place_server server;
     char software_driver[WIRE_TEXT_MAX + 1], version[WIRE_TEXT_MAX + 1];
     bool software;
@@ -208,14 +200,6 @@ server_fill(struct registrar *r, const struct wire_admin_answer *a)
 /* -- the directory ----------------------------------------------------------------------------- */
 
 static void
-kept_forget(struct registrar *r)
-{
-    for (size_t i = 0; i < r->kept_count; i++)
-        free(r->kept[i].value);
-    r->kept_count = 0;
-}
-
-static void
 trouble(struct registrar *r, const char *doing)
 {
     if (!r->troubled)
@@ -242,7 +226,8 @@ lease_keep(struct registrar *r)
         }
     }
     if (r->lease == 0) {
-        kept_forget(r); /* everything is written again */
+        free(r->written);
+        r->written = NULL;
         status = dir_etcd_grant(r->etcd, r->ttl_s, &r->lease);
         if (status != GP_OK)
             return status;
@@ -251,50 +236,28 @@ lease_keep(struct registrar *r)
     return GP_OK;
 }
 
-/* Takes value. */
 static enum gp_status
-entry_write(struct registrar *r, size_t at, const char *key, char *value)
-{
-    struct kept *kept = &r->kept[at];
-    enum gp_status status = GP_OK;
-
-    if (value == NULL)
-        return GP_ERR_NO_MEMORY;
-    if (at < r->kept_count && strcmp(kept->key, key) == 0 && strcmp(kept->value, value) == 0) {
-        free(value);
-        return GP_OK;
-    }
-    status = dir_etcd_put(r->etcd, key, value, r->lease);
-    if (status != GP_OK) {
-        free(value);
-        return status;
-    }
-    if (at < r->kept_count)
-        free(kept->value);
-    else
-        r->kept_count = at + 1;
-    snprintf(kept->key, sizeof(kept->key), "%s", key);
-    kept->value = value;
-    return GP_OK;
-}
-
-static enum gp_status
-entries_write(struct registrar *r)
+entry_write(struct registrar *r)
 {
     const struct dir_about about = {.version = r->version,
                                     .driver = r->software_driver,
                                     .labels = r->labels,
                                     .software = r->software};
+    char *value = dir_server_value(&r->server, &about);
+    enum gp_status status = value != NULL ? GP_OK : GP_ERR_NO_MEMORY;
     char key[DIR_KEY_BYTES];
-    enum gp_status status = GP_ERR_INVALID;
 
-    if (dir_server_key(&r->server, key))
-        status = entry_write(r, 0, key, dir_server_value(&r->server, &about));
-    for (uint32_t i = 0; status == GP_OK && i < r->server.gpu_count; i++) {
+    if (status == GP_OK && !dir_server_key(&r->server, key))
         status = GP_ERR_INVALID;
-        if (dir_gpu_key(&r->server, i, key))
-            status = entry_write(r, 1 + i, key, dir_gpu_value(&r->server, i));
+    if (status == GP_OK && (r->written == NULL || strcmp(r->written, value) != 0)) {
+        status = dir_etcd_put(r->etcd, key, value, r->lease);
+        if (status == GP_OK) {
+            free(r->written);
+            r->written = value;
+            return GP_OK;
+        }
     }
+    free(value);
     return status;
 }
 
@@ -304,7 +267,7 @@ write_all(struct registrar *r)
     enum gp_status status = lease_keep(r);
 
     if (status == GP_OK)
-        status = entries_write(r);
+        status = entry_write(r);
     if (status == GP_ERR_NOT_FOUND) /* it expired between the two */
         r->lease = 0;
     else if (status != GP_OK)
@@ -359,7 +322,7 @@ be_registrar_run(const struct gp_options *options, int fd)
     }
     if (r->lease != 0 && dir_etcd_revoke(r->etcd, r->lease) != GP_OK)
         log_debug("registrar: the lease is left to expire");
-    kept_forget(r);
+    free(r->written);
     dir_etcd_destroy(r->etcd);
     explicit_bzero(r, sizeof(*r));
     free(r);

@@ -61,20 +61,11 @@ entry(void *user, const char *key, const char *value, uint64_t created)
         log_debug("directory: %s is left out", key);
 }
 
-static enum gp_status
-range(struct dir_etcd *etcd, const char *kind, const char *region, struct dir_servers *servers)
-{
-    char prefix[DIR_KEY_BYTES];
-
-    snprintf(prefix, sizeof(prefix), DIR_PREFIX "%s%s%s%s", kind, kind[0] != '\0' ? "/" : "",
-             region, region[0] != '\0' ? "/" : "");
-    return dir_etcd_range(etcd, prefix, entry, servers);
-}
-
 bool
 tool_directory_read(const struct fe_config *config, struct tool_found *found)
 {
     const char *region = config->need.region;
+    char prefix[DIR_KEY_BYTES];
     struct dir_servers servers = {0};
     struct dir_etcd *etcd;
     enum gp_status status = etcd_open(config, &etcd);
@@ -83,17 +74,11 @@ tool_directory_read(const struct fe_config *config, struct tool_found *found)
         snprintf(found->why, sizeof(found->why), "directory: %s", gp_status_text(status));
         return false;
     }
-    if (region[0] == '\0') {
-        status = range(etcd, "", "", &servers);
-    } else {
-        status = range(etcd, "server", region, &servers);
-        if (status == GP_OK)
-            status = range(etcd, "gpu", region, &servers);
-    }
+    snprintf(prefix, sizeof(prefix), DIR_PREFIX "%s%s", region, region[0] != '\0' ? "/" : "");
+    status = dir_etcd_range(etcd, prefix, entry, &servers);
     if (status != GP_OK)
         snprintf(found->why, sizeof(found->why), "directory: %.250s", dir_etcd_why(etcd));
     dir_etcd_destroy(etcd);
-    dir_servers_finish(&servers);
     found->list = servers.list;
     found->count = servers.count;
     return status == GP_OK;

@@ -6,9 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SERVERS "server/"
-#define GPUS    "gpu/"
-
 /* -- writing ----------------------------------------------------------------------------------- */
 
 static void
@@ -21,39 +18,14 @@ part_put(char *out, size_t bytes, const char *text)
     out[at] = '\0';
 }
 
-static bool
-key_put(const char *kind, const struct place_server *server, const char *last, char *out)
-{
-    snprintf(out, DIR_KEY_BYTES, DIR_PREFIX "%s", kind);
-    part_put(out, DIR_KEY_BYTES, server->region[0] != '\0' ? server->region : "default");
-    strncat(out, "/", DIR_KEY_BYTES - strlen(out) - 1);
-    part_put(out, DIR_KEY_BYTES, server->name);
-    if (last != NULL) {
-        strncat(out, "/", DIR_KEY_BYTES - strlen(out) - 1);
-        part_put(out, DIR_KEY_BYTES, last);
-    }
-    return strlen(out) + 2 < DIR_KEY_BYTES && server->name[0] != '\0';
-}
-
 bool
 dir_server_key(const struct place_server *server, char out[DIR_KEY_BYTES])
 {
-    return key_put(SERVERS, server, NULL, out);
-}
-
-bool
-dir_gpu_key(const struct place_server *server, uint32_t gpu, char out[DIR_KEY_BYTES])
-{
-    return key_put(GPUS, server, server->gpus[gpu].uuid, out);
-}
-
-static char *
-dump(json_t *object)
-{
-    char *text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-
-    json_decref(object);
-    return text;
+    snprintf(out, DIR_KEY_BYTES, DIR_PREFIX);
+    part_put(out, DIR_KEY_BYTES, server->region[0] != '\0' ? server->region : "default");
+    strncat(out, "/", DIR_KEY_BYTES - strlen(out) - 1);
+    part_put(out, DIR_KEY_BYTES, server->name);
+    return strlen(out) + 2 < DIR_KEY_BYTES && server->name[0] != '\0';
 }
 
 static json_t *
@@ -73,27 +45,38 @@ labels_object(const char *const *labels)
     return object;
 }
 
-char *
-dir_server_value(const struct place_server *server, const struct dir_about *about)
+static json_t *
+gpus_array(const struct place_server *server)
 {
-    return dump(json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:b,s:s,s:s,s:o}", "name", server->name,
-                          "region", server->region, "zone", server->zone, "urls", server->urls,
-                          "cost", server->cost == PLACE_CLOUD ? "cloud" : "onprem", "state",
-                          server->draining ? "draining" : "serving", "sessions",
-                          (int)server->sessions, "sessions_max", (int)server->sessions_max,
-                          "software", about->software, "version", about->version, "driver",
-                          about->driver, "labels", labels_object(about->labels)));
+    json_t *array = json_array();
+
+    for (uint32_t i = 0; i < server->gpu_count; i++) {
+        const struct place_gpu *g = &server->gpus[i];
+
+        json_array_append_new(
+            array, json_pack("{s:s,s:s,s:I,s:I,s:i,s:i,s:s}", "uuid", g->uuid, "model", g->model,
+                             "total", (json_int_t)g->total_bytes, "free", (json_int_t)g->free_bytes,
+                             "share", (int)g->share_free, "sessions", (int)g->sessions, "health",
+                             g->healthy ? "ok" : "bad"));
+    }
+    return array;
 }
 
 char *
-dir_gpu_value(const struct place_server *server, uint32_t gpu)
+dir_server_value(const struct place_server *server, const struct dir_about *about)
 {
-    const struct place_gpu *g = &server->gpus[gpu];
+    json_t *object =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:b,s:s,s:s,s:o,s:o}", "name", server->name,
+                  "region", server->region, "zone", server->zone, "urls", server->urls, "cost",
+                  server->cost == PLACE_CLOUD ? "cloud" : "onprem", "state",
+                  server->draining ? "draining" : "serving", "sessions", (int)server->sessions,
+                  "sessions_max", (int)server->sessions_max, "software", about->software, "version",
+                  about->version, "driver", about->driver, "labels", labels_object(about->labels),
+                  "gpus", gpus_array(server));
+    char *text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 
-    return dump(json_pack("{s:s,s:s,s:I,s:I,s:i,s:i,s:s,s:i}", "uuid", g->uuid, "model", g->model,
-                          "total", (json_int_t)g->total_bytes, "free", (json_int_t)g->free_bytes,
-                          "share", (int)g->share_free, "sessions", (int)g->sessions, "health",
-                          g->healthy ? "ok" : "bad", "index", (int)gpu));
+    json_decref(object);
+    return text;
 }
 
 /* -- reading ----------------------------------------------------------------------------------- */
@@ -106,15 +89,10 @@ dir_servers_fini(struct dir_servers *servers)
 }
 
 static struct place_server *
-server_find(struct dir_servers *servers, const char *region, const char *name)
+server_add(struct dir_servers *servers)
 {
     struct place_server *server;
 
-    /* Entries of one server mostly follow each other. */
-    for (size_t i = servers->count; i-- > 0;)
-        if (strcmp(servers->list[i].name, name) == 0 &&
-            strcmp(servers->list[i].region, region) == 0)
-            return &servers->list[i];
     if (servers->count == servers->capacity) {
         size_t capacity = servers->capacity != 0 ? servers->capacity * 2 : 16;
         struct place_server *list = realloc(servers->list, capacity * sizeof(*list));
@@ -126,8 +104,6 @@ server_find(struct dir_servers *servers, const char *region, const char *name)
     }
     server = &servers->list[servers->count++];
     memset(server, 0, offsetof(struct place_server, gpus));
-    snprintf(server->region, sizeof(server->region), "%s", region);
-    snprintf(server->name, sizeof(server->name), "%s", name);
     server->rtt_ns = UINT64_MAX;
     return server;
 }
@@ -168,8 +144,24 @@ number_take(const json_t *object, const char *name, uint64_t most)
 }
 
 static void
+gpu_take(struct place_gpu *gpu, const json_t *value)
+{
+    char health[16];
+
+    text_take(value, "uuid", gpu->uuid, sizeof(gpu->uuid));
+    text_take(value, "model", gpu->model, sizeof(gpu->model));
+    text_take(value, "health", health, sizeof(health));
+    gpu->healthy = strcmp(health, "ok") == 0;
+    gpu->total_bytes = number_take(value, "total", UINT64_MAX);
+    gpu->free_bytes = number_take(value, "free", gpu->total_bytes);
+    gpu->share_free = (uint32_t)number_take(value, "share", 100);
+    gpu->sessions = (uint32_t)number_take(value, "sessions", UINT32_MAX);
+}
+
+static void
 server_take(struct place_server *server, const json_t *value)
 {
+    const json_t *gpus = json_object_get(value, "gpus");
     char text[PLACE_TEXT];
 
     text_take(value, "zone", server->zone, sizeof(server->zone));
@@ -180,70 +172,42 @@ server_take(struct place_server *server, const json_t *value)
     server->draining = strcmp(text, "serving") != 0;
     server->sessions = (uint32_t)number_take(value, "sessions", UINT32_MAX);
     server->sessions_max = (uint32_t)number_take(value, "sessions_max", UINT32_MAX);
-}
-
-static enum gp_status
-gpu_take(struct place_server *server, const char *uuid, const json_t *value)
-{
-    struct place_gpu *gpu;
-    char health[16];
-
-    if (server->gpu_count == PLACE_GPUS_MAX)
-        return GP_ERR_LIMIT;
-    gpu = &server->gpus[server->gpu_count++];
-    memset(gpu, 0, sizeof(*gpu));
-    snprintf(gpu->uuid, sizeof(gpu->uuid), "%s", uuid);
-    text_take(value, "model", gpu->model, sizeof(gpu->model));
-    text_take(value, "health", health, sizeof(health));
-    gpu->healthy = strcmp(health, "ok") == 0;
-    gpu->total_bytes = number_take(value, "total", UINT64_MAX);
-    gpu->free_bytes = number_take(value, "free", gpu->total_bytes);
-    gpu->share_free = (uint32_t)number_take(value, "share", 100);
-    gpu->sessions = (uint32_t)number_take(value, "sessions", UINT32_MAX);
-    return GP_OK;
+    while (server->gpu_count < PLACE_GPUS_MAX && server->gpu_count < json_array_size(gpus)) {
+        gpu_take(&server->gpus[server->gpu_count], json_array_get(gpus, server->gpu_count));
+        server->gpu_count++;
+    }
 }
 
 enum gp_status
 dir_servers_take(struct dir_servers *servers, const char *key, const char *text)
 {
-    char region[PLACE_TEXT], name[PLACE_TEXT], uuid[64];
-    bool gpu = strncmp(key, DIR_PREFIX GPUS, strlen(DIR_PREFIX GPUS)) == 0;
-    const char *at = key + strlen(gpu ? DIR_PREFIX GPUS : DIR_PREFIX SERVERS);
+    char region[PLACE_TEXT], name[PLACE_TEXT];
+    const char *at = key + strlen(DIR_PREFIX);
     enum gp_status status = GP_OK;
     struct place_server *server;
     json_t *value;
 
-    if ((!gpu && strncmp(key, DIR_PREFIX SERVERS, strlen(DIR_PREFIX SERVERS)) != 0) ||
+    if (strncmp(key, DIR_PREFIX, strlen(DIR_PREFIX)) != 0 ||
         !part_take(&at, region, sizeof(region)) || !part_take(&at, name, sizeof(name)) ||
-        (gpu && !part_take(&at, uuid, sizeof(uuid))) || *at != '\0')
+        *at != '\0')
         return GP_ERR_INVALID;
     value = json_loads(text, 0, NULL);
     if (!json_is_object(value)) {
         json_decref(value);
         return GP_ERR_INVALID;
     }
-    server = server_find(servers, region, name);
-    if (server == NULL)
-        status = GP_ERR_NO_MEMORY;
-    else if (gpu)
-        status = gpu_take(server, uuid, value);
-    else
+    server = server_add(servers);
+    if (server != NULL) {
+        snprintf(server->region, sizeof(server->region), "%s", region);
+        snprintf(server->name, sizeof(server->name), "%s", name);
         server_take(server, value);
+        if (server->urls[0] == '\0') {
+            servers->count--;
+            status = GP_ERR_INVALID;
+        }
+    } else {
+        status = GP_ERR_NO_MEMORY;
+    }
     json_decref(value);
     return status;
-}
-
-void
-dir_servers_finish(struct dir_servers *servers)
-{
-    size_t kept = 0;
-
-    for (size_t i = 0; i < servers->count; i++) {
-        if (servers->list[i].urls[0] == '\0')
-            continue;
-        if (kept != i)
-            servers->list[kept] = servers->list[i];
-        kept++;
-    }
-    servers->count = kept;
 }

@@ -27,10 +27,13 @@ class Site:
                 name, *self.etcd.options(), "--model-key", f"*={model}", "--region", region, "--cost", cost,
                 "--label", "rack=7", config=TENANTS, env={"GPUPOOL_SOFT_DEVICES": "2"})
         check("all register", eventually(lambda: len(self.of("server/")) == servers), self.of("server/"))
-        check("with their GPUs", eventually(lambda: len(self.of("gpu/")) == 2 * servers), self.of("gpu/"))
+        check("with their GPUs", all(len(s["gpus"]) == 2 for s in self.of("server/").values()), self.of("server/"))
 
     def of(self, prefix):
         return {k: v for k, v in self.etcd.entries().items() if k.startswith(prefix)}
+
+    def gpus(self, prefix=""):
+        return [gpu for _, server in sorted(self.of("server/" + prefix).items()) for gpu in server["gpus"]]
 
     def run(self, *arguments, who="alice", **env):
         return self.lab.run(*arguments, who=who, **self.etcd.environment(), **env)
@@ -53,19 +56,19 @@ def registers(build, source):
         home = site.of("server/home/home1")["server/home/home1"]
         check("what a server tells", home["urls"] == site.servers["home1"].url and home["cost"] == "onprem" and
               home["state"] == "serving" and home["labels"] == {"rack": "7"} and home["software"], home)
-        key, gpu = sorted(site.of("gpu/west/west1/").items())[0]
-        check("what a GPU tells", gpu["model"] == "h200" and key.endswith(gpu["uuid"]) and gpu["free"] == gpu["total"] and
+        gpu = site.gpus("west/west1")[0]
+        check("what a GPU tells", gpu["model"] == "h200" and gpu["uuid"].startswith("GPU-") and gpu["free"] == gpu["total"] and
               gpu["health"] == "ok" and gpu["share"] == 100, gpu)
         client = site.lab.soak("alice", site.servers["home1"].url, "0")
         check("it works", client.stdout.read(1) == b".")
-        used = lambda: [g for g in site.of("gpu/home/home1/").values() if g["free"] < g["total"]]
-        check("what is used is told", eventually(used) and used()[0]["share"] == 70, site.of("gpu/home/home1/"))
+        used = lambda: [g for g in site.gpus("home/home1") if g["free"] < g["total"]]
+        check("what is used is told", eventually(used) and used()[0]["share"] == 70, site.gpus())
         site.lab.run("drain", "--socket", site.servers["home2"].socket)
         check("a drain is told", eventually(
             lambda: site.of("server/")["server/home/home2"]["state"] == "draining"))
         check("and programs go elsewhere", "home2" not in site.placed())
         site.servers["west1"].stop()
-        check("an orderly end takes its entries along", not site.of("server/west") and not site.of("gpu/west"))
+        check("an orderly end takes its entries along", not site.of("server/west"))
         client.stdin.close()
         check("the program ends well", client.wait(timeout=60) == 0)
         site.servers["home1"].kill()
@@ -94,7 +97,7 @@ def outage(build, source):
                 subprocess.run(["rm", "-rf", site.lab.path(name)], check=True)
         site.etcd.start()
         check("everything is there again", eventually(
-            lambda: len(site.of("server/")) == 2 and len(site.of("gpu/")) == 4, 30), site.etcd.entries(),
+            lambda: len(site.of("server/")) == 2 and len(site.gpus()) == 4, 30), site.etcd.entries(),
               site.servers["home1"].log())
         check("which is noted", "a new one is taken" in site.servers["home1"].log(), site.servers["home1"].log())
         client.stdin.close()
@@ -163,12 +166,12 @@ def placement(build, source):
         check("rented only", site.placed("--prefer", "only-cloud") == ["west1"])
         client = site.lab.soak("alice", site.servers["home1"].url, "0")
         check("it works", client.stdout.read(1) == b".")
-        eventually(lambda: [g for g in site.of("gpu/home/home1/").values() if g["sessions"]])
+        eventually(lambda: [g for g in site.gpus("home/home1") if g["sessions"]])
         # One measured distance of a busy machine may be far off, and goes before.
         check("spread avoids who is busy", eventually(
             lambda: [n for n in site.placed("--spread") if n != "west1"] == ["home2", "home1"]), site.placed("--spread"))
         check("by share", "home1" not in site.placed("--share", "80", "--gpus", "2"))
-        total = min(g["total"] for g in site.of("gpu/").values())
+        total = min(g["total"] for g in site.gpus())
         check("by memory", "home1" not in site.placed("--gpus", "2", "--memory", str(total)))
         done = site.run("run", "--gpus", "3", "--model", "h200", *SHOW[1:])
         check("what is not there is told in a table", done.returncode == 1 and "2 of 3 GPUs" in done.stderr and

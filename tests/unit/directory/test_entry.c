@@ -64,19 +64,12 @@ Test(entry, comes_back)
     struct dir_servers servers = {0};
     char key[DIR_KEY_BYTES], *value;
 
-    for (uint32_t i = 0; i < 2; i++) { /* GPUs may come before their server */
-        cr_assert(dir_gpu_key(&in, i, key));
-        value = dir_gpu_value(&in, i);
-        cr_assert_eq(dir_servers_take(&servers, key, value), GP_OK);
-        free(value);
-    }
     cr_assert(dir_server_key(&in, key));
     cr_assert_str_eq(key, "/gpupool/v1/server/home/gpu_1_x");
     value = dir_server_value(&in, &about);
     cr_assert_not_null(strstr(value, "\"rack\":\"7\""), "%s", value);
     cr_assert_eq(dir_servers_take(&servers, key, value), GP_OK);
     free(value);
-    dir_servers_finish(&servers);
     cr_assert_eq(servers.count, 1);
     out = &servers.list[0];
     cr_assert_str_eq(out->name, "gpu_1_x");
@@ -94,12 +87,17 @@ Test(entry, comes_back)
 Test(entry, nonsense_is_left_out_or_bounded)
 {
     static const char *const bad[][2] = {
-        {"/gpupool/v1/server/home", "{}"},     {"/gpupool/v1/server//x", "{}"},
-        {"/gpupool/v1/server/home/x/y", "{}"}, {"/gpupool/v1/gpu/home/x", "{}"},
-        {"/gpupool/v1/other/home/x", "{}"},    {"/other", "{}"},
-        {"/gpupool/v1/server/home/x", "[]"},   {"/gpupool/v1/server/home/x", "{"},
-        {"/gpupool/v1/gpu/home/x/y/z", "{}"},
+        {"/gpupool/v1/server/home", "{}"},
+        {"/gpupool/v1/server//x", "{}"},
+        {"/gpupool/v1/server/home/x/y", "{}"},
+        {"/gpupool/v1/server/home/x", "{}"},
+        {"/gpupool/v1/other/home/x", "{}"},
+        {"/other", "{}"},
+        {"/gpupool/v1/server/home/x", "[]"},
+        {"/gpupool/v1/server/home/x", "{"},
+        {"/gpupool/v1/server/home/x", "{\"urls\":\"\"}"},
     };
+    GP_AUTO_BUF struct gp_buf many = {0};
     struct dir_servers servers = {0};
     char key[DIR_KEY_BYTES], large[1000];
 
@@ -110,18 +108,22 @@ Test(entry, nonsense_is_left_out_or_bounded)
     large[sizeof(large) - 1] = '\0';
     snprintf(key, sizeof(key), "/gpupool/v1/server/home/%.300s", large);
     cr_assert_eq(dir_servers_take(&servers, key, "{}"), GP_ERR_INVALID);
-    cr_assert_eq(
-        dir_servers_take(&servers, "/gpupool/v1/server/home/x",
-                         "{\"urls\":7,\"sessions\":-4,\"state\":null,\"cost\":\"\\u0007\"}"),
-        GP_OK);
-    cr_assert(servers.list[0].draining && servers.list[0].sessions == 0);
-    for (int i = 0; i < PLACE_GPUS_MAX + 3; i++) {
-        snprintf(key, sizeof(key), "/gpupool/v1/gpu/home/x/u%d", i);
-        cr_assert_eq(dir_servers_take(&servers, key, "{\"total\":5,\"free\":99,\"share\":1000}"),
-                     i < PLACE_GPUS_MAX ? GP_OK : GP_ERR_LIMIT);
-    }
-    cr_assert(servers.list[0].gpus[0].free_bytes == 5 && servers.list[0].gpus[0].share_free == 100);
-    dir_servers_finish(&servers); /* it tells no address */
     cr_assert_eq(servers.count, 0);
+    cr_assert_eq(dir_servers_take(&servers, "/gpupool/v1/server/home/x",
+                                  "{\"urls\":\"u\",\"sessions\":-4,\"state\":null,"
+                                  "\"cost\":\"\\u0007\",\"gpus\":{\"a\":7}}"),
+                 GP_OK);
+    cr_assert(servers.list[0].draining && servers.list[0].sessions == 0 &&
+              servers.list[0].gpu_count == 0);
+    gp_buf_printf(&many, "{\"urls\":\"u\",\"gpus\":[7,null,[]");
+    for (int i = 0; i < PLACE_GPUS_MAX; i++)
+        gp_buf_printf(&many, ",{\"uuid\":\"GPU-%d\",\"total\":5,\"free\":99,\"share\":1000}", i);
+    gp_buf_printf(&many, "]}");
+    gp_buf_append(&many, "", 1);
+    cr_assert_eq(dir_servers_take(&servers, "/gpupool/v1/server/home/y", (char *)many.data), GP_OK);
+    cr_assert_eq(servers.list[1].gpu_count, PLACE_GPUS_MAX);
+    cr_assert(servers.list[1].gpus[0].uuid[0] == '\0' && !servers.list[1].gpus[1].healthy);
+    cr_assert_str_eq(servers.list[1].gpus[3].uuid, "GPU-0");
+    cr_assert(servers.list[1].gpus[3].free_bytes == 5 && servers.list[1].gpus[3].share_free == 100);
     dir_servers_fini(&servers);
 }
