@@ -111,6 +111,9 @@ check_cluster(const struct launch *l)
             return CUDA_ERROR_INVALID_CLUSTER_SIZE;
         blocks *= n;
     }
+    if (named == NULL && known(l->f, CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET) != 0 &&
+        known(l->f, CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH) == 0)
+        return CUDA_ERROR_INVALID_CLUSTER_SIZE;
     most = known(l->f, CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED) != 0
                ? CLUSTER_MAX
                : CLUSTER_PORTABLE_MAX;

@@ -108,7 +108,7 @@ run_kernel(const struct sd_kernel *kernel)
     uint8_t params[PARAM_MAX];
     struct sd_fault fault;
     struct sd_launch launch = {
-        .kernel = kernel, .grid = {2, 1, 1}, .block = {33, 1, 1}, .cluster = {1, 1, 1},
+        .kernel = kernel, .grid = {2, 1, 1}, .block = {33, 1, 1}, .cluster = {1 + kernel->nparams % 2, 1, 1},
         .dynamic_shared_bytes = 256, .params = params, .env = &template,
     };
 

@@ -176,10 +176,12 @@ soft_launch(struct soft *s, const char *name, struct soft_shape shape, const uin
     const struct sd_kernel *k = soft_kernel(s, name);
     uint8_t params[256] = {0};
     struct sd_launch launch = {.kernel = k,
-                               .grid = {shape.grid, 1, 1},
+                               .grid = {shape.grid, shape.grid_y != 0 ? shape.grid_y : 1, 1},
                                .block = {shape.block, shape.block_y != 0 ? shape.block_y : 1,
                                          shape.block_z != 0 ? shape.block_z : 1},
-                               .cluster = {1, 1, 1},
+                               .cluster = {shape.cluster != 0 ? shape.cluster : 1,
+                                           shape.cluster_y != 0 ? shape.cluster_y : 1, 1},
+                               .explicit_cluster = shape.cluster != 0,
                                .dynamic_shared_bytes = shape.shared,
                                .params = params,
                                .cooperative = shape.cooperative,

@@ -33,7 +33,8 @@ const struct sd_kernel *soft_kernel(struct soft *s, const char *name);
 
 struct soft_shape {
     uint32_t grid, block;
-    uint32_t block_y, block_z; /* 0: 1 */
+    uint32_t grid_y, block_y, block_z; /* 0: 1 */
+    uint32_t cluster, cluster_y;       /* 0: 1 */
     uint32_t shared;
     bool cooperative;
 };

@@ -97,11 +97,18 @@ static bool
 launch_valid(const struct sd_kernel *k, const uint32_t grid[3], const uint32_t block[3],
              uint32_t shared_bytes)
 {
-    uint64_t most = 1;
+    uint64_t most = 1, cluster = 1;
 
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
         most *= k->max_ntid[i] != 0 ? k->max_ntid[i] : 1;
-    return sd_shape_valid(k, grid, block) &&
+        if (k->req_cluster[i] == 0)
+            continue;
+        if (k->req_cluster[i] > SD_CLUSTER_PORTABLE_MAX || grid[i] % k->req_cluster[i] != 0)
+            return false;
+        cluster *= k->req_cluster[i];
+    }
+    return sd_shape_valid(k, grid, block) && cluster <= SD_CLUSTER_PORTABLE_MAX &&
+           (cluster > 1 || !k->explicit_cluster || k->req_cluster[0] != 0) &&
            (k->max_ntid[0] == 0 || block[0] * block[1] * block[2] <= most) &&
            (uint64_t)k->static_shared_bytes + shared_bytes <= SHARED_MAX;
 }
@@ -128,6 +135,7 @@ launch_buffer(void *opaque, const struct sd_kernel *kernel, const uint32_t grid[
     child->launch.sms = l->parent->sms;
     child->launch.sm_count = l->parent->sm_count;
     child->launch.dynamic_shared_bytes = shared_bytes;
+    child->launch.explicit_cluster = kernel->req_cluster[0] != 0;
     for (int i = 0; i < 3; i++) {
         child->launch.grid[i] = grid[i];
         child->launch.block[i] = block[i];

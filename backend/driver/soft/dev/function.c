@@ -24,8 +24,8 @@ setting(const struct CUfunc_st *fn, size_t member, int unset)
     int value = atomic_load((const _Atomic int *)(const void *)((const char *)&fn->set + member));
 
     if (value == unset && fn->kern != NULL)
-        value = atomic_load(
-            (const _Atomic int *)(const void *)((const char *)&fn->kern->set + member));
+        value =
+            atomic_load((const _Atomic int *)(const void *)((const char *)&fn->kern->set + member));
     return value;
 }
 
@@ -74,29 +74,37 @@ sd_occupancy_blocks(const struct CUfunc_st *fn, unsigned threads, uint64_t dynam
 {
     const struct sd_device *dev = fn->mod->ctx->dev;
     unsigned warps = (threads + 31) / 32;
-    uint64_t shared = fn->kernel->static_shared_bytes + dynamic_bytes +
-                      (uint64_t)sd_device_attribute(
-                          dev, CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK);
+    uint64_t shared =
+        fn->kernel->static_shared_bytes + dynamic_bytes +
+        (uint64_t)sd_device_attribute(dev, CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK);
     uint64_t blocks;
 
     if (threads == 0 || threads > sd_function_max_threads(fn) ||
         dynamic_bytes > sd_function_max_dynamic(fn))
         return 0;
     blocks = (uint64_t)sd_device_attribute(dev, CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR);
+    blocks = gp_min_u64(blocks, (uint64_t)sd_device_attribute(
+                                    dev, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR) /
+                                    32u / warps);
     blocks = gp_min_u64(
-        blocks, (uint64_t)sd_device_attribute(
-                    dev, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR) /
-                    32u / warps);
-    blocks = gp_min_u64(blocks, gp_max_u64(65536u / warp_registers(fn) / warps,
-                                           fn->kernel->max_ntid[0] != 0 ||
-                                                   fn->kernel->req_ntid[0] != 0
-                                               ? 1
-                                               : 0));
-    blocks = gp_min_u64(
-        blocks, (uint64_t)sd_device_attribute(
-                    dev, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR) /
-                    gp_align_up_u64(shared, 128));
+        blocks, gp_max_u64(65536u / warp_registers(fn) / warps,
+                           fn->kernel->max_ntid[0] != 0 || fn->kernel->req_ntid[0] != 0 ? 1 : 0));
+    blocks = gp_min_u64(blocks, (uint64_t)sd_device_attribute(
+                                    dev, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR) /
+                                    gp_align_up_u64(shared, 128));
     return (unsigned)blocks;
+}
+
+unsigned
+sd_function_max_cluster(const struct CUfunc_st *fn)
+{
+    unsigned most =
+        SETTING(fn, non_portable_cluster, 0) != 0 ? SD_CLUSTER_MAX : SD_CLUSTER_PORTABLE_MAX;
+
+    if (fn->mod->ctx->dev->profile.cc_major < 9)
+        return 1;
+    return fn->kernel->max_cluster != 0 && fn->kernel->max_cluster < most ? fn->kernel->max_cluster
+                                                                          : most;
 }
 
 static CUresult
@@ -152,15 +160,17 @@ sd_function_attribute(struct CUfunc_st *fn, CUfunction_attribute attrib, int *va
         *value_p = SETTING(fn, carveout, CU_SHAREDMEM_CARVEOUT_DEFAULT);
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET:
-        *value_p = 0;
+        *value_p = fn->kernel->explicit_cluster;
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH:
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT:
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH:
-        *value_p = cluster[at] != 0
-                       ? (int)cluster[at]
-                       : setting(fn, offsetof(struct sd_settings, cluster) +
-                                         (size_t)at * sizeof(_Atomic int), 0);
+        *value_p =
+            cluster[at] != 0
+                ? (int)cluster[at]
+                : setting(fn,
+                          offsetof(struct sd_settings, cluster) + (size_t)at * sizeof(_Atomic int),
+                          0);
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED:
         *value_p = SETTING(fn, non_portable_cluster, 0);
@@ -174,8 +184,8 @@ sd_function_attribute(struct CUfunc_st *fn, CUfunction_attribute attrib, int *va
 }
 
 CUresult
-sd_settings_change(struct sd_settings *set, const struct CUfunc_st *fn,
-                   CUfunction_attribute attrib, int value)
+sd_settings_change(struct sd_settings *set, const struct CUfunc_st *fn, CUfunction_attribute attrib,
+                   int value)
 {
     int optin = sd_device_attribute(fn->mod->ctx->dev,
                                     CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
@@ -360,9 +370,8 @@ cuFuncLoad(CUfunction function)
 /* --- occupancy --- */
 
 GP_EXPORT CUresult
-cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *numBlocks, CUfunction func,
-                                                     int blockSize, size_t dynamicSMemSize,
-                                                     unsigned int flags)
+cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *numBlocks, CUfunction func, int blockSize,
+                                                     size_t dynamicSMemSize, unsigned int flags)
 {
     struct CUfunc_st *fn;
     CUresult cr = function_get(func, &fn);
@@ -409,9 +418,8 @@ cuOccupancyMaxPotentialBlockSizeWithFlags(int *minGridSize, int *blockSize, CUfu
     /* Largest first, so that of equal occupancies the largest block wins. */
     for (unsigned threads = (unsigned)gp_align_up_u64(limit, 32); threads >= 32; threads -= 32) {
         unsigned size = threads < limit ? threads : limit;
-        size_t dynamic = blockSizeToDynamicSMemSize != NULL
-                             ? blockSizeToDynamicSMemSize((int)size)
-                             : dynamicSMemSize;
+        size_t dynamic = blockSizeToDynamicSMemSize != NULL ? blockSizeToDynamicSMemSize((int)size)
+                                                            : dynamicSMemSize;
         unsigned active = sd_occupancy_blocks(fn, size, dynamic) * size;
 
         if (active > best) {
@@ -431,9 +439,9 @@ cuOccupancyMaxPotentialBlockSize(int *minGridSize, int *blockSize, CUfunction fu
                                  CUoccupancyB2DSize blockSizeToDynamicSMemSize,
                                  size_t dynamicSMemSize, int blockSizeLimit)
 {
-    return cuOccupancyMaxPotentialBlockSizeWithFlags(
-        minGridSize, blockSize, func, blockSizeToDynamicSMemSize, dynamicSMemSize, blockSizeLimit,
-        0);
+    return cuOccupancyMaxPotentialBlockSizeWithFlags(minGridSize, blockSize, func,
+                                                     blockSizeToDynamicSMemSize, dynamicSMemSize,
+                                                     blockSizeLimit, 0);
 }
 
 GP_EXPORT CUresult
@@ -458,22 +466,41 @@ cuOccupancyAvailableDynamicSMemPerBlock(size_t *dynamicSmemSize, CUfunction func
                  (unsigned)numBlocks) &
                 ~127ull;
     used = fn->kernel->static_shared_bytes +
-           (uint64_t)sd_device_attribute(dev,
-                                         CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK);
+           (uint64_t)sd_device_attribute(dev, CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK);
     *dynamicSmemSize =
         per_block > used ? gp_min_u64(per_block - used, sd_function_max_dynamic(fn)) : 0;
     return CUDA_SUCCESS;
 }
 
-/* The cluster that a configuration asks for; 1 without. */
+/* Blocks of the cluster that a configuration, or else the function, asks for; 0: none that there
+ * is. */
 static unsigned
-config_cluster(const CUlaunchConfig *config)
+config_cluster(struct CUfunc_st *fn, const CUlaunchConfig *config)
 {
+    const CUlaunchAttribute *named = NULL;
+    unsigned size = 1;
+
     for (unsigned i = 0; i < config->numAttrs; i++)
         if (config->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)
-            return config->attrs[i].value.clusterDim.x * config->attrs[i].value.clusterDim.y *
-                   config->attrs[i].value.clusterDim.z;
-    return 1;
+            named = &config->attrs[i];
+    for (int i = 0; i < 3; i++) {
+        unsigned n = 1;
+        int set = 0;
+
+        if (named != NULL)
+            n = i == 0   ? named->value.clusterDim.x
+                : i == 1 ? named->value.clusterDim.y
+                         : named->value.clusterDim.z;
+        else if (sd_function_attribute(
+                     fn, (CUfunction_attribute)(CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH + i),
+                     &set) == CUDA_SUCCESS &&
+                 set > 0)
+            n = (unsigned)set;
+        if (n > SD_CLUSTER_MAX)
+            return 0;
+        size *= n;
+    }
+    return size <= sd_function_max_cluster(fn) ? size : 0;
 }
 
 GP_EXPORT CUresult
@@ -489,8 +516,8 @@ cuOccupancyMaxActiveClusters(int *numClusters, CUfunction func, const CUlaunchCo
         return cr;
     if (numClusters == NULL || config == NULL || (config->numAttrs != 0 && config->attrs == NULL))
         return CUDA_ERROR_INVALID_VALUE;
-    cluster = config_cluster(config);
-    if (cluster == 0 || cluster > 16)
+    cluster = config_cluster(fn, config);
+    if (cluster == 0)
         return CUDA_ERROR_INVALID_CLUSTER_SIZE;
     blocks = sd_occupancy_blocks(fn, config->blockDimX * config->blockDimY * config->blockDimZ,
                                  config->sharedMemBytes);
@@ -503,6 +530,7 @@ cuOccupancyMaxPotentialClusterSize(int *clusterSize, CUfunction func, const CUla
 {
     struct CUfunc_st *fn;
     CUresult cr = function_get(func, &fn);
+    unsigned size, room;
 
     if (cr == CUDA_SUCCESS)
         cr = sd_function_prepare(fn);
@@ -510,6 +538,11 @@ cuOccupancyMaxPotentialClusterSize(int *clusterSize, CUfunction func, const CUla
         return cr;
     if (clusterSize == NULL || config == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    *clusterSize = SETTING(fn, non_portable_cluster, 0) != 0 ? 16 : 8;
+    room = sd_occupancy_blocks(fn, config->blockDimX * config->blockDimY * config->blockDimZ,
+                               config->sharedMemBytes) *
+           (unsigned)fn->mod->ctx->dev->profile.multiprocessors;
+    for (size = sd_function_max_cluster(fn); size > room; size /= 2)
+        ;
+    *clusterSize = (int)size;
     return CUDA_SUCCESS;
 }

@@ -56,6 +56,7 @@ cuGraphExecKernelNodeSetParams_v2(CUgraphExec hGraphExec, CUgraphNode hNode,
                                 : CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS) {
         work.kernel.cooperative = step->work.kernel.cooperative;
+        work.kernel.explicit_cluster = step->work.kernel.explicit_cluster;
         memcpy(work.kernel.cluster, step->work.kernel.cluster, sizeof(work.kernel.cluster));
     }
     return step_leave(step, &work, cr);

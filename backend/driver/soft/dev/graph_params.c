@@ -113,6 +113,7 @@ sd_node_apply_attribute(CUgraphNode node, unsigned id)
     if (id == CU_LAUNCH_ATTRIBUTE_COOPERATIVE)
         node->work.kernel.cooperative = value->cooperative != 0;
     if (id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) {
+        node->work.kernel.explicit_cluster = true;
         node->work.kernel.cluster[0] = value->clusterDim.x;
         node->work.kernel.cluster[1] = value->clusterDim.y;
         node->work.kernel.cluster[2] = value->clusterDim.z;
@@ -287,6 +288,9 @@ cuGraphKernelNodeSetAttribute(CUgraphNode hNode, CUkernelNodeAttrID attr,
     CUresult cr = node_enter(hNode, CU_GRAPH_NODE_TYPE_KERNEL);
 
     if (cr == CUDA_SUCCESS && (value == NULL || (unsigned)attr >= SD_NODE_ATTRIBUTES))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS && attr == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION &&
+        (value->clusterDim.x == 0 || value->clusterDim.y == 0 || value->clusterDim.z == 0))
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS && attr == CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE)
         cr = sd_refuse("cuGraphKernelNodeSetAttribute of a node that the device may update");

@@ -99,6 +99,7 @@ sd_kernel_run(struct sd_work *work)
         .kernel = k->fn->kernel,
         .dynamic_shared_bytes = k->shared_bytes,
         .params = k->params,
+        .explicit_cluster = k->explicit_cluster,
         .cooperative = k->cooperative,
         .bound = k->bound,
         .bound_count = k->bound_count,
@@ -158,11 +159,14 @@ check_shape(const struct CUfunc_st *fn, const struct sd_launch_dims *d)
     return CUDA_SUCCESS;
 }
 
+/* The cluster of a launch, by its attribute or else by the function. */
 static CUresult
-check_cluster(struct CUfunc_st *fn, const struct sd_launch_dims *d, unsigned cluster[3])
+check_cluster(struct CUfunc_st *fn, const struct sd_launch_dims *d, struct sd_kernel_work *work)
 {
+    unsigned *cluster = work->cluster;
     unsigned blocks = 1;
-    int non_portable = 0;
+
+    work->explicit_cluster = d->cluster[0] != 0;
 
     for (int i = 0; i < 3; i++) {
         int set = 0;
@@ -172,20 +176,21 @@ check_cluster(struct CUfunc_st *fn, const struct sd_launch_dims *d, unsigned clu
             (void)sd_function_attribute(
                 fn, (CUfunction_attribute)(CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH + i), &set);
             cluster[i] = set > 0 ? (unsigned)set : 1;
+            work->explicit_cluster = work->explicit_cluster || set > 0;
         } else if (fn->kernel->req_cluster[0] != 0 &&
                    cluster[i] != (fn->kernel->req_cluster[i] != 0 ? fn->kernel->req_cluster[i] : 1))
             return CUDA_ERROR_INVALID_CLUSTER_SIZE;
-        if (cluster[i] > 16 || d->grid[i] % cluster[i] != 0)
+        if (cluster[i] > SD_CLUSTER_MAX || d->grid[i] % cluster[i] != 0)
             return CUDA_ERROR_INVALID_CLUSTER_SIZE;
         blocks *= cluster[i];
     }
+    if (fn->kernel->explicit_cluster && !work->explicit_cluster)
+        return CUDA_ERROR_INVALID_CLUSTER_SIZE;
     if (blocks <= 1)
         return CUDA_SUCCESS;
     if (fn->mod->ctx->dev->profile.cc_major < 9)
         return CUDA_ERROR_NOT_SUPPORTED;
-    (void)sd_function_attribute(fn, CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED,
-                                &non_portable);
-    return blocks > (non_portable != 0 ? 16u : 8u) ? CUDA_ERROR_INVALID_CLUSTER_SIZE : CUDA_SUCCESS;
+    return blocks > sd_function_max_cluster(fn) ? CUDA_ERROR_INVALID_CLUSTER_SIZE : CUDA_SUCCESS;
 }
 
 static CUresult
@@ -276,7 +281,7 @@ sd_launch_make(struct CUfunc_st *fn, const struct sd_launch_dims *d, void **kern
     if (cr == CUDA_SUCCESS)
         cr = check_shape(fn, d);
     if (cr == CUDA_SUCCESS)
-        cr = check_cluster(fn, d, work->cluster);
+        cr = check_cluster(fn, d, work);
     if (cr == CUDA_SUCCESS)
         cr = check_cooperative(fn, d);
     if (cr != CUDA_SUCCESS)

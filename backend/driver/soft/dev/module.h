@@ -123,6 +123,8 @@ CUresult sd_function_prepare(struct CUfunc_st *fn);
 /* Most threads of a block that its registers and directives allow. */
 unsigned sd_function_max_threads(const struct CUfunc_st *fn);
 unsigned sd_function_max_dynamic(const struct CUfunc_st *fn);
+/* Blocks of a cluster, at most. */
+unsigned sd_function_max_cluster(const struct CUfunc_st *fn);
 /* The body of cuFuncGetAttribute and cuKernelGetAttribute, likewise of their setters. */
 CUresult sd_param_info(const struct sd_kernel *kernel, size_t index, size_t *offset, size_t *size);
 CUresult sd_function_attribute(struct CUfunc_st *fn, CUfunction_attribute attrib, int *value_p);

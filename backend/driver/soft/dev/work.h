@@ -35,6 +35,7 @@ struct sd_kernel_work {
     unsigned block[3];
     unsigned cluster[3];
     unsigned shared_bytes;
+    bool explicit_cluster;
     bool cooperative;
     const struct CUdevResourceDesc_st *sms; /* on which SMs; NULL: all */
     uint8_t *params;

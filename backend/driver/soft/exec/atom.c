@@ -89,22 +89,31 @@ static const atom_fn table[SD_ATOM_TYPES][SD_ATOM_OPS] = {
     [SD_ATOM_S32] = {INT_ROW(u32), [SD_ATOM_MIN] = min_s32, [SD_ATOM_MAX] = max_s32},
     [SD_ATOM_U64] = {INT_ROW(u64), [SD_ATOM_MIN] = min_u64, [SD_ATOM_MAX] = max_u64},
     [SD_ATOM_S64] = {INT_ROW(u64), [SD_ATOM_MIN] = min_s64, [SD_ATOM_MAX] = max_s64},
-    [SD_ATOM_F32] = {[SD_ATOM_ADD] = add_f32, [SD_ATOM_MIN] = min_f32, [SD_ATOM_MAX] = max_f32,
+    [SD_ATOM_F32] = {[SD_ATOM_ADD] = add_f32,
+                     [SD_ATOM_MIN] = min_f32,
+                     [SD_ATOM_MAX] = max_f32,
                      [SD_ATOM_EXCH] = exch_u32},
-    [SD_ATOM_F32_FTZ] = {[SD_ATOM_ADD] = add_ftz_f32, [SD_ATOM_MIN] = min_f32,
-                         [SD_ATOM_MAX] = max_f32, [SD_ATOM_EXCH] = exch_u32},
+    [SD_ATOM_F32_FTZ] = {[SD_ATOM_ADD] = add_ftz_f32,
+                         [SD_ATOM_MIN] = min_f32,
+                         [SD_ATOM_MAX] = max_f32,
+                         [SD_ATOM_EXCH] = exch_u32},
     [SD_ATOM_F64] = {[SD_ATOM_ADD] = add_f64, [SD_ATOM_EXCH] = exch_u64},
     [SD_ATOM_B16] = {INT_ROW(b16)},
     [SD_ATOM_F16] = {[SD_ATOM_ADD] = add_f16, [SD_ATOM_MIN] = min_f16, [SD_ATOM_MAX] = max_f16},
-    [SD_ATOM_BF16] = {[SD_ATOM_ADD] = add_bf16, [SD_ATOM_MIN] = min_bf16,
-                      [SD_ATOM_MAX] = max_bf16},
-    [SD_ATOM_F16X2] = {[SD_ATOM_ADD] = add_f16x2, [SD_ATOM_MIN] = min_f16x2,
-                       [SD_ATOM_MAX] = max_f16x2},
-    [SD_ATOM_BF16X2] = {[SD_ATOM_ADD] = add_bf16x2, [SD_ATOM_MIN] = min_bf16x2,
-                        [SD_ATOM_MAX] = max_bf16x2},
+    [SD_ATOM_BF16] = {[SD_ATOM_ADD] = add_bf16, [SD_ATOM_MIN] = min_bf16, [SD_ATOM_MAX] = max_bf16},
+    [SD_ATOM_F16X2] =
+        {[SD_ATOM_ADD] = add_f16x2, [SD_ATOM_MIN] = min_f16x2, [SD_ATOM_MAX] = max_f16x2},
+    [SD_ATOM_BF16X2] =
+        {[SD_ATOM_ADD] = add_bf16x2, [SD_ATOM_MIN] = min_bf16x2, [SD_ATOM_MAX] = max_bf16x2},
 };
 
 static const uint8_t type_bytes[SD_ATOM_TYPES] = {4, 4, 8, 8, 4, 8, 2, 2, 4, 2, 4, 16, 4};
+
+uint32_t
+sd_atom_bytes(enum sd_atom_type type)
+{
+    return type_bytes[type];
+}
 
 bool
 sd_atom_known(enum sd_atom_op op, enum sd_atom_type type)
@@ -134,15 +143,13 @@ atom_128(uint64_t p[2], const uint64_t v[2], const uint64_t *compare, uint64_t o
 }
 
 static uint64_t
-address(const struct sd_insn *ip, const uint8_t *regs, unsigned space, unsigned lane)
+address(const struct sd_warp *w, const struct sd_insn *ip, const uint8_t *regs, unsigned space,
+        unsigned lane)
 {
     uint64_t offset = (uint64_t)(int64_t)(int32_t)ip->c;
 
-    if (space == 1) {
-        uint64_t a = sd_lane_get(regs + ip->a, lane, 4) + offset;
-
-        return a < SD_WINDOW_BYTES ? SD_WINDOW_SHARED + a : SD_WINDOW_END;
-    }
+    if (space == 1 || space == 4)
+        return sd_shared_address(w, sd_lane_get(regs + ip->a, lane, 4) + offset, space == 4);
     return sd_lane_get(regs + ip->a, lane, 8) + offset;
 }
 
@@ -156,7 +163,7 @@ sd_atom(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
 
     for (m = w->mask; m != 0; m &= m - 1) {
         unsigned lane = sd_first_lane(m);
-        uint64_t addr = address(ip, regs, x[2], lane);
+        uint64_t addr = address(w, ip, regs, x[2], lane);
         void *p;
 
         if (x[2] == 0 && addr >= SD_WINDOW_SHARED)

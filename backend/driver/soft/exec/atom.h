@@ -1,7 +1,7 @@
 /* backend/driver/soft/exec/atom.h -- atomic operations by kind and type
  *
  * extra[d ...] of an SD_OP_atom: operation, type, space (0 global, 1 shared, 2 local,
- * 3 generic), row of the value to compare with, site, and whether a result is wanted.
+ * 3 generic, 4 shared of the cluster), row of the value to compare with, site, and whether a result is wanted.
  */
 #ifndef SD_ATOM_H
 #define SD_ATOM_H
@@ -21,6 +21,7 @@ enum sd_atom_type {
     SD_ATOM_TYPES,
 };
 
+uint32_t sd_atom_bytes(enum sd_atom_type type);
 bool sd_atom_known(enum sd_atom_op op, enum sd_atom_type type);
 /* One known operation, neither of B128 nor CAS, on the aligned value at p; returns what was there. */
 uint64_t sd_atom_apply(enum sd_atom_op op, enum sd_atom_type type, void *p, uint64_t v);

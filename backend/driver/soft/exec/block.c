@@ -108,6 +108,7 @@ init_warp(struct sd_block *b, struct sd_warp *w, uint32_t index, const struct sd
 
     w->initial = left >= 32 ? SD_LANES_ALL : (1u << left) - 1;
     w->live = w->initial;
+    w->cluster_arrived = 0;
     w->mask = 0;
     w->frame = NULL;
     w->nwait = 0;
@@ -137,7 +138,7 @@ free_block(struct sd_block *b)
 }
 
 struct sd_block *
-sd_block_start(struct sd_cpu *cpu, struct sd_grid *grid, uint64_t linear)
+sd_block_start(struct sd_cpu *cpu, struct sd_grid *grid, const uint32_t id[3])
 {
     const uint32_t *dim = grid->launch->grid;
     struct sd_block *b = cpu->free_blocks;
@@ -157,10 +158,10 @@ sd_block_start(struct sd_cpu *cpu, struct sd_grid *grid, uint64_t linear)
     b->nwarps = grid->nwarps;
     b->nlive = grid->nthreads;
     b->running = grid->nwarps;
-    b->linear = linear;
-    b->id[0] = (uint32_t)(linear % dim[0]);
-    b->id[1] = (uint32_t)(linear / dim[0] % dim[1]);
-    b->id[2] = (uint32_t)(linear / dim[0] / dim[1]);
+    memcpy(b->id, id, sizeof(b->id));
+    b->linear = id[0] + dim[0] * (id[1] + (uint64_t)dim[1] * id[2]);
+    b->rank = 0;
+    b->cluster = &b->self;
     b->slices = 0;
     b->next = NULL;
     if (b->active_barriers != 0) {
@@ -340,9 +341,8 @@ run_warp(struct sd_cpu *cpu, struct sd_block *b, struct sd_warp *w, unsigned *yi
     }
 }
 
-/* No warp can go on although some have not ended. */
-static void
-deadlock(struct sd_block *b)
+void
+sd_block_deadlock(struct sd_block *b)
 {
     uint32_t i;
 
@@ -352,14 +352,34 @@ deadlock(struct sd_block *b)
         if (w->done || w->nwait == 0)
             continue;
         w->frame = w->wait[0].frame;
-        sd_fault(w, w->wait[0].ip, sd_first_lane(w->wait[0].mask), CUDA_ERROR_LAUNCH_FAILED, 0,
-                 "deadlock: threads wait at barrier %u that the others never reach",
-                 w->wait[0].sync);
+        if (w->wait[0].state == SD_AT_CLUSTER)
+            sd_fault(w, w->wait[0].ip, sd_first_lane(w->wait[0].mask), CUDA_ERROR_LAUNCH_FAILED, 0,
+                     "deadlock: threads wait at the cluster's barrier that the others never reach");
+        else
+            sd_fault(w, w->wait[0].ip, sd_first_lane(w->wait[0].mask), CUDA_ERROR_LAUNCH_FAILED, 0,
+                     "deadlock: threads wait at barrier %u that the others never reach",
+                     w->wait[0].sync);
         return;
     }
 }
 
-bool
+/* Do threads wait for other blocks? */
+static bool
+waits_for_cluster(const struct sd_block *b)
+{
+    uint32_t i;
+    unsigned k;
+
+    if (b->cluster->n == 1)
+        return false;
+    for (i = 0; i < b->nwarps; i++)
+        for (k = 0; k < b->warps[i].nwait; k++)
+            if (b->warps[i].wait[k].state == SD_AT_CLUSTER)
+                return true;
+    return false;
+}
+
+enum sd_block_state
 sd_block_run(struct sd_cpu *cpu, struct sd_block *b)
 {
     uint32_t i;
@@ -375,21 +395,23 @@ sd_block_run(struct sd_cpu *cpu, struct sd_block *b)
                 continue;
             ran++;
             if (!run_warp(cpu, b, w, &yields))
-                return true;
+                return SD_BLOCK_ENDED;
         }
         if (b->running == 0)
-            return true;
+            return SD_BLOCK_ENDED;
+        if (ran == 0 && waits_for_cluster(b))
+            return SD_BLOCK_WAITS;
         if (ran == 0) {
-            deadlock(b);
-            return true;
+            sd_block_deadlock(b);
+            return SD_BLOCK_ENDED;
         }
         if (yields > 0) {
             if (sd_cpu_poll(cpu))
-                return true;
+                return SD_BLOCK_ENDED;
             b->slices++;
             if (b->slices >= (b->stuck ? SLICES_SPIN : SLICES_LONG)) {
                 b->slices = 0;
-                return false;
+                return SD_BLOCK_GIVES_WAY;
             }
         }
     }

@@ -331,6 +331,9 @@ SD_NAME(sd_fill_lanes)(struct sd_core *core)
     ONE(local_addr) ONE(video)
     core->full[SD_OP_cp_async] = core->masked[SD_OP_cp_async] = sd_cp_async;
     core->full[SD_OP_cp_bulk] = core->masked[SD_OP_cp_bulk] = sd_cp_bulk;
+#define FN(id, fn) core->full[SD_OP_##id] = core->masked[SD_OP_##id] = fn;
+    FN(st_async, sd_st_async) FN(cluster_arrive, sd_cluster_arrive) FN(cluster_wait, sd_cluster_wait)
+    FN(cluster_address, sd_cluster_address)
     core->full[SD_OP_mbarrier] = core->masked[SD_OP_mbarrier] = sd_mbarrier;
     core->full[SD_OP_tex] = core->masked[SD_OP_tex] = sd_tex;
     RT(rt_vprintf) RT(rt_assert) RT(rt_malloc) RT(rt_free)

@@ -35,10 +35,18 @@ load_any(const void *p, unsigned size)
     uint64_t v = 0;
 
     switch (size) {
-    case 1: v = __atomic_load_n((const uint8_t *)p, __ATOMIC_RELAXED); break;
-    case 2: v = __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED); break;
-    case 4: v = __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED); break;
-    default: v = __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED); break;
+    case 1:
+        v = __atomic_load_n((const uint8_t *)p, __ATOMIC_RELAXED);
+        break;
+    case 2:
+        v = __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED);
+        break;
+    case 4:
+        v = __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED);
+        break;
+    default:
+        v = __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED);
+        break;
     }
     return v;
 }
@@ -47,10 +55,18 @@ static inline void
 store_any(void *p, unsigned size, uint64_t v)
 {
     switch (size) {
-    case 1: __atomic_store_n((uint8_t *)p, (uint8_t)v, __ATOMIC_RELAXED); break;
-    case 2: __atomic_store_n((uint16_t *)p, (uint16_t)v, __ATOMIC_RELAXED); break;
-    case 4: __atomic_store_n((uint32_t *)p, (uint32_t)v, __ATOMIC_RELAXED); break;
-    default: __atomic_store_n((uint64_t *)p, v, __ATOMIC_RELAXED); break;
+    case 1:
+        __atomic_store_n((uint8_t *)p, (uint8_t)v, __ATOMIC_RELAXED);
+        break;
+    case 2:
+        __atomic_store_n((uint16_t *)p, (uint16_t)v, __ATOMIC_RELAXED);
+        break;
+    case 4:
+        __atomic_store_n((uint32_t *)p, (uint32_t)v, __ATOMIC_RELAXED);
+        break;
+    default:
+        __atomic_store_n((uint64_t *)p, v, __ATOMIC_RELAXED);
+        break;
     }
 }
 
@@ -95,15 +111,15 @@ copy_once(void *dst, const void *src, unsigned bytes)
 
 /* Space 'g', 's', 'l', 'x'. Address of one lane as a generic pointer; false: out of range. */
 static inline bool
-lane_address(const struct sd_insn *ip, const uint8_t *regs, char space, unsigned lane,
-             uint64_t *addr_p)
+lane_address(const struct sd_warp *w, const struct sd_insn *ip, const uint8_t *regs, char space,
+             unsigned lane, uint64_t *addr_p)
 {
     uint64_t a;
 
     if (space == 's') {
         a = (uint64_t)((const uint32_t *)(regs + ip->a))[lane] + (uint64_t)(int64_t)(int32_t)ip->c;
         *addr_p = SD_WINDOW_SHARED + a;
-        return a < SD_WINDOW_BYTES;
+        return sd_shared_address(w, a, (ip->flags & SD_FL_CLUSTER) != 0) != SD_WINDOW_END;
     }
     a = ((const uint64_t *)(regs + ip->a))[lane] + (uint64_t)(int64_t)(int32_t)ip->c;
     *addr_p = space == 'l' ? SD_WINDOW_LOCAL + a : a;
@@ -124,7 +140,7 @@ load_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char space
     SD_EACH_SET(lane, w->mask)
     {
         uint64_t addr;
-        bool valid = lane_address(ip, regs, space, lane, &addr);
+        bool valid = lane_address(w, ip, regs, space, lane, &addr);
         const void *p;
 
         if ((addr & (n * size - 1)) != 0 && valid)
@@ -140,7 +156,7 @@ load_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char space
         for (unsigned k = 0; k < n; k++)
             if (list[k] != UINT32_MAX)
                 sd_lane_put(regs + list[k], lane, width,
-                         extend(load_buf(buf + k * size, size), size, is_signed));
+                            extend(load_buf(buf + k * size, size), size, is_signed));
     }
     return ip + 1;
 }
@@ -156,7 +172,7 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
     SD_EACH_SET(lane, w->mask)
     {
         uint64_t addr;
-        bool valid = lane_address(ip, regs, space, lane, &addr);
+        bool valid = lane_address(w, ip, regs, space, lane, &addr);
         void *p;
 
         if ((addr & (n * size - 1)) != 0 && valid)
@@ -220,13 +236,13 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
         if (step == sizeof(M) && limit - o >= 31 * sizeof(M) && follow(addr, sizeof(M))) {         \
             read_ahead;                                                                            \
             SD_EACH_LANE(i)                                                                        \
-                d[i] = (D)p[i];                                                                    \
+            d[i] = (D)p[i];                                                                        \
             SD_GO(ip + 1);                                                                         \
         }                                                                                          \
         if (step == 0 && follow(addr, 0)) {                                                        \
             const D v = (D)*p;                                                                     \
             SD_EACH_LANE(i)                                                                        \
-                d[i] = v;                                                                          \
+            d[i] = v;                                                                              \
             SD_GO(ip + 1);                                                                         \
         }                                                                                          \
     }
@@ -237,7 +253,7 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
         const D *s = SD_ROW(const D, ip->b);                                                       \
         M *p = (M *)(acc.base + o);                                                                \
         SD_EACH_LANE(i)                                                                            \
-            p[i] = (M)s[i];                                                                        \
+        p[i] = (M)s[i];                                                                            \
         SD_GO(ip + 1);                                                                             \
     }
 
@@ -255,7 +271,7 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
                 D *d = SD_ROW(D, list[k]);                                                         \
                 const D v = (D)p[k];                                                               \
                 SD_EACH_LANE(i)                                                                    \
-                    d[i] = v;                                                                      \
+                d[i] = v;                                                                          \
             }                                                                                      \
             return ip + 1;                                                                         \
         }                                                                                          \
@@ -303,7 +319,7 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
     }
 
 /* All other loads and stores of one known span. */
-#define GATHER(space, M, D, A, follow)                                                                     \
+#define GATHER(space, M, D, A, follow)                                                             \
     const unsigned n = ip->flags & SD_FL_VEC;                                                      \
     const unsigned bytes = n * (unsigned)sizeof(M);                                                \
     const uint32_t m = w->mask;                                                                    \
@@ -324,7 +340,7 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
                 d[i] = (D) * (const M *)(acc.base + (A)(addr[i] + add));                           \
         } else {                                                                                   \
             SD_EACH_SET(i, m)                                                                      \
-                d[i] = (D) * (const M *)(acc.base + (A)(addr[i] + add));                           \
+            d[i] = (D) * (const M *)(acc.base + (A)(addr[i] + add));                               \
         }                                                                                          \
         return ip + 1;                                                                             \
     }                                                                                              \
@@ -336,12 +352,12 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
         if (list[k] == UINT32_MAX)                                                                 \
             continue;                                                                              \
         SD_EACH_SET(i, m)                                                                          \
-            tmp[i] = (D) * (const M *)(p + (A)(addr[i] + add));                                    \
+        tmp[i] = (D) * (const M *)(p + (A)(addr[i] + add));                                        \
         SD_BLEND(D, SD_ROW(D, list[k]), tmp, m);                                                   \
     }                                                                                              \
     return ip + 1;
 
-#define SCATTER(space, M, D, A, follow)                                                                    \
+#define SCATTER(space, M, D, A, follow)                                                            \
     const unsigned n = ip->flags & SD_FL_VEC;                                                      \
     const unsigned bytes = n * (unsigned)sizeof(M);                                                \
     const uint32_t m = w->mask;                                                                    \
@@ -361,7 +377,7 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
         const D *s = SD_ROW(const D, list[k]);                                                     \
         uint8_t *p = acc.base + k * sizeof(M);                                                     \
         SD_EACH_SET(i, m)                                                                          \
-            *(M *)(p + (A)(addr[i] + add)) = (M)s[i];                                              \
+        *(M *)(p + (A)(addr[i] + add)) = (M)s[i];                                                  \
     }                                                                                              \
     return ip + 1;
 
@@ -383,15 +399,14 @@ read_ahead(struct sd_warp *w, const struct sd_insn *ip, uint64_t o, unsigned byt
         const uint64_t then = o + AHEAD * stride, size = s->end - s->base;
 
         if (then < size && size - then >= bytes) {
-            __builtin_prefetch((const void *)(uintptr_t)(s->base + then));               // NOLINT
+            __builtin_prefetch((const void *)(uintptr_t)(s->base + then));             // NOLINT
             __builtin_prefetch((const void *)(uintptr_t)(s->base + then + bytes - 1)); // NOLINT
         }
     }
 }
 
 /* Shared memory: 32-bit addresses. An offset that wraps below 0 lands above the limit. */
-#define SHARED_ACCESS                                                                              \
-    const struct access acc = {w->shared, 0, w->shared_bytes};
+#define SHARED_ACCESS const struct access acc = {w->shared, 0, w->shared_bytes};
 
 /* Generic: as global if no lane points into a window, as shared if all do. */
 static inline bool
@@ -400,7 +415,7 @@ any_window(const uint64_t *addr, int32_t offset)
     uint64_t high = 0;
 
     SD_EACH_LANE(i)
-        high |= addr[i] + (uint64_t)(int64_t)offset;
+    high |= addr[i] + (uint64_t)(int64_t)offset;
     return high >> 47 != 0;
 }
 
@@ -425,7 +440,7 @@ all_shared(const uint64_t *addr, uint32_t m, uint32_t *out)
         struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)                                \
     {                                                                                              \
         const struct access acc = global_span(w, ip, false);                                       \
-        GATHER('g', M, D, uint64_t, sd_follow64)                                                                \
+        GATHER('g', M, D, uint64_t, sd_follow64)                                                   \
     }                                                                                              \
     SD_HANDLER(h_ld_g_##id)                                                                        \
     {                                                                                              \
@@ -434,12 +449,8 @@ all_shared(const uint64_t *addr, uint32_t m, uint32_t *out)
         return gather_g_##id(w, ip, regs);                                                         \
     }                                                                                              \
     static __attribute__((noinline)) const struct sd_insn *gather_s_##id(                          \
-        struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)                                \
-    {                                                                                              \
-        SHARED_ACCESS                                                                              \
-        GATHER('s', M, D, uint32_t, sd_follow32)                                                                \
-    }                                                                                              \
-    SD_HANDLER(h_ld_s_##id)                                                                        \
+        struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs){                               \
+        SHARED_ACCESS GATHER('s', M, D, uint32_t, sd_follow32)} SD_HANDLER(h_ld_s_##id)            \
     {                                                                                              \
         SHARED_ACCESS                                                                              \
         QUICK_LOAD(M, D, uint32_t, sd_follow32, (void)0)                                           \
@@ -461,7 +472,7 @@ all_shared(const uint64_t *addr, uint32_t m, uint32_t *out)
         struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)                                \
     {                                                                                              \
         const struct access acc = global_span(w, ip, true);                                        \
-        SCATTER('g', M, D, uint64_t, sd_follow64)                                                               \
+        SCATTER('g', M, D, uint64_t, sd_follow64)                                                  \
     }                                                                                              \
     SD_HANDLER(h_st_g_##id)                                                                        \
     {                                                                                              \
@@ -470,12 +481,8 @@ all_shared(const uint64_t *addr, uint32_t m, uint32_t *out)
         return scatter_g_##id(w, ip, regs);                                                        \
     }                                                                                              \
     static __attribute__((noinline)) const struct sd_insn *scatter_s_##id(                         \
-        struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)                                \
-    {                                                                                              \
-        SHARED_ACCESS                                                                              \
-        SCATTER('s', M, D, uint32_t, sd_follow32)                                                               \
-    }                                                                                              \
-    SD_HANDLER(h_st_s_##id)                                                                        \
+        struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs){                               \
+        SHARED_ACCESS SCATTER('s', M, D, uint32_t, sd_follow32)} SD_HANDLER(h_st_s_##id)           \
     {                                                                                              \
         SHARED_ACCESS                                                                              \
         QUICK_STORE(M, D, uint32_t, sd_follow32)                                                   \
@@ -509,10 +516,14 @@ local_ok(const struct sd_warp *w, const uint64_t *addr, int32_t offset, uint32_t
 
 #define LOCAL_SIZES(X)                                                                             \
     switch (size) {                                                                                \
-    case 1: X(uint8_t, int8_t) break;                                                              \
-    case 2: X(uint16_t, int16_t) break;                                                            \
-    case 4: X(uint32_t, int32_t) break;                                                            \
-    default: X(uint64_t, int64_t) break;                                                           \
+    case 1:                                                                                        \
+        X(uint8_t, int8_t) break;                                                                  \
+    case 2:                                                                                        \
+        X(uint16_t, int16_t) break;                                                                \
+    case 4:                                                                                        \
+        X(uint32_t, int32_t) break;                                                                \
+    default:                                                                                       \
+        X(uint64_t, int64_t) break;                                                                \
     }
 
 static const struct sd_insn *
@@ -562,7 +573,7 @@ store_local(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, unsigned
 
 #define X(U, S)                                                                                    \
     SD_EACH_SET(i, w->mask)                                                                        \
-        *(U *)(p + addr[i] + (uint64_t)i * w->local_stride) = (U)sd_lane_get(row, i, width);
+    *(U *)(p + addr[i] + (uint64_t)i * w->local_stride) = (U)sd_lane_get(row, i, width);
         LOCAL_SIZES(X)
 #undef X
     }
@@ -632,7 +643,7 @@ store_window(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, unsigne
 
 #define X(U, S)                                                                                    \
     SD_EACH_SET(i, w->mask)                                                                        \
-        *(U *)(p + (uint32_t)(offsets[i] + ip->c)) = (U)sd_lane_get(row, i, width);
+    *(U *)(p + (uint32_t)(offsets[i] + ip->c)) = (U)sd_lane_get(row, i, width);
         LOCAL_SIZES(X)
 #undef X
     }
@@ -640,16 +651,19 @@ store_window(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, unsigne
 }
 
 #define LOADS                                                                                      \
-    LD(u8_16, uint8_t, uint16_t) LD(u8_32, uint8_t, uint32_t) LD(u8_64, uint8_t, uint64_t)         \
-    LD(s8_16, int8_t, uint16_t) LD(s8_32, int8_t, uint32_t) LD(s8_64, int8_t, uint64_t)            \
-    LD(u16_16, uint16_t, uint16_t) LD(u16_32, uint16_t, uint32_t) LD(u16_64, uint16_t, uint64_t)   \
-    LD(s16_32, int16_t, uint32_t) LD(s16_64, int16_t, uint64_t)                                    \
-    LD(u32_32, uint32_t, uint32_t) LD(u32_64, uint32_t, uint64_t) LD(s32_64, int32_t, uint64_t)    \
-    LD(u64_64, uint64_t, uint64_t)
+    LD(u8_16, uint8_t, uint16_t)                                                                   \
+    LD(u8_32, uint8_t, uint32_t) LD(u8_64, uint8_t, uint64_t) LD(s8_16, int8_t, uint16_t)          \
+        LD(s8_32, int8_t, uint32_t) LD(s8_64, int8_t, uint64_t) LD(u16_16, uint16_t, uint16_t)     \
+            LD(u16_32, uint16_t, uint32_t) LD(u16_64, uint16_t, uint64_t)                          \
+                LD(s16_32, int16_t, uint32_t) LD(s16_64, int16_t, uint64_t)                        \
+                    LD(u32_32, uint32_t, uint32_t) LD(u32_64, uint32_t, uint64_t)                  \
+                        LD(s32_64, int32_t, uint64_t) LD(u64_64, uint64_t, uint64_t)
 #define STORES                                                                                     \
-    ST(u8_16, uint8_t, uint16_t) ST(u8_32, uint8_t, uint32_t) ST(u8_64, uint8_t, uint64_t)         \
-    ST(u16_16, uint16_t, uint16_t) ST(u16_32, uint16_t, uint32_t) ST(u16_64, uint16_t, uint64_t)   \
-    ST(u32_32, uint32_t, uint32_t) ST(u32_64, uint32_t, uint64_t) ST(u64_64, uint64_t, uint64_t)
+    ST(u8_16, uint8_t, uint16_t)                                                                   \
+    ST(u8_32, uint8_t, uint32_t) ST(u8_64, uint8_t, uint64_t) ST(u16_16, uint16_t, uint16_t)       \
+        ST(u16_32, uint16_t, uint32_t) ST(u16_64, uint16_t, uint64_t)                              \
+            ST(u32_32, uint32_t, uint32_t) ST(u32_64, uint32_t, uint64_t)                          \
+                ST(u64_64, uint64_t, uint64_t)
 
 LOADS
 STORES
@@ -659,7 +673,7 @@ SD_NAME(sd_fill_mem)(struct sd_core *core)
 {
 #undef LD
 #undef ST
-#define ONE(id) core->full[SD_OP_##id] = core->masked[SD_OP_##id] = h_##id;
+#define ONE(id)      core->full[SD_OP_##id] = core->masked[SD_OP_##id] = h_##id;
 #define LD(id, M, D) ONE(ld_g_##id) ONE(ld_s_##id) ONE(ld_l_##id) ONE(ld_x_##id)
 #define ST(id, M, D) ONE(st_g_##id) ONE(st_s_##id) ONE(st_l_##id) ONE(st_x_##id)
     LOADS

@@ -15,12 +15,23 @@ static unsigned
 type_bits(unsigned type)
 {
     switch (type) {
-    case SD_MMA_F16: case SD_MMA_BF16: return 16;
-    case SD_MMA_U8: case SD_MMA_S8: case SD_MMA_E4M3: case SD_MMA_E5M2: return 8;
-    case SD_MMA_U4: case SD_MMA_S4: return 4;
-    case SD_MMA_B1: return 1;
-    case SD_MMA_F64: return 64;
-    default: return 32;
+    case SD_MMA_F16:
+    case SD_MMA_BF16:
+        return 16;
+    case SD_MMA_U8:
+    case SD_MMA_S8:
+    case SD_MMA_E4M3:
+    case SD_MMA_E5M2:
+        return 8;
+    case SD_MMA_U4:
+    case SD_MMA_S4:
+        return 4;
+    case SD_MMA_B1:
+        return 1;
+    case SD_MMA_F64:
+        return 64;
+    default:
+        return 32;
     }
 }
 
@@ -75,12 +86,18 @@ static float
 to_f32(unsigned type, uint32_t v)
 {
     switch (type) {
-    case SD_MMA_F16: return sd_f16_to_f32((uint16_t)v);
-    case SD_MMA_BF16: return sd_bf16_to_f32((uint16_t)v);
-    case SD_MMA_TF32: return sd_tf32_operand(v);
-    case SD_MMA_E4M3: return (float)sd_small_to_f64(v, SD_E4M3);
-    case SD_MMA_E5M2: return (float)sd_small_to_f64(v, SD_E5M2);
-    default: return sd_f32_bits(v);
+    case SD_MMA_F16:
+        return sd_f16_to_f32((uint16_t)v);
+    case SD_MMA_BF16:
+        return sd_bf16_to_f32((uint16_t)v);
+    case SD_MMA_TF32:
+        return sd_tf32_operand(v);
+    case SD_MMA_E4M3:
+        return (float)sd_small_to_f64(v, SD_E4M3);
+    case SD_MMA_E5M2:
+        return (float)sd_small_to_f64(v, SD_E5M2);
+    default:
+        return sd_f32_bits(v);
     }
 }
 
@@ -88,12 +105,18 @@ static int32_t
 to_s32(unsigned type, uint32_t v)
 {
     switch (type) {
-    case SD_MMA_S8: return (int8_t)v;
-    case SD_MMA_U8: return (uint8_t)v;
-    case SD_MMA_S4: return (int32_t)(v << 28) >> 28;
-    case SD_MMA_U4: return (int32_t)(v & 15);
-    case SD_MMA_B1: return (int32_t)(v & 1);
-    default: return (int32_t)v;
+    case SD_MMA_S8:
+        return (int8_t)v;
+    case SD_MMA_U8:
+        return (uint8_t)v;
+    case SD_MMA_S4:
+        return (int32_t)(v << 28) >> 28;
+    case SD_MMA_U4:
+        return (int32_t)(v & 15);
+    case SD_MMA_B1:
+        return (int32_t)(v & 1);
+    default:
+        return (int32_t)v;
     }
 }
 
@@ -164,8 +187,7 @@ spread(const struct sd_mma *d, const uint32_t *rows, const union matrix *in, uin
             const T x = a->field[i * d->k + k];                                                    \
             const T *y = &b->field[k * d->n];                                                      \
             T *z = &c->field[i * d->n];                                                            \
-            SD_LOOP for (unsigned j = 0; j < d->n; j++)                                            \
-                z[j] = (step);                                                                     \
+            SD_LOOP for (unsigned j = 0; j < d->n; j++) z[j] = (step);                             \
         }
 
 static void
@@ -188,8 +210,9 @@ multiply(const struct sd_mma *d, const union matrix *a, const union matrix *b, u
 
                 for (unsigned k = 0; k < d->k; k++)
                     s += (int64_t)a->s32[i * d->k + k] * b->s32[k * d->n + j];
-                c->s32[i * d->n + j] =
-                    (int32_t)(s > INT32_MAX ? INT32_MAX : s < INT32_MIN ? INT32_MIN : s);
+                c->s32[i * d->n + j] = (int32_t)(s > INT32_MAX   ? INT32_MAX
+                                                 : s < INT32_MIN ? INT32_MIN
+                                                                 : s);
             }
     } else if (is_int(type)) {
         MULTIPLY(int32_t, s32, (int32_t)((uint32_t)z[j] + (uint32_t)x * (uint32_t)y[j]))
@@ -220,9 +243,9 @@ SD_HANDLER(h_mma)
 
 struct tile {
     uint64_t addr;
-    uint64_t stride;   /* elements between rows (or columns) */
+    uint64_t stride; /* elements between rows (or columns) */
     unsigned bits;
-    uint8_t *whole;    /* host address of addr when all of it lies in one place, else NULL */
+    uint8_t *whole; /* host address of addr when all of it lies in one place, else NULL */
 };
 
 /* The address is the same in all lanes. */
@@ -240,15 +263,16 @@ find_tile(struct sd_warp *w, const struct sd_insn *ip, const uint8_t *regs, cons
     t->bits = type_bits(type);
     t->stride = d->has_stride ? SD_ROW(const uint32_t, d->stride_row)[lane] : minor;
     if (d->space == 1)
-        t->addr = SD_WINDOW_SHARED + SD_ROW(const uint32_t, ip->a)[lane];
+        t->addr = sd_shared_address(
+            w, SD_ROW(const uint32_t, ip->a)[lane] + (uint64_t)(int64_t)d->offset, false);
     else
-        t->addr = SD_ROW(const uint64_t, ip->a)[lane];
-    t->addr += (uint64_t)(int64_t)d->offset;
+        t->addr = SD_ROW(const uint64_t, ip->a)[lane] + (uint64_t)(int64_t)d->offset;
     if (d->space == 0 && t->addr >= SD_WINDOW_SHARED)
         return sd_fault_access(w, ip, lane, t->addr, 1, write);
     bytes = ((major - 1) * t->stride + minor) * t->bits / 8;
     t->whole = bytes < 1u << 31 && t->addr % (t->bits < 8 ? 1 : t->bits / 8) == 0
-                   ? sd_resolve(w, lane, t->addr, (uint32_t)bytes, write, d->site) : NULL;
+                   ? sd_resolve(w, lane, t->addr, (uint32_t)bytes, write, d->site)
+                   : NULL;
     return ip;
 }
 
@@ -357,14 +381,14 @@ SD_HANDLER(h_ldmatrix)
     if (!sd_group_meet(w, ip, SD_LANES_ALL))
         return NULL;
     for (j = 0; j < 8 * n; j++) {
-        uint64_t a = (x[3] == 1 ? SD_ROW(const uint32_t, ip->a)[j]
-                                : SD_ROW(const uint64_t, ip->a)[j]) +
-                     (uint64_t)(int64_t)(int32_t)x[5];
+        uint64_t a =
+            (x[3] == 1 ? SD_ROW(const uint32_t, ip->a)[j] : SD_ROW(const uint64_t, ip->a)[j]) +
+            (uint64_t)(int64_t)(int32_t)x[5];
 
         if (x[3] == 1)
-            a = a < SD_WINDOW_BYTES ? SD_WINDOW_SHARED + a : SD_WINDOW_END;
-        line[j] = a % 16 == 0 && a >= SD_WINDOW_SHARED
-                      ? sd_resolve(w, j, a, 16, store, x[4]) : NULL;
+            a = sd_shared_address(w, a, false);
+        line[j] =
+            a % 16 == 0 && a >= SD_WINDOW_SHARED ? sd_resolve(w, j, a, 16, store, x[4]) : NULL;
         if (line[j] == NULL)
             return sd_fault_access(w, ip, j, a, 16, store);
     }
@@ -404,8 +428,7 @@ SD_HANDLER(h_movmatrix)
         m[lane / 4][2 * (lane % 4) + 1] = (uint16_t)(a[lane] >> 16);
     }
     for (lane = 0; lane < 32; lane++)
-        out[lane] = m[2 * (lane % 4)][lane / 4] |
-                    (uint32_t)m[2 * (lane % 4) + 1][lane / 4] << 16;
+        out[lane] = m[2 * (lane % 4)][lane / 4] | (uint32_t)m[2 * (lane % 4) + 1][lane / 4] << 16;
     sd_blend32(SD_ROW(uint32_t, ip->dst), out, w->mask);
     return ip + 1;
 }

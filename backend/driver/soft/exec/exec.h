@@ -71,6 +71,8 @@ struct sd_kernel {
     uint32_t req_ntid[3];  /* .reqntid, 0 0 0 when absent */
     uint32_t min_nctapersm;
     uint32_t req_cluster[3];
+    uint32_t max_cluster; /* .maxclusterrank, 0 when absent */
+    bool explicit_cluster; /* .explicitcluster: it must be launched with one */
     uint32_t target; /* 75 for sm_75 */
     uint32_t ptx_version; /* 90 for 9.0 */
 
@@ -153,7 +155,8 @@ struct sd_launch {
     const struct sd_kernel *kernel;
     uint32_t grid[3];
     uint32_t block[3];
-    uint32_t cluster[3]; /* 1 1 1 without clusters */
+    uint32_t cluster[3]; /* 1 1 1 without clusters; divides the grid */
+    bool explicit_cluster;
     uint32_t dynamic_shared_bytes;
     const uint8_t *params; /* param_bytes, laid out by sd_kernel.params; copied by the caller */
     bool cooperative;
@@ -226,5 +229,8 @@ CUresult sd_exec_run(struct sd_pool *pool, const struct sd_launch *launch, struc
 #define SD_CLOCK_KHZ 1000000u
 /* Largest dynamic plus static shared memory of a block that the machine can address. */
 #define SD_SHARED_BYTES_MAX (1u << 20)
+/* Most blocks of a cluster; they run on one thread, in turn. */
+#define SD_CLUSTER_MAX          16u
+#define SD_CLUSTER_PORTABLE_MAX 8u /* without the function's leave for more */
 
 #endif

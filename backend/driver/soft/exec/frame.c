@@ -38,14 +38,20 @@ cluster_value(const struct sd_warp *w, unsigned kind, unsigned axis)
     const uint32_t *id = w->block->id;
 
     switch (kind) {
-    case SD_SREG_CLUSTERID: return id[axis] / c[axis];
-    case SD_SREG_NCLUSTERID: return l->grid[axis] / c[axis];
-    case SD_SREG_CLUSTER_CTAID: return id[axis] % c[axis];
-    case SD_SREG_CLUSTER_NCTAID: return c[axis];
+    case SD_SREG_CLUSTERID:
+        return id[axis] / c[axis];
+    case SD_SREG_NCLUSTERID:
+        return l->grid[axis] / c[axis];
+    case SD_SREG_CLUSTER_CTAID:
+        return id[axis] % c[axis];
+    case SD_SREG_CLUSTER_NCTAID:
+        return c[axis];
     case SD_SREG_CLUSTER_CTARANK:
-        return id[0] % c[0] + (uint64_t)c[0] * (id[1] % c[1] + (uint64_t)c[1] * (id[2] % c[2]));
-    case SD_SREG_CLUSTER_NCTARANK: return (uint64_t)c[0] * c[1] * c[2];
-    default: return c[0] * c[1] * c[2] > 1;
+        return w->block->rank;
+    case SD_SREG_CLUSTER_NCTARANK:
+        return (uint64_t)c[0] * c[1] * c[2];
+    default:
+        return l->explicit_cluster;
     }
 }
 
@@ -71,42 +77,68 @@ sd_sreg_value(const struct sd_warp *w, uint32_t sreg, unsigned lane)
     if (axis == 3) /* .w of a vector */
         return 0;
     switch (kind) {
-    case SD_SREG_TID: return thread_index(w, lane, axis);
-    case SD_SREG_NTID: return launch->block[axis];
-    case SD_SREG_CTAID: return w->block->id[axis];
-    case SD_SREG_NCTAID: return launch->grid[axis];
+    case SD_SREG_TID:
+        return thread_index(w, lane, axis);
+    case SD_SREG_NTID:
+        return launch->block[axis];
+    case SD_SREG_CTAID:
+        return w->block->id[axis];
+    case SD_SREG_NCTAID:
+        return launch->grid[axis];
     case SD_SREG_CLUSTERID:
     case SD_SREG_NCLUSTERID:
     case SD_SREG_CLUSTER_CTAID:
     case SD_SREG_CLUSTER_NCTAID:
     case SD_SREG_CLUSTER_CTARANK:
     case SD_SREG_CLUSTER_NCTARANK:
-    case SD_SREG_IS_EXPLICIT_CLUSTER: return cluster_value(w, kind, axis);
-    case SD_SREG_LANEID: return lane;
-    case SD_SREG_WARPID: return w->index;
-    case SD_SREG_NWARPID: return 64;
-    case SD_SREG_SMID: return sm_of(grid, w->block->linear);
-    case SD_SREG_NSMID: return grid->env->sm_count;
-    case SD_SREG_GRIDID: return grid->number;
-    case SD_SREG_LANEMASK_EQ: return 1u << lane;
-    case SD_SREG_LANEMASK_LE: return 0xffffffffu >> (31 - lane);
-    case SD_SREG_LANEMASK_LT: return (1u << lane) - 1;
-    case SD_SREG_LANEMASK_GE: return (uint32_t)(0xffffffffu << lane);
-    case SD_SREG_LANEMASK_GT: return (uint32_t)(0xfffffffeu << lane);
+    case SD_SREG_IS_EXPLICIT_CLUSTER:
+        return cluster_value(w, kind, axis);
+    case SD_SREG_LANEID:
+        return lane;
+    case SD_SREG_WARPID:
+        return w->index;
+    case SD_SREG_NWARPID:
+        return 64;
+    case SD_SREG_SMID:
+        return sm_of(grid, w->block->linear);
+    case SD_SREG_NSMID:
+        return grid->env->sm_count;
+    case SD_SREG_GRIDID:
+        return grid->number;
+    case SD_SREG_LANEMASK_EQ:
+        return 1u << lane;
+    case SD_SREG_LANEMASK_LE:
+        return 0xffffffffu >> (31 - lane);
+    case SD_SREG_LANEMASK_LT:
+        return (1u << lane) - 1;
+    case SD_SREG_LANEMASK_GE:
+        return (uint32_t)(0xffffffffu << lane);
+    case SD_SREG_LANEMASK_GT:
+        return (uint32_t)(0xfffffffeu << lane);
     case SD_SREG_CLOCK:
-    case SD_SREG_CLOCK64: return clock_now();
-    case SD_SREG_CLOCK_HI: return clock_now() >> 32;
+    case SD_SREG_CLOCK64:
+        return clock_now();
+    case SD_SREG_CLOCK_HI:
+        return clock_now() >> 32;
     case SD_SREG_GLOBALTIMER:
-    case SD_SREG_GLOBALTIMER_LO: return grid->env->globaltimer_ns(grid->env->opaque);
-    case SD_SREG_GLOBALTIMER_HI: return grid->env->globaltimer_ns(grid->env->opaque) >> 32;
+    case SD_SREG_GLOBALTIMER_LO:
+        return grid->env->globaltimer_ns(grid->env->opaque);
+    case SD_SREG_GLOBALTIMER_HI:
+        return grid->env->globaltimer_ns(grid->env->opaque) >> 32;
     /* envreg1 is the upper half of the pointer */
-    case SD_SREG_ENVREG1: return launch->cooperative ? sync >> 32 : 0;
-    case SD_SREG_ENVREG2: return launch->cooperative ? (uint32_t)sync : 0;
+    case SD_SREG_ENVREG1:
+        return launch->cooperative ? sync >> 32 : 0;
+    case SD_SREG_ENVREG2:
+        return launch->cooperative ? (uint32_t)sync : 0;
     case SD_SREG_TOTAL_SMEM_SIZE:
-    case SD_SREG_AGGR_SMEM_SIZE: return grid->shared_bytes;
-    case SD_SREG_DYNAMIC_SMEM_SIZE: return launch->dynamic_shared_bytes;
-    case SD_SREG_WARP_SZ: return 32;
-    default: return 0;
+    case SD_SREG_AGGR_SMEM_SIZE:
+        return grid->shared_bytes;
+    case SD_SREG_DYNAMIC_SMEM_SIZE:
+        return launch->dynamic_shared_bytes;
+    case SD_SREG_WARP_SZ:
+        return 32;
+    default:
+        return 0;
     }
 }
 
@@ -218,7 +250,8 @@ sd_frame_start_warp(struct sd_warp *w, struct sd_frame *f)
 struct sd_frame *
 sd_frame_get(struct sd_cpu *cpu, const struct sd_fn *fn)
 {
-    unsigned class = fn->frame_bytes <= 4096 ? 12 : 32 - (unsigned)__builtin_clz(fn->frame_bytes - 1);
+    unsigned class =
+        fn->frame_bytes <= 4096 ? 12 : 32 - (unsigned)__builtin_clz(fn->frame_bytes - 1);
     struct sd_frame *f;
 
     if (class >= GP_ARRAY_LEN(cpu->free_frames))
@@ -313,26 +346,39 @@ find_span(struct sd_warp *w, uint64_t addr, uint32_t bytes, struct sd_cached_spa
     return true;
 }
 
+/* Offset o in shared memory: of slot 0 the block's own, of the others that of a block of the
+ * cluster that has not ended. */
+static void *
+resolve_shared(const struct sd_warp *w, uint32_t slot, uint64_t o, uint32_t bytes)
+{
+    const struct sd_cluster *c = w->block->cluster;
+
+    if (bytes > w->shared_bytes || o > w->shared_bytes - bytes)
+        return NULL;
+    if (slot == 0)
+        return w->shared + o;
+    if (slot > c->n || (c->ended >> (slot - 1) & 1) != 0)
+        return NULL;
+    return c->blocks[slot - 1]->shared + o;
+}
+
 static void *
 resolve_window(struct sd_warp *w, unsigned lane, uint64_t addr, uint32_t bytes, bool write)
 {
     uint64_t o = addr - SD_WINDOW_SHARED;
 
-    if (o < SD_WINDOW_BYTES) {
-        if (bytes > w->shared_bytes || o > w->shared_bytes - bytes)
-            return NULL;
-        return w->shared + o;
-    }
-    if (o < 2 * SD_WINDOW_BYTES) {
-        o -= SD_WINDOW_BYTES;
+    if (addr < SD_WINDOW_LOCAL)
+        return resolve_shared(w, (uint32_t)(o / SD_WINDOW_BYTES), o % SD_WINDOW_BYTES, bytes);
+    if (addr < SD_WINDOW_PARAM) {
+        o = addr - SD_WINDOW_LOCAL;
         if (bytes > w->local_stride || o > w->local_stride - bytes)
             return NULL;
         return w->local + (size_t)lane * w->local_stride + o;
     }
-    if (o < 3 * SD_WINDOW_BYTES && !write) {
+    if (addr < SD_WINDOW_FUNC && !write) {
         uint32_t size = w->block->grid->code->param_bytes;
 
-        o -= 2 * SD_WINDOW_BYTES;
+        o = addr - SD_WINDOW_PARAM;
         if (bytes > size || o > size - bytes)
             return NULL;
         return (uint8_t *)(uintptr_t)w->block->grid->launch->params + o;
@@ -376,7 +422,8 @@ sd_fault(struct sd_warp *w, const struct sd_insn *ip, unsigned lane, CUresult co
     pthread_mutex_lock(&grid->fault_lock);
     if (f->code == CUDA_SUCCESS) {
         f->code = code;
-        f->ptx_line = ip >= fn->insns && ip < fn->insns + fn->ninsns ? fn->lines[ip - fn->insns] : 0;
+        f->ptx_line =
+            ip >= fn->insns && ip < fn->insns + fn->ninsns ? fn->lines[ip - fn->insns] : 0;
         f->address = address;
         for (axis = 0; axis < 3; axis++) {
             f->block[axis] = w->block->id[axis];
@@ -409,6 +456,16 @@ sd_fault_access(struct sd_warp *w, const struct sd_insn *ip, unsigned lane, uint
         return sd_fault(w, ip, lane, CUDA_ERROR_MISALIGNED_ADDRESS, addr,
                         "%s of %u bytes at a misaligned %s address", write ? "store" : "load",
                         bytes, space);
+    if (addr >= SD_WINDOW_SHARED + SD_WINDOW_BYTES && addr < SD_WINDOW_LOCAL) {
+        uint32_t rank = (uint32_t)((addr - SD_WINDOW_SHARED) / SD_WINDOW_BYTES) - 1;
+        const struct sd_cluster *c = w->block->cluster;
+
+        if (rank >= c->n || (c->ended >> rank & 1) != 0)
+            return sd_fault(w, ip, lane, CUDA_ERROR_ILLEGAL_ADDRESS, addr,
+                            "%s of %u bytes in the shared memory of a block that %s",
+                            write ? "store" : "load", bytes,
+                            rank >= c->n ? "the cluster does not have" : "has ended");
+    }
     return sd_fault(w, ip, lane, CUDA_ERROR_ILLEGAL_ADDRESS, addr,
                     "%s of %u bytes outside of %s memory", write ? "store" : "load", bytes, space);
 }

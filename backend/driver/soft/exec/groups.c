@@ -146,7 +146,7 @@ force_sync(struct sd_warp *w)
     unsigned i;
 
     for (i = 0; i < w->nwait; i++) {
-        if (w->wait[i].state == SD_AT_BARRIER)
+        if (w->wait[i].state == SD_AT_BARRIER || w->wait[i].state == SD_AT_CLUSTER)
             return -1;
     }
     if (w->nwait == 0)
@@ -265,6 +265,7 @@ sd_group_exit(struct sd_warp *w, uint32_t lanes, const struct sd_insn *ip)
     w->block->nlive -= (uint32_t)__builtin_popcount(lanes);
     w->mask &= ~lanes;
     leave_frames(w, w->frame, NULL, lanes);
+    sd_cluster_exit(w, lanes);
     if (w->mask != 0)
         return ip;
     sd_group_pick(w);
@@ -350,8 +351,8 @@ sd_group_call(struct sd_warp *w, const struct sd_insn *ip, const struct sd_fn *f
                         "stack overflow: more than %u bytes of local memory", SD_LOCAL_MAX);
     }
     for (i = 0; i < site->ncopies; i++, c++)
-        memcpy(f->regs + fn->param_row + (size_t)c->callee_word * 128,
-               caller->regs + c->caller_row, (size_t)c->words * 128);
+        memcpy(f->regs + fn->param_row + (size_t)c->callee_word * 128, caller->regs + c->caller_row,
+               (size_t)c->words * 128);
     w->frame = f;
     w->ip = fn->insns;
     w->budget -= 16;

@@ -27,6 +27,7 @@
 /* Flags of memory instructions: elements per lane, then modifiers. */
 #define SD_FL_VEC    15u
 #define SD_FL_STRONG 16u
+#define SD_FL_CLUSTER 32u /* shared memory of the cluster's blocks too */
 
 /* Flags of control instructions. */
 #define SD_FL_NEG 1u /* the predicate is inverted */
@@ -150,13 +151,16 @@ struct sd_kernel_code {
 void sd_kernel_code_destroy(struct sd_kernel_code *code);
 
 /* ---- the address map of generic pointers ----
- * Above every user-space address of x86-64 Linux, so that they can meet no allocation. */
+ * Above every user-space address of x86-64 Linux, so that they can meet no allocation.
+ * The shared window comes in slots: 0 is the block's own, 1 + n that of the block of rank n in the
+ * cluster. The lower 32 bits of a shared address are the slot and the offset in it. */
 #define SD_WINDOW_BYTES  (1ull << 24)
 #define SD_WINDOW_SHARED 0x800000000000ull
-#define SD_WINDOW_LOCAL  (SD_WINDOW_SHARED + SD_WINDOW_BYTES)
-#define SD_WINDOW_PARAM  (SD_WINDOW_SHARED + 2 * SD_WINDOW_BYTES)
-#define SD_WINDOW_FUNC   (SD_WINDOW_SHARED + 3 * SD_WINDOW_BYTES)
-#define SD_WINDOW_END    (SD_WINDOW_SHARED + 4 * SD_WINDOW_BYTES)
+#define SD_WINDOW_SLOTS  32u
+#define SD_WINDOW_LOCAL  (SD_WINDOW_SHARED + SD_WINDOW_SLOTS * SD_WINDOW_BYTES)
+#define SD_WINDOW_PARAM  (SD_WINDOW_LOCAL + SD_WINDOW_BYTES)
+#define SD_WINDOW_FUNC   (SD_WINDOW_LOCAL + 2 * SD_WINDOW_BYTES)
+#define SD_WINDOW_END    (SD_WINDOW_LOCAL + 3 * SD_WINDOW_BYTES)
 
 #define SD_FUNC_STRIDE   16u
 

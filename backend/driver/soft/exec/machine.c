@@ -93,6 +93,8 @@ init_kernel(struct sd_module *m, struct kernel *k, struct ptx_func *f)
     memcpy(k->pub.max_ntid, f->max_ntid, sizeof(f->max_ntid));
     memcpy(k->pub.req_ntid, f->req_ntid, sizeof(f->req_ntid));
     memcpy(k->pub.req_cluster, f->req_cluster, sizeof(f->req_cluster));
+    k->pub.max_cluster = f->max_cluster;
+    k->pub.explicit_cluster = f->explicit_cluster;
     k->pub.min_nctapersm = f->min_nctapersm;
     k->pub.target = f->module->target;
     k->pub.ptx_version = f->module->version;

@@ -1,8 +1,9 @@
 /* backend/driver/soft/exec/pool.c -- worker threads; one grid from start to end
  *
- * The thread that launches takes part: a grid of one block never leaves it. Blocks are handed
- * out in increasing order. A block that spins or runs long gives way to others of its grid, so
- * that blocks may wait for each other; all blocks of a cooperative grid are alive at once.
+ * The thread that launches takes part: a grid of one cluster never leaves it. Clusters, of one
+ * block where the launch names none, are handed out in increasing order. A block that spins or runs
+ * long gives way to others of its grid, so that blocks may wait for each other; all blocks of a
+ * cooperative grid are alive at once.
  */
 #include "backend/driver/soft/exec/warp.h"
 
@@ -15,14 +16,14 @@
 
 struct job {
     struct sd_grid *grid;
-    unsigned helpers;  /* threads of the pool in it; guarded by the pool's lock */
+    unsigned helpers; /* threads of the pool in it; guarded by the pool's lock */
     struct job *next;
 };
 
 struct sd_pool {
     pthread_mutex_t lock;
-    pthread_cond_t work;     /* a job came, or the end */
-    pthread_cond_t left;     /* a helper left a job */
+    pthread_cond_t work; /* a job came, or the end */
+    pthread_cond_t left; /* a helper left a job */
     /* Guarded by lock. */
     struct job *jobs;
     struct sd_cpu *free_cpus;
@@ -38,22 +39,22 @@ static _Atomic uint64_t grid_numbers;
 /* ---- one thread's share of a grid ---- */
 
 static bool
-more_blocks(const struct sd_grid *grid)
+more_clusters(const struct sd_grid *grid)
 {
-    return atomic_load_explicit(&grid->next_block, memory_order_relaxed) < grid->nblocks;
+    return atomic_load_explicit(&grid->next_cluster, memory_order_relaxed) < grid->nclusters;
 }
 
-static struct sd_block *
-next_block(struct sd_cpu *cpu, struct sd_grid *grid)
+static struct sd_cluster *
+next_cluster(struct sd_cpu *cpu, struct sd_grid *grid)
 {
     uint64_t i;
 
-    if (!more_blocks(grid))
+    if (!more_clusters(grid))
         return NULL;
-    i = atomic_fetch_add_explicit(&grid->next_block, 1, memory_order_relaxed);
-    if (i >= grid->nblocks)
+    i = atomic_fetch_add_explicit(&grid->next_cluster, 1, memory_order_relaxed);
+    if (i >= grid->nclusters)
         return NULL;
-    return sd_block_start(cpu, grid, i);
+    return sd_cluster_start(cpu, grid, i);
 }
 
 static void
@@ -71,46 +72,46 @@ no_memory(struct sd_grid *grid)
 static void
 run_grid(struct sd_cpu *cpu, struct sd_grid *grid)
 {
-    uint64_t limit = grid->launch->cooperative ? UINT64_MAX : RESIDENT_MAX;
-    struct sd_block *head = NULL, **tail = &head; /* suspended ones, longest first */
+    uint64_t limit = grid->launch->cooperative ? UINT64_MAX : RESIDENT_MAX / grid->cluster_size;
+    struct sd_cluster *head = NULL, **tail = &head; /* suspended ones, longest first */
     uint64_t resident = 0;
-    struct sd_block *b;
+    struct sd_cluster *c;
 
     cpu->grid = grid;
     memset(cpu->spans, 0, sizeof(cpu->spans));
     (void)sd_cpu_poll(cpu);
     for (;;) {
-        bool fresh = resident < limit && more_blocks(grid);
+        bool fresh = resident < limit && more_clusters(grid);
 
         if (atomic_load_explicit(&grid->stop, memory_order_relaxed) != 0)
             break;
-        b = fresh ? next_block(cpu, grid) : NULL;
-        if (b != NULL) {
+        c = fresh ? next_cluster(cpu, grid) : NULL;
+        if (c != NULL) {
             resident++;
         } else if (head != NULL) {
-            b = head;
-            head = b->next;
+            c = head;
+            head = c->next;
             if (head == NULL)
                 tail = &head;
-        } else if (fresh && more_blocks(grid)) {
+        } else if (fresh && more_clusters(grid)) {
             no_memory(grid);
             break;
         } else {
             break;
         }
-        if (sd_block_run(cpu, b)) {
-            sd_block_end(cpu, b);
+        if (sd_cluster_run(cpu, c)) {
+            sd_cluster_end(cpu, c);
             resident--;
         } else {
-            b->next = NULL;
-            *tail = b;
-            tail = &b->next;
+            c->next = NULL;
+            *tail = c;
+            tail = &c->next;
         }
     }
     while (head != NULL) {
-        b = head;
-        head = b->next;
-        sd_block_end(cpu, b);
+        c = head;
+        head = c->next;
+        sd_cluster_end(cpu, c);
     }
 }
 
@@ -150,7 +151,7 @@ find_job(struct sd_pool *pool)
     struct job *j;
 
     for (j = pool->jobs; j != NULL; j = j->next)
-        if (more_blocks(j->grid) && atomic_load(&j->grid->stop) == 0)
+        if (more_clusters(j->grid) && atomic_load(&j->grid->stop) == 0)
             return j;
     return NULL;
 }
@@ -268,6 +269,21 @@ run_shared(struct sd_pool *pool, struct sd_cpu *cpu, struct sd_grid *grid)
     pthread_mutex_unlock(&pool->lock);
 }
 
+/* Blocks of a cluster; 0: none that divides the grid. */
+static uint32_t
+cluster_size(const struct sd_launch *launch)
+{
+    uint32_t n = 1, i;
+
+    for (i = 0; i < 3; i++) {
+        if (launch->cluster[i] == 0 || launch->cluster[i] > SD_CLUSTER_MAX ||
+            launch->grid[i] % launch->cluster[i] != 0)
+            return 0;
+        n *= launch->cluster[i];
+    }
+    return n <= SD_CLUSTER_MAX ? n : 0;
+}
+
 CUresult
 sd_exec_run(struct sd_pool *pool, const struct sd_launch *launch, struct sd_fault *fault_p)
 {
@@ -283,8 +299,12 @@ sd_exec_run(struct sd_pool *pool, const struct sd_launch *launch, struct sd_faul
     };
     struct sd_cpu *cpu;
 
+    grid.cluster_size = cluster_size(launch);
     if (grid.code == NULL || grid.nthreads == 0 || grid.nthreads > 1024 || grid.nblocks == 0)
         return CUDA_ERROR_INVALID_VALUE;
+    if (grid.cluster_size == 0)
+        return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+    grid.nclusters = grid.nblocks / grid.cluster_size;
     grid.nwarps = (grid.nthreads + 31) / 32;
     grid.shared_bytes = grid.code->static_shared_bytes + launch->dynamic_shared_bytes;
     if (grid.shared_bytes > SD_SHARED_BYTES_MAX ||
@@ -293,7 +313,7 @@ sd_exec_run(struct sd_pool *pool, const struct sd_launch *launch, struct sd_faul
     cpu = cpu_get(pool);
     if (cpu == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    if (grid.nblocks > 1 && pool->nthreads > 0)
+    if (grid.nclusters > 1 && pool->nthreads > 0)
         run_shared(pool, cpu, &grid);
     else
         run_grid(cpu, &grid);

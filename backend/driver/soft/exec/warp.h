@@ -52,6 +52,7 @@ enum sd_group_state {
     SD_AT_BARRIER, /* sync: the barrier's number */
     SD_AT_SYNC,    /* sync: the lanes that must meet at this very instruction */
     SD_AT_WARP,    /* sync: the lanes that must come to any bar.warp.sync */
+    SD_AT_CLUSTER, /* the barrier of the cluster */
 };
 
 struct sd_group {
@@ -65,6 +66,7 @@ struct sd_group {
 struct sd_warp {
     uint32_t mask;               /* lanes of the current group; 0: none chosen */
     uint32_t live;               /* lanes that have not exited */
+    uint32_t cluster_arrived;    /* lanes that have arrived at the cluster's barrier in this phase */
     struct sd_frame *frame;
     const struct sd_insn *ip;
     const struct sd_insn *wait_ip; /* a join at or behind it must look at the waiting groups */
@@ -99,6 +101,18 @@ struct sd_barrier {
     uint32_t result_popc, result_n;
 };
 
+/* The blocks of a cluster; a block without one is a cluster of itself. It lies in its first block,
+ * and all of its blocks start and go together. */
+struct sd_cluster {
+    struct sd_block *blocks[SD_CLUSTER_MAX]; /* by rank */
+    uint32_t n;
+    uint32_t ended;    /* bits: ranks */
+    uint32_t nlive;    /* threads */
+    uint32_t arrived;  /* of those, at the barrier in this phase */
+    uint32_t releases; /* of the barrier */
+    struct sd_cluster *next;
+};
+
 struct sd_block {
     struct sd_grid *grid;
     struct sd_warp *warps;
@@ -107,6 +121,9 @@ struct sd_block {
     uint32_t running;   /* warps that have not finished */
     uint32_t id[3];
     uint64_t linear;
+    uint32_t rank; /* in the cluster */
+    struct sd_cluster *cluster;
+    struct sd_cluster self; /* of which it is the first block */
     uint8_t *shared;
     uint32_t active_barriers; /* bits: somebody is waiting or has arrived */
     uint32_t slices;    /* turns in which nothing finished, for rotation */
@@ -142,11 +159,12 @@ struct sd_grid {
     const struct sd_core *core;
     uint64_t number;      /* unique per process */
     uint64_t nblocks;
+    uint64_t nclusters;
+    uint32_t cluster_size; /* blocks */
     uint32_t nthreads;    /* per block */
     uint32_t nwarps;
     uint32_t shared_bytes;
-    _Atomic uint64_t next_block;
-    _Atomic uint64_t blocks_done;
+    _Atomic uint64_t next_cluster;
     _Atomic int stop;     /* a fault or a cancellation */
     pthread_mutex_t fault_lock;
     struct sd_fault fault; /* guarded by fault_lock; the first one stays */
@@ -213,18 +231,39 @@ void sd_barrier_release(struct sd_block *block, unsigned id);
 /* Arrive; true if that completed the barrier. */
 bool sd_barrier_arrive(struct sd_warp *w, unsigned id, uint32_t count, uint32_t lanes);
 
-struct sd_block *sd_block_start(struct sd_cpu *cpu, struct sd_grid *grid, uint64_t linear);
-/* Run until the block ends (true), or it should give way to another one (false). */
-bool sd_block_run(struct sd_cpu *cpu, struct sd_block *block);
+enum sd_block_state {
+    SD_BLOCK_ENDED,
+    SD_BLOCK_GIVES_WAY, /* to another one */
+    SD_BLOCK_WAITS,     /* for other blocks at the cluster's barrier */
+};
+
+struct sd_block *sd_block_start(struct sd_cpu *cpu, struct sd_grid *grid, const uint32_t id[3]);
+enum sd_block_state sd_block_run(struct sd_cpu *cpu, struct sd_block *block);
 void sd_block_end(struct sd_cpu *cpu, struct sd_block *block);
+/* No warp of the block can go on although some have not ended: a fault. */
+void sd_block_deadlock(struct sd_block *block);
 void sd_cpu_drop(struct sd_cpu *cpu); /* free everything that it keeps */
 /* The grid, the environment or the device wants this thread to look up; true: stop. */
 bool sd_cpu_poll(struct sd_cpu *cpu);
+
+/* ---- clusters (cluster.c) ---- */
+
+/* All blocks of the cluster of that number; NULL: no memory. */
+struct sd_cluster *sd_cluster_start(struct sd_cpu *cpu, struct sd_grid *grid, uint64_t number);
+/* Run until all of its blocks end (true), or it should give way to another cluster (false). */
+bool sd_cluster_run(struct sd_cpu *cpu, struct sd_cluster *cluster);
+void sd_cluster_end(struct sd_cpu *cpu, struct sd_cluster *cluster);
+/* Lanes of a warp have ended. */
+void sd_cluster_exit(struct sd_warp *w, uint32_t lanes);
+const struct sd_insn *sd_cluster_arrive(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
+const struct sd_insn *sd_cluster_wait(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
+const struct sd_insn *sd_cluster_address(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
 
 /* ---- run-time calls and slow instructions (rt.c, atom.c, ...) ---- */
 const struct sd_insn *sd_rt_call(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
 const struct sd_insn *sd_cp_async(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
 const struct sd_insn *sd_cp_bulk(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
+const struct sd_insn *sd_st_async(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
 const struct sd_insn *sd_mbarrier(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
 const struct sd_insn *sd_tex(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
 const struct sd_insn *sd_atom(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
@@ -233,6 +272,18 @@ static inline unsigned
 sd_first_lane(uint32_t mask)
 {
     return (unsigned)__builtin_ctz(mask);
+}
+
+/* A shared address as a generic one; out of all windows if it is not the block's own, or with
+ * cluster set of no block of the cluster. */
+static inline uint64_t
+sd_shared_address(const struct sd_warp *w, uint64_t at, bool cluster)
+{
+    uint64_t slot = at / SD_WINDOW_BYTES;
+
+    return slot == 0 || (slot < SD_WINDOW_SLOTS && (cluster || slot == w->block->rank + 1))
+               ? SD_WINDOW_SHARED + at
+               : SD_WINDOW_END;
 }
 
 /* One lane of a register row, of width 2, 4 or 8 bytes. */

@@ -20,8 +20,10 @@ lower_builtin_of(const struct ptx_func *f)
         const char *name;
         enum lower_builtin builtin;
         uint32_t nparams;
-    } names[] = {{"vprintf", BUILTIN_VPRINTF, 2}, {"__assertfail", BUILTIN_ASSERT, 5},
-                 {"malloc", BUILTIN_MALLOC, 1},   {"free", BUILTIN_FREE, 1},
+    } names[] = {{"vprintf", BUILTIN_VPRINTF, 2},
+                 {"__assertfail", BUILTIN_ASSERT, 5},
+                 {"malloc", BUILTIN_MALLOC, 1},
+                 {"free", BUILTIN_FREE, 1},
                  /* What NVIDIA's device run time calls to launch kernels from kernels. */
                  {"__cuda_syscall_cnpv2GetParameterBufferV2", BUILTIN_LAUNCH_BUFFER, 4},
                  {"__cuda_syscall_cnpv2LaunchDeviceV2", BUILTIN_LAUNCH, 2},
@@ -204,6 +206,12 @@ ptx_lower_kernel(struct ptx_func *kernel, struct sd_text *log_p, struct sd_kerne
     CUresult cr;
     uint32_t i;
 
+    if (kernel
+            ->blocks_are_clusters) { /* launches would count clusters, where clients count blocks */
+        sd_text_add(log_p, "kernel %.*s: .blocksareclusters is not supported\n",
+                    (int)kernel->name.len, kernel->name.text);
+        return CUDA_ERROR_NOT_SUPPORTED;
+    }
     k.code = calloc(1, sizeof(*k.code));
     if (k.code == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;

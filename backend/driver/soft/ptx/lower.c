@@ -56,7 +56,7 @@ lower_rule_of(struct ptx_opcode *op)
     static const struct lower_rule *const tables[] = {
         lower_alu_rules, lower_cvt_rules,  lower_mem_rules,
         lower_ctl_rules, lower_warp_rules, lower_mma_rules,
-        lower_video_rules, lower_async_rules, lower_tex_rules,
+        lower_video_rules, lower_async_rules, lower_cluster_rules, lower_tex_rules,
     };
     static const struct lower_rule none = {"", NULL, 0};
     const struct lower_rule *r;
@@ -625,6 +625,13 @@ lower_pred_src(struct lower *lw, const struct ptx_insn *in, const struct ptx_ope
         row = lower_temp(lw, 0);
         lower_emit(lw, SD_OP_pconst, 0, row, o->imm != 0, 0, 0, 0);
         return row;
+    }
+    if (o->kind == OPND_SREG && sreg_bytes(o->reg) == 0) {
+        uint32_t number = sreg_row(lw, o->reg, 4);
+
+        row = lower_temp(lw, 0);
+        return number != ROW_NONE && lower_emit(lw, SD_OP_pset, 0, row, number, 0, 0, 0) != NULL
+                   ? row : ROW_NONE;
     }
     if (o->kind != OPND_REG || lower_reg_bytes(lw, o->reg) != 0) {
         lower_fail(lw, in, "operand that is no predicate");

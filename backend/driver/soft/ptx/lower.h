@@ -40,7 +40,7 @@ struct lower_rule {
 /* Tables of the lower_*.c files, ended by a NULL root. */
 extern const struct lower_rule lower_alu_rules[], lower_cvt_rules[], lower_mem_rules[],
     lower_ctl_rules[], lower_warp_rules[], lower_mma_rules[], lower_video_rules[],
-    lower_async_rules[], lower_tex_rules[];
+    lower_async_rules[], lower_cluster_rules[], lower_tex_rules[];
 
 /* NULL: unknown opcode. Cached in the opcode. */
 const struct lower_rule *lower_rule_of(struct ptx_opcode *op);
@@ -202,5 +202,20 @@ bool lower_address(struct lower *lw, const struct ptx_insn *in, const struct ptx
                    enum ptx_space space, uint32_t *row_p, int32_t *offset_p);
 uint32_t lower_shared_offset(const struct lower *lw, const struct ptx_var *v);
 enum ptx_space lower_space(const struct ptx_opcode *op);
+
+/* Does an operation on shared memory reach that of the whole cluster? */
+static inline bool
+lower_in_cluster(const struct ptx_opcode *op)
+{
+    return ptx_has(op, W_shared_cluster);
+}
+
+/* lower_mem.c: enum sd_atom_op and enum sd_atom_type; false: none that this machine has. */
+bool lower_atom_kind(const struct ptx_opcode *op, unsigned *op_p, unsigned *type_p);
+
+/* lower_cluster.c */
+bool lower_barrier_cluster(struct lower *lw, const struct ptx_insn *in);
+bool lower_store_async(struct lower *lw, const struct ptx_insn *in, unsigned operation,
+                       unsigned type);
 
 #endif

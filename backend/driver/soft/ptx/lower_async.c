@@ -6,6 +6,7 @@
 #include "backend/driver/soft/ptx/lower.h"
 
 #include "backend/driver/soft/exec/async.h"
+#include "backend/driver/soft/exec/atom.h"
 
 /* cp.async.{ca,cg}.shared.global [dst], [src], size{, src-size}{, policy} */
 static bool
@@ -59,43 +60,92 @@ emit_mbarrier(struct lower *lw, const struct ptx_insn *in, enum sd_mbar_op what,
     if (!lower_address(lw, in, address, space, &row, &offset))
         return false;
     extra[0] = (uint32_t)offset;
-    extra[1] = space == SPACE_SHARED;
+    extra[1] = space != SPACE_SHARED ? 0 : lower_in_cluster(in->op) ? 2 : 1;
     extra[2] = lw->k->code->nsites++;
     extra[3] = arg2;
     return lower_extra(lw, extra, 4, &at) &&
            lower_emit(lw, SD_OP_mbarrier, what, dst, row, arg, 0, at) != NULL;
 }
 
+/* Where a bulk copy goes to and comes from; false: not between these. */
+static bool
+bulk_spaces(const struct ptx_opcode *op, uint32_t *to_p, uint32_t *from_p)
+{
+    bool to_shared = ptx_has(op, W_complete_tx_bytes), global = ptx_has(op, W_global);
+    bool cluster = ptx_has(op, W_shared_cluster), cta = ptx_has(op, W_shared_cta);
+
+    if (to_shared == ptx_has(op, W_bulk_group))
+        return false;
+    if (!to_shared) {
+        *to_p = SD_BULK_GLOBAL;
+        *from_p = SD_BULK_SHARED;
+        return global && cta && !cluster;
+    }
+    *to_p = cluster ? SD_BULK_CLUSTER : SD_BULK_SHARED;
+    *from_p = global ? SD_BULK_GLOBAL : SD_BULK_SHARED;
+    return global ? cluster != cta : cluster && cta;
+}
+
+static enum ptx_space
+bulk_space(uint32_t space)
+{
+    return space == SD_BULK_GLOBAL ? SPACE_GLOBAL : SPACE_SHARED;
+}
+
+/* The operation of cp.reduce.async.bulk, or none of a plain copy. */
+static bool
+bulk_operation(const struct ptx_opcode *op, uint32_t *extra)
+{
+    unsigned operation = SD_ASYNC_STORE, type = SD_ATOM_U32;
+
+    if (ptx_has(op, W_reduce) && (!lower_atom_kind(op, &operation, &type) ||
+                                  operation == SD_ATOM_EXCH || operation == SD_ATOM_CAS))
+        return false;
+    if (type == SD_ATOM_F32 && extra[SD_BULK_TO] == SD_BULK_GLOBAL)
+        type = SD_ATOM_F32_FTZ;
+    extra[SD_BULK_OP] = operation;
+    extra[SD_BULK_TYPE] = type;
+    return true;
+}
+
 /* cp.async.bulk.shared::{cta,cluster}.global.mbarrier::complete_tx::bytes [dst], [src], size, [bar]
- * cp.async.bulk.global.shared::cta.bulk_group [dst], [src], size; a cache policy may follow. */
+ * cp.async.bulk.shared::cluster.global...multicast::cluster [dst], [src], size, [bar], ranks
+ * cp{.reduce}.async.bulk.shared::cluster.shared::cta... [dst], [src], size, [bar]
+ * cp{.reduce}.async.bulk.global.shared::cta.bulk_group [dst], [src], size; a cache policy may
+ * follow. */
 static bool
 cp_bulk(struct lower *lw, const struct ptx_insn *in)
 {
     const struct ptx_opcode *op = in->op;
-    bool to_shared = ptx_has(op, W_complete_tx_bytes);
-    unsigned n = in->count - (ptx_has(op, W_l2_hint) ? 1u : 0), need = to_shared ? 4 : 3;
-    uint32_t shared, global, bytes, bar = 0, extra[SD_BULK_EXTRA], at;
-    int32_t shared_offset, global_offset, bar_offset = 0;
+    bool multicast = ptx_has(op, W_multicast), completes = ptx_has(op, W_complete_tx_bytes);
+    unsigned n = in->count - (ptx_has(op, W_l2_hint) ? 1u : 0);
+    uint32_t to, from, bytes, extra[SD_BULK_EXTRA] = {0}, at;
+    int32_t to_offset, from_offset, bar_offset = 0;
 
-    /* Between shared memories of a cluster and under a multicast: not here. */
-    if (to_shared == ptx_has(op, W_bulk_group) || !ptx_has(op, W_global) || n != need)
+    if (!bulk_spaces(op, &extra[SD_BULK_TO], &extra[SD_BULK_FROM]) || !bulk_operation(op, extra) ||
+        n != 3u + completes + multicast ||
+        (multicast &&
+         (extra[SD_BULK_TO] != SD_BULK_CLUSTER || extra[SD_BULK_FROM] != SD_BULK_GLOBAL)))
         return lower_unsupported(lw, in);
     bytes = lower_src(lw, in, lower_opnd(lw, in, 2), 4);
-    if (bytes == ROW_NONE ||
-        !lower_address(lw, in, lower_opnd(lw, in, to_shared ? 0 : 1), SPACE_SHARED, &shared,
-                       &shared_offset) ||
-        !lower_address(lw, in, lower_opnd(lw, in, to_shared ? 1 : 0), SPACE_GLOBAL, &global,
-                       &global_offset) ||
-        (to_shared && !lower_address(lw, in, lower_opnd(lw, in, 3), SPACE_SHARED, &bar, &bar_offset)))
+    if (multicast)
+        extra[SD_BULK_RANKS] = lower_src(lw, in, lower_opnd(lw, in, 4), 2);
+    if (bytes == ROW_NONE || extra[SD_BULK_RANKS] == ROW_NONE ||
+        !lower_address(lw, in, lower_opnd(lw, in, 0), bulk_space(extra[SD_BULK_TO]), &to,
+                       &to_offset) ||
+        !lower_address(lw, in, lower_opnd(lw, in, 1), bulk_space(extra[SD_BULK_FROM]), &from,
+                       &from_offset) ||
+        (completes && !lower_address(lw, in, lower_opnd(lw, in, 3), SPACE_SHARED,
+                                     &extra[SD_BULK_BARRIER], &bar_offset)))
         return false;
-    extra[SD_BULK_SHARED_OFFSET] = (uint32_t)shared_offset;
-    extra[SD_BULK_GLOBAL_OFFSET] = (uint32_t)global_offset;
+    extra[SD_BULK_TO_OFFSET] = (uint32_t)to_offset;
+    extra[SD_BULK_FROM_OFFSET] = (uint32_t)from_offset;
     extra[SD_BULK_SITE] = lw->k->code->nsites++;
-    extra[SD_BULK_TO_SHARED] = to_shared;
-    extra[SD_BULK_BARRIER] = bar;
+    extra[SD_BULK_COMPLETES] = completes;
+    extra[SD_BULK_MULTICAST] = multicast;
     extra[SD_BULK_BARRIER_OFFSET] = (uint32_t)bar_offset;
     return lower_extra(lw, extra, SD_BULK_EXTRA, &at) &&
-           lower_emit(lw, SD_OP_cp_bulk, 0, 0, shared, global, bytes, at) != NULL;
+           lower_emit(lw, SD_OP_cp_bulk, 0, 0, to, from, bytes, at) != NULL;
 }
 
 static bool
@@ -115,6 +165,8 @@ lower_cp(struct lower *lw, const struct ptx_insn *in)
         return emit_mbarrier(lw, in, ptx_has(op, W_noinc) ? SD_MBAR_ARRIVE : SD_MBAR_NOTHING,
                              lower_opnd(lw, in, 0), lower_temp(lw, 8), one, 0);
     }
+    if (ptx_has(op, W_bulk) && ptx_has(op, W_prefetch)) /* into the L2 cache */
+        return lw->cr == CUDA_SUCCESS;
     if (ptx_has(op, W_bulk))
         return cp_bulk(lw, in);
     return cp_async_copy(lw, in);
@@ -139,8 +191,8 @@ mbarrier_wait(struct lower *lw, const struct ptx_insn *in)
     dst = lower_pred_dst(lw, in, lower_opnd(lw, in, 0));
     if (arg == ROW_NONE || dst == ROW_NONE)
         return false;
-    return emit_mbarrier(lw, in, parity ? SD_MBAR_TEST_PARITY : SD_MBAR_TEST,
-                         lower_opnd(lw, in, 1), dst, arg, 0) &&
+    return emit_mbarrier(lw, in, parity ? SD_MBAR_TEST_PARITY : SD_MBAR_TEST, lower_opnd(lw, in, 1),
+                         dst, arg, 0) &&
            lower_emit(lw, SD_OP_hint, 0, 0, 2000, 0, 0, 0) != NULL;
 }
 
@@ -166,12 +218,13 @@ lower_mbarrier(struct lower *lw, const struct ptx_insn *in)
     if (ptx_has(op, W_init) || ptx_has(op, W_inval) || ptx_has(op, W_expect_tx) ||
         ptx_has(op, W_complete_tx)) {
         if (!ptx_has(op, W_arrive) && !ptx_has(op, W_arrive_drop)) {
-            what = ptx_has(op, W_init) ? SD_MBAR_INIT : ptx_has(op, W_inval) ? SD_MBAR_NOTHING
-                   : ptx_has(op, W_expect_tx) ? SD_MBAR_EXPECT : SD_MBAR_COMPLETE;
-            arg = in->count > 1 ? lower_src(lw, in, lower_opnd(lw, in, 1), 4)
-                                : lower_const(lw, 0, 4);
-            return arg != ROW_NONE &&
-                   emit_mbarrier(lw, in, what, lower_opnd(lw, in, 0), 0, arg, 0);
+            what = ptx_has(op, W_init)        ? SD_MBAR_INIT
+                   : ptx_has(op, W_inval)     ? SD_MBAR_NOTHING
+                   : ptx_has(op, W_expect_tx) ? SD_MBAR_EXPECT
+                                              : SD_MBAR_COMPLETE;
+            arg =
+                in->count > 1 ? lower_src(lw, in, lower_opnd(lw, in, 1), 4) : lower_const(lw, 0, 4);
+            return arg != ROW_NONE && emit_mbarrier(lw, in, what, lower_opnd(lw, in, 0), 0, arg, 0);
         }
     }
     /* mbarrier.arrive{.expect_tx|.noComplete} {state|_,} [a]{, count} */

@@ -421,8 +421,10 @@ lower_bar(struct lower *lw, const struct ptx_insn *in)
     const struct ptx_opcode *op = in->op;
     uint32_t id, count = 0;
 
-    if (op->unknown || ptx_has(op, W_cluster)) /* barrier.cluster */
+    if (op->unknown)
         return lower_unsupported(lw, in);
+    if (ptx_has(op, W_cluster))
+        return lower_barrier_cluster(lw, in);
     if (ptx_has(op, W_warp))
         return bar_warp(lw, in);
     if (ptx_has(op, W_red))

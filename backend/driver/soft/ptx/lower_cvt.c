@@ -1,6 +1,7 @@
 /* backend/driver/soft/ptx/lower_cvt.c -- cvt, cvta, isspacep */
 #include "backend/driver/soft/ptx/lower.h"
 
+#include "backend/driver/soft/exec/cluster.h"
 #include "backend/driver/soft/math/sd_round.h"
 
 #include <stdio.h>
@@ -10,8 +11,18 @@ static bool
 is_int(unsigned t)
 {
     switch (t) {
-    case PT_U8: case PT_S8: case PT_B8: case PT_U16: case PT_S16: case PT_B16:
-    case PT_U32: case PT_S32: case PT_B32: case PT_U64: case PT_S64: case PT_B64:
+    case PT_U8:
+    case PT_S8:
+    case PT_B8:
+    case PT_U16:
+    case PT_S16:
+    case PT_B16:
+    case PT_U32:
+    case PT_S32:
+    case PT_B32:
+    case PT_U64:
+    case PT_S64:
+    case PT_B64:
         return true;
     default:
         return false;
@@ -74,8 +85,8 @@ struct cvt {
     struct lower *lw;
     const struct ptx_insn *in;
     unsigned dtype, stype;
-    unsigned dbytes;  /* of the result's register */
-    unsigned sbytes;  /* of the source's register */
+    unsigned dbytes; /* of the result's register */
+    unsigned sbytes; /* of the source's register */
     uint32_t dst, src;
     unsigned flags;
 };
@@ -125,8 +136,7 @@ int_to_float(struct cvt *c)
         emit_extend(lw, c->stype, c->sbytes, wide, src, c->src);
     }
     snprintf(name, sizeof(name), "cvt.%s.%c%u", d, sign, 8 * wide);
-    if (lower_op_find(name) == NULL ||
-        (c->dtype == PT_F32 && round_of(c->in->op) != SD_RN))
+    if (lower_op_find(name) == NULL || (c->dtype == PT_F32 && round_of(c->in->op) != SD_RN))
         snprintf(name, sizeof(name), "cvtx.%s.%c%u", d, sign, 8 * wide);
     if (!lower_emit_op(lw, name, c->flags, c->dst, src, 0, 0))
         return false;
@@ -278,9 +288,8 @@ packed(struct lower *lw, const struct ptx_insn *in)
             return false;
     }
     dst = lower_dst(lw, in, lower_opnd(lw, in, 0), o->size[0]);
-    return dst != ROW_NONE &&
-           lower_emit(lw, o->op, flags_of(op), dst, row[0], o->n > 1 ? row[1] : row[0], row[2],
-                      0) != NULL;
+    return dst != ROW_NONE && lower_emit(lw, o->op, flags_of(op), dst, row[0],
+                                         o->n > 1 ? row[1] : row[0], row[2], 0) != NULL;
 }
 
 static bool
@@ -329,10 +338,14 @@ static uint64_t
 window_of(enum ptx_space space)
 {
     switch (space) {
-    case SPACE_SHARED: return SD_WINDOW_SHARED;
-    case SPACE_LOCAL: return SD_WINDOW_LOCAL;
-    case SPACE_PARAM: return SD_WINDOW_PARAM;
-    default: return 0;
+    case SPACE_SHARED:
+        return SD_WINDOW_SHARED;
+    case SPACE_LOCAL:
+        return SD_WINDOW_LOCAL;
+    case SPACE_PARAM:
+        return SD_WINDOW_PARAM;
+    default:
+        return 0;
     }
 }
 
@@ -378,6 +391,12 @@ lower_isspacep(struct lower *lw, const struct ptx_insn *in)
     if (window == 0)
         return lower_emit_op(lw, "setp.lt.u64", 0, dst, src, lower_const(lw, SD_WINDOW_SHARED, 8),
                              0);
+    if (lower_space(in->op) == SPACE_SHARED && !lower_in_cluster(in->op))
+        return lower_emit(lw, SD_OP_cluster_address,
+                          SD_CLUSTER_IS_OWN | SD_CLUSTER_GENERIC | SD_CLUSTER_WIDE, dst, src, 0, 0,
+                          0) != NULL;
+    if (lower_in_cluster(in->op))
+        size = SD_WINDOW_SLOTS * SD_WINDOW_BYTES;
     lower_emit_op(lw, "sub.u64", 0, t, src, lower_const(lw, window, 8), 0);
     return lower_emit_op(lw, "setp.lt.u64", 0, dst, t, lower_const(lw, size, 8), 0);
 }

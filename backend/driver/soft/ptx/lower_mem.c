@@ -1,6 +1,7 @@
 /* backend/driver/soft/ptx/lower_mem.c -- ld, st, atom, red, prefetch */
 #include "backend/driver/soft/ptx/lower.h"
 
+#include "backend/driver/soft/exec/async.h"
 #include "backend/driver/soft/exec/atom.h"
 
 #include <stdio.h>
@@ -133,6 +134,12 @@ is_strong(const struct ptx_opcode *op)
 {
     return ptx_has(op, W_volatile) || ptx_has(op, W_relaxed) || ptx_has(op, W_acquire) ||
            ptx_has(op, W_release) || ptx_has(op, W_mmio);
+}
+
+static unsigned
+access_flags(const struct ptx_opcode *op)
+{
+    return (is_strong(op) ? SD_FL_STRONG : 0) | (lower_in_cluster(op) ? SD_FL_CLUSTER : 0);
 }
 
 /* ---- parameters of functions and calls: rows of 32-bit words ---- */
@@ -357,7 +364,7 @@ lower_ld(struct lower *lw, const struct ptx_insn *in)
         return false;
     site = lw->k->code->nsites++;
     if (lower_emit(lw, (unsigned)(code + space_index(space)),
-                   n | (is_strong(op) ? SD_FL_STRONG : 0), n > 1 ? at : rows[0], row, 0,
+                   n | access_flags(op), n > 1 ? at : rows[0], row, 0,
                    (uint32_t)offset, site) == NULL)
         return false;
     return !is_strong(op) ||
@@ -377,6 +384,8 @@ lower_st(struct lower *lw, const struct ptx_insn *in)
 
     if (op->unknown || op->ntypes != 1 || op->types[0] == PT_PRED || in->count < 2)
         return lower_unsupported(lw, in);
+    if (ptx_has(op, W_async))
+        return lower_store_async(lw, in, SD_ASYNC_STORE, 0);
     addr = lower_opnd(lw, in, 0);
     if (space == SPACE_PARAM) {
         if (addr->kind != OPND_PARAM || entry_param(lw, addr))
@@ -396,7 +405,7 @@ lower_st(struct lower *lw, const struct ptx_insn *in)
         return false;
     site = lw->k->code->nsites++;
     return lower_emit(lw, (unsigned)(code + space_index(space)),
-                      n | (is_strong(op) ? SD_FL_STRONG : 0), 0, row, n > 1 ? at : rows[0],
+                      n | access_flags(op), 0, row, n > 1 ? at : rows[0],
                       (uint32_t)offset, site) != NULL;
 }
 
@@ -441,6 +450,19 @@ atom_type(unsigned type)
     }
 }
 
+bool
+lower_atom_kind(const struct ptx_opcode *op, unsigned *op_p, unsigned *type_p)
+{
+    int operation = atom_operation(op), type = op->ntypes == 1 ? atom_type(op->types[0]) : -1;
+
+    if (operation < 0 || type < 0 ||
+        !sd_atom_known((enum sd_atom_op)operation, (enum sd_atom_type)type))
+        return false;
+    *op_p = (unsigned)operation;
+    *type_p = (unsigned)type;
+    return true;
+}
+
 /* One element: value and result (NULL: none wanted) at byte `at` behind the address. */
 static bool
 atom_element(struct lower *lw, const struct ptx_insn *in, unsigned first, unsigned at,
@@ -468,7 +490,7 @@ atom_element(struct lower *lw, const struct ptx_insn *in, unsigned first, unsign
         return false;
     extra[0] = (uint32_t)operation;
     extra[1] = (uint32_t)type;
-    extra[2] = (uint32_t)space_index(space);
+    extra[2] = lower_in_cluster(op) ? 4 : (uint32_t)space_index(space);
     extra[3] = compare;
     extra[4] = lw->k->code->nsites++;
     extra[5] = dst_o != NULL;
@@ -481,17 +503,16 @@ lower_atom(struct lower *lw, const struct ptx_insn *in)
 {
     const struct ptx_opcode *op = in->op;
     bool red = ptx_root_is(op, "red");
-    unsigned first = red ? 0 : 1, i, n, need;
-    int operation = atom_operation(op), type;
+    unsigned first = red ? 0 : 1, i, n, need, operation, type;
     const struct ptx_operand *value, *dst = NULL;
 
-    if (op->unknown || op->ntypes != 1 || operation < 0)
+    if (op->unknown || !lower_atom_kind(op, &operation, &type))
         return lower_unsupported(lw, in);
-    type = atom_type(op->types[0]);
+    if (ptx_has(op, W_async))
+        return red && operation != SD_ATOM_EXCH && operation != SD_ATOM_CAS
+                   ? lower_store_async(lw, in, operation, type) : lower_unsupported(lw, in);
     need = first + (operation == SD_ATOM_CAS ? 3 : 2);
     /* A cache policy may follow. */
-    if (type < 0 || !sd_atom_known((enum sd_atom_op)operation, (enum sd_atom_type)type))
-        return lower_unsupported(lw, in);
     if (!lower_count(lw, in, need, need + ptx_has(op, W_l2_hint)))
         return false;
     n = elements(lw, lower_opnd(lw, in, first + 1), &value);

@@ -143,6 +143,8 @@ struct ptx_func {
     uint32_t max_ntid[3];
     uint32_t req_ntid[3];
     uint32_t req_cluster[3];
+    uint32_t max_cluster; /* 0: not said */
+    bool explicit_cluster, blocks_are_clusters;
     uint32_t min_nctapersm;
     const char *body_text; /* at the opening brace */
     uint32_t body_line;

@@ -323,7 +323,15 @@ parse_directives(struct ptx_parser *ps, struct ptx_func *f)
             if (!parse_three(ps, ignored))
                 return false;
             f->min_nctapersm = ignored[0];
-        } else if (ptx_name_is(d, ".maxnreg") || ptx_name_is(d, ".maxclusterrank")) {
+        } else if (ptx_name_is(d, ".maxclusterrank")) {
+            if (!parse_three(ps, ignored))
+                return false;
+            f->max_cluster = ignored[0];
+        } else if (ptx_name_is(d, ".explicitcluster")) {
+            f->explicit_cluster = true;
+        } else if (ptx_name_is(d, ".blocksareclusters")) {
+            f->blocks_are_clusters = true;
+        } else if (ptx_name_is(d, ".maxnreg")) {
             if (!parse_three(ps, ignored))
                 return false;
         } else if (ptx_name_is(d, ".noreturn")) {
@@ -337,8 +345,7 @@ parse_directives(struct ptx_parser *ps, struct ptx_func *f)
         } else if (ptx_name_is(d, ".attribute")) {
             while (t->kind != TOK_END && !ptx_accept(ps, ')'))
                 ptx_lex_next(&ps->lx);
-        } else if (!ptx_name_is(d, ".explicitcluster") && !ptx_name_is(d, ".blocksareclusters") &&
-                   !ptx_name_is(d, ".unified")) {
+        } else if (!ptx_name_is(d, ".unified")) {
             return ptx_fail(ps, "unknown directive '%.*s'", (int)d.len, d.text);
         }
     }
