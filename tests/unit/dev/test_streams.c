@@ -2,9 +2,11 @@
 #include "tests/unit/dev/dev_test.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static void
@@ -34,6 +36,55 @@ Test(streams, the_legacy_stream_orders_blocking_streams)
         ok(dev_launch(d.add, p, 1024, 1, NULL));
     }
     cr_assert_eq(dev_word(p, 1023), 120);
+    dev_close(&d);
+}
+
+#define THREADS_MAX 128 /* of the device's, that run streams */
+
+static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
+
+static void
+wait_held(void *waiting)
+{
+    atomic_fetch_add((_Atomic int *)waiting, 1);
+    pthread_mutex_lock(&held);
+    pthread_mutex_unlock(&held);
+}
+
+/* No thread is there for 50 ms; by the model the device began at once. */
+Test(streams, a_thread_that_comes_late_is_no_time_of_the_device)
+{
+    static CUstream busy[THREADS_MAX];
+    _Atomic int waiting = 0;
+    struct timespec nap = {.tv_nsec = 50000000};
+    CUevent from, to;
+    CUstream stream;
+    struct dev d;
+    CUdeviceptr p;
+    float ms = 0;
+
+    setenv("GPUPOOL_SOFT_COPY_RATE", "1000000000", 1);
+    d = dev_open();
+    ok(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    ok(cuEventCreate(&from, CU_EVENT_DEFAULT));
+    ok(cuEventCreate(&to, CU_EVENT_DEFAULT));
+    ok(cuMemAlloc_v2(&p, 5000000));
+    pthread_mutex_lock(&held);
+    for (int i = 0; i < THREADS_MAX; i++) {
+        ok(cuStreamCreate(&busy[i], CU_STREAM_NON_BLOCKING));
+        ok(cuLaunchHostFunc(busy[i], wait_held, &waiting));
+    }
+    while (atomic_load(&waiting) < THREADS_MAX)
+        sched_yield();
+    ok(cuEventRecord(from, stream));
+    ok(cuMemsetD8Async(p, 1, 5000000, stream));
+    ok(cuEventRecord(to, stream));
+    nanosleep(&nap, NULL); /* time itself is what is measured */
+    fails(cuEventQuery(to), CUDA_ERROR_NOT_READY);
+    pthread_mutex_unlock(&held);
+    ok(cuEventSynchronize(to));
+    ok(cuEventElapsedTime_v2(&ms, from, to));
+    cr_assert(ms >= 5 && ms < 45, "%f ms", (double)ms);
     dev_close(&d);
 }
 

@@ -390,12 +390,22 @@ poll_add(struct CUstream_st *stream)
 
 /* --- running --- */
 
+/* When the model may begin with it: when it was given, or now if it waited for something since. */
+static void
+clock_reach(const struct sd_op *op)
+{
+    bool waited = op->dep_count != 0 || op->work.kind == SD_WORK_VALUES;
+
+    if (op->queued_ns != 0)
+        sd_work_clock_reach(waited ? gp_now_ns() : op->queued_ns);
+}
+
 /* Runs the stream, which the caller has taken (state RUNNING), until nothing more can run or
  * until number stop is done. The lock is held, but not while work runs. */
 static void
 stream_run(struct CUstream_st *stream, uint64_t stop)
 {
-    sd_work_clock_reset();
+    sd_work_clock_set(stream->over_ns);
     for (;;) {
         struct sd_op *op = stream->head;
         uint64_t seq;
@@ -418,10 +428,10 @@ stream_run(struct CUstream_st *stream, uint64_t stop)
             return;
         }
         pthread_mutex_unlock(&sched_lock);
-        if (op->dep_count != 0)
-            sd_work_clock_reset();
+        clock_reach(op);
         sd_ctx_fail(stream->ctx, sd_work_run(&op->work));
         pthread_mutex_lock(&sched_lock);
+        stream->over_ns = sd_work_clock_get();
         seq = op->seq;
         stream->head = op->next;
         if (stream->head == NULL) {
@@ -567,6 +577,7 @@ submit_locked(CUstream stream, struct sd_op *op)
     if (cr != CUDA_SUCCESS)
         return cr;
     op->seq = ++stream->submitted;
+    op->queued_ns = sd_work_has_clock(stream->ctx) ? gp_now_ns() : 0;
     op->next = NULL;
     if (op->work.kind == SD_WORK_RECORD) {
         op->work.mark->timeline = sd_timeline_get(stream->timeline);
@@ -619,7 +630,7 @@ sd_stream_try_now(CUstream stream, struct sd_op *op)
     pthread_mutex_unlock(&sched_lock);
     if (!now)
         return false;
-    sd_work_clock_reset();
+    sd_work_clock_set(0);
     sd_ctx_fail(stream->ctx, sd_work_run(&op->work));
     sd_op_free(op);
     return true;

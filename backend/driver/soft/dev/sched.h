@@ -27,7 +27,7 @@ struct sd_timeline {
 /* What an event remembers of its last record. */
 struct sd_mark {
     _Atomic uint32_t refs;
-    _Atomic uint64_t ns; /* when it was reached; 0 before */
+    _Atomic uint64_t ns;          /* when it was reached; 0 before */
     struct sd_timeline *timeline; /* a reference */
     uint64_t seq;
     struct sd_shared_event *shared; /* told too, that record number shared_record is done */
@@ -42,6 +42,7 @@ struct sd_dep {
 struct sd_op {
     struct sd_op *next;
     uint64_t seq;
+    uint64_t queued_ns;  /* by the timing model's clock; 0: the device has none */
     struct sd_dep *deps; /* owned */
     unsigned dep_count;
     unsigned dep_next; /* the ones before are known to be reached */
@@ -77,8 +78,9 @@ struct CUstream_st {
     struct sd_op *head;
     struct sd_op *tail;
     uint64_t submitted;
-    bool busy; /* counted in ctx->busy_blocking */
-    bool gone; /* destroyed by the program: freed when idle */
+    uint64_t over_ns; /* when its last work was over, by the timing model */
+    bool busy;        /* counted in ctx->busy_blocking */
+    bool gone;        /* destroyed by the program: freed when idle */
     struct CUstream_st *queue_next;
     struct CUstream_st *queue_prev;
     struct CUstream_st *park_next;

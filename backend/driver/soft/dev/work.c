@@ -128,15 +128,21 @@ device_run(struct sd_work *work)
 }
 
 bool
+sd_work_has_clock(const struct CUctx_st *ctx)
+{
+    const struct sd_profile *p = &ctx->dev->profile;
+
+    return p->launch_ns != 0 || p->threads_per_second != 0 || p->copy_bytes_per_second != 0;
+}
+
+bool
 sd_work_is_timed(const struct sd_work *work)
 {
-    const struct sd_profile *p = &work->ctx->dev->profile;
-
     switch (work->kind) {
     case SD_WORK_KERNEL:
     case SD_WORK_COPY:
     case SD_WORK_FILL:
-        return p->launch_ns != 0 || p->threads_per_second != 0 || p->copy_bytes_per_second != 0;
+        return sd_work_has_clock(work->ctx);
     default:
         return false;
     }
@@ -173,14 +179,34 @@ engine_of(const struct sd_work *work)
                                                                               : SD_ENGINE_COPY_IN;
 }
 
-/* When the last timed work of the stream that this thread runs was over, by the model: the time
- * that the thread is woken late is no time of the device. 0: not since it took the stream. */
+/* A device begins with what it is given at once: that a thread is woken late, for a stream's first
+ * work or after its last, is no time of the device. */
 static _Thread_local uint64_t over_ns;
 
-void
-sd_work_clock_reset(void)
+uint64_t
+sd_work_clock_get(void)
 {
-    over_ns = 0;
+    return over_ns;
+}
+
+void
+sd_work_clock_set(uint64_t ns)
+{
+    over_ns = ns;
+}
+
+void
+sd_work_clock_reach(uint64_t ns)
+{
+    over_ns = gp_max_u64(over_ns, ns);
+}
+
+/* Something else than the device took its time. */
+static void
+clock_now(void)
+{
+    if (over_ns != 0)
+        over_ns = gp_now_ns();
 }
 
 /* The work has its engine for itself, for the longer of its real and its modelled time, from when
@@ -223,7 +249,7 @@ sd_work_run(struct sd_work *work)
         return CUDA_SUCCESS;
     case SD_WORK_CALLBACK:
         host_run(work);
-        sd_work_clock_reset();
+        clock_now();
         return CUDA_SUCCESS;
     case SD_WORK_FREE:
         (void)sd_mempool_free_queued(work->address, true);
@@ -240,7 +266,7 @@ sd_work_run(struct sd_work *work)
         return sd_work_is_timed(work) ? timed_run(work) : device_run(work);
     case SD_WORK_HOST:
         host_run(work);
-        sd_work_clock_reset();
+        clock_now();
         return CUDA_SUCCESS;
     case SD_WORK_GRAPH:
         return sd_graph_run(work);

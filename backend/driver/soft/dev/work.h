@@ -114,8 +114,14 @@ struct sd_work {
 CUresult sd_work_run(struct sd_work *work);
 /* Takes a modelled time: nothing asynchronous may be done at once then. */
 bool sd_work_is_timed(const struct sd_work *work);
-/* The thread begins with a stream, or its stream waited: modelled time goes on from now. */
-void sd_work_clock_reset(void);
+/* True where the device has a timing model at all. */
+bool sd_work_has_clock(const struct CUctx_st *ctx);
+/* The modelled time of the stream that this thread runs: when its last work was over, 0 where there
+ * is no model. */
+uint64_t sd_work_clock_get(void);
+void sd_work_clock_set(uint64_t ns);
+/* Its next work cannot begin before. */
+void sd_work_clock_reach(uint64_t ns);
 /* False while a values work waits for memory to change; advances it. */
 bool sd_work_ready(struct sd_work *work);
 void sd_work_fini(struct sd_work *work);
