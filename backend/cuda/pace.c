@@ -295,12 +295,19 @@ batch_wait(struct be_pace_device *d, const struct be_pace_batch *batch)
     struct timespec nap = {.tv_nsec = 20000};
     CUresult cr;
 
-    if (limit == 0)
+    if (limit == 0) {
+        /* Who looks whether the turn is stuck shall know that the device is at it. */
+        if (t->cuEventQuery(batch->end) == CUDA_ERROR_NOT_READY &&
+            (batch->start == NULL || t->cuEventSynchronize(batch->start) == CUDA_SUCCESS))
+            be_turns_begun(d->session->ledger, d->device);
         return t->cuEventSynchronize(batch->end);
+    }
     while ((cr = t->cuEventQuery(batch->end)) == CUDA_ERROR_NOT_READY) {
         /* Not before it has begun: its stream may wait for something else. */
-        if (began == 0 && t->cuEventQuery(batch->start) == CUDA_SUCCESS)
+        if (began == 0 && t->cuEventQuery(batch->start) == CUDA_SUCCESS) {
             began = gp_now_ns();
+            be_turns_begun(d->session->ledger, d->device);
+        }
         if (began != 0 && gp_now_ns() - began > limit) {
             be_client_end(d->session, CUDA_ERROR_LAUNCH_TIMEOUT,
                           "a kernel ran for longer than the tenant's max-kernel-time");

@@ -39,6 +39,7 @@ be_fair_set_rights(struct be_fair *f, uint32_t group, const struct be_fair_right
     if (f->arm_ns == 0) {
         f->arm_ns = BE_FAIR_ARM_NS;
         f->hold_ns = BE_FAIR_HOLD_MIN_NS;
+        f->breath_ns = BE_FAIR_BREATH_NS;
     }
 }
 
@@ -184,15 +185,18 @@ be_fair_charge(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t bus
 {
     struct be_fair_member *m = &f->members[member];
     struct be_fair_group *g;
+    uint64_t step;
 
     if (m->group == 0)
         return;
     g = group_of(f, member);
+    step = busy_ns * 100 / g->rights.share;
     refill(g, now);
     scale_learn(m, est_ns, busy_ns);
     m->vtime += busy_ns;
     m->active_ns = now;
-    g->vtime += busy_ns * 100 / g->rights.share;
+    g->vtime += step;
+    f->leap = gp_max_u64(step, f->leap - gp_min_u64(f->leap, busy_ns));
     g->service_ns += busy_ns;
     g->charged_ns = now;
     g->floor_ns -= gp_min_u64(g->floor_ns, busy_ns);
@@ -206,6 +210,7 @@ be_fair_charge(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t bus
 /* A candidate's rank: lower goes first. */
 struct rank {
     uint32_t class; /* 0: its floor is due */
+    uint32_t group; /* as a member has it */
     uint64_t group_vtime, member_vtime, since_ns;
 };
 
@@ -219,6 +224,31 @@ rank_before(const struct rank *a, const struct rank *b)
     if (a->member_vtime != b->member_vtime)
         return a->member_vtime < b->member_vtime;
     return a->since_ns < b->since_ns;
+}
+
+/* Whoever held the turn last, is owed more than i and has nothing to run may only be slow to ask:
+ * work that is long is not begun at once then. 0: no need to wait. */
+static uint64_t
+breath_ends(struct be_fair *f, uint32_t i)
+{
+    uint32_t last = f->holder - 1;
+
+    if (f->holder == 0 || last == i || !f->idle || f->members[last].waiting ||
+        f->members[last].group == f->members[i].group || class_of(f, last) != class_of(f, i) ||
+        group_of(f, last)->vtime >= group_of(f, i)->vtime)
+        return 0;
+    return f->members[last].idle_ns +
+           gp_min_u64(f->breath_ns, f->members[i].est_ns / BE_FAIR_BREATH_PART);
+}
+
+/* Waiting was in vain, or it was not. */
+static void
+breath_learn(struct be_fair *f, bool vain)
+{
+    if (vain)
+        f->breath_ns = gp_max_u64(BE_FAIR_BREATH_MIN_NS, f->breath_ns / 2);
+    else
+        f->breath_ns = gp_min_u64(BE_FAIR_BREATH_NS, f->breath_ns + f->breath_ns / 8);
 }
 
 /* True if a waiting member may have the turn now; else *until_p is when it may at the earliest. */
@@ -240,9 +270,15 @@ rank_of(struct be_fair *f, uint32_t i, uint64_t now, struct rank *rank, uint64_t
     if (g->rights.floor != 0 && g->rights.priority != 0 &&
         g->floor_ns >= gp_max_u64(FLOOR_DUE_NS, m->est_ns))
         rank->class = 0;
+    rank->group = m->group;
     rank->group_vtime = g->vtime;
     rank->member_vtime = m->vtime;
     rank->since_ns = m->since_ns;
+    at = breath_ends(f, i);
+    if (now < at) {
+        *until_p = gp_min_u64(*until_p, at);
+        return false;
+    }
     /* A higher class only drew breath. */
     if (f->holder != 0 && f->holder != i + 1 && f->idle && rank->class != 0 &&
         class_of(f, f->holder - 1) < g->rights.priority) {
@@ -311,6 +347,8 @@ grant(struct be_fair *f, uint32_t member, uint64_t now)
     struct be_fair_group *g = group_of(f, member);
 
     arm_adapt(f, member, now);
+    if (breath_ends(f, member) != 0)
+        breath_learn(f, true);
     wait_end(f, member, now);
     m->idle_ns = 0;
     g->member_vtime = gp_max_u64(g->member_vtime, m->vtime);
@@ -341,14 +379,15 @@ pick(struct be_fair *f, uint64_t now, uint64_t *until_p)
 }
 
 /* No credit for the time that it did not want to work. A pause between two launches is not such a
- * time: who was slow to ask again is still owed what it was. */
+ * time: who was slow to ask again is still owed what it was, and what others took meanwhile with
+ * one piece of work that is longer than their share. */
 static void
 vtime_wake(struct be_fair *f, struct be_fair_group *g, uint64_t now)
 {
     uint64_t lag = 0;
 
     if (g->charged_ns != 0 && now < g->charged_ns + BE_FAIR_LAG_NS)
-        lag = gp_min_u64(f->vtime, BE_FAIR_LAG_NS * 100 / g->rights.share);
+        lag = gp_min_u64(f->vtime, BE_FAIR_LAG_NS * 100 / g->rights.share + f->leap);
     g->vtime = gp_max_u64(g->vtime, f->vtime - lag);
 }
 
@@ -386,6 +425,17 @@ gap_learn(struct be_fair *f, const struct be_fair_member *m, uint64_t now)
     f->hold_ns = gp_min_u64(BE_FAIR_HOLD_MAX_NS, gp_max_u64(BE_FAIR_HOLD_MIN_NS, 2 * f->gap_ns));
 }
 
+/* All that the holder has under way and this done, is it still before who waits? */
+static bool
+stays_before(struct be_fair *f, uint32_t member, uint64_t more_ns, const struct rank *other)
+{
+    struct be_fair_group *g = group_of(f, member);
+
+    if (other->group == f->members[member].group)
+        return f->members[member].vtime + more_ns < other->member_vtime;
+    return g->vtime + more_ns * 100 / g->rights.share < other->group_vtime;
+}
+
 /* May the holder go on? */
 static enum be_fair_verdict
 go_on(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t under_way_ns, uint64_t now)
@@ -402,7 +452,8 @@ go_on(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t under_way_ns
     if (other != BE_FAIR_NONE && best.class <= g->rights.priority)
         return BE_FAIR_WAIT;
     if (other != BE_FAIR_NONE && best.class == g->rights.priority + 1 && f->slice_used_ns > 0 &&
-        f->slice_used_ns + est_ns > BE_FAIR_SLICE_NS)
+        f->slice_used_ns + est_ns > BE_FAIR_SLICE_NS &&
+        !stays_before(f, member, under_way_ns + est_ns, &best))
         return BE_FAIR_WAIT;
     if (under_way_ns > 0 && under_way_ns + est_ns > be_fair_window(f, member))
         return BE_FAIR_DRAIN;
@@ -415,6 +466,8 @@ entered(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t under_way_
     struct be_fair_member *m = &f->members[member];
 
     gap_learn(f, m, now);
+    if (f->idle)
+        breath_learn(f, false);
     if (m->waiting)
         wait_end(f, member, now);
     m->idle_ns = 0;
@@ -470,6 +523,13 @@ be_fair_enter(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t unde
         return BE_FAIR_WAIT;
     *picked_p = BE_FAIR_NONE;
     return entered(f, member, est_ns, under_way_ns, now);
+}
+
+void
+be_fair_begun(struct be_fair *f, uint32_t member, uint64_t now)
+{
+    if (f->holder == member + 1)
+        f->stuck_ns = gp_max_u64(f->stuck_ns, now + BE_FAIR_LONG_NS);
 }
 
 void

@@ -6,12 +6,14 @@
  *
  *   class    the highest class with something to run goes first; a lower one gets its floor
  *   shares   start-time-fair queueing in nanoseconds of the device, over groups, then over the
- *            members of one; who was idle brings no credit along, who only paused a little
+ *            members of one; who was idle brings no credit along, who only paused a little does,
+ *            and what another's long work took beyond its share meanwhile is paid back
  *   force    a bucket of tokens that refills with the share and may go into debt
  *   slice    while others of its class wait, a turn ends after so much work
  *   scale    estimates of a member that are wrong by a factor are corrected by it
  *   window   work under way is bounded, and very short while a higher class may come
- *   hold     when a higher class pauses, lower ones wait a moment before they begin
+ *   hold     when a higher class pauses, lower ones wait a moment before they begin; and long work
+ *            of who had its share does, when who had the turn and is owed more pauses
  *
  * Pure: time comes in as an argument (nanoseconds, never going back), estimates too; no locks, no
  * pointers inside, so it may lie in memory that processes share. A process may die between any two
@@ -36,11 +38,15 @@
 #define BE_FAIR_LAG_NS                                                                             \
     100000000ull /* who pauses for no longer keeps so much of what it is owed                      \
                   */
-#define BE_FAIR_HOLD_MIN_NS 50000ull
-#define BE_FAIR_HOLD_MAX_NS 300000ull
-#define BE_FAIR_FLOOR_NS    20000000ull   /* so much of a floor may gather */
-#define BE_FAIR_ACTIVE_NS   1000000000ull /* who did nothing for so long is not counted */
-#define BE_FAIR_STUCK_NS    100000000ull  /* a turn without an end in sight, at least */
+#define BE_FAIR_BREATH_NS     5000000ull /* who is owed more may draw breath for so long, or for */
+#define BE_FAIR_BREATH_PART   4          /* such a part of what would run instead; adapts below */
+#define BE_FAIR_BREATH_MIN_NS 100000ull  /* ... down to this, where it is in vain */
+#define BE_FAIR_HOLD_MIN_NS   50000ull
+#define BE_FAIR_HOLD_MAX_NS   300000ull
+#define BE_FAIR_FLOOR_NS      20000000ull   /* so much of a floor may gather */
+#define BE_FAIR_ACTIVE_NS     1000000000ull /* who did nothing for so long is not counted */
+#define BE_FAIR_STUCK_NS      100000000ull  /* a turn without an end in sight, at least */
+#define BE_FAIR_LONG_NS       2000000000ull /* ... whose work has begun, and is what takes long */
 
 struct be_fair_rights {
     uint32_t share;    /* percent, 1 .. 100 */
@@ -79,8 +85,9 @@ struct be_fair {
     bool idle;       /* the holder has nothing under way */
     uint32_t end;    /* no member from here on */
     uint64_t slice_used_ns, stuck_ns;
-    uint64_t vtime; /* no group that wants to work is behind it */
-    uint64_t hold_ns, gap_ns, arm_ns;
+    uint64_t vtime; /* where the race is: no group that wants to work is behind it */
+    uint64_t leap;  /* so far beyond the others one piece of work took its group, lately */
+    uint64_t hold_ns, gap_ns, arm_ns, breath_ns;
     struct be_fair_group groups[BE_FAIR_GROUPS];
     struct be_fair_member members[BE_FAIR_MEMBERS];
 };
@@ -110,6 +117,8 @@ enum be_fair_verdict be_fair_enter(struct be_fair *f, uint32_t member, uint64_t 
 void be_fair_leave(struct be_fair *f, uint32_t member);
 /* Nothing of member is under way any more; who is to be woken, BE_FAIR_NONE or _ALL. */
 uint32_t be_fair_drained(struct be_fair *f, uint32_t member, uint64_t now);
+/* The device works on what the holder gave it. */
+void be_fair_begun(struct be_fair *f, uint32_t member, uint64_t now);
 /* The device worked so long for member, on what was thought to take est_ns. */
 void be_fair_charge(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t busy_ns,
                     uint64_t now);

@@ -170,6 +170,15 @@ be_turns_leave(struct be_ledger *ledger, unsigned device)
 }
 
 void
+be_turns_begun(struct be_ledger *ledger, unsigned device)
+{
+    struct be_segment_turns *t = turns_lock(ledger, device);
+
+    be_fair_begun(&t->fair, ledger->slot, gp_now_ns());
+    turns_unlock(t);
+}
+
+void
 be_turns_charge(struct be_ledger *ledger, unsigned device, uint64_t est_ns, uint64_t busy_ns)
 {
     struct be_segment_turns *t = turns_lock(ledger, device);

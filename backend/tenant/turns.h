@@ -22,6 +22,7 @@ bool be_turns_alone(struct be_ledger *ledger, unsigned device);
 enum be_fair_verdict be_turns_enter(struct be_ledger *ledger, unsigned device, uint64_t est_ns,
                                     uint64_t under_way_ns, uint64_t *until_p);
 void be_turns_leave(struct be_ledger *ledger, unsigned device);
+void be_turns_begun(struct be_ledger *ledger, unsigned device);
 void be_turns_charge(struct be_ledger *ledger, unsigned device, uint64_t est_ns, uint64_t busy_ns);
 void be_turns_drained(struct be_ledger *ledger, unsigned device);
 

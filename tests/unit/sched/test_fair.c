@@ -22,6 +22,9 @@ struct sim {
     /* 0: always has more to run. Else requests of count kernels, then a pause of about so long. */
     unsigned request;
     uint64_t pause_ns;
+    /* One in so many kernels has its client come late with the next one, by up to so much. */
+    unsigned late_one_in;
+    uint64_t late_ns;
 
     /* The state. */
     uint64_t est_ns, real_ns; /* of the next kernel; 0: none chosen yet */
@@ -135,6 +138,8 @@ ask(uint32_t i)
             (struct work){.who = i, .est_ns = s->est_ns, .real_ns = s->real_ns};
         s->under_way_ns += s->est_ns;
         s->real_ns = 0;
+        if (s->late_one_in != 0 && dice() % s->late_one_in == 0)
+            s->arrives_ns = w.now + dice() % s->late_ns;
         if (s->request != 0 && --s->left == 0)
             s->arrives_ns = UINT64_MAX; /* waits for its end */
     }
@@ -260,6 +265,47 @@ Test(fair, shares_hold_though_estimates_are_wrong_by_ten)
     shares(30, 70, 5 * US, 200 * MS, 5 * US, 200 * MS, 0.1, 10);
     shares(10, 90, 5 * US, 200 * MS, 5 * US, 200 * MS, 10, 0.1);
     shares(10, 90, 5 * US, 200 * MS, 5 * US, 200 * MS, 0.1, 0.1);
+}
+
+/* What the other took in one piece while it was late, it gets back: it has no less for that. */
+Test(fair, who_is_late_by_a_little_loses_nothing)
+{
+    for (uint32_t seed = 1; seed <= 3; seed++) {
+        struct sim *x, *y;
+
+        world_begin(seed);
+        x = add(0, 10, 1, false, 2);
+        y = add(1, 90, 1, false, 2);
+        x->least_ns = 20 * MS;
+        x->most_ns = 200 * MS;
+        y->least_ns = 200 * US;
+        y->most_ns = 2 * MS;
+        y->late_one_in = 32;
+        y->late_ns = 4 * MS;
+        run(20 * S);
+        cr_assert_float_eq(part(0), 0.10, 0.02, "seed %u: %f", seed, part(0));
+        conserved();
+    }
+}
+
+/* A long kernel that began is not stuck; what never began is. */
+Test(fair, a_turn_whose_work_runs_long_is_not_given_away)
+{
+    uint32_t picked;
+    uint64_t until, began;
+
+    world_begin(15);
+    began = w.now;
+    add(0, 50, 1, false, 2);
+    add(1, 50, 1, false, 2);
+    cr_assert_eq(be_fair_enter(&w.f, 0, 100 * US, 0, w.now, &picked, &until), BE_FAIR_GO);
+    be_fair_begun(&w.f, 0, w.now);
+    be_fair_begun(&w.f, 1, w.now + 1000 * S); /* not its turn */
+    w.now = began + 900 * MS;
+    cr_assert_eq(be_fair_enter(&w.f, 1, MS, 0, w.now, &picked, &until), BE_FAIR_WAIT);
+    cr_assert_eq(until, began + BE_FAIR_LONG_NS);
+    w.now = until; /* for ever is too long */
+    cr_assert_eq(be_fair_enter(&w.f, 1, MS, 0, w.now, &picked, &until), BE_FAIR_GO);
 }
 
 Test(fair, a_forced_share_is_never_exceeded_and_is_had_alone)
