@@ -2,6 +2,7 @@
 #include "transport/stream.h"
 
 #include "protocol/base/log.h"
+#include "transport/kept.h"
 #include "transport/stream_priv.h"
 
 #include <errno.h>
@@ -47,6 +48,7 @@ tp_stream_fini(struct tp_stream *s)
 {
     close(s->wake_fd);
     free(s->buf);
+    tp_memory_forget(s->big, s->big_bytes);
     free(s->big);
 }
 

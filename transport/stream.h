@@ -16,13 +16,17 @@
 
 struct tp_stream;
 
-/* None of these waits. */
+/* None of these waits, but for devices, and a read for bytes that the peer has put ready. */
 struct tp_stream_ops {
     /* GP_OK with *got_p > 0, GP_ERR_AGAIN, GP_ERR_CLOSED (orderly end), or what went wrong. */
     enum gp_status (*read)(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *got_p);
     /* GP_OK with *put_p > 0 taken, GP_ERR_AGAIN, or what went wrong. */
     enum gp_status (*write)(struct tp_stream *s, const struct iovec *iov, int iovcnt,
                             size_t *put_p);
+    /* NULL, or: how many of these bytes a write that begins with them would take from where they
+     * lie, with nothing else. It says GP_ERR_AGAIN, with the same bytes to be offered again, until
+     * the peer has them and all that was sent before; they may not change meanwhile. */
+    size_t (*straight_bytes)(struct tp_stream *s, const void *at, size_t bytes);
     /* NULL, or: push out what write took. GP_ERR_AGAIN while something is left. */
     enum gp_status (*flush)(struct tp_stream *s);
     /* NULL, or: a read would find bytes that the descriptor does not show. */

@@ -2,6 +2,7 @@
 #include "transport/stream_priv.h"
 
 #include "protocol/base/log.h"
+#include "transport/kept.h"
 
 #include <string.h>
 
@@ -182,6 +183,7 @@ payload_in_big(struct tp_stream *s, uint64_t deadline_ns)
     size_t got;
 
     if (s->big_bytes < s->payload_bytes) {
+        tp_memory_forget(s->big, s->big_bytes);
         free(s->big);
         s->big_bytes = 0;
         s->big = malloc(s->payload_bytes);
@@ -192,6 +194,7 @@ payload_in_big(struct tp_stream *s, uint64_t deadline_ns)
             return GP_ERR_NO_MEMORY;
         }
         s->big_bytes = s->payload_bytes;
+        tp_memory_keep(s->big, s->big_bytes, TP_KEPT_OWN);
     }
     status = tp_stream_recv_payload(&s->lane, s->big + s->big_got, s->payload_bytes - s->big_got,
                                     deadline_ns, &got);

@@ -209,6 +209,19 @@ tell_changed(struct tp_link *l)
         l->changed(l->user);
 }
 
+/* Both locks held. The sender still waits with it, and the peer may have all of it. */
+static bool
+keep_straight(struct tp_link *l)
+{
+    if (l->straight.iov_len == 0)
+        return true;
+    if (tp_store_add(&l->store, &l->straight, 1, l->straight.iov_len) != GP_OK)
+        return false;
+    l->straight_kept = l->straight.iov_len;
+    l->straight.iov_len = 0;
+    return true;
+}
+
 /* Both locks held. What the peer said before it went is not lost with the line. */
 static void
 lose(struct tp_link *l, enum gp_status status, const char *why)
@@ -225,6 +238,10 @@ lose(struct tp_link *l, enum gp_status status, const char *why)
              why != NULL ? why : gp_status_text(status));
     if (tp_link_is_steady(l)) {
         tp_link_end(l, GP_ERR_IO);
+        return;
+    }
+    if (!keep_straight(l)) {
+        tp_link_end(l, GP_ERR_NO_MEMORY);
         return;
     }
     l->inner->bytes->shutdown(l->inner);

@@ -154,7 +154,8 @@ drop_acknowledged(struct tp_link *l)
 {
     uint64_t ack = atomic_load_explicit(&l->peer_ack, memory_order_relaxed);
 
-    if (GP_LIKELY(ack <= l->store.end)) {
+    if (GP_LIKELY(ack <= l->store.end + l->straight.iov_len)) {
+        ack = gp_min_u64(ack, l->store.end); /* what is beyond was not kept */
         if (ack > l->store.start)
             tp_store_drop(&l->store, ack);
         l->sent_at = gp_max_u64(l->sent_at, ack);
@@ -176,19 +177,56 @@ write_kept(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t *put_p
     return tp_store_add(&l->store, iov, iovcnt, total);
 }
 
+/* tx_lock held, live: how many bytes the lane underneath takes from where they lie. */
+static size_t
+straight_bytes(const struct tp_link *l, const struct iovec *iov)
+{
+    struct tp_stream *inner = l->inner;
+
+    return inner->bytes->straight_bytes != NULL
+               ? inner->bytes->straight_bytes(inner, iov->iov_base, iov->iov_len)
+               : 0;
+}
+
 /* The first of iov, PART_BYTES at most. Returns how many entries; *bytes_p their bytes. */
 static int
-part_of(const struct iovec *iov, int iovcnt, struct iovec part[PART_MAX], size_t *bytes_p)
+part_of(const struct tp_link *l, const struct iovec *iov, int iovcnt, struct iovec part[PART_MAX],
+        size_t *bytes_p)
 {
     int n = 0;
 
     *bytes_p = 0;
     for (; n < iovcnt && n < PART_MAX && *bytes_p < PART_BYTES; n++) {
+        if (n > 0 && straight_bytes(l, &iov[n]) > 0)
+            break;
         part[n] = iov[n];
         part[n].iov_len = gp_min_u64(iov[n].iov_len, PART_BYTES - *bytes_p);
         *bytes_p += part[n].iov_len;
     }
     return n;
+}
+
+/* tx_lock held, live. Not kept: when it is sent the peer has it. Should the lane be lost before
+ * that, whoever loses it keeps it (tp_link_lose), or we do. */
+static enum gp_status
+write_straight(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t bytes, size_t *put_p,
+               enum gp_status *failed_p)
+{
+    enum gp_status status;
+
+    l->straight = (struct iovec){iov->iov_base, bytes};
+    status = l->inner->bytes->write(l->inner, &l->straight, 1, put_p);
+    if (status == GP_ERR_AGAIN)
+        return status;
+    l->straight.iov_len = 0;
+    if (status != GP_OK) {
+        *failed_p = status;
+        return write_kept(l, iov, iovcnt, put_p);
+    }
+    tp_store_drop(&l->store, l->store.end);
+    tp_store_pass(&l->store, *put_p);
+    l->sent_at = l->store.end;
+    return GP_OK;
 }
 
 /* tx_lock held, live: kept, then sent from iov. In this order, because what iov points at may be
@@ -201,17 +239,19 @@ write_through(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t *pu
 {
     enum gp_status status = l->sent_at < l->store.end ? tp_link_push(l) : GP_OK;
     uint64_t at = l->store.end;
-    size_t put = 0;
+    size_t put = 0, straight;
 
     if (status == GP_OK && tp_link_is_steady(l)) {
         tp_store_drop(&l->store, at);
         status = l->inner->bytes->write(l->inner, iov, iovcnt, &put);
         if (status == GP_OK)
             tp_store_pass(&l->store, put);
+    } else if (status == GP_OK && iovcnt > 0 && (straight = straight_bytes(l, iov)) > 0) {
+        return write_straight(l, iov, iovcnt, straight, put_p, failed_p);
     } else if (status == GP_OK) {
         struct iovec part[PART_MAX];
         size_t bytes;
-        int n = part_of(iov, iovcnt, part, &bytes);
+        int n = part_of(l, iov, iovcnt, part, &bytes);
         enum gp_status stored = tp_store_add(&l->store, part, n, bytes);
 
         if (stored != GP_OK)
@@ -240,7 +280,10 @@ link_write(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *put
     pthread_mutex_lock(&l->tx_lock);
     generation = l->generation;
     status = l->state == TP_LINK_OVER ? l->over_status : drop_acknowledged(l);
-    if (status == GP_OK && l->state == TP_LINK_LIVE)
+    if (status == GP_OK && l->straight_kept > 0) {
+        *put_p = l->straight_kept;
+        l->straight_kept = 0;
+    } else if (status == GP_OK && l->state == TP_LINK_LIVE)
         status = write_through(l, iov, iovcnt, put_p, &failed);
     else if (status == GP_OK)
         status = write_kept(l, iov, iovcnt, put_p);
@@ -324,6 +367,16 @@ await_room(struct tp_link *l, uint64_t deadline_ns)
     return status;
 }
 
+/* The sender gives up: the memory is its owner's, whatever the peer does. */
+static void
+straight_end(struct tp_link *l)
+{
+    pthread_mutex_lock(&l->tx_lock);
+    l->straight.iov_len = 0;
+    l->straight_kept = 0;
+    pthread_mutex_unlock(&l->tx_lock);
+}
+
 static enum gp_status
 link_send(struct tp_lane *lane, const struct iovec *iov, int iovcnt, uint64_t deadline_ns)
 {
@@ -334,6 +387,8 @@ link_send(struct tp_lane *lane, const struct iovec *iov, int iovcnt, uint64_t de
         return status;
     atomic_store_explicit(&l->in_send, true, memory_order_relaxed);
     status = tp_stream_send(lane, iov, iovcnt, deadline_ns);
+    if (status != GP_OK)
+        straight_end(l);
     atomic_store_explicit(&l->in_send, false, memory_order_relaxed);
     tp_link_ack_if_due(l);
     return status;

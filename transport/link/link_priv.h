@@ -51,6 +51,10 @@ struct tp_link {
     /* Under tx_lock. */
     struct tp_store store;
     uint64_t sent_at; /* what is before it was given to the lane underneath */
+    /* What the peer takes from where it lies just now, and when the lane was lost meanwhile: how
+     * much of it is kept, so that it counts as sent. */
+    struct iovec straight;
+    size_t straight_kept;
     /* Between a frame's first and last byte: nothing else may be put in. Relaxed: the sender takes
      * tx_lock between setting it and its first byte, and between its last byte and clearing it. */
     _Atomic bool in_send;

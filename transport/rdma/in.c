@@ -38,11 +38,28 @@ failed_work(struct tp_rdma *r, const struct ibv_wc *wc)
 /* -- messages -----------------------------------------------------------------------------------
  */
 
+/* (Part of) what tells a piece has come, and is copied out before it is looked at. */
+static bool
+take_piece(struct tp_rdma_in *in, uint32_t bytes)
+{
+    uint64_t at = in->tail % in->ring_bytes;
+
+    if (in->bounce_mr == NULL || in->reads_max == 0 || bytes == 0 ||
+        bytes > TP_RDMA_PIECE_BYTES - in->told_bytes || bytes > in->ring_bytes - at)
+        return false;
+    if (in->told_bytes == 0)
+        in->edge = in->tail;
+    memcpy(in->told_piece + in->told_bytes, in->ring + at, bytes);
+    in->told_bytes += bytes;
+    return in->told_bytes < TP_RDMA_PIECE_BYTES ||
+           tp_rdma_piece_decode(in->told_piece, &in->piece) == GP_OK;
+}
+
 static void
 take_message(struct tp_rdma *r, const struct ibv_wc *wc)
 {
     struct tp_rdma_in *in = &r->in;
-    uint32_t word = ntohl(wc->imm_data), bytes = word & ~TP_RDMA_END;
+    uint32_t word = ntohl(wc->imm_data), bytes = word & ~(TP_RDMA_END | TP_RDMA_STRAIGHT);
 
     if (wc->status != IBV_WC_SUCCESS) {
         failed_work(r, wc);
@@ -50,12 +67,16 @@ take_message(struct tp_rdma *r, const struct ibv_wc *wc)
     }
     if (wc->opcode != IBV_WC_RECV_RDMA_WITH_IMM || (wc->wc_flags & IBV_WC_WITH_IMM) == 0)
         broke(r, "a message that is none");
+    else if (in->told_bytes > 0 && (in->piece.bytes > 0 || (word & TP_RDMA_STRAIGHT) == 0))
+        broke(r, "something behind a piece that was not read yet");
     else if (in->ended)
         broke(r, "something after the end");
     else if (bytes > in->ring_bytes - (in->tail - in->head))
         broke(r, "more bytes than there is room for");
     else if (in->came - in->taken >= TP_RDMA_MESSAGES)
         broke(r, "more messages than there is room for");
+    else if ((word & TP_RDMA_STRAIGHT) != 0 && !take_piece(in, bytes))
+        broke(r, "a piece of memory that is none");
     else {
         in->tail += bytes;
         in->ended = (word & TP_RDMA_END) != 0;
@@ -92,18 +113,30 @@ credit_due(struct tp_rdma_in *in)
            in->taken - in->told_messages >= TP_RDMA_MESSAGES / CREDIT_SHARE;
 }
 
-static bool
-credit_fits(struct tp_rdma *r)
+bool
+tp_rdma_in_sent(struct tp_rdma *r)
 {
     struct tp_rdma_in *in = &r->in;
     struct ibv_wc wc;
 
-    while (in->credits - in->credits_done >= TP_RDMA_CREDITS / 2 &&
-           ibv_poll_cq(in->pair.sent, 1, &wc) > 0) {
+    if (ibv_poll_cq(in->pair.sent, 1, &wc) <= 0)
+        return false;
+    if (wc.wr_id == TP_RDMA_READ_ID)
+        tp_rdma_straight_ended(r, &wc);
+    else
         in->credits_done++;
-        if (wc.status != IBV_WC_SUCCESS)
-            failed_work(r, &wc);
-    }
+    if (wc.status != IBV_WC_SUCCESS)
+        failed_work(r, &wc);
+    return true;
+}
+
+static bool
+credit_fits(struct tp_rdma *r)
+{
+    struct tp_rdma_in *in = &r->in;
+
+    while (in->credits - in->credits_done >= TP_RDMA_CREDITS / 2 && tp_rdma_in_sent(r))
+        ;
     return in->credits - in->credits_done < TP_RDMA_CREDITS && in->status == GP_OK;
 }
 
@@ -136,11 +169,12 @@ credit_send(struct tp_rdma *r)
 static size_t
 copy_out(struct tp_rdma_in *in, uint8_t *to, size_t most)
 {
+    uint64_t end = in->told_bytes > 0 ? in->edge : in->tail;
     size_t total = 0;
 
-    while (total < most && in->head < in->tail) {
+    while (total < most && in->head < end) {
         uint64_t at = in->head % in->ring_bytes;
-        size_t n = gp_min_u64(gp_min_u64(most - total, in->tail - in->head), in->ring_bytes - at);
+        size_t n = gp_min_u64(gp_min_u64(most - total, end - in->head), in->ring_bytes - at);
 
         memcpy(to + total, in->ring + at, n);
         in->head += n;
@@ -166,12 +200,20 @@ tp_rdma_in_read(struct tp_rdma *r, const struct iovec *iov, int iovcnt, size_t *
     size_t total = 0;
 
     look(r);
-    for (int i = 0; i < iovcnt && in->head < in->tail; i++)
+    for (int i = 0; i < iovcnt && tp_rdma_in_has(in); i++)
         total += copy_out(in, iov[i].iov_base, iov[i].iov_len);
+    if (total == 0 && in->piece.bytes > 0 && in->status == GP_OK)
+        total = tp_rdma_straight_read(r, iov, iovcnt);
     if (in->status == GP_OK && (in->owing || credit_due(in)))
         credit_send(r);
     *got_p = total;
     return total > 0 ? GP_OK : nothing_here(in);
+}
+
+bool
+tp_rdma_in_has(const struct tp_rdma_in *in)
+{
+    return in->piece.bytes > 0 || in->head < (in->told_bytes > 0 ? in->edge : in->tail);
 }
 
 bool
@@ -191,5 +233,5 @@ tp_rdma_in_arm(struct tp_rdma *r)
         look(r);
         return true;
     }
-    return in->head < in->tail || in->ended || in->status != GP_OK;
+    return tp_rdma_in_has(in) || in->ended || in->status != GP_OK;
 }

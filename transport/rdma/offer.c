@@ -93,6 +93,7 @@ tp_rdma_offer_encode(const struct tp_rdma_offer *offer, uint8_t out[TP_RDMA_OFFE
     put(&out, offer->ring_key, 4);
     put(&out, offer->ring_bytes, 4);
     put(&out, offer->messages, 4);
+    put(&out, offer->reads, 4);
 }
 
 static bool
@@ -130,5 +131,33 @@ tp_rdma_offer_decode(const uint8_t *in, uint32_t bytes, struct tp_rdma_offer *of
     offer->ring_key = (uint32_t)get(&in, 4);
     offer->ring_bytes = (uint32_t)get(&in, 4);
     offer->messages = (uint32_t)get(&in, 4);
+    offer->reads = (uint32_t)get(&in, 4);
     return plausible(offer) ? GP_OK : GP_ERR_PROTOCOL;
+}
+
+/* -- pieces -------------------------------------------------------------------------------------
+ */
+
+void
+tp_rdma_piece_encode(const struct tp_rdma_piece *piece, uint8_t out[TP_RDMA_PIECE_BYTES])
+{
+    put(&out, piece->address, 8);
+    put(&out, piece->bytes, 8);
+    put(&out, piece->key, 4);
+    put(&out, 0, 4);
+}
+
+enum gp_status
+tp_rdma_piece_decode(const uint8_t in[TP_RDMA_PIECE_BYTES], struct tp_rdma_piece *piece)
+{
+    uint64_t rest;
+
+    piece->address = get(&in, 8);
+    piece->bytes = get(&in, 8);
+    piece->key = (uint32_t)get(&in, 4);
+    rest = get(&in, 4);
+    return piece->bytes > 0 && piece->bytes <= TP_RDMA_PIECE_MAX &&
+                   piece->address <= UINT64_MAX - piece->bytes && rest == 0
+               ? GP_OK
+               : GP_ERR_PROTOCOL;
 }

@@ -23,6 +23,8 @@
 /* Messages on their way in one direction. */
 #define TP_RDMA_MESSAGES_MIN 16u
 #define TP_RDMA_MESSAGES_MAX 16384u
+/* Reads at once, of what both devices can. */
+#define TP_RDMA_READS 4u
 
 enum tp_rdma_kind {
     TP_RDMA_OFFER = 1,
@@ -49,6 +51,19 @@ struct tp_rdma_offer {
     uint32_t ring_key;
     uint32_t ring_bytes;
     uint32_t messages;
+    /* How many reads by the peer its device serves at once; 0: bulk goes through the ring too. */
+    uint32_t reads;
+};
+
+/* Bytes of the row that do not come through the ring: the peer reads them where they lie. What
+ * says so stands in their place, and is taken from the ring (a credit) when they have been read. */
+#define TP_RDMA_PIECE_BYTES 24u
+#define TP_RDMA_PIECE_MAX   (1u << 30)
+
+struct tp_rdma_piece {
+    uint64_t address;
+    uint64_t bytes;
+    uint32_t key;
 };
 
 extern const struct gp_framing tp_rdma_framing;
@@ -63,11 +78,18 @@ void tp_rdma_offer_encode(const struct tp_rdma_offer *offer, uint8_t out[TP_RDMA
 GP_CHECK enum gp_status tp_rdma_offer_decode(const uint8_t *in, uint32_t bytes,
                                              struct tp_rdma_offer *offer);
 
+void tp_rdma_piece_encode(const struct tp_rdma_piece *piece, uint8_t out[TP_RDMA_PIECE_BYTES]);
+/* GP_ERR_PROTOCOL for what no peer of ours would say. */
+GP_CHECK enum gp_status tp_rdma_piece_decode(const uint8_t in[TP_RDMA_PIECE_BYTES],
+                                             struct tp_rdma_piece *piece);
+
 /* -- the four bytes that go with each message ---------------------------------------------------
  */
 
 /* Nothing follows in this direction. Else: how many bytes were written. */
 #define TP_RDMA_END 0x80000000u
+/* With how many bytes were written: they are (part of) a struct tp_rdma_piece. */
+#define TP_RDMA_STRAIGHT 0x40000000u
 
 /* A count whose low half is low and that is not before seen. */
 static inline uint64_t

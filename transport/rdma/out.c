@@ -171,23 +171,100 @@ wait_for_room(struct tp_rdma *r)
     return tp_rdma_is_gone(r) ? fail(r, GP_ERR_IO) : GP_ERR_AGAIN;
 }
 
+/* How much of what is told fits now. */
+static uint64_t
+room_for_telling(const struct tp_rdma_out *o)
+{
+    return messages_left(o) <= 3 ? 0
+                                 : gp_min_u64(o->staging_bytes - (o->at - o->done),
+                                              o->ring_bytes - (o->at - o->read));
+}
+
+/* In two messages where the ring ends in between. */
+static enum gp_status
+tell(struct tp_rdma *r)
+{
+    struct tp_rdma_out *o = &r->out;
+    uint8_t bytes[TP_RDMA_PIECE_BYTES];
+    enum gp_status status = GP_OK;
+    size_t at = 0, n;
+
+    tp_rdma_straight_tell(r, bytes);
+    for (; at < sizeof(bytes) && status == GP_OK; at += n) {
+        n = gp_min_u64(sizeof(bytes) - at, room(o));
+        memcpy(o->staging + o->at % o->staging_bytes, bytes + at, n);
+        status = post(r, n, (uint32_t)n | TP_RDMA_STRAIGHT, true, at + n == sizeof(bytes));
+    }
+    o->straight.posted = true;
+    o->straight.end_at = o->at;
+    o->straight.end_posted = o->posted;
+    return status;
+}
+
+static bool
+straight_over(const struct tp_rdma_out *o)
+{
+    return o->read >= o->straight.end_at && o->completed >= o->straight.end_posted;
+}
+
+/* GP_OK when the peer has read it, and with it all that was sent before. */
+static enum gp_status
+write_straight(struct tp_rdma *r, size_t *put_p)
+{
+    struct tp_rdma_out *o = &r->out;
+    enum gp_status status = GP_OK;
+    bool waited = false;
+
+    *put_p = 0;
+    for (; status == GP_OK; waited = true) {
+        if (!o->straight.posted && room_for_telling(o) >= TP_RDMA_PIECE_BYTES)
+            status = tell(r);
+        if (status == GP_OK && o->straight.posted && straight_over(o)) {
+            *put_p = o->straight.bytes;
+            tp_rdma_straight_done(r);
+            return GP_OK;
+        }
+        if (status == GP_OK && waited)
+            return tp_rdma_is_gone(r) ? fail(r, GP_ERR_IO) : GP_ERR_AGAIN;
+        if (status == GP_OK) {
+            tp_rdma_pair_arm(r, &o->pair, true, true);
+            status = look(r);
+        }
+    }
+    return status;
+}
+
+/* Entries before the first one that goes straight. */
+static int
+staged_entries(struct tp_rdma *r, const struct iovec *iov, int iovcnt)
+{
+    int n = 0;
+
+    while (n < iovcnt && tp_rdma_straight_bytes(r, iov[n].iov_base, iov[n].iov_len) == 0)
+        n++;
+    return n;
+}
+
 enum gp_status
 tp_rdma_out_write(struct tp_rdma *r, const struct iovec *iov, int iovcnt, size_t *put_p)
 {
     struct tp_rdma_out *o = &r->out;
-    struct tp_iov_walk walk = {iov, iovcnt, 0};
     enum gp_status status = look(r);
+    int staged = staged_entries(r, iov, iovcnt);
+    struct tp_iov_walk walk = {iov, staged, 0};
     size_t total = 0, most, n;
 
     if (status == GP_OK && atomic_load_explicit(&r->s.ended, memory_order_relaxed))
         status = fail(r, GP_ERR_CLOSED);
+    if (status == GP_OK && iovcnt > 0 && staged == 0)
+        return write_straight(r, put_p);
     if (status == GP_OK && room(o) == 0)
         status = wait_for_room(r);
     while (status == GP_OK && (most = room(o)) > 0) {
         n = gather(&walk, o->staging + o->at % o->staging_bytes, most);
         if (n == 0)
             break;
-        status = post(r, n, (uint32_t)n, false, tp_iov_ended(&walk));
+        status = post(r, n, (uint32_t)n, false, tp_iov_ended(&walk) && staged == iovcnt);
         total += n;
         if (status == GP_OK && n == PIECE_BYTES)
             status = look(r);

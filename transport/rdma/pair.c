@@ -47,7 +47,8 @@ say_locked(char *why, uint64_t limit)
     snprintf(why, TP_WHY_BYTES,
              "rdma: a session needs %u KiB of locked memory, best %u KiB, and the limit is %llu "
              "KiB: raise it by ulimit -l, or LimitMEMLOCK= of the service",
-             (2 * RING_BYTES_LEAST + QUEUE_BYTES) >> 10, (2 * RING_BYTES + QUEUE_BYTES) >> 10,
+             (2 * RING_BYTES_LEAST + QUEUE_BYTES) >> 10,
+             (2 * RING_BYTES + TP_RDMA_BOUNCE_BYTES + QUEUE_BYTES) >> 10,
              (unsigned long long)limit >> 10);
 }
 
@@ -80,17 +81,18 @@ memory_refused(const struct tp_opts *opts)
 static bool
 memory_try(struct tp_rdma *r, uint32_t bytes)
 {
-    void *memory =
-        mmap(NULL, 2 * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t all = 2 * (size_t)bytes + TP_RDMA_BOUNCE_BYTES;
+    void *memory = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (memory == MAP_FAILED)
         return false;
     /* A child has no use for it, and must not get the pages that the device writes to. */
-    (void)madvise(memory, 2 * bytes, MADV_DONTFORK);
+    (void)madvise(memory, all, MADV_DONTFORK);
     r->memory = memory;
-    r->memory_bytes = 2 * bytes;
+    r->memory_bytes = all;
     r->in.ring = memory;
     r->out.staging = r->in.ring + bytes;
+    r->in.bounce = r->out.staging + bytes;
     r->in.ring_bytes = r->out.staging_bytes = bytes;
     r->in.mr = r->verbs->reg_mr(r->pd, r->in.ring, bytes,
                                 IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
@@ -106,7 +108,9 @@ memory_free(struct tp_rdma *r)
         r->verbs->dereg_mr(r->in.mr);
     if (r->out.mr != NULL)
         r->verbs->dereg_mr(r->out.mr);
-    r->in.mr = r->out.mr = NULL;
+    if (r->in.bounce_mr != NULL)
+        r->verbs->dereg_mr(r->in.bounce_mr);
+    r->in.mr = r->out.mr = r->in.bounce_mr = NULL;
     if (r->memory != NULL)
         munmap(r->memory, r->memory_bytes);
     r->memory = NULL;
@@ -126,6 +130,9 @@ memory_create(struct tp_rdma *r, const struct tp_opts *opts)
             return memory_refused(opts);
         bytes /= 2;
     }
+    /* Without it nothing goes past the rings. */
+    r->in.bounce_mr =
+        r->verbs->reg_mr(r->pd, r->in.bounce, TP_RDMA_BOUNCE_BYTES, IBV_ACCESS_LOCAL_WRITE);
     if (bytes < RING_BYTES)
         log_warn("rdma: rings of %u KiB only: a larger limit of locked memory makes it faster",
                  bytes >> 10);
@@ -167,7 +174,7 @@ pair_create(struct tp_rdma *r, struct tp_rdma_pair *pair, uint32_t sends, uint32
     struct ibv_qp_attr attr = {
         .qp_state = IBV_QPS_INIT,
         .port_num = r->port.port,
-        .qp_access_flags = written ? IBV_ACCESS_REMOTE_WRITE : 0,
+        .qp_access_flags = written ? IBV_ACCESS_REMOTE_WRITE : IBV_ACCESS_REMOTE_READ,
     };
 
     pair->channel = v->create_comp_channel(r->context);
@@ -249,7 +256,7 @@ tp_rdma_resources_create(struct tp_rdma *r, const struct tp_opts *opts)
     status = pair_create(r, &r->out.pair, TP_RDMA_MESSAGES + 1, TP_RDMA_CREDITS, false,
                          &r->out.inline_bytes);
     if (status == GP_OK)
-        status = pair_create(r, &r->in.pair, TP_RDMA_CREDITS + 1,
+        status = pair_create(r, &r->in.pair, TP_RDMA_CREDITS + TP_RDMA_READS + 1,
                              TP_RDMA_MESSAGES + TP_RDMA_SPARE_MESSAGES, true, &unused);
     if (status != GP_OK && errno == ENOMEM)
         return memory_refused(opts); /* queues are locked memory too */
@@ -258,6 +265,7 @@ tp_rdma_resources_create(struct tp_rdma *r, const struct tp_opts *opts)
                        strerror(errno));
     tp_rdma_pair_arm(r, &r->in.pair, false, true);
     r->in.armed = true;
+    tp_rdma_straight_begin(r);
     return GP_OK;
 }
 
@@ -266,6 +274,7 @@ tp_rdma_resources_destroy(struct tp_rdma *r)
 {
     pair_destroy(r->verbs, &r->out.pair);
     pair_destroy(r->verbs, &r->in.pair);
+    tp_rdma_straight_end(r);
     memory_free(r);
     if (r->pd != NULL)
         r->verbs->dealloc_pd(r->pd);
@@ -278,6 +287,9 @@ tp_rdma_resources_destroy(struct tp_rdma *r)
 void
 tp_rdma_offer_fill(const struct tp_rdma *r, struct tp_rdma_offer *offer)
 {
+    uint32_t reads;
+
+    (void)tp_rdma_straight_possible(r, &reads);
     *offer = (struct tp_rdma_offer){
         .layer = r->port.layer,
         .mtu = r->port.mtu,
@@ -290,6 +302,7 @@ tp_rdma_offer_fill(const struct tp_rdma *r, struct tp_rdma_offer *offer)
         .ring_key = r->in.mr->rkey,
         .ring_bytes = r->in.ring_bytes,
         .messages = TP_RDMA_MESSAGES,
+        .reads = reads,
     };
     memcpy(offer->gid, r->port.gid, sizeof(offer->gid));
 }
@@ -312,14 +325,14 @@ way_to(const struct tp_rdma *r, const struct tp_rdma_offer *peer)
 
 static bool
 pair_join(const struct tp_rdma *r, struct tp_rdma_pair *pair, const struct tp_rdma_offer *peer,
-          uint32_t qpn, uint32_t psn)
+          uint32_t qpn, uint32_t psn, uint8_t serves, uint8_t reads)
 {
     struct ibv_qp_attr receive = {
         .qp_state = IBV_QPS_RTR,
         .path_mtu = (enum ibv_mtu)gp_min_u64(peer->mtu, r->port.mtu),
         .dest_qp_num = qpn,
         .rq_psn = psn,
-        .max_dest_rd_atomic = 0,
+        .max_dest_rd_atomic = serves,
         .min_rnr_timer = RNR_TIMER,
         .ah_attr = way_to(r, peer),
     };
@@ -329,7 +342,7 @@ pair_join(const struct tp_rdma *r, struct tp_rdma_pair *pair, const struct tp_rd
         .timeout = TIMEOUT,
         .retry_cnt = RETRIES,
         .rnr_retry = RNR_FOREVER,
-        .max_rd_atomic = 0,
+        .max_rd_atomic = reads,
     };
 
     return r->verbs->modify_qp(pair->qp, &receive,
@@ -345,6 +358,8 @@ enum gp_status
 tp_rdma_join(struct tp_rdma *r, const struct tp_rdma_offer *peer, const struct tp_opts *opts)
 {
     struct tp_rdma_out *o = &r->out;
+    uint32_t serves;
+    uint8_t reads;
 
     if (peer->layer != r->port.layer)
         return tp_fail(opts, GP_ERR_NOT_SUPPORTED,
@@ -356,8 +371,14 @@ tp_rdma_join(struct tp_rdma *r, const struct tp_rdma_offer *peer, const struct t
     o->ring_key = peer->ring_key;
     o->ring_bytes = peer->ring_bytes;
     o->messages = (uint32_t)gp_min_u64(peer->messages, TP_RDMA_MESSAGES);
-    if (pair_join(r, &o->pair, peer, peer->in_qpn, peer->in_psn) &&
-        pair_join(r, &r->in.pair, peer, peer->out_qpn, peer->out_psn))
+    /* Both or neither, each of them what the other's device serves. */
+    (void)tp_rdma_straight_possible(r, &serves);
+    reads = (uint8_t)gp_min_u64(serves, peer->reads);
+    o->straight.off = reads == 0;
+    r->in.reads_max = reads;
+    if (pair_join(r, &o->pair, peer, peer->in_qpn, peer->in_psn, reads > 0 ? (uint8_t)serves : 0,
+                  0) &&
+        pair_join(r, &r->in.pair, peer, peer->out_qpn, peer->out_psn, 0, reads))
         return GP_OK;
     return tp_fail(opts, GP_ERR_IO, "rdma: %s: no way to the peer's address: %s", r->port.device,
                    strerror(errno));

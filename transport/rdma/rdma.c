@@ -33,13 +33,19 @@ rdma_buffered(const struct tp_stream *s)
 {
     const struct tp_rdma *r = tp_rdma_of(s);
 
-    return r->in.head < r->in.tail || !r->in.armed;
+    return tp_rdma_in_has(&r->in) || !r->in.armed;
 }
 
 static bool
 rdma_arm(struct tp_stream *s)
 {
     return tp_rdma_in_arm(tp_rdma_of(s));
+}
+
+static size_t
+rdma_straight_bytes(struct tp_stream *s, const void *at, size_t bytes)
+{
+    return tp_rdma_straight_bytes(tp_rdma_of(s), at, bytes);
 }
 
 static void
@@ -100,6 +106,7 @@ rdma_abandon(struct tp_stream *s)
 static const struct tp_stream_ops rdma_bytes = {
     .read = rdma_read,
     .write = rdma_write,
+    .straight_bytes = rdma_straight_bytes,
     .buffered = rdma_buffered,
     .arm = rdma_arm,
     .show_room = rdma_show_room,
@@ -294,8 +301,9 @@ begin(struct tp_rdma *r, enum tp_role role, const struct tp_opts *opts)
                        "rdma: %s: no answer by way of %s: are both ports on one network, and UDP "
                        "port 4791 not filtered?",
                        r->s.lane.peer.address, text);
-    log_info("lane %s: rdma by %s, rings of %u and %u KiB, staged, not encrypted",
-             r->s.lane.peer.address, text, r->in.ring_bytes >> 10, r->out.ring_bytes >> 10);
+    log_info("lane %s: rdma by %s, rings of %u and %u KiB, %s, not encrypted",
+             r->s.lane.peer.address, text, r->in.ring_bytes >> 10, r->out.ring_bytes >> 10,
+             r->out.straight.off ? "staged" : "pinned memory past them");
     return GP_OK;
 }
 

@@ -33,6 +33,7 @@ static void
 load(void)
 {
     void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    enum ibv_fork_status (*fork_status)(void);
     int error;
 
     if (library == NULL) {
@@ -53,6 +54,8 @@ load(void)
     error = table.fork_init();
     if (error != 0)
         log_debug("rdma: ibv_fork_init: error %d", error);
+    *(void **)&fork_status = dlsym(library, "ibv_is_fork_initialized"); /* rdma-core 35 */
+    table.copies_on_fork = fork_status != NULL && fork_status() == IBV_FORK_UNNEEDED;
     loaded = true;
 }
 

@@ -12,6 +12,7 @@
 #include "protocol/base/status.h"
 
 #include <infiniband/verbs.h>
+#include <stdbool.h>
 
 /* The headers make macros of these, which call by name what is to be called by the table. */
 #undef ibv_reg_mr
@@ -52,6 +53,8 @@ struct tp_verbs {
 #undef TP_VERB
     ssize_t (*query_gid_table)(struct ibv_context *context, struct ibv_gid_entry *entries,
                                size_t max, uint32_t flags, size_t entry_bytes);
+    /* Children get their own copies of what is registered: the kernel sees to it. */
+    bool copies_on_fork;
 };
 
 /* NULL where the library is missing or too old; *why_p, which may be NULL, then says so. */

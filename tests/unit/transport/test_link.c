@@ -5,6 +5,7 @@
 #include "tests/unit/transport/pair.h"
 #include "tests/unit/transport/params.h"
 
+#include "transport/kept.h"
 #include "transport/link/link.h"
 
 #include <criterion/criterion.h>
@@ -122,7 +123,9 @@ send_filled(struct tp_lane *lane, uint32_t tag, size_t bytes)
     enum gp_status status;
 
     test_fill(payload, bytes, tag);
+    tp_memory_keep(payload, bytes, TP_KEPT_OWN); /* for rdma, which then sends it past its rings */
     status = test_send(lane, tag, payload, bytes);
+    tp_memory_forget(payload, bytes);
     free(payload);
     return status;
 }

@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -231,6 +232,206 @@ Test(rdma, a_cable_that_is_cut_ends_the_lane, .timeout = 60, .fini = cable_mend)
     test_pair_close(&p);
 }
 
+/* --- past the rings ----------------------------------------------------------------------------
+ */
+
+#define BULK (5u << 20)
+
+static uint8_t *
+bulk_make(enum tp_kept_kind kind, uint8_t seed)
+{
+    uint8_t *p = mmap(NULL, BULK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    cr_assert_neq(p, MAP_FAILED);
+    test_fill(p, BULK, seed);
+    tp_memory_keep(p, BULK, kind);
+    return p;
+}
+
+struct sending {
+    struct tp_lane *lane;
+    const uint8_t *bytes;
+    enum gp_status status;
+};
+
+static void *
+send_bulk(void *arg)
+{
+    struct sending *s = arg;
+
+    s->status = test_send(s->lane, 7, s->bytes, BULK);
+    return NULL;
+}
+
+static void
+receive_into(struct tp_lane *lane, uint8_t *to)
+{
+    struct tp_frame frame;
+    size_t got;
+
+    cr_assert_eq(tp_recv_header(lane, &frame, test_soon()), GP_OK);
+    cr_assert_eq(frame.payload_bytes, BULK);
+    cr_assert_eq(tp_recv_payload(lane, to, BULK, test_soon(), &got), GP_OK);
+    cr_assert_eq(got, BULK);
+}
+
+/* From memory of each kind to memory of each kind; what the device was told stays or goes. */
+Test(rdma, bulk_goes_from_memory_to_memory, .timeout = 60)
+{
+    struct test_pair p;
+    uint8_t *plain = malloc(BULK);
+    uint64_t past = 0;
+
+    test_pair_open("rdma", NULL, &p);
+    for (int kind = 0; kind < 4; kind++) {
+        enum tp_kept_kind from = kind % 2 == 0 ? TP_KEPT_OWN : TP_KEPT_LENT;
+        struct sending s = {.lane = p.client, .bytes = bulk_make(from, 3)};
+        uint8_t *kept = bulk_make(from, 0), *to = kind < 2 ? kept : plain;
+        pthread_t thread;
+
+        pthread_create(&thread, NULL, send_bulk, &s);
+        memset(to, 0, BULK);
+        receive_into(p.server, to);
+        pthread_join(thread, NULL);
+        cr_assert_eq(s.status, GP_OK);
+        cr_assert(test_is_filled(to, BULK, 3));
+        past += BULK;
+        cr_assert_eq(inside(p.client)->out.straight.total, past);
+        cr_assert_eq(inside(p.server)->in.straight, past);
+        cr_assert_eq(inside(p.client)->cache.bytes, 0, "what the peer could read it cannot now");
+        cr_assert_eq(inside(p.server)->cache.bytes, to == kept && from == TP_KEPT_OWN ? BULK : 0);
+        tp_memory_forget(kept, BULK);
+        tp_memory_forget(s.bytes, BULK);
+        cr_assert_eq(inside(p.server)->cache.bytes, 0);
+        munmap(kept, BULK);
+        munmap((void *)(uintptr_t)s.bytes, BULK);
+    }
+    free(plain);
+    test_pair_close(&p);
+}
+
+/* As nobody, with no more memory to lock than for the rings: the same bytes by way of them. */
+Test(rdma, bulk_that_cannot_be_registered_goes_through_the_rings, .timeout = 60)
+{
+    struct rlimit little = {11 << 20, 11 << 20};
+    struct test_pair p;
+    struct sending s = {.bytes = bulk_make(TP_KEPT_OWN, 5)};
+    uint8_t *to = malloc(BULK);
+    pthread_t thread;
+
+    cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &little), 0);
+    cr_assert_eq(setuid(65534), 0);
+    test_pair_open("rdma", NULL, &p);
+    cr_assert_not(inside(p.client)->out.straight.off);
+    s.lane = p.client;
+    pthread_create(&thread, NULL, send_bulk, &s);
+    receive_into(p.server, to);
+    pthread_join(thread, NULL);
+    cr_assert_eq(s.status, GP_OK);
+    cr_assert(test_is_filled(to, BULK, 5));
+    cr_assert_eq(inside(p.client)->out.straight.total, 0);
+    cr_assert(inside(p.client)->out.straight.off);
+    test_pair_close(&p);
+}
+
+/* A receiver that reads what it was not offered: whose is how the piece differs. */
+static void
+overreach(struct tp_lane *server, const struct tp_rdma_piece *piece)
+{
+    struct tp_rdma *r = inside(server);
+    uint8_t *to = malloc(BULK);
+    struct iovec iov = {to, BULK};
+
+    r->in.piece = *piece;
+    cr_assert_eq(tp_rdma_straight_read(r, &iov, 1), 0);
+    cr_assert_eq(r->in.status, GP_ERR_IO);
+    free(to);
+}
+
+static void
+piece_await(struct tp_lane *server)
+{
+    struct tp_frame frame;
+    uint64_t until = test_soon();
+
+    cr_assert_eq(tp_recv_header(server, &frame, test_soon()), GP_OK);
+    while (inside(server)->in.piece.bytes == 0 && gp_now_ns() < until)
+        (void)tp_rdma_in_arm(inside(server));
+    cr_assert_gt(inside(server)->in.piece.bytes, 0);
+}
+
+/* A session whose client has told a piece that the server has not read yet. */
+struct offering {
+    struct test_pair p;
+    struct sending s;
+    struct tp_rdma_piece piece;
+    pthread_t thread;
+};
+
+static void
+offering_begin(struct offering *o)
+{
+    test_pair_open("rdma", NULL, &o->p);
+    o->s = (struct sending){.lane = o->p.client, .bytes = bulk_make(TP_KEPT_OWN, 6)};
+    cr_assert_eq(pthread_create(&o->thread, NULL, send_bulk, &o->s), 0);
+    piece_await(o->p.server);
+    o->piece = inside(o->p.server)->in.piece;
+}
+
+static void
+offering_end(struct offering *o, enum gp_status status)
+{
+    if (status != GP_OK)
+        tp_shutdown(o->p.server);
+    pthread_join(o->thread, NULL);
+    cr_assert_eq(o->s.status, status);
+    test_pair_close(&o->p);
+}
+
+Test(rdma, a_peer_reads_nothing_beyond_what_is_sent, .timeout = 60)
+{
+    struct offering o;
+
+    offering_begin(&o);
+    o.piece.address += o.piece.bytes - 4096;
+    overreach(o.p.server, &o.piece);
+    offering_end(&o, GP_ERR_IO);
+}
+
+static void
+take_it(struct offering *o)
+{
+    uint8_t *to = malloc(BULK);
+    size_t got;
+
+    cr_assert_eq(tp_recv_payload(o->p.server, to, BULK, test_soon(), &got), GP_OK);
+    cr_assert(test_is_filled(to, BULK, 6));
+    free(to);
+}
+
+Test(rdma, a_peer_reads_nothing_once_it_is_sent, .timeout = 60)
+{
+    struct offering o;
+
+    offering_begin(&o);
+    take_it(&o);
+    overreach(o.p.server, &o.piece);
+    offering_end(&o, GP_OK);
+}
+
+Test(rdma, a_peer_reads_nothing_of_another_session, .timeout = 60)
+{
+    struct test_pair other;
+    struct offering o;
+
+    test_pair_open("rdma", NULL, &other);
+    offering_begin(&o);
+    overreach(other.server, &o.piece);
+    test_pair_close(&other);
+    take_it(&o);
+    offering_end(&o, GP_OK);
+}
+
 /* --- hostile peers ---------------------------------------------------------------------------- */
 
 /* One message as no lane of ours would send it. */
@@ -256,11 +457,15 @@ Test(rdma, messages_that_cannot_be_end_the_lane, .timeout = 60)
         enum ibv_wr_opcode opcode;
         uint32_t words[2];
     } bad[] = {
-        {IBV_WR_RDMA_WRITE_WITH_IMM, {(2u << 20) + 1, 0}}, /* more than the ring */
-        {IBV_WR_RDMA_WRITE_WITH_IMM, {0x7fffffff, 0}},     /* much more */
-        {IBV_WR_RDMA_WRITE_WITH_IMM, {TP_RDMA_END, 1}},    /* something after the end */
-        {IBV_WR_RDMA_WRITE_WITH_IMM, {2u << 20, 1}},       /* more than is free */
-        {IBV_WR_SEND_WITH_IMM, {1, 0}},                    /* a credit as message */
+        {IBV_WR_RDMA_WRITE_WITH_IMM, {(2u << 20) + 1, 0}},        /* more than the ring */
+        {IBV_WR_RDMA_WRITE_WITH_IMM, {0x7fffffff, 0}},            /* much more */
+        {IBV_WR_RDMA_WRITE_WITH_IMM, {TP_RDMA_END, 1}},           /* something after the end */
+        {IBV_WR_RDMA_WRITE_WITH_IMM, {2u << 20, 1}},              /* more than is free */
+        {IBV_WR_SEND_WITH_IMM, {1, 0}},                           /* a credit as message */
+        {IBV_WR_RDMA_WRITE_WITH_IMM, {TP_RDMA_STRAIGHT | 24, 0}}, /* a piece of no bytes */
+        {IBV_WR_RDMA_WRITE_WITH_IMM, {TP_RDMA_STRAIGHT | 25, 0}}, /* more than tells one */
+        {IBV_WR_RDMA_WRITE_WITH_IMM, {TP_RDMA_STRAIGHT, 0}},      /* less */
+        {IBV_WR_RDMA_WRITE_WITH_IMM, {TP_RDMA_STRAIGHT | 10, 1}}, /* a piece half told */
     };
 
     for (size_t i = 0; i < GP_ARRAY_LEN(bad); i++) {

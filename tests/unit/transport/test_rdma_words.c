@@ -18,6 +18,7 @@ static const struct tp_rdma_offer good = {
     .ring_key = 0xdeadbeef,
     .ring_bytes = 2u << 20,
     .messages = 256,
+    .reads = 4,
 };
 
 Test(rdma_words, an_offer_is_read_as_it_was_written)
@@ -39,6 +40,28 @@ Test(rdma_words, an_offer_is_read_as_it_was_written)
     cr_assert_eq(got.ring_key, good.ring_key);
     cr_assert_eq(got.ring_bytes, good.ring_bytes);
     cr_assert_eq(got.messages, good.messages);
+    cr_assert_eq(got.reads, good.reads);
+}
+
+Test(rdma_words, a_piece_is_read_as_it_was_written_and_within_bounds)
+{
+    static const struct tp_rdma_piece whole = {0x7f0123456789, TP_RDMA_PIECE_MAX, 0xdeadbeef};
+    static const struct tp_rdma_piece bad[] = {
+        {0x1000, 0, 1}, {0x1000, TP_RDMA_PIECE_MAX + 1ull, 1}, {UINT64_MAX - 10, 11, 1}};
+    uint8_t bytes[TP_RDMA_PIECE_BYTES];
+    struct tp_rdma_piece got;
+
+    tp_rdma_piece_encode(&whole, bytes);
+    cr_assert_eq(tp_rdma_piece_decode(bytes, &got), GP_OK);
+    cr_assert_eq(got.address, whole.address);
+    cr_assert_eq(got.bytes, whole.bytes);
+    cr_assert_eq(got.key, whole.key);
+    bytes[TP_RDMA_PIECE_BYTES - 1] = 1;
+    cr_assert_eq(tp_rdma_piece_decode(bytes, &got), GP_ERR_PROTOCOL);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        tp_rdma_piece_encode(&bad[i], bytes);
+        cr_assert_eq(tp_rdma_piece_decode(bytes, &got), GP_ERR_PROTOCOL);
+    }
 }
 
 static void

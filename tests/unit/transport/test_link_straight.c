@@ -1,0 +1,221 @@
+/* tests/unit/transport/test_link_straight.c -- links over lanes that have the peer take bytes from
+ * where they lie
+ *
+ * Such lanes need a device. Here a tcp lane plays one: of large pieces it says that they have left
+ * only when the other end has taken them out of the socket.
+ */
+#include "tests/unit/transport/need.h"
+#include "tests/unit/transport/pair.h"
+#include "transport/link/link.h"
+#include "transport/stream.h"
+
+#include <criterion/criterion.h>
+#include <linux/sockios.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#define STRAIGHT_MIN 100000u
+#define FRAMES       300u
+#define BREAKS       40
+
+static const struct tp_stream_ops *tcp_bytes;
+static struct tp_stream_ops bytes;
+/* The sender's, of the piece under way. */
+static struct {
+    const struct tp_stream *lane;
+    const uint8_t *at;
+    size_t done;
+} under_way;
+static _Atomic unsigned straight;
+
+static size_t
+straight_bytes(struct tp_stream *s, const void *at, size_t n)
+{
+    (void)s;
+    (void)at;
+    return n >= STRAIGHT_MIN ? n : 0;
+}
+
+static enum gp_status
+write_straight(struct tp_stream *s, const struct iovec *iov, size_t *put_p)
+{
+    struct iovec rest;
+    int unread = 1;
+    enum gp_status status;
+    size_t put = 0;
+
+    if (under_way.lane != s || under_way.at != iov->iov_base) {
+        under_way.lane = s;
+        under_way.at = iov->iov_base;
+        under_way.done = 0;
+    }
+    rest.iov_base = (uint8_t *)iov->iov_base + under_way.done;
+    rest.iov_len = iov->iov_len - under_way.done;
+    if (rest.iov_len > 0) {
+        status = tcp_bytes->write(s, &rest, 1, &put);
+        if (status != GP_OK)
+            return status;
+        under_way.done += put;
+    }
+    if (under_way.done < iov->iov_len || ioctl(s->write_fd, SIOCOUTQ, &unread) != 0 || unread > 0) {
+        sched_yield();
+        return GP_ERR_AGAIN;
+    }
+    under_way.lane = NULL;
+    straight++;
+    *put_p = iov->iov_len;
+    return GP_OK;
+}
+
+static enum gp_status
+write_any(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *put_p)
+{
+    int n = 0;
+
+    if (straight_bytes(s, iov->iov_base, iov->iov_len) > 0)
+        return write_straight(s, iov, put_p);
+    while (n < iovcnt && straight_bytes(s, iov[n].iov_base, iov[n].iov_len) == 0)
+        n++;
+    return tcp_bytes->write(s, iov, n, put_p);
+}
+
+static void
+line_make(struct tp_lane *ends[2])
+{
+    struct tp_opts opts = {.framing = &wire_framing};
+    int fds[2];
+
+    need(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+    for (int i = 0; i < 2; i++) {
+        need(tp_adopt("tcp", fds[i], i == 0 ? TP_CLIENT : TP_SERVER, &opts, &ends[i]) == GP_OK);
+        tcp_bytes = tp_stream_of(ends[i])->bytes;
+        bytes = *tcp_bytes;
+        bytes.write = write_any;
+        bytes.straight_bytes = straight_bytes;
+        tp_stream_of(ends[i])->bytes = &bytes;
+    }
+}
+
+static void
+links_make(struct tp_lane *links[2])
+{
+    struct tp_link_opts opts = {.window_bytes = 1 << 20};
+    struct tp_lane *ends[2];
+
+    line_make(ends);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(tp_link_wrap(ends[i], &opts, &links[i]), GP_OK);
+}
+
+static void
+links_join(struct tp_lane *links[2])
+{
+    uint64_t received[2];
+    struct tp_lane *ends[2];
+
+    line_make(ends);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(tp_link_detach(links[i], &received[i]), GP_OK);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(tp_link_attach(links[i], ends[i], received[1 - i]), GP_OK);
+    for (int i = 0; i < 2; i++)
+        tp_link_catch_up(links[i]);
+}
+
+static size_t
+size_of(uint32_t tag)
+{
+    static const size_t sizes[] = {0, 31, STRAIGHT_MIN, 5000, 700000, 131072, 1};
+
+    return sizes[tag % GP_ARRAY_LEN(sizes)];
+}
+
+/* The payload is gone as soon as it is sent. */
+static void *
+send_all(void *lane)
+{
+    for (uint32_t tag = 0; tag < FRAMES; tag++) {
+        size_t n = size_of(tag);
+        uint8_t *payload = malloc(n + 1);
+
+        test_fill(payload, n, tag);
+        need(test_send(lane, tag, payload, n) == GP_OK);
+        memset(payload, 0xee, n + 1);
+        free(payload);
+    }
+    return NULL;
+}
+
+static _Atomic uint32_t arrived;
+
+static void *
+receive_all(void *lane)
+{
+    for (uint32_t tag = 0; tag < FRAMES;) {
+        struct wire_frame_header header;
+        struct tp_frame frame;
+        enum gp_status status = tp_recv_frame(lane, &frame, test_soon());
+
+        if (status == GP_ERR_AGAIN)
+            continue;
+        need(status == GP_OK);
+        need(wire_frame_decode(frame.header, UINT32_MAX, &header) == GP_OK);
+        if (header.kind == WIRE_FRAME_ACK)
+            continue;
+        need(header.tag == tag && frame.payload_bytes == size_of(tag));
+        need(test_is_filled(frame.payload, frame.payload_bytes, tag));
+        arrived = ++tag;
+    }
+    return NULL;
+}
+
+/* What the peer took straight is kept nowhere. */
+Test(link_straight, what_the_peer_has_is_not_kept, .timeout = 60)
+{
+    struct tp_lane *links[2];
+    pthread_t reader, writer;
+
+    links_make(links);
+    pthread_create(&reader, NULL, receive_all, links[1]);
+    pthread_create(&writer, NULL, send_all, links[0]);
+    pthread_join(writer, NULL);
+    pthread_join(reader, NULL);
+    cr_assert_geq(straight, FRAMES / 7 * 3);
+    cr_assert_lt(tp_link_kept(links[0]), 100000);
+    tp_close(links[0]);
+    tp_close(links[1]);
+}
+
+/* Cut anywhere, before, in and behind such pieces, from either end: each frame comes once and
+ * whole, although the memory that it came from is used for something else at once. */
+Test(link_straight, a_cut_in_the_middle_loses_and_doubles_nothing, .timeout = 120)
+{
+    struct tp_lane *links[2];
+    pthread_t reader, writer;
+
+    links_make(links);
+    pthread_create(&reader, NULL, receive_all, links[1]);
+    pthread_create(&writer, NULL, send_all, links[0]);
+    for (uint32_t i = 0; i < BREAKS; i++) {
+        uint64_t until = test_soon();
+        uint32_t at = i * (FRAMES - 10) / BREAKS;
+
+        while (arrived < at && gp_now_ns() < until)
+            sched_yield();
+        for (uint32_t n = 0; n < i * 37; n++)
+            sched_yield(); /* not always at the same place */
+        tp_link_break(links[i % 2], "a test cuts it");
+        links_join(links);
+    }
+    pthread_join(writer, NULL);
+    pthread_join(reader, NULL);
+    cr_assert_eq(arrived, FRAMES);
+    cr_assert_gt(straight, 0);
+    tp_close(links[0]);
+    tp_close(links[1]);
+}
