@@ -3,6 +3,7 @@
 
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
+#include "transport/kept.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ static const struct {
 
 struct be_slab {
     void *memory;
+    size_t bytes;
     struct be_block *blocks;
     uint32_t count;
     struct be_slab *next;
@@ -92,6 +94,7 @@ be_staging_destroy(struct be_staging *pool)
         for (uint32_t i = 0; i < slab->count; i++)
             if (slab->blocks[i].busy != NULL)
                 (void)pool->driver->table.cuEventDestroy_v2(slab->blocks[i].busy);
+        tp_memory_forget(slab->memory, slab->bytes);
         (void)pool->driver->table.cuMemFreeHost(slab->memory);
         pool->slabs = slab->next;
         free(slab->blocks);
@@ -121,6 +124,8 @@ slab_create(struct be_staging *pool, uint32_t size_class)
     }
     slab->blocks = blocks;
     slab->count = count;
+    slab->bytes = be_classes[size_class].slab_bytes;
+    tp_memory_keep(slab->memory, slab->bytes, TP_KEPT_OWN);
     pthread_mutex_lock(&pool->lock);
     for (uint32_t i = 0; i < count; i++) {
         blocks[i].data = (uint8_t *)slab->memory + (size_t)i * be_classes[size_class].block_bytes;

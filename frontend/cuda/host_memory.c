@@ -10,6 +10,7 @@
 #include "frontend/cuda/state.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
+#include "transport/kept.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -144,6 +145,8 @@ region_add(struct fe_host_region *r)
         memmove(&regions.list[i + 1], &regions.list[i],
                 (regions.count++ - i) * sizeof(*regions.list));
         regions.list[i] = *r;
+        tp_memory_keep((void *)(uintptr_t)r->base, r->bytes,
+                       r->registered ? TP_KEPT_LENT : TP_KEPT_OWN);
         if (r->base < atomic_load(&hidden[r->registered].low))
             atomic_store(&hidden[r->registered].low, r->base);
         if (r->base + r->bytes > atomic_load(&hidden[r->registered].high))
@@ -169,6 +172,7 @@ region_remove(struct fe_host_region *r)
     mine = i < regions.count && regions.list[i].id == r->id;
     if (mine) {
         *r = regions.list[i];
+        tp_memory_forget((const void *)(uintptr_t)r->base, r->bytes);
         memmove(&regions.list[i], &regions.list[i + 1],
                 (--regions.count - i) * sizeof(*regions.list));
         if (r->wanted && !r->shown)
@@ -544,6 +548,8 @@ show(struct fe_host_region *r)
 
     /* Copies into it that are under way write to it as it is. */
     settle(r);
+    /* From now on its pages are guarded, which a device would not notice. */
+    tp_memory_forget((const void *)(uintptr_t)r->base, r->bytes);
     cr = map_on_server(r, &r->device);
     if (cr == CUDA_SUCCESS)
         cr = make_coherent(r);

@@ -117,7 +117,7 @@ client() {
     return 1
 }
 client_exec() {
-    exec env GPUPOOL_STATS=1 GPUPOOL_SERVER="$url" GPUPOOL_CERT=/certs/alice.crt \
+    exec env GPUPOOL_LOG=info GPUPOOL_STATS=1 GPUPOOL_SERVER="$url" GPUPOOL_CERT=/certs/alice.crt \
         GPUPOOL_KEY=/certs/alice.key GPUPOOL_CA=/certs/ca.crt \
         LD_LIBRARY_PATH=/programs/client "$@"
 }
@@ -147,7 +147,22 @@ programs() {
     client ./drv_bulk || return 3
     grep -q '^gpupool-stats: transport rdma' /tmp/client.err || return 4
     client ./drv_copies || return 5
-    grep -q 'rdma by rxe0:1 10.9.0.1' /tmp/server.log
+    grep -q 'rdma by rxe0:1 10.9.0.1' /tmp/server.log || return 6
+    # Pinned memory goes and comes past the rings: both ways, all of it.
+    client ./drv_bulk 2 16 pinned || return 7
+    straight 32768 || return 8
+    client ./drv_bulk 2 4 lent || return 9
+    straight 8192
+}
+
+# straight KIB: exactly so much went each way past the rings of a session that has just ended
+straight() {
+    for _ in $(seq 100); do
+        grep -q "rdma: $1 KiB sent and $1 KiB received past the rings" /tmp/server.log && return 0
+        usleep 100000
+    done
+    cat /tmp/server.log
+    return 1
 }
 
 # Two at once, of which one is killed in the middle; the server goes on.
@@ -173,7 +188,7 @@ two_clients() {
 cut_cable() {
     server_start || return 1
     : >/tmp/server.log
-    background /tmp/cut ./drv_bulk 12 4 || return 2
+    background /tmp/cut ./drv_bulk 12 4 pinned || return 2
     /usr/bin/ip link set v1 down
     for _ in $(seq 200); do
         grep -q 'the client is lost' /tmp/server.log && break
