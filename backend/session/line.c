@@ -225,6 +225,7 @@ be_reply_begin(const struct be_call *call, CUresult cr, size_t bytes)
         return NULL;
     result.deferred = line->deferred;
     result.deferred_call = line->deferred_call;
+    result.deferred_context = line->deferred_context;
     line->deferred = 0;
     line->deferred_call = 0;
     memcpy(to, &result, sizeof(result));
@@ -275,6 +276,7 @@ be_defer(const struct be_call *call, CUresult cr)
     if (line->deferred == 0) {
         line->deferred = (int32_t)cr;
         line->deferred_call = call->id;
+        line->deferred_context = call->context != NULL ? call->context->index : 0;
     }
     pthread_mutex_unlock(&line->lock);
 }

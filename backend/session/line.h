@@ -48,6 +48,7 @@ struct be_line {
     bool sending, closed;
     int32_t deferred;
     uint16_t deferred_call;
+    uint32_t deferred_context;
 };
 
 void be_line_init(struct be_line *line, struct tp_lane *lane, uint32_t max_payload_bytes);

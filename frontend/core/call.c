@@ -47,14 +47,19 @@ is_sticky(CUresult cr)
 }
 
 static void
-note_sticky(struct fe_call *call, CUresult cr)
+mark_sticky(struct fe_context_head *head, CUresult cr)
 {
-    struct fe_context_head *head = (struct fe_context_head *)call->context;
     int32_t none = CUDA_SUCCESS;
 
-    if (head != NULL && is_sticky(cr))
-        atomic_compare_exchange_strong_explicit(&head->sticky, &none, (int32_t)cr,
-                                                memory_order_relaxed, memory_order_relaxed);
+    atomic_compare_exchange_strong_explicit(&head->sticky, &none, (int32_t)cr, memory_order_relaxed,
+                                            memory_order_relaxed);
+}
+
+static void
+note_sticky(struct fe_call *call, CUresult cr)
+{
+    if (call->context != NULL && is_sticky(cr))
+        mark_sticky((struct fe_context_head *)call->context, cr);
 }
 
 void
@@ -64,6 +69,33 @@ fe_defer(struct fe_line *l, CUresult cr)
 
     atomic_compare_exchange_strong_explicit(&l->deferred, &none, (int32_t)cr, memory_order_relaxed,
                                             memory_order_relaxed);
+}
+
+struct fault {
+    uint32_t index;
+    CUresult cr;
+};
+
+static bool
+fault_here(void *object, void *user)
+{
+    const struct fault *fault = user;
+
+    if (fe_object_index(object) != fault->index)
+        return true;
+    mark_sticky(object, fault->cr);
+    return false;
+}
+
+void
+fe_defer_in(struct fe_line *l, uint32_t context, CUresult cr)
+{
+    struct fault fault = {context, cr};
+
+    if (context != 0 && is_sticky(cr))
+        fe_object_each(WIRE_HANDLE_CONTEXT, fault_here, &fault);
+    else
+        fe_defer(l, cr);
 }
 
 /* The program was told cr: it is not told again by a call that did nothing wrong. */
@@ -351,6 +383,18 @@ fe_post_done_wait(struct fe_call *call)
     fe_submit_end(call->session->line, false);
 }
 
+/* A fault of the call's context that became known while it was under way, if it may tell of it. */
+static CUresult
+fault_of(const struct fe_call *call)
+{
+    const struct fe_context_head *head = (const struct fe_context_head *)call->context;
+    int32_t sticky =
+        head != NULL ? atomic_load_explicit(&head->sticky, memory_order_relaxed) : CUDA_SUCCESS;
+
+    return GP_UNLIKELY(sticky != CUDA_SUCCESS) && may_carry(call->id) ? (CUresult)sticky
+                                                                      : CUDA_SUCCESS;
+}
+
 CUresult
 fe_wait(struct fe_call *call, const uint8_t **reply_p, size_t *len_p)
 {
@@ -368,7 +412,8 @@ fe_wait(struct fe_call *call, const uint8_t **reply_p, size_t *len_p)
     }
     result = &slot->result;
     note_sticky(call, (CUresult)result->result);
-    note_sticky(call, (CUresult)result->deferred);
+    if (result->deferred_context == 0)
+        note_sticky(call, (CUresult)result->deferred);
     *reply_p = slot->bytes;
     *len_p = slot->len;
     return (CUresult)result->result;
@@ -432,8 +477,12 @@ fe_leave(struct fe_call *call, CUresult cr)
         if (atomic_load_explicit(&call->slot->done.set, memory_order_acquire) != 0)
             fe_submit_free_slot(l, call->slot);
         call->slot = NULL;
+        if (cr == CUDA_SUCCESS)
+            cr = fault_of(call);
     } else if (GP_UNLIKELY(!fe_perf(FE_PERF_ASYNC)) && cr == CUDA_SUCCESS) {
         cr = barrier(call->session);
+        if (cr == CUDA_SUCCESS)
+            cr = fault_of(call);
     }
     if (GP_UNLIKELY(atomic_load_explicit(&l->deferred, memory_order_relaxed) != CUDA_SUCCESS))
         cr = settle_deferred(call, cr);

@@ -259,6 +259,8 @@ bool fe_notice_record(struct fe_line *l, const struct wire_record *record, const
 
 /* Keep the first deferred failure. */
 void fe_defer(struct fe_line *l, CUresult cr);
+/* The same of a context, by its wire index (0: not told): a fault is that context's alone. */
+void fe_defer_in(struct fe_line *l, uint32_t context, CUresult cr);
 
 /* --- session.c -------------------------------------------------------------- */
 

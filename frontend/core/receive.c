@@ -161,7 +161,7 @@ reply_record(struct fe_line *l, const struct wire_record *record, const uint8_t 
     slot->len = len;
     slot->result = result;
     if (result.deferred != CUDA_SUCCESS)
-        fe_defer(l, (CUresult)result.deferred);
+        fe_defer_in(l, result.deferred_context, (CUresult)result.deferred);
     fe_receive_set(l, &slot->done);
     return true;
 }

@@ -16,9 +16,10 @@
 
 struct fe_host_region {
     uint64_t base, bytes;
-    uint64_t id;     /* CU_POINTER_ATTRIBUTE_BUFFER_ID */
-    unsigned flags;  /* CU_MEMHOSTALLOC_* or CU_MEMHOSTREGISTER_* */
-    bool registered; /* the memory is the program's own */
+    uint64_t id;      /* CU_POINTER_ATTRIBUTE_BUFFER_ID */
+    unsigned flags;   /* CU_MEMHOSTALLOC_* or CU_MEMHOSTREGISTER_* */
+    bool sync_memops; /* CU_POINTER_ATTRIBUTE_SYNC_MEMOPS: every copy waits anyway */
+    bool registered;  /* the memory is the program's own */
     struct fe_context *owner;
     /* The last asynchronous copy from a device into it; context NULL: none. */
     struct fe_context *written_in;
@@ -32,6 +33,8 @@ struct fe_host_region {
 
 /* The region around address. */
 bool fe_host_find(uint64_t address, struct fe_host_region *region_p);
+/* False where there is none around address. */
+bool fe_host_set_sync_memops(uint64_t address, bool on);
 /* Whether [address, address + bytes) is pinned as a whole. */
 bool fe_host_pinned(uint64_t address, uint64_t bytes);
 /* Work n, queued in this stream of ctx, will write there. */

@@ -79,6 +79,19 @@ fe_host_find(uint64_t address, struct fe_host_region *region_p)
 }
 
 bool
+fe_host_set_sync_memops(uint64_t address, bool on)
+{
+    struct fe_host_region *r;
+
+    pthread_mutex_lock(&regions.lock);
+    r = find(address);
+    if (r != NULL)
+        r->sync_memops = on;
+    pthread_mutex_unlock(&regions.lock);
+    return r != NULL;
+}
+
+bool
 fe_host_pinned(uint64_t address, uint64_t bytes)
 {
     struct fe_host_region r;

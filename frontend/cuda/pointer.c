@@ -81,6 +81,7 @@ look_up(struct fe_state *state, CUdeviceptr address, struct what *w)
                            .id = region.id,
                            .access = CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE,
                            .owner = region.owner,
+                           .sync_memops = region.sync_memops,
                            .device = region.owner->device};
     }
 }
@@ -264,7 +265,8 @@ cuPointerSetAttribute(const void *value, CUpointer_attribute attribute, CUdevice
         return CUDA_ERROR_INVALID_VALUE;
     memcpy(&on, value, sizeof(on));
     if (!fe_managed_set_sync_memops(address, on != 0) &&
-        !fe_alloc_set_sync_memops(fe_alloc_around(NULL, address), address, on != 0))
+        !fe_alloc_set_sync_memops(fe_alloc_around(NULL, address), address, on != 0) &&
+        !fe_host_set_sync_memops(address, on != 0))
         return CUDA_ERROR_INVALID_VALUE;
     return CUDA_SUCCESS;
 }

@@ -121,6 +121,9 @@ cuCtxGetDevResource(CUcontext handle, CUdevResource *resource, CUdevResourceType
         return cr;
     if (fe_object_state(ctx) != FE_OBJECT_LIVE)
         return CUDA_ERROR_INVALID_CONTEXT;
+    cr = (CUresult)atomic_load(&ctx->head.sticky);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     if (fe_green_of_context(handle, &green) != CUDA_SUCCESS)
         green = NULL;
     return whole(ctx->device, green, resource, type);

@@ -5,6 +5,7 @@
  */
 #include "cuda_api.h"
 #include "frontend/cuda/ask.h"
+#include "frontend/cuda/host.h"
 #include "frontend/cuda/kernels.h"
 #include "frontend/cuda/state.h"
 #include "frontend/cuda/texture.h"
@@ -255,7 +256,9 @@ cuTexRefSetAddress_v2(size_t *offset, CUtexref handle, CUdeviceptr address, size
     if (cr != CUDA_SUCCESS)
         return cr;
     args.hTexRef = ref->object.wire;
-    FE_ASK(cr, &call, cuTexRefSetAddress_v2, &args, &reply);
+    cr = fe_host_show_wanted(); /* the address may be one of pinned memory */
+    if (cr == CUDA_SUCCESS)
+        FE_ASK(cr, &call, cuTexRefSetAddress_v2, &args, &reply);
     if (cr == CUDA_SUCCESS) {
         atomic_store(&ref->array, NULL);
         atomic_store(&ref->mipmap, NULL);
@@ -281,7 +284,9 @@ cuTexRefSetAddress2D_v3(CUtexref handle, const CUDA_ARRAY_DESCRIPTOR *desc, CUde
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     args.hTexRef = ref->object.wire;
     args.desc = *desc;
-    FE_ASK(cr, &call, cuTexRefSetAddress2D_v3, &args, &reply);
+    cr = fe_host_show_wanted();
+    if (cr == CUDA_SUCCESS)
+        FE_ASK(cr, &call, cuTexRefSetAddress2D_v3, &args, &reply);
     if (cr == CUDA_SUCCESS) {
         atomic_store(&ref->array, NULL);
         atomic_store(&ref->mipmap, NULL);

@@ -8,6 +8,7 @@
 
 #include "cuda_api.h"
 #include "frontend/cuda/ask.h"
+#include "frontend/cuda/host.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
@@ -120,6 +121,8 @@ cuTexObjectCreate(CUtexObject *object, const CUDA_RESOURCE_DESC *res, const CUDA
     if (object == NULL || res == NULL || tex == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     cr = resource_wire(res, &args.resource);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_host_show_wanted(); /* the texture may lie in pinned memory */
     if (cr != CUDA_SUCCESS)
         return fe_leave(&call, cr);
     t = texture_new(&call, false, res);

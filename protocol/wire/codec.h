@@ -29,10 +29,11 @@ struct wire_record {
 };
 
 struct wire_result {
-    int32_t result;        /* CUresult of this call */
-    int32_t deferred;      /* first failure of an asynchronous call since the last reply, or 0 */
+    int32_t result;         /* CUresult of this call */
+    int32_t deferred;       /* first failure of an asynchronous call since the last reply, or 0 */
     uint16_t deferred_call; /* enum wire_call of that failure */
-    uint16_t pad[3];
+    uint16_t pad;
+    uint32_t deferred_context; /* wire index of the context it happened in; 0: not told */
 };
 
 _Static_assert(sizeof(struct wire_record) == 16, "wire_record");
@@ -40,8 +41,8 @@ _Static_assert(sizeof(struct wire_result) == 16, "wire_result");
 
 /* The next record of a row; false at the end or, with *bad set, on a malformed row. */
 static inline bool
-wire_next_record(const uint8_t **row, size_t *len, struct wire_record *record,
-                 const uint8_t **body, size_t *body_len, bool *bad)
+wire_next_record(const uint8_t **row, size_t *len, struct wire_record *record, const uint8_t **body,
+                 size_t *body_len, bool *bad)
 {
     if (*len == 0)
         return false;

@@ -78,7 +78,9 @@ fake_reply(struct fake *f, const struct wire_record *record, int result, int def
            const void *body, size_t bytes)
 {
     struct wire_record r = {.call = record->call, .tag = record->tag};
-    struct wire_result w = {.result = result, .deferred = deferred};
+    struct wire_result w = {.result = result,
+                            .deferred = deferred,
+                            .deferred_context = deferred != 0 ? f->deferred_context : 0};
     uint8_t *row = calloc(1, sizeof(r) + sizeof(w) + bytes);
     bool ok;
 

@@ -57,10 +57,11 @@ struct fake {
     _Atomic int fd; /* of the connection in hand, -1: none */
     /* The thread's, readable by its callbacks and after fake_stop(). */
     uint64_t sent;
-    unsigned opens;     /* OPEN messages seen */
-    uint64_t last_hint; /* device_base_hint of the last one */
-    uint64_t records;   /* since the last open */
-    uint32_t bye;       /* tag of the client's BYE, UINT32_MAX: none came */
+    unsigned opens;            /* OPEN messages seen */
+    uint64_t last_hint;        /* device_base_hint of the last one */
+    uint64_t records;          /* since the last open */
+    uint32_t deferred_context; /* of what fake_reply() says was deferred */
+    uint32_t bye;              /* tag of the client's BYE, UINT32_MAX: none came */
     uint64_t last_seq;
     pthread_mutex_t lock; /* for tests' own use, as are: */
     pthread_cond_t changed;

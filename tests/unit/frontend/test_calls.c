@@ -398,6 +398,52 @@ Test(calls, in_a_context_that_had_a_fault_fail_without_the_server)
     cr_assert_eq(f.records, 1);
 }
 
+/* A fault of the other context comes along with the second answer. */
+static void
+fault_beside(struct fake *f, const struct wire_record *record, const uint8_t *args, size_t len)
+{
+    (void)args;
+    (void)len;
+    f->deferred_context = f->records == 1 ? 2 : 1;
+    fake_reply(f, record, 0, f->records <= 2 ? CUDA_ERROR_ILLEGAL_ADDRESS : 0, NULL, 0);
+}
+
+static CUresult
+synchronize_in(struct fe_context_head *head)
+{
+    const uint8_t *bytes;
+    struct fe_call call;
+    size_t len;
+    CUresult cr;
+
+    fe_thread.context = (struct fe_context *)head;
+    cr = fe_enter(&call, WIRE_CALL_cuCtxSynchronize);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cr_assert_not_null(fe_post(&call, 0));
+    fe_post_done(&call);
+    return fe_leave(&call, fe_wait(&call, &bytes, &len));
+}
+
+Test(calls, of_one_context_know_nothing_of_a_fault_of_another)
+{
+    struct fe_context_head *head[3];
+    struct fake f;
+
+    fake_start(&f, &(struct fake_opts){.on_record = fault_beside});
+    cr_assert_eq(fe_start(), CUDA_SUCCESS);
+    fe_slab_define(WIRE_HANDLE_CONTEXT, sizeof(*head[0]), 16);
+    for (int i = 0; i < 3; i++)
+        head[i] = fe_object_create(WIRE_HANDLE_CONTEXT, NULL);
+    cr_assert_eq(fe_object_index(head[1]), 2);
+    cr_assert_eq(synchronize_in(head[0]), CUDA_SUCCESS);
+    cr_assert_eq(synchronize_in(head[1]), CUDA_ERROR_ILLEGAL_ADDRESS, "without asking");
+    cr_assert_eq(synchronize_in(head[0]), CUDA_ERROR_ILLEGAL_ADDRESS, "its own, with its answer");
+    cr_assert_eq(synchronize_in(head[2]), CUDA_SUCCESS);
+    fake_stop(&f);
+    cr_assert_eq(f.records, 3);
+}
+
 /* The first one finds the fault, which is also what an earlier launch left behind. */
 static void
 fault_once(struct fake *f, const struct wire_record *record, const uint8_t *args, size_t len)
