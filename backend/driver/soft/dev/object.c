@@ -3,21 +3,40 @@
 
 #include <string.h>
 
+/* So many others of its kind go before a place is used again: a stale handle is noticed till then.
+ */
+#define RESTING 64u
+
 /* Rank 50. */
 static pthread_mutex_t object_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct sd_object *object_free[SD_KIND_END - SD_CTX];
+/* Guarded by object_lock: the places that rest, the oldest first. */
+static struct rest {
+    struct sd_object *first, *last;
+    unsigned count;
+} resting[SD_KIND_END - SD_CTX];
+
+/* NULL: none has rested long enough. */
+static struct sd_object *
+rested(enum sd_kind kind)
+{
+    struct rest *rest = &resting[kind - SD_CTX];
+    struct sd_object *object = NULL;
+
+    pthread_mutex_lock(&object_lock);
+    if (rest->count > RESTING) {
+        object = rest->first;
+        rest->first = object->next_free;
+        rest->count--;
+    }
+    pthread_mutex_unlock(&object_lock);
+    return object;
+}
 
 void *
 sd_object_new(enum sd_kind kind, size_t bytes)
 {
-    struct sd_object **list = &object_free[kind - SD_CTX];
-    struct sd_object *object;
+    struct sd_object *object = rested(kind);
 
-    pthread_mutex_lock(&object_lock);
-    object = *list;
-    if (object != NULL)
-        *list = object->next_free;
-    pthread_mutex_unlock(&object_lock);
     if (object == NULL)
         object = aligned_alloc(64, gp_align_up_u64(bytes, 64));
     if (object == NULL)
@@ -32,11 +51,15 @@ sd_object_free(void *handle)
 {
     struct sd_object *object = handle;
     uint32_t kind = atomic_load_explicit(&object->kind, memory_order_relaxed);
-    struct sd_object **list = &object_free[kind - SD_CTX];
+    struct rest *rest = &resting[kind - SD_CTX];
 
     atomic_store_explicit(&object->kind, SD_FREE, memory_order_release);
     pthread_mutex_lock(&object_lock);
-    object->next_free = *list;
-    *list = object;
+    object->next_free = NULL;
+    if (rest->count++ == 0)
+        rest->first = object;
+    else
+        rest->last->next_free = object;
+    rest->last = object;
     pthread_mutex_unlock(&object_lock);
 }
