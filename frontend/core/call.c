@@ -72,6 +72,7 @@ fe_defer(struct fe_line *l, CUresult cr)
 }
 
 struct fault {
+    const struct fe_session *session;
     uint32_t index;
     CUresult cr;
 };
@@ -81,7 +82,8 @@ fault_here(void *object, void *user)
 {
     const struct fault *fault = user;
 
-    if (fe_object_index(object) != fault->index)
+    if (fe_object_index(object) != fault->index ||
+        ((struct fe_context_head *)object)->session != fault->session)
         return true;
     mark_sticky(object, fault->cr);
     return false;
@@ -90,7 +92,7 @@ fault_here(void *object, void *user)
 void
 fe_defer_in(struct fe_line *l, uint32_t context, CUresult cr)
 {
-    struct fault fault = {context, cr};
+    struct fault fault = {l->session, context, cr};
 
     if (context != 0 && is_sticky(cr))
         fe_object_each(WIRE_HANDLE_CONTEXT, fault_here, &fault);

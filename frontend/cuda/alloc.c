@@ -739,8 +739,8 @@ reach(const struct fe_alloc *a, const struct fe_block *b)
     return fe_alloc_in_range(a, b->base) ? padded(b) : b->bytes;
 }
 
-bool
-fe_alloc_covers(struct fe_alloc *a, uint64_t address, uint64_t bytes)
+static bool
+covers(struct fe_alloc *a, uint64_t address, uint64_t bytes, bool write)
 {
     bool first = true;
     struct fe_block b;
@@ -750,7 +750,7 @@ fe_alloc_covers(struct fe_alloc *a, uint64_t address, uint64_t bytes)
 
         if (b.kind != FE_BLOCK_MAPPED)
             return first && bytes <= here;
-        if (b.readable == 0)
+        if ((write ? b.writable : b.readable) == 0)
             return false;
         if (bytes <= here)
             return true;
@@ -759,6 +759,18 @@ fe_alloc_covers(struct fe_alloc *a, uint64_t address, uint64_t bytes)
         bytes -= here;
     }
     return false;
+}
+
+bool
+fe_alloc_covers(struct fe_alloc *a, uint64_t address, uint64_t bytes)
+{
+    return covers(a, address, bytes, false);
+}
+
+bool
+fe_alloc_writable(struct fe_alloc *a, uint64_t address, uint64_t bytes)
+{
+    return covers(a, address, bytes, true);
 }
 
 bool

@@ -98,6 +98,7 @@ bool fe_alloc_find(struct fe_alloc *a, uint64_t address, struct fe_block *block_
 /* Whether [address, address + bytes) lies in one live block, rounded up to whole units, or in
  * mappings side by side that anybody may read; bytes may be 0. */
 bool fe_alloc_covers(struct fe_alloc *a, uint64_t address, uint64_t bytes);
+bool fe_alloc_writable(struct fe_alloc *a, uint64_t address, uint64_t bytes);
 bool fe_alloc_set_sync_memops(struct fe_alloc *a, uint64_t address, bool on);
 
 bool fe_alloc_in_range(const struct fe_alloc *a, uint64_t address);

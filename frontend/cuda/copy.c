@@ -19,8 +19,8 @@
 /* Sent as they are after a probe that says so. */
 #define PLAIN_BYTES ((size_t)2 << 20)
 
-CUresult
-fe_check_device(const struct fe_call *call, uint64_t address, size_t bytes)
+static CUresult
+check_device(const struct fe_call *call, uint64_t address, size_t bytes, bool write)
 {
     struct fe_alloc *alloc = fe_alloc_of(call);
 
@@ -28,14 +28,26 @@ fe_check_device(const struct fe_call *call, uint64_t address, size_t bytes)
         return fe_refuse("access to memory of another server than the stream's, by this call,");
     if (fe_managed_find(address, NULL) || fe_managed_block(address))
         return fe_managed_covers(address, bytes) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-    if (fe_alloc_covers(alloc, address, bytes))
+    if (write ? fe_alloc_writable(alloc, address, bytes) : fe_alloc_covers(alloc, address, bytes))
         return CUDA_SUCCESS;
     /* Host memory has a device address too. */
-    if (fe_host_pinned(address, bytes)) {
+    if (fe_host_pinned(address, bytes) && !(write && fe_host_read_only(address))) {
         fe_host_want(address);
         return CUDA_SUCCESS;
     }
     return CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult
+fe_check_device(const struct fe_call *call, uint64_t address, size_t bytes)
+{
+    return check_device(call, address, bytes, false);
+}
+
+CUresult
+fe_check_target(const struct fe_call *call, uint64_t address, size_t bytes)
+{
+    return check_device(call, address, bytes, true);
 }
 
 bool

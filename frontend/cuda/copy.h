@@ -45,6 +45,9 @@ void fe_copy_unguard(struct fe_call *call, const struct fe_where *where);
 
 /* CUDA_ERROR_INVALID_VALUE unless [address, address + bytes) is device memory of the program. */
 CUresult fe_check_device(const struct fe_call *call, uint64_t address, size_t bytes);
+/* The same for memory that the device shall write: not what was registered as read-only, or mapped
+ * so. */
+CUresult fe_check_target(const struct fe_call *call, uint64_t address, size_t bytes);
 /* Whether address is, or was, device memory. */
 bool fe_is_device(const struct fe_call *call, uint64_t address);
 

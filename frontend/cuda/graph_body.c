@@ -244,10 +244,11 @@ fe_kernel_attribute_set(struct fe_node_kernel *k, unsigned id, const CUlaunchAtt
 /* A side whose type is UNIFIED becomes what its address says; a device side must be memory of the
  * program. */
 static CUresult
-settle_side(const struct fe_session *session, struct fe_side *side, const struct fe_shape *shape)
+settle_side(const struct fe_session *session, struct fe_side *side, const struct fe_shape *shape,
+            bool write)
 {
     struct fe_alloc *alloc = fe_alloc_around(session, side->base);
-    bool shown = fe_host_shown(side->base, 0);
+    bool shown = fe_host_shown(side->base, 0), locked = write && fe_host_read_only(side->base);
     bool device =
         shown || fe_alloc_in_range(alloc, side->base) || fe_alloc_covers(alloc, side->base, 0);
     size_t span;
@@ -255,16 +256,18 @@ settle_side(const struct fe_session *session, struct fe_side *side, const struct
     if (side->type == CU_MEMORYTYPE_ARRAY)
         return fe_array_settle(side, shape);
     /* The server has pages of this memory too (coherent.h). */
-    if (side->type == CU_MEMORYTYPE_HOST && (shown || fe_managed_find(side->base, NULL)))
+    if (side->type == CU_MEMORYTYPE_HOST && !locked && (shown || fe_managed_find(side->base, NULL)))
         side->type = CU_MEMORYTYPE_DEVICE;
+    if (side->type == CU_MEMORYTYPE_UNIFIED && locked)
+        return CUDA_ERROR_INVALID_VALUE;
     if (side->type == CU_MEMORYTYPE_UNIFIED)
         side->type = device ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
     if (!fe_side_span(side, shape, &span) || side->base == 0)
         return CUDA_ERROR_INVALID_VALUE;
-    if (side->type == CU_MEMORYTYPE_DEVICE && !fe_alloc_covers(alloc, side->base, span) &&
-        !fe_host_shown(side->base, span))
-        return CUDA_ERROR_INVALID_VALUE;
-    return CUDA_SUCCESS;
+    if (side->type != CU_MEMORYTYPE_DEVICE || (write ? fe_alloc_writable(alloc, side->base, span)
+                                                     : fe_alloc_covers(alloc, side->base, span)))
+        return CUDA_SUCCESS;
+    return fe_host_shown(side->base, span) && !locked ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 /* A captured copy, as if it had been described. */
@@ -329,9 +332,9 @@ fe_body_copy_params(const CUDA_MEMCPY3D *p, struct fe_context **ctx_p, union fe_
         return CUDA_ERROR_INVALID_VALUE;
     cr = fe_copy_from_3d(p, &copy);
     if (cr == CUDA_SUCCESS && !fe_shape_empty(&copy.shape)) {
-        cr = settle_side((*ctx_p)->head.session, &copy.src, &copy.shape);
+        cr = settle_side((*ctx_p)->head.session, &copy.src, &copy.shape, false);
         if (cr == CUDA_SUCCESS)
-            cr = settle_side((*ctx_p)->head.session, &copy.dst, &copy.shape);
+            cr = settle_side((*ctx_p)->head.session, &copy.dst, &copy.shape, true);
     }
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -348,9 +351,9 @@ fe_body_copy_params(const CUDA_MEMCPY3D *p, struct fe_context **ctx_p, union fe_
 static CUresult
 may_fill(const struct fe_session *session, uint64_t dst, size_t bytes)
 {
-    if (fe_alloc_covers(fe_alloc_around(session, dst), dst, bytes))
+    if (fe_alloc_writable(fe_alloc_around(session, dst), dst, bytes))
         return CUDA_SUCCESS;
-    if (!fe_host_pinned(dst, bytes))
+    if (!fe_host_pinned(dst, bytes) || fe_host_read_only(dst))
         return CUDA_ERROR_INVALID_VALUE;
     fe_host_want(dst);
     return fe_host_show_wanted();

@@ -35,6 +35,8 @@ struct fe_host_region {
 bool fe_host_find(uint64_t address, struct fe_host_region *region_p);
 /* False where there is none around address. */
 bool fe_host_set_sync_memops(uint64_t address, bool on);
+/* Whether address lies in memory that was registered as read-only for devices. */
+bool fe_host_read_only(uint64_t address);
 /* Whether [address, address + bytes) is pinned as a whole. */
 bool fe_host_pinned(uint64_t address, uint64_t bytes);
 /* Work n, queued in this stream of ctx, will write there. */

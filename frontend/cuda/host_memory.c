@@ -79,6 +79,15 @@ fe_host_find(uint64_t address, struct fe_host_region *region_p)
 }
 
 bool
+fe_host_read_only(uint64_t address)
+{
+    struct fe_host_region r;
+
+    return fe_host_find(address, &r) && r.registered &&
+           (r.flags & CU_MEMHOSTREGISTER_READ_ONLY) != 0;
+}
+
+bool
 fe_host_set_sync_memops(uint64_t address, bool on)
 {
     struct fe_host_region *r;
@@ -585,6 +594,20 @@ show(struct fe_host_region *r)
     return CUDA_SUCCESS;
 }
 
+/* regions.lock is held. */
+static bool
+to_show(struct fe_host_region *r)
+{
+    if (!r->wanted || r->shown)
+        return false;
+    if (atomic_load_explicit(&r->owner->head.sticky, memory_order_relaxed) == CUDA_SUCCESS)
+        return true;
+    /* What belongs to a context that failed is no matter of others' work. */
+    r->wanted = false;
+    atomic_fetch_sub(&wanted_count, 1);
+    return false;
+}
+
 CUresult
 fe_host_show_wanted(void)
 {
@@ -599,7 +622,7 @@ fe_host_show_wanted(void)
         found = false;
         pthread_mutex_lock(&regions.lock);
         for (size_t i = 0; i < regions.count && !found; i++) {
-            found = regions.list[i].wanted && !regions.list[i].shown;
+            found = to_show(&regions.list[i]);
             if (found)
                 r = regions.list[i];
         }

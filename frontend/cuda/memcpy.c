@@ -54,7 +54,7 @@ static CUresult
 copy_coherent(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
               const struct fe_where *where, bool wait)
 {
-    CUresult cr = fe_check_device(call, dst, bytes);
+    CUresult cr = fe_check_target(call, dst, bytes);
 
     if (cr == CUDA_SUCCESS)
         cr = fe_check_device(call, src, bytes);
@@ -78,7 +78,7 @@ copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
         return CUDA_SUCCESS;
     if (src == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    cr = fe_check_device(call, dst, bytes);
+    cr = fe_check_target(call, dst, bytes);
     /* Pinned memory by its device address: its pages, which may be the source's, are protected from
      * now on, not while the source is read. */
     if (cr == CUDA_SUCCESS && GP_UNLIKELY(!fe_is_device(call, dst)))
@@ -117,7 +117,7 @@ copy_out(struct fe_call *call, void *dst, uint64_t src, size_t bytes, const stru
                     : fe_capture_linear(call, where->stream, (uint64_t)(uintptr_t)dst,
                                         kind_of(call, (uint64_t)(uintptr_t)dst, bytes), src,
                                         CU_MEMORYTYPE_DEVICE, bytes);
-    if (coherent(call, (uint64_t)(uintptr_t)dst))
+    if (coherent(call, (uint64_t)(uintptr_t)dst) && !fe_host_read_only((uint64_t)(uintptr_t)dst))
         return copy_coherent(call, (uint64_t)(uintptr_t)dst, src, bytes, where, wait);
     if (!wait && fe_host_pinned((uint64_t)(uintptr_t)dst, bytes))
         return fe_copy_out_async(call, dst, src, bytes, where);
@@ -132,7 +132,7 @@ copy_on_device(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
 
     if (bytes == 0)
         return CUDA_SUCCESS;
-    cr = fe_check_device(call, dst, bytes);
+    cr = fe_check_target(call, dst, bytes);
     if (cr == CUDA_SUCCESS)
         cr = fe_check_device(call, src, bytes);
     if (cr == CUDA_SUCCESS && fe_capturing(where->stream))
@@ -160,6 +160,8 @@ copy_unified(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
 
     if (bytes == 0)
         return CUDA_SUCCESS;
+    if (!to_device && fe_host_read_only(dst))
+        return CUDA_ERROR_INVALID_VALUE;
     if (to_device && from_device)
         return wait && (coherent_host(dst) || coherent_host(src))
                    ? copy_coherent(call, dst, src, bytes, where, true)

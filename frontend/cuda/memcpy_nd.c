@@ -178,24 +178,28 @@ static CUresult
 settle_side(struct fe_call *call, struct fe_side *side, const struct fe_shape *shape, bool source,
             bool *host_p)
 {
+    bool locked = !source && side->type != CU_MEMORYTYPE_ARRAY && fe_host_read_only(side->base);
     size_t span;
 
     if (side->type == CU_MEMORYTYPE_ARRAY)
         return fe_array_settle(side, shape);
     /* The server has pages of this memory too: no need to bring them here, or take them there. */
     if (side->type == CU_MEMORYTYPE_HOST && GP_UNLIKELY(fe_coherent_active()) &&
-        fe_is_device(call, side->base) &&
-        (!source || !fe_host_shown(side->base, 0) ||
+        fe_is_device(call, side->base) && !locked &&
+        (!fe_host_shown(side->base, 0) ||
          (fe_side_span(side, shape, &span) && fe_host_shown(side->base, span)))) {
         side->type = CU_MEMORYTYPE_DEVICE;
         *host_p = true;
     }
+    if (side->type == CU_MEMORYTYPE_UNIFIED && locked)
+        return CUDA_ERROR_INVALID_VALUE;
     if (side->type == CU_MEMORYTYPE_UNIFIED)
         side->type = fe_is_device(call, side->base) ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
     if (!fe_side_span(side, shape, &span))
         return CUDA_ERROR_INVALID_VALUE;
     if (side->type == CU_MEMORYTYPE_DEVICE)
-        return fe_check_device(call, side->base, span);
+        return source ? fe_check_device(call, side->base, span)
+                      : fe_check_target(call, side->base, span);
     return side->base == 0 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
 

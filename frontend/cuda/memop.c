@@ -61,8 +61,10 @@ read_op(const struct fe_call *call, const CUstreamBatchMemOpParams *op, uint64_t
     *span = (struct fe_span){numbers[1], bytes, writes};
     if (writes && bytes == 8)
         fe_host_look(numbers[1], &numbers[2], sizeof(numbers[2]));
-    return numbers[1] % bytes == 0 ? fe_check_device(call, numbers[1], bytes)
-                                   : CUDA_ERROR_INVALID_VALUE;
+    if (numbers[1] % bytes != 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    return writes ? fe_check_target(call, numbers[1], bytes)
+                  : fe_check_device(call, numbers[1], bytes);
 }
 
 static CUresult

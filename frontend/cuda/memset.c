@@ -40,7 +40,7 @@ check(const struct fe_call *call, CUdeviceptr dst, size_t pitch, size_t element,
     if (__builtin_mul_overflow(pitch, height - 1, &span) ||
         __builtin_add_overflow(span, row, &span))
         return CUDA_ERROR_INVALID_VALUE;
-    return fe_check_device(call, dst, span);
+    return fe_check_target(call, dst, span);
 }
 
 /* A fill of nothing wants an aligned address all the same. */

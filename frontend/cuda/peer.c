@@ -126,7 +126,7 @@ copy_peer(CUdeviceptr dst, struct fe_context *to, CUdeviceptr src, struct fe_con
         cr = fe_order(&call, stream, args.stream);
     if (cr != CUDA_SUCCESS || bytes == 0)
         return fe_leave(&call, cr);
-    cr = fe_check_device(&call, dst, bytes);
+    cr = fe_check_target(&call, dst, bytes);
     if (cr == CUDA_SUCCESS)
         cr = fe_check_device(&call, src, bytes);
     if (cr == CUDA_SUCCESS && fe_capturing(stream))

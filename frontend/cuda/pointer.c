@@ -209,7 +209,7 @@ cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdeviceptr add
     if (state == NULL)
         return cr;
     look_up(state, address, &w);
-    if (attribute == CU_POINTER_ATTRIBUTE_P2P_TOKENS && w.type == CU_MEMORYTYPE_DEVICE)
+    if (attribute == CU_POINTER_ATTRIBUTE_P2P_TOKENS && w.type != 0 && data != NULL)
         return fe_refuse("cuPointerGetAttribute of P2P tokens");
     if (data == NULL || value_bytes(attribute) == 0)
         return CUDA_ERROR_INVALID_VALUE;

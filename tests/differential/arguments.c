@@ -368,6 +368,13 @@ some_rows(uint64_t left)
                              : (size_t)random_below(left / 256 > 8 ? 8 : left / 256 + 1);
 }
 
+/* Whether the sides of a copy may overlap; host memory is all one buffer here. */
+static bool
+one_memory(const void *src_host, CUdeviceptr src, const void *dst_host, CUdeviceptr dst)
+{
+    return (src_host != NULL && dst_host != NULL) || (src != 0 && src == dst);
+}
+
 static uint64_t
 copy_2d(struct made *m, const struct call *call, int at)
 {
@@ -387,6 +394,9 @@ copy_2d(struct made *m, const struct call *call, int at)
     c->Height = some_rows(left >= 1024 ? left - 512 : left);
     if (host && c->Height > 64)
         c->Height = 0;
+    /* Rows that overlap may be copied in any order. */
+    if (c->Height > 1 && one_memory(c->srcHost, c->srcDevice, c->dstHost, c->dstDevice))
+        c->Height = 1;
     say(m, "%zux%zu}", c->WidthInBytes, c->Height);
     return (uintptr_t)c;
 }
@@ -411,6 +421,10 @@ copy_3d(struct made *m, const struct call *call, int at)
     c->dstHeight = (size_t)ONE_OF(0, 8, c->Height);
     if (host && c->Height > 64)
         c->Height = 0;
+    if (one_memory(c->srcHost, c->srcDevice, c->dstHost, c->dstDevice)) {
+        c->Height = c->Height > 1 ? 1 : c->Height;
+        c->Depth = c->Depth > 1 ? 1 : c->Depth;
+    }
     say(m, "%zux%zux%zu rows %zu %zu}", c->WidthInBytes, c->Height, c->Depth, c->srcHeight,
         c->dstHeight);
     return (uintptr_t)c;

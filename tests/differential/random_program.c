@@ -152,10 +152,17 @@ fill_array(CUarray array)
 static void
 fill(struct object *o)
 {
-    if (capturing || o->bytes == 0 || o->bytes > 8u << 20 ||
-        memset_d8(o->value, (unsigned char)(o->number * 37), o->bytes) != CUDA_SUCCESS ||
-        ctx_synchronize() != CUDA_SUCCESS)
-        o->bytes = 0;
+    CUresult cr = CUDA_SUCCESS;
+
+    if (!capturing && o->bytes != 0 && o->bytes <= 8u << 20) {
+        cr = memset_d8(o->value, (unsigned char)(o->number * 37), o->bytes);
+        if (cr == CUDA_SUCCESS)
+            cr = ctx_synchronize();
+        if (cr == CUDA_SUCCESS)
+            return;
+        printf(" filled %d", (int)cr);
+    }
+    o->bytes = 0;
 }
 
 static void
@@ -477,6 +484,7 @@ static void
 look_at_captures(const struct call *call, CUresult cr, int thread)
 {
     CUstreamCaptureStatus status;
+    CUcontext current = NULL;
 
     if (strstr(call->name, "BeginCapture") != NULL && cr == CUDA_SUCCESS) {
         capturing = true;
@@ -486,6 +494,9 @@ look_at_captures(const struct call *call, CUresult cr, int thread)
         legacy_breaks = false;
         return;
     }
+    /* Without a context nothing can be asked: it is as it was. */
+    if (ctx_get_current(&current) != CUDA_SUCCESS || current == NULL)
+        return;
     status = CU_STREAM_CAPTURE_STATUS_NONE;
     if (stream_is_capturing(CU_STREAM_PER_THREAD, &status) == CUDA_SUCCESS)
         capturing_self[thread] = status != CU_STREAM_CAPTURE_STATUS_NONE;

@@ -433,8 +433,10 @@ Test(calls, of_one_context_know_nothing_of_a_fault_of_another)
     fake_start(&f, &(struct fake_opts){.on_record = fault_beside});
     cr_assert_eq(fe_start(), CUDA_SUCCESS);
     fe_slab_define(WIRE_HANDLE_CONTEXT, sizeof(*head[0]), 16);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
         head[i] = fe_object_create(WIRE_HANDLE_CONTEXT, NULL);
+        head[i]->session = fe_session_get(NULL);
+    }
     cr_assert_eq(fe_object_index(head[1]), 2);
     cr_assert_eq(synchronize_in(head[0]), CUDA_SUCCESS);
     cr_assert_eq(synchronize_in(head[1]), CUDA_ERROR_ILLEGAL_ADDRESS, "without asking");

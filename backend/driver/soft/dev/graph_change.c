@@ -74,6 +74,16 @@ cuGraphExecKernelNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
     return cuGraphExecKernelNodeSetParams_v2(hGraphExec, hNode, &p);
 }
 
+/* A copy or a fill of no bytes. */
+static bool
+hollow(const struct sd_work *work)
+{
+    const struct sd_copy_work *c = &work->copy;
+
+    return work->kind == SD_WORK_FILL ? work->fill.height == 0
+                                      : c->width == 0 || c->height == 0 || c->depth == 0;
+}
+
 GP_EXPORT CUresult
 cuGraphExecMemcpyNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
                                const CUDA_MEMCPY3D *copyParams, CUcontext ctx)
@@ -86,6 +96,10 @@ cuGraphExecMemcpyNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
         cr = copyParams != NULL
                  ? sd_memcpy_params_work(copyParams, ctx != NULL ? ctx : step->work.ctx, &work)
                  : CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS && (hollow(&step->work) || hollow(&work))) {
+        sd_work_fini(&work);
+        cr = CUDA_ERROR_INVALID_VALUE;
+    }
     return step_leave(step, &work, cr);
 }
 
@@ -101,6 +115,8 @@ cuGraphExecMemsetNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
         cr = memsetParams != NULL
                  ? sd_memset_params_work(memsetParams, ctx != NULL ? ctx : step->work.ctx, &work)
                  : CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS && (hollow(&step->work) || hollow(&work)))
+        cr = CUDA_ERROR_INVALID_VALUE;
     return step_leave(step, &work, cr);
 }
 

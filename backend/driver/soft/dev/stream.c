@@ -302,6 +302,7 @@ value_op_valid(const CUstreamBatchMemOpParams *op)
 {
     const unsigned wait_flags = CU_STREAM_WAIT_VALUE_NOR | CU_STREAM_WAIT_VALUE_FLUSH;
     unsigned known = wait_flags;
+    enum sd_reach need = SD_REACH_READ;
     uint64_t bytes = 4;
 
     switch (op->operation) {
@@ -310,11 +311,13 @@ value_op_valid(const CUstreamBatchMemOpParams *op)
         break;
     case CU_STREAM_MEM_OP_WRITE_VALUE_64:
         bytes = 8;
+        need = SD_REACH_WRITE;
         known = CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER;
         break;
     case CU_STREAM_MEM_OP_WAIT_VALUE_32:
         break;
     case CU_STREAM_MEM_OP_WRITE_VALUE_32:
+        need = SD_REACH_WRITE;
         known = CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER;
         break;
     case CU_STREAM_MEM_OP_BARRIER:
@@ -324,7 +327,7 @@ value_op_valid(const CUstreamBatchMemOpParams *op)
         return CUDA_ERROR_INVALID_VALUE;
     }
     if ((op->waitValue.flags & ~known) != 0 || op->waitValue.address % bytes != 0 ||
-        sd_map_reach(op->waitValue.address, bytes, NULL) != SD_REACH_WRITE)
+        sd_map_reach(op->waitValue.address, bytes, NULL) < need)
         return CUDA_ERROR_INVALID_VALUE;
     return CUDA_SUCCESS;
 }
