@@ -19,8 +19,9 @@ struct tp_ops {
 
     enum gp_status (*send)(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
                            uint64_t deadline_ns);
+    /* As tp_recv_frame_upto(). */
     enum gp_status (*recv_frame)(struct tp_lane *lane, struct tp_frame *frame_p,
-                                 uint64_t deadline_ns);
+                                 uint32_t whole_bytes, uint64_t deadline_ns);
     enum gp_status (*recv_header)(struct tp_lane *lane, struct tp_frame *frame_p,
                                   uint64_t deadline_ns);
     /* bytes is at most lane->payload_left. */
@@ -32,6 +33,11 @@ struct tp_ops {
     void (*shutdown)(struct tp_lane *lane);
     void (*close)(struct tp_lane *lane);
     void (*abandon)(struct tp_lane *lane);
+
+    /* NULL where nothing of what is sent is kept. */
+    enum gp_status (*send_lent)(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
+                                const struct iovec *lent, int lents, uint64_t deadline_ns);
+    enum gp_status (*settle)(struct tp_lane *lane, const void *base, size_t bytes);
 
     /* NULL where there is nothing of the kind. */
     short (*event_mask)(const struct tp_lane *lane);

@@ -92,7 +92,7 @@ tp_stream_of(struct tp_lane *lane)
 enum gp_status tp_stream_send(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
                               uint64_t deadline_ns);
 enum gp_status tp_stream_recv_frame(struct tp_lane *lane, struct tp_frame *frame_p,
-                                    uint64_t deadline_ns);
+                                    uint32_t whole_bytes, uint64_t deadline_ns);
 enum gp_status tp_stream_recv_header(struct tp_lane *lane, struct tp_frame *frame_p,
                                      uint64_t deadline_ns);
 enum gp_status tp_stream_recv_payload(struct tp_lane *lane, void *dst, size_t bytes,

@@ -203,7 +203,8 @@ payload_in_big(struct tp_stream *s, uint64_t deadline_ns)
 }
 
 enum gp_status
-tp_stream_recv_frame(struct tp_lane *lane, struct tp_frame *frame_p, uint64_t deadline_ns)
+tp_stream_recv_frame(struct tp_lane *lane, struct tp_frame *frame_p, uint32_t whole_bytes,
+                     uint64_t deadline_ns)
 {
     struct tp_stream *s = tp_stream_of(lane);
     enum gp_status status;
@@ -214,6 +215,10 @@ tp_stream_recv_frame(struct tp_lane *lane, struct tp_frame *frame_p, uint64_t de
         status = take_header(s, deadline_ns);
         if (status != GP_OK)
             return status;
+        if (s->payload_bytes > whole_bytes) {
+            *frame_p = (struct tp_frame){.header = s->header, .payload_bytes = s->payload_bytes};
+            return GP_OK;
+        }
         s->partial = true;
         s->big_got = 0;
     }

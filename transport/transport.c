@@ -341,9 +341,33 @@ tp_send_by(struct tp_lane *lane, const struct iovec *iov, int iovcnt, uint64_t d
 }
 
 enum gp_status
+tp_send_lent(struct tp_lane *lane, const struct iovec *iov, int iovcnt, const struct iovec *lent,
+             int lents, uint64_t deadline_ns)
+{
+    if (iovcnt < 0 || lents < 0)
+        return GP_ERR_INVALID;
+    if (lane->ops->send_lent == NULL)
+        return lane->ops->send(lane, iov, iovcnt, deadline_ns);
+    return lane->ops->send_lent(lane, iov, iovcnt, lent, lents, deadline_ns);
+}
+
+enum gp_status
+tp_settle(struct tp_lane *lane, const void *base, size_t bytes)
+{
+    return lane->ops->settle != NULL ? lane->ops->settle(lane, base, bytes) : GP_OK;
+}
+
+enum gp_status
 tp_recv_frame(struct tp_lane *lane, struct tp_frame *frame_p, uint64_t deadline_ns)
 {
-    return lane->ops->recv_frame(lane, frame_p, deadline_ns);
+    return lane->ops->recv_frame(lane, frame_p, UINT32_MAX, deadline_ns);
+}
+
+enum gp_status
+tp_recv_frame_upto(struct tp_lane *lane, struct tp_frame *frame_p, uint32_t whole_bytes,
+                   uint64_t deadline_ns)
+{
+    return lane->ops->recv_frame(lane, frame_p, whole_bytes, deadline_ns);
 }
 
 enum gp_status

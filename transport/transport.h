@@ -206,6 +206,20 @@ GP_CHECK enum gp_status tp_send_by(struct tp_lane *lane, const struct iovec *iov
                                    uint64_t deadline_ns);
 
 /*
+ * The same, but what lies in one of the lent ranges must stay as it is after the return, too, until
+ * tp_settle() has said that it need not: where a lane keeps what was sent (transport/link) it does
+ * so without a copy.
+ */
+GP_CHECK enum gp_status tp_send_lent(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
+                                     const struct iovec *lent, int lents, uint64_t deadline_ns);
+/*
+ * These bytes are the caller's again: what is still needed of them is copied. Any thread.
+ *
+ * Errors: GP_ERR_NO_MEMORY: they are not.
+ */
+GP_CHECK enum gp_status tp_settle(struct tp_lane *lane, const void *base, size_t bytes);
+
+/*
  * Receive the next frame whole, into the lane's memory (which grows to the largest frame seen).
  * What was not fetched of an earlier frame's payload is skipped. A receive that ended with
  * GP_ERR_AGAIN or GP_ERR_TIMEOUT is to be repeated by the same function.
@@ -217,6 +231,12 @@ GP_CHECK enum gp_status tp_send_by(struct tp_lane *lane, const struct iovec *iov
  */
 GP_CHECK enum gp_status tp_recv_frame(struct tp_lane *lane, struct tp_frame *frame_p,
                                       uint64_t deadline_ns);
+
+/*
+ * The same, but a payload of more than whole_bytes is left to tp_recv_payload(), with payload NULL.
+ */
+GP_CHECK enum gp_status tp_recv_frame_upto(struct tp_lane *lane, struct tp_frame *frame_p,
+                                           uint32_t whole_bytes, uint64_t deadline_ns);
 
 /*
  * The same in steps, for payloads that belong somewhere: first the header, then its payload in as

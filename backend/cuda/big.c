@@ -12,7 +12,8 @@
 
 #include <stdlib.h>
 
-#define BE_BIG_DEPTH   4 /* pieces under way */
+#define BE_BIG_DEPTH   4 /* pieces under way from the device */
+#define BE_BIG_SLOTS   8 /* and those that the client has not acknowledged yet */
 #define BE_BIG_COPYING 4 /* copies at a time, of a session */
 
 struct be_big {
@@ -50,6 +51,8 @@ big_issue(struct be_big *big, struct be_cut *cut, struct be_big_slot *slot)
     slot->cut = *cut;
     if (slot->block == NULL)
         cr = be_staging_get(big->staging, BE_PIECE_BYTES, true, &slot->block);
+    else
+        be_data_settle(big->call.session, slot->block->data, BE_PIECE_BYTES);
     if (cr == CUDA_SUCCESS)
         cr = be_cut_copy(big->call.driver, &big->from, cut, slot->block->data, big->copier);
     if (cr == CUDA_SUCCESS)
@@ -62,30 +65,32 @@ static CUresult
 big_copy(struct be_big *big)
 {
     struct be_session *session = big->call.session;
-    struct be_big_slot slots[BE_BIG_DEPTH] = {{0}};
+    struct be_big_slot slots[BE_BIG_SLOTS] = {{0}};
     uint64_t count = be_cut_count(&big->from), issued = 0;
     struct be_cut cut = {0};
     CUresult cr = CUDA_SUCCESS;
 
     for (uint64_t i = 0; i < count && cr == CUDA_SUCCESS; i++) {
-        struct be_big_slot *slot = &slots[i % BE_BIG_DEPTH];
+        struct be_big_slot *slot = &slots[i % BE_BIG_SLOTS];
         struct wire_data head = {.flags = i + 1 == count ? WIRE_DATA_LAST : 0};
 
         while (issued < count && issued < i + BE_BIG_DEPTH && cr == CUDA_SUCCESS)
-            cr = big_issue(big, &cut, &slots[issued++ % BE_BIG_DEPTH]);
+            cr = big_issue(big, &cut, &slots[issued++ % BE_BIG_SLOTS]);
         if (cr == CUDA_SUCCESS)
             cr = session->driver->table.cuEventSynchronize(slot->event);
         be_context_event_put(big->wait.context, slot->event);
         slot->event = NULL;
         head.offset = be_cut_offset(&big->from, &slot->cut);
-        if (cr == CUDA_SUCCESS && !be_data_send(session, big->data, &head, slot->block->data,
-                                                slot->cut.bytes * slot->cut.rows))
+        if (cr == CUDA_SUCCESS && !be_data_send_lent(session, big->data, &head, slot->block->data,
+                                                     slot->cut.bytes * slot->cut.rows))
             break;
     }
     (void)session->driver->table.cuStreamSynchronize(big->copier);
-    for (int i = 0; i < BE_BIG_DEPTH; i++) {
-        if (slots[i].block != NULL)
+    for (int i = 0; i < BE_BIG_SLOTS; i++) {
+        if (slots[i].block != NULL) {
+            be_data_settle(session, slots[i].block->data, BE_PIECE_BYTES);
             be_staging_put(big->staging, slots[i].block);
+        }
         be_context_event_put(big->wait.context, slots[i].event);
     }
     return cr;

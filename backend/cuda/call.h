@@ -68,6 +68,11 @@ void be_notice_end(struct be_session *session);
 /* Any thread. One DATA frame; payload is read until the call returns. False if the line is gone. */
 bool be_data_send(struct be_session *session, uint32_t data, const struct wire_data *head,
                   const void *payload, size_t bytes);
+/* The same, but payload must stay as it is until be_data_settle(): so long what the client has not
+ * acknowledged is not copied. Settled in any case. */
+bool be_data_send_lent(struct be_session *session, uint32_t data, const struct wire_data *head,
+                       const void *payload, size_t bytes);
+void be_data_settle(struct be_session *session, const void *payload, size_t bytes);
 
 /* Any thread. End the session, with a reason for its user: what runs for it may run for ever. */
 void be_client_end(struct be_session *session, CUresult cr, const char *why);

@@ -91,7 +91,7 @@ job_send(struct be_job *job)
         }
         if (i + 1 == job->piece_count)
             head.flags = WIRE_DATA_LAST;
-        if (!be_data_send(session, job->data, &head, piece->block->data, piece->bytes))
+        if (!be_data_send_lent(session, job->data, &head, piece->block->data, piece->bytes))
             break;
     }
     return cr;
@@ -101,6 +101,7 @@ static void
 job_free(struct be_job *job)
 {
     for (uint32_t i = 0; i < job->piece_count; i++) {
+        be_data_settle(job->call.session, job->pieces[i].block->data, job->pieces[i].bytes);
         be_staging_put(job->staging, job->pieces[i].block);
         be_context_event_put(job->wait.context, job->pieces[i].event);
     }

@@ -1,6 +1,7 @@
 /* backend/cuda/memcpy.c -- copies to, from and on the device */
 #include "backend/cuda/array.h"
 #include "backend/cuda/callback.h"
+#include "backend/cuda/copy_in.h"
 #include "backend/cuda/jobs.h"
 #include "be_hooks.h"
 #include "protocol/base/compress.h"
@@ -26,28 +27,51 @@ block_get(struct be_call *call, struct be_staging *staging, size_t bytes, struct
 }
 
 CUresult
-be_hook_cuMemcpyHtoDAsync_v2(struct be_call *call,
-                             const struct wire_cuMemcpyHtoDAsync_v2_args *args)
+be_copy_in_begin(struct be_call *call, const struct wire_cuMemcpyHtoDAsync_v2_args *args,
+                 struct be_copy_in *in)
 {
-    struct be_staging *staging;
-    struct be_block *block;
-    CUstream stream;
     CUresult cr;
 
-    cr = be_handle_get(call->session, WIRE_HANDLE_STREAM, args->stream, true, &stream);
+    in->dst = args->dst;
+    cr = be_handle_get(call->session, WIRE_HANDLE_STREAM, args->stream, true, &in->stream);
     if (cr == CUDA_SUCCESS)
         cr = be_check_device(call->session, args->dst, args->data_len);
     if (cr == CUDA_SUCCESS)
-        cr = be_context_staging(call->context, &staging);
+        cr = be_context_staging(call->context, &in->staging);
+    return cr;
+}
+
+CUresult
+be_copy_in_get(struct be_call *call, struct be_copy_in *in, uint32_t bytes)
+{
+    return block_get(call, in->staging, bytes, &in->block);
+}
+
+CUresult
+be_copy_in_go(struct be_call *call, struct be_copy_in *in, uint32_t bytes)
+{
+    CUresult cr = call->driver->cuMemcpyHtoDAsync_v2(in->dst, in->block->data, bytes, in->stream);
+
+    be_staging_put_after(in->staging, in->block, in->stream);
+    in->dst += bytes;
+    return cr;
+}
+
+CUresult
+be_hook_cuMemcpyHtoDAsync_v2(struct be_call *call,
+                             const struct wire_cuMemcpyHtoDAsync_v2_args *args)
+{
+    struct be_copy_in in;
+    CUresult cr = be_copy_in_begin(call, args, &in);
+
     for (uint32_t at = 0; at < args->data_len && cr == CUDA_SUCCESS;) {
         uint32_t bytes = (uint32_t)gp_min_u64(args->data_len - at, BE_STAGING_BLOCK_MAX);
 
-        cr = block_get(call, staging, bytes, &block);
+        cr = be_copy_in_get(call, &in, bytes);
         if (cr != CUDA_SUCCESS)
             break;
-        memcpy(block->data, args->data + at, bytes);
-        cr = call->driver->cuMemcpyHtoDAsync_v2(args->dst + at, block->data, bytes, stream);
-        be_staging_put_after(staging, block, stream);
+        memcpy(in.block->data, args->data + at, bytes);
+        cr = be_copy_in_go(call, &in, bytes);
         at += bytes;
     }
     return cr;

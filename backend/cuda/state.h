@@ -86,6 +86,8 @@ struct be_session {
     struct be_event_hold *holds;         /* events of the client that somebody waits for */
     uint64_t next_job;                   /* numbers copies in the sequence */
     struct gp_buf scratch, scratch_text; /* of the reply that is being made */
+    uint8_t *frame;                      /* of a long frame: frame_bytes of room */
+    uint32_t frame_bytes;
     struct be_wait *fresh, **fresh_tail; /* parked, not yet given to waiters */
 
     pthread_mutex_t jobs_lock; /* rank 30 */

@@ -369,10 +369,12 @@ data_copied(struct be_line *line, uint32_t data, const struct wire_data *head, c
     return ok;
 }
 
+/* payload is lent to the line: to be settled. */
 static bool
 data_direct(struct be_line *line, uint32_t data, const struct wire_data *head, const void *payload,
             size_t bytes)
 {
+    const struct iovec lent = {(void *)(uintptr_t)payload, bytes};
     uint8_t header[WIRE_FRAME_HEADER_BYTES];
     enum gp_status status = GP_OK;
     struct gp_buf full;
@@ -396,10 +398,12 @@ data_direct(struct be_line *line, uint32_t data, const struct wire_data *head, c
     iov[0] = (struct iovec){line->back.data, line->back.len};
     iov[1] = (struct iovec){header, sizeof(header)};
     iov[2] = (struct iovec){(void *)(uintptr_t)head, sizeof(*head)};
-    iov[3] = (struct iovec){(void *)(uintptr_t)payload, bytes};
-    if (line->lane != NULL)
-        status =
-            line->back.len != 0 ? tp_send(line->lane, iov, 4) : tp_send(line->lane, iov + 1, 3);
+    iov[3] = lent;
+    if (line->lane != NULL) {
+        int skip = line->back.len == 0;
+
+        status = tp_send_lent(line->lane, iov + skip, 4 - skip, &lent, 1, GP_FOREVER);
+    }
 
     pthread_mutex_lock(&line->lock);
     line->sending = false;
@@ -431,6 +435,19 @@ data_pack(struct be_line *line, const void *payload, size_t bytes, size_t *packe
                                                     GP_PACK_PIECE_MAX, packed_p) == GP_OK;
 }
 
+/* What was lent is the caller's again. */
+static bool
+settle(struct be_line *line, const void *payload, size_t bytes)
+{
+    if (bytes <= BE_LINE_COPIED_BYTES || line->lane == NULL ||
+        tp_settle(line->lane, payload, bytes) == GP_OK)
+        return true;
+    log_error("session: no memory to keep what is sent");
+    be_line_end(line);
+    tp_shutdown(line->lane); /* nothing of it is sent again */
+    return false;
+}
+
 /* As data_piece(), packed where the line is slower than packing; learns how fast it is. */
 static bool
 data_piece_packed(struct be_line *line, uint32_t data, const struct wire_data *head,
@@ -452,13 +469,29 @@ data_piece_packed(struct be_line *line, uint32_t data, const struct wire_data *h
     begin = gp_now_ns();
     ok = data_piece(line, data, &piece, payload, bytes);
     gp_pack_sent(&line->pack, bytes, gp_now_ns() - begin);
+    if (payload == line->pack_room && !settle(line, payload, bytes))
+        ok = false;
     pthread_mutex_unlock(&line->pack_lock);
     return ok;
+}
+
+void
+be_data_settle(struct be_session *session, const void *payload, size_t bytes)
+{
+    (void)settle(session->line, payload, bytes);
 }
 
 bool
 be_data_send(struct be_session *session, uint32_t data, const struct wire_data *head,
              const void *payload, size_t bytes)
+{
+    return be_data_send_lent(session, data, head, payload, bytes) &&
+           settle(session->line, payload, bytes);
+}
+
+bool
+be_data_send_lent(struct be_session *session, uint32_t data, const struct wire_data *head,
+                  const void *payload, size_t bytes)
 {
     struct be_line *line = session->line;
     size_t most = line->max_payload_bytes - sizeof(*head);

@@ -9,6 +9,7 @@
 #include "backend/cuda/trace.h"
 #include "backend/memory/swap.h"
 #include "backend/session/agent.h"
+#include "backend/session/bulk.h"
 #include "backend/session/count.h"
 #include "be_hooks.h"
 #include "protocol/base/log.h"
@@ -114,6 +115,7 @@ session_free(struct be_session *session)
     be_handles_fini(&session->handles);
     be_uploads_destroy(session);
     free(session->globals);
+    free(session->frame);
     gp_buf_fini(&session->scratch);
     free(session->trace);
     gp_buf_fini(&session->scratch_text);
@@ -243,34 +245,38 @@ record_check(const struct wire_record *record, const uint8_t *body, size_t len)
     return NULL;
 }
 
-static void
-record_run(struct be_session *session, const struct wire_record *record, const uint8_t *body,
-           size_t len)
+CUresult
+be_record_enter(struct be_session *session, const struct wire_record *record, struct be_call *call)
 {
-    struct be_call call = {
+    struct be_handle_slot *slot;
+
+    *call = (struct be_call){
         .session = session,
         .driver = &session->driver->table,
         .id = record->call,
         .tag = record->tag,
     };
-    uint64_t begin_ns = GP_UNLIKELY(session->trace != NULL) ? gp_now_ns() : 0;
-    struct be_pace_pass pass;
-    CUresult cr = CUDA_SUCCESS;
-
     be_count(session->row, be_count_class(record->call), 1);
     if (record->tag != 0)
         be_count(session->row, BE_COUNT_WAITS, 1);
-    if (wire_calls[record->call].context) {
-        struct be_handle_slot *slot =
-            be_handles_at(&session->handles, WIRE_HANDLE_CONTEXT, record->context);
+    if (!wire_calls[record->call].context)
+        return CUDA_SUCCESS;
+    slot = be_handles_at(&session->handles, WIRE_HANDLE_CONTEXT, record->context);
+    if (slot == NULL)
+        return CUDA_ERROR_INVALID_CONTEXT;
+    call->context = slot->object;
+    return be_use_context(session, call->context);
+}
 
-        if (slot == NULL) {
-            cr = CUDA_ERROR_INVALID_CONTEXT;
-        } else {
-            call.context = slot->object;
-            cr = be_use_context(session, call.context);
-        }
-    }
+static void
+record_run(struct be_session *session, const struct wire_record *record, const uint8_t *body,
+           size_t len)
+{
+    uint64_t begin_ns = GP_UNLIKELY(session->trace != NULL) ? gp_now_ns() : 0;
+    struct be_pace_pass pass;
+    struct be_call call;
+    CUresult cr = be_record_enter(session, record, &call);
+
     if (cr == CUDA_SUCCESS) {
         if (!be_stay_enter(session, record->call, body, len))
             return;
@@ -379,7 +385,10 @@ frame_take(struct be_session *session, const struct tp_frame *frame, enum wire_c
     if (why == NULL) {
         switch (header.kind) {
         case WIRE_FRAME_CALLS:
-            if (be_session_feed(session, frame->payload, frame->payload_bytes, &why) == GP_OK)
+            if ((frame->payload_bytes > BE_BULK_MIN
+                     ? be_bulk_take(session, frame->payload_bytes, &why)
+                     : be_session_feed(session, frame->payload, frame->payload_bytes, &why)) ==
+                GP_OK)
                 return true;
             break;
         case WIRE_FRAME_PING:
@@ -414,7 +423,7 @@ receive(struct be_session *session, struct tp_frame *frame)
 
     while (be_parked_poll(session)) {
         be_line_flush(session->line);
-        status = tp_recv_frame(lane, frame, TP_NOW);
+        status = tp_recv_frame_upto(lane, frame, BE_BULK_MIN, TP_NOW);
         if (status != GP_ERR_AGAIN && status != GP_ERR_TIMEOUT)
             return status;
         if (gp_now_ns() > give_up) {
@@ -424,7 +433,7 @@ receive(struct be_session *session, struct tp_frame *frame)
         sched_yield();
     }
     be_line_flush(session->line);
-    return tp_recv_frame(lane, frame, GP_FOREVER);
+    return tp_recv_frame_upto(lane, frame, BE_BULK_MIN, GP_FOREVER);
 }
 
 enum wire_control_code

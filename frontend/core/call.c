@@ -205,6 +205,7 @@ enter(struct fe_call *call, enum wire_call id, struct fe_context *context)
     call->slot = NULL;
     call->tag = 0;
     call->id = (uint16_t)id;
+    call->lent.iov_len = 0;
     return CUDA_SUCCESS;
 }
 
@@ -373,10 +374,29 @@ fe_post_tail(struct fe_call *call, size_t head_bytes, const void *tail, size_t t
 }
 
 void
-fe_post_done(struct fe_call *call)
+fe_settle(struct fe_call *call, const void *tail, size_t tail_bytes)
+{
+    if (tail_bytes >= FE_TAIL_MIN &&
+        tp_settle(call->session->line->lane, tail, tail_bytes) != GP_OK)
+        fe_session_failf(call->session, CUDA_ERROR_OUT_OF_MEMORY, "no memory to keep what is sent");
+}
+
+void
+fe_post_done_lent(struct fe_call *call)
 {
     /* Who is owed an answer sends the batch when it waits, right after this. */
     fe_submit_end(call->session->line, call->slot == NULL);
+    call->lent.iov_len = 0;
+}
+
+void
+fe_post_done(struct fe_call *call)
+{
+    struct iovec lent = call->lent;
+
+    fe_post_done_lent(call);
+    if (GP_UNLIKELY(lent.iov_len > 0))
+        fe_settle(call, lent.iov_base, lent.iov_len);
 }
 
 void

@@ -32,6 +32,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 struct fe_slot;
 
@@ -41,6 +42,7 @@ struct fe_call {
     struct fe_slot *slot;       /* where the reply arrives; set by fe_post for sync calls */
     uint32_t tag;
     uint16_t id;
+    struct iovec lent; /* what the line was given of the program's memory, until that is settled */
     /* Of its trace, if there is one. */
     uint64_t begin_ns, bytes;
 };
@@ -87,6 +89,10 @@ void fe_post_done_wait(struct fe_call *call);
  * directly, before fe_post_done() returns. Either way the memory is the program's again then.
  */
 void *fe_post_tail(struct fe_call *call, size_t head_bytes, const void *tail, size_t tail_bytes);
+/* The same but that the memory must stay as it is until fe_settle(): so long what the server has
+ * not acknowledged is not copied. */
+void fe_post_done_lent(struct fe_call *call);
+void fe_settle(struct fe_call *call, const void *tail, size_t tail_bytes);
 
 /* Send what is queued and wait for the reply of a sync call: its own result. The reply's
  * bytes stay valid until fe_leave. */

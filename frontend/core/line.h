@@ -26,9 +26,8 @@
 #include <stdatomic.h>
 
 #define FE_BATCH_BYTES    (WIRE_RECORD_BYTES_MAX + (64u << 10)) /* addresses, touched as needed */
-#define FE_BATCH_SOFT     (1u << 20) /* records gather up to here before posting waits */
-#define FE_BATCH_KEEP     (2u << 20) /* touched memory beyond it is given back */
-#define FE_TAILS_MAX      8
+#define FE_BATCH_SOFT     (1u << 20)  /* records gather up to here before posting waits */
+#define FE_BATCH_KEEP     (2u << 20)  /* touched memory beyond it is given back */
 #define FE_TAIL_MIN       (64u << 10) /* shorter tails are copied */
 #define FE_SLOTS          1024u
 #define FE_SLOT_INLINE    256
@@ -77,20 +76,14 @@ struct fe_data {
     struct fe_data *next_free;
 };
 
-struct fe_tail {
-    size_t at; /* in bytes of the batch: the tail comes before them */
-    const void *bytes;
-    size_t len;
-};
-
-/* Records that gather, or are being sent. */
+/* Records that gather, or are being sent; or one alone that ends with memory of the program's. */
 struct fe_batch {
     uint8_t *bytes; /* FE_BATCH_BYTES; the frame's header, then the records */
     size_t len;     /* header included */
     size_t payload; /* of the frame: records and tails */
     uint32_t records;
-    unsigned tails;
-    struct fe_tail tail[FE_TAILS_MAX];
+    struct iovec tail; /* before the record's padding; none if it is empty */
+    size_t tail_at;    /* how many of bytes come before it */
 };
 
 struct fe_submit {

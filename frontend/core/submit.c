@@ -18,6 +18,7 @@
 #define SLOT_BITS    10
 #define SPIN_MIN_NS  (2 * GP_NS_PER_US)
 #define CONTROLS_MAX 3
+#define BATCH_PIECES 3
 #define PONG_NONE    UINT32_MAX
 /* Where so many waits in a row each followed on so few records, the sending thread is not woken
  * for the first of them: the call that waits would send them before it got up. It looks by itself
@@ -69,21 +70,20 @@ anything_due(const struct fe_submit *sub)
     return sub->batch[sub->fill].records > 0 || sub->ping_due || sub->pong_len != PONG_NONE;
 }
 
-/* The pieces of memory that make the batch's frame; at most 2 * FE_TAILS_MAX + 1. */
+/* The pieces of memory that make the batch's frame. */
 static int
-batch_iov(struct fe_batch *b, struct iovec *iov)
+batch_iov(struct fe_batch *b, struct iovec iov[BATCH_PIECES])
 {
-    size_t at = 0;
-    unsigned i;
     int n = 0;
 
-    for (i = 0; i < b->tails; i++) {
-        iov[n++] = (struct iovec){b->bytes + at, b->tail[i].at - at};
-        iov[n++] = (struct iovec){(void *)(uintptr_t)b->tail[i].bytes, b->tail[i].len};
-        at = b->tail[i].at;
+    if (b->tail.iov_len == 0) {
+        iov[n++] = (struct iovec){b->bytes, b->len};
+        return n;
     }
-    if (b->len > at)
-        iov[n++] = (struct iovec){b->bytes + at, b->len - at};
+    iov[n++] = (struct iovec){b->bytes, b->tail_at};
+    iov[n++] = b->tail;
+    if (b->len > b->tail_at)
+        iov[n++] = (struct iovec){b->bytes + b->tail_at, b->len - b->tail_at};
     return n;
 }
 
@@ -95,14 +95,14 @@ batch_reset(struct fe_batch *b)
     b->len = WIRE_FRAME_HEADER_BYTES;
     b->payload = 0;
     b->records = 0;
-    b->tails = 0;
+    b->tail = (struct iovec){0};
 }
 
 static enum gp_status
 send_now(struct fe_line *l, struct fe_batch *b, struct controls *c, uint64_t seq,
          uint64_t deadline_ns)
 {
-    struct iovec iov[CONTROLS_MAX + 2 * FE_TAILS_MAX + 1];
+    struct iovec iov[CONTROLS_MAX + BATCH_PIECES];
     int i, n = 0;
 
     for (i = 0; i < c->count; i++)
@@ -119,7 +119,7 @@ send_now(struct fe_line *l, struct fe_batch *b, struct controls *c, uint64_t seq
         wire_frame_encode(&header, b->bytes);
         n += batch_iov(b, iov + n);
     }
-    return n > 0 ? tp_send_by(l->lane, iov, n, deadline_ns) : GP_OK;
+    return n > 0 ? tp_send_lent(l->lane, iov, n, &b->tail, 1, deadline_ns) : GP_OK;
 }
 
 /* submit.lock held and nobody sending; unlocks meanwhile. What gathered before is then sent. */
@@ -207,7 +207,8 @@ send_through(struct fe_line *l)
     }
 }
 
-/* submit.lock held; false when the session ended meanwhile. */
+/* submit.lock held; false when the session ended meanwhile. A record with a tail is alone in its
+ * frame, so that the server can read the tail to where it belongs. */
 static bool
 make_room(struct fe_line *l, size_t bytes, size_t payload, bool tail)
 {
@@ -216,9 +217,8 @@ make_room(struct fe_line *l, size_t bytes, size_t payload, bool tail)
     while (!line_over(l)) {
         struct fe_batch *b = &sub->batch[sub->fill];
 
-        if (b->records == 0 ||
-            (b->len + bytes <= FE_BATCH_SOFT && b->payload + payload <= sub->payload_max &&
-             b->tails + tail <= FE_TAILS_MAX))
+        if (b->records == 0 || (!tail && b->tail.iov_len == 0 && b->len + bytes <= FE_BATCH_SOFT &&
+                                b->payload + payload <= sub->payload_max))
             return true;
         if (sub->sending)
             wait_room(sub);
@@ -320,8 +320,9 @@ fe_submit_begin(struct fe_line *l, struct fe_call *call, size_t head_bytes, cons
     memcpy(to, &record, sizeof(record));
     to += sizeof(record);
     if (by_reference) {
-        b->tail[b->tails++] =
-            (struct fe_tail){(size_t)(to + head_bytes - b->bytes), tail, tail_bytes};
+        b->tail_at = (size_t)(to + head_bytes - b->bytes);
+        b->tail = (struct iovec){(void *)(uintptr_t)tail, tail_bytes};
+        call->lent = b->tail;
         memset(to + head_bytes, 0, pad);
     } else if (tail_bytes > 0) {
         memcpy(to + head_bytes, tail, tail_bytes);

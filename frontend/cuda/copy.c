@@ -83,6 +83,7 @@ static struct {
     struct gp_pack pack; /* guarded by lock */
 } packing = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+/* The source is lent to the line: to be settled. */
 static CUresult
 send_plain(struct fe_call *call, uint64_t dst, const uint8_t *from, size_t bytes,
            const struct fe_where *where)
@@ -99,7 +100,7 @@ send_plain(struct fe_call *call, uint64_t dst, const uint8_t *from, size_t bytes
             return fe_lost(call);
         wire_head_cuMemcpyHtoDAsync_v2_args(to, &args);
         (void)fe_stream_mark(call, where->stream);
-        fe_post_done(call);
+        fe_post_done_lent(call);
         args.dst += part;
         from += part;
         bytes -= part;
@@ -200,6 +201,7 @@ fe_copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
     if (cr != CUDA_SUCCESS)
         return cr;
     cr = send_large(call, fe_host_device(dst), src, bytes, where);
+    fe_settle(call, src, bytes);
     fe_copy_unguard(call, where);
     return cr;
 }

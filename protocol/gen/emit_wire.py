@@ -89,6 +89,8 @@ def prototypes(call, tag):
     head = ("/* Only what stands before the bytes at the end. */\n"
             f"#define WIRE_HEAD_{call.name}_{tag} {field_layout(call.args)[1]}u\n"
             f"void wire_head_{call.name}_{tag}(uint8_t *to, const struct {name} *a);\n"
+            "/* The other way, and no bytes; false: more of them than there may be. */\n"
+            f"bool wire_unhead_{call.name}_{tag}(const uint8_t *from, struct {name} *a);\n"
             ) if tail_field(call, tag) else ""
     return (head +f"size_t wire_size_{call.name}_{tag}(const struct {name} *a);\n"
             f"void wire_put_{call.name}_{tag}(uint8_t *to, const struct {name} *a);\n"
@@ -155,12 +157,14 @@ def put_variant(verb, call, tag, name, rows, total, fields, variable):
 
 
 def get_function(call, tag, name, rows, total, fields, variable):
-    out = [f"bool\nwire_get_{call.name}_{tag}(const uint8_t *from, size_t len, struct {name} *a)\n{{\n"]
-    if not rows:
-        out.append("    (void)from;\n    a->nothing = 0;\n    return len == 0;\n}\n\n")
-        return "".join(out)
-    out.append(f"    struct {name}_fixed fixed;\n\n    if (len < {total})\n        return false;\n"
-               f"    memcpy(&fixed, from, {total});\n    from += {total};\n    len -= {total};\n")
+    whole = get_variant(call, tag, name, rows, total, fields, variable)
+    if tail_field(call, tag):
+        whole += unhead_function(call, tag, name, total, fields)
+    return whole
+
+
+def take_fields(fields):
+    out = []
     for f in fields:
         if f.base in ("fixed", "pod"):
             out.append(f"    memcpy(&a->{f.name}, fixed.{f.name}, sizeof(a->{f.name}));\n")
@@ -169,6 +173,25 @@ def get_function(call, tag, name, rows, total, fields, variable):
             out.append(f"    if ({limit})\n        return false;\n    a->{f.name}_len = fixed.{f.name}_len;\n")
         else:
             out.append(f"    a->{f.name} = fixed.{f.name};\n")
+    return out
+
+
+def unhead_function(call, tag, name, total, fields):
+    return "".join(
+        [f"bool\nwire_unhead_{call.name}_{tag}(const uint8_t *from, struct {name} *a)\n{{\n"
+         f"    struct {name}_fixed fixed;\n\n    memcpy(&fixed, from, {total});\n"]
+        + take_fields(fields)
+        + [f"    a->{tail_field(call, tag).name} = NULL;\n    return true;\n}}\n\n"])
+
+
+def get_variant(call, tag, name, rows, total, fields, variable):
+    out = [f"bool\nwire_get_{call.name}_{tag}(const uint8_t *from, size_t len, struct {name} *a)\n{{\n"]
+    if not rows:
+        out.append("    (void)from;\n    a->nothing = 0;\n    return len == 0;\n}\n\n")
+        return "".join(out)
+    out.append(f"    struct {name}_fixed fixed;\n\n    if (len < {total})\n        return false;\n"
+               f"    memcpy(&fixed, from, {total});\n    from += {total};\n    len -= {total};\n")
+    out += take_fields(fields)
     for f in variable:
         terminator = 1 if f.base == "string" else 0
         out.append(f"    a->{f.name} = wire_get_bytes(&from, &len, {bytes_of(f)}, {terminator});\n"

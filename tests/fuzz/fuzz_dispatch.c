@@ -6,6 +6,7 @@
  */
 #include "tests/fuzz/served.h"
 
+#include "backend/session/bulk.h"
 #include "be_hooks.h"
 
 #include <stdlib.h>
@@ -104,12 +105,16 @@ feed_list(struct be_session *session, const uint8_t *data, size_t size)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    struct wire_cuMemcpyHtoDAsync_v2_args args;
     struct be_session *session;
+    struct wire_record record;
     enum gp_status status;
     const char *why;
 
     if (size < 1 || size > ROW_MAX)
         return -1;
+    if (size > BE_BULK_HEAD_BYTES)
+        (void)be_bulk_is_copy(data + 1, (uint32_t)size - 1, &record, &args);
     session = fuzz_session_begin();
     begin(session);
     if (data[0] % 2 == 0) {

@@ -5,8 +5,11 @@
 #include "tests/support/client.h"
 #include "tests/support/server.h"
 
+#include "protocol/base/clock.h"
+
 #include <criterion/criterion.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 #define G (2ull << 20)
@@ -256,4 +259,77 @@ Test(hostile_memory, tokens_are_not_guessed_and_open_where_they_fit_only)
     REFUSED(CUDA_SUCCESS, cuMemsetD8Async, .dst = base + 2 * G, .count = G + 512);
     REFUSED(CUDA_SUCCESS, cuMemFree_v2, .address = base + 2 * G);
     REFUSED(CUDA_SUCCESS, cuMemRelease, .handle = ID(1));
+}
+
+static uint8_t bytes[300000];
+
+/* A frame of one long copy, which the server reads piece by piece to where it goes. */
+static int
+long_copy(uint64_t dst, uint64_t stream)
+{
+    TEST_ADD(&c, cuMemcpyHtoDAsync_v2, .dst = dst, .stream = stream, .data = bytes,
+             .data_len = sizeof(bytes));
+    test_client_send(&c);
+    return test_client_deferred(&c);
+}
+
+Test(hostile_memory, a_long_copy_that_is_refused_is_skipped)
+{
+    uint32_t context = c.context;
+
+    memset(bytes, 7, sizeof(bytes));
+    cr_assert_eq(long_copy(base, 0), CUDA_ERROR_INVALID_VALUE);
+    REFUSED(CUDA_SUCCESS, cuMemAlloc_v2, .address = base, .bytes = G);
+    cr_assert_eq(long_copy(base + G - sizeof(bytes) + 1, 0), CUDA_ERROR_INVALID_VALUE);
+    cr_assert_eq(long_copy(base, ID(9)), CUDA_ERROR_INVALID_HANDLE);
+    c.context = 9;
+    TEST_ADD(&c, cuMemcpyHtoDAsync_v2, .dst = base, .data = bytes, .data_len = sizeof(bytes));
+    test_client_send(&c);
+    c.context = context;
+    cr_assert_eq(test_client_deferred(&c), CUDA_ERROR_INVALID_CONTEXT);
+    cr_assert_eq(long_copy(base + G - sizeof(bytes), 0), CUDA_SUCCESS);
+    TEST_ADD(&c, cuMemcpyDtoH_v2, .src = base + G - sizeof(bytes), .bytes = sizeof(bytes),
+             .data = 1);
+    cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
+    cr_assert_eq(c.data.len, sizeof(bytes));
+    cr_assert_eq(memcmp(c.data.data, bytes, sizeof(bytes)), 0);
+}
+
+/* Nearly one long copy: the row is refused whole, and with it the session. */
+Test(hostile_memory, a_long_frame_that_is_no_row_of_calls_ends_its_session)
+{
+    static const struct {
+        int32_t more; /* in the record's length than there is */
+        uint32_t data_len, tag;
+        uint16_t flags;
+    } rows[] = {
+        {8, sizeof(bytes), 0, 0}, {-8, sizeof(bytes), 0, 0},    {0, sizeof(bytes) + 8, 0, 0},
+        {0, UINT32_MAX, 0, 0},    {0, sizeof(bytes) - 8, 0, 0}, {0, sizeof(bytes), 1, 0},
+        {0, sizeof(bytes), 0, 1},
+    };
+    struct wire_cuMemcpyHtoDAsync_v2_args args = {.dst = base, .data = bytes};
+    const size_t whole =
+        sizeof(struct wire_record) + WIRE_HEAD_cuMemcpyHtoDAsync_v2_args + WIRE_PAD(sizeof(bytes));
+    uint8_t *payload = calloc(1, whole);
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct wire_record record = {.bytes = (uint32_t)whole + (uint32_t)rows[i].more,
+                                     .call = WIRE_CALL_cuMemcpyHtoDAsync_v2,
+                                     .tag = rows[i].tag,
+                                     .flags = rows[i].flags,
+                                     .context = 1};
+        struct test_client bad;
+
+        test_client_start(&bad, server.url[0]);
+        args.data_len = rows[i].data_len;
+        memcpy(payload, &record, sizeof(record));
+        wire_head_cuMemcpyHtoDAsync_v2_args(payload + sizeof(record), &args);
+        test_client_frame(&bad, WIRE_FRAME_CALLS, 1, payload, whole);
+        while (test_client_receive(&bad, gp_now_ns() + 10 * GP_NS_PER_S))
+            ;
+        cr_assert(bad.bye, "row %zu", i);
+        cr_assert_eq(bad.bye_code, WIRE_CODE_PROTOCOL, "row %zu", i);
+        test_client_abandon(&bad);
+    }
+    free(payload);
 }

@@ -15,8 +15,8 @@
 #define LOOK_BYTES  (64u << 10)
 /* More than a window and the longest frame that may be in front of an acknowledgement. */
 #define AHEAD_MAX (64u << 20)
-/* Silent receivers acknowledge after this much; a window has room for many of them. */
-#define ACK_EVERY (1u << 20)
+/* Silent receivers acknowledge after this share of a window. */
+#define ACK_SHARE 8
 
 void
 tp_link_signal(int fd)
@@ -310,7 +310,7 @@ tp_link_ack_if_due(struct tp_link *l)
 {
     uint64_t owed = atomic_load_explicit(&l->received, memory_order_relaxed) -
                     atomic_load_explicit(&l->ack_sent, memory_order_relaxed);
-    bool due = owed >= ACK_EVERY && owed <= INT64_MAX; /* more: one overtook us */
+    bool due = owed >= l->window_bytes / ACK_SHARE && owed <= INT64_MAX; /* more: one overtook us */
     bool stuck = atomic_load_explicit(&l->ack_stuck, memory_order_relaxed);
     enum gp_status status = GP_OK;
     unsigned generation;

@@ -15,6 +15,8 @@
 /* Of one write: what is copied into the store before the line says how much it took. */
 #define PART_BYTES (256u << 10)
 #define PART_MAX   64
+/* Lent bytes in shorter rows are copied nevertheless. */
+#define LEND_MIN (16u << 10)
 
 static struct tp_link *
 link_of(const struct tp_stream *s)
@@ -165,6 +167,36 @@ drop_acknowledged(struct tp_link *l)
     return GP_ERR_PROTOCOL;
 }
 
+/* Whether these bytes stay where they are until they are settled. Short ones are not worth it. */
+static bool
+is_lent(const struct tp_link *l, const struct iovec *bytes)
+{
+    uintptr_t from = (uintptr_t)bytes->iov_base;
+
+    for (int i = 0; i < l->lents && bytes->iov_len >= LEND_MIN; i++) {
+        uintptr_t base = (uintptr_t)l->lent[i].iov_base;
+
+        if (from >= base && from + bytes->iov_len <= base + l->lent[i].iov_len)
+            return true;
+    }
+    return false;
+}
+
+/* tx_lock held: all or nothing. */
+static enum gp_status
+keep(struct tp_link *l, const struct iovec *iov, int iovcnt)
+{
+    uint64_t at = l->store.end;
+    enum gp_status status = GP_OK;
+
+    for (int i = 0; i < iovcnt && status == GP_OK; i++)
+        status = is_lent(l, &iov[i]) ? tp_store_lend(&l->store, iov[i].iov_base, iov[i].iov_len)
+                                     : tp_store_add(&l->store, &iov[i], 1, iov[i].iov_len);
+    if (status != GP_OK && l->store.end > at)
+        tp_store_trim(&l->store, at);
+    return status;
+}
+
 /* tx_lock held: keep all of iov. */
 static enum gp_status
 write_kept(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t *put_p)
@@ -174,7 +206,7 @@ write_kept(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t *put_p
     for (int i = 0; i < iovcnt; i++)
         total += iov[i].iov_len;
     *put_p = total;
-    return tp_store_add(&l->store, iov, iovcnt, total);
+    return keep(l, iov, iovcnt);
 }
 
 /* tx_lock held, live: how many bytes the lane underneath takes from where they lie. */
@@ -188,20 +220,23 @@ straight_bytes(const struct tp_link *l, const struct iovec *iov)
                : 0;
 }
 
-/* The first of iov, PART_BYTES at most. Returns how many entries; *bytes_p their bytes. */
+/* The first of iov, PART_BYTES at most of what must be copied. Returns how many entries. */
 static int
-part_of(const struct tp_link *l, const struct iovec *iov, int iovcnt, struct iovec part[PART_MAX],
-        size_t *bytes_p)
+part_of(const struct tp_link *l, const struct iovec *iov, int iovcnt, struct iovec part[PART_MAX])
 {
+    size_t bytes = 0;
     int n = 0;
 
-    *bytes_p = 0;
-    for (; n < iovcnt && n < PART_MAX && *bytes_p < PART_BYTES; n++) {
+    for (; n < iovcnt && n < PART_MAX && bytes < PART_BYTES; n++) {
         if (n > 0 && straight_bytes(l, &iov[n]) > 0)
             break;
         part[n] = iov[n];
-        part[n].iov_len = gp_min_u64(iov[n].iov_len, PART_BYTES - *bytes_p);
-        *bytes_p += part[n].iov_len;
+        if (is_lent(l, &part[n]))
+            continue;
+        part[n].iov_len = gp_min_u64(iov[n].iov_len, PART_BYTES - bytes);
+        bytes += part[n].iov_len;
+        if (part[n].iov_len < iov[n].iov_len)
+            return n + 1;
     }
     return n;
 }
@@ -230,7 +265,8 @@ write_straight(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t by
 }
 
 /* tx_lock held, live: kept, then sent from iov. In this order, because what iov points at may be
- * the program's own memory, which it may change once the peer has said that it has the bytes.
+ * the program's own memory, which it may change once the peer has said that it has the bytes. What
+ * is kept is a copy, but of what is lent.
  * *failed_p: how the lane failed, if it did; a part may have left nevertheless, so all is kept
  * before anybody can ask the peer what it has. */
 static enum gp_status
@@ -250,9 +286,8 @@ write_through(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t *pu
         return write_straight(l, iov, iovcnt, straight, put_p, failed_p);
     } else if (status == GP_OK) {
         struct iovec part[PART_MAX];
-        size_t bytes;
-        int n = part_of(l, iov, iovcnt, part, &bytes);
-        enum gp_status stored = tp_store_add(&l->store, part, n, bytes);
+        int n = part_of(l, iov, iovcnt, part);
+        enum gp_status stored = keep(l, part, n);
 
         if (stored != GP_OK)
             return stored;
@@ -394,6 +429,33 @@ link_send(struct tp_lane *lane, const struct iovec *iov, int iovcnt, uint64_t de
     return status;
 }
 
+static enum gp_status
+link_send_lent(struct tp_lane *lane, const struct iovec *iov, int iovcnt, const struct iovec *lent,
+               int lents, uint64_t deadline_ns)
+{
+    struct tp_link *l = tp_link_of(lane);
+    enum gp_status status;
+
+    l->lent = lent;
+    l->lents = lents;
+    status = link_send(lane, iov, iovcnt, deadline_ns);
+    l->lents = 0;
+    return status;
+}
+
+static enum gp_status
+link_settle(struct tp_lane *lane, const void *base, size_t bytes)
+{
+    struct tp_link *l = tp_link_of(lane);
+    enum gp_status status;
+
+    pthread_mutex_lock(&l->tx_lock);
+    (void)!drop_acknowledged(l); /* a peer that lies is found by whoever sends next */
+    status = tp_store_settle(&l->store, base, bytes);
+    pthread_mutex_unlock(&l->tx_lock);
+    return status;
+}
+
 /* -- the end --------------------------------------------------------------------------------------
  */
 
@@ -514,6 +576,8 @@ link_create(struct tp_lane *lane, const struct tp_link_opts *opts, struct tp_lin
         .export_key = link_export_key,
     };
     l->ops.send = link_send;
+    l->ops.send_lent = link_send_lent;
+    l->ops.settle = link_settle;
     status = tp_stream_init(&l->s, &l->ops, &link_bytes, &as_lane);
     if (status != GP_OK) {
         free(l);

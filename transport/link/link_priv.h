@@ -58,6 +58,9 @@ struct tp_link {
     /* Between a frame's first and last byte: nothing else may be put in. Relaxed: the sender takes
      * tx_lock between setting it and its first byte, and between its last byte and clearing it. */
     _Atomic bool in_send;
+    /* The sender's, while it is in_send: what of its bytes is kept without a copy. */
+    const struct iovec *lent;
+    int lents;
 
     /* Written by whoever reads, under rx_lock; read anywhere. Relaxed: counters that only grow. */
     _Atomic uint64_t received, peer_ack;

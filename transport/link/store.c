@@ -3,6 +3,7 @@
 
 #include "protocol/base/util.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,10 +14,24 @@
 
 struct tp_store_piece {
     struct tp_store_piece *next;
-    uint64_t at; /* number of bytes[0] */
+    uint64_t at; /* number of data[0] */
     size_t len;
-    uint8_t bytes[PIECE_BYTES];
+    const uint8_t *data; /* room, or what is lent */
+    uint8_t room[];      /* PIECE_BYTES; none where bytes are lent */
 };
+
+static bool
+is_lent(const struct tp_store_piece *piece)
+{
+    return piece->data != piece->room;
+}
+
+/* How many bytes may be added. */
+static size_t
+room_of(const struct tp_store_piece *piece)
+{
+    return is_lent(piece) ? 0 : PIECE_BYTES - piece->len;
+}
 
 static void
 list_free(struct tp_store_piece *piece)
@@ -46,12 +61,13 @@ piece_take(struct tp_store *store, uint64_t at)
         store->spare = piece->next;
         store->spares--;
     } else {
-        piece = malloc(sizeof(*piece));
+        piece = malloc(sizeof(*piece) + PIECE_BYTES);
     }
     if (piece != NULL) {
         piece->next = NULL;
         piece->at = at;
         piece->len = 0;
+        piece->data = piece->room;
     }
     return piece;
 }
@@ -59,7 +75,7 @@ piece_take(struct tp_store *store, uint64_t at)
 static void
 piece_put(struct tp_store *store, struct tp_store_piece *piece)
 {
-    if (store->spares == SPARES_MAX) {
+    if (store->spares == SPARES_MAX || is_lent(piece)) {
         free(piece);
         return;
     }
@@ -72,7 +88,7 @@ piece_put(struct tp_store *store, struct tp_store_piece *piece)
 static enum gp_status
 room_make(struct tp_store *store, size_t bytes)
 {
-    size_t have = store->last != NULL ? PIECE_BYTES - store->last->len : 0;
+    size_t have = store->last != NULL ? room_of(store->last) : 0;
     struct tp_store_piece **tail = store->last != NULL ? &store->last->next : &store->first;
 
     while (have < bytes) {
@@ -104,14 +120,14 @@ copy_in(struct tp_store *store, const uint8_t *from, size_t bytes)
 {
     while (bytes > 0) {
         struct tp_store_piece *last = store->last;
-        size_t n = gp_min_u64(bytes, PIECE_BYTES - last->len);
+        size_t n = gp_min_u64(bytes, room_of(last));
 
         if (n == 0) {
             store->last = last->next;
             store->last->at = store->end;
             continue;
         }
-        memcpy(last->bytes + last->len, from, n);
+        memcpy(last->room + last->len, from, n);
         last->len += n;
         store->end += n;
         from += n;
@@ -137,6 +153,68 @@ tp_store_add(struct tp_store *store, const struct iovec *iov, int iovcnt, size_t
     return GP_OK;
 }
 
+enum gp_status
+tp_store_lend(struct tp_store *store, const void *bytes, size_t n)
+{
+    struct tp_store_piece *piece = malloc(sizeof(*piece));
+
+    if (piece == NULL)
+        return GP_ERR_NO_MEMORY;
+    *piece = (struct tp_store_piece){.at = store->end, .len = n, .data = bytes};
+    if (store->last != NULL)
+        store->last->next = piece;
+    else
+        store->first = piece;
+    store->last = piece;
+    store->end += n;
+    return GP_OK;
+}
+
+/* Put pieces of our own in the place of *at. */
+static enum gp_status
+settle_one(struct tp_store *store, struct tp_store_piece **at)
+{
+    struct tp_store_piece *lent = *at, **tail = at, *last = NULL;
+    size_t from = store->start > lent->at ? store->start - lent->at : 0;
+
+    do {
+        struct tp_store_piece *piece = piece_take(store, lent->at + from);
+        size_t n = gp_min_u64(lent->len - from, PIECE_BYTES);
+
+        if (piece == NULL) { /* what was copied stays away, too */
+            *tail = NULL;
+            list_free(*at != lent ? *at : NULL);
+            *at = lent;
+            return GP_ERR_NO_MEMORY;
+        }
+        memcpy(piece->room, lent->data + from, n);
+        piece->len = n;
+        from += n;
+        *tail = last = piece;
+        tail = &piece->next;
+    } while (from < lent->len);
+    last->next = lent->next;
+    if (store->last == lent)
+        store->last = last;
+    free(lent);
+    return GP_OK;
+}
+
+enum gp_status
+tp_store_settle(struct tp_store *store, const void *base, size_t bytes)
+{
+    struct tp_store_piece **at = &store->first;
+    enum gp_status status = GP_OK;
+
+    for (; *at != NULL && status == GP_OK; at = &(*at)->next) {
+        uintptr_t data = (uintptr_t)(*at)->data, from = (uintptr_t)base;
+
+        if (is_lent(*at) && (*at)->len > 0 && data < from + bytes && from < data + (*at)->len)
+            status = settle_one(store, at);
+    }
+    return status;
+}
+
 void
 tp_store_drop(struct tp_store *store, uint64_t to)
 {
@@ -149,7 +227,7 @@ tp_store_drop(struct tp_store *store, uint64_t to)
     }
     if (to == store->end && store->last != NULL) { /* empty: begin again in warm memory */
         store->last->at = to;
-        store->last->len = 0;
+        store->last->len = 0; /* of what was lent nothing is ever looked at again */
     }
 }
 
@@ -189,7 +267,7 @@ tp_store_find(const struct tp_store *store, uint64_t from, struct iovec *iov, in
          p = p->next) {
         if (from >= p->at + p->len)
             continue;
-        iov[n].iov_base = p->bytes + (from - p->at);
+        iov[n].iov_base = (uint8_t *)(uintptr_t)p->data + (from - p->at);
         iov[n].iov_len = p->len - (from - p->at);
         from += iov[n++].iov_len;
     }

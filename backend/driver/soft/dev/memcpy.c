@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-#define SMALL_BYTES (16u << 10)
+#define SMALL_BYTES (256u << 10)
 
 enum copy_mode {
     COPY_SYNC,

@@ -1,0 +1,148 @@
+/* backend/session/bulk.c */
+#include "backend/session/bulk.h"
+
+#include "backend/cuda/copy_in.h"
+#include "backend/cuda/jobs.h"
+#include "backend/cuda/pace.h"
+#include "backend/cuda/stay.h"
+#include "backend/cuda/trace.h"
+#include "protocol/base/clock.h"
+#include "protocol/base/log.h"
+#include "protocol/base/util.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Of one read: what the device copies while the next is on its way. */
+#define BLOCK_BYTES (256u << 10)
+
+static void
+busy(struct be_session *session, bool is)
+{
+    atomic_store_explicit(&session->line->busy_since_ns, is ? gp_now_ns() : 0,
+                          memory_order_relaxed);
+}
+
+/* The next bytes of the payload; false: the line is over. */
+static bool
+take(struct be_session *session, uint8_t *to, size_t bytes)
+{
+    enum gp_status status = GP_ERR_AGAIN;
+
+    busy(session, false);
+    while (bytes > 0 && (status == GP_ERR_AGAIN || status == GP_ERR_TIMEOUT)) {
+        size_t got = 0;
+
+        status = tp_recv_payload(session->line->lane, to, bytes, GP_FOREVER, &got);
+        to += got;
+        bytes -= got;
+    }
+    busy(session, true);
+    return bytes == 0;
+}
+
+bool
+be_bulk_is_copy(const uint8_t head[BE_BULK_HEAD_BYTES], uint32_t bytes,
+                struct wire_record *record_p, struct wire_cuMemcpyHtoDAsync_v2_args *args_p)
+{
+    const uint8_t *fixed = head + sizeof(*record_p);
+
+    memcpy(record_p, head, sizeof(*record_p));
+    if (record_p->bytes != bytes || record_p->call != WIRE_CALL_cuMemcpyHtoDAsync_v2 ||
+        record_p->flags != 0 || record_p->tag != 0)
+        return false;
+    return wire_unhead_cuMemcpyHtoDAsync_v2_args(fixed, args_p) &&
+           BE_BULK_HEAD_BYTES + WIRE_PAD(args_p->data_len) == bytes;
+}
+
+/* One block is there: its copy, in the session's turn. */
+static CUresult
+block_run(struct be_call *call, const struct wire_record *record, const uint8_t *fixed,
+          struct be_copy_in *in, uint32_t bytes)
+{
+    struct be_session *session = call->session;
+    size_t len = WIRE_HEAD_cuMemcpyHtoDAsync_v2_args + bytes; /* of arguments as long as this */
+    struct be_pace_pass pass;
+    CUresult cr;
+
+    if (!be_stay_enter(session, record->call, fixed, len) ||
+        !be_pace_enter(call, record, fixed, len, &pass)) {
+        be_staging_put(in->staging, in->block);
+        return CUDA_ERROR_DEVICE_UNAVAILABLE; /* nobody is there any more to hear of it */
+    }
+    cr = be_copy_in_go(call, in, bytes);
+    be_pace_leave(&pass);
+    be_pace_flush(session);
+    be_stay_leave(session); /* the next block may be long in coming */
+    return cr;
+}
+
+/* What is not taken of the payload the next receive skips. */
+static void
+copy_run(struct be_session *session, const struct wire_record *record, const uint8_t *fixed,
+         const struct wire_cuMemcpyHtoDAsync_v2_args *args)
+{
+    uint64_t begin_ns = GP_UNLIKELY(session->trace != NULL) ? gp_now_ns() : 0;
+    struct be_copy_in in;
+    struct be_call call;
+    CUresult cr = be_record_enter(session, record, &call);
+
+    if (cr == CUDA_SUCCESS)
+        cr = be_copy_in_begin(&call, args, &in);
+    for (uint32_t left = args->data_len; left > 0 && cr == CUDA_SUCCESS;) {
+        uint32_t bytes = (uint32_t)gp_min_u64(left, BLOCK_BYTES);
+
+        cr = be_copy_in_get(&call, &in, bytes);
+        if (cr != CUDA_SUCCESS)
+            break;
+        if (!take(session, in.block->data, bytes)) {
+            be_staging_put(in.staging, in.block);
+            return;
+        }
+        cr = block_run(&call, record, fixed, &in, bytes);
+        left -= bytes;
+    }
+    if (cr != CUDA_SUCCESS)
+        be_defer(&call, cr);
+    if (GP_UNLIKELY(session->trace != NULL) && begin_ns != 0)
+        be_trace_add(session, record->call, begin_ns);
+}
+
+/* The rest of a frame behind its head, and all of it to the dispatcher. */
+static enum gp_status
+take_whole(struct be_session *session, const uint8_t head[BE_BULK_HEAD_BYTES], uint32_t bytes,
+           const char **why_p)
+{
+    if (session->frame_bytes < bytes) {
+        free(session->frame);
+        session->frame = malloc(bytes);
+        session->frame_bytes = session->frame != NULL ? bytes : 0;
+    }
+    if (session->frame == NULL) {
+        log_error("session: no memory for a frame of %u bytes", bytes);
+        *why_p = "a frame for which there is no memory";
+        return GP_ERR_NO_MEMORY;
+    }
+    memcpy(session->frame, head, BE_BULK_HEAD_BYTES);
+    if (!take(session, session->frame + BE_BULK_HEAD_BYTES, bytes - BE_BULK_HEAD_BYTES))
+        return GP_OK;
+    return be_session_feed(session, session->frame, bytes, why_p);
+}
+
+enum gp_status
+be_bulk_take(struct be_session *session, uint32_t bytes, const char **why_p)
+{
+    struct wire_cuMemcpyHtoDAsync_v2_args args;
+    uint8_t head[BE_BULK_HEAD_BYTES];
+    struct wire_record record;
+
+    /* The bytes may be long in coming: nobody waits for them. */
+    be_parked_hand_over(session);
+    be_line_flush(session->line);
+    if (!take(session, head, sizeof(head)))
+        return GP_OK;
+    if (!be_bulk_is_copy(head, bytes, &record, &args))
+        return take_whole(session, head, bytes, why_p);
+    copy_run(session, &record, head + sizeof(record), &args);
+    return GP_OK;
+}
