@@ -16,6 +16,15 @@ gp_now_ns(void)
 }
 
 uint64_t
+gp_thread_cpu_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts); /* likewise */
+    return (uint64_t)ts.tv_sec * GP_NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t
 gp_wall_ms(void)
 {
     struct timespec ts;

@@ -38,6 +38,8 @@ uint64_t gp_clock_fake_now(const struct gp_clock *clock);
 void gp_clock_fake_advance(struct gp_clock_fake *fake, uint64_t by_ns);
 
 uint64_t gp_now_ns(void);
+/* What the calling thread has had of a processor. */
+uint64_t gp_thread_cpu_ns(void);
 /* Milliseconds since 1970, to be shown. */
 uint64_t gp_wall_ms(void);
 

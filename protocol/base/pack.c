@@ -33,7 +33,7 @@ gp_pack_pays(const struct gp_pack *pack, uint64_t plain, uint64_t packed)
            (double)pack->compressor_rate * (1.0 - (double)packed / (double)plain);
 }
 
-/* What it makes when nobody disturbs it; forgotten by and by. */
+/* What it makes of a processor's time, whoever else wants that; forgotten by and by. */
 static void
 compressed(struct gp_pack *pack, uint64_t bytes, uint64_t ns)
 {
@@ -69,11 +69,11 @@ gp_pack_probe(struct gp_pack *pack, const void *data, size_t bytes)
     for (size_t i = 0; i < SAMPLES; i++)
         memcpy(sample + i * SAMPLE_BYTES,
                (const uint8_t *)data + (bytes - SAMPLE_BYTES) / (SAMPLES - 1) * i, SAMPLE_BYTES);
-    begin = gp_now_ns();
+    begin = gp_thread_cpu_ns();
     if (gp_zstd_compress(sample, SAMPLES * SAMPLE_BYTES, room, bound, GP_PACK_LEVEL, &packed) !=
         GP_OK)
         return false;
-    compressed(pack, SAMPLES * SAMPLE_BYTES, gp_now_ns() - begin);
+    compressed(pack, SAMPLES * SAMPLE_BYTES, gp_thread_cpu_ns() - begin);
     pack->unprobed = packed * GP_PACK_RATIO > SAMPLES * SAMPLE_BYTES ? UNPROBED : 0;
     return gp_pack_pays(pack, SAMPLES * SAMPLE_BYTES, packed);
 }
@@ -83,11 +83,11 @@ gp_pack_piece(struct gp_pack *pack, const void *data, size_t bytes, void *room, 
               size_t *packed_p)
 {
     size_t most = gp_min_u64(bytes / 3 * 2, room_bytes); /* GP_PACK_RATIO */
-    uint64_t begin = gp_now_ns();
+    uint64_t begin = gp_thread_cpu_ns();
     enum gp_status status = gp_zstd_compress(data, bytes, room, most, GP_PACK_LEVEL, packed_p);
 
     if (status == GP_OK)
-        compressed(pack, bytes, gp_now_ns() - begin);
+        compressed(pack, bytes, gp_thread_cpu_ns() - begin);
     else
         pack->unprobed = UNPROBED;
     return status;

@@ -21,7 +21,7 @@
 
 struct gp_pack {
     uint64_t line_rate;       /* bytes a second; 0: not known */
-    uint64_t compressor_rate; /* bytes a second, at its best of late */
+    uint64_t compressor_rate; /* bytes a second of a processor, at its best of late */
     uint64_t bytes, ns;       /* sent since the line's was taken */
     uint64_t unprobed;        /* bytes not to look at, for those before would not shrink */
 };
