@@ -12,8 +12,6 @@
 
 /* Pieces handed to one write; a batch of more goes in several. */
 #define WRITE_PIECES 256
-/* Looks between two offers of the core to somebody else, who may be the one we wait for. */
-#define LOOKS_PER_YIELD 4
 /* Fruitless looking shrinks to this share of spin_us. */
 #define SPIN_SHARE_MIN 32
 /* What a sleep and a wake-up at both ends add to a wait that looking would have made short. */
@@ -31,6 +29,7 @@ tp_stream_init(struct tp_stream *s, const struct tp_ops *ops, const struct tp_st
     s->end_fd = -1;
     s->read_events = POLLIN;
     s->write_events = POLLOUT;
+    s->looks_per_yield = TP_STREAM_LOOKS;
     s->spin_ns = opts->spin_us * GP_NS_PER_US;
     s->buf = aligned_alloc(64, TP_STREAM_BUFFER);
     if (s->buf == NULL)
@@ -150,6 +149,7 @@ static enum gp_status
 spin(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline_ns, size_t *got_p)
 {
     uint64_t most = atomic_load_explicit(&s->lane.spin_us, memory_order_relaxed) * GP_NS_PER_US;
+    unsigned per_yield = atomic_load_explicit(&s->looks_per_yield, memory_order_relaxed);
     uint64_t now = gp_now_ns(), end;
     enum gp_status status;
 
@@ -163,7 +163,7 @@ spin(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline
             return status;
         if (atomic_load_explicit(&s->woken, memory_order_relaxed) && take_wake(s))
             return GP_ERR_AGAIN;
-        if (looks % LOOKS_PER_YIELD == 0)
+        if (looks % per_yield == 0)
             sched_yield();
         else
             __builtin_ia32_pause();

@@ -13,6 +13,8 @@
 
 /* Frames up to here are served from the buffer, whole and without a copy. */
 #define TP_STREAM_BUFFER (64u << 10)
+/* Of lanes whose peer may need our core. */
+#define TP_STREAM_LOOKS 4u
 
 struct tp_stream;
 
@@ -53,6 +55,9 @@ struct tp_stream {
     int wake_fd;   /* eventfd */
     int change_fd; /* eventfd that wakes a sender who sleeps, or -1 */
 
+    /* Looks between two offers of the core to somebody else, who may be the one we wait for.
+     * Relaxed, as write_events. */
+    _Atomic unsigned looks_per_yield;
     _Atomic short write_events; /* what to poll write_fd for; relaxed: a link's lane may change */
 
     /* Any thread. woken: acquire/release with tp_wake(); ended: relaxed, errors follow anyway. */

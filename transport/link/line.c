@@ -428,6 +428,7 @@ tp_link_use(struct tp_link *l, struct tp_stream *inner)
     if (!stand_for(inner->read_fd, inner->write_fd, tp_stream_end_fd(&inner->lane), l))
         return GP_ERR_LIMIT;
     l->s.write_events = inner->write_events;
+    l->s.looks_per_yield = inner->looks_per_yield;
     l->room_shown = false;
     l->inner = inner;
     atomic_store_explicit(&l->scheme, inner->lane.ops->scheme, memory_order_relaxed);

@@ -103,6 +103,14 @@ room(const struct tp_rdma_out *o)
     return gp_min_u64(n, o->ring_bytes - ring_at);
 }
 
+/* So much that it is no use to look first how far the peer is. */
+static bool
+plenty(const struct tp_rdma_out *o)
+{
+    return o->status == GP_OK && !o->straight.posted && messages_left(o) > o->messages / 2 &&
+           o->at - o->done <= o->staging_bytes / 2 && o->at - o->read <= o->ring_bytes / 2;
+}
+
 /* -- sending ------------------------------------------------------------------------------------
  */
 
@@ -249,7 +257,7 @@ enum gp_status
 tp_rdma_out_write(struct tp_rdma *r, const struct iovec *iov, int iovcnt, size_t *put_p)
 {
     struct tp_rdma_out *o = &r->out;
-    enum gp_status status = look(r);
+    enum gp_status status = plenty(o) ? o->status : look(r);
     int staged = staged_entries(r, iov, iovcnt);
     struct tp_iov_walk walk = {iov, staged, 0};
     size_t total = 0, most, n;
@@ -269,6 +277,8 @@ tp_rdma_out_write(struct tp_rdma *r, const struct iovec *iov, int iovcnt, size_t
         if (status == GP_OK && n == PIECE_BYTES)
             status = look(r);
     }
+    if (status == GP_OK && total > 0)
+        (void)look(r); /* now that it is on its way */
     *put_p = total;
     return status;
 }

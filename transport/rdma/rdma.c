@@ -12,6 +12,8 @@
 
 /* For an empty message and its answer by the device; one that is not there takes longer. */
 #define WAY_NS (3 * GP_NS_PER_S)
+/* The peer is on another machine, and the device on no core. */
+#define LOOKS_PER_YIELD 64
 
 /* -- the lane -----------------------------------------------------------------------------------
  */
@@ -294,6 +296,7 @@ begin(struct tp_rdma *r, enum tp_role role, const struct tp_opts *opts)
     r->s.write_fd = watch(r, &r->out.pair);
     r->s.write_events = POLLIN;
     r->s.end_fd = r->control_fd;
+    r->s.looks_per_yield = LOOKS_PER_YIELD;
     if (r->s.read_fd < 0 || r->s.write_fd < 0)
         return tp_fail(opts, GP_ERR_LIMIT, "rdma: no descriptors: %s", strerror(errno));
     if (tp_rdma_out_probe(r, gp_min_u64(opts->deadline_ns, gp_now_ns() + WAY_NS)) != GP_OK)

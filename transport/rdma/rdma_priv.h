@@ -88,10 +88,11 @@ struct tp_rdma_in {
     uint64_t came, taken, told_messages;
     uint64_t ends[TP_RDMA_MESSAGES];
     uint64_t credits, credits_done; /* posted, completed */
-    bool armed;                     /* the next message shows on the channel */
-    bool owing;                     /* a credit is due that there was no room for */
-    bool ended;                     /* the peer said that nothing follows */
-    bool gone;                      /* and is not there any more */
+    uint32_t spent; /* places for messages that were used: given back before the peer is told */
+    bool armed;     /* the next message shows on the channel */
+    bool owing;     /* a credit is due that there was no room for */
+    bool ended;     /* the peer said that nothing follows */
+    bool gone;      /* and is not there any more */
     /* A piece of the peer's memory that comes next, told by what is in the ring from edge on. */
     uint8_t told_piece[TP_RDMA_PIECE_BYTES];
     uint32_t told_bytes; /* of those that have come; 0: none is due */
@@ -140,7 +141,7 @@ GP_CHECK enum gp_status tp_rdma_join(struct tp_rdma *r, const struct tp_rdma_off
                                      const struct tp_opts *opts);
 /* Forget what the channel has shown, and have it show the next thing that happens. */
 void tp_rdma_pair_arm(const struct tp_rdma *r, struct tp_rdma_pair *pair, bool sent, bool came);
-/* Give the pair's queue room for count more messages without bytes of their own. */
+/* Give the pair's queue places for count more messages without bytes of their own. */
 GP_CHECK enum gp_status tp_rdma_pair_expect(struct tp_rdma_pair *pair, uint32_t count);
 /* The peer has ended the line that the lane began on, or we have. */
 bool tp_rdma_is_gone(const struct tp_rdma *r);
