@@ -8,6 +8,7 @@
 #include "protocol/base/log.h"
 #include "protocol/base/options.h"
 #include "protocol/wire/frame.h"
+#include "transport/kept.h"
 #include "transport/transport.h"
 
 #include <limits.h>
@@ -30,6 +31,8 @@ static const struct gp_option floor_options[] = {
     {"stream", "BYTES", GP_OPT_BYTES, "1g", "bytes to stream each way"},
     {"chunk", "BYTES", GP_OPT_BYTES, "1m", "payload of a streamed frame"},
     {"congestion", "NAME", GP_OPT_TEXT, NULL, "TCP congestion control"},
+    {"kept", NULL, GP_OPT_FLAG, "no",
+     "stream from and to memory that a device may be told of (rdma)"},
     {"role", "NAME", GP_OPT_ENUM, "both", "be one end only, the other has the same options",
      .choices = "both|serve|connect"},
     {"url", "URL", GP_OPT_URLS, NULL, "where the end that serves is (--role=connect)"},
@@ -46,6 +49,7 @@ static const struct gp_option_set floor_set = {
 struct plan {
     const char *transport;
     uint64_t rounds, ping_bytes, stream_bytes, chunk_bytes;
+    bool kept;
     const char *connect_url; /* NULL: be the other end, or both */
     int ready_fd;            /* of the end that only serves; -1: both */
 };
@@ -242,6 +246,8 @@ run(const struct plan *plan, const struct tp_opts *opts)
 
     if (memory == NULL)
         return 1;
+    if (plan->kept)
+        tp_memory_keep(memory, plan->chunk_bytes, TP_KEPT_OWN); /* as long as we are here */
     if (plan->connect_url != NULL)
         return connect_one(plan->connect_url, memory, plan, opts) ? 0 : 1;
     if (strcmp(plan->transport, "shm") == 0)
@@ -303,6 +309,7 @@ main(int argc, char **argv)
         .ping_bytes = gp_options_u64(o, "bytes"),
         .stream_bytes = gp_options_u64(o, "stream"),
         .chunk_bytes = gp_min_u64(gp_options_u64(o, "chunk"), TP_PAYLOAD_MAX_DEFAULT),
+        .kept = gp_options_flag(o, "kept"),
     };
     static const char *const any_fabric[] = {"*"}; /* the payload is nobody's secret */
     struct tp_opts opts = {

@@ -187,8 +187,10 @@ search(struct fe_line *l)
         why[0] = '\0';
         status = try_once(l, l->session->url, why);
         if (status == GP_OK) {
-            log_warn("the line to %s was lost for %llu ms, the session goes on", l->session->url,
-                     (unsigned long long)((gp_now_ns() - s.begin_ns) / GP_NS_PER_MS));
+            log_warn("the line to %s was lost for %llu ms, the session goes on by %s",
+                     l->session->url,
+                     (unsigned long long)((gp_now_ns() - s.begin_ns) / GP_NS_PER_MS),
+                     tp_scheme(l->lane));
             tp_link_catch_up(l->lane);
             return;
         }

@@ -87,11 +87,12 @@ lane() { ./test_rdma_lane --jobs 1 --timeout 60; }
 daemon="./gpupoold --driver /programs/soft/libcuda.so.1 --tls-cert /certs/server.crt
     --tls-key /certs/server.key --tls-ca /certs/ca.crt --grace 30s"
 server=
+# server_start [OPTION...]: what else it is started with
 server_start() {
     [ -z "$server" ] || return 0
     rm -f /tmp/ready
     mkfifo /tmp/ready
-    $daemon --listen rdma://10.9.0.1:0 --rdma-fabric 10.9.0.0/24 --ready-fd 3 \
+    $daemon "$@" --listen rdma://10.9.0.1:0 --rdma-fabric 10.9.0.0/24 --ready-fd 3 \
         3>/tmp/ready >/tmp/server.log 2>&1 &
     server=$!
     url=$(head -n 1 /tmp/ready)
@@ -102,6 +103,9 @@ server_stop() {
     [ -n "$server" ] || return 0
     kill "$server"
     wait "$server"
+    status=$?
+    server=
+    return $status
 }
 
 # client COMMAND...: through the pool. Emulation on a busy machine may be too slow for a client's own
@@ -203,6 +207,26 @@ cut_cable() {
     grep -q 'was lost for .* the session goes on' /tmp/cut
 }
 
+# Whoever asks for the best lane goes by RDMA, from one device to the other. When no frame gets
+# through any more, though both ports are up, it goes on by TLS and says so.
+choice() {
+    server_stop
+    server_start --listen tls://10.9.0.1:0 --offer-shm=no || return 1
+    url=gpupool://${url#tls://}
+    background /tmp/choice ./drv_bulk 8 4 pinned || return 2
+    grep -q 'rdma by rxe1:1 10.9.0.2' /tmp/choice || return 3
+    for n in 0 1; do
+        /usr/bin/ip neigh replace "10.9.0.$((2 - n))" dev "v$n" lladdr 02:00:00:00:00:99
+    done
+    wait "$pid" || { cat /tmp/choice /tmp/server.log; return 4; }
+    neighbours
+    cat /tmp/choice
+    grep 'the session goes on by' /tmp/choice | sed 's/^/figure: /'
+    grep -q 'the session goes on by tls' /tmp/choice || return 5
+    grep -q '^gpupool-stats: transport tls' /tmp/choice || return 6
+    grep -q 'rdma by rxe0:1 10.9.0.1' /tmp/server.log
+}
+
 # What must not start does not, and says why.
 refusals() {
     $daemon --listen rdma://10.9.0.1:0 >/tmp/refused 2>&1 && return 1
@@ -259,15 +283,21 @@ figures() {
         floor --rounds 1 --stream 40m >/tmp/floor 2>&1 || { cat /tmp/floor; return 4; }
         json gb_per_s stream_out /tmp/floor >>/tmp/our_bw
         json gb_per_s stream_in /tmp/floor >>/tmp/our_bw
+        floor --rounds 1 --stream 40m --kept >/tmp/floor 2>&1 || { cat /tmp/floor; return 5; }
+        json gb_per_s stream_out /tmp/floor >>/tmp/kept_bw
+        json gb_per_s stream_in /tmp/floor >>/tmp/kept_bw
     done
     sort -n /tmp/their_lat | head -n 1 >/tmp/lat
     sort -n /tmp/our_lat | head -n 1 >>/tmp/lat
     sort -n /tmp/their_bw | tail -n 1 >/tmp/bw
     sort -n /tmp/our_bw | tail -n 1 >>/tmp/bw
+    sort -n /tmp/kept_bw | tail -n 1 >>/tmp/bw
     awk '{v[NR] = $1} END {printf "figure: 96 B one way: ib_write_lat %.1f us, lane %.1f us: %.2f times\n",
         v[1], v[2] / 2, v[2] / 2 / v[1]}' /tmp/lat
     awk '{v[NR] = $1} END {ours = v[2] * 1e9 / 1048576; printf "figure: stream: ib_write_bw %.1f MiB/s, " \
-        "lane %.1f MiB/s: %.2f times as long\n", v[1], ours, v[1] / ours}' /tmp/bw
+        "lane %.1f MiB/s: %.2f times as long\n", v[1], ours, v[1] / ours
+        kept = v[3] * 1e9 / 1048576
+        printf "figure: past the rings: %.1f MiB/s: %.2f times as long\n", kept, v[1] / kept}' /tmp/bw
 }
 
 wanted=$(sed -n 's/.*steps=\([^ ]*\).*/,\1,/p' /proc/cmdline)
@@ -290,6 +320,7 @@ if [ -z "$failed" ]; then
     step programs programs
     step two_clients two_clients
     step cut_cable cut_cable
+    step choice choice
     step server_ends server_stop
     step figures figures
 fi
