@@ -211,7 +211,7 @@ def priority(options):
         print(f"priority, request p{part * 100:.0f} beside / alone: "
               f"{rank(times['beside'], part) / rank(times['alone'], part):.3f}, at most 1.10 is wanted")
     rest = seconds - done[0]
-    judge(options, "priority, the low one's of the rest", done[1] / rest, 1.0, 0.20, "at least 0.80")
+    judge(options, "priority, the low one's of the rest", done[1] / rest, 0.9, 0.1, "at least 0.80")
 
 
 def main():

@@ -14,9 +14,11 @@
 #define OPEN_MAX        32
 #define BATCH_CALLS_MAX 64u
 #define BATCH_NS        1000000u
-#define UNKNOWN_NS      100000u
-#define LOOK_NS         (100 * GP_NS_PER_MS) /* while waiting: is the client still there? */
-#define BASE_MS         8000.0f              /* times are counted from an event not older */
+/* So that there is still something to run when the first one's end is seen. */
+#define BATCHES_IN_WINDOW 4
+#define UNKNOWN_NS        100000u
+#define LOOK_NS           (100 * GP_NS_PER_MS) /* while waiting: is the client still there? */
+#define BASE_MS           8000.0f              /* times are counted from an event not older */
 
 /* Who is alone is not measured, but may not queue for ever: so many marks may lie ahead. */
 #define MARKS_MAX      8
@@ -52,6 +54,7 @@ struct be_pace_device {
     struct mark marks[MARKS_MAX]; /* oldest first */
     struct mark passed;           /* the last one that happened */
     unsigned mark_count, mark_calls, mark_every;
+    uint64_t batch_ns; /* as long as a batch gets, about */
 
     pthread_mutex_t lock; /* rank 36 */
     pthread_cond_t came, went;
@@ -429,7 +432,7 @@ turn_wait(struct be_session *session, struct be_pace_device *d, enum be_fair_ver
 static enum be_fair_verdict
 turn_take(struct be_session *session, struct be_pace_device *d, uint64_t est_ns)
 {
-    uint64_t until, beat = gp_now_ns();
+    uint64_t until, window, beat = gp_now_ns();
     enum be_fair_verdict verdict;
     bool first = true;
 
@@ -437,12 +440,14 @@ turn_take(struct be_session *session, struct be_pace_device *d, uint64_t est_ns)
         uint32_t word = be_turns_word(session->ledger);
 
         pthread_mutex_lock(&d->lock);
-        verdict = be_turns_enter(session->ledger, d->device, est_ns, d->under_way_ns, &until);
+        verdict =
+            be_turns_enter(session->ledger, d->device, est_ns, d->under_way_ns, &until, &window);
         if (verdict == BE_FAIR_GO) {
             d->under_way_ns += est_ns;
             d->open_count++;
         }
         pthread_mutex_unlock(&d->lock);
+        d->batch_ns = gp_min_u64(BATCH_NS, window / BATCHES_IN_WINDOW);
         if (verdict == BE_FAIR_GO || verdict == BE_FAIR_FREE)
             return verdict;
         if (first) {
@@ -687,8 +692,8 @@ be_pace_leave(struct be_pace_pass *pass)
 {
     struct be_pace_batch *batch = pass->batch;
 
-    if (batch != NULL &&
-        (batch->measure || batch->calls >= BATCH_CALLS_MAX || batch->est_ns >= BATCH_NS))
+    if (batch != NULL && (batch->measure || batch->calls >= BATCH_CALLS_MAX ||
+                          batch->est_ns >= pass->device->batch_ns))
         batch_close(pass->device, batch);
 }
 

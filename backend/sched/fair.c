@@ -320,7 +320,7 @@ arm_adapt(struct be_fair *f, uint32_t member, uint64_t now)
     if (f->holder == 0 || f->members[f->holder - 1].group == 0 ||
         class_of(f, f->holder - 1) <= class_of(f, member))
         return;
-    if (waited > 2 * f->arm_ns)
+    if (waited > 2 * (f->arm_ns + f->piece_ns)) /* one launch cannot be cut */
         f->arm_ns = gp_max_u64(BE_FAIR_ARM_MIN_NS, f->arm_ns / 2);
     else
         f->arm_ns = gp_min_u64(BE_FAIR_ARM_NS, f->arm_ns + f->arm_ns / 16);
@@ -436,6 +436,16 @@ stays_before(struct be_fair *f, uint32_t member, uint64_t more_ns, const struct 
     return g->vtime + more_ns * 100 / g->rights.share < other->group_vtime;
 }
 
+/* The window and one launch beside it, so that the device does not run dry while its end is seen; a
+ * launch that is longer than the window runs by itself. */
+static bool
+fits_window(uint64_t under_way_ns, uint64_t est_ns, uint64_t window_ns)
+{
+    if (under_way_ns == 0)
+        return true;
+    return under_way_ns < window_ns && est_ns <= window_ns;
+}
+
 /* May the holder go on? */
 static enum be_fair_verdict
 go_on(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t under_way_ns, uint64_t now)
@@ -455,9 +465,8 @@ go_on(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t under_way_ns
         f->slice_used_ns + est_ns > BE_FAIR_SLICE_NS &&
         !stays_before(f, member, under_way_ns + est_ns, &best))
         return BE_FAIR_WAIT;
-    if (under_way_ns > 0 && under_way_ns + est_ns > be_fair_window(f, member))
-        return BE_FAIR_DRAIN;
-    return BE_FAIR_GO;
+    return fits_window(under_way_ns, est_ns, be_fair_window(f, member)) ? BE_FAIR_GO
+                                                                        : BE_FAIR_DRAIN;
 }
 
 static enum be_fair_verdict
@@ -474,6 +483,7 @@ entered(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t under_way_
     m->active_ns = now;
     f->idle = false;
     f->slice_used_ns += est_ns;
+    f->piece_ns = est_ns;
     f->stuck_ns = now + gp_max_u64(BE_FAIR_STUCK_NS, 4 * (under_way_ns + est_ns));
     return BE_FAIR_GO;
 }

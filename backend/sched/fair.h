@@ -85,8 +85,9 @@ struct be_fair {
     bool idle;       /* the holder has nothing under way */
     uint32_t end;    /* no member from here on */
     uint64_t slice_used_ns, stuck_ns;
-    uint64_t vtime; /* where the race is: no group that wants to work is behind it */
-    uint64_t leap;  /* so far beyond the others one piece of work took its group, lately */
+    uint64_t piece_ns; /* the holder's last launch */
+    uint64_t vtime;    /* where the race is: no group that wants to work is behind it */
+    uint64_t leap;     /* so far beyond the others one piece of work took its group, lately */
     uint64_t hold_ns, gap_ns, arm_ns, breath_ns;
     struct be_fair_group groups[BE_FAIR_GROUPS];
     struct be_fair_member members[BE_FAIR_MEMBERS];

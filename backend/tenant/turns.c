@@ -147,7 +147,7 @@ be_turns_alone(struct be_ledger *ledger, unsigned device)
 
 enum be_fair_verdict
 be_turns_enter(struct be_ledger *ledger, unsigned device, uint64_t est_ns, uint64_t under_way_ns,
-               uint64_t *until_p)
+               uint64_t *until_p, uint64_t *window_p)
 {
     struct be_segment_turns *t = turns_lock(ledger, device);
     enum be_fair_verdict verdict;
@@ -155,6 +155,7 @@ be_turns_enter(struct be_ledger *ledger, unsigned device, uint64_t est_ns, uint6
 
     verdict =
         be_fair_enter(&t->fair, ledger->slot, est_ns, under_way_ns, gp_now_ns(), &picked, until_p);
+    *window_p = be_fair_window(&t->fair, ledger->slot);
     turns_unlock(t);
     picked_wake(ledger, picked);
     return verdict;

@@ -18,9 +18,9 @@ void be_turns_detach(struct be_ledger *ledger, unsigned device);
 /* True if the session need not ask: nobody else works there, or it takes no part. */
 bool be_turns_alone(struct be_ledger *ledger, unsigned device);
 
-/* As be_fair_enter(); who got the turn instead is woken. */
+/* As be_fair_enter(); who got the turn instead is woken. *window_p: how much may be under way. */
 enum be_fair_verdict be_turns_enter(struct be_ledger *ledger, unsigned device, uint64_t est_ns,
-                                    uint64_t under_way_ns, uint64_t *until_p);
+                                    uint64_t under_way_ns, uint64_t *until_p, uint64_t *window_p);
 void be_turns_leave(struct be_ledger *ledger, unsigned device);
 void be_turns_begun(struct be_ledger *ledger, unsigned device);
 void be_turns_charge(struct be_ledger *ledger, unsigned device, uint64_t est_ns, uint64_t busy_ns);

@@ -483,6 +483,23 @@ Test(fair, a_higher_class_waits_for_the_armed_window_and_one_kernel_at_most)
     conserved();
 }
 
+/* The device does not run dry between two launches of it. */
+Test(fair, a_lower_class_has_the_window_and_one_launch_under_way)
+{
+    uint32_t picked;
+    uint64_t until;
+
+    world_begin(16);
+    add(0, 50, 0, false, 0);
+    add(1, 50, 2, false, 0);
+    w.now += 2 * S;
+    cr_assert_eq(be_fair_enter(&w.f, 1, 300 * US, 0, w.now, &picked, &until), BE_FAIR_GO);
+    cr_assert_eq(be_fair_enter(&w.f, 1, 600 * US, 300 * US, w.now, &picked, &until), BE_FAIR_DRAIN);
+    cr_assert_eq(be_fair_enter(&w.f, 1, 300 * US, 300 * US, w.now, &picked, &until), BE_FAIR_GO);
+    cr_assert_eq(be_fair_enter(&w.f, 1, 5 * US, 600 * US, w.now, &picked, &until), BE_FAIR_DRAIN);
+    cr_assert_eq(be_fair_enter(&w.f, 1, 5 * US, 495 * US, w.now, &picked, &until), BE_FAIR_GO);
+}
+
 Test(fair, a_lower_class_has_its_floor)
 {
     struct sim *high, *low;
