@@ -473,6 +473,8 @@ page_in(struct be_stay *stay, int32_t device, uint64_t extra, uint64_t *until_p)
         return false;
     }
     cr = with_context(stay, device, true, 0);
+    if (cr == CUDA_ERROR_ECC_UNCORRECTABLE)
+        be_client_end(session, cr, "memory that was paged out to a disk is damaged");
     if (cr != CUDA_SUCCESS) { /* nothing is lost, and what fails now may work soon */
         log_debug("session: paging in: %s", be_driver_error(session->driver, cr));
         answer.until_ns = gp_min_u64(answer.until_ns, gp_now_ns() + RETRY_NS);

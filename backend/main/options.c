@@ -134,6 +134,18 @@ static const struct gp_option be_options[] = {
     {"arena", "BYTES", GP_OPT_BYTES, "0",
      "host memory for what does not fit; sessions are refused what would need more; 0: no limit",
      "memory", "arena", NULL, false},
+    {"arena-pack", "WHEN", GP_OPT_ENUM, "full",
+     "pack what lies in the arena, where a probe says that it pays: never, when the arena is full, "
+     "or always",
+     "memory", "pack", "never|full|always", false},
+    {"spill", "DIR", GP_OPT_PATH, NULL,
+     "a folder on a fast disk for what the arena has no room for, in files without a name that end "
+     "with their session",
+     "memory", "spill", NULL, false},
+    {"spill-size", "BYTES", GP_OPT_BYTES, "0", "as much of it as may be used; promised as --arena",
+     "memory", "spill-size", NULL, false},
+    {"spill-always", NULL, GP_OPT_FLAG, NULL, "the arena counts as full (tests)", NULL, NULL, NULL,
+     false},
     {"paging-eager", NULL, GP_OPT_FLAG, NULL,
      "hand devices over to whoever asks, at once (to compare with)", NULL, NULL, NULL, false},
     {"evict-every", "COUNT", GP_OPT_NUMBER, "0",
@@ -242,6 +254,16 @@ load_file(struct gp_options *options)
     return GP_ERR_NOT_FOUND;
 }
 
+enum be_stash_pack
+be_options_pack(const struct gp_options *options)
+{
+    const char *text = gp_options_text(options, "arena-pack");
+
+    return strcmp(text, "never") == 0    ? BE_PACK_NEVER
+           : strcmp(text, "always") == 0 ? BE_PACK_ALWAYS
+                                         : BE_PACK_FULL;
+}
+
 enum gp_status
 be_options_paging(const struct gp_options *options, struct be_paging *paging_p)
 {
@@ -256,6 +278,8 @@ be_options_paging(const struct gp_options *options, struct be_paging *paging_p)
     *paging_p = (struct be_paging){
         .percent = (uint32_t)(factor * 100 + 0.5),
         .arena_bytes = gp_options_u64(options, "arena"),
+        .spill_bytes =
+            gp_options_is_set(options, "spill") ? gp_options_u64(options, "spill-size") : 0,
         .eager = gp_options_flag(options, "paging-eager"),
     };
     return GP_OK;

@@ -2,6 +2,7 @@
 #ifndef BE_OPTIONS_H
 #define BE_OPTIONS_H
 
+#include "backend/memory/stash.h"
 #include "backend/tenant/ledger.h"
 #include "backend/tenant/policy.h"
 #include "protocol/base/options.h"
@@ -19,6 +20,7 @@ GP_CHECK enum gp_status be_options_load(int argc, char *const argv[], struct gp_
                                         struct be_policies *policies);
 
 /* How much more than there is may be promised. GP_ERR_INVALID is logged. */
+enum be_stash_pack be_options_pack(const struct gp_options *options);
 GP_CHECK enum gp_status be_options_paging(const struct gp_options *options,
                                           struct be_paging *paging_p);
 

@@ -197,7 +197,7 @@ features(const struct gp_options *options)
 
 static void
 config_fill(const struct gp_options *options, const struct be_driver *driver,
-            struct be_ledger *ledger, int print_fd, struct be_open_config *config)
+            struct be_ledger *ledger, int print_fd, int spill_fd, struct be_open_config *config)
 {
     static const char *rules[64];
     static char host[256];
@@ -209,9 +209,14 @@ config_fill(const struct gp_options *options, const struct be_driver *driver,
     config->session.images_fd =
         gp_options_is_set(options, "images") ? (int)gp_options_u64(options, "images") : -1;
     config->session.scrub = gp_options_flag(options, "scrub");
-    config->session.keep_bytes = driver->software ? 0 : BE_KEEP_BYTES;
+    config->session.swap = (struct be_swap_opts){
+        .keep_bytes = driver->software ? 0 : BE_KEEP_BYTES,
+        .spill_fd = spill_fd,
+        .pack = be_options_pack(options),
+        .spill_always = gp_options_flag(options, "spill-always"),
+        .fault = (unsigned)gp_options_u64(options, "swap-fault"),
+    };
     config->session.evict_every = (unsigned)gp_options_u64(options, "evict-every");
-    config->session.swap_fault = (unsigned)gp_options_u64(options, "swap-fault");
     config->session.lease_bytes = gp_options_u64(options, "lease-max");
     config->session.limits.upload_bytes = gp_options_u64(options, "image-max");
     config->session.limits.spin_us = (uint32_t)(gp_options_u64(options, "spin") / GP_NS_PER_US);
@@ -226,7 +231,8 @@ config_fill(const struct gp_options *options, const struct be_driver *driver,
     config->wire_format = WIRE_FORMAT;
     if (gp_options_is_set(options, "wire-format"))
         config->wire_format = (uint32_t)gp_options_u64(options, "wire-format");
-    for (size_t i = 0; i + 1 < GP_ARRAY_LEN(rules) && i < gp_options_count(options, "model-key"); i++)
+    for (size_t i = 0; i + 1 < GP_ARRAY_LEN(rules) && i < gp_options_count(options, "model-key");
+         i++)
         rules[i] = gp_options_at(options, "model-key", i);
     config->model_rules = rules;
     config->server_name = gp_options_text(options, "name");
@@ -359,14 +365,14 @@ run(struct be_service *v, struct be_session *session)
 /* True if a session ran. */
 static bool
 serve(const struct gp_options *options, const struct be_driver *driver, struct be_ledger *ledger,
-      struct be_board_row *row, int print_fd, int socket, int signals,
+      struct be_board_row *row, int print_fd, int spill_fd, int socket, int signals,
       const struct be_handoff *what, int fd)
 {
     static struct be_service v; /* one in a process; threads know it */
     struct be_session *session = NULL;
     enum gp_status status;
 
-    config_fill(options, driver, ledger, print_fd, &v.config);
+    config_fill(options, driver, ledger, print_fd, spill_fd, &v.config);
     v.config.refuse = (enum wire_control_code)what->refuse;
     v.config.session.row = row;
     v.config.named = session_named;
@@ -413,7 +419,7 @@ be_worker_run(const struct gp_options *options, int socket)
     struct be_handoff what;
     struct be_driver driver;
     enum gp_status status;
-    int print_fd, signals, fd;
+    int print_fd, spill_fd = -1, signals, fd;
 
     if (fcntl(socket, F_SETFD, FD_CLOEXEC) != 0 ||
         (gp_options_is_set(options, "images") &&
@@ -422,6 +428,8 @@ be_worker_run(const struct gp_options *options, int socket)
         return 2;
     }
     status = process_confine();
+    if (status == GP_OK && gp_options_is_set(options, "spill"))
+        spill_fd = be_stash_open_spill(gp_options_text(options, "spill")); /* else without */
     if (status == GP_OK && gp_options_flag(options, "sandbox") &&
         driver_is_real(gp_options_text(options, "driver")))
         be_sandbox_files();
@@ -433,6 +441,8 @@ be_worker_run(const struct gp_options *options, int socket)
         status = driver_open(gp_options_text(options, "driver"), &driver);
     if (status == GP_OK && gp_options_is_set(options, "ledger"))
         status = ledger_open(options, &driver, &ledger);
+    if (status == GP_OK && gp_options_is_set(options, "spill") && spill_fd < 0)
+        be_ledger_set_spill_bad(ledger, true); /* nobody is let in by what is not there */
     if (status == GP_OK && gp_options_is_set(options, "board"))
         status = board_open(options, &driver, &board);
     if (status == GP_OK && gp_options_flag(options, "sandbox"))
@@ -444,7 +454,7 @@ be_worker_run(const struct gp_options *options, int socket)
     be_handoff_tell(socket, &ready);
     status = be_handoff_receive(socket, &what, &fd);
     if (status == GP_OK &&
-        serve(options, &driver, ledger, row, print_fd, socket, signals, &what, fd))
+        serve(options, &driver, ledger, row, print_fd, spill_fd, socket, signals, &what, fd))
         log_info("session ended");
     be_driver_close(&driver);
     be_ledger_close(ledger);

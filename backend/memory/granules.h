@@ -26,14 +26,14 @@ struct be_extent {
     uint32_t count; /* granules */
     uint32_t refs;  /* allocations that touch it */
     int32_t device;
-    bool mapped;     /* the caller's: memory is behind it */
-    bool out;        /* ... but not on the device: its bytes are in kept, or it has none yet */
-    bool moving;     /* ... and it is on its way in or out */
-    uint64_t handle; /* the caller's: CUmemGenericAllocationHandle */
-    void *kept;      /* the caller's */
-    uint32_t *taken; /* bitmap of units, shared granules only */
-    bool imported;   /* another session's memory, charged there */
-    bool shared;     /* others hold it too: it stays where it is */
+    bool mapped;          /* the caller's: memory is behind it */
+    bool out;             /* ... but not on the device: its bytes are in kept, or it has none yet */
+    bool moving;          /* ... and it is on its way in or out */
+    uint64_t handle;      /* the caller's: CUmemGenericAllocationHandle */
+    struct be_kept *kept; /* the caller's: stash.h */
+    uint32_t *taken;      /* bitmap of units, shared granules only */
+    bool imported;        /* another session's memory, charged there */
+    bool shared;          /* others hold it too: it stays where it is */
 
     /* A mapping by the client itself, of a part of an object: be_granules_map(). */
     struct be_phys *phys;           /* NULL: of an allocation */

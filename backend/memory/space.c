@@ -1,7 +1,7 @@
 /* backend/memory/space.c -- physical memory behind the addresses that the client names */
 #include "backend/memory/space.h"
 
-#include "backend/memory/arena.h"
+#include "backend/memory/stash.h"
 #include "backend/memory/scrub.h"
 #include "backend/memory/space_priv.h"
 #include "backend/tenant/rooms.h"
@@ -152,7 +152,7 @@ be_space_room(struct be_space *space, int32_t device, uint64_t bytes)
     struct be_space_device *d = &space->devices[device];
     uint64_t there = d->used_bytes - d->out_bytes;
 
-    if (space->arena == NULL || (d->held_bytes >= there && d->held_bytes - there >= bytes))
+    if (space->stash == NULL || (d->held_bytes >= there && d->held_bytes - there >= bytes))
         return true;
     if (!be_rooms_grow(space->ledger, (unsigned)device, bytes))
         return false;
@@ -165,7 +165,7 @@ be_space_vacate(struct be_space *space, int32_t device, uint64_t bytes)
 {
     struct be_space_device *d = &space->devices[device];
 
-    if (space->arena == NULL)
+    if (space->stash == NULL)
         return;
     d->held_bytes -= gp_min_u64(bytes, d->held_bytes);
     be_rooms_give(space->ledger, (unsigned)device, bytes);
@@ -176,7 +176,7 @@ be_space_fix(struct be_space *space, int32_t device, uint64_t bytes)
 {
     struct be_space_device *d = &space->devices[device];
 
-    if (space->arena == NULL)
+    if (space->stash == NULL)
         return true;
     if (!be_ledger_fix(space->ledger, (unsigned)device, bytes))
         return false;
@@ -190,7 +190,7 @@ be_space_unfix(struct be_space *space, int32_t device, uint64_t bytes)
 {
     struct be_space_device *d = &space->devices[device];
 
-    if (space->arena == NULL)
+    if (space->stash == NULL)
         return;
     d->fixed_bytes -= gp_min_u64(bytes, d->fixed_bytes);
     be_ledger_unfix(space->ledger, (unsigned)device, bytes);
@@ -223,7 +223,7 @@ extent_forget(struct be_space *space, struct be_extent *extent)
 {
     uint64_t bytes = be_extent_bytes(space, extent);
 
-    be_arena_give(space->arena, extent->kept, bytes);
+    be_stash_drop(space->stash, extent->kept);
     extent->kept = NULL;
     extent->out = false;
     be_space_away(space, extent->device, 0, bytes);

@@ -53,7 +53,7 @@ struct be_space {
     struct be_reap *head, **tail;
     unsigned queued;
     bool busy, stop;
-    struct be_arena *arena; /* NULL: nothing is paged */
+    struct be_stash *stash; /* NULL: nothing is paged */
     unsigned moving;        /* extents on their way */
     unsigned still_wanted;  /* those who wait for none to be */
 

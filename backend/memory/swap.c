@@ -1,7 +1,6 @@
 /* backend/memory/swap.c */
 #include "backend/memory/swap.h"
 
-#include "backend/memory/arena.h"
 #include "backend/memory/space_priv.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
@@ -21,32 +20,20 @@ struct batch {
     unsigned count;
     uint64_t bytes;
     struct be_extent *extents[BATCH_MAX];
-    void *blocks[BATCH_MAX]; /* where it goes to, or comes from */
+    struct be_kept *kept[BATCH_MAX]; /* where it goes to */
     CUmemGenericAllocationHandle handles[BATCH_MAX];
     bool good[BATCH_MAX];
 };
 
-enum gp_status
-be_swap_on(struct be_space *space, uint64_t keep_bytes, unsigned fault)
-{
-    space->arena = be_arena_create(space->driver, space->granularity);
-    if (space->arena == NULL)
-        return GP_ERR_NO_MEMORY;
-    space->fault_every = fault;
-    for (int d = 0; d < space->driver->device_count; d++)
-        be_rooms_attach(space->ledger, (unsigned)d, keep_bytes);
-    return GP_OK;
-}
-
 void
 be_swap_off(struct be_space *space)
 {
-    if (space->arena == NULL)
+    if (space->stash == NULL)
         return;
     for (int d = 0; d < space->driver->device_count; d++)
         be_rooms_detach(space->ledger, (unsigned)d);
-    be_arena_destroy(space->arena);
-    space->arena = NULL;
+    be_stash_destroy(space->stash);
+    space->stash = NULL;
 }
 
 /* For tests: this step does not work; by dice, so that in the end all steps do. One thread at a
@@ -58,6 +45,33 @@ fault(struct be_space *space)
         return false;
     space->dice = space->dice * 6364136223846793005ull + 1442695040888963407ull;
     return (space->dice >> 33) % space->fault_every == 0;
+}
+
+static bool
+stash_fault(void *user)
+{
+    return fault(user);
+}
+
+enum gp_status
+be_swap_on(struct be_space *space, const struct be_swap_opts *opts)
+{
+    const struct be_stash_opts stash = {
+        .unit = space->granularity,
+        .spill_fd = opts->spill_fd,
+        .pack = opts->pack,
+        .spill_always = opts->spill_always,
+        .fault = stash_fault,
+        .user = space,
+    };
+
+    space->stash = be_stash_create(space->driver, space->ledger, &stash);
+    if (space->stash == NULL)
+        return GP_ERR_NO_MEMORY;
+    space->fault_every = opts->fault;
+    for (int d = 0; d < space->driver->device_count; d++)
+        be_rooms_attach(space->ledger, (unsigned)d, opts->keep_bytes);
+    return GP_OK;
 }
 
 uint64_t
@@ -183,17 +197,18 @@ out_copy(struct batch *b)
         uint64_t bytes = be_extent_bytes(space, b->extents[i]);
 
         b->good[i] = false;
-        b->blocks[i] =
-            cr == CUDA_SUCCESS && !fault(space) ? be_arena_take(space->arena, bytes) : NULL;
-        if (b->blocks[i] == NULL) {
+        b->kept[i] =
+            cr == CUDA_SUCCESS && !fault(space) ? be_stash_take(space->stash, bytes) : NULL;
+        if (b->kept[i] == NULL) {
             cr = cr != CUDA_SUCCESS ? cr : CUDA_ERROR_OUT_OF_MEMORY;
             continue;
         }
         if (fault(space))
             cr = CUDA_ERROR_UNKNOWN;
         else
-            cr = space->driver->table.cuMemcpyDtoHAsync_v2(
-                b->blocks[i], be_extent_address(space, b->extents[i]), bytes, b->stream);
+            cr = space->driver->table.cuMemcpyDtoHAsync_v2(be_kept_block(b->kept[i]),
+                                                           be_extent_address(space, b->extents[i]),
+                                                           bytes, b->stream);
         b->good[i] = cr == CUDA_SUCCESS;
     }
     return cr;
@@ -201,7 +216,7 @@ out_copy(struct batch *b)
 
 /* With the lock held: its bytes are in the block, the memory goes. */
 static CUresult
-out_release(struct be_space *space, struct be_extent *extent, void *block)
+out_release(struct be_space *space, struct be_extent *extent, struct be_kept *kept)
 {
     const struct be_driver_table *t = &space->driver->table;
     uint64_t bytes = be_extent_bytes(space, extent);
@@ -213,7 +228,7 @@ out_release(struct be_space *space, struct be_extent *extent, void *block)
     if (t->cuMemRelease(extent->handle) != CUDA_SUCCESS)
         log_warn("memory: %llu bytes that were paged out are not released",
                  (unsigned long long)bytes);
-    extent->kept = block;
+    extent->kept = kept;
     extent->out = true;
     be_space_away(space, extent->device, bytes, 0);
     be_space_vacate(space, extent->device, bytes);
@@ -230,12 +245,19 @@ out_batch(struct batch *b)
         CUresult gone = CUDA_ERROR_UNKNOWN;
 
         if (b->good[i] && synced == CUDA_SUCCESS)
-            gone = out_release(b->space, b->extents[i], b->blocks[i]);
+            gone = out_release(b->space, b->extents[i], b->kept[i]);
         if (gone == CUDA_SUCCESS)
             continue;
-        be_arena_give(b->space->arena, b->blocks[i], be_extent_bytes(b->space, b->extents[i]));
+        be_stash_drop(b->space->stash, b->kept[i]);
+        b->kept[i] = NULL;
         cr = cr != CUDA_SUCCESS ? cr : gone;
     }
+    pthread_mutex_unlock(&b->space->lock);
+    /* The device is given up: where the bytes lie is of no matter to who waits for it. */
+    for (unsigned i = 0; i < b->count; i++)
+        if (b->kept[i] != NULL)
+            be_stash_settle(b->space->stash, b->kept[i]);
+    pthread_mutex_lock(&b->space->lock);
     batch_end(b);
     pthread_mutex_unlock(&b->space->lock);
     return cr != CUDA_SUCCESS ? cr : synced;
@@ -282,6 +304,22 @@ be_swap_out(struct be_space *space, int32_t device, uint64_t bytes)
 
 /* -- in ---------------------------------------------------------------------------------------- */
 
+/* Its bytes in a block. */
+static CUresult
+in_fetch(struct batch *b, struct be_kept *kept)
+{
+    switch (be_stash_fetch(b->space->stash, kept)) {
+    case GP_OK:
+        return CUDA_SUCCESS;
+    case GP_ERR_NO_MEMORY:
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    case GP_ERR_PROTOCOL:
+        return CUDA_ERROR_ECC_UNCORRECTABLE;
+    default:
+        return CUDA_ERROR_OPERATING_SYSTEM;
+    }
+}
+
 /* Physical memory at its address, and its bytes on their way there. */
 static CUresult
 in_copy(struct batch *b, unsigned i)
@@ -293,6 +331,9 @@ in_copy(struct batch *b, unsigned i)
     CUresult cr;
 
     b->handles[i] = 0;
+    cr = extent->kept != NULL ? in_fetch(b, extent->kept) : CUDA_SUCCESS;
+    if (cr != CUDA_SUCCESS)
+        return cr;
     cr = fault(b->space) ? CUDA_ERROR_OUT_OF_MEMORY
                          : be_space_back(b->space, extent, &b->handles[i]);
     if (cr != CUDA_SUCCESS)
@@ -300,11 +341,11 @@ in_copy(struct batch *b, unsigned i)
     if (fault(b->space))
         return CUDA_ERROR_UNKNOWN;
     if (extent->kept != NULL)
-        return t->cuMemcpyHtoDAsync_v2(address, extent->kept, bytes, b->stream);
+        return t->cuMemcpyHtoDAsync_v2(address, be_kept_block(extent->kept), bytes, b->stream);
     return b->space->scrub ? t->cuMemsetD8Async(address, 0, bytes, b->stream) : CUDA_SUCCESS;
 }
 
-/* With the lock held: it is there; or it is not, and what it has is in the arena still. */
+/* With the lock held: it is there; or it is not, and what it has is kept still. */
 static void
 in_settle(struct batch *b, unsigned i, bool good)
 {
@@ -313,12 +354,16 @@ in_settle(struct batch *b, unsigned i, bool good)
     uint64_t bytes = be_extent_bytes(b->space, extent);
 
     if (good) {
-        be_arena_give(b->space->arena, extent->kept, bytes);
+        be_stash_drop(b->space->stash, extent->kept);
         extent->kept = NULL;
         extent->handle = b->handles[i];
         extent->out = false;
         be_space_away(b->space, b->device, 0, bytes);
-    } else if (b->handles[i] != 0) {
+        return;
+    }
+    if (extent->kept != NULL)
+        be_stash_unfetch(b->space->stash, extent->kept);
+    if (b->handles[i] != 0) {
         if (t->cuMemUnmap(be_extent_address(b->space, extent), bytes) != CUDA_SUCCESS ||
             t->cuMemRelease(b->handles[i]) != CUDA_SUCCESS)
             log_warn("memory: %llu bytes that could not be paged in stay mapped",

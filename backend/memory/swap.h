@@ -17,11 +17,20 @@
 #define BE_SWAP_H
 
 #include "backend/memory/space.h"
+#include "backend/memory/stash.h"
 #include "backend/tenant/rooms.h"
 
-/* Memory may be paged from now on; before the first allocation. keep_bytes of each device are for
- * nobody. fault: one in so many steps fails, to see that nothing is lost; 0: none. */
-GP_CHECK enum gp_status be_swap_on(struct be_space *space, uint64_t keep_bytes, unsigned fault);
+struct be_swap_opts {
+    uint64_t keep_bytes; /* of each device, for nobody */
+    /* Where what has left goes when the host's memory is full: stash.h. spill_fd -1: no file. */
+    int spill_fd;
+    enum be_stash_pack pack;
+    bool spill_always;
+    unsigned fault; /* one in so many steps fails, to see that nothing is lost; 0: none */
+};
+
+/* Memory may be paged from now on; before the first allocation. */
+GP_CHECK enum gp_status be_swap_on(struct be_space *space, const struct be_swap_opts *opts);
 void be_swap_off(struct be_space *space);
 
 /* Bytes of the session that are not on the device. */
@@ -29,7 +38,8 @@ uint64_t be_swap_missing(struct be_space *space, int32_t device);
 /* Ask for room for all of them and extra bytes; be_rooms_enter(). */
 bool be_swap_enter(struct be_space *space, int32_t device, uint64_t extra_bytes,
                    struct be_rooms_answer *answer_p);
-/* Bring in what there is room for; SUCCESS also where it is not all. */
+/* Bring in what there is room for; SUCCESS also where it is not all. CUDA_ERROR_ECC_UNCORRECTABLE:
+ * what the disk gives is not what it was given; the session cannot go on. */
 CUresult be_swap_in(struct be_space *space, int32_t device);
 /* Let bytes of room go: what is not used of it first. SUCCESS: it did, or nothing is left that
  * could. */

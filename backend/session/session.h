@@ -6,6 +6,7 @@
 #define BE_SESSION_H
 
 #include "backend/cuda/state.h"
+#include "backend/memory/swap.h"
 #include "backend/session/line.h"
 #include "backend/tenant/ledger.h"
 #include "protocol/wire/control.h"
@@ -17,9 +18,8 @@ struct be_session_config {
     struct be_board_row *row;  /* what the operator sees of it; borrowed; NULL: nothing */
     uint64_t hidden;           /* devices that this client may not use, a bit each */
     bool scrub;                /* with tenants: fresh memory is filled with zeros */
-    uint64_t keep_bytes;       /* of a device, where memory is paged: for nobody's */
     unsigned evict_every;      /* tests: backend/cuda/stay.h */
-    unsigned swap_fault;       /* tests: backend/memory/swap.h */
+    struct be_swap_opts swap;  /* where memory is paged */
     uint64_t lease_bytes;      /* most that a session may allocate of a device without asking */
     uint64_t device_base_hint; /* 0: anywhere */
     uint64_t range_bytes;      /* of device addresses; 0: by the devices' memory */

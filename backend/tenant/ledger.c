@@ -118,6 +118,7 @@ be_ledger_set_paging(struct be_ledger *ledger, const struct be_paging *paging)
 {
     ledger->segment->percent = paging->percent;
     ledger->segment->arena_bytes = paging->arena_bytes;
+    ledger->segment->spill_bytes = paging->spill_bytes;
     ledger->segment->eager = paging->eager;
 }
 
@@ -135,6 +136,8 @@ slot_empty(struct be_slot *slot)
     atomic_store(&slot->tenant, 0);
     atomic_store(&slot->work_ns, 0);
     atomic_store(&slot->told, 0);
+    atomic_store(&slot->host, 0);
+    atomic_store(&slot->spilled, 0);
     for (unsigned d = 0; d < BE_LEDGER_DEVICES; d++) {
         atomic_store(&slot->device[d].fixed, 0);
         atomic_store(&slot->device[d].away, 0);
@@ -532,7 +535,11 @@ load_fits(const struct be_segment *g, unsigned device, uint64_t reserve, const s
 
     if (here > bytes)
         return false;
-    return g->arena_bytes == 0 || add_sat(load->all, load->there) <= add_sat(bytes, g->arena_bytes);
+    if (g->arena_bytes == 0)
+        return true;
+    bytes =
+        add_sat(bytes, add_sat(g->arena_bytes, atomic_load(&g->spill_bad) ? 0 : g->spill_bytes));
+    return add_sat(load->all, load->there) <= bytes;
 }
 
 /* With the lock held: how much more this session may be promised so that all can still run. */

@@ -50,11 +50,20 @@ int be_ledger_fd(const struct be_ledger *ledger);
 struct be_paging {
     uint32_t percent;     /* of a device's memory that may be promised; 100: nothing is paged */
     uint64_t arena_bytes; /* of the host's memory, for what does not fit; 0: as much as it takes */
+    uint64_t spill_bytes; /* ... of the disk, beside; 0: none */
     bool eager;           /* sched/room.h; to compare with */
 };
 /* Before anybody else knows the ledger. */
 void be_ledger_set_paging(struct be_ledger *ledger, const struct be_paging *paging);
 bool be_ledger_paged(const struct be_ledger *ledger);
+/* The worker tells what its session has of the host's memory and of the disk for paging. */
+void be_ledger_set_host(struct be_ledger *ledger, uint64_t host_bytes, uint64_t spilled_bytes);
+/* All sessions together have more of the host's memory than they may; false without a limit. */
+bool be_ledger_host_full(const struct be_ledger *ledger);
+/* The disk may take bytes more. */
+bool be_ledger_spill_left(const struct be_ledger *ledger, uint64_t bytes);
+/* It could not be written, or it can again: who comes is let in without it. */
+void be_ledger_set_spill_bad(struct be_ledger *ledger, bool bad);
 
 /* -- the supervisor ---------------------------------------------------------------------------- */
 

@@ -29,6 +29,8 @@ struct be_slot {
     atomic_uint word;   /* a futex: its turn, or its wait, has changed */
     atomic_uint told;   /* that it is idle and will be ended */
     atomic_uint room;   /* a futex: its memory has to come or to go, perhaps */
+    /* The worker's own news: what of the host's memory and of the disk it has for paging. */
+    atomic_uint_least64_t host, spilled;
     /* The worker's own news: how often it began to give devices work, and when it did last. */
     atomic_uint_least64_t work, work_ns;
     struct be_slot_device device[BE_LEDGER_DEVICES];
@@ -70,10 +72,11 @@ struct be_segment {
     pthread_mutex_t lock; /* robust, rank 60 */
     atomic_uint bell;     /* a futex */
     atomic_uint governed;
-    uint32_t percent; /* of the devices' memory may be promised; set once, as the next three */
+    uint32_t percent; /* of the devices' memory may be promised; set once, as the next four */
     bool eager;
-    uint64_t
-        arena_bytes; /* of the host's memory for what does not fit; 0: as much as is promised */
+    /* Of the host's memory for what does not fit; 0: as much as is promised. And of the disk. */
+    uint64_t arena_bytes, spill_bytes;
+    atomic_uint spill_bad; /* it could not be written lately: it counts for nothing */
     uint32_t order_count;
     uint32_t order[BE_TENANTS_MAX]; /* entries in the configuration's order */
     unsigned slot_end;              /* none is taken from here on */

@@ -20,6 +20,7 @@
 
 #include <criterion/criterion.h>
 
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -28,6 +29,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -122,9 +124,8 @@ holds(struct test_client *c, unsigned piece, uint64_t bytes, uint32_t value)
 
 /* Two sessions that need nearly all of the device each, in turns; whatever fails on the way. */
 static void
-in_turns(const char *option, unsigned rounds)
+in_turns_with(struct test_server server, unsigned rounds)
 {
-    struct test_server server = server_start(two, "--oversubscribe=2.0", option);
     struct test_client c[2];
 
     for (unsigned i = 0; i < 2; i++)
@@ -150,6 +151,12 @@ in_turns(const char *option, unsigned rounds)
     test_tenants_stop(&server);
 }
 
+static void
+in_turns(const char *option, unsigned rounds)
+{
+    in_turns_with(server_start(two, "--oversubscribe=2.0", option), rounds);
+}
+
 Test(paging, two_that_need_all_of_it_keep_their_bytes)
 {
     in_turns("--log-level=info", 3);
@@ -158,6 +165,126 @@ Test(paging, two_that_need_all_of_it_keep_their_bytes)
 Test(paging, no_byte_is_lost_where_steps_fail)
 {
     in_turns("--swap-fault=8", 2);
+}
+
+Test(paging, what_is_packed_comes_back)
+{
+    in_turns("--arena-pack=always", 2);
+}
+
+/* Session by session: what the server's processes have open in the folder, and its names. */
+static unsigned
+spill_bytes(const struct test_server *server, const char *folder)
+{
+    char path[64], target[512], line[256];
+    unsigned blocks = 0;
+    FILE *children;
+    int pid;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)server->pid, (int)server->pid);
+    children = fopen(path, "r");
+    cr_assert_not_null(children);
+    while (fscanf(children, "%d", &pid) == 1)
+        for (int fd = 3; fd < 64; fd++) {
+            struct stat st;
+            ssize_t n;
+
+            snprintf(line, sizeof(line), "/proc/%d/fd/%d", pid, fd);
+            n = readlink(line, target, sizeof(target) - 1);
+            if (n <= 0 || strncmp(target, folder, strlen(folder)) != 0 || stat(line, &st) != 0)
+                continue;
+            cr_assert_eq(st.st_mode & 0777, 0600);
+            cr_assert_eq(st.st_nlink, 0, "it has a name");
+            blocks += (unsigned)st.st_blocks;
+        }
+    fclose(children);
+    return blocks * 512;
+}
+
+static struct test_server
+server_start_spill(const char *folder, const char *const *more)
+{
+    const char *options[8] = {"--oversubscribe=2.0"};
+    char spill[128];
+
+    snprintf(spill, sizeof(spill), "--spill=%s", folder);
+    options[1] = spill;
+    for (unsigned i = 0; more[i] != NULL; i++)
+        options[2 + i] = more[i];
+    test_tenants_share_device();
+    setenv("GPUPOOL_SOFT_MEMORY", "40m", 1);
+    return test_tenants_start_with(two, options);
+}
+
+#define WITH(...)                                                                                  \
+    (const char *const[])                                                                          \
+    {                                                                                              \
+        __VA_ARGS__, NULL                                                                          \
+    }
+
+static void
+folder_make(char *folder)
+{
+    strcpy(folder, "/tmp/gpupool-spill-XXXXXX");
+    cr_assert_not_null(mkdtemp(folder));
+}
+
+Test(paging, what_is_spilled_comes_back)
+{
+    char folder[64];
+
+    folder_make(folder);
+    in_turns_with(server_start_spill(folder, WITH("--spill-size=1g", "--spill-always")), 2);
+    cr_assert_eq(rmdir(folder), 0, "nothing is left in it: %s", strerror(errno));
+}
+
+Test(paging, no_byte_is_lost_where_steps_of_spilling_fail)
+{
+    char folder[64];
+
+    folder_make(folder);
+    in_turns_with(
+        server_start_spill(folder, WITH("--spill-size=1g", "--spill-always", "--swap-fault=8")), 2);
+    cr_assert_eq(rmdir(folder), 0);
+}
+
+/* A little of the host's memory and a disk: it lets in both, and one goes to the disk. */
+Test(paging, a_disk_is_promised_beside_the_hosts_memory)
+{
+    struct test_server server;
+    struct test_client c[2];
+    char folder[64];
+    uint64_t both;
+
+    folder_make(folder);
+    server = server_start_spill(folder, WITH("--arena=2m", "--spill-size=2m"));
+    test_tenants_open(&c[0], &server, "alice");
+    test_tenants_open(&c[1], &server, "bob");
+    both = lease_all(&c[0]);
+    both += lease_all(&c[1]);
+    cr_assert_eq(both, DEVICE + 4 * MIB, "%llu", (unsigned long long)both);
+    test_client_close(&c[0]);
+    test_client_close(&c[1]);
+    test_tenants_stop(&server);
+
+    server =
+        server_start_spill(folder, WITH("--arena=2m", "--spill-size=64m", "--arena-pack=never"));
+    for (unsigned i = 0; i < 2; i++) {
+        test_tenants_open(&c[i], &server, names[i]);
+        cr_assert_eq(lease_all(&c[i]), MOST);
+        for (unsigned p = 0; p < PIECES; p++) {
+            take(&c[i], p, PIECE);
+            fill(&c[i], p, PIECE, p * 10 + i);
+        }
+        cr_assert_eq(test_client_deferred(&c[i]), CUDA_SUCCESS);
+    }
+    cr_assert(holds(&c[0], 7, PIECE, 70));
+    cr_assert_geq(spill_bytes(&server, folder), 30 * MIB);
+    cr_assert(holds(&c[1], 7, PIECE, 71));
+    test_client_close(&c[0]);
+    test_client_close(&c[1]);
+    test_tenants_stop(&server);
+    cr_assert_eq(rmdir(folder), 0);
 }
 
 Test(paging, the_quota_is_shown_and_no_more_is_promised_than_the_factor)

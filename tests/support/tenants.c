@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define OPTIONS_MAX 4
+#define OPTIONS_MAX 8
 
 static char config_option[128]; /* "--config=PATH", or empty */
 static char device_name[64];    /* empty: each worker has its own */
