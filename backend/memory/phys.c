@@ -1,6 +1,7 @@
 /* backend/memory/phys.c -- physical memory that the client names, and its mappings */
 #include "backend/memory/phys.h"
 
+#include "backend/memory/phys_priv.h"
 #include "backend/memory/scrub.h"
 #include "backend/memory/space_priv.h"
 #include "protocol/base/log.h"
@@ -8,17 +9,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-struct be_phys {
-    CUmemGenericAllocationHandle handle; /* the driver's */
-    uint64_t bytes;
-    int32_t device;
-    uint32_t handle_types;
-    bool imported; /* charged to who made it */
-    bool held;     /* by the client's id; the rest: guarded by space.lock */
-    uint64_t mappings;
-    struct be_phys *next, **link; /* of space.objects */
-};
 
 /* -- objects ---------------------------------------------------------------------------------- */
 
@@ -167,6 +157,7 @@ free_if_gone(struct be_space *space, struct be_phys *phys)
 
     if (phys->held || phys->mappings > 0)
         return;
+    be_team_end(space, phys);
     cr = space->driver->table.cuMemRelease(phys->handle);
     if (cr != CUDA_SUCCESS)
         log_warn("memory: release %llu bytes: %s", (unsigned long long)phys->bytes,
@@ -180,6 +171,13 @@ free_if_gone(struct be_space *space, struct be_phys *phys)
     if (phys->next != NULL)
         phys->next->link = phys->link;
     free(phys);
+}
+
+void
+be_phys_let_go(struct be_space *space, struct be_phys *phys)
+{
+    phys->mappings--;
+    free_if_gone(space, phys);
 }
 
 void
@@ -227,7 +225,8 @@ be_phys_map(struct be_space *space, struct be_phys *phys, uint64_t address, uint
 {
     CUresult cr;
 
-    if (offset % space->granularity != 0 || offset > phys->bytes || bytes > phys->bytes - offset)
+    if (offset % space->granularity != 0 || offset > phys->bytes || bytes > phys->bytes - offset ||
+        !be_phys_mappable(phys))
         return CUDA_ERROR_INVALID_VALUE;
     pthread_mutex_lock(&space->lock);
     cr = map_locked(space, phys, address, bytes, offset);
@@ -245,8 +244,7 @@ mapping_forget(struct be_space *space, struct be_extent *mapping)
     if (mapping->next != NULL)
         mapping->next->link = mapping->link;
     be_granules_unmap(space->map, mapping);
-    phys->mappings--;
-    free_if_gone(space, phys);
+    be_phys_let_go(space, phys);
 }
 
 CUresult
@@ -305,6 +303,9 @@ be_phys_drop_all(struct be_space *space)
             log_warn("memory: unmap at the end: %s", be_driver_error(space->driver, cr));
         mapping_forget(space, mapping);
     }
+    /* What holds others goes first. */
+    for (struct be_phys *p = space->objects; p != NULL; p = p->next)
+        be_team_end(space, p);
     while (space->objects != NULL) {
         space->objects->held = false;
         free_if_gone(space, space->objects);

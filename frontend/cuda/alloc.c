@@ -750,7 +750,7 @@ covers(struct fe_alloc *a, uint64_t address, uint64_t bytes, bool write)
 
         if (b.kind != FE_BLOCK_MAPPED)
             return first && bytes <= here;
-        if ((write ? b.writable : b.readable) == 0)
+        if (b.multicast || (write ? b.writable : b.readable) == 0)
             return false;
         if (bytes <= here)
             return true;

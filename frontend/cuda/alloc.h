@@ -39,6 +39,7 @@ struct fe_block {
     uint64_t id;       /* never used twice in a process */
     const void *owner; /* the context it was made in; only compared */
     int device;
+    bool multicast; /* MAPPED: for multimem instructions only */
     bool sync_memops; /* CU_POINTER_ATTRIBUTE_SYNC_MEMOPS */
 
     bool idle;    /* in its pool's hand: no address of the program */

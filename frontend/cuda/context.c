@@ -752,6 +752,8 @@ cuCtxSetFlags(unsigned int flags)
     struct fe_context *ctx = NULL;
     CUresult cr = current(&ctx);
 
+    if (cr == CUDA_SUCCESS && fe_object_state(ctx) != FE_OBJECT_LIVE)
+        cr = CUDA_ERROR_CONTEXT_IS_DESTROYED;
     if (cr == CUDA_SUCCESS)
         cr = (CUresult)atomic_load(&ctx->head.sticky);
     if (cr == CUDA_SUCCESS && !flags_ok(flags))

@@ -110,6 +110,10 @@ copy_out(struct fe_call *call, void *dst, uint64_t src, size_t bytes, const stru
     if (dst == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     cr = fe_check_device(call, src, bytes);
+    /* By its device address too: what the bytes are written to is protected from now on, not when
+     * they come. */
+    if (cr == CUDA_SUCCESS && GP_UNLIKELY(!fe_is_device(call, src)))
+        cr = fe_host_show_wanted();
     if (cr != CUDA_SUCCESS)
         return cr;
     if (fe_capturing(where->stream))

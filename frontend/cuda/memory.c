@@ -16,6 +16,7 @@
 #include "frontend/cuda/pool.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
+#include "protocol/legacy/external.h"
 
 #include <stdatomic.h>
 
@@ -257,7 +258,7 @@ cuMemFree_v2(CUdeviceptr address)
     cr = fe_capture_check_unsafe(call.context);
     if (cr != CUDA_SUCCESS || address == 0)
         return fe_leave(&call, cr);
-    if (fe_graph_mem_free(address, &cr))
+    if (fe_graph_mem_free(address, &cr) || gp_external_free(address, &cr))
         return fe_leave(&call, cr);
     cr = fe_call_home(&call, address);
     if (cr != CUDA_SUCCESS)

@@ -15,7 +15,8 @@
 
 static struct {
     pthread_mutex_t lock;
-} vmm = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    pthread_cond_t grew; /* a team of a multicast object */
+} vmm = {.lock = PTHREAD_MUTEX_INITIALIZER, .grew = PTHREAD_COND_INITIALIZER};
 
 CUresult
 fe_location_device(const CUmemLocation *location, int *device_p)
@@ -53,6 +54,18 @@ void
 fe_vmm_unlock(void)
 {
     pthread_mutex_unlock(&vmm.lock);
+}
+
+void
+fe_vmm_wait(void)
+{
+    pthread_cond_wait(&vmm.grew, &vmm.lock);
+}
+
+void
+fe_vmm_wake(void)
+{
+    pthread_cond_broadcast(&vmm.grew);
 }
 
 /* -- addresses -------------------------------------------------------------------------- */
@@ -230,8 +243,9 @@ fe_phys_end_if_gone(struct fe_call *call, struct fe_phys *phys)
     /* Behind the end on the line: who takes these bytes now comes later. */
     if (!phys->imported)
         fe_alloc_uncharge(fe_alloc_of_device(phys->device), phys->device, phys->bytes);
+    cr = fe_team_end(call, phys->team);
     fe_object_destroy(phys);
-    return CUDA_SUCCESS;
+    return cr;
 }
 
 /* vmm.lock is held. The object of a handle that was not released. */
@@ -319,7 +333,7 @@ cuMemGetAllocationPropertiesFromHandle(CUmemAllocationProp *prop,
         return cr;
     pthread_mutex_lock(&vmm.lock);
     phys = fe_phys_of(handle);
-    if (phys == NULL || prop == NULL)
+    if (phys == NULL || prop == NULL || phys->team != NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
     else
         *prop = phys->prop;
@@ -363,6 +377,8 @@ map(struct fe_call *call, struct fe_block *b)
     if (phys == NULL || b->bytes == 0 || b->offset % granule != 0 || b->offset > phys->bytes ||
         b->bytes > phys->bytes - b->offset)
         return CUDA_ERROR_INVALID_VALUE;
+    fe_team_wait(phys);
+    b->multicast = phys->team != NULL;
     b->device = phys->device;
     b->owner = fe_state_of(call)->primary[phys->device];
     switch (fe_alloc_map(alloc, b)) {

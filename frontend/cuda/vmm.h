@@ -11,13 +11,16 @@
 
 #include "frontend/cuda/objects.h"
 
+struct fe_team;
+
 struct fe_phys {
     struct fe_object object;
     /* Set once. */
     CUmemAllocationProp prop; /* as the program gave it */
     uint64_t bytes;
-    int device;    /* of the program */
-    bool imported; /* of another program, charged there */
+    int device;           /* of the program */
+    bool imported;        /* of another program, charged there */
+    struct fe_team *team; /* of a multicast object; else NULL */
 
     /* Guarded by vmm.lock. */
     uint64_t handles; /* how often cuMemRelease is due */
@@ -28,6 +31,13 @@ struct fe_phys {
 
 void fe_vmm_lock(void);
 void fe_vmm_unlock(void);
+/* With the lock held, which others have meanwhile: until fe_vmm_wake(). */
+void fe_vmm_wait(void);
+void fe_vmm_wake(void);
+/* multicast.c, with the lock held: until all devices of its team have been added, if it has one;
+ * the end of a team and of what is bound to it. */
+void fe_team_wait(const struct fe_phys *object);
+CUresult fe_team_end(struct fe_call *call, struct fe_team *team);
 /* With the lock held: the object of a handle that was not released, or NULL. */
 struct fe_phys *fe_phys_of(CUmemGenericAllocationHandle handle);
 /* With the lock held: its end, if nobody holds it any more. The id of call changes. */

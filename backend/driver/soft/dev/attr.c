@@ -140,6 +140,7 @@ sd_device_attribute(const struct sd_device *dev, int attribute)
     case CU_DEVICE_ATTRIBUTE_PCI_BUS_ID:
         return dev->pci_bus;
     case CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH:
+    case CU_DEVICE_ATTRIBUTE_MULTICAST_SUPPORTED:
         return dev->profile.cc_major >= 9;
     case CU_DEVICE_ATTRIBUTE_MULTI_GPU_BOARD_GROUP_ID:
         return dev->ordinal;
@@ -430,6 +431,6 @@ cuModuleGetLoadingMode(CUmoduleLoadingMode *mode)
     if (mode == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     *mode = wish != NULL && strcmp(wish, "EAGER") == 0 ? CU_MODULE_EAGER_LOADING
-                                                        : CU_MODULE_LAZY_LOADING;
+                                                       : CU_MODULE_LAZY_LOADING;
     return CUDA_SUCCESS;
 }

@@ -5,6 +5,7 @@
 #include "backend/driver/soft/dev/graph.h"
 #include "backend/driver/soft/dev/green.h"
 #include "backend/driver/soft/dev/heap.h"
+#include "backend/driver/soft/dev/multicast.h"
 #include "backend/driver/soft/dev/span.h"
 #include "backend/driver/soft/dev/texref.h"
 #include "backend/driver/soft/dev/texture.h"
@@ -22,6 +23,15 @@ env_span_of(void *opaque, uint64_t addr, struct sd_span *span)
 
     return sd_map_span(addr, ctx->dev->ordinal, atomic_load(&ctx->peers), &span->base, &span->end,
                        &span->writable);
+}
+
+static unsigned
+env_team_places(void *opaque, uint64_t addr, uint64_t bytes, bool write,
+                uint64_t places[SD_TEAM_MAX])
+{
+    const struct CUctx_st *ctx = opaque;
+
+    return sd_team_places(addr, bytes, ctx->dev->ordinal, write, places);
 }
 
 static void
@@ -92,6 +102,7 @@ sd_kernel_run(struct sd_work *work)
         .texture = env_texture,
         .globaltimer_ns = env_globaltimer,
         .set_condition = env_set_condition,
+        .team_places = env_team_places,
         .cancelled = env_cancelled,
         .sm_count = (uint32_t)work->ctx->dev->profile.multiprocessors,
     };

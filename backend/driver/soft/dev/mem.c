@@ -7,6 +7,7 @@
 #include "backend/driver/soft/dev/mempool.h"
 #include "backend/driver/soft/dev/sched.h"
 #include "cuda_api.h"
+#include "protocol/legacy/external.h"
 
 #include <sys/mman.h>
 
@@ -71,6 +72,7 @@ sd_mem_release(const struct sd_alloc *alloc)
         break;
     case SD_MEM_GRAPH: /* the nodes own the place */
     case SD_MEM_REGISTERED:
+    case SD_MEM_MULTICAST:
     case SD_MEM_VMM: /* vmm.c counts the object's mappings itself */
         break;
     }
@@ -173,11 +175,15 @@ GP_EXPORT CUresult
 cuMemFree_v2(CUdeviceptr dptr)
 {
     CUcontext ctx;
+    CUresult cr;
 
     SD_ENTER(ctx);
     if (atomic_load(&ctx->captures) != 0 && sd_capture_forbids())
         return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-    return sd_mem_free(ctx, dptr);
+    cr = sd_mem_free(ctx, dptr);
+    if (cr == CUDA_ERROR_INVALID_VALUE)
+        (void)gp_external_free(dptr, &cr);
+    return cr;
 }
 
 GP_EXPORT CUresult

@@ -12,8 +12,8 @@
 
 #include "backend/driver/soft/dev/span.h"
 
-#define SD_MEM_ALIGN   512u          /* of cuMemAlloc */
-#define SD_GRANULARITY (2u << 20)    /* of VMM */
+#define SD_MEM_ALIGN   512u       /* of cuMemAlloc */
+#define SD_GRANULARITY (2u << 20) /* of VMM */
 
 /* Sorted free ranges of an address space. */
 struct sd_ranges {

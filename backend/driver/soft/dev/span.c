@@ -160,7 +160,7 @@ sd_map_change(uint64_t base, uint64_t bytes, void (*change)(struct sd_alloc *, v
 static enum sd_reach
 entry_reach(const struct sd_alloc *e)
 {
-    if (e->readable == 0)
+    if (e->readable == 0 || e->kind == SD_MEM_MULTICAST)
         return SD_REACH_NO_READ;
     return e->writable != 0 ? SD_REACH_WRITE : SD_REACH_READ;
 }
@@ -206,6 +206,8 @@ entry_access(const struct sd_alloc *e, int device, uint64_t peers)
     /* Mappings say themselves who may come in; other memory opens to contexts with peer access. */
     bool peer = e->kind != SD_MEM_VMM && (peers & (1ull << e->device)) != 0;
 
+    if (e->kind == SD_MEM_MULTICAST)
+        return 0;
     if ((e->writable & self) != 0 || (peer && e->writable != 0))
         return 3;
     return (e->readable & self) != 0 || (peer && e->readable != 0) ? 1 : 0;

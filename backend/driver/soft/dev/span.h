@@ -19,6 +19,7 @@ enum sd_mem_kind {
     SD_MEM_REGISTERED, /* cuMemHostRegister */
     SD_MEM_VMM,        /* cuMemMap; owner: the physical object */
     SD_MEM_IPC,        /* cuIpcOpenMemHandle */
+    SD_MEM_MULTICAST,  /* cuMemMap of a multicast object: for multimem instructions only */
     SD_MEM_GRAPH,      /* of an allocation node; owner: struct sd_graph_mem */
 };
 
@@ -30,16 +31,16 @@ struct sd_alloc {
     int device;        /* ordinal that owns it; for host memory that of its context */
     uint64_t readable; /* bit per device */
     uint64_t writable;
-    unsigned flags;  /* of the creating call */
+    unsigned flags; /* of the creating call */
     struct CUctx_st *ctx;
     void *owner;
-    uint64_t offset;      /* VMM: into the physical object; POOL: bytes of the block */
+    uint64_t offset;       /* VMM: into the physical object; POOL: bytes of the block */
     unsigned long long id; /* CU_POINTER_ATTRIBUTE_BUFFER_ID */
     bool sync_memops;
-    bool read_mostly;      /* advice, given back by cuMemRangeGetAttribute */
-    int preferred[2];      /* type and id of the preferred location */
+    bool read_mostly; /* advice, given back by cuMemRangeGetAttribute */
+    int preferred[2]; /* type and id of the preferred location */
     int prefetched[2];
-    uint64_t accessed_by;  /* bit per device, bit 63 for the host */
+    uint64_t accessed_by; /* bit per device, bit 63 for the host */
 };
 
 static inline bool

@@ -6,6 +6,7 @@
 #include "backend/driver/soft/dev/vmm.h"
 
 #include "backend/driver/soft/dev/ctx.h"
+#include "backend/driver/soft/dev/multicast.h"
 #include "backend/driver/soft/dev/sched.h"
 #include "cuda_api.h"
 
@@ -14,6 +15,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+
+/* Kinds of what cuMemMap makes. */
+#define MAPPINGS (1u << SD_MEM_VMM | 1u << SD_MEM_MULTICAST)
 
 struct reservation {
     uint64_t base;
@@ -27,6 +31,12 @@ static struct reservation *reservations;
 /* Around all reservations that there ever were; written under the lock, they only widen. Relaxed is
  * enough: who asks for an address of a reservation was given it. */
 static _Atomic uint64_t reserved_low = UINT64_MAX, reserved_high;
+
+pthread_mutex_t *
+sd_vmm_mutex(void)
+{
+    return &vmm_lock;
+}
 
 unsigned
 sd_phys_handle_types(const void *phys)
@@ -231,7 +241,9 @@ phys_back(struct sd_phys *phys)
 static void
 phys_destroy(struct sd_phys *phys)
 {
-    if (phys->fd < 0) {
+    if (phys->team != NULL) {
+        sd_team_end(phys);
+    } else if (phys->fd < 0) {
         sd_arena_give(phys->dev, phys->place, phys->bytes);
     } else {
         close(phys->fd);
@@ -242,8 +254,8 @@ phys_destroy(struct sd_phys *phys)
 }
 
 /* Takes one handle or mapping back. */
-static void
-phys_put(struct sd_phys *phys, bool mapping)
+void
+sd_phys_put(struct sd_phys *phys, bool mapping)
 {
     bool last;
 
@@ -258,8 +270,8 @@ phys_put(struct sd_phys *phys, bool mapping)
         phys_destroy(phys);
 }
 
-static CUresult
-phys_of(CUmemGenericAllocationHandle handle, struct sd_phys **phys_p)
+CUresult
+sd_phys_of(CUmemGenericAllocationHandle handle, struct sd_phys **phys_p)
 {
     struct sd_phys *phys = (struct sd_phys *)(uintptr_t)handle;
 
@@ -306,9 +318,9 @@ cuMemRelease(CUmemGenericAllocationHandle handle)
     CUresult cr;
 
     SD_ENTER_READY();
-    cr = phys_of(handle, &phys);
+    cr = sd_phys_of(handle, &phys);
     if (cr == CUDA_SUCCESS)
-        phys_put(phys, false);
+        sd_phys_put(phys, false);
     return cr;
 }
 
@@ -319,7 +331,8 @@ cuMemRetainAllocationHandle(CUmemGenericAllocationHandle *handle, void *addr)
     struct sd_phys *phys;
 
     SD_ENTER_READY();
-    if (handle == NULL || !sd_map_find((uintptr_t)addr, &alloc) || alloc.kind != SD_MEM_VMM)
+    if (handle == NULL || !sd_map_find((uintptr_t)addr, &alloc) ||
+        (1u << alloc.kind & MAPPINGS) == 0)
         return CUDA_ERROR_INVALID_VALUE;
     phys = alloc.owner;
     pthread_mutex_lock(&vmm_lock);
@@ -337,10 +350,10 @@ cuMemGetAllocationPropertiesFromHandle(CUmemAllocationProp *prop,
     CUresult cr;
 
     SD_ENTER_READY();
-    cr = phys_of(handle, &phys);
+    cr = sd_phys_of(handle, &phys);
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (prop == NULL)
+    if (prop == NULL || phys->team != NULL)
         return CUDA_ERROR_INVALID_VALUE;
     *prop = phys->prop;
     return CUDA_SUCCESS;
@@ -357,7 +370,7 @@ cuMemExportToShareableHandle(void *shareableHandle, CUmemGenericAllocationHandle
     int fd;
 
     SD_ENTER_READY();
-    cr = phys_of(handle, &phys);
+    cr = sd_phys_of(handle, &phys);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (shareableHandle == NULL || flags != 0 ||
@@ -423,6 +436,16 @@ lay_phys(uint64_t base, uint64_t bytes, const struct sd_phys *phys, uint64_t off
     return CUDA_ERROR_OUT_OF_MEMORY;
 }
 
+uint64_t
+sd_phys_alias(const struct sd_phys *phys, uint64_t offset, uint64_t bytes)
+{
+    int fd = phys->fd >= 0 ? phys->fd : sd_arena_fd(phys->dev);
+    void *at =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(phys->place + offset));
+
+    return at != MAP_FAILED ? (uintptr_t)at : 0;
+}
+
 GP_EXPORT CUresult
 cuMemMap(CUdeviceptr ptr, size_t size, size_t offset, CUmemGenericAllocationHandle handle,
          unsigned long long flags)
@@ -432,7 +455,7 @@ cuMemMap(CUdeviceptr ptr, size_t size, size_t offset, CUmemGenericAllocationHand
     CUresult cr;
 
     SD_ENTER_READY();
-    cr = phys_of(handle, &phys);
+    cr = sd_phys_of(handle, &phys);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (size == 0 || ptr % SD_GRANULARITY != 0 || size % SD_GRANULARITY != 0 ||
@@ -442,14 +465,18 @@ cuMemMap(CUdeviceptr ptr, size_t size, size_t offset, CUmemGenericAllocationHand
     alloc.end = ptr + size;
     alloc.device = phys->dev->ordinal;
     alloc.owner = phys;
+    if (phys->team != NULL)
+        alloc.kind = SD_MEM_MULTICAST;
     pthread_mutex_lock(&vmm_lock);
+    sd_team_wait(phys);
     cr = reserved(ptr, size) ? sd_map_add(&alloc) : CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS) {
-        cr = lay_phys(ptr, size, phys, offset);
+        if (phys->team == NULL) /* kernels reach it by its places */
+            cr = lay_phys(ptr, size, phys, offset);
         if (cr == CUDA_SUCCESS)
             phys->mappings++;
         else
-            (void)sd_map_take(ptr, 1u << SD_MEM_VMM, &alloc);
+            (void)sd_map_take(ptr, MAPPINGS, &alloc);
     }
     pthread_mutex_unlock(&vmm_lock);
     return cr == CUDA_ERROR_ALREADY_MAPPED ? CUDA_ERROR_INVALID_VALUE : cr;
@@ -467,7 +494,7 @@ check_whole(struct sd_alloc *alloc, void *user)
 {
     struct whole *w = user;
 
-    if (alloc->kind != SD_MEM_VMM || alloc->base < w->from || alloc->end > w->to)
+    if ((1u << alloc->kind & MAPPINGS) == 0 || alloc->base < w->from || alloc->end > w->to)
         w->good = false;
 }
 
@@ -490,9 +517,9 @@ cuMemUnmap(CUdeviceptr ptr, size_t size)
     if (cr != CUDA_SUCCESS)
         return cr;
     for (uint64_t at = ptr; at < ptr + size; at = alloc.end) {
-        if (!sd_map_take(at, 1u << SD_MEM_VMM, &alloc))
+        if (!sd_map_take(at, MAPPINGS, &alloc))
             return CUDA_ERROR_INVALID_VALUE; /* another thread unmaps the same */
-        phys_put(alloc.owner, true);
+        sd_phys_put(alloc.owner, true);
     }
     return CUDA_SUCCESS;
 }
@@ -517,7 +544,8 @@ change_access(struct sd_alloc *alloc, void *user)
         prot |= PROT_READ;
     if (alloc->writable != 0)
         prot |= PROT_WRITE;
-    if (mprotect((void *)(uintptr_t)alloc->base, alloc->end - alloc->base, prot) != 0)
+    if (alloc->kind == SD_MEM_VMM &&
+        mprotect((void *)(uintptr_t)alloc->base, alloc->end - alloc->base, prot) != 0)
         a->failed = true;
 }
 
@@ -564,8 +592,8 @@ cuMemSetAccess(CUdeviceptr ptr, size_t size, const CUmemAccessDesc *desc, size_t
     CUresult cr;
 
     SD_ENTER_READY();
-    if (size == 0 || desc == NULL || count == 0 || ptr + size < ptr ||
-        ptr % SD_GRANULARITY != 0 || size % SD_GRANULARITY != 0)
+    if (size == 0 || desc == NULL || count == 0 || ptr + size < ptr || ptr % SD_GRANULARITY != 0 ||
+        size % SD_GRANULARITY != 0)
         return CUDA_ERROR_INVALID_VALUE;
     cr = access_parse(desc, count, &a);
     if (cr != CUDA_SUCCESS)
@@ -591,7 +619,7 @@ cuMemGetAccess(unsigned long long *flags, const CUmemLocation *location, CUdevic
 
     SD_ENTER_READY();
     if (flags == NULL || location == NULL || !sd_map_find(ptr, &alloc) ||
-        alloc.kind != SD_MEM_VMM || location->type != CU_MEM_LOCATION_TYPE_DEVICE ||
+        (1u << alloc.kind & MAPPINGS) == 0 || location->type != CU_MEM_LOCATION_TYPE_DEVICE ||
         sd_device_get(location->id) == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     bit = 1ull << location->id;

@@ -679,4 +679,5 @@ SD_NAME(sd_fill_mem)(struct sd_core *core)
     LOADS
     STORES
     core->full[SD_OP_atom] = core->masked[SD_OP_atom] = sd_atom;
+    core->full[SD_OP_multimem] = core->masked[SD_OP_multimem] = sd_multimem;
 }

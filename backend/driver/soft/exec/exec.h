@@ -115,11 +115,18 @@ struct sd_texture {
     struct sd_tex_level levels[SD_TEXTURE_LEVELS_MAX];
 };
 
+/* Devices that one access may reach. */
+#define SD_TEAM_MAX 16u
+
 /* What the machine asks of the driver half; all calls from any worker thread. */
 struct sd_env {
     void *opaque;
     /* The allocation around addr; false if there is none. Called on cache misses. */
     bool (*span_of)(void *opaque, uint64_t addr, struct sd_span *span);
+    /* Where [addr, addr + bytes) of a mapped multicast object lies on each of its devices: how many
+     * these are, 0 if it is none, or may not be reached so. May be NULL. */
+    unsigned (*team_places)(void *opaque, uint64_t addr, uint64_t bytes, bool write,
+                            uint64_t places[SD_TEAM_MAX]);
     /* Bumped by the driver half when a span goes away: cached spans are then dropped. */
     const _Atomic uint64_t *span_epoch;
     /* One finished line or piece of device printf output. */

@@ -266,6 +266,7 @@ const struct sd_insn *sd_cp_bulk(struct sd_warp *w, const struct sd_insn *ip, ui
 const struct sd_insn *sd_st_async(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
 const struct sd_insn *sd_mbarrier(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
 const struct sd_insn *sd_tex(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
+const struct sd_insn *sd_multimem(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
 const struct sd_insn *sd_atom(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs);
 
 static inline unsigned

@@ -74,6 +74,8 @@ has_dst(const struct ptx_insn *in, const struct ptx_operand *o)
 
     if (o->address)
         return false;
+    if (ptx_root_is(in->op, "multimem"))
+        return ptx_has(in->op, W_ld_reduce);
     if (r != NULL && (r->flags & RULE_NO_DST) != 0)
         return ptx_has(in->op, W_red) && !ptx_root_is(in->op, "red"); /* bar.red */
     return true;

@@ -3,6 +3,7 @@
 
 #include "backend/driver/soft/exec/async.h"
 #include "backend/driver/soft/exec/atom.h"
+#include "backend/driver/soft/exec/multimem.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -526,6 +527,50 @@ lower_atom(struct lower *lw, const struct ptx_insn *in)
     return red || emit_hint(lw, HINT_ATOM);
 }
 
+/* ---- memory of several devices at once ---- */
+
+/* multimem.ld_reduce d, [a]; multimem.st [a], b; multimem.red [a], b; vectors of them */
+static bool
+lower_multimem(struct lower *lw, const struct ptx_insn *in)
+{
+    const struct ptx_opcode *op = in->op;
+    bool load = ptx_has(op, W_ld_reduce), st = ptx_has(op, W_op_st);
+    int operation = atom_operation(op), type;
+    uint32_t extra[SD_MM_ROWS + 8] = {0}, row, where;
+    const struct ptx_operand *value;
+    unsigned n, bytes;
+    int32_t offset;
+
+    if (op->unknown || op->ntypes != 1 || load + st + ptx_has(op, W_red) != 1 || st == (operation >= 0))
+        return lower_unsupported(lw, in);
+    type = atom_type(op->types[0]);
+    bytes = lower_type_bytes(op->types[0]);
+    if (type < 0 || bytes > 8 ||
+        (!st && !sd_atom_known((enum sd_atom_op)operation, (enum sd_atom_type)type)))
+        return lower_unsupported(lw, in);
+    if (!lower_count(lw, in, 2, 2))
+        return false;
+    n = elements(lw, lower_opnd(lw, in, load ? 0 : 1), &value);
+    if (n > 8 || n * bytes > 16 || (n & (n - 1)) != 0)
+        return lower_unsupported(lw, in);
+    if (!lower_address(lw, in, lower_opnd(lw, in, load ? 1 : 0), SPACE_GLOBAL, &row, &offset))
+        return false;
+    extra[SD_MM_KIND] = load ? SD_MULTIMEM_LD_REDUCE : st ? SD_MULTIMEM_ST : SD_MULTIMEM_RED;
+    extra[SD_MM_OP] = (uint32_t)operation;
+    extra[SD_MM_TYPE] = (uint32_t)type;
+    extra[SD_MM_COUNT] = n;
+    extra[SD_MM_BYTES] = bytes;
+    extra[SD_MM_WIDE] = load && operation == SD_ATOM_ADD && ptx_has(op, W_acc_f32);
+    for (unsigned i = 0; i < n; i++) {
+        extra[SD_MM_ROWS + i] =
+            load ? lower_dst(lw, in, &value[i], bytes) : lower_src(lw, in, &value[i], bytes);
+        if (extra[SD_MM_ROWS + i] == ROW_NONE)
+            return false;
+    }
+    return lower_extra(lw, extra, SD_MM_ROWS + n, &where) &&
+           lower_emit(lw, SD_OP_multimem, 0, 0, row, 0, (uint32_t)offset, where) != NULL;
+}
+
 /* prefetch, discard, applypriority: nothing that a program can see */
 static bool
 lower_nothing(struct lower *lw, const struct ptx_insn *in)
@@ -540,6 +585,7 @@ const struct lower_rule lower_mem_rules[] = {
     {"st", lower_st, RULE_NO_DST},
     {"atom", lower_atom, 0},
     {"red", lower_atom, RULE_NO_DST},
+    {"multimem", lower_multimem, 0},
     {"prefetch", lower_nothing, RULE_NO_DST},
     {"prefetchu", lower_nothing, RULE_NO_DST},
     {"discard", lower_nothing, RULE_NO_DST},
