@@ -231,7 +231,7 @@ cuCtxGetLimit(size_t *pvalue, CUlimit limit)
     SD_ENTER(ctx);
     if (pvalue == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    if ((unsigned)limit >= CU_LIMIT_MAX)
+    if ((unsigned)limit >= CU_LIMIT_MAX || limit == CU_LIMIT_PERSISTING_L2_CACHE_SIZE)
         return CUDA_ERROR_UNSUPPORTED_LIMIT;
     *pvalue = sd_ctx_limit(ctx, limit);
     return CUDA_SUCCESS;
@@ -265,11 +265,6 @@ cuCtxSetLimit(CUlimit limit, size_t value)
         break;
     case CU_LIMIT_MAX_L2_FETCH_GRANULARITY:
         value = value <= 32 ? 32 : value <= 64 ? 64 : 128;
-        break;
-    case CU_LIMIT_PERSISTING_L2_CACHE_SIZE:
-        value = gp_min_u64(
-            value, (uint64_t)sd_device_attribute(ctx->dev,
-                                                 CU_DEVICE_ATTRIBUTE_MAX_PERSISTING_L2_CACHE_SIZE));
         break;
     default:
         return CUDA_ERROR_UNSUPPORTED_LIMIT;
