@@ -139,11 +139,39 @@ faulted(void)
     printf("faulted: done\n");
 }
 
+/* Parameters of a kernel while no context of device 0 is there; none comes by it. */
+static void
+without_a_context(void)
+{
+    CUlibrary library;
+    CUkernel kernel;
+    CUcontext ctx;
+    size_t offset, size, before, after, total;
+
+    CU(cuInit(0));
+    CU(cuCtxCreate_v2(&ctx, 0, 1));
+    CU(cuMemGetInfo(&before, &total));
+    CU(cuLibraryLoadData(&library, misc_ptx, NULL, NULL, 0, NULL, NULL, 0));
+    CU(cuLibraryGetKernel(&kernel, library, "store_at"));
+    CU(cuKernelGetParamInfo(kernel, 1, &offset, &size));
+    EXPECT(offset == 8 && size == 4);
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuKernelGetParamInfo(kernel, 2, &offset, &size));
+    CU(cuMemGetInfo(&after, &total));
+    EXPECT(before == after);
+    CU(cuCtxDestroy(ctx));
+    CU(cuKernelGetParamInfo(kernel, 0, &offset, &size));
+    EXPECT(offset == 0 && size == 8);
+    CU(cuLibraryUnload(library));
+    printf("without a context: done\n");
+}
+
 int
 main(void)
 {
-    CUdevice dev = drv_open();
+    CUdevice dev;
 
+    without_a_context();
+    dev = drv_open();
     CU(cuCtxGetCurrent(&first));
     CU(cuCtxCreate_v2(&second, 0, 1));
     on_the_second_device();

@@ -325,13 +325,14 @@ cuFuncGetName(const char **name, CUfunction hfunc)
 }
 
 CUresult
-sd_param_info(const struct sd_kernel *kernel, size_t index, size_t *offset, size_t *size)
+sd_param_info(const struct sd_param *params, size_t count, size_t index, size_t *offset,
+              size_t *size)
 {
-    if (offset == NULL || index >= kernel->nparams)
+    if (offset == NULL || index >= count)
         return CUDA_ERROR_INVALID_VALUE;
-    *offset = kernel->params[index].offset;
+    *offset = params[index].offset;
     if (size != NULL)
-        *size = kernel->params[index].bytes;
+        *size = params[index].bytes;
     return CUDA_SUCCESS;
 }
 
@@ -341,7 +342,9 @@ cuFuncGetParamInfo(CUfunction func, size_t paramIndex, size_t *paramOffset, size
     struct CUfunc_st *fn;
     CUresult cr = function_ask(func, &fn);
 
-    return cr == CUDA_SUCCESS ? sd_param_info(fn->kernel, paramIndex, paramOffset, paramSize) : cr;
+    return cr == CUDA_SUCCESS ? sd_param_info(fn->kernel->params, fn->kernel->nparams, paramIndex,
+                                              paramOffset, paramSize)
+                              : cr;
 }
 
 GP_EXPORT CUresult

@@ -47,8 +47,11 @@ make_kernels(struct CUlib_st *lib)
         kern->lib = lib;
         kern->index = lib->kernel_count;
         sd_settings_init(&kern->set);
-        if (kern->name == NULL)
+        kern->params = calloc((size_t)kernel->nparams + 1, sizeof(*kern->params));
+        if (kern->name == NULL || kern->params == NULL)
             return CUDA_ERROR_OUT_OF_MEMORY;
+        memcpy(kern->params, kernel->params, kernel->nparams * sizeof(*kern->params));
+        kern->nparams = kernel->nparams;
     }
     return CUDA_SUCCESS;
 }
@@ -59,6 +62,7 @@ library_delete(struct CUlib_st *lib)
 {
     for (size_t i = 0; i < lib->kernel_count; i++) {
         free((char *)lib->kernels[i]->name);
+        free(lib->kernels[i]->params);
         sd_object_free(lib->kernels[i]);
     }
     free(lib->kernels);
@@ -517,11 +521,9 @@ cuKernelSetCacheConfig(CUkernel kernel, CUfunc_cache config, CUdevice dev)
 GP_EXPORT CUresult
 cuKernelGetParamInfo(CUkernel kernel, size_t paramIndex, size_t *paramOffset, size_t *paramSize)
 {
-    struct CUfunc_st *fn;
-    CUresult cr = kernel_get(kernel);
+    CUresult cr = kernel_get(kernel); /* in no context */
 
-    if (cr == CUDA_SUCCESS)
-        cr = kernel_function(kernel, 0, &fn);
-    return cr != CUDA_SUCCESS ? cr
-                              : sd_param_info(fn->kernel, paramIndex, paramOffset, paramSize);
+    return cr != CUDA_SUCCESS
+               ? cr
+               : sd_param_info(kernel->params, kernel->nparams, paramIndex, paramOffset, paramSize);
 }

@@ -50,6 +50,8 @@ struct CUkern_st {
     struct CUlib_st *lib;
     size_t index; /* among the kernels of each instance */
     const char *name;
+    struct sd_param *params; /* owned */
+    uint32_t nparams;
     struct sd_settings set;
 };
 
@@ -126,7 +128,8 @@ unsigned sd_function_max_dynamic(const struct CUfunc_st *fn);
 /* Blocks of a cluster, at most. */
 unsigned sd_function_max_cluster(const struct CUfunc_st *fn);
 /* The body of cuFuncGetAttribute and cuKernelGetAttribute, likewise of their setters. */
-CUresult sd_param_info(const struct sd_kernel *kernel, size_t index, size_t *offset, size_t *size);
+CUresult sd_param_info(const struct sd_param *params, size_t count, size_t index, size_t *offset,
+                       size_t *size);
 CUresult sd_function_attribute(struct CUfunc_st *fn, CUfunction_attribute attrib, int *value_p);
 CUresult sd_settings_change(struct sd_settings *set, const struct CUfunc_st *fn,
                             CUfunction_attribute attrib, int value);
