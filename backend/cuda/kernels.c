@@ -252,8 +252,9 @@ be_kernel_params(struct be_session *session, struct be_owner *owner, struct be_k
 /* -- rows
  * ------------------------------------------------------------------------------------------ */
 
-static const char *
-kernel_name(struct be_call *call, const struct be_kernel *kernel)
+/* *name_p is empty where it is too long for a row. */
+static CUresult
+kernel_name(struct be_call *call, const struct be_kernel *kernel, const char **name_p)
 {
     const struct be_driver_table *t = call->driver;
     const char *name = NULL;
@@ -263,9 +264,8 @@ kernel_name(struct be_call *call, const struct be_kernel *kernel)
         cr = t->cuKernelGetName(&name, kernel->kernel);
     else if (kernel->kernel == NULL && t->cuFuncGetName != NULL)
         cr = t->cuFuncGetName(&name, kernel->function);
-    if (cr != CUDA_SUCCESS || name == NULL || strlen(name) >= WIRE_KERNEL_NAME_MAX)
-        return "";
-    return name;
+    *name_p = cr == CUDA_SUCCESS && name != NULL && strlen(name) < WIRE_KERNEL_NAME_MAX ? name : "";
+    return cr;
 }
 
 static void
@@ -300,9 +300,13 @@ be_kernels_row(struct be_call *call, struct be_owner *owner, uint32_t number, bo
     static const uint8_t zeros[8];
     struct be_kernel *kernel = &owner->kernels[number];
     struct wire_kernel_row row = {.row = number};
-    const char *name = kernel_name(call, kernel);
+    const char *name;
+    CUresult cr = kernel_name(call, kernel, &name);
     size_t bytes;
 
+    /* A row with details answers a question by name: better the error than a row of nobody. */
+    if (cr != CUDA_SUCCESS && cr != CUDA_ERROR_NOT_SUPPORTED && details)
+        return cr;
     row.name_len = (uint32_t)strlen(name);
     if (details && be_kernel_params(call->session, owner, kernel) == CUDA_SUCCESS) {
         row.flags = WIRE_KERNEL_HAS_DETAILS;
