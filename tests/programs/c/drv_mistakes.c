@@ -202,41 +202,73 @@ order_of_two_threads(void)
     printf("order of two threads: %u wrong\n", wrong);
 }
 
+#define ASKED 8
+
+static struct {
+    CUevent events[ASKED];
+    CUstream streams[ASKED];
+    CUgraphExec execs[ASKED];
+} asked;
 static _Atomic bool stop;
+
+/* There or not; through a pool what a call did too late is told by a later one, maybe of the other
+ * thread. */
+static void
+told(CUresult cr)
+{
+    EXPECT(cr == CUDA_SUCCESS || cr == CUDA_ERROR_NOT_READY || cr == CUDA_ERROR_INVALID_HANDLE ||
+           cr == CUDA_ERROR_INVALID_VALUE);
+}
 
 static void *
 asks(void *user)
 {
-    CUevent *events = user;
-
+    (void)user;
     CU(cuCtxSetCurrent(ctx));
     while (!atomic_load(&stop))
-        for (int i = 0; i < 8; i++) {
-            CUresult cr = cuEventQuery(events[i]);
+        for (int i = 0; i < ASKED; i++) {
+            cuuint64_t flags;
 
-            EXPECT(cr == CUDA_SUCCESS || cr == CUDA_ERROR_NOT_READY ||
-                   cr == CUDA_ERROR_INVALID_HANDLE);
+            told(cuEventQuery(asked.events[i]));
+            told(cuStreamQuery(asked.streams[i]));
+            told(cuStreamSynchronize(asked.streams[i]));
+            told(cuGraphExecGetFlags(asked.execs[i], &flags));
+            told(cuGraphLaunch(asked.execs[i], NULL));
         }
     return NULL;
 }
 
-/* Events are destroyed while another thread asks for them. */
+/* Events, streams and executable graphs are destroyed while another thread asks for them. */
 static void
 destroyed_while_asked(void)
 {
-    CUevent events[8];
+    CUgraphNode node;
+    CUgraph graph;
     pthread_t thread;
+    CUdeviceptr p;
 
-    for (int i = 0; i < 8; i++)
-        CU(cuEventCreate(&events[i], CU_EVENT_DISABLE_TIMING));
-    pthread_create(&thread, NULL, asks, events);
-    for (int i = 0; i < 8; i++) {
-        CU(cuEventRecord(events[i], NULL));
-        CU(cuEventDestroy(events[i]));
-        CU(cuCtxSynchronize());
+    CU(cuMemAlloc(&p, 4 * N));
+    CU(cuGraphCreate(&graph, 0));
+    CU(cuGraphAddEmptyNode(&node, graph, NULL, 0));
+    for (int i = 0; i < ASKED; i++) {
+        CU(cuEventCreate(&asked.events[i], CU_EVENT_DISABLE_TIMING));
+        CU(cuStreamCreate(&asked.streams[i], CU_STREAM_NON_BLOCKING));
+        CU(cuGraphInstantiateWithFlags(&asked.execs[i], graph, 0));
+    }
+    pthread_create(&thread, NULL, asks, NULL);
+    for (int i = 0; i < ASKED; i++) {
+        told(cuEventRecord(asked.events[i], NULL));
+        CU(cuEventDestroy(asked.events[i]));
+        told(cuMemsetD32Async(p, 1, N, asked.streams[i]));
+        CU(cuStreamDestroy(asked.streams[i]));
+        CU(cuGraphExecDestroy(asked.execs[i]));
+        told(cuCtxSynchronize());
     }
     atomic_store(&stop, true);
     pthread_join(thread, NULL);
+    told(cuCtxSynchronize());
+    CU(cuGraphDestroy(graph));
+    CU(cuMemFree(p));
     printf("destroyed while asked for: done\n");
 }
 

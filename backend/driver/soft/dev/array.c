@@ -285,6 +285,8 @@ sd_array_place(CUarray array, uint64_t x, uint64_t y, uint64_t z, uint64_t width
 
     if (cr != CUDA_SUCCESS)
         return cr;
+    if (array->element_bytes == 0) /* not ready: another thread makes it where one was destroyed */
+        return CUDA_ERROR_INVALID_HANDLE;
     if (x % array->element_bytes != 0 || width % array->element_bytes != 0 ||
         width > array->pitch || x > array->pitch - width || height > array->rows ||
         y > array->rows - height || depth > array->slices || z > array->slices - depth)

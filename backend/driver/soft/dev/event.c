@@ -50,8 +50,11 @@ event_set_mark(CUevent event, struct sd_mark *mark)
     struct sd_mark *old;
 
     sd_sched_lock();
-    old = event->mark;
-    event->mark = mark;
+    old = mark;
+    if (sd_object_is(event, SD_EVENT)) { /* no other thread has destroyed it */
+        old = event->mark;
+        event->mark = mark;
+    }
     sd_sched_unlock();
     sd_mark_put(old);
 }

@@ -23,9 +23,10 @@ step_find(CUgraphExec exec, CUgraphNode node, CUgraphNodeType type, struct sd_pl
 static CUresult
 step_enter(CUgraphExec exec, CUgraphNode node, CUgraphNodeType type, struct sd_plan_node **step_p)
 {
-    CUresult cr = sd_exec_get(exec);
+    CUresult cr;
 
     sd_graph_lock();
+    cr = sd_exec_get(exec);
     if (cr == CUDA_SUCCESS)
         cr = sd_plan_own(exec);
     return cr == CUDA_SUCCESS ? step_find(exec, node, type, step_p) : cr;
@@ -262,11 +263,10 @@ cuGraphNodeGetEnabled(CUgraphExec hGraphExec, CUgraphNode hNode, unsigned int *i
 
     if (isEnabled == NULL || !sd_object_is(hNode, SD_NODE) || !may_be_disabled(hNode->type))
         return CUDA_ERROR_INVALID_VALUE;
-    cr = sd_exec_get(hGraphExec);
-    if (cr != CUDA_SUCCESS)
-        return cr;
     sd_graph_lock();
-    cr = step_find(hGraphExec, hNode, hNode->type, &step);
+    cr = sd_exec_get(hGraphExec);
+    if (cr == CUDA_SUCCESS)
+        cr = step_find(hGraphExec, hNode, hNode->type, &step);
     if (cr == CUDA_SUCCESS)
         *isEnabled = !step->disabled;
     sd_graph_unlock();
@@ -373,8 +373,10 @@ cuGraphExecUpdate_v2(CUgraphExec hGraphExec, CUgraph hGraph,
         return CUDA_ERROR_INVALID_VALUE;
     memset(resultInfo, 0, sizeof(*resultInfo));
     sd_graph_lock();
-    cr = sd_graph_valid(hGraph) && !hGraph->moved ? sd_plan_make(hGraph, &plan)
-                                                  : CUDA_ERROR_INVALID_VALUE;
+    cr = sd_exec_get(hGraphExec); /* another thread may have destroyed it */
+    if (cr == CUDA_SUCCESS)
+        cr = sd_graph_valid(hGraph) && !hGraph->moved ? sd_plan_make(hGraph, &plan)
+                                                      : CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS) {
         resultInfo->result = compare_plans(hGraphExec->plan, plan, &resultInfo->errorNode);
         cr = resultInfo->result == CU_GRAPH_EXEC_UPDATE_SUCCESS

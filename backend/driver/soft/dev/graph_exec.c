@@ -41,7 +41,7 @@ plan_node_fini(struct sd_plan_node *n)
 void
 sd_plan_put(struct sd_plan *plan)
 {
-    if (atomic_fetch_sub(&plan->refs, 1) != 1)
+    if (plan == NULL || atomic_fetch_sub(&plan->refs, 1) != 1)
         return;
     for (size_t i = 0; i < plan->count; i++)
         plan_node_fini(&plan->nodes[i]);
@@ -537,11 +537,14 @@ sd_exec_get(CUgraphExec exec)
 GP_EXPORT CUresult
 cuGraphExecDestroy(CUgraphExec hGraphExec)
 {
-    CUresult cr = sd_exec_get(hGraphExec);
+    CUresult cr;
 
-    if (cr != CUDA_SUCCESS)
-        return cr;
     sd_graph_lock();
+    cr = sd_exec_get(hGraphExec);
+    if (cr != CUDA_SUCCESS) {
+        sd_graph_unlock();
+        return cr;
+    }
     if (hGraphExec->last_line != NULL)
         sd_timeline_put(hGraphExec->last_line);
     sd_conds_release(hGraphExec->plan, hGraphExec);
@@ -699,16 +702,19 @@ launch_memory(struct sd_graph_work *work, cuuint64_t flags)
     return cr == CUDA_SUCCESS ? memory_free_all(work, plan) : cr;
 }
 
-/* Launches of one executable graph follow each other. */
+/* Launches of one executable graph follow each other. The reference is consumed. */
 static void
-remember_launch(CUgraphExec exec, CUstream stream, uint64_t seq)
+remember_launch(CUgraphExec exec, const struct sd_dep *place)
 {
     struct sd_timeline *before;
 
     sd_graph_lock();
-    before = exec->last_line;
-    exec->last_line = sd_timeline_get(stream->timeline);
-    exec->last_seq = seq;
+    before = place->timeline;
+    if (sd_object_is(exec, SD_GRAPH_EXEC)) { /* no other thread has destroyed it */
+        before = exec->last_line;
+        exec->last_line = place->timeline;
+        exec->last_seq = place->seq;
+    }
     sd_graph_unlock();
     if (before != NULL)
         sd_timeline_put(before);
@@ -717,10 +723,10 @@ remember_launch(CUgraphExec exec, CUstream stream, uint64_t seq)
 GP_EXPORT CUresult
 cuGraphLaunch(CUgraphExec hGraph, CUstream hStream)
 {
+    struct sd_dep place;
     struct sd_plan *plan;
     struct sd_op *op;
     CUstream stream;
-    uint64_t seq = 0;
     CUresult cr = sd_exec_get(hGraph);
 
     if (cr == CUDA_SUCCESS)
@@ -731,6 +737,12 @@ cuGraphLaunch(CUgraphExec hGraph, CUstream hStream)
     if (op == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     sd_graph_lock();
+    cr = sd_exec_get(hGraph); /* another thread may have destroyed it */
+    if (cr != CUDA_SUCCESS) {
+        sd_graph_unlock();
+        sd_op_free(op);
+        return cr;
+    }
     plan = plan_get(hGraph->plan);
     op->work.graph.plan = plan_get(plan);
     cr = launch_memory(&op->work.graph, hGraph->flags);
@@ -740,9 +752,9 @@ cuGraphLaunch(CUgraphExec hGraph, CUstream hStream)
     if (cr == CUDA_SUCCESS)
         cr = wait_for_events(plan, op);
     if (cr == CUDA_SUCCESS) {
-        cr = sd_stream_submit(stream, op, &seq);
-        if (cr == CUDA_SUCCESS)
-            remember_launch(hGraph, stream, seq);
+        cr = sd_stream_submit(stream, op, &place);
+        if (cr == CUDA_SUCCESS && place.timeline != NULL)
+            remember_launch(hGraph, &place);
         if (cr == CUDA_SUCCESS)
             cr = record_events(plan, hStream);
     } else {

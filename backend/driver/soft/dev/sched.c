@@ -505,6 +505,13 @@ sd_timeline_wait(struct sd_timeline *timeline, uint64_t seq, CUstream stream)
 
 /* --- submission --- */
 
+/* The lock is held. Another thread may have destroyed a stream since its handle was looked at. */
+static bool
+stream_there(const struct CUstream_st *stream)
+{
+    return sd_object_is(stream, SD_STREAM) && !stream->gone;
+}
+
 /* What the rule of the legacy stream makes op wait for; the lock is held. */
 static CUresult
 legacy_deps(struct CUstream_st *stream, struct sd_op *op)
@@ -570,7 +577,7 @@ nothing_before(const struct CUstream_st *stream, const struct sd_op *op)
 static CUresult
 submit_locked(CUstream stream, struct sd_op *op)
 {
-    CUresult cr = legacy_deps(stream, op);
+    CUresult cr = stream_there(stream) ? legacy_deps(stream, op) : CUDA_ERROR_INVALID_HANDLE;
 
     if (cr == CUDA_SUCCESS)
         cr = gate_deps(stream, op);
@@ -595,21 +602,21 @@ submit_locked(CUstream stream, struct sd_op *op)
 }
 
 CUresult
-sd_stream_submit(CUstream stream, struct sd_op *op, uint64_t *seq_p)
+sd_stream_submit(CUstream stream, struct sd_op *op, struct sd_dep *place_p)
 {
-    uint64_t seq = 0;
     CUresult cr;
 
+    if (place_p != NULL)
+        place_p->timeline = NULL;
     if (atomic_load_explicit(&stream->capture, memory_order_acquire) != NULL)
         return sd_capture_op(stream, op);
     pthread_mutex_lock(&sched_lock);
     cr = submit_locked(stream, op);
-    seq = stream->submitted;
+    if (cr == CUDA_SUCCESS && place_p != NULL)
+        *place_p = (struct sd_dep){sd_timeline_get(stream->timeline), stream->submitted};
     pthread_mutex_unlock(&sched_lock);
     if (cr != CUDA_SUCCESS)
         sd_op_free(op);
-    else if (seq_p != NULL)
-        *seq_p = seq;
     return cr;
 }
 
@@ -622,7 +629,7 @@ sd_stream_try_now(CUstream stream, struct sd_op *op)
         atomic_load_explicit(&stream->capture, memory_order_acquire) != NULL)
         return false;
     pthread_mutex_lock(&sched_lock);
-    now = nothing_before(stream, op);
+    now = stream_there(stream) && nothing_before(stream, op);
     if (now && op->work.kind == SD_WORK_RECORD) {
         op->work.mark->timeline = sd_timeline_get(stream->timeline);
         op->work.mark->seq = stream->submitted;
@@ -640,14 +647,15 @@ CUresult
 sd_stream_execute(CUstream stream, struct sd_op *op)
 {
     struct CUctx_st *ctx = stream->ctx;
-    uint64_t seq;
+    struct sd_dep place;
     CUresult cr;
 
     if (!sd_stream_try_now(stream, op)) {
-        cr = sd_stream_submit(stream, op, &seq);
-        if (cr != CUDA_SUCCESS)
+        cr = sd_stream_submit(stream, op, &place);
+        if (cr != CUDA_SUCCESS || place.timeline == NULL)
             return cr;
-        sd_timeline_wait(stream->timeline, seq, stream);
+        sd_timeline_wait(place.timeline, place.seq, stream);
+        sd_timeline_put(place.timeline);
     }
     return (CUresult)atomic_load(&ctx->error);
 }
@@ -792,14 +800,20 @@ stream_free(struct CUstream_st *stream)
     sd_object_free(stream);
 }
 
-void
+bool
 sd_stream_destroy(CUstream stream)
 {
+    bool there;
+
     pthread_mutex_lock(&sched_lock);
-    stream->gone = true;
-    if (stream->state == SD_STREAM_IDLE)
-        stream_free(stream);
+    there = stream_there(stream);
+    if (there) {
+        stream->gone = true;
+        if (stream->state == SD_STREAM_IDLE)
+            stream_free(stream);
+    }
     pthread_mutex_unlock(&sched_lock);
+    return there;
 }
 
 /* Timelines and numbers that stand for all the stream's work so far; the lock is held.
@@ -861,16 +875,24 @@ wait_collected(struct CUctx_st *ctx, CUgreenCtx green, CUstream only)
 void
 sd_stream_wait_all(CUstream stream)
 {
-    uint64_t seq;
+    struct sd_timeline *line = NULL;
+    uint64_t seq = 0;
 
     if (stream->legacy) {
         wait_collected(stream->ctx, NULL, stream);
         return;
     }
     pthread_mutex_lock(&sched_lock);
-    seq = stream->submitted;
+    if (stream_there(stream) && stream->busy) {
+        seq = stream->submitted;
+        line =
+            sd_timeline_get(stream->timeline); /* another thread may destroy the stream meanwhile */
+    }
     pthread_mutex_unlock(&sched_lock);
-    sd_timeline_wait(stream->timeline, seq, stream);
+    if (line == NULL)
+        return;
+    sd_timeline_wait(line, seq, stream);
+    sd_timeline_put(line);
 }
 
 bool

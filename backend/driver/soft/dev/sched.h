@@ -80,7 +80,7 @@ struct CUstream_st {
     uint64_t submitted;
     uint64_t over_ns; /* when its last work was over, by the timing model */
     bool busy;        /* counted in ctx->busy_blocking */
-    bool gone;        /* destroyed by the program: freed when idle */
+    _Atomic bool gone; /* destroyed by the program: freed when idle */
     struct CUstream_st *queue_next;
     struct CUstream_st *queue_prev;
     struct CUstream_st *park_next;
@@ -121,8 +121,8 @@ void sd_green_wait_all(CUgreenCtx green);
 void sd_green_drop_streams(CUgreenCtx green);
 /* For the work that is not taken yet; clamped. */
 void sd_stream_set_priority(CUstream stream, int priority);
-/* The program gives it up; work that is queued still runs. */
-void sd_stream_destroy(CUstream stream);
+/* The program gives it up; work that is queued still runs. False: another thread was first. */
+bool sd_stream_destroy(CUstream stream);
 
 /*
  * What a handle means here: NULL, 1 and 2 are resolved for the current context. The context is
@@ -146,8 +146,9 @@ CUresult sd_ctx_inside(struct CUctx_st *ctx, CUgreenCtx green, CUstream *place, 
 CUresult sd_event_record_op(CUevent event, CUstream stream, struct sd_op *op);
 CUresult sd_event_wait_in(CUevent event, CUstream stream);
 
-/* Queues op, consuming it; in a capturing stream it becomes a node. seq_p may be NULL. */
-CUresult sd_stream_submit(CUstream stream, struct sd_op *op, uint64_t *seq_p);
+/* Queues op, consuming it; in a capturing stream it becomes a node. place_p (may be NULL) is where
+ * it is in the stream, with a reference; its timeline is NULL for a node. */
+CUresult sd_stream_submit(CUstream stream, struct sd_op *op, struct sd_dep *place_p);
 /* Runs op in stream order and returns when it is done; at once in this thread if nothing is
  * before it. Returns the context's sticky error. Not for capturing streams. */
 CUresult sd_stream_execute(CUstream stream, struct sd_op *op);

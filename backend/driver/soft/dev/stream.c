@@ -111,8 +111,7 @@ cuStreamDestroy_v2(CUstream hStream)
         return cr;
     cr = sd_ctx_check(hStream->ctx);
     sd_capture_stream_gone(hStream);
-    sd_stream_destroy(hStream);
-    return cr;
+    return sd_stream_destroy(hStream) ? cr : CUDA_ERROR_INVALID_HANDLE;
 }
 
 GP_EXPORT CUresult
