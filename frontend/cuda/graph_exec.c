@@ -310,17 +310,29 @@ exec_get(CUgraphExec handle, struct fe_exec **exec_p)
     return *exec_p != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
+/* The lock is held. Another thread may have destroyed it since its handle was looked at. */
+static bool
+there(const struct fe_exec *exec)
+{
+    return fe_object_get(WIRE_HANDLE_GRAPH_EXEC, exec) != NULL;
+}
+
 /* Its handle ends; what it has is freed when nothing runs any more. The server may have told that
  * already. */
 static void
 exec_end(struct fe_call *call, struct fe_exec *exec)
 {
-    struct life *life = exec->life;
+    struct life *life = NULL;
 
     fe_graph_lock();
-    fe_conds_release(&life->plan, life->wire);
+    if (there(exec)) { /* else another thread was first */
+        life = exec->life;
+        fe_conds_release(&life->plan, life->wire);
+        fe_object_destroy(exec);
+    }
     fe_graph_unlock();
-    fe_object_destroy(exec);
+    if (life == NULL)
+        return;
     if (life->counted)
         life_put(life);
     else
@@ -441,7 +453,7 @@ launch_post(struct fe_call *call, struct fe_exec *exec, struct fe_stream *stream
     void *to;
 
     fe_graph_lock();
-    cr = launch_memory(exec);
+    cr = there(exec) ? launch_memory(exec) : CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS && exec->life->plan.tokens != NULL)
         expect(call->session, exec->life, true);
     to = cr == CUDA_SUCCESS ? fe_post(call, wire_size_cuGraphLaunch_args(&args)) : NULL;
