@@ -53,6 +53,7 @@ struct tp_stream {
     int read_fd, write_fd;
     int end_fd;    /* what shows the peer's end by POLLRDHUP; -1: read_fd */
     int wake_fd;   /* eventfd */
+    bool linked;   /* a link's: its receiver may wait for room too */
     int change_fd; /* eventfd that wakes a sender who sleeps, or -1 */
 
     /* Looks between two offers of the core to somebody else, who may be the one we wait for.

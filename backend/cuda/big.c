@@ -12,9 +12,13 @@
 
 #include <stdlib.h>
 
-#define BE_BIG_DEPTH   4 /* pieces under way from the device */
-#define BE_BIG_SLOTS   8 /* and those that the client has not acknowledged yet */
-#define BE_BIG_COPYING 4 /* copies at a time, of a session */
+#define BE_BIG_DEPTH 4 /* pieces under way from the device */
+/* And those that the client has not acknowledged. Where the line keeps nothing there is one that is
+ * being sent, and pieces are small: all of them fit the cache of the core that copies and sends. */
+#define BE_BIG_SLOTS      8
+#define BE_BIG_NEAR_SLOTS (BE_BIG_DEPTH + 1)
+#define BE_BIG_NEAR_BYTES (256u << 10)
+#define BE_BIG_COPYING    4 /* copies at a time, of a session */
 
 struct be_big {
     struct be_wait wait;
@@ -50,9 +54,9 @@ big_issue(struct be_big *big, struct be_cut *cut, struct be_big_slot *slot)
     be_cut_here(&big->from, cut);
     slot->cut = *cut;
     if (slot->block == NULL)
-        cr = be_staging_get(big->staging, BE_PIECE_BYTES, true, &slot->block);
+        cr = be_staging_get(big->staging, be_cut_most(&big->from), true, &slot->block);
     else
-        be_data_settle(big->call.session, slot->block->data, BE_PIECE_BYTES);
+        be_data_settle(big->call.session, slot->block->data, be_cut_most(&big->from));
     if (cr == CUDA_SUCCESS)
         cr = be_cut_copy(big->call.driver, &big->from, cut, slot->block->data, big->copier);
     if (cr == CUDA_SUCCESS)
@@ -66,16 +70,17 @@ big_copy(struct be_big *big)
 {
     struct be_session *session = big->call.session;
     struct be_big_slot slots[BE_BIG_SLOTS] = {{0}};
+    unsigned used = big->from.piece == 0 ? BE_BIG_SLOTS : BE_BIG_NEAR_SLOTS;
     uint64_t count = be_cut_count(&big->from), issued = 0;
     struct be_cut cut = {0};
     CUresult cr = CUDA_SUCCESS;
 
     for (uint64_t i = 0; i < count && cr == CUDA_SUCCESS; i++) {
-        struct be_big_slot *slot = &slots[i % BE_BIG_SLOTS];
+        struct be_big_slot *slot = &slots[i % used];
         struct wire_data head = {.flags = i + 1 == count ? WIRE_DATA_LAST : 0};
 
         while (issued < count && issued < i + BE_BIG_DEPTH && cr == CUDA_SUCCESS)
-            cr = big_issue(big, &cut, &slots[issued++ % BE_BIG_SLOTS]);
+            cr = big_issue(big, &cut, &slots[issued++ % used]);
         if (cr == CUDA_SUCCESS)
             cr = session->driver->table.cuEventSynchronize(slot->event);
         be_context_event_put(big->wait.context, slot->event);
@@ -86,9 +91,9 @@ big_copy(struct be_big *big)
             break;
     }
     (void)session->driver->table.cuStreamSynchronize(big->copier);
-    for (int i = 0; i < BE_BIG_SLOTS; i++) {
+    for (unsigned i = 0; i < used; i++) {
         if (slots[i].block != NULL) {
-            be_data_settle(session, slots[i].block->data, BE_PIECE_BYTES);
+            be_data_settle(session, slots[i].block->data, be_cut_most(&big->from));
             be_staging_put(big->staging, slots[i].block);
         }
         be_context_event_put(big->wait.context, slots[i].event);
@@ -155,6 +160,7 @@ be_big_start(struct be_call *call, const struct be_region *from, uint32_t data, 
         return CUDA_ERROR_OUT_OF_MEMORY;
     big->call = *call;
     big->from = *from;
+    big->from.piece = be_data_kept(call->session) ? 0 : BE_BIG_NEAR_BYTES;
     if (from->array != NULL)
         (void)be_array_get(from->array);
     big->data = data;

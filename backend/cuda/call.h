@@ -72,6 +72,8 @@ bool be_data_send(struct be_session *session, uint32_t data, const struct wire_d
  * acknowledged is not copied. Settled in any case. */
 bool be_data_send_lent(struct be_session *session, uint32_t data, const struct wire_data *head,
                        const void *payload, size_t bytes);
+/* Whether lent bytes are needed until they are acknowledged, as far as is known now. */
+bool be_data_kept(struct be_session *session);
 void be_data_settle(struct be_session *session, const void *payload, size_t bytes);
 
 /* Any thread. End the session, with a reason for its user: what runs for it may run for ever. */

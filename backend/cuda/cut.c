@@ -32,18 +32,26 @@ be_region_bytes(const struct be_region *r)
     return r->width * r->height * r->depth;
 }
 
+uint64_t
+be_cut_most(const struct be_region *r)
+{
+    return r->piece != 0 ? r->piece : BE_PIECE_BYTES;
+}
+
 /* The piece that begins at cut's place: part of a row, or whole rows of one slice; a slice that
  * lies packed goes as one long row. */
 void
 be_cut_here(const struct be_region *r, struct be_cut *cut)
 {
-    if (r->width > BE_PIECE_BYTES || cut->x != 0) {
-        cut->bytes = gp_min_u64(r->width - cut->x, BE_PIECE_BYTES);
+    uint64_t most = be_cut_most(r);
+
+    if (r->width > most || cut->x != 0) {
+        cut->bytes = gp_min_u64(r->width - cut->x, most);
         cut->rows = 1;
         return;
     }
     cut->bytes = r->width;
-    cut->rows = gp_min_u64(r->height - cut->y, BE_PIECE_BYTES / r->width);
+    cut->rows = gp_min_u64(r->height - cut->y, most / r->width);
 }
 
 void
@@ -126,12 +134,12 @@ be_region_target(const struct be_region *region, uint64_t x, uint64_t y, uint64_
 uint64_t
 be_cut_count(const struct be_region *r)
 {
-    uint64_t per_row, rows_a_piece;
+    uint64_t per_row, rows_a_piece, most = be_cut_most(r);
 
-    if (r->width > BE_PIECE_BYTES) {
-        per_row = (r->width + BE_PIECE_BYTES - 1) / BE_PIECE_BYTES;
+    if (r->width > most) {
+        per_row = (r->width + most - 1) / most;
         return per_row * r->height * r->depth;
     }
-    rows_a_piece = BE_PIECE_BYTES / r->width;
+    rows_a_piece = most / r->width;
     return (r->height + rows_a_piece - 1) / rows_a_piece * r->depth;
 }

@@ -24,6 +24,8 @@ struct be_region {
 
     struct be_array *array; /* not NULL: in it, from here; base, pitch and slice are nothing then */
     uint64_t x, y, z;
+
+    uint64_t piece; /* bytes of its pieces at most; 0: BE_PIECE_BYTES */
 };
 
 /* The side of a copy that is this place, counted from the region's corner. */
@@ -42,6 +44,8 @@ uint64_t be_region_bytes(const struct be_region *r);
 /* Rows and slices without gaps are one long row: fewer pieces. */
 struct be_region be_region_joined(const struct be_region *from);
 
+/* Bytes of a piece at most. */
+uint64_t be_cut_most(const struct be_region *r);
 uint64_t be_cut_count(const struct be_region *r);
 /* The piece that begins at cut's place: part of a row, or whole rows of one slice. */
 void be_cut_here(const struct be_region *r, struct be_cut *cut);

@@ -8,13 +8,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define BE_SIZE_CLASSES 3
+#define BE_SIZE_CLASSES 4
 
 static const struct {
     uint32_t block_bytes, slab_bytes;
 } be_classes[BE_SIZE_CLASSES] = {
     {4u << 10, 256u << 10},
     {64u << 10, 1u << 20},
+    {256u << 10, 1u << 20},
     {BE_STAGING_BLOCK_MAX, 4u << 20},
 };
 

@@ -1,6 +1,6 @@
 /* backend/memory/staging.h -- pinned host memory through which copies go, one pool a context
  *
- * Blocks come in three sizes. A block is in use until its owner gives it back, or until the event
+ * Blocks come in four sizes. A block is in use until its owner gives it back, or until the event
  * that it was given back with has happened.
  *
  * Threads: any; the context is current in the caller. Lock: staging.lock (rank 40).

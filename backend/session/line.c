@@ -7,6 +7,7 @@
 #include "protocol/base/util.h"
 #include "protocol/wire/codec.h"
 #include "protocol/wire/data.h"
+#include "transport/link/link.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -473,6 +474,14 @@ data_piece_packed(struct be_line *line, uint32_t data, const struct wire_data *h
         ok = false;
     pthread_mutex_unlock(&line->pack_lock);
     return ok;
+}
+
+bool
+be_data_kept(struct be_session *session)
+{
+    const struct tp_lane *lane = session->line->lane;
+
+    return lane != NULL && tp_link_is(lane) && strcmp(tp_scheme(lane), "shm") != 0;
 }
 
 void

@@ -430,6 +430,7 @@ tp_link_use(struct tp_link *l, struct tp_stream *inner)
     l->s.write_events = inner->write_events;
     l->s.looks_per_yield = inner->looks_per_yield;
     l->room_shown = false;
+    inner->linked = true;
     l->inner = inner;
     atomic_store_explicit(&l->scheme, inner->lane.ops->scheme, memory_order_relaxed);
     l->generation++;

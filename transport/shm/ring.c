@@ -11,7 +11,7 @@
 /* What one put or get moves at most: then the other side may have to be woken. */
 #define GO_BYTES (256u << 10)
 /* A writer that sleeps is woken when this share of the ring is free. */
-#define ROOM_SHARE 4
+#define ROOM_SHARE 2
 
 /* -- counts --------------------------------------------------------------------------------------
  */
@@ -118,9 +118,9 @@ tp_ring_await_data(struct tp_ring *ring)
 }
 
 bool
-tp_ring_await_room(struct tp_ring *ring)
+tp_ring_await_room(struct tp_ring *ring, enum tp_ring_want who)
 {
-    atomic_store(&ring->shared->want_room, 1);
+    atomic_store(&ring->shared->want_room, (uint32_t)who);
     return ring->pos - head_of(ring) != ring->size;
 }
 
@@ -131,13 +131,13 @@ tp_ring_data_wanted(struct tp_ring *ring)
            atomic_exchange(&ring->shared->want_data, 0) != 0;
 }
 
-bool
+uint32_t
 tp_ring_room_wanted(struct tp_ring *ring)
 {
     if (atomic_load(&ring->shared->want_room) == 0)
-        return false;
+        return 0;
     /* The writer sleeps, so what it said last stays; a liar is woken too often or too seldom. */
     if (tail_of(ring) - ring->pos > ring->size - ring->size / ROOM_SHARE)
-        return false;
-    return atomic_exchange(&ring->shared->want_room, 0) != 0;
+        return 0;
+    return atomic_exchange(&ring->shared->want_room, 0);
 }

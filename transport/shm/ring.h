@@ -55,16 +55,22 @@ GP_CHECK enum gp_status tp_ring_get(struct tp_ring *ring, const struct iovec *io
 GP_CHECK enum gp_status tp_ring_put(struct tp_ring *ring, const struct iovec *iov, int iovcnt,
                                     size_t *put_p);
 
+/* Who of the writer's side is to be woken when there is room. */
+enum tp_ring_want {
+    TP_RING_WANT_BOTH = 1, /* its sender, and its receiver, which has something to say too */
+    TP_RING_WANT_SENDER = 2,
+};
+
 /* Reader: is there anything? An impossible count counts as something: the next get says so. */
 bool tp_ring_has_data(const struct tp_ring *ring);
 
 /* Say that we are about to sleep, then look: true if there is no need to. An impossible count
  * counts as room too. */
 bool tp_ring_await_data(struct tp_ring *ring);
-bool tp_ring_await_room(struct tp_ring *ring);
-/* After a put or a get: true if the other side has to be woken. A sleeping writer is, once there is
- * room for a good part of what it has. */
+bool tp_ring_await_room(struct tp_ring *ring, enum tp_ring_want who);
+/* After a put or a get: true, or not 0 but what the writer said, if the other side has to be woken.
+ * A sleeping writer is, once there is room for a good part of what it has. */
 bool tp_ring_data_wanted(struct tp_ring *ring);
-bool tp_ring_room_wanted(struct tp_ring *ring);
+uint32_t tp_ring_room_wanted(struct tp_ring *ring);
 
 #endif

@@ -107,9 +107,13 @@ shm_read(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *got_p
         status = read_end(l, iov, iovcnt, got_p);
     if (status == GP_ERR_PROTOCOL)
         return say_impossible(l);
-    if (status == GP_OK && tp_ring_room_wanted(&l->in)) {
-        ring_bell(l->m.room_fd);
-        ring_bell(l->m.fd); /* a receiver may have something to say too (transport/link) */
+    if (status == GP_OK) {
+        uint32_t want = tp_ring_room_wanted(&l->in);
+
+        if (want != 0)
+            ring_bell(l->m.room_fd);
+        if (want != 0 && want != TP_RING_WANT_SENDER)
+            ring_bell(l->m.fd);
     }
     return status;
 }
@@ -125,7 +129,7 @@ shm_arm(struct tp_stream *s)
     return tp_ring_await_data(&l->in) || l->hung_up;
 }
 
-/* Room is told by both bells. */
+/* Room is told by both bells where a receiver may wait for it. */
 static void
 shm_show_room(struct tp_stream *s, bool on)
 {
@@ -145,9 +149,12 @@ shm_buffered(const struct tp_stream *s)
 static enum gp_status
 write_full(struct shm_lane *l, const struct iovec *iov, int iovcnt, size_t *put_p)
 {
+    enum tp_ring_want want = l->s.linked ? TP_RING_WANT_BOTH : TP_RING_WANT_SENDER;
+
     if (!take_bells(l->m.room_fd))
         return GP_ERR_IO;
-    return tp_ring_await_room(&l->out) ? tp_ring_put(&l->out, iov, iovcnt, put_p) : GP_ERR_AGAIN;
+    return tp_ring_await_room(&l->out, want) ? tp_ring_put(&l->out, iov, iovcnt, put_p)
+                                             : GP_ERR_AGAIN;
 }
 
 static enum gp_status
