@@ -39,6 +39,10 @@ struct tp_ops {
                                 const struct iovec *lent, int lents, uint64_t deadline_ns);
     enum gp_status (*settle)(struct tp_lane *lane, const void *base, size_t bytes);
 
+    /* NULL where what is received lies in no memory of both ends. */
+    const void *(*peek_payload)(struct tp_lane *lane, size_t most, size_t *bytes_p);
+    void (*skip_payload)(struct tp_lane *lane, size_t bytes);
+
     /* NULL where there is nothing of the kind. */
     short (*event_mask)(const struct tp_lane *lane);
     int (*end_fd)(const struct tp_lane *lane);

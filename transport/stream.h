@@ -31,6 +31,10 @@ struct tp_stream_ops {
     size_t (*straight_bytes)(struct tp_stream *s, const void *at, size_t bytes);
     /* NULL, or: push out what write took. GP_ERR_AGAIN while something is left. */
     enum gp_status (*flush)(struct tp_stream *s);
+    /* NULL, or: where the next bytes lie, most at most, that a read would copy; and have them read
+     * with that. */
+    const void *(*peek)(struct tp_stream *s, size_t most, size_t *bytes_p);
+    void (*skip)(struct tp_stream *s, size_t bytes);
     /* NULL, or: a read would find bytes that the descriptor does not show. */
     bool (*buffered)(const struct tp_stream *s);
     /* NULL, or: have read_fd show what comes from now on, which it does not by itself. True:
@@ -103,6 +107,9 @@ enum gp_status tp_stream_recv_header(struct tp_lane *lane, struct tp_frame *fram
                                      uint64_t deadline_ns);
 enum gp_status tp_stream_recv_payload(struct tp_lane *lane, void *dst, size_t bytes,
                                       uint64_t deadline_ns, size_t *got_p);
+/* Where struct tp_stream_ops has peek and skip. */
+const void *tp_stream_peek_payload(struct tp_lane *lane, size_t most, size_t *bytes_p);
+void tp_stream_skip_payload(struct tp_lane *lane, size_t bytes);
 bool tp_stream_pending(const struct tp_lane *lane);
 int tp_stream_event_fd(const struct tp_lane *lane);
 int tp_stream_end_fd(const struct tp_lane *lane);

@@ -160,6 +160,34 @@ tp_stream_recv_payload(struct tp_lane *lane, void *dst, size_t bytes, uint64_t d
     return status;
 }
 
+const void *
+tp_stream_peek_payload(struct tp_lane *lane, size_t most, size_t *bytes_p)
+{
+    struct tp_stream *s = tp_stream_of(lane);
+
+    s->dry = false;
+    if (s->recv_status != GP_OK || most == 0)
+        return NULL;
+    if (available(s) == 0)
+        return s->bytes->peek(s, most, bytes_p);
+    *bytes_p = gp_min_u64(most, available(s)); /* read ahead already */
+    return s->buf + s->head;
+}
+
+void
+tp_stream_skip_payload(struct tp_lane *lane, size_t bytes)
+{
+    struct tp_stream *s = tp_stream_of(lane);
+
+    lane->payload_left -= (uint32_t)bytes;
+    if (available(s) > 0) {
+        s->head += bytes;
+        return;
+    }
+    s->bytes->skip(s, bytes);
+    tp_count(&lane->bytes_received, bytes);
+}
+
 /* The payload lies in buf as a row, aligned. */
 static enum gp_status
 payload_in_buffer(struct tp_stream *s, uint64_t deadline_ns)

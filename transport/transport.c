@@ -376,6 +376,27 @@ tp_recv_header(struct tp_lane *lane, struct tp_frame *frame_p, uint64_t deadline
     return lane->ops->recv_header(lane, frame_p, deadline_ns);
 }
 
+const void *
+tp_peek_payload(struct tp_lane *lane, size_t most, size_t *bytes_p)
+{
+    *bytes_p = 0;
+    if (lane->ops->peek_payload == NULL)
+        return NULL;
+    return lane->ops->peek_payload(lane, gp_min_u64(most, lane->payload_left), bytes_p);
+}
+
+bool
+tp_peeks(const struct tp_lane *lane)
+{
+    return lane->ops->peek_payload != NULL;
+}
+
+void
+tp_skip_payload(struct tp_lane *lane, size_t bytes)
+{
+    lane->ops->skip_payload(lane, bytes);
+}
+
 enum gp_status
 tp_recv_payload(struct tp_lane *lane, void *dst, size_t bytes, uint64_t deadline_ns, size_t *got_p)
 {

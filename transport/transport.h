@@ -251,6 +251,14 @@ GP_CHECK enum gp_status tp_recv_header(struct tp_lane *lane, struct tp_frame *fr
 GP_CHECK enum gp_status tp_recv_payload(struct tp_lane *lane, void *dst, size_t bytes,
                                         uint64_t deadline_ns, size_t *got_p);
 uint32_t tp_payload_left(const struct tp_lane *lane);
+/*
+ * Where the next bytes of the payload lie in memory that the peer has written to, most at most,
+ * *bytes_p in a row; NULL where nothing is there or the lane is none of the kind. They may still be
+ * changed by the peer, and stay there until tp_skip_payload(), after which they count as received.
+ */
+const void *tp_peek_payload(struct tp_lane *lane, size_t most, size_t *bytes_p);
+void tp_skip_payload(struct tp_lane *lane, size_t bytes);
+bool tp_peeks(const struct tp_lane *lane);
 
 /*
  * Readable when a receive may find something; the lane's own, poll it for POLLIN only.

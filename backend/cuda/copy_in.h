@@ -23,5 +23,9 @@ CUresult be_copy_in_begin(struct be_call *call, const struct wire_cuMemcpyHtoDAs
 CUresult be_copy_in_get(struct be_call *call, struct be_copy_in *in, uint32_t bytes);
 /* Its bytes are there: have them copied. The block is the stream's from then on. */
 CUresult be_copy_in_go(struct be_call *call, struct be_copy_in *in, uint32_t bytes);
+/* The next bytes lie where the device may take them from now: they are read when this returns. Only
+ * where nothing of the context runs, or the driver may wait for what waits for the client. */
+CUresult be_copy_in_near(struct be_call *call, struct be_copy_in *in, const void *from,
+                         uint32_t bytes);
 
 #endif

@@ -58,6 +58,16 @@ be_copy_in_go(struct be_call *call, struct be_copy_in *in, uint32_t bytes)
 }
 
 CUresult
+be_copy_in_near(struct be_call *call, struct be_copy_in *in, const void *from, uint32_t bytes)
+{
+    /* Not pinned: the driver captures it before it returns. */
+    CUresult cr = call->driver->cuMemcpyHtoDAsync_v2(in->dst, from, bytes, in->stream);
+
+    in->dst += bytes;
+    return cr;
+}
+
+CUresult
 be_hook_cuMemcpyHtoDAsync_v2(struct be_call *call,
                              const struct wire_cuMemcpyHtoDAsync_v2_args *args)
 {

@@ -13,6 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Bytes that lie where the client wrote them are handed over from there in rows of at least this
+ * much; less is read, or waited for, by way of a block. */
+#define NEAR_MIN   (16u << 10)
+#define WAIT_BYTES (4u << 10)
 /* Of one read: what the device copies while the next is on its way. */
 #define BLOCK_BYTES (256u << 10)
 
@@ -55,10 +59,10 @@ be_bulk_is_copy(const uint8_t head[BE_BULK_HEAD_BYTES], uint32_t bytes,
            BE_BULK_HEAD_BYTES + WIRE_PAD(args_p->data_len) == bytes;
 }
 
-/* One block is there: its copy, in the session's turn. */
+/* A block is there, or bytes at near: their copy, in the session's turn. */
 static CUresult
 block_run(struct be_call *call, const struct wire_record *record, const uint8_t *fixed,
-          struct be_copy_in *in, uint32_t bytes)
+          struct be_copy_in *in, const void *near, uint32_t bytes)
 {
     struct be_session *session = call->session;
     size_t len = WIRE_HEAD_cuMemcpyHtoDAsync_v2_args + bytes; /* of arguments as long as this */
@@ -67,10 +71,11 @@ block_run(struct be_call *call, const struct wire_record *record, const uint8_t 
 
     if (!be_stay_enter(session, record->call, fixed, len) ||
         !be_pace_enter(call, record, fixed, len, &pass)) {
-        be_staging_put(in->staging, in->block);
+        if (near == NULL)
+            be_staging_put(in->staging, in->block);
         return CUDA_ERROR_DEVICE_UNAVAILABLE; /* nobody is there any more to hear of it */
     }
-    cr = be_copy_in_go(call, in, bytes);
+    cr = near != NULL ? be_copy_in_near(call, in, near, bytes) : be_copy_in_go(call, in, bytes);
     be_pace_leave(&pass);
     be_pace_flush(session);
     be_stay_leave(session); /* the next block may be long in coming */
@@ -83,15 +88,29 @@ copy_run(struct be_session *session, const struct wire_record *record, const uin
          const struct wire_cuMemcpyHtoDAsync_v2_args *args)
 {
     uint64_t begin_ns = GP_UNLIKELY(session->trace != NULL) ? gp_now_ns() : 0;
+    struct tp_lane *lane = session->line->lane;
     struct be_copy_in in;
     struct be_call call;
     CUresult cr = be_record_enter(session, record, &call);
+    bool near_ok = false;
 
     if (cr == CUDA_SUCCESS)
         cr = be_copy_in_begin(&call, args, &in);
+    if (cr == CUDA_SUCCESS && tp_peeks(lane))
+        near_ok = be_context_query(session, call.context) == CUDA_SUCCESS;
     for (uint32_t left = args->data_len; left > 0 && cr == CUDA_SUCCESS;) {
         uint32_t bytes = (uint32_t)gp_min_u64(left, BLOCK_BYTES);
+        size_t there = 0;
+        const void *near = near_ok ? tp_peek_payload(lane, bytes, &there) : NULL;
 
+        if (near != NULL && there >= gp_min_u64(NEAR_MIN, left)) {
+            cr = block_run(&call, record, fixed, &in, near, (uint32_t)there);
+            tp_skip_payload(lane, there);
+            left -= (uint32_t)there;
+            continue;
+        }
+        if (near_ok)
+            bytes = (uint32_t)gp_min_u64(bytes, near != NULL ? there : WAIT_BYTES);
         cr = be_copy_in_get(&call, &in, bytes);
         if (cr != CUDA_SUCCESS)
             break;
@@ -99,7 +118,7 @@ copy_run(struct be_session *session, const struct wire_record *record, const uin
             be_staging_put(in.staging, in.block);
             return;
         }
-        cr = block_run(&call, record, fixed, &in, bytes);
+        cr = block_run(&call, record, fixed, &in, NULL, bytes);
         left -= bytes;
     }
     if (cr != CUDA_SUCCESS)

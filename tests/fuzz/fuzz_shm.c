@@ -83,8 +83,18 @@ receive(struct tp_lane *lane, bool by_header)
 
     if (by_header) {
         if (tp_recv_header(lane, &frame, TP_NOW) == GP_OK) {
+            const void *here;
+            size_t n;
+
             MUST(frame.payload_bytes <= PAYLOAD_MAX);
-            (void)!tp_recv_payload(lane, memory, frame.payload_bytes / 2, TP_NOW, NULL);
+            here = tp_peek_payload(lane, PAYLOAD_MAX, &n);
+            if (here != NULL) {
+                MUST(n > 0 && n <= tp_payload_left(lane));
+                memcpy(memory, here, n);
+                tp_skip_payload(lane, n);
+            }
+            if (tp_payload_left(lane) >= frame.payload_bytes / 2)
+                (void)!tp_recv_payload(lane, memory, frame.payload_bytes / 2, TP_NOW, NULL);
         }
     } else if (tp_recv_frame(lane, &frame, TP_NOW) == GP_OK) {
         MUST(frame.payload_bytes <= PAYLOAD_MAX);

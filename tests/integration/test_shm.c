@@ -128,3 +128,60 @@ Test(shm, killed_clients_leave_nothing, .timeout = 120)
     cr_assert_leq(test_server_fds(&server), fds + 2, "descriptors stay behind");
     shm_stop(&server);
 }
+
+static uint8_t host[3 << 20];
+
+static void
+copy_in(struct test_client *c, uint64_t base, uint32_t bytes, uint32_t seed)
+{
+    for (uint32_t i = 0; i < bytes; i++)
+        host[i] = (uint8_t)(i * 131 + (i >> 12) + seed);
+    TEST_ADD(c, cuMemcpyHtoDAsync_v2, .dst = base, .stream = ID(5), .data = host,
+             .data_len = bytes);
+    test_client_send(c);
+}
+
+static void
+is_there(struct test_client *c, uint64_t base, uint32_t bytes)
+{
+    gp_buf_reset(&c->data);
+    TEST_ADD(c, cuMemcpyDtoHAsync_v2, .src = base, .bytes = bytes, .data = 7, .stream = ID(5));
+    TEST_ADD(c, cuStreamSynchronize, .stream = ID(5));
+    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
+    cr_assert_eq(c->result.deferred, 0);
+    cr_assert_eq(c->data.len, bytes);
+    cr_assert_eq(memcmp(c->data.data, host, bytes), 0, "%u bytes", bytes);
+}
+
+/* The device takes the bytes of a long copy from where the client wrote them if its context has
+ * nothing to do, else they wait elsewhere: the stream of the second one waits for a value. */
+Test(shm, long_copies_arrive_whatever_the_device_does, .timeout = 60)
+{
+    static const uint32_t sizes[] = {65536, 65537, 70000, 300001, 1 << 20, sizeof(host)};
+    struct test_server server = shm_server(NULL);
+    uint64_t wait[4] = {CU_STREAM_MEM_OP_WAIT_VALUE_32};
+    struct test_client c;
+    uint64_t base;
+
+    test_client_start(&c, server.url[0]);
+    base = c.answer.device_range.base;
+    TEST_ADD(&c, cuMemAlloc_v2, .address = base, .bytes = sizeof(host) + 4096);
+    TEST_ADD(&c, cuMemsetD8Async, .dst = base, .count = sizeof(host) + 4096);
+    TEST_ADD(&c, cuStreamCreateWithPriority, .phStream = ID(5), .flags = 1);
+    TEST_ADD(&c, cuStreamCreateWithPriority, .phStream = ID(6), .flags = 1);
+    cr_assert_eq(test_client_deferred(&c), CUDA_SUCCESS);
+    for (uint32_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        copy_in(&c, base + 4096, sizes[i], i);
+        is_there(&c, base + 4096, sizes[i]);
+
+        wait[2] = i + 1;
+        wait[1] = base;
+        TEST_ADD(&c, cuStreamBatchMemOp_v2, .stream = ID(5), .ops = wait, .ops_len = 4);
+        cr_assert_eq(test_client_deferred(&c), CUDA_SUCCESS);
+        copy_in(&c, base + 4096, sizes[i], i + 100);
+        TEST_ADD(&c, cuMemsetD32Async, .dst = base, .value = i + 1, .count = 1, .stream = ID(6));
+        is_there(&c, base + 4096, sizes[i]);
+    }
+    test_client_close(&c);
+    shm_stop(&server);
+}

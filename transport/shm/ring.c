@@ -74,6 +74,26 @@ tp_ring_get(struct tp_ring *ring, const struct iovec *iov, int iovcnt, size_t *g
     return total > 0 ? GP_OK : GP_ERR_AGAIN;
 }
 
+const uint8_t *
+tp_ring_peek(struct tp_ring *ring, size_t most, size_t *bytes_p)
+{
+    uint64_t at = ring->pos & (ring->size - 1), there;
+
+    there = tail_of(ring) - ring->pos;
+    if (there == 0 || there > ring->size)
+        return NULL;
+    ring->seen = ring->pos + there;
+    *bytes_p = gp_min_u64(gp_min_u64(most, there), ring->size - at);
+    return ring->data + at;
+}
+
+void
+tp_ring_skip(struct tp_ring *ring, size_t bytes)
+{
+    ring->pos += bytes;
+    atomic_store(&ring->shared->head, ring->pos);
+}
+
 enum gp_status
 tp_ring_put(struct tp_ring *ring, const struct iovec *iov, int iovcnt, size_t *put_p)
 {

@@ -51,6 +51,10 @@ struct tp_ring {
  */
 GP_CHECK enum gp_status tp_ring_get(struct tp_ring *ring, const struct iovec *iov, int iovcnt,
                                     size_t *got_p);
+/* The same without a copy: where the next bytes lie in a row, most at most; NULL: nothing is there,
+ * or the peer's count is impossible, which the next get says. They are taken out by _skip. */
+const uint8_t *tp_ring_peek(struct tp_ring *ring, size_t most, size_t *bytes_p);
+void tp_ring_skip(struct tp_ring *ring, size_t bytes);
 /* Put bytes in, as many as there is room for and are good to put at once; GP_ERR_AGAIN: none. */
 GP_CHECK enum gp_status tp_ring_put(struct tp_ring *ring, const struct iovec *iov, int iovcnt,
                                     size_t *put_p);

@@ -97,6 +97,18 @@ read_end(struct shm_lane *l, const struct iovec *iov, int iovcnt, size_t *got_p)
     return GP_ERR_IO;
 }
 
+/* Bytes were taken out. */
+static void
+tell_room(struct shm_lane *l)
+{
+    uint32_t want = tp_ring_room_wanted(&l->in);
+
+    if (want != 0)
+        ring_bell(l->m.room_fd);
+    if (want != 0 && want != TP_RING_WANT_SENDER)
+        ring_bell(l->m.fd);
+}
+
 static enum gp_status
 shm_read(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *got_p)
 {
@@ -107,15 +119,24 @@ shm_read(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *got_p
         status = read_end(l, iov, iovcnt, got_p);
     if (status == GP_ERR_PROTOCOL)
         return say_impossible(l);
-    if (status == GP_OK) {
-        uint32_t want = tp_ring_room_wanted(&l->in);
-
-        if (want != 0)
-            ring_bell(l->m.room_fd);
-        if (want != 0 && want != TP_RING_WANT_SENDER)
-            ring_bell(l->m.fd);
-    }
+    if (status == GP_OK)
+        tell_room(l);
     return status;
+}
+
+static const void *
+shm_peek(struct tp_stream *s, size_t most, size_t *bytes_p)
+{
+    return tp_ring_peek(&shm_of(s)->in, most, bytes_p);
+}
+
+static void
+shm_skip(struct tp_stream *s, size_t bytes)
+{
+    struct shm_lane *l = shm_of(s);
+
+    tp_ring_skip(&l->in, bytes);
+    tell_room(l);
 }
 
 static bool
@@ -216,6 +237,8 @@ shm_abandon(struct tp_stream *s)
 static const struct tp_stream_ops shm_bytes = {
     .read = shm_read,
     .write = shm_write,
+    .peek = shm_peek,
+    .skip = shm_skip,
     .arm = shm_arm,
     .show_room = shm_show_room,
     .buffered = shm_buffered,
@@ -229,6 +252,8 @@ static const struct tp_ops shm_ops = {
     .scheme = "shm",
     .caps = TP_CAP_LOCAL | TP_CAP_POLL | TP_CAP_STEADY,
     TP_STREAM_OPS,
+    .peek_payload = tp_stream_peek_payload,
+    .skip_payload = tp_stream_skip_payload,
 };
 
 /* -- the beginning --------------------------------------------------------------------------------

@@ -391,3 +391,72 @@ Test(shm, no_bell_is_missed, .timeout = 120)
     pthread_join(thread, NULL);
     test_pair_close(&p);
 }
+
+/* -- bytes where they lie -------------------------------------------------------------------------
+ */
+
+#define PEEK_FRAMES 12
+
+static size_t
+peek_size(uint32_t tag)
+{
+    return tag * 190001u % (3 * TP_SHM_RING_BYTES);
+}
+
+static void *
+send_to_peek(void *arg)
+{
+    uint8_t *payload = malloc(3 * TP_SHM_RING_BYTES);
+
+    for (uint32_t tag = 0; tag < PEEK_FRAMES; tag++) {
+        test_fill(payload, peek_size(tag), tag);
+        cr_assert_eq(test_send(arg, tag, payload, peek_size(tag)), GP_OK);
+    }
+    free(payload);
+    return NULL;
+}
+
+/* What is peeked at and what is read follow each other as they like. */
+Test(shm, a_payload_can_be_taken_from_where_it_lies, .timeout = 60)
+{
+    struct tp_opts opts = {.framing = &wire_framing};
+    uint8_t *got = malloc(3 * TP_SHM_RING_BYTES);
+    struct test_pair p;
+    pthread_t thread;
+    unsigned peeked = 0;
+
+    test_pair_open("shm", &opts, &p);
+    cr_assert(tp_peeks(p.server));
+    pthread_create(&thread, NULL, send_to_peek, p.client);
+    for (uint32_t tag = 0; tag < PEEK_FRAMES; tag++) {
+        struct tp_frame frame;
+        size_t at = 0, n;
+
+        cr_assert_eq(tp_recv_header(p.server, &frame, test_soon()), GP_OK);
+        cr_assert_eq(frame.payload_bytes, peek_size(tag));
+        while (at < frame.payload_bytes) {
+            size_t left = frame.payload_bytes - at;
+            const void *here = tp_peek_payload(p.server, 300000, &n);
+
+            if (here != NULL) {
+                cr_assert_gt(n, 0);
+                cr_assert_leq(n, left < 300000 ? left : 300000);
+                n = n > 3 && tag % 3 == 1 ? n / 3 : n;
+                memcpy(got + at, here, n);
+                tp_skip_payload(p.server, n);
+                peeked++;
+            } else {
+                n = left < 1000 ? left : 1000;
+                cr_assert_eq(tp_recv_payload(p.server, got + at, n, test_soon(), NULL), GP_OK);
+            }
+            at += n;
+            cr_assert_eq(tp_payload_left(p.server), frame.payload_bytes - at);
+        }
+        cr_assert_null(tp_peek_payload(p.server, 1, &n), "what follows is no payload");
+        cr_assert(test_is_filled(got, at, tag), "frame %u", tag);
+    }
+    pthread_join(thread, NULL);
+    cr_assert_gt(peeked, PEEK_FRAMES);
+    test_pair_close(&p);
+    free(got);
+}
