@@ -19,6 +19,7 @@
 #include "frontend/core/data.h"
 #include "frontend/core/session.h"
 #include "frontend/core/stats.h"
+#include "protocol/base/url.h"
 #include "protocol/wire/frame.h"
 #include "transport/transport.h"
 
@@ -157,11 +158,13 @@ struct fe_resume {
     uint64_t grace_ns; /* 0: it does not */
     uint64_t session_id;
     uint8_t key[TP_KEY_BYTES];
+    /* Where a session that asked for the best lane went over to RDMA; "": nowhere. */
+    char rdma_url[GP_URL_TEXT_MAX + 1];
 
     _Atomic bool at_work; /* a thread looks for another line */
     /* That thread's. */
     uint64_t attempt;
-    _Atomic uint32_t bell; /* futex: the session is over */
+    _Atomic uint32_t bell; /* futex: the session is over, or its line was lost once more */
 };
 
 struct fe_line {

@@ -22,6 +22,9 @@
 #define TRY_NS       (3 * GP_NS_PER_S)
 #define PAUSE_MIN_NS (20 * GP_NS_PER_MS)
 #define PAUSE_MAX_NS (1 * GP_NS_PER_S)
+/* Between two tries for a lane that is better than the one the session goes on by. */
+#define BETTER_MIN_NS (2 * GP_NS_PER_S)
+#define BETTER_MAX_NS (60 * GP_NS_PER_S)
 /* The host answers that nobody listens: a server that is gone has taken its sessions with it, and
  * what stands before one that is not may be restarting. */
 #define REFUSED_NS (2 * GP_NS_PER_S)
@@ -205,6 +208,37 @@ search(struct fe_line *l)
     }
 }
 
+static bool
+could_be_better(const struct fe_line *l)
+{
+    return l->resume.rdma_url[0] != '\0' && !atomic_load_explicit(&l->over, memory_order_acquire) &&
+           tp_link_state(l->lane) == TP_LINK_LIVE && strcmp(tp_scheme(l->lane), "rdma") != 0;
+}
+
+/* RDMA failed and the session went on by tls: perhaps there is another port, or the cable comes
+ * back. The lane that there is stays in use until the new one is proved to work. */
+static void
+go_back(struct fe_line *l)
+{
+    uint64_t pause_ns = BETTER_MIN_NS;
+    char why[TP_WHY_BYTES];
+
+    while (could_be_better(l)) {
+        uint32_t bell = atomic_load_explicit(&l->resume.bell, memory_order_acquire);
+
+        why[0] = '\0';
+        if (try_once(l, l->resume.rdma_url, why) == GP_OK) {
+            log_warn("the session at %s goes by rdma again", l->session->url);
+            tp_link_catch_up(l->lane);
+            return;
+        }
+        log_debug("%s: no rdma yet: %s", l->session->url, why);
+        if (could_be_better(l))
+            fe_futex_wait(&l->resume.bell, bell, pause_ns);
+        pause_ns = gp_min_u64(pause_ns * 2, BETTER_MAX_NS);
+    }
+}
+
 static void *
 resume_thread(void *line)
 {
@@ -212,6 +246,7 @@ resume_thread(void *line)
 
     do {
         search(l);
+        go_back(l);
         atomic_store(&l->resume.at_work, false);
         /* Lost again before that: whoever saw it left it to us. */
     } while (wanted(l) && !atomic_exchange(&l->resume.at_work, true));
@@ -224,8 +259,14 @@ fe_resume_changed(void *line)
     struct fe_line *l = line;
 
     fe_receive_poke(l);
-    if (!wanted(l) || atomic_exchange(&l->resume.at_work, true))
+    if (!wanted(l))
         return;
+    if (atomic_exchange(&l->resume.at_work, true)) {
+        /* It may rest. */
+        atomic_fetch_add_explicit(&l->resume.bell, 1, memory_order_release);
+        fe_futex_wake(&l->resume.bell);
+        return;
+    }
     if (fe_thread_create("gpupool-line", resume_thread, l) != GP_OK)
         fe_session_failf(l->session, CUDA_ERROR_DEVICE_UNAVAILABLE,
                          "the line is lost, and there is no thread to look for another one");
@@ -272,6 +313,8 @@ fe_resume_choose(struct fe_line *l, const struct wire_open_answer *answer)
             continue;
         why[0] = '\0';
         status = try_once(l, url, why);
+        if (status == GP_OK && strncmp(url, "rdma:", 5) == 0)
+            memcpy(l->resume.rdma_url, url, sizeof(url)); /* for go_back() */
         if (status == GP_OK)
             tp_link_catch_up(l->lane);
         else if (status == GP_ERR_REFUSED || status == GP_ERR_NOT_SUPPORTED)

@@ -23,6 +23,7 @@
 #define FRAMES       300u
 #define BREAKS       40
 
+/* Set before the first thread starts. */
 static const struct tp_stream_ops *tcp_bytes;
 static struct tp_stream_ops bytes;
 /* The sender's, of the piece under way. */
@@ -93,10 +94,12 @@ line_make(struct tp_lane *ends[2])
     need(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
     for (int i = 0; i < 2; i++) {
         need(tp_adopt("tcp", fds[i], i == 0 ? TP_CLIENT : TP_SERVER, &opts, &ends[i]) == GP_OK);
-        tcp_bytes = tp_stream_of(ends[i])->bytes;
-        bytes = *tcp_bytes;
-        bytes.write = write_any;
-        bytes.straight_bytes = straight_bytes;
+        if (tcp_bytes == NULL) {
+            tcp_bytes = tp_stream_of(ends[i])->bytes;
+            bytes = *tcp_bytes;
+            bytes.write = write_any;
+            bytes.straight_bytes = straight_bytes;
+        }
         tp_stream_of(ends[i])->bytes = &bytes;
     }
 }
