@@ -84,7 +84,7 @@ be_callbacks_pending(struct be_session *session)
     bool pending;
 
     pthread_mutex_lock(&session->callbacks_lock);
-    pending = session->callbacks_waiting != 0;
+    pending = session->callbacks_waiting != 0 || session->relays != NULL;
     pthread_mutex_unlock(&session->callbacks_lock);
     return pending;
 }

@@ -1,5 +1,6 @@
 /* backend/cuda/event.c -- the client's events */
 #include "backend/cuda/jobs.h"
+#include "backend/cuda/relay.h"
 #include "be_hooks.h"
 
 static CUresult
@@ -91,11 +92,29 @@ be_hook_cuEventSynchronize(struct be_call *call, const struct wire_cuEventSynchr
         return cr;
     cr = call->driver->cuEventQuery(slot->object);
     if (cr == CUDA_ERROR_NOT_READY)
-        return be_park_user_event(call, slot);
+        return be_park_user_event(call, slot, 0);
     if (cr == CUDA_SUCCESS) /* does not wait; flushes what the device printed */
         cr = call->driver->cuEventSynchronize(slot->object);
     be_prove(call->session, UINT64_MAX);
     return cr;
+}
+
+/* As cuEventSynchronize, but nobody waits: a gate of another server is told. */
+CUresult
+be_hook_gpEventTell(struct be_call *call, const struct wire_gpEventTell_args *args)
+{
+    struct be_handle_slot *slot;
+    CUresult cr = event_slot(call, args->event, &slot);
+
+    if (cr == CUDA_SUCCESS)
+        cr = event_context(call, slot);
+    if (cr == CUDA_SUCCESS)
+        cr = call->driver->cuEventQuery(slot->object);
+    if (cr == CUDA_ERROR_NOT_READY &&
+        (cr = be_park_user_event(call, slot, args->gate)) == BE_PARKED)
+        return CUDA_SUCCESS;
+    be_relay_tell(call->session, args->gate, cr);
+    return CUDA_SUCCESS;
 }
 
 CUresult

@@ -22,8 +22,9 @@ void be_copies_send(struct be_session *session, uint64_t before);
 
 /* Answer call when event has happened; the event is the context's. BE_PARKED or an error. */
 CUresult be_park_event(struct be_call *call, CUevent event, const void *lane);
-/* Answer call when user_event (the client's, not ours to keep) has happened. */
-CUresult be_park_user_event(struct be_call *call, struct be_handle_slot *slot);
+/* Answer call when user_event (the client's, not ours to keep) has happened; one that owes no reply
+ * tells the gate (relay.h). */
+CUresult be_park_user_event(struct be_call *call, struct be_handle_slot *slot, uint64_t gate);
 /* Answer call when all work of its context is done. */
 CUresult be_park_context(struct be_call *call);
 /* The client's event is recorded again or destroyed: who waits keeps the old one. */

@@ -1,5 +1,6 @@
 /* backend/cuda/park.c -- calls that are answered when the device got there */
 #include "backend/cuda/jobs.h"
+#include "backend/cuda/relay.h"
 
 #include "protocol/base/util.h"
 
@@ -12,6 +13,7 @@ struct be_parked {
     uint64_t before;            /* jobs below it are proven by the answer */
     bool own_event;             /* goes back to the context's pool */
     struct be_event_hold *hold; /* the client's event, kept while we wait */
+    uint64_t gate;              /* with a call that owes no reply: what is told instead */
 };
 
 /* A client's event that somebody waits for. */
@@ -112,7 +114,12 @@ parked_run(struct be_wait *wait, CUresult cr)
     if (wait->kind == BE_WAIT_CONTEXT)
         cr = session->driver->table.cuCtxSynchronize(); /* flushes what the device printed */
     be_prove(session, parked->before);
-    be_reply_plain(&parked->call, cr);
+    if (parked->call.tag != 0) {
+        be_reply_plain(&parked->call, cr);
+    } else {
+        be_relay_tell(session, parked->gate, cr);
+        be_flush(session);
+    }
     if (parked->own_event)
         be_context_event_put(wait->context, wait->event);
     if (parked->hold != NULL)
@@ -200,7 +207,7 @@ holds_sweep(struct be_session *session)
 }
 
 CUresult
-be_park_user_event(struct be_call *call, struct be_handle_slot *slot)
+be_park_user_event(struct be_call *call, struct be_handle_slot *slot, uint64_t gate)
 {
     struct be_session *session = call->session;
     struct be_parked *parked = parked_create(call);
@@ -229,6 +236,7 @@ be_park_user_event(struct be_call *call, struct be_handle_slot *slot)
     parked->wait.kind = BE_WAIT_EVENT;
     parked->wait.event = parked->wait.done = slot->object;
     parked->hold = hold;
+    parked->gate = gate;
     be_park(session, &parked->wait);
     return BE_PARKED;
 }

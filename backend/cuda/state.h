@@ -102,6 +102,7 @@ struct be_session {
     struct be_callback *callbacks;
     uint32_t next_callback;
     unsigned callbacks_waiting; /* streams that wait for the client */
+    struct be_relay *relays;    /* so do these, at gates */
     bool closing;               /* nobody waits for the client any more */
 
     pthread_mutex_t graphs_lock; /* rank 37 */

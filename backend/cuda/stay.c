@@ -100,6 +100,8 @@ need_by_name(const char *name)
         "cuTexRefGet",
         "gpBarrier",
         "gpDeviceStatus",
+        "gpEventTell",
+        "gpGateOpen",
         "gpHostDone",
         "gpHostMap",
         "gpKernelInfo",

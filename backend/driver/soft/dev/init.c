@@ -198,11 +198,14 @@ static void
 device_name_itself(struct sd_device *dev, int ordinal)
 {
     static const uint8_t stem[12] = "gpupool-soft";
+    const char *serial = getenv("GPUPOOL_SOFT_SERIAL"); /* tells servers of one machine apart */
     struct sd_profile *profile = &dev->profile;
 
     dev->ordinal = ordinal;
     dev->pci_bus = ordinal + 1;
     memcpy(dev->uuid.bytes, stem, sizeof(stem));
+    if (serial != NULL && serial[0] != '\0')
+        dev->uuid.bytes[11] = serial[0];
     dev->uuid.bytes[12] = (char)profile->cc_major;
     dev->uuid.bytes[13] = (char)profile->cc_minor;
     dev->uuid.bytes[14] = (char)profile->multiprocessors;
@@ -279,8 +282,7 @@ GP_EXPORT CUresult
 cuGetProcAddress_v2(const char *symbol, void **pfn, int cudaVersion, cuuint64_t flags,
                     CUdriverProcAddressQueryResult *symbolStatus)
 {
-    return gp_cudart_proc_address(symbol, pfn, cudaVersion, flags, symbolStatus,
-                                  SD_DRIVER_VERSION);
+    return gp_cudart_proc_address(symbol, pfn, cudaVersion, flags, symbolStatus, SD_DRIVER_VERSION);
 }
 
 GP_EXPORT CUresult
