@@ -715,25 +715,56 @@ fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_sessi
     return cr;
 }
 
-static bool
-take_monitor(struct attempt *a, void *to)
-{
-    struct fe_monitor *m = to;
+struct monitors {
+    struct fe_monitor *list;
+    unsigned count;
+};
 
-    if (!open_session(a))
-        return false;
-    m->lane = a->lane;
-    m->answer = a->answer;
-    m->calls = a->peer.calls;
-    m->max_payload_bytes = a->agreed.max_payload_bytes;
-    return true;
+/* Hidden devices keep their places in the answers; places on the bus are as sessions show them. */
+static bool
+take_monitors(struct attempt *a, void *to)
+{
+    struct monitors *m = to;
+    struct group *g = group_create(a);
+    bool good = g != NULL && group_open(a, g);
+
+    for (unsigned i = 0; good && i < g->count; i++) {
+        struct attempt *one = &g->attempts[i];
+
+        for (uint32_t d = 0; d < one->answer.device_count; d++)
+            fe_list_pci(&one->answer.devices[d], i);
+        m->list[i] = (struct fe_monitor){.lane = one->lane,
+                                         .answer = one->answer,
+                                         .calls = one->peer.calls,
+                                         .max_payload_bytes = one->agreed.max_payload_bytes};
+        one->lane = NULL; /* the caller's, as is the answer */
+        m->count++;
+    }
+    group_drop(g);
+    return good;
 }
 
 CUresult
-fe_connect_monitor(const struct fe_config *config, uint64_t deadline_ns, struct fe_monitor *monitor,
-                   char why[FE_WHY_BYTES])
+fe_connect_monitors(const struct fe_config *config, uint64_t deadline_ns,
+                    struct fe_monitor monitors[FE_SERVERS_MAX], unsigned *count_p,
+                    char why[FE_WHY_BYTES])
 {
+    struct monitors m = {.list = monitors};
     bool wait;
+    CUresult cr = each_server(config, deadline_ns, true, take_monitors, &m, why, &wait);
 
-    return each_server(config, deadline_ns, true, take_monitor, monitor, why, &wait);
+    *count_p = m.count;
+    return cr;
+}
+
+CUresult
+fe_connect_monitor(const struct fe_config *config, size_t which, uint64_t deadline_ns,
+                   struct fe_monitor *monitor, char why[FE_WHY_BYTES])
+{
+    struct fe_config one = *config;
+    unsigned count;
+
+    one.servers[0] = config->servers[which];
+    one.server_count = 1;
+    return fe_connect_monitors(&one, deadline_ns, monitor, &count, why);
 }

@@ -27,8 +27,13 @@ struct fe_monitor {
     uint32_t max_payload_bytes;
 };
 
-/* The same for a monitor. Ownership: lane and answer are the caller's to close and to finish. */
-CUresult fe_connect_monitor(const struct fe_config *config, uint64_t deadline_ns,
+/* The same for monitors: of one server, or of each of those that are named together. Ownership:
+ * lanes and answers are the caller's to close and to finish. */
+CUresult fe_connect_monitors(const struct fe_config *config, uint64_t deadline_ns,
+                             struct fe_monitor monitors[FE_SERVERS_MAX], unsigned *count_p,
+                             char why[FE_WHY_BYTES]);
+/* Of this server only. */
+CUresult fe_connect_monitor(const struct fe_config *config, size_t which, uint64_t deadline_ns,
                             struct fe_monitor *monitor, char why[FE_WHY_BYTES]);
 
 /* What the user wants of connections, for each of them. */

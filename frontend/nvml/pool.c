@@ -21,15 +21,17 @@ static struct {
     pthread_mutex_t lock;
     /* Guarded by lock. */
     unsigned users;
-    bool open;   /* monitor is there */
-    pid_t owner; /* of its line */
-    struct fe_monitor monitor;
-    uint64_t next_seq;
+    bool open;   /* monitors are there */
+    pid_t owner; /* of their lines */
+    struct fe_monitor monitors[FE_SERVERS_MAX];
+    unsigned servers;
+    uint64_t next_seq[FE_SERVERS_MAX];
+    /* By NVML's index. */
     uint64_t asked_ns[WIRE_DEVICES_MAX]; /* when values came; 0: never */
     uint64_t values[WIRE_DEVICES_MAX][WIRE_STATUS_COUNT];
     /* Written once, by the first open. */
     unsigned count;
-    unsigned described;            /* by the server, hidden ones too */
+    unsigned described;            /* by the servers, hidden ones too */
     struct nvmlDevice_st *devices; /* lives for ever */
     int cuda_version;
     bool software;
@@ -56,33 +58,49 @@ line_drop(void)
 {
     if (!pool.open)
         return;
-    if (pool.owner == getpid())
-        tp_close(pool.monitor.lane);
-    else
-        tp_abandon(pool.monitor.lane);
-    wire_open_answer_fini(&pool.monitor.answer);
+    for (unsigned i = 0; i < pool.servers; i++) {
+        if (pool.owner == getpid())
+            tp_close(pool.monitors[i].lane);
+        else
+            tp_abandon(pool.monitors[i].lane);
+        wire_open_answer_fini(&pool.monitors[i].answer);
+    }
     pool.open = false;
 }
 
-/* lock held. The devices that handles point to are those of the first server that answered. */
+/* lock held. One after the other, those of each server. */
+static void
+devices_list(void)
+{
+    for (unsigned s = 0; s < pool.servers; s++) {
+        const struct wire_open_answer *answer = &pool.monitors[s].answer;
+
+        for (unsigned i = 0; i < answer->device_count && pool.count < WIRE_DEVICES_MAX; i++)
+            if (!answer->devices[i].hidden) { /* not our tenant's */
+                pool.devices[pool.count] =
+                    (struct nvmlDevice_st){pool.count, s, i, answer->devices[i]};
+                pool.count++;
+            }
+    }
+}
+
+/* lock held. The devices that handles point to are those of the first servers that answered. */
 static nvmlReturn_t
 devices_keep(void)
 {
-    const struct wire_open_answer *answer = &pool.monitor.answer;
+    unsigned described = 0;
 
+    for (unsigned s = 0; s < pool.servers; s++)
+        described += pool.monitors[s].answer.device_count;
     if (pool.devices != NULL)
-        return answer->device_count == pool.described ? NVML_SUCCESS : NVML_ERROR_GPU_IS_LOST;
-    pool.devices = calloc(answer->device_count, sizeof(*pool.devices));
+        return described == pool.described ? NVML_SUCCESS : NVML_ERROR_GPU_IS_LOST;
+    pool.devices = calloc(WIRE_DEVICES_MAX, sizeof(*pool.devices));
     if (pool.devices == NULL)
         return NVML_ERROR_MEMORY;
-    for (unsigned i = 0; i < answer->device_count; i++)
-        if (!answer->devices[i].hidden) { /* not our tenant's */
-            pool.devices[pool.count] = (struct nvmlDevice_st){pool.count, i, answer->devices[i]};
-            pool.count++;
-        }
-    pool.described = answer->device_count;
-    pool.cuda_version = answer->driver_version;
-    pool.software = answer->software;
+    devices_list();
+    pool.described = described;
+    pool.cuda_version = pool.monitors[0].answer.driver_version;
+    pool.software = pool.monitors[0].answer.software;
     return NVML_SUCCESS;
 }
 
@@ -99,7 +117,8 @@ line_open(void)
         log_error("nvml: no pool server is configured: set GPUPOOL_SERVER=tls://host:port or write "
                   "~/.config/gpupool/client.ini");
     } else if (status == GP_OK) {
-        nr = result_of(fe_connect_monitor(&config, gp_now_ns() + OPEN_NS, &pool.monitor, why));
+        nr = result_of(
+            fe_connect_monitors(&config, gp_now_ns() + OPEN_NS, pool.monitors, &pool.servers, why));
         if (nr != NVML_SUCCESS && why[0] != '\0')
             log_error("nvml: no pool: %s", why);
     }
@@ -108,7 +127,7 @@ line_open(void)
         return nr;
     pool.open = true;
     pool.owner = getpid();
-    pool.next_seq = 0;
+    memset(pool.next_seq, 0, sizeof(pool.next_seq));
     memset(pool.asked_ns, 0, sizeof(pool.asked_ns));
     nr = devices_keep();
     if (nr != NVML_SUCCESS)
@@ -199,9 +218,9 @@ nv_pool_check(nvmlDevice_t handle)
 
 /* lock held. */
 static enum gp_status
-ask_send(unsigned device, uint64_t deadline_ns)
+ask_send(const struct nvmlDevice_st *device, uint64_t deadline_ns)
 {
-    struct wire_gpDeviceStatus_args args = {.device = (int32_t)device};
+    struct wire_gpDeviceStatus_args args = {.device = (int32_t)device->ordinal};
     struct wire_record record = {
         .bytes = (uint32_t)(sizeof(record) + wire_size_gpDeviceStatus_args(&args)),
         .call = WIRE_CALL_gpDeviceStatus,
@@ -211,7 +230,7 @@ ask_send(unsigned device, uint64_t deadline_ns)
         .payload_bytes = record.bytes,
         .kind = WIRE_FRAME_CALLS,
         .tag = 1,
-        .seq = ++pool.next_seq,
+        .seq = ++pool.next_seq[device->server],
     };
     uint8_t out[WIRE_FRAME_HEADER_BYTES], body[64];
     struct iovec iov[2] = {{out, sizeof(out)}, {body, record.bytes}};
@@ -220,12 +239,12 @@ ask_send(unsigned device, uint64_t deadline_ns)
     wire_frame_encode(&header, out);
     memcpy(body, &record, sizeof(record));
     wire_put_gpDeviceStatus_args(body + sizeof(record), &args);
-    return tp_send_by(pool.monitor.lane, iov, 2, deadline_ns);
+    return tp_send_by(pool.monitors[device->server].lane, iov, 2, deadline_ns);
 }
 
 /* lock held. The values out of a REPLY frame. */
 static enum gp_status
-answer_take(const struct tp_frame *frame, unsigned device)
+answer_take(const struct tp_frame *frame, const struct nvmlDevice_st *device)
 {
     const uint8_t *row = frame->payload, *body;
     size_t len = frame->payload_bytes, body_len;
@@ -244,8 +263,9 @@ answer_take(const struct tp_frame *frame, unsigned device)
                                            &reply))
             return GP_ERR_PROTOCOL;
         for (uint32_t i = 0; i < WIRE_STATUS_COUNT; i++)
-            pool.values[device][i] = i < reply.values_len ? reply.values[i] : WIRE_STATUS_UNKNOWN;
-        pool.asked_ns[device] = gp_now_ns();
+            pool.values[device->index][i] =
+                i < reply.values_len ? reply.values[i] : WIRE_STATUS_UNKNOWN;
+        pool.asked_ns[device->index] = gp_now_ns();
         return GP_OK;
     }
     return GP_ERR_PROTOCOL;
@@ -253,12 +273,13 @@ answer_take(const struct tp_frame *frame, unsigned device)
 
 /* lock held. */
 static enum gp_status
-answer_wait(unsigned device, uint64_t deadline_ns)
+answer_wait(const struct nvmlDevice_st *device, uint64_t deadline_ns)
 {
     for (;;) {
         struct wire_frame_header header;
         struct tp_frame frame;
-        enum gp_status status = tp_recv_frame(pool.monitor.lane, &frame, deadline_ns);
+        enum gp_status status =
+            tp_recv_frame(pool.monitors[device->server].lane, &frame, deadline_ns);
 
         if (status == GP_ERR_AGAIN)
             continue;
@@ -276,12 +297,12 @@ answer_wait(unsigned device, uint64_t deadline_ns)
 
 /* lock held. */
 static enum gp_status
-ask(unsigned device)
+ask(const struct nvmlDevice_st *device)
 {
     uint64_t deadline_ns = gp_now_ns() + ASK_NS;
     enum gp_status status;
 
-    if (!wire_call_set_has(&pool.monitor.calls, WIRE_CALL_gpDeviceStatus))
+    if (!wire_call_set_has(&pool.monitors[device->server].calls, WIRE_CALL_gpDeviceStatus))
         return GP_ERR_NOT_SUPPORTED;
     status = ask_send(device, deadline_ns);
     if (status == GP_OK)
@@ -291,14 +312,15 @@ ask(unsigned device)
 
 /* lock held. An old line may be dead without our knowing: the second try has a new one. */
 static nvmlReturn_t
-refresh(unsigned device)
+refresh(const struct nvmlDevice_st *device)
 {
     for (int round = 0; round < 2; round++) {
         enum gp_status status;
 
         if (line_need() != NVML_SUCCESS)
             return NVML_ERROR_GPU_IS_LOST;
-        if (pool.asked_ns[device] != 0 && gp_now_ns() - pool.asked_ns[device] < FRESH_NS)
+        if (pool.asked_ns[device->index] != 0 &&
+            gp_now_ns() - pool.asked_ns[device->index] < FRESH_NS)
             return NVML_SUCCESS;
         status = ask(device);
         if (status == GP_OK)
@@ -318,9 +340,9 @@ nv_pool_status(nvmlDevice_t handle, uint64_t values[WIRE_STATUS_COUNT])
     if (nr != NVML_SUCCESS)
         return nr;
     pthread_mutex_lock(&pool.lock);
-    nr = refresh(handle->ordinal);
+    nr = refresh(handle);
     if (nr == NVML_SUCCESS)
-        memcpy(values, pool.values[handle->ordinal], sizeof(pool.values[0]));
+        memcpy(values, pool.values[handle->index], sizeof(pool.values[0]));
     pthread_mutex_unlock(&pool.lock);
     return nr;
 }

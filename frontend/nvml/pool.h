@@ -16,7 +16,8 @@
 /* What a device handle points to; handles stay valid for the life of the process. */
 struct nvmlDevice_st {
     unsigned index;          /* as NVML counts */
-    unsigned ordinal;        /* as the server counts */
+    unsigned server;         /* of those that are used together */
+    unsigned ordinal;        /* as it counts */
     struct wire_device info; /* written once, by the first nv_pool_open() that saw the device */
 };
 

@@ -227,7 +227,7 @@ nvmlDeviceGetP2PStatus(nvmlDevice_t one, nvmlDevice_t other, unsigned int what,
         nr = NVML_ERROR_INVALID_ARGUMENT;
     if (nr != NVML_SUCCESS)
         return nr;
-    bits = one->info.peer_bits[other->ordinal];
+    bits = one->server == other->server ? one->info.peer_bits[other->ordinal] : 0;
     can = what == NVML_P2P_CAPS_INDEX_ATOMICS  ? (bits & PEER_ATOMICS) != 0
           : what == NVML_P2P_CAPS_INDEX_NVLINK ? false
                                                : (bits & PEER_ACCESS) != 0;

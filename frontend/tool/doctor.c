@@ -308,7 +308,6 @@ check_limits_of_tcp(struct doctor *d, const struct fe_config *config)
 static bool
 check_server(struct doctor *d, const struct fe_config *config, size_t which)
 {
-    struct fe_config one = *config;
     GP_AUTO_FREE struct fe_monitor *monitor = calloc(1, sizeof(*monitor));
     char why[FE_WHY_BYTES] = "";
     uint64_t began = gp_now_ns();
@@ -316,11 +315,9 @@ check_server(struct doctor *d, const struct fe_config *config, size_t which)
 
     if (monitor == NULL)
         return fault(d, "", "out of memory");
-    one.servers[0] = config->servers[which];
-    one.server_count = 1;
     gp_log_set_sink(log_keep);
     log_text[0] = '\0';
-    cr = fe_connect_monitor(&one, gp_now_ns() + 5 * GP_NS_PER_S, monitor, why);
+    cr = fe_connect_monitor(config, which, gp_now_ns() + 5 * GP_NS_PER_S, monitor, why);
     gp_log_set_sink(NULL);
     if (why[0] == '\0')
         snprintf(why, sizeof(why), "%s: %.300s", config->servers[which],

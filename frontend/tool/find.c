@@ -40,7 +40,6 @@ static bool
 server_ask(const struct fe_config *config, size_t which, struct place_server *server)
 {
     GP_AUTO_FREE struct fe_monitor *monitor = calloc(1, sizeof(*monitor));
-    struct fe_config one = *config;
     char why[FE_WHY_BYTES] = "";
 
     snprintf(server->urls, sizeof(server->urls), "%s", config->servers[which]);
@@ -49,10 +48,8 @@ server_ask(const struct fe_config *config, size_t which, struct place_server *se
     snprintf(server->zone, sizeof(server->zone), "%s", config->lines[which].zone);
     server->cost = config->lines[which].cost;
     server->rtt_ns = UINT64_MAX;
-    one.servers[0] = config->servers[which];
-    one.server_count = 1;
     if (monitor == NULL ||
-        fe_connect_monitor(&one, gp_now_ns() + PROBE_NS, monitor, why) != CUDA_SUCCESS) {
+        fe_connect_monitor(config, which, gp_now_ns() + PROBE_NS, monitor, why) != CUDA_SUCCESS) {
         log_info("%s", why);
         server->draining = true; /* it takes nobody now, whatever the reason */
         return false;
