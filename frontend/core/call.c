@@ -100,6 +100,12 @@ fe_defer_in(struct fe_line *l, uint32_t context, CUresult cr)
         fe_defer(l, cr);
 }
 
+void
+fe_call_defer(struct fe_session *session, CUresult cr)
+{
+    fe_defer(session->line, is_sticky(cr) ? CUDA_ERROR_UNKNOWN : cr);
+}
+
 /* The program was told cr: it is not told again by a call that did nothing wrong. */
 static void
 forget_deferred(struct fe_line *l, int32_t cr)

@@ -103,6 +103,10 @@ CUresult fe_malformed(struct fe_call *call); /* ends the session; its error */
 /* End: frees the reply, reports a deferred error where CUDA may report one. */
 CUresult fe_leave(struct fe_call *call, CUresult cr);
 
+/* A failure of something asynchronous that involved another server: a later call to this one that
+ * may carry it reports it. What broke a context there breaks none here. */
+void fe_call_defer(struct fe_session *session, CUresult cr);
+
 /* CUDA_ERROR_NOT_SUPPORTED, naming the function once in the log. */
 CUresult fe_refuse(const char *name);
 

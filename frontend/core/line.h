@@ -251,6 +251,9 @@ bool fe_data_frame(struct fe_line *l, uint32_t data, uint32_t payload_bytes);
 bool fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint8_t *args,
                       size_t len);
 
+/* The session has ended; heard where there are several. */
+void fe_notice_lost(struct fe_session *s);
+
 /* --- call.c ----------------------------------------------------------------- */
 
 /* Keep the first deferred failure. */

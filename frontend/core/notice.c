@@ -39,6 +39,7 @@ static const struct fe_notice_handlers *handlers;
 static void run_host(const struct job *job);
 static void run_pull(const struct job *job);
 static void run_lease(const struct job *job);
+static void run_gate(const struct job *job);
 
 static struct worker hosts = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
@@ -57,6 +58,13 @@ static struct worker leases = {
     .came = PTHREAD_COND_INITIALIZER,
     .name = "gpupool-lease",
     .run = run_lease,
+};
+
+static struct worker gates = {
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .came = PTHREAD_COND_INITIALIZER,
+    .name = "gpupool-gate",
+    .run = run_gate,
 };
 
 void
@@ -235,6 +243,28 @@ run_lease(const struct job *job)
     lease_back(job);
 }
 
+static void
+run_gate(const struct job *job)
+{
+    struct fe_session *s = job->line->session;
+
+    if (handlers == NULL)
+        return;
+    if (job->tag != 0) {
+        if (handlers->lost != NULL)
+            handlers->lost(s);
+    } else if (handlers->gate != NULL) {
+        handlers->gate(s, job->a, (CUresult)job->b);
+    }
+}
+
+void
+fe_notice_lost(struct fe_session *s)
+{
+    if (fe_sessions()->count > 1)
+        hand_over(&gates, s->line, 1, 0, 0);
+}
+
 /* --- the reader's side --------------------------------------------------------- */
 
 static void
@@ -283,6 +313,7 @@ fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint
         struct wire_gpNoticeOver_args over;
         struct wire_gpNoticeText_args text;
         struct wire_gpNoticeGraphGone_args gone;
+        struct wire_gpNoticeGate_args gate;
         struct wire_gpNoticeTrace_args trace;
         struct wire_gpNoticeLibrary_args library;
     } a;
@@ -314,6 +345,11 @@ fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint
             return false;
         for (size_t i = 0; i < a.gone.execs_len; i++)
             hand_over(&hosts, l, 0, a.gone.execs[i], 0);
+        return true;
+    case WIRE_CALL_gpNoticeGate:
+        if (!wire_get_gpNoticeGate_args(args, len, &a.gate))
+            return false;
+        hand_over(&gates, l, 0, a.gate.gate, (uint64_t)(uint32_t)a.gate.status);
         return true;
     case WIRE_CALL_gpNoticeLost:
         if (!wire_get_gpNoticeLost_args(args, len, &a.lost))

@@ -39,6 +39,11 @@ struct fe_notice_handlers {
                     const uint8_t *table, size_t len);
     /* The last launch of this executable graph is over. On the callback thread. */
     void (*graph_gone)(struct fe_session *s, uint64_t exec);
+    /* A stream has come to the gate with this client-made number, or its event has happened; status
+     * says why neither will be. On the thread of gates: may post, must not wait. */
+    void (*gate)(struct fe_session *s, uint64_t gate, CUresult status);
+    /* One of several servers is lost. On the thread of gates. */
+    void (*lost)(struct fe_session *s);
 };
 
 /* Before fe_start(); borrowed for ever. Members may be NULL: such notices are logged and, where an

@@ -183,6 +183,7 @@ fe_session_fail(struct fe_session *s, CUresult cr, const char *why)
         atomic_compare_exchange_strong(&engine.state, &ready, STATE_LOST);
     }
     fe_line_end(s->line);
+    fe_notice_lost(s);
 }
 
 static void

@@ -12,6 +12,7 @@
 #include "frontend/cuda/fault.h"
 #include "frontend/cuda/graph.h"
 #include "frontend/cuda/promise.h"
+#include "frontend/cuda/relay.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -333,6 +334,8 @@ fe_init_notices(void)
         .over = on_over,
         .library = fe_promise_add,
         .graph_gone = on_graph_gone,
+        .gate = fe_relay_gate,
+        .lost = fe_relay_lost,
     };
 
     fe_notice_set_handlers(&handlers);

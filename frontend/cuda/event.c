@@ -187,6 +187,12 @@ known_complete(const struct fe_event *event)
             fe_work_proven(event->context, event->stream, event->stream_wire, n));
 }
 
+bool
+fe_event_done(const struct fe_event *event)
+{
+    return known_complete(event);
+}
+
 /* cuEventSynchronize and cuEventQuery differ only in the call. */
 static CUresult
 ask(enum wire_call id, CUevent handle)

@@ -10,6 +10,7 @@
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/managed.h"
 #include "frontend/cuda/order.h"
+#include "frontend/cuda/relay.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
@@ -40,6 +41,14 @@ static bool
 coherent_source(const struct fe_call *call, uint64_t address, size_t bytes)
 {
     return coherent(call, address) && (!fe_host_shown(address, 0) || fe_host_shown(address, bytes));
+}
+
+/* One side is of another server. */
+static bool
+elsewhere(const struct fe_call *call, uint64_t dst, uint64_t src)
+{
+    return GP_UNLIKELY(fe_several) &&
+           (fe_memory_elsewhere(call, dst) || fe_memory_elsewhere(call, src));
 }
 
 /* What a captured copy takes it for. */
@@ -78,6 +87,8 @@ copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
         return CUDA_SUCCESS;
     if (src == NULL)
         return CUDA_ERROR_INVALID_VALUE;
+    if (elsewhere(call, dst, (uint64_t)(uintptr_t)src))
+        return fe_relay_copy(call, dst, (uint64_t)(uintptr_t)src, bytes, where, wait);
     cr = fe_check_target(call, dst, bytes);
     /* Pinned memory by its device address: its pages, which may be the source's, are protected from
      * now on, not while the source is read. */
@@ -109,6 +120,8 @@ copy_out(struct fe_call *call, void *dst, uint64_t src, size_t bytes, const stru
         return CUDA_SUCCESS;
     if (dst == NULL)
         return CUDA_ERROR_INVALID_VALUE;
+    if (elsewhere(call, (uint64_t)(uintptr_t)dst, src))
+        return fe_relay_copy(call, (uint64_t)(uintptr_t)dst, src, bytes, where, wait);
     cr = fe_check_device(call, src, bytes);
     /* By its device address too: what the bytes are written to is protected from now on, not when
      * they come. */
@@ -136,6 +149,8 @@ copy_on_device(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
 
     if (bytes == 0)
         return CUDA_SUCCESS;
+    if (elsewhere(call, dst, src))
+        return fe_relay_copy(call, dst, src, bytes, where, wait);
     cr = fe_check_target(call, dst, bytes);
     if (cr == CUDA_SUCCESS)
         cr = fe_check_device(call, src, bytes);
@@ -166,6 +181,8 @@ copy_unified(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
         return CUDA_SUCCESS;
     if (!to_device && fe_host_read_only(dst))
         return CUDA_ERROR_INVALID_VALUE;
+    if (elsewhere(call, dst, src))
+        return fe_relay_copy(call, dst, src, bytes, where, wait);
     if (to_device && from_device)
         return wait && (coherent_host(dst) || coherent_host(src))
                    ? copy_coherent(call, dst, src, bytes, where, true)

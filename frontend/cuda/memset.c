@@ -8,6 +8,8 @@
 #include "frontend/cuda/copy.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/order.h"
+#include "frontend/cuda/relay.h"
+#include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
 /* What all fills have in common: enter, stream, address. */
@@ -65,6 +67,17 @@ nothing(CUdeviceptr dst, size_t element)
     fe_copy_unguard(&call, &where);                                                                \
     return fe_leave(&call, cr);
 
+/* The memory is of another server: filled there, in a stream of ours, while this one waits. */
+#define GO_THERE(fill)                                                                             \
+    {                                                                                              \
+        struct fe_away away;                                                                       \
+                                                                                                   \
+        cr = fe_relay_go(&call, &where, dst, &away);                                               \
+        if (cr == CUDA_SUCCESS)                                                                    \
+            cr = fe_relay_return(&away, fill);                                                     \
+        return fe_leave(&call, cr);                                                                \
+    }
+
 #define FILL(call_name, ctype, element)                                                            \
     GP_EXPORT CUresult call_name(CUdeviceptr dst, ctype value, size_t count, CUstream stream)      \
     {                                                                                              \
@@ -78,6 +91,8 @@ nothing(CUdeviceptr dst, size_t element)
             return cr;                                                                             \
         if (count == 0)                                                                            \
             return fe_leave(&call, nothing(dst, element));                                         \
+        if (fe_elsewhere(&call, dst))                                                              \
+            GO_THERE(call_name(dst, value, count, away.stream))                                    \
         cr = check(&call, dst, 0, element, count, 1);                                              \
         if (cr == CUDA_SUCCESS && fe_capturing(where.stream))                                      \
             return fe_leave(&call, fe_capture_fill(&call, where.stream,                            \
@@ -105,6 +120,8 @@ nothing(CUdeviceptr dst, size_t element)
             return cr;                                                                             \
         if (width == 0 || height == 0)                                                             \
             return fe_leave(&call, nothing(dst, element));                                         \
+        if (fe_elsewhere(&call, dst))                                                              \
+            GO_THERE(call_name(dst, pitch, value, width, height, away.stream))                     \
         cr = check(&call, dst, pitch, element, width, height);                                     \
         if (cr == CUDA_SUCCESS && fe_capturing(where.stream))                                      \
             return fe_leave(                                                                       \

@@ -123,6 +123,10 @@ struct fe_context {
     _Atomic unsigned captures;      /* streams that capture */
 
     struct fe_gates gates;
+
+    /* Guarded by a lock of relay.c: for copies from and to other servers. */
+    struct fe_stream *relay;
+    uint64_t relay_ctx_wire; /* the context's id then */
 };
 
 /* The kernels and globals of one module or library; kernels.h. */

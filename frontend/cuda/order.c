@@ -96,11 +96,17 @@ fe_order_copied(struct fe_call *call, struct fe_stream *stream, uint64_t stream_
 CUresult
 fe_order_share(struct fe_call *call)
 {
+    atomic_store(&shares, true);
+    return fe_order_settle(call);
+}
+
+CUresult
+fe_order_settle(struct fe_call *call)
+{
     struct fe_context *ctx = call->context;
     CUevent behind = NULL;
     CUresult cr = CUDA_SUCCESS;
 
-    atomic_store(&shares, true);
     if (ctx == NULL || ctx->copied == 0)
         return CUDA_SUCCESS;
     pthread_mutex_lock(&lock);

@@ -20,6 +20,8 @@ CUresult fe_order_copied(struct fe_call *call, struct fe_stream *stream, uint64_
  * reaches: the last synchronous copy in call's context (if it has one) is waited for, and those to
  * come are. The id of call changes. */
 CUresult fe_order_share(struct fe_call *call);
+/* Wait until the last synchronous copy of the call's context is there. */
+CUresult fe_order_settle(struct fe_call *call);
 /* The stream ends; what others must wait for in it is recorded before. */
 void fe_order_ends(struct fe_stream *stream);
 

@@ -6,7 +6,9 @@
 #include "frontend/cuda/copy.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/order.h"
+#include "frontend/cuda/relay.h"
 #include "frontend/cuda/state.h"
+#include "protocol/base/util.h"
 
 #include <string.h>
 
@@ -126,6 +128,10 @@ copy_peer(CUdeviceptr dst, struct fe_context *to, CUdeviceptr src, struct fe_con
         cr = fe_order(&call, stream, args.stream);
     if (cr != CUDA_SUCCESS || bytes == 0)
         return fe_leave(&call, cr);
+    if (GP_UNLIKELY(to->head.session != call.session || from->head.session != call.session))
+        return fe_leave(&call,
+                        fe_relay_copy_peer(&call, dst, to, src, from, bytes,
+                                           &(const struct fe_where){stream, args.stream}, wait));
     cr = fe_check_target(&call, dst, bytes);
     if (cr == CUDA_SUCCESS)
         cr = fe_check_device(&call, src, bytes);

@@ -9,6 +9,7 @@
 #include "frontend/cuda/green.h"
 #include "frontend/cuda/order.h"
 #include "frontend/cuda/pool.h"
+#include "frontend/cuda/relay.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
@@ -438,6 +439,12 @@ cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned int flags)
         return fe_leave(&call, cr);
     if (fe_captured_event(event) || fe_capturing(stream))
         return fe_leave(&call, fe_capture_wait(call.context, stream, event, flags != 0));
+    if (GP_UNLIKELY(event->object.context->head.session != call.session)) {
+        const struct fe_where where = {stream, args.stream};
+
+        cr = fe_event_done(event) ? CUDA_SUCCESS : fe_relay_wait_event(&call, &where, event);
+        return fe_leave(&call, cr);
+    }
     args.event = event->object.wire;
     to = fe_post(&call, wire_size_cuStreamWaitEvent_args(&args));
     if (to == NULL)

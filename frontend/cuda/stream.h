@@ -20,6 +20,8 @@ CUresult fe_stream_post_wait(struct fe_call *call, struct fe_stream *stream, uin
 CUresult fe_event_make(struct fe_call *call, unsigned flags, struct fe_event **event_p);
 CUresult fe_event_post_record(struct fe_call *call, struct fe_event *event,
                               struct fe_stream *stream, uint64_t stream_wire);
+/* Whether its last record is known to have happened; nobody is asked. */
+bool fe_event_done(const struct fe_event *event);
 /* Behind a record: waits until the server has it where other processes may ask for the event. */
 CUresult fe_event_shared_there(struct fe_call *call, const struct fe_event *event);
 

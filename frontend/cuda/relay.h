@@ -1,0 +1,44 @@
+/* frontend/cuda/relay.h -- what passes between servers
+ *
+ * Servers know nothing of each other. A stream that has to wait for another server stops at a gate,
+ * which this process opens: for an event, when the other server tells that it has happened; for a
+ * copy, when the stream has come to the gate and the bytes are where they belong. They go through
+ * this process. No thread waits for an event, and copies wait for nothing but the lines.
+ *
+ * Threads: any. Locks are leaves.
+ */
+#ifndef FE_RELAY_H
+#define FE_RELAY_H
+
+#include "frontend/cuda/copy.h"
+#include "frontend/cuda/objects.h"
+
+/* A copy of which one side or both are memory of another server than the call's, or host memory
+ * that such a server has pages of; in the order of the stream. wait: it is made when this returns,
+ * which a copy to host memory always is. */
+CUresult fe_relay_copy(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
+                       const struct fe_where *where, bool wait);
+/* The same, of device memory of these contexts. */
+CUresult fe_relay_copy_peer(struct fe_call *call, uint64_t dst, struct fe_context *to, uint64_t src,
+                            struct fe_context *from, size_t bytes, const struct fe_where *where,
+                            bool wait);
+
+/* What comes in the stream waits for the event's last record, which is another server's. */
+CUresult fe_relay_wait_event(struct fe_call *call, const struct fe_where *where,
+                             struct fe_event *event);
+
+/* Something else that is done to memory of another server: the stream is waited for, and until
+ * fe_relay_return() the thread's context is the memory's own, for calls in this stream. */
+struct fe_away {
+    struct fe_context *before;
+    CUstream stream;
+};
+CUresult fe_relay_go(struct fe_call *call, const struct fe_where *where, uint64_t address,
+                     struct fe_away *away_p);
+CUresult fe_relay_return(const struct fe_away *away, CUresult cr);
+
+/* For notices. */
+void fe_relay_gate(struct fe_session *s, uint64_t number, CUresult status);
+void fe_relay_lost(struct fe_session *s);
+
+#endif

@@ -1,0 +1,441 @@
+/* tests/programs/c/drv_servers.c -- six devices, wherever they are
+ *
+ * Straight, and through one server, or through three with two devices each: the same lines. With
+ * "lost" the second of three servers ends meanwhile (tests/ops/test_servers.py). */
+#include "drv.h"
+#include "misc_ptx.h"
+#include "vector_ptx.h"
+
+#define DEVICES 6
+#define N       (4096u + 3)
+#define BYTES   (N * 4ul)
+#define BIG     ((9ul << 20) + 4) /* more than a piece of a copy between servers */
+#define ROUNDS  3u
+
+static CUcontext ctx[DEVICES];
+static CUfunction burn[DEVICES];
+static CUstream stream[DEVICES];
+static CUdeviceptr at[DEVICES];
+static uint32_t words[BIG / 4 + 1];
+
+static void
+use(int d)
+{
+    CU(cuCtxSetCurrent(ctx[d]));
+}
+
+static void
+open_all(void)
+{
+    int count = 0;
+
+    CU(cuInit(0));
+    CU(cuDeviceGetCount(&count));
+    EXPECT(count == DEVICES);
+    for (int d = 0; d < DEVICES; d++) {
+        CU(cuDevicePrimaryCtxRetain(&ctx[d], d));
+        use(d);
+        burn[d] = drv_kernel(vector_ptx, "burn");
+        CU(cuStreamCreate(&stream[d], d % 2 != 0 ? CU_STREAM_NON_BLOCKING : CU_STREAM_DEFAULT));
+        CU(cuMemAlloc(&at[d], BIG));
+    }
+}
+
+/* -- the list --------------------------------------------------------------------------- */
+
+static void
+list(void)
+{
+    char id[DEVICES][32];
+    CUuuid uuid[DEVICES];
+    CUdevice back = -1;
+    int ordinal = -1, domain, can;
+
+    for (int d = 0; d < DEVICES; d++) {
+        CU(cuDeviceGetUuid_v2(&uuid[d], d));
+        CU(cuDeviceGetPCIBusId(id[d], sizeof(id[d]), d));
+        CU(cuDeviceGetByPCIBusId(&back, id[d]));
+        EXPECT(back == d);
+        CU(cuDeviceGetAttribute(&domain, CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID, d));
+        EXPECT((unsigned long)domain == strtoul(id[d], NULL, 16));
+        CU(cuPointerGetAttribute(&ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, at[d]));
+        EXPECT(ordinal == d);
+        CU(cuDeviceCanAccessPeer(&can, d, d));
+        EXPECT(can == 0);
+        for (int e = 0; e < d; e++)
+            EXPECT(memcmp(&uuid[d], &uuid[e], sizeof(uuid[d])) != 0 && strcmp(id[d], id[e]) != 0 &&
+                   at[d] != at[e]);
+    }
+    printf("list: %d devices\n", DEVICES);
+}
+
+/* Access is where it is said to be. */
+static void
+access_is_told(void)
+{
+    for (int d = 1; d < DEVICES; d++) {
+        int can = 9;
+        CUresult cr;
+
+        CU(cuDeviceCanAccessPeer(&can, 0, d));
+        use(0);
+        cr = cuCtxEnablePeerAccess(ctx[d], 0);
+        EXPECT(cr == (can ? CUDA_SUCCESS : CUDA_ERROR_PEER_ACCESS_UNSUPPORTED));
+        if (cr == CUDA_SUCCESS)
+            CU(cuCtxDisablePeerAccess(ctx[d]));
+    }
+    printf("access: done\n");
+}
+
+/* -- kernels ---------------------------------------------------------------------------- */
+
+static void
+fill(int d, uint32_t seed, size_t bytes)
+{
+    for (size_t i = 0; i < bytes / 4; i++)
+        words[i] = seed + (uint32_t)i;
+    use(d);
+    CU(cuMemcpyHtoD(at[d], words, bytes));
+}
+
+/* What is wrong of what a device has, after so many rounds of burn. */
+static uint32_t
+wrong(int d, uint32_t seed, uint32_t rounds, size_t bytes)
+{
+    uint32_t bad = 0;
+
+    memset(words, 0, bytes);
+    use(d);
+    CU(cuMemcpyDtoH(words, at[d], bytes));
+    for (size_t i = 0; i < bytes / 4; i++)
+        bad += words[i] != drv_lcg(seed + (uint32_t)i, rounds);
+    return bad;
+}
+
+static void
+launch(CUfunction f, int d, uint32_t rounds, CUstream s)
+{
+    uint32_t n = N;
+    void *params[] = {&at[d], &rounds, &n};
+
+    drv_launch(f, N, s, params);
+}
+
+static void
+kernels(void)
+{
+    uint32_t bad = 0;
+
+    for (int d = 0; d < DEVICES; d++) {
+        fill(d, 100u * (uint32_t)d, BYTES);
+        launch(burn[d], d, 5, stream[d]);
+    }
+    for (int d = 0; d < DEVICES; d++) {
+        use(d);
+        CU(cuStreamSynchronize(stream[d]));
+        bad += wrong(d, 100u * (uint32_t)d, 5, BYTES);
+    }
+    EXPECT(bad == 0);
+    printf("kernels: %u wrong\n", bad);
+}
+
+/* A library belongs to no device; the image may go once it is loaded. */
+static void
+libraries(void)
+{
+    char *image = strdup(vector_ptx);
+    CUdeviceptr counter[2];
+    CUlibrary library, other;
+    CUkernel kernel;
+    CUmodule module;
+    uint32_t bad = 0;
+    size_t size;
+    int value;
+
+    use(1);
+    CU(cuLibraryLoadData(&library, image, NULL, NULL, 0, NULL, NULL, 0));
+    memset(image, 0, strlen(vector_ptx));
+    free(image);
+    CU(cuLibraryGetKernel(&kernel, library, "burn"));
+    for (int d = DEVICES - 1; d >= 0; d--) {
+        fill(d, 7, BYTES);
+        launch((CUfunction)kernel, d, 2, NULL);
+        bad += wrong(d, 7, 2, BYTES);
+        CU(cuKernelGetAttribute(&value, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, kernel, d));
+        EXPECT(value >= 128);
+        CU(cuLibraryGetModule(&module, library));
+    }
+    EXPECT(bad == 0);
+    CU(cuLibraryLoadData(&other, misc_ptx, NULL, NULL, 0, NULL, NULL, 0));
+    for (int i = 0; i < 2; i++) {
+        use(i * 5);
+        CU(cuLibraryGetGlobal(&counter[i], &size, other, "counter"));
+        value = 50 + i;
+        CU(cuMemcpyHtoD(counter[i], &value, 4));
+    }
+    for (int i = 0; i < 2; i++) { /* one in each context, wherever it lies */
+        use(i * 5);
+        CU(cuMemcpyDtoH(&value, counter[i], 4));
+        EXPECT(value == 50 + i);
+    }
+    CU(cuLibraryUnload(other));
+    CU(cuLibraryUnload(library));
+    printf("libraries: %u wrong\n", bad);
+}
+
+/* A module's kernel is its context's. */
+static void
+mistakes(void)
+{
+    uint32_t rounds = 1, n = N;
+    void *params[] = {&at[4], &rounds, &n};
+    CUevent here, there;
+    float ms;
+
+    use(4);
+    EXPECT_CU(CUDA_ERROR_INVALID_HANDLE,
+              cuLaunchKernel(burn[0], 1, 1, 1, 1, 1, 1, 0, stream[4], params, NULL));
+    CU(cuEventCreate(&here, 0));
+    EXPECT_CU(CUDA_ERROR_INVALID_HANDLE, cuEventRecord(here, stream[0]));
+    CU(cuEventRecord(here, stream[4]));
+    use(0);
+    CU(cuEventCreate(&there, 0));
+    CU(cuEventRecord(there, stream[0]));
+    CU(cuEventSynchronize(here));
+    CU(cuEventSynchronize(there));
+    EXPECT_CU(CUDA_ERROR_INVALID_HANDLE, cuEventElapsedTime(&ms, here, there));
+    CU(cuEventDestroy(here)); /* from whatever context */
+    CU(cuEventDestroy(there));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemcpyPeer(at[0], ctx[0], at[4] + BIG, ctx[4], BIG));
+    printf("mistakes: done\n");
+}
+
+/* -- copies ----------------------------------------------------------------------------- */
+
+static void
+copies(void)
+{
+    uint32_t bad = 0;
+
+    for (int d = 0; d < DEVICES; d++) {
+        int e = (d + 1) % DEVICES, f = (d + 3) % DEVICES;
+
+        fill(d, 31u * (uint32_t)d, BIG);
+        use(e); /* in the stream of the source, the destination, somebody else */
+        CU(cuMemsetD32(at[e], 0, BIG / 4));
+        CU(cuCtxSynchronize());
+        CU(cuMemcpyPeerAsync(at[e], ctx[e], at[d], ctx[d], BIG, stream[d]));
+        CU(cuStreamSynchronize(stream[d]));
+        bad += wrong(e, 31u * (uint32_t)d, 0, BIG);
+        fill(d, 5, BYTES);
+        CU(cuMemcpyAsync(at[e], at[d], BYTES, stream[e]));
+        CU(cuStreamSynchronize(stream[e]));
+        bad += wrong(e, 5, 0, BYTES);
+        fill(d, 6, BYTES);
+        CU(cuMemcpyDtoDAsync(at[e], at[d], BYTES, stream[f]));
+        CU(cuStreamSynchronize(stream[f]));
+        bad += wrong(e, 6, 0, BYTES);
+        fill(d, 8, BYTES);
+        use(e);
+        CU(cuMemcpyPeer(at[e], ctx[e], at[d], ctx[d], BYTES));
+        bad += wrong(e, 8, 0, BYTES);
+        fill(d, 9, BYTES);
+        use(f);
+        CU(cuMemcpy(at[e], at[d], BYTES));
+        CU(cuCtxSynchronize());
+        bad += wrong(e, 9, 0, BYTES);
+    }
+    EXPECT(bad == 0);
+    printf("copies: %u wrong\n", bad);
+}
+
+/* Memory of one device, and the context of another. */
+static void
+from_afar(void)
+{
+    uint32_t bad = 0, *pinned;
+    CUdeviceptr p;
+
+    use(0);
+    CU(cuMemHostAlloc((void **)&pinned, BYTES, CU_MEMHOSTALLOC_PORTABLE));
+    for (int d = 1; d < DEVICES; d++) {
+        use(0);
+        for (uint32_t i = 0; i < N; i++)
+            pinned[i] = 3 + i;
+        CU(cuMemcpyHtoDAsync(at[d], pinned, BYTES, stream[0]));
+        CU(cuStreamSynchronize(stream[0]));
+        bad += wrong(d, 3, 0, BYTES);
+        use(d); /* pinned under another context, in our own stream */
+        CU(cuMemsetD32Async(at[d], 0, N, stream[d]));
+        CU(cuMemcpyHtoDAsync(at[d], pinned, BYTES, stream[d]));
+        CU(cuMemsetD32Async(at[d], 21, 1, stream[d]));
+        CU(cuMemcpyDtoHAsync(pinned, at[d], BYTES, stream[d]));
+        CU(cuStreamSynchronize(stream[d]));
+        bad += (pinned[0] != 21) + (pinned[1] != 4) + (pinned[N - 1] != 3 + N - 1);
+        use(0);
+        memset(pinned, 0, BYTES);
+        CU(cuMemcpyDtoH(pinned, at[d], BYTES));
+        bad += (pinned[0] != 21) + (pinned[N - 1] != 3 + N - 1);
+        CU(cuMemsetD32(at[d], 77, N));
+        CU(cuMemsetD8Async(at[d], 1, 4, stream[0]));
+        CU(cuCtxSynchronize());
+        CU(cuMemcpyDtoHAsync(pinned, at[d], BYTES, stream[0]));
+        CU(cuStreamSynchronize(stream[0]));
+        bad += (pinned[0] != 0x01010101) + (pinned[1] != 77) + (pinned[N - 1] != 77);
+        use(d);
+        CU(cuMemAlloc(&p, 1 << 20));
+        use(0);
+        CU(cuMemFree(p)); /* whose context is current does not matter */
+        EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemFree(p));
+    }
+    CU(cuMemFreeHost(pinned));
+    EXPECT(bad == 0);
+    printf("from afar: %u wrong\n", bad);
+}
+
+/* -- order ------------------------------------------------------------------------------ */
+
+/* Three times around all devices, all of it queued before anything is waited for. */
+static void
+ring(void)
+{
+    CUevent done[DEVICES];
+    uint32_t bad;
+
+    for (int d = 0; d < DEVICES; d++) {
+        use(d);
+        CU(cuEventCreate(&done[d], CU_EVENT_DISABLE_TIMING));
+    }
+    fill(0, 1, BYTES);
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        for (int d = 0; d < DEVICES; d++) {
+            int e = (d + 1) % DEVICES;
+
+            use(d);
+            if (round > 0 || d > 0)
+                CU(cuStreamWaitEvent(stream[d], done[(d + DEVICES - 1) % DEVICES], 0));
+            launch(burn[d], d, 1000, stream[d]);
+            CU(cuMemcpyPeerAsync(at[e], ctx[e], at[d], ctx[d], BYTES, stream[d]));
+            CU(cuEventRecord(done[d], stream[d]));
+        }
+    }
+    use(0);
+    CU(cuStreamWaitEvent(stream[0], done[DEVICES - 1], 0));
+    CU(cuStreamSynchronize(stream[0]));
+    bad = wrong(0, 1, 1000 * DEVICES * ROUNDS, BYTES);
+    EXPECT(bad == 0);
+    for (int d = 0; d < DEVICES; d++)
+        CU(cuEventDestroy(done[d]));
+    printf("ring: %u wrong\n", bad);
+}
+
+/* Each device waits for all others, many times. */
+static void
+barriers(void)
+{
+    CUevent here[DEVICES];
+
+    for (int d = 0; d < DEVICES; d++) {
+        use(d);
+        CU(cuEventCreate(&here[d], CU_EVENT_DISABLE_TIMING));
+        fill(d, 2, BYTES);
+    }
+    for (int round = 0; round < 10; round++) {
+        for (int d = 0; d < DEVICES; d++) {
+            use(d);
+            launch(burn[d], d, 10, stream[d]);
+            CU(cuEventRecord(here[d], stream[d]));
+        }
+        for (int d = 0; d < DEVICES; d++) {
+            use(d);
+            for (int e = 0; e < DEVICES; e++)
+                CU(cuStreamWaitEvent(stream[d], here[e], 0));
+        }
+    }
+    for (int d = 0; d < DEVICES; d++) {
+        use(d);
+        CU(cuStreamSynchronize(stream[d]));
+        EXPECT(wrong(d, 2, 100, BYTES) == 0);
+        CU(cuEventDestroy(here[d]));
+    }
+    printf("barriers: done\n");
+}
+
+/* -- faults ----------------------------------------------------------------------------- */
+
+/* A context that broke is no other device's matter. */
+static void
+faults(void)
+{
+    CUfunction f;
+
+    use(2);
+    f = drv_kernel(misc_ptx, "trap_now");
+    CU(cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, 0, NULL, NULL, NULL));
+    EXPECT(cuCtxSynchronize() != CUDA_SUCCESS);
+    use(0);
+    EXPECT_CU(CUDA_SUCCESS, cuCtxSynchronize());
+    fill(0, 4, BYTES);
+    launch(burn[0], 0, 1, stream[0]);
+    CU(cuMemcpyPeerAsync(at[5], ctx[5], at[0], ctx[0], BYTES, stream[0]));
+    CU(cuStreamSynchronize(stream[0]));
+    EXPECT(wrong(5, 4, 1, BYTES) == 0);
+    printf("faults: done\n");
+}
+
+/* -- a server that ends ------------------------------------------------------------------ */
+
+static int
+lost(void)
+{
+    CUevent never;
+    uint32_t value;
+    int c;
+
+    open_all();
+    use(2);
+    CU(cuEventCreate(&never, CU_EVENT_DISABLE_TIMING));
+    launch(burn[2], 2, 2000000, stream[2]); /* outlives its server */
+    CU(cuEventRecord(never, stream[2]));
+    use(0);
+    CU(cuStreamWaitEvent(stream[0], never, 0));
+    puts("ready");
+    fflush(stdout);
+    c = getchar(); /* the server is gone */
+    EXPECT(c == '\n');
+    use(2);
+    EXPECT_CU(CUDA_ERROR_DEVICE_UNAVAILABLE, cuCtxSynchronize());
+    EXPECT_CU(CUDA_ERROR_DEVICE_UNAVAILABLE, cuMemcpyDtoH(&value, at[3], 4));
+    use(0);
+    /* What waited for it goes on, and is told once. */
+    EXPECT_CU(CUDA_ERROR_DEVICE_UNAVAILABLE, cuStreamSynchronize(stream[0]));
+    EXPECT_CU(CUDA_SUCCESS, cuStreamSynchronize(stream[0]));
+    EXPECT_CU(CUDA_ERROR_DEVICE_UNAVAILABLE,
+              cuMemcpyPeerAsync(at[0], ctx[0], at[3], ctx[3], BYTES, stream[0]));
+    EXPECT_CU(CUDA_SUCCESS, cuStreamSynchronize(stream[0]));
+    fill(0, 4, BYTES);
+    launch(burn[0], 0, 1, stream[0]);
+    CU(cuMemcpyPeerAsync(at[5], ctx[5], at[0], ctx[0], BYTES, stream[0]));
+    CU(cuStreamSynchronize(stream[0]));
+    EXPECT(wrong(5, 4, 1, BYTES) == 0);
+    return drv_result("servers");
+}
+
+int
+main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "lost") == 0)
+        return lost();
+    open_all();
+    list();
+    access_is_told();
+    kernels();
+    libraries();
+    mistakes();
+    copies();
+    from_afar();
+    ring();
+    barriers();
+    faults();
+    return drv_result("servers");
+}
