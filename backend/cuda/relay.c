@@ -192,7 +192,7 @@ be_relays_end(struct be_session *session, const struct be_context *context)
     for (struct be_relay **at = &session->relays; *at != NULL;) {
         struct be_relay *relay = *at;
 
-        if (relay->context != context) {
+        if (context != NULL && relay->context != context) {
             at = &relay->next;
             continue;
         }

@@ -11,7 +11,7 @@
 
 #include "backend/cuda/state.h"
 
-/* A context ends, and its work is to be waited for: its gates are opened. */
+/* A context ends (NULL: all of them), and its work is to be waited for: its gates are opened. */
 void be_relays_end(struct be_session *session, const struct be_context *context);
 
 /* Any thread. */

@@ -5,6 +5,7 @@
 #include "backend/cuda/jobs.h"
 #include "backend/cuda/module.h"
 #include "backend/cuda/pace.h"
+#include "backend/cuda/relay.h"
 #include "backend/cuda/stay.h"
 #include "backend/cuda/trace.h"
 #include "backend/memory/swap.h"
@@ -202,6 +203,7 @@ be_session_destroy(struct be_session *session)
     if (session == NULL)
         return;
     be_callbacks_close(session);
+    be_relays_end(session, NULL);
     be_parked_hand_over(session);
     be_waits_drain(session->waits, NULL);
     be_agent_stop(session->agent);

@@ -80,6 +80,41 @@ def nvml_sees_them(build, source):
         three.close()
 
 
+def ends_at_gates(build, source):
+    three = Three(build, source, ("--grace", "0s"))
+    try:
+        left = three.run("leave")
+        check("it goes while streams wait", left.returncode == 0, left.stdout, left.stderr)
+        for server in three.servers:
+            gone = pool.eventually(lambda: three.lab.json("get", "sessions", "--socket", server.socket) == [])
+            check("its sessions end", gone, server.log())
+    finally:
+        three.close()
+
+
+def launcher_joins_them(build, source):
+    three = Three(build, source)
+    try:
+        lab = three.lab
+        listed = ",".join(server.url for server in three.servers)
+        env = {"GPUPOOL_SERVER": listed, "LD_LIBRARY_PATH": ""}
+        shown = lab.run("place", "--gpus", "5", who="alice", **env)
+        check("three of them have five", shown.returncode == 0 and
+              len(re.findall(r"(?m)^\+[123] ", shown.stdout)) == 3, shown)
+        shown = lab.run("place", "--gpus", "7", who="alice", **env)
+        check("nobody has seven", shown.returncode == 1 and "+" not in shown.stdout, shown)
+        count = "import ctypes; n = ctypes.c_int(); c = ctypes.CDLL('libcuda.so.1'); " \
+                "print(c.cuInit(0), c.cuDeviceGetCount(ctypes.byref(n)), n.value)"
+        for gpus, servers in (("2", 1), ("3", 2), ("5", 3)):
+            ran = lab.run("run", "--gpus", gpus, "--", sys.executable, "-c", count, who="alice",
+                          GPUPOOL_STATS="1", **env)
+            check(f"{gpus} GPUs are seen, not more", ran.stdout == f"0 0 {gpus}\n", ran)
+            used = re.search("servers ([0-9]+)", ran.stderr)
+            check(f"on {servers} servers", (int(used[1]) if used else 1) == servers, ran)
+    finally:
+        three.close()
+
+
 def a_lost_one(build, source):
     three = Three(build, source)
     program = None
@@ -100,4 +135,5 @@ def a_lost_one(build, source):
 
 
 if __name__ == "__main__":
-    sys.exit(pool.main({f.__name__: f for f in (all_devices, nvml_sees_them, a_lost_one)}))
+    sys.exit(pool.main({f.__name__: f for f in (all_devices, nvml_sees_them, launcher_joins_them, ends_at_gates,
+                                                        a_lost_one)}))

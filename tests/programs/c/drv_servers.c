@@ -6,6 +6,8 @@
 #include "misc_ptx.h"
 #include "vector_ptx.h"
 
+#include <unistd.h>
+
 #define DEVICES 6
 #define N       (4096u + 3)
 #define BYTES   (N * 4ul)
@@ -421,9 +423,36 @@ lost(void)
     return drv_result("servers");
 }
 
+/* Streams stand at gates and copies behind them when the program ends. */
+static int
+leave(void)
+{
+    uint32_t *pinned;
+    CUevent late;
+
+    open_all();
+    use(2);
+    CU(cuEventCreate(&late, CU_EVENT_DISABLE_TIMING));
+    launch(burn[2], 2, 2000000, stream[2]);
+    CU(cuEventRecord(late, stream[2]));
+    for (int d = 0; d < DEVICES; d++) {
+        use(d);
+        CU(cuMemHostAlloc((void **)&pinned, BYTES, 0));
+        CU(cuStreamWaitEvent(stream[d], late, 0));
+        CU(cuMemcpyDtoHAsync(pinned, at[d], BYTES, stream[d]));
+        CU(cuMemcpyPeerAsync(at[(d + 2) % DEVICES], ctx[(d + 2) % DEVICES], at[d], ctx[d], BYTES,
+                             stream[d]));
+    }
+    use(0);
+    EXPECT_CU(CUDA_ERROR_NOT_READY, cuStreamQuery(stream[0]));
+    _exit(drv_result("servers"));
+}
+
 int
 main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "leave") == 0)
+        return leave();
     if (argc > 1 && strcmp(argv[1], "lost") == 0)
         return lost();
     open_all();
