@@ -26,6 +26,7 @@ static const char examples[] =
     "taken.\n\nExamples:\n"
     "  gpupool place --gpus 2 --model h200,a100 --memory 40G\n"
     "  gpupool place --prefer only-cloud --spread\n"
+    "Where no server has so many GPUs, several are used together: those with a plus.\n"
     "Exit code 0: somewhere, 1: nowhere, 2: wrong usage.\n";
 
 /* The environment is what the program's own library reads. */
@@ -73,7 +74,7 @@ tool_place_command(int argc, char **argv)
     else if (status == GP_OK || status == GP_ERR_NOT_FOUND) {
         if (tool_find(&config, &found)) {
             tool_found_print(&config, &found, stdout);
-            rc = found.fit > 0 ? 0 : TOOL_FAILED;
+            rc = found.fit + found.together > 0 ? 0 : TOOL_FAILED;
         } else {
             fprintf(stderr, "gpupool place: %s\n", found.why);
         }
@@ -85,7 +86,8 @@ tool_place_command(int argc, char **argv)
 
 /* -- before a program starts ------------------------------------------------------------------- */
 
-/* In this order the program's library tries them. */
+/* In this order the program's library tries them; or it uses them together, each by its first URL.
+ */
 static bool
 servers_export(const struct tool_found *found)
 {
@@ -93,6 +95,11 @@ servers_export(const struct tool_found *found)
 
     for (size_t i = 0; i < found->fit && i < FE_SERVERS_MAX / 2; i++)
         gp_buf_printf(&list, "%s%s", i > 0 ? "," : "", found->list[found->order[i]].urls);
+    for (size_t i = 0; i < found->together; i++) {
+        const char *urls = found->list[found->order[i]].urls;
+
+        gp_buf_printf(&list, "%s%.*s", i > 0 ? "+" : "", (int)strcspn(urls, ","), urls);
+    }
     gp_buf_append(&list, "", 1);
     return gp_buf_status(&list) == GP_OK && setenv("GPUPOOL_SERVER", (char *)list.data, 1) == 0 &&
            unsetenv("GPUPOOL_SERVERS_FILE") == 0;
@@ -125,7 +132,7 @@ wait_for_one(const struct fe_config *config, uint64_t until, struct tool_found *
         if (position == 0 || position == UINT64_MAX) {
             struct tool_found now;
 
-            if (tool_find(config, &now) && now.fit > 0) {
+            if (tool_find(config, &now) && now.fit + now.together > 0) {
                 tool_found_fini(found_p);
                 *found_p = now;
                 found = true;
@@ -148,7 +155,7 @@ choose(const struct fe_config *config)
 
     if (!known)
         fprintf(stderr, "gpupool run: %s\n", found.why);
-    if (known && (found.fit > 0 ||
+    if (known && (found.fit + found.together > 0 ||
                   (config->wait_ns > 0 &&
                    wait_for_one(config, gp_deadline_after(gp_now_ns(), config->wait_ns), &found))))
         rc = servers_export(&found) ? -1 : TOOL_FAILED;

@@ -159,6 +159,9 @@ tool_find(const struct fe_config *config, struct tool_found *found_p)
             measure(&found);
             found.fit = place_order(&config->need, found.list, found.count, found.order);
         }
+        if (found.fit == 0)
+            found.together =
+                place_together(&config->need, found.list, found.count, FE_SERVERS_MAX, found.order);
     }
     *found_p = found;
     return ok;
@@ -173,7 +176,8 @@ tool_found_fini(struct tool_found *found)
 }
 
 static void
-row_print(const struct fe_config *config, const struct place_server *server, size_t place, FILE *to)
+row_print(const struct fe_config *config, const struct place_server *server, size_t place,
+          bool joined, FILE *to)
 {
     char order[24] = "-", rtt[24] = "-", most[32], why[PLACE_TEXT], models[64] = "-";
     uint64_t free_bytes = 0;
@@ -183,14 +187,23 @@ row_print(const struct fe_config *config, const struct place_server *server, siz
         free_bytes = gp_max_u64(free_bytes, server->gpus[i].free_bytes);
     if (server->gpu_count > 0)
         snprintf(models, sizeof(models), "%u x %s", server->gpu_count, server->gpus[0].model);
-    if (met > 0)
-        snprintf(order, sizeof(order), "%zu", place + 1);
+    if (met > 0 || joined)
+        snprintf(order, sizeof(order), "%s%zu", joined ? "+" : "", place + 1);
     if (server->rtt_ns != UINT64_MAX)
         snprintf(rtt, sizeof(rtt), "%.2f ms", (double)server->rtt_ns / 1e6);
     gp_format_bytes(free_bytes >> 20 << 20, most, sizeof(most));
     fprintf(to, "%-5s %-20.20s %-12.12s %-7s %-9s %-14.14s %-10s %u  %s\n", order, server->name,
             server->region[0] != '\0' ? server->region : "-",
             server->cost == PLACE_CLOUD ? "cloud" : "onprem", rtt, models, most, met, why);
+}
+
+static bool
+is_joined(const struct tool_found *found, size_t which)
+{
+    for (size_t i = 0; i < found->together; i++)
+        if (found->order[i] == which)
+            return true;
+    return false;
 }
 
 void
@@ -200,9 +213,9 @@ tool_found_print(const struct fe_config *config, const struct tool_found *found,
 
     fprintf(to, "%-5s %-20s %-12s %-7s %-9s %-14s %-10s %s\n", "ORDER", "SERVER", "REGION", "COST",
             "DISTANCE", "GPUS", "MOST FREE", "FIT");
-    for (size_t i = 0; i < found->fit; i++)
-        row_print(config, &found->list[found->order[i]], i, to);
+    for (size_t i = 0; i < found->fit + found->together; i++)
+        row_print(config, &found->list[found->order[i]], i, found->together > 0, to);
     for (size_t i = 0; i < found->count; i++)
-        if (place_server_meets(&config->need, &found->list[i], why) == 0)
-            row_print(config, &found->list[i], 0, to);
+        if (place_server_meets(&config->need, &found->list[i], why) == 0 && !is_joined(found, i))
+            row_print(config, &found->list[i], 0, false, to);
 }

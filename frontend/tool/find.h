@@ -15,7 +15,8 @@ struct tool_found {
     size_t count;
     uint32_t *order; /* indexes of those that meet the need, best first */
     size_t fit;
-    char why[320]; /* nothing could be found out at all */
+    size_t together; /* where none does: so many of order do together, and fit is 0 */
+    char why[320];   /* nothing could be found out at all */
 };
 
 /* Ask, measure the way to those that meet the need, and put them in order. False: why. */

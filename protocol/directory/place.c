@@ -132,21 +132,24 @@ by_rank(const void *x, const void *y)
     return strcmp(a->name, b->name);
 }
 
-size_t
-place_order(const struct place_need *need, const struct place_server *servers, size_t count,
-            uint32_t *order)
+/* by_count: who has most goes before who fits best. */
+static size_t
+order_by(const struct place_need *need, const struct place_server *servers, size_t count,
+         bool by_count, uint32_t *order)
 {
     struct rank *ranks = calloc(count + 1, sizeof(*ranks));
     char why[PLACE_TEXT];
     size_t n = 0;
 
     for (size_t i = 0; ranks != NULL && i < count; i++) {
-        if (place_server_meets(need, &servers[i], why) == 0)
+        uint32_t met = place_server_meets(need, &servers[i], why);
+
+        if (met == 0)
             continue;
         ranks[n++] = (struct rank){.index = (uint32_t)i,
                                    .class = !is_preferred(need, &servers[i]),
                                    .distance = distance_of(servers[i].rtt_ns),
-                                   .fit = fit_of(need, &servers[i]),
+                                   .fit = by_count ? UINT64_MAX - met : fit_of(need, &servers[i]),
                                    .name = servers[i].name};
     }
     if (n > 0)
@@ -155,4 +158,27 @@ place_order(const struct place_need *need, const struct place_server *servers, s
         order[i] = ranks[i].index;
     free(ranks);
     return n;
+}
+
+size_t
+place_order(const struct place_need *need, const struct place_server *servers, size_t count,
+            uint32_t *order)
+{
+    return order_by(need, servers, count, false, order);
+}
+
+size_t
+place_together(const struct place_need *need, const struct place_server *servers, size_t count,
+               size_t max, uint32_t *order)
+{
+    struct place_need one = *need;
+    uint32_t got = 0;
+    char why[PLACE_TEXT];
+    size_t n, taken = 0;
+
+    one.gpus = 1;
+    n = order_by(&one, servers, count, !need->spread, order);
+    while (taken < n && taken < max && (got < need->gpus || (need->spread && taken < need->gpus)))
+        got += place_server_meets(&one, &servers[order[taken++]], why);
+    return got >= need->gpus ? taken : 0;
 }

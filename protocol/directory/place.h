@@ -69,4 +69,10 @@ uint32_t place_server_meets(const struct place_need *need, const struct place_se
 size_t place_order(const struct place_need *need, const struct place_server *servers, size_t count,
                    uint32_t *order);
 
+/* Where no server alone meets the need: the servers that do together, by the same order, but to
+ * pack as few as it takes, to spread one more for each GPU. Their indexes; 0: not even all of them
+ * do, or more than max would be needed. order has room for count. */
+size_t place_together(const struct place_need *need, const struct place_server *servers,
+                      size_t count, size_t max, uint32_t *order);
+
 #endif

@@ -150,3 +150,38 @@ Test(place, distances_that_one_look_cannot_tell_are_one)
     cr_assert_str_eq(order_of(&need, s, 2), "a b");
     cr_assert_str_eq(order_of(&need, s, 0), "");
 }
+
+/* --- several together --------------------------------------------------------------------- */
+
+Test(place, takes_as_few_servers_together_as_have_enough)
+{
+    struct place_server servers[] = {server("a", "h200", 2, 10), server("b", "h200", 3, 10),
+                                     server("c", "l20", 8, 10), server("d", "h200", 2, 10)};
+    struct place_need need = {.gpus = 5, .model_count = 1, .models = {"h200"}};
+    uint32_t order[4];
+
+    cr_assert_eq(place_order(&need, servers, 4, order), 0);
+    cr_assert_eq(place_together(&need, servers, 4, 16, order), 2);
+    cr_assert_eq(order[0], 1, "who has most comes first");
+    cr_assert_eq(order[1], 0);
+    need.gpus = 7;
+    cr_assert_eq(place_together(&need, servers, 4, 16, order), 3);
+    cr_assert_eq(place_together(&need, servers, 4, 2, order), 0, "more than a program can use");
+    need.gpus = 8;
+    cr_assert_eq(place_together(&need, servers, 4, 16, order), 0);
+}
+
+Test(place, spreads_over_more_servers_than_it_takes)
+{
+    struct place_server servers[] = {server("a", "h200", 4, 10), server("b", "h200", 4, 10),
+                                     server("c", "h200", 4, 10)};
+    struct place_need need = {.gpus = 5, .spread = true};
+    uint32_t order[3];
+
+    cr_assert_eq(place_together(&need, servers, 3, 16, order), 3);
+    need.spread = false;
+    cr_assert_eq(place_together(&need, servers, 3, 16, order), 2);
+    servers[0].draining = true;
+    need.gpus = 9;
+    cr_assert_eq(place_together(&need, servers, 3, 16, order), 0);
+}
