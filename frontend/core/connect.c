@@ -23,6 +23,7 @@
 #define OPEN_ROUNDS 4 /* how often another range of addresses is asked for */
 #define ADDRESS_END (1ull << 47)
 #define HINT_STEP   (1ull << 43) /* places far from where programs and their heaps lie */
+#define PLACE_ALIGN (1ull << 32)
 
 /* One try at one server. */
 struct attempt {
@@ -460,6 +461,20 @@ group_create(struct attempt *a)
     return NULL;
 }
 
+/* A place for bytes right behind what the server before has, reserved; false if it is taken. */
+static bool
+place_behind(const struct wire_open_answer *before, uint64_t bytes, struct wire_range *range_p)
+{
+    const struct wire_range *host = &before->host_range, *device = &before->device_range;
+    uint64_t end = gp_max_u64(device->base + device->bytes, host->base + host->bytes);
+    struct wire_range range = {gp_align_up_u64(end, PLACE_ALIGN), bytes};
+
+    if (!fe_reserve(&range))
+        return false;
+    *range_p = range;
+    return true;
+}
+
 /* Open a session with each; what is reserved for the first is no place for the second. */
 static bool
 group_open(struct attempt *a, struct group *g)
@@ -473,7 +488,7 @@ group_open(struct attempt *a, struct group *g)
         one->deadline_ns = a->deadline_ns;
         one->monitor = a->monitor;
         one->why = a->why;
-        if (bytes > 0)
+        if (bytes > 0 && !place_behind(&g->attempts[g->opened - 1].answer, bytes, &one->hint))
             (void)find_place(bytes, 0, &one->hint);
         if (!open_session(one)) {
             a->cr = one->cr;
