@@ -1,7 +1,8 @@
 /* bench/transport_floor.c -- what a transport costs by itself, on loopback
  *
- * Two processes, one lane: ping-pong of small frames and a stream of large ones. Everything else
- * that is measured over a transport is compared with this. One JSON line for each figure. With
+ * Two processes, one lane: ping-pong of small frames and a stream of large ones, out of and into as
+ * much memory as is streamed (a copy's bytes are in no cache either). Everything else that is
+ * measured over a transport is compared with this. One JSON line for each figure. With
  * --role the two processes are started by the user, who may put a relay between them.
  */
 #include "protocol/base/clock.h"
@@ -33,6 +34,7 @@ static const struct gp_option floor_options[] = {
     {"rounds", "N", GP_OPT_NUMBER, "5000", "pings"},
     {"stream", "BYTES", GP_OPT_BYTES, "1g", "bytes to stream each way"},
     {"chunk", "BYTES", GP_OPT_BYTES, "1m", "payload of a streamed frame"},
+    {"memory", "BYTES", GP_OPT_BYTES, "256m", "stream out of and into so much memory, at most"},
     {"congestion", "NAME", GP_OPT_TEXT, NULL, "TCP congestion control"},
     {"kept", NULL, GP_OPT_FLAG, "no",
      "stream from and to memory that a device may be told of (rdma)"},
@@ -52,6 +54,7 @@ static const struct gp_option_set floor_set = {
 struct plan {
     const char *transport;
     uint64_t rounds, ping_bytes, stream_bytes, chunk_bytes;
+    uint64_t memory_bytes; /* a multiple of chunk_bytes */
     bool kept;
     const char *connect_url; /* NULL: be the other end, or both */
     int ready_fd;            /* of the end that only serves; -1: both */
@@ -68,28 +71,34 @@ send_frame(struct tp_lane *lane, enum wire_frame_kind kind, uint8_t *payload, si
     return tp_send(lane, iov, 2);
 }
 
-/* Receive count frames into to. */
+/* Receive count frames, one behind the other, into memory. */
 static enum gp_status
-drain(struct tp_lane *lane, uint8_t *to, uint64_t count)
+drain(struct tp_lane *lane, uint8_t *memory, uint64_t count, const struct plan *plan)
 {
     struct tp_frame frame;
     enum gp_status status = GP_OK;
+    uint64_t at = 0;
 
     for (; count > 0 && status == GP_OK; count--) {
         status = tp_recv_header(lane, &frame, GP_FOREVER);
-        if (status == GP_OK)
-            status = tp_recv_payload(lane, to, frame.payload_bytes, GP_FOREVER, NULL);
+        if (status != GP_OK)
+            break;
+        if (frame.payload_bytes > plan->memory_bytes - at)
+            at = 0;
+        status = tp_recv_payload(lane, memory + at, frame.payload_bytes, GP_FOREVER, NULL);
+        at += frame.payload_bytes;
     }
     return status;
 }
 
 static enum gp_status
-pour(struct tp_lane *lane, uint8_t *from, const struct plan *plan)
+pour(struct tp_lane *lane, uint8_t *memory, const struct plan *plan)
 {
     enum gp_status status = GP_OK;
 
     for (uint64_t n = 0; n < plan->stream_bytes && status == GP_OK; n += plan->chunk_bytes)
-        status = send_frame(lane, WIRE_FRAME_DATA, from, plan->chunk_bytes);
+        status =
+            send_frame(lane, WIRE_FRAME_DATA, memory + n % plan->memory_bytes, plan->chunk_bytes);
     return status;
 }
 
@@ -106,12 +115,12 @@ serve(struct tp_lane *lane, uint8_t *memory, const struct plan *plan)
     enum gp_status status = GP_OK;
 
     for (uint64_t i = 0; i < plan->rounds && status == GP_OK; i++) {
-        status = drain(lane, memory, 1);
+        status = drain(lane, memory, 1, plan);
         if (status == GP_OK)
             status = send_frame(lane, WIRE_FRAME_PONG, memory, plan->ping_bytes);
     }
     if (status == GP_OK)
-        status = drain(lane, memory, chunks(plan));
+        status = drain(lane, memory, chunks(plan), plan);
     if (status == GP_OK)
         status = send_frame(lane, WIRE_FRAME_PONG, memory, 0);
     if (status == GP_OK)
@@ -138,7 +147,7 @@ ping(struct tp_lane *lane, uint8_t *memory, const struct plan *plan)
 
         status = send_frame(lane, WIRE_FRAME_PING, memory, plan->ping_bytes);
         if (status == GP_OK)
-            status = drain(lane, memory, 1);
+            status = drain(lane, memory, 1, plan);
         ns[i] = gp_now_ns() - start;
     }
     if (status != GP_OK || plan->rounds == 0)
@@ -169,12 +178,12 @@ measure(struct tp_lane *lane, uint8_t *memory, const struct plan *plan)
     if (status == GP_OK)
         status = pour(lane, memory, plan);
     if (status == GP_OK)
-        status = drain(lane, memory, 1);
+        status = drain(lane, memory, 1, plan);
     if (status != GP_OK)
         return status;
     say_rate(plan, "stream_out", gp_now_ns() - start);
     start = gp_now_ns();
-    status = drain(lane, memory, chunks(plan));
+    status = drain(lane, memory, chunks(plan), plan);
     if (status == GP_OK)
         say_rate(plan, "stream_in", gp_now_ns() - start);
     return status;
@@ -242,13 +251,14 @@ both(struct tp_listener *listener, uint8_t *memory, const struct plan *plan,
 static int
 run(const struct plan *plan, const struct tp_opts *opts)
 {
-    GP_AUTO_FREE uint8_t *memory = calloc(1, gp_max_u64(plan->chunk_bytes, plan->ping_bytes) + 1);
+    GP_AUTO_FREE uint8_t *memory = malloc(plan->memory_bytes);
     struct tp_listener *listener;
     char url[64];
     bool ok;
 
     if (memory == NULL)
         return 1;
+    memset(memory, 1, plan->memory_bytes); /* pages of its own, all of them */
     if (plan->kept)
         tp_memory_keep(memory, plan->chunk_bytes, TP_KEPT_OWN); /* as long as we are here */
     if (plan->connect_url != NULL)
@@ -314,6 +324,12 @@ main(int argc, char **argv)
         .chunk_bytes = gp_min_u64(gp_options_u64(o, "chunk"), TP_PAYLOAD_MAX_DEFAULT),
         .kept = gp_options_flag(o, "kept"),
     };
+    plan.memory_bytes = gp_min_u64(gp_options_u64(o, "memory"), plan.stream_bytes);
+    plan.memory_bytes =
+        gp_max_u64(plan.memory_bytes, gp_max_u64(plan.chunk_bytes, plan.ping_bytes));
+    if (plan.chunk_bytes > 0)
+        plan.memory_bytes =
+            (plan.memory_bytes + plan.chunk_bytes - 1) / plan.chunk_bytes * plan.chunk_bytes;
     static const char *const any_fabric[] = {"*"}; /* the payload is nobody's secret */
     struct tp_opts opts = {
         .deadline_ns = gp_deadline_after(gp_now_ns(), OPEN_NS),

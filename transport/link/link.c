@@ -451,6 +451,12 @@ link_settle(struct tp_lane *lane, const void *base, size_t bytes)
 
     pthread_mutex_lock(&l->tx_lock);
     (void)!drop_acknowledged(l); /* a peer that lies is found by whoever sends next */
+    if (l->take_in && tp_store_lends(&l->store, base, bytes)) {
+        pthread_mutex_unlock(&l->tx_lock);
+        tp_link_look(lane); /* an acknowledgement may be here that nobody has read */
+        pthread_mutex_lock(&l->tx_lock);
+        (void)!drop_acknowledged(l);
+    }
     status = tp_store_settle(&l->store, base, bytes);
     pthread_mutex_unlock(&l->tx_lock);
     return status;

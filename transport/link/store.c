@@ -3,7 +3,6 @@
 
 #include "protocol/base/util.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,18 +199,33 @@ settle_one(struct tp_store *store, struct tp_store_piece **at)
     return GP_OK;
 }
 
+static bool
+is_lent_of(const struct tp_store_piece *piece, const void *base, size_t bytes)
+{
+    uintptr_t data = (uintptr_t)piece->data, from = (uintptr_t)base;
+
+    return is_lent(piece) && piece->len > 0 && data < from + bytes && from < data + piece->len;
+}
+
+bool
+tp_store_lends(const struct tp_store *store, const void *base, size_t bytes)
+{
+    const struct tp_store_piece *piece = store->first;
+
+    while (piece != NULL && !is_lent_of(piece, base, bytes))
+        piece = piece->next;
+    return piece != NULL;
+}
+
 enum gp_status
 tp_store_settle(struct tp_store *store, const void *base, size_t bytes)
 {
     struct tp_store_piece **at = &store->first;
     enum gp_status status = GP_OK;
 
-    for (; *at != NULL && status == GP_OK; at = &(*at)->next) {
-        uintptr_t data = (uintptr_t)(*at)->data, from = (uintptr_t)base;
-
-        if (is_lent(*at) && (*at)->len > 0 && data < from + bytes && from < data + (*at)->len)
+    for (; *at != NULL && status == GP_OK; at = &(*at)->next)
+        if (is_lent_of(*at, base, bytes))
             status = settle_one(store, at);
-    }
     return status;
 }
 

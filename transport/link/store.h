@@ -11,6 +11,7 @@
 
 #include "protocol/base/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -31,6 +32,8 @@ GP_CHECK enum gp_status tp_store_add(struct tp_store *store, const struct iovec 
                                      size_t bytes);
 /* The same without a copy: the bytes must stay as they are until dropped, or settled. */
 GP_CHECK enum gp_status tp_store_lend(struct tp_store *store, const void *bytes, size_t n);
+/* Whether any of [base, base + bytes) is lent and still kept. */
+bool tp_store_lends(const struct tp_store *store, const void *base, size_t bytes);
 /* What was lent of [base, base + bytes) and is still kept is copied; on GP_ERR_NO_MEMORY some of it
  * is not. */
 GP_CHECK enum gp_status tp_store_settle(struct tp_store *store, const void *base, size_t bytes);
