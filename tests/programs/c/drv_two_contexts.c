@@ -1,6 +1,7 @@
 /* tests/programs/c/drv_two_contexts.c -- one library, pools and faults over several contexts */
 #include "drv.h"
 #include "misc_ptx.h"
+#include "vector_ptx.h"
 
 static CUcontext first, second; /* device 0's primary one, one of device 1 */
 
@@ -107,6 +108,32 @@ managed_everywhere(void)
     printf("managed memory: done\n");
 }
 
+/* A library goes when its kernels have ended, in a context that is nobody's primary one too. */
+static void
+unloaded_while_it_runs(void)
+{
+    uint32_t rounds = 3000000, n = 32, got[32], wrong = 0;
+    CUlibrary library;
+    CUkernel kernel;
+    CUdeviceptr p;
+    void *params[] = {&p, &rounds, &n};
+
+    CU(cuCtxSetCurrent(second));
+    CU(cuMemAlloc(&p, sizeof(got)));
+    CU(cuMemsetD32(p, 5, n));
+    CU(cuLibraryLoadData(&library, vector_ptx, NULL, NULL, 0, NULL, NULL, 0));
+    CU(cuLibraryGetKernel(&kernel, library, "burn"));
+    CU(cuLaunchKernel((CUfunction)kernel, 1, 1, 1, 32, 1, 1, 0, NULL, params, NULL));
+    CU(cuLibraryUnload(library));
+    EXPECT_CU(CUDA_SUCCESS, cuStreamQuery(NULL));
+    CU(cuMemcpyDtoH(got, p, sizeof(got)));
+    for (uint32_t i = 0; i < n; i++)
+        wrong += got[i] != drv_lcg(5, rounds);
+    EXPECT(wrong == 0);
+    CU(cuMemFree(p));
+    printf("unloaded while it runs: %u wrong\n", wrong);
+}
+
 /* What belongs to a context that failed says so wherever it is used. */
 static void
 faulted(void)
@@ -178,6 +205,7 @@ main(void)
     modules_of_a_library();
     pool_of_another_device();
     managed_everywhere();
+    unloaded_while_it_runs();
     faulted();
     drv_close(dev);
     return drv_result("drv_two_contexts");

@@ -191,6 +191,10 @@ sd_library_instance(struct CUlib_st *lib, CUcontext ctx, struct CUmod_st **mod_p
     CUresult cr = CUDA_SUCCESS;
 
     sd_modules_lock();
+    if (!sd_object_is(lib, SD_LIBRARY)) { /* another thread has unloaded it */
+        sd_modules_unlock();
+        return CUDA_ERROR_INVALID_HANDLE;
+    }
     for (mod = lib->instances; mod != NULL && mod->ctx != ctx;)
         mod = mod->lib_next;
     if (mod == NULL)
@@ -251,6 +255,28 @@ library_get(CUlibrary library)
     return sd_object_is(library, SD_LIBRARY) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
+/* What may still run its kernels ends first, in every context that has them. */
+static void
+drain_users(struct CUlib_st *lib)
+{
+    for (unsigned at = 0;; at++) {
+        CUcontext ctx = NULL;
+        struct CUmod_st *mod;
+        unsigned i = 0;
+
+        sd_modules_lock();
+        if (sd_object_is(lib, SD_LIBRARY)) {
+            for (mod = lib->instances; mod != NULL && i < at; i++)
+                mod = mod->lib_next;
+            ctx = mod != NULL ? mod->ctx : NULL;
+        }
+        sd_modules_unlock();
+        if (ctx == NULL)
+            return;
+        (void)sd_ctx_drain(ctx);
+    }
+}
+
 GP_EXPORT CUresult
 cuLibraryUnload(CUlibrary library)
 {
@@ -258,10 +284,12 @@ cuLibraryUnload(CUlibrary library)
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    for (int i = 0; i < sd_device_count(); i++)
-        if (atomic_load(&sd_device_get(i)->primary->active))
-            (void)sd_ctx_drain(sd_device_get(i)->primary);
+    drain_users(library);
     sd_modules_lock();
+    if (!sd_object_is(library, SD_LIBRARY)) { /* another thread was first */
+        sd_modules_unlock();
+        return CUDA_ERROR_INVALID_HANDLE;
+    }
     while (library->instances != NULL) {
         struct CUmod_st *mod = library->instances, **link = &mod->ctx->modules;
 
