@@ -710,22 +710,30 @@ fe_alloc_drop_foreign(struct fe_alloc *a, const void *key_or_owner)
     pthread_mutex_unlock(&a->lock);
 }
 
+/* The live block or the foreign memory around address; the lock is held. */
+static struct fe_block *
+around(struct fe_alloc *a, uint64_t address)
+{
+    struct block *b = find(a, address);
+    size_t above;
+
+    if (b != NULL && !b->freed && !b->pub.idle)
+        return &b->pub;
+    if (fe_alloc_in_range(a, address) || a->foreign_count == 0)
+        return NULL;
+    above = foreign_above(a, address);
+    return above > 0 && address - a->foreign[above - 1].pub.base < a->foreign[above - 1].pub.bytes
+               ? &a->foreign[above - 1].pub
+               : NULL;
+}
+
 bool
 fe_alloc_find(struct fe_alloc *a, uint64_t address, struct fe_block *block_p)
 {
-    const struct fe_block *found = NULL;
-    const struct block *b;
-    size_t above;
+    const struct fe_block *found;
 
     pthread_mutex_lock(&a->lock);
-    b = find(a, address);
-    if (b != NULL && !b->freed && !b->pub.idle) {
-        found = &b->pub;
-    } else if (!fe_alloc_in_range(a, address) && a->foreign_count > 0) {
-        above = foreign_above(a, address);
-        if (above > 0 && address - a->foreign[above - 1].pub.base < a->foreign[above - 1].pub.bytes)
-            found = &a->foreign[above - 1].pub;
-    }
+    found = around(a, address);
     if (found != NULL)
         *block_p = *found;
     pthread_mutex_unlock(&a->lock);
@@ -776,16 +784,14 @@ fe_alloc_writable(struct fe_alloc *a, uint64_t address, uint64_t bytes)
 bool
 fe_alloc_set_sync_memops(struct fe_alloc *a, uint64_t address, bool on)
 {
-    struct block *b;
-    bool found;
+    struct fe_block *b;
 
     pthread_mutex_lock(&a->lock);
-    b = find(a, address);
-    found = b != NULL && !b->freed;
-    if (found)
-        b->pub.sync_memops = on;
+    b = around(a, address);
+    if (b != NULL)
+        b->sync_memops = on;
     pthread_mutex_unlock(&a->lock);
-    return found;
+    return b != NULL;
 }
 
 enum fe_alloc_result

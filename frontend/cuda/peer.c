@@ -38,7 +38,8 @@ cuCtxEnablePeerAccess(CUcontext handle, unsigned int flags)
     if (flags != 0)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
     peer = context_of(handle);
-    if (peer == NULL || peer == call.context)
+    if (peer == NULL || peer == call.context ||
+        atomic_load_explicit(&peer->head.sticky, memory_order_relaxed) != CUDA_SUCCESS)
         return fe_leave(&call, CUDA_ERROR_INVALID_CONTEXT);
     if (peer->device == call.context->device)
         return fe_leave(&call, CUDA_ERROR_INVALID_DEVICE);

@@ -26,6 +26,7 @@ OUT = {
     "cuStreamWaitValue32_v2": "may wait for ever", "cuStreamWaitValue64_v2": "may wait for ever",
     "cuStreamBatchMemOp": "may wait for ever", "cuStreamBatchMemOp_v2": "may wait for ever",
     "cuEventElapsedTime": "times differ", "cuEventElapsedTime_v2": "times differ",
+    "cuMulticastCreate": "binding and mapping wait for the team",
     "cuDeviceGetUuid": "bytes of the device", "cuDeviceGetUuid_v2": "bytes of the device",
     "cuDevicePrimaryCtxReset": "ends all objects under other threads' feet",
     "cuDevicePrimaryCtxReset_v2": "ends all objects under other threads' feet",
@@ -130,9 +131,9 @@ def kind_of(param, call):
     if not pointer:
         if base in HANDLES:
             return "IN_" + HANDLES[base]
-        if base in ("float", "double", "CUipcMemHandle", "CUipcEventHandle", "CUdevResourceDesc", "CUdeviceptr_v1"):
+        if base in ("float", "double", "CUipcMemHandle", "CUipcEventHandle", "CUdevResourceDesc"):
             return None
-        return {"CUdevice": "DEVICE", "CUdeviceptr": "ADDRESS", "CUhostFn": "HOST_FN",
+        return {"CUdevice": "DEVICE", "CUdeviceptr": "ADDRESS", "CUdeviceptr_v1": "VALUE", "CUhostFn": "HOST_FN",
                 "CUstreamCallback": "STREAM_FN", "CUoccupancyB2DSize": "NULL", "CUmemLocation": "LOCATION_VALUE",
                 "size_t": "BYTES", "cuuint64_t": "VALUE", "cuuint32_t": "VALUE", "unsigned long long": "FLAGS",
                 "unsigned char": "VALUE", "unsigned short": "VALUE"}.get(base) or (
