@@ -333,3 +333,84 @@ Test(hostile_memory, a_long_frame_that_is_no_row_of_calls_ends_its_session)
     }
     free(payload);
 }
+
+#define ASKED(want, name, ...)                                                                     \
+    do {                                                                                           \
+        TEST_ADD(&c, name, __VA_ARGS__);                                                           \
+        cr_assert_eq(test_client_call(&c), want);                                                  \
+    } while (0)
+
+Test(hostile_memory, multicast_objects_bind_what_is_there_once_and_hold_it)
+{
+    ASKED(CUDA_ERROR_INVALID_VALUE, cuMulticastGetGranularity, .devices = 1, .bytes = G,
+          .option = 7);
+    ASKED(CUDA_ERROR_INVALID_VALUE, cuMulticastCreate, .handle = ID(1), .devices = 0, .bytes = G);
+    ASKED(CUDA_ERROR_INVALID_VALUE, cuMulticastCreate, .handle = ID(1), .devices = 65, .bytes = G);
+    ASKED(CUDA_ERROR_INVALID_VALUE, cuMulticastCreate, .handle = ID(1), .devices = 1,
+          .bytes = G + 1);
+    ASKED(CUDA_SUCCESS, cuMulticastCreate, .handle = ID(1), .devices = 1, .bytes = 2 * G);
+    ASKED(CUDA_ERROR_INVALID_HANDLE, cuMulticastCreate, .handle = ID(1), .devices = 1, .bytes = G);
+    REFUSED(CUDA_SUCCESS, cuMemCreate, .handle = ID(2), .bytes = G);
+    /* Nothing waits for the rest of the team here. */
+    ASKED(CUDA_ERROR_INVALID_VALUE, cuMulticastBindMem, .handle = ID(1), .memory = ID(2),
+          .bytes = G);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemMap, .address = base, .bytes = G, .handle = ID(1));
+    ASKED(CUDA_ERROR_INVALID_DEVICE, cuMulticastAddDevice, .handle = ID(1), .device = -1);
+    ASKED(CUDA_ERROR_INVALID_DEVICE, cuMulticastAddDevice, .handle = ID(1), .device = 64);
+    ASKED(CUDA_ERROR_INVALID_VALUE, cuMulticastAddDevice, .handle = ID(2), .device = 0);
+    ASKED(CUDA_ERROR_INVALID_HANDLE, cuMulticastAddDevice, .handle = ID(9), .device = 0);
+    ASKED(CUDA_SUCCESS, cuMulticastAddDevice, .handle = ID(1), .device = 0);
+    ASKED(CUDA_ERROR_INVALID_VALUE, cuMulticastAddDevice, .handle = ID(1), .device = 0);
+    ASKED(CUDA_ERROR_INVALID_HANDLE, cuMulticastBindMem, .handle = ID(1), .memory = ID(9),
+          .bytes = G);
+    ASKED(CUDA_ERROR_INVALID_VALUE, cuMulticastBindMem, .handle = ID(1), .memory = ID(1),
+          .bytes = G);
+    ASKED(CUDA_ERROR_INVALID_VALUE, cuMulticastBindMem, .handle = ID(2), .memory = ID(2),
+          .bytes = G);
+    ASKED(CUDA_ERROR_INVALID_VALUE, cuMulticastBindMem, .handle = ID(1), .memory = ID(2),
+          .bytes = 2 * G);
+    ASKED(CUDA_ERROR_INVALID_VALUE, cuMulticastBindMem, .handle = ID(1), .memory = ID(2),
+          .memory_offset = UINT64_MAX / G * G, .bytes = G);
+    ASKED(CUDA_ERROR_INVALID_VALUE, cuMulticastBindMem, .handle = ID(1), .memory = ID(2),
+          .offset = UINT64_MAX / G * G, .bytes = G);
+    ASKED(CUDA_ERROR_INVALID_VALUE, cuMulticastBindMem, .handle = ID(1), .memory = ID(2),
+          .bytes = 0);
+    ASKED(CUDA_SUCCESS, cuMulticastBindMem, .handle = ID(1), .memory = ID(2), .bytes = G);
+    ASKED(CUDA_ERROR_INVALID_VALUE, cuMulticastUnbind, .handle = ID(1), .bytes = 2 * G);
+    ASKED(CUDA_ERROR_INVALID_DEVICE, cuMulticastUnbind, .handle = ID(1), .device = 7, .bytes = G);
+    TEST_ADD(&c, cuMemExportToShareableHandle, .handle = ID(1));
+    cr_assert_eq(test_client_call(&c), CUDA_ERROR_INVALID_VALUE, "not made for it");
+    REFUSED(CUDA_SUCCESS, cuMemMap, .address = base, .bytes = G, .offset = G, .handle = ID(1));
+    /* Released while it is bound, and mapped while the session ends. */
+    REFUSED(CUDA_SUCCESS, cuMemRelease, .handle = ID(2));
+    REFUSED(CUDA_SUCCESS, cuMemRelease, .handle = ID(1));
+    test_client_abandon(&c);
+    memset(&c, 0, sizeof(c));
+    cr_assert(test_client_open(&c, server.url[0], NULL), "%s", c.refused.reason);
+}
+
+Test(hostile_memory, batches_are_decompressed_in_memory_of_the_session_only)
+{
+    const uint64_t there = base, lz4 = CU_MEM_DECOMPRESS_ALGORITHM_LZ4;
+    const uint64_t rows[][6] = {
+        {lz4, 0x7000, 16, there + 4096, 16, there + 8192}, /* source, */
+        {lz4, there, 16, end, 16, there + 8192},           /* destination, */
+        {lz4, there, 16, there + 4096, 16, 0x7000},        /* and count elsewhere */
+        {lz4, there, UINT64_MAX, there + 4096, 16, there + 8192},
+        {lz4, there, 16, there + 4096, 2 * G, there + 8192},
+        {UINT64_MAX, there, 16, there + 4096, 16, there + 8192},
+        {0, there, 16, there + 4096, 16, there + 8192},
+        {lz4, there, 0, there + 4096, 16, there + 8192},
+    };
+
+    REFUSED(CUDA_SUCCESS, cuMemAlloc_v2, .address = base, .bytes = 16384);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemBatchDecompressAsync, .operations = rows[i],
+                .operations_len = 6);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemBatchDecompressAsync, .operations = rows[0],
+            .operations_len = 5);
+    REFUSED(CUDA_ERROR_INVALID_VALUE, cuMemBatchDecompressAsync, .operations = NULL,
+            .operations_len = 0);
+    REFUSED(CUDA_ERROR_INVALID_HANDLE, cuMemBatchDecompressAsync, .stream = ID(9),
+            .operations = rows[0], .operations_len = 6);
+}
