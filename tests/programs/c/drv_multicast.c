@@ -207,6 +207,11 @@ undo(void)
     CU(cuCtxSynchronize());
     CU(cuMemUnmap(many, granule));
     CU(cuMemAddressFree(many, granule));
+    for (int d = 0; d < 2; d++) {
+        CU(cuMemUnmap(members[d].own, granule));
+        CU(cuMemAddressFree(members[d].own, granule));
+    }
+    CU(cuMemRelease(members[0].memory));
     printf("unbound\n");
 }
 
