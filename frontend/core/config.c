@@ -28,6 +28,8 @@ static const struct gp_option options[] = {
     {"etcd-key", "FILE", GP_OPT_PATH, NULL, "its private key, PEM"},
     {"etcd-user", "NAME", GP_OPT_TEXT, NULL, "who we are for etcd's own authentication"},
     {"etcd-password-file", "FILE", GP_OPT_PATH, NULL, "a file with the password"},
+    {"notice-hook", "COMMAND", GP_OPT_TEXT, NULL,
+     "run by /bin/sh when the session will be or was ended; see GPUPOOL_NOTICE_TEXT, _KIND"},
     {"tcp-congestion", "NAME", GP_OPT_TEXT, NULL, "congestion control of connections"},
     {"tcp-send-buffer", "BYTES", GP_OPT_BYTES, "0", "of connections; 0: the system's choice"},
     {"tcp-recv-buffer", "BYTES", GP_OPT_BYTES, "0", "of connections; 0: the system's choice"},
@@ -151,6 +153,7 @@ take_directory(const struct gp_options *o, struct fe_config *config)
     config->etcd_ca = text_copy(o, "etcd-ca");
     config->etcd_cert = text_copy(o, "etcd-cert");
     config->etcd_key = text_copy(o, "etcd-key");
+    config->notice_hook = text_copy(o, "notice-hook");
     config->etcd_user = text_copy(o, "etcd-user");
     config->etcd_password_file = text_copy(o, "etcd-password-file");
     return GP_OK;
@@ -277,6 +280,7 @@ fe_config_fini(struct fe_config *config)
     free(config->etcd_ca);
     free(config->etcd_cert);
     free(config->etcd_key);
+    free(config->notice_hook);
     free(config->etcd_user);
     free(config->etcd_password_file);
     free(config->cert);

@@ -46,6 +46,7 @@ struct fe_config {
     size_t etcd_count;
     char *etcd[FE_SERVERS_MAX];
     char *etcd_ca, *etcd_cert, *etcd_key, *etcd_user, *etcd_password_file; /* NULL: none */
+    char *notice_hook; /* hook.h; NULL: none */
     struct fe_socket socket;
 };
 

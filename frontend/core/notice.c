@@ -1,6 +1,7 @@
 /* frontend/core/notice.c */
 #include "frontend/core/notice.h"
 
+#include "frontend/core/hook.h"
 #include "frontend/core/line.h"
 #include "frontend/core/trace.h"
 
@@ -288,7 +289,7 @@ take_lost(struct fe_line *l, const struct wire_gpNoticeLost_args *args)
 }
 
 static void
-take_text(const struct wire_gpNoticeText_args *args)
+take_text(const struct fe_line *l, const struct wire_gpNoticeText_args *args)
 {
     char text[512];
     size_t i;
@@ -297,6 +298,7 @@ take_text(const struct wire_gpNoticeText_args *args)
         text[i] = (unsigned char)args->text[i] < ' ' ? '?' : args->text[i];
     text[i] = '\0';
     log_warn("%s", text);
+    fe_hook_run("told", l->session->url, text);
 }
 
 bool
@@ -369,7 +371,7 @@ fe_notice_record(struct fe_line *l, const struct wire_record *record, const uint
     case WIRE_CALL_gpNoticeText:
         if (!wire_get_gpNoticeText_args(args, len, &a.text))
             return false;
-        take_text(&a.text);
+        take_text(l, &a.text);
         return true;
     case WIRE_CALL_gpNoticeLibrary:
         if (!wire_get_gpNoticeLibrary_args(args, len, &a.library))

@@ -3,6 +3,7 @@
 
 #include "frontend/core/config.h"
 #include "frontend/core/connect.h"
+#include "frontend/core/hook.h"
 #include "frontend/core/line.h"
 #include "frontend/core/stats.h"
 #include "frontend/core/thread.h"
@@ -178,6 +179,7 @@ fe_session_fail(struct fe_session *s, CUresult cr, const char *why)
     if (!atomic_compare_exchange_strong(&s->error, &none, (int32_t)cr))
         return;
     log_error("lost the server %s: %s", s->url, why);
+    fe_hook_run("ended", s->url, why);
     if (state != STATE_STARTING && all_lost()) {
         atomic_store_explicit(&engine.error, (int32_t)cr, memory_order_release);
         atomic_compare_exchange_strong(&engine.state, &ready, STATE_LOST);
@@ -271,6 +273,7 @@ connect_now(void)
         cr = fe_connect_result(status); /* logged where it was decided */
     } else {
         memset(&engine.sessions, 0, sizeof(engine.sessions));
+        fe_hook_set(config.notice_hook);
         cr = fe_connect(&config, deadline_ns, &engine.sessions, why);
         if (cr != CUDA_SUCCESS && why[0] != '\0')
             log_error("no pool: %s", why);
