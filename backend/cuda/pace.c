@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define OPEN_MAX        32
+#define SPARE_MAX       16
 #define BATCH_CALLS_MAX 64u
 #define BATCH_NS        1000000u
 /* So that there is still something to run when the first one's end is seen. */
@@ -44,6 +45,12 @@ struct mark {
     CUevent event;
 };
 
+/* One that nobody waits for any more: making one costs more than recording it. */
+struct spare {
+    struct be_context *context;
+    CUevent event;
+};
+
 struct be_pace_device {
     struct be_session *session;
     unsigned device;
@@ -64,6 +71,8 @@ struct be_pace_device {
     unsigned open_count; /* open ones, and a call that was let in and has none yet */
     uint64_t under_way_ns;
     struct be_estimates estimates;
+    struct spare spares[SPARE_MAX];
+    unsigned spare_count;
 
     /* The thread's. */
     struct be_context *base_context;
@@ -169,17 +178,70 @@ key_of(uint16_t id, const uint8_t *body, size_t len)
     return behind < fixed ? be_estimate_key(key, body + behind, fixed - behind) : key;
 }
 
+/* -- events ------------------------------------------------------------------------------------ */
+
+/* The context is current; NULL: the driver has none. */
+static CUevent
+event_take(struct be_pace_device *d, struct be_context *context)
+{
+    CUevent event = NULL;
+
+    pthread_mutex_lock(&d->lock);
+    for (unsigned i = d->spare_count; i > 0 && event == NULL; i--) {
+        if (d->spares[i - 1].context != context)
+            continue;
+        event = d->spares[i - 1].event;
+        d->spares[i - 1] = d->spares[--d->spare_count];
+    }
+    pthread_mutex_unlock(&d->lock);
+    if (event == NULL &&
+        d->session->driver->table.cuEventCreate(&event, CU_EVENT_BLOCKING_SYNC) != CUDA_SUCCESS)
+        return NULL;
+    return event;
+}
+
+/* Nobody waits for its last record any more; a further one takes its place. */
+static void
+event_give(struct be_pace_device *d, struct be_context *context, CUevent event)
+{
+    bool kept = false;
+
+    if (event == NULL)
+        return;
+    pthread_mutex_lock(&d->lock);
+    if (d->spare_count < SPARE_MAX) {
+        d->spares[d->spare_count++] = (struct spare){context, event};
+        kept = true;
+    }
+    pthread_mutex_unlock(&d->lock);
+    if (!kept)
+        (void)d->session->driver->table.cuEventDestroy_v2(event);
+}
+
+/* Its context goes. */
+static void
+spares_drop(struct be_pace_device *d, const struct be_context *of)
+{
+    unsigned kept = 0;
+
+    pthread_mutex_lock(&d->lock);
+    for (unsigned i = 0; i < d->spare_count; i++) {
+        if (d->spares[i].context == of)
+            (void)d->session->driver->table.cuEventDestroy_v2(d->spares[i].event);
+        else
+            d->spares[kept++] = d->spares[i];
+    }
+    d->spare_count = kept;
+    pthread_mutex_unlock(&d->lock);
+}
+
 /* -- batches ----------------------------------------------------------------------------------- */
 
 static void
-batch_free(struct be_pace_batch *batch)
+batch_free(struct be_pace_device *d, struct be_pace_batch *batch)
 {
-    const struct be_driver_table *t = &batch->context->driver->table;
-
-    if (batch->start != NULL)
-        (void)t->cuEventDestroy_v2(batch->start);
-    if (batch->end != NULL)
-        (void)t->cuEventDestroy_v2(batch->end);
+    event_give(d, batch->context, batch->start);
+    event_give(d, batch->context, batch->end);
     free(batch);
 }
 
@@ -215,10 +277,11 @@ batch_open(struct be_pace_device *d, struct be_context *context, CUstream stream
         return NULL;
     batch->context = context;
     batch->stream = stream;
-    if (t->cuEventCreate(&batch->start, CU_EVENT_BLOCKING_SYNC) != CUDA_SUCCESS ||
-        t->cuEventCreate(&batch->end, CU_EVENT_BLOCKING_SYNC) != CUDA_SUCCESS ||
+    batch->start = event_take(d, context);
+    batch->end = event_take(d, context);
+    if (batch->start == NULL || batch->end == NULL ||
         t->cuEventRecord(batch->start, stream) != CUDA_SUCCESS) {
-        batch_free(batch);
+        batch_free(d, batch);
         return NULL;
     }
     d->open[free_at] = batch;
@@ -368,7 +431,7 @@ batch_account(struct be_pace_device *d, struct be_pace_batch *batch)
         be_estimate_learn(&d->estimates, batch->key, (uint64_t)(length_ms * 1e6f));
     d->under_way_ns -= gp_min_u64(batch->est_ns, d->under_way_ns);
     pthread_mutex_unlock(&d->lock);
-    batch_free(batch);
+    batch_free(d, batch);
 }
 
 static void *
@@ -471,8 +534,7 @@ turn_take(struct be_session *session, struct be_pace_device *d, uint64_t est_ns)
 static void
 mark_drop(struct be_pace_device *d, struct mark *mark)
 {
-    if (mark->event != NULL)
-        (void)d->session->driver->table.cuEventDestroy_v2(mark->event);
+    event_give(d, mark->context, mark->event);
     memset(mark, 0, sizeof(*mark));
 }
 
@@ -565,7 +627,8 @@ alone_enter(struct be_call *call, struct be_pace_device *d, CUstream stream)
             return true;
         mark = &d->marks[d->mark_count];
     }
-    if (t->cuEventCreate(&mark->event, CU_EVENT_BLOCKING_SYNC) != CUDA_SUCCESS)
+    mark->event = event_take(d, call->context);
+    if (mark->event == NULL)
         return true;
     mark->context = call->context;
     mark->stream = stream;
@@ -594,7 +657,7 @@ marks_charge(struct be_session *session, struct be_pace_device *d)
     first = d->marks[0];
     batch = calloc(1, sizeof(*batch));
     if (batch != NULL && be_use_context(session, first.context) == CUDA_SUCCESS &&
-        t->cuEventCreate(&batch->end, CU_EVENT_BLOCKING_SYNC) == CUDA_SUCCESS) {
+        (batch->end = event_take(d, first.context)) != NULL) {
         batch->context = first.context;
         batch->stream = d->marks[d->mark_count - 1].context == first.context
                             ? d->marks[d->mark_count - 1].stream
@@ -772,8 +835,9 @@ be_pace_forget(struct be_session *session, struct be_context *context)
             continue;
         d->open[i] = NULL;
         open_less(d, batch->est_ns);
-        batch_free(batch);
+        batch_free(d, batch);
     }
+    spares_drop(d, context);
 }
 
 void
