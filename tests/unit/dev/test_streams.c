@@ -51,12 +51,13 @@ wait_held(void *waiting)
     pthread_mutex_unlock(&held);
 }
 
-/* No thread is there for 50 ms; by the model the device began at once. */
+/* No thread is there for 400 ms; by the model the device began at once. Less than that is left for a
+ * busy machine. */
 Test(streams, a_thread_that_comes_late_is_no_time_of_the_device)
 {
     static CUstream busy[THREADS_MAX];
     _Atomic int waiting = 0;
-    struct timespec nap = {.tv_nsec = 50000000};
+    struct timespec nap = {.tv_nsec = 400000000};
     CUevent from, to;
     CUstream stream;
     struct dev d;
@@ -84,7 +85,7 @@ Test(streams, a_thread_that_comes_late_is_no_time_of_the_device)
     pthread_mutex_unlock(&held);
     ok(cuEventSynchronize(to));
     ok(cuEventElapsedTime_v2(&ms, from, to));
-    cr_assert(ms >= 5 && ms < 45, "%f ms", (double)ms);
+    cr_assert(ms >= 5 && ms < 350, "%f ms", (double)ms);
     dev_close(&d);
 }
 
