@@ -111,13 +111,14 @@ fault(struct be_stash *stash)
 static void
 tell(struct be_stash *stash)
 {
-    uint64_t host = be_arena_bytes(stash->arena), spilled;
+    struct be_aside host = {.bytes = be_arena_bytes(stash->arena)};
 
     pthread_mutex_lock(&stash->lock);
-    host += stash->sums.packed_to;
-    spilled = stash->sums.spilled;
+    host.bytes += stash->sums.packed_to;
+    host.spilled_bytes = stash->sums.spilled;
+    host.packed_bytes = stash->sums.packed_from;
     pthread_mutex_unlock(&stash->lock);
-    be_ledger_set_host(stash->ledger, host, spilled);
+    be_ledger_set_host(stash->ledger, &host);
 }
 
 void

@@ -95,6 +95,14 @@ server_page(struct page *p)
     family(p, "gpupool_workers_died_total", "counter",
            "Worker processes that ended by a signal or with an error.");
     sample(p, "gpupool_workers_died_total", (double)s->died, SERVER(p), NULL);
+    family(p, "gpupool_paging_host_bytes", "gauge",
+           "Of the host's memory, for what does not fit the devices.");
+    sample(p, "gpupool_paging_host_bytes", (double)s->paging_host_bytes, SERVER(p), NULL);
+    family(p, "gpupool_paging_disk_bytes", "gauge", "The same, of the disk.");
+    sample(p, "gpupool_paging_disk_bytes", (double)s->paging_disk_bytes, SERVER(p), NULL);
+    family(p, "gpupool_paging_packed_bytes", "gauge",
+           "Device memory that lies packed in the host's.");
+    sample(p, "gpupool_paging_packed_bytes", (double)s->paging_packed_bytes, SERVER(p), NULL);
     family(p, "gpupool_transport_bytes_total", "counter",
            "Bytes of frames, by transport and direction as the server sees it.");
     for (uint32_t i = 0; i < p->a->transport_count; i++) {

@@ -26,6 +26,7 @@ server_fill(struct be_gather *g)
     const struct be_supervisor *s = g->s;
     struct wire_admin_server *out = &g->answer->server;
     uint64_t now = gp_now_ns(), until = s->draining ? s->drain_until_ns : s->cordon_until_ns;
+    struct be_aside host;
 
     snprintf(out->name, sizeof(out->name), "%s", s->config->name);
     snprintf(out->build, sizeof(out->build), "%s", GP_BUILD);
@@ -52,6 +53,10 @@ server_fill(struct be_gather *g)
     out->died = s->workers.died;
     out->dropped = s->workers.dropped;
     out->strangers = s->strangers_total;
+    be_ledger_aside(s->workers.ledger, &host);
+    out->paging_host_bytes = host.bytes;
+    out->paging_disk_bytes = host.spilled_bytes;
+    out->paging_packed_bytes = host.packed_bytes;
 }
 
 static void

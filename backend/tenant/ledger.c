@@ -138,6 +138,7 @@ slot_empty(struct be_slot *slot)
     atomic_store(&slot->told, 0);
     atomic_store(&slot->host, 0);
     atomic_store(&slot->spilled, 0);
+    atomic_store(&slot->packed, 0);
     for (unsigned d = 0; d < BE_LEDGER_DEVICES; d++) {
         atomic_store(&slot->device[d].fixed, 0);
         atomic_store(&slot->device[d].away, 0);

@@ -56,8 +56,14 @@ struct be_paging {
 /* Before anybody else knows the ledger. */
 void be_ledger_set_paging(struct be_ledger *ledger, const struct be_paging *paging);
 bool be_ledger_paged(const struct be_ledger *ledger);
-/* The worker tells what its session has of the host's memory and of the disk for paging. */
-void be_ledger_set_host(struct be_ledger *ledger, uint64_t host_bytes, uint64_t spilled_bytes);
+/* What there is of the host's memory and of the disk for paging, and of devices' memory packed. */
+struct be_aside {
+    uint64_t bytes, spilled_bytes, packed_bytes;
+};
+/* The worker tells what its session has. */
+void be_ledger_set_host(struct be_ledger *ledger, const struct be_aside *host);
+/* All sessions together. */
+void be_ledger_aside(const struct be_ledger *ledger, struct be_aside *host_p);
 /* All sessions together have more of the host's memory than they may; false without a limit. */
 bool be_ledger_host_full(const struct be_ledger *ledger);
 /* The disk may take bytes more. */

@@ -29,8 +29,9 @@ struct be_slot {
     atomic_uint word;   /* a futex: its turn, or its wait, has changed */
     atomic_uint told;   /* that it is idle and will be ended */
     atomic_uint room;   /* a futex: its memory has to come or to go, perhaps */
-    /* The worker's own news: what of the host's memory and of the disk it has for paging. */
-    atomic_uint_least64_t host, spilled;
+    /* The worker's own news: what of the host's memory and of the disk it has for paging, and how
+     * much memory of devices is packed there. */
+    atomic_uint_least64_t host, spilled, packed;
     /* The worker's own news: how often it began to give devices work, and when it did last. */
     atomic_uint_least64_t work, work_ns;
     struct be_slot_device device[BE_LEDGER_DEVICES];

@@ -116,6 +116,9 @@ static const struct field server_fields[] = {TEXT(name),
                                              U64(died),
                                              U64(dropped),
                                              U64(strangers),
+                                             U64(paging_host_bytes),
+                                             U64(paging_disk_bytes),
+                                             U64(paging_packed_bytes),
                                              {0}};
 ROW(server);
 #undef M

@@ -78,6 +78,9 @@ struct wire_admin_server {
     /* Since the start: connections given to workers, refused before, sessions that ended, workers
      * that died, connections dropped before they were open, and asking for sessions not here. */
     uint64_t accepted, refused, ended, died, dropped, strangers;
+    /* Of the host's memory and of the disk, for what does not fit its device; and how much of it is
+     * packed. */
+    uint64_t paging_host_bytes, paging_disk_bytes, paging_packed_bytes;
 };
 
 struct wire_admin_gpu {

@@ -357,9 +357,13 @@ Test(paging, operators_see_what_is_not_on_the_device)
     struct wire_admin_answer answer;
     struct test_server server;
     struct test_client c[2];
+    uint64_t packed;
 
     snprintf(option, sizeof(option), "--admin-socket=/tmp/gpupool-paging-%d.sock", (int)getpid());
-    server = server_start(two, "--oversubscribe=2.0", option);
+    test_tenants_share_device();
+    setenv("GPUPOOL_SOFT_MEMORY", "40m", 1);
+    server =
+        test_tenants_start_with(two, WITH("--oversubscribe=2.0", option, "--arena-pack=always"));
     for (unsigned i = 0; i < 2; i++) {
         test_tenants_open(&c[i], &server, names[i]);
         cr_assert_eq(lease_all(&c[i]), MOST);
@@ -375,9 +379,22 @@ Test(paging, operators_see_what_is_not_on_the_device)
         cr_assert_eq(answer.tenants[1].uses[0].paged_bytes, 0);
         wire_admin_answer_fini(&answer);
     }
+    /* It is packed when the device is given up already. */
+    for (int i = 0;; i++) {
+        admin_get(path, &answer);
+        packed = answer.server.paging_packed_bytes;
+        cr_assert_eq(answer.server.paging_disk_bytes, 0);
+        wire_admin_answer_fini(&answer);
+        if (packed >= PIECE)
+            break;
+        cr_assert_lt(i, 2000);
+        poll(NULL, 0, 5);
+    }
     test_client_close(&c[1]);
     cr_assert(holds(&c[0], 0, PIECE, 0));
     admin_get(path, &answer);
+    cr_assert_eq(answer.server.paging_packed_bytes, 0);
+    cr_assert_leq(answer.server.paging_host_bytes, 64 * MIB, "slabs are kept");
     cr_assert_eq(answer.gpus[0].paged_bytes, 0);
     wire_admin_answer_fini(&answer);
     test_client_close(&c[0]);

@@ -19,15 +19,14 @@
 
 static struct be_driver driver;
 static bool full, bad;
-static uint64_t host, spilled, spill_most = UINT64_MAX;
+static uint64_t spilled, spill_most = UINT64_MAX;
 static unsigned fail_every, steps;
 
 void
-be_ledger_set_host(struct be_ledger *ledger, uint64_t host_bytes, uint64_t spilled_bytes)
+be_ledger_set_host(struct be_ledger *ledger, const struct be_aside *host)
 {
     (void)ledger;
-    host = host_bytes;
-    spilled = spilled_bytes;
+    spilled = host->spilled_bytes;
 }
 
 bool
