@@ -177,7 +177,7 @@ Test(stash, a_file_holds_what_does_not_shrink_and_its_places_are_used_again)
             kept[i] = keep(stash, (2 + i % 3 * 2) * MIB, i, false);
         }
     cr_assert_eq(fstat(fd, &st), 0);
-    cr_assert_leq(st.st_size, 40 * MIB);
+    cr_assert_leq((uint64_t)st.st_size, 40 * MIB);
     for (unsigned i = 0; i < 8; i++) {
         fetch(stash, kept[i], (2 + i % 3 * 2) * MIB, i, false);
         be_stash_drop(stash, kept[i]);
