@@ -167,6 +167,8 @@ Test(shm, long_copies_arrive_whatever_the_device_does, .timeout = 60)
     base = c.answer.device_range.base;
     TEST_ADD(&c, cuMemAlloc_v2, .address = base, .bytes = sizeof(host) + 4096);
     TEST_ADD(&c, cuMemsetD8Async, .dst = base, .count = sizeof(host) + 4096);
+    TEST_ADD(&c, cuCtxSynchronize, 0);
+    cr_assert_eq(test_client_call(&c), CUDA_SUCCESS, "the streams do not wait for it");
     TEST_ADD(&c, cuStreamCreateWithPriority, .phStream = ID(5), .flags = 1);
     TEST_ADD(&c, cuStreamCreateWithPriority, .phStream = ID(6), .flags = 1);
     cr_assert_eq(test_client_deferred(&c), CUDA_SUCCESS);
