@@ -461,18 +461,24 @@ group_create(struct attempt *a)
     return NULL;
 }
 
-/* A place for bytes right behind what the server before has, reserved; false if it is taken. */
+/* A place for bytes right beside what the server before has, reserved; false if both are taken. */
 static bool
-place_behind(const struct wire_open_answer *before, uint64_t bytes, struct wire_range *range_p)
+place_beside(const struct wire_open_answer *before, uint64_t bytes, struct wire_range *range_p)
 {
     const struct wire_range *host = &before->host_range, *device = &before->device_range;
     uint64_t end = gp_max_u64(device->base + device->bytes, host->base + host->bytes);
-    struct wire_range range = {gp_align_up_u64(end, PLACE_ALIGN), bytes};
+    struct wire_range behind = {gp_align_up_u64(end, PLACE_ALIGN), bytes}, ahead = {0, bytes};
 
-    if (!fe_reserve(&range))
-        return false;
-    *range_p = range;
-    return true;
+    if (device->base > bytes + PLACE_ALIGN)
+        ahead.base = (device->base - bytes) / PLACE_ALIGN * PLACE_ALIGN;
+    *range_p = behind;
+    if (fe_reserve(range_p))
+        return true;
+    *range_p = ahead;
+    if (fe_reserve(range_p))
+        return true;
+    range_p->bytes = 0;
+    return false;
 }
 
 /* Open a session with each; what is reserved for the first is no place for the second. */
@@ -488,7 +494,7 @@ group_open(struct attempt *a, struct group *g)
         one->deadline_ns = a->deadline_ns;
         one->monitor = a->monitor;
         one->why = a->why;
-        if (bytes > 0 && !place_behind(&g->attempts[g->opened - 1].answer, bytes, &one->hint))
+        if (bytes > 0 && !place_beside(&g->attempts[g->opened - 1].answer, bytes, &one->hint))
             (void)find_place(bytes, 0, &one->hint);
         if (!open_session(one)) {
             a->cr = one->cr;
