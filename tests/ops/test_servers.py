@@ -88,6 +88,7 @@ def ends_at_gates(build, source):
         for server in three.servers:
             gone = pool.eventually(lambda: three.lab.json("get", "sessions", "--socket", server.socket) == [])
             check("its sessions end", gone, server.log())
+            check("by themselves", "does not end" not in server.log(), server.log())
     finally:
         three.close()
 

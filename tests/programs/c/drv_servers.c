@@ -433,7 +433,7 @@ leave(void)
     open_all();
     use(2);
     CU(cuEventCreate(&late, CU_EVENT_DISABLE_TIMING));
-    launch(burn[2], 2, 2000000, stream[2]);
+    launch(burn[2], 2, 200000, stream[2]);
     CU(cuEventRecord(late, stream[2]));
     for (int d = 0; d < DEVICES; d++) {
         use(d);
