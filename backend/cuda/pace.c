@@ -18,6 +18,7 @@
 /* So that there is still something to run when the first one's end is seen. */
 #define BATCHES_IN_WINDOW 4
 #define UNKNOWN_NS        100000u
+#define DRAIN_NS          (300 * GP_NS_PER_MS) /* at most, before work of unknown length */
 #define LOOK_NS           (100 * GP_NS_PER_MS) /* while waiting: is the client still there? */
 #define BASE_MS           8000.0f              /* times are counted from an event not older */
 
@@ -677,6 +678,37 @@ marks_charge(struct be_session *session, struct be_pace_device *d)
     marks_drop(d, NULL);
 }
 
+/* Work of unknown length runs by itself: of several, nobody could say how long the turn gets. What
+ * is under way may wait for a later call, so this ends. False: the client is gone. */
+static bool
+drain_wait(struct be_session *session, struct be_pace_device *d)
+{
+    uint64_t now = gp_now_ns(), until = now + DRAIN_NS, beat = now;
+    bool busy, there = true;
+
+    pthread_mutex_lock(&d->lock);
+    busy = d->head != NULL || d->in_hand || d->open_count != 0;
+    pthread_mutex_unlock(&d->lock);
+    if (!busy)
+        return true;
+    batches_close(session, d, NULL, NULL, true);
+    be_parked_hand_over(session);
+    be_flush(session);
+    while (busy && there && (now = gp_now_ns()) < until && !be_callbacks_pending(session)) {
+        uint64_t look = gp_min_u64(until, now + LOOK_NS);
+        struct timespec at = {.tv_sec = (time_t)(look / GP_NS_PER_S),
+                              .tv_nsec = (long)(look % GP_NS_PER_S)};
+
+        pthread_mutex_lock(&d->lock);
+        busy = d->head != NULL || d->in_hand;
+        if (busy)
+            (void)pthread_cond_timedwait(&d->went, &d->lock, &at);
+        pthread_mutex_unlock(&d->lock);
+        there = be_client_look(session, &beat);
+    }
+    return there;
+}
+
 static bool
 work_enter(struct be_call *call, struct be_pace_device *d, CUstream stream, uint64_t key,
            struct be_pace_pass *pass)
@@ -688,8 +720,17 @@ work_enter(struct be_call *call, struct be_pace_device *d, CUstream stream, uint
     bool measure;
 
     pthread_mutex_lock(&d->lock);
-    est_ns = be_estimate_get(&d->estimates, key, UNKNOWN_NS, &measure);
+    est_ns = be_estimate_get(&d->estimates, key, UINT64_MAX, &measure);
     pthread_mutex_unlock(&d->lock);
+    if (est_ns == UINT64_MAX) {
+        if (!drain_wait(session, d))
+            return false;
+        if (be_use_context(session, call->context) != CUDA_SUCCESS)
+            return true;
+        pthread_mutex_lock(&d->lock); /* perhaps it is known now */
+        est_ns = be_estimate_get(&d->estimates, key, UNKNOWN_NS, &measure);
+        pthread_mutex_unlock(&d->lock);
+    }
     if (measure) /* it begins a batch of its own */
         batches_close(session, d, call->context, stream, false);
     verdict = turn_take(session, d, est_ns);
