@@ -258,7 +258,7 @@ settle_side(const struct fe_session *session, struct fe_side *side, const struct
     /* The server has pages of this memory too (coherent.h). */
     if (side->type == CU_MEMORYTYPE_HOST && !locked && (shown || fe_managed_find(side->base, NULL)))
         side->type = CU_MEMORYTYPE_DEVICE;
-    if (side->type == CU_MEMORYTYPE_UNIFIED && locked)
+    if (side->type != CU_MEMORYTYPE_DEVICE && locked && side->type != CU_MEMORYTYPE_ARRAY)
         return CUDA_ERROR_INVALID_VALUE;
     if (side->type == CU_MEMORYTYPE_UNIFIED)
         side->type = device ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;

@@ -118,7 +118,7 @@ copy_out(struct fe_call *call, void *dst, uint64_t src, size_t bytes, const stru
 
     if (bytes == 0)
         return CUDA_SUCCESS;
-    if (dst == NULL)
+    if (dst == NULL || fe_host_read_only((uint64_t)(uintptr_t)dst))
         return CUDA_ERROR_INVALID_VALUE;
     if (elsewhere(call, (uint64_t)(uintptr_t)dst, src))
         return fe_relay_copy(call, (uint64_t)(uintptr_t)dst, src, bytes, where, wait);
@@ -134,7 +134,7 @@ copy_out(struct fe_call *call, void *dst, uint64_t src, size_t bytes, const stru
                     : fe_capture_linear(call, where->stream, (uint64_t)(uintptr_t)dst,
                                         kind_of(call, (uint64_t)(uintptr_t)dst, bytes), src,
                                         CU_MEMORYTYPE_DEVICE, bytes);
-    if (coherent(call, (uint64_t)(uintptr_t)dst) && !fe_host_read_only((uint64_t)(uintptr_t)dst))
+    if (coherent(call, (uint64_t)(uintptr_t)dst))
         return copy_coherent(call, (uint64_t)(uintptr_t)dst, src, bytes, where, wait);
     if (!wait && fe_host_pinned((uint64_t)(uintptr_t)dst, bytes))
         return fe_copy_out_async(call, dst, src, bytes, where);

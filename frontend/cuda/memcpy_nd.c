@@ -191,7 +191,7 @@ settle_side(struct fe_call *call, struct fe_side *side, const struct fe_shape *s
         side->type = CU_MEMORYTYPE_DEVICE;
         *host_p = true;
     }
-    if (side->type == CU_MEMORYTYPE_UNIFIED && locked)
+    if (side->type != CU_MEMORYTYPE_DEVICE && locked)
         return CUDA_ERROR_INVALID_VALUE;
     if (side->type == CU_MEMORYTYPE_UNIFIED)
         side->type = fe_is_device(call, side->base) ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;

@@ -104,6 +104,9 @@ linear_check(CUmemorytype type, uint64_t addr, uint64_t span, bool write, bool *
         if (reach == SD_REACH_NONE && sd_address_is_device(addr))
             return CUDA_ERROR_INVALID_VALUE;
         *pageable_p = reach < SD_REACH_READ;
+        /* Registered as read-only for devices: no copy writes it. */
+        if (write && reach == SD_REACH_READ)
+            return CUDA_ERROR_INVALID_VALUE;
         return addr == 0 || reach == SD_REACH_NO_READ ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
     }
     *pageable_p = false;
