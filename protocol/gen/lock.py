@@ -28,9 +28,22 @@ def read(path):
     return entries
 
 
+def twice(path):
+    seen = set()
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if not line.startswith("0x"):
+                continue
+            number = line.split(maxsplit=1)[0]
+            if number in seen:
+                yield f"{path}: id {number} stands there twice"
+            seen.add(number)
+
+
 def check(spec, path):
     """Yields one text per violation."""
     locked = read(path)
+    yield from twice(path)
     now = {c.id: c for c in spec.wire_calls()}
     for number, (name, since, digest) in sorted(locked.items()):
         call = now.get(number)

@@ -76,6 +76,13 @@ def locks(gen, folder):
         good = expected in done.stderr and done.returncode == 1 if expected else done.returncode == 0
         if not good:
             faults.append(f"lock: expected '{expected}', got {done.returncode} '{done.stderr.strip()}'")
+    with open(lock, encoding="utf-8") as file:
+        lines = file.readlines()
+    with open(lock, "a", encoding="utf-8") as file:
+        file.write(lines[-1])
+    done = run(gen, "--check-ids", lock, SAMPLE)
+    if done.returncode != 1 or "stands there twice" not in done.stderr:
+        faults.append(f"lock: a line twice: got {done.returncode} '{done.stderr.strip()}'")
     return faults
 
 
@@ -85,7 +92,7 @@ def main(argv):
         faults = golden(gen, folder, update) + refusals(gen, folder) + locks(gen, folder)
     for fault in faults:
         print(fault, file=sys.stderr)
-    print(f"{len(KINDS)} golden files, {len(os.listdir(os.path.join(HERE, 'bad')))} refusals, 6 locks: "
+    print(f"{len(KINDS)} golden files, {len(os.listdir(os.path.join(HERE, 'bad')))} refusals, 7 locks: "
           f"{len(faults)} faults")
     return 1 if faults else 0
 
