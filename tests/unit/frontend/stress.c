@@ -9,6 +9,7 @@
 #include "frontend/core/data.h"
 #include "frontend/core/notice.h"
 
+#include <semaphore.h>
 #include <string.h>
 
 #define THREADS    6
@@ -72,7 +73,7 @@ on_record(struct fake *f, const struct wire_record *record, const uint8_t *args,
 
 /* --- the client ---------------------------------------------------------------------- */
 
-static _Atomic unsigned host_runs, pull_runs;
+static sem_t host_ran, pull_ran; /* posted each time */
 
 static void
 on_host(struct fe_session *s, uint64_t callback, CUresult status)
@@ -80,7 +81,7 @@ on_host(struct fe_session *s, uint64_t callback, CUresult status)
     (void)s;
     (void)callback;
     (void)status;
-    host_runs++;
+    sem_post(&host_ran);
 }
 
 static const void *
@@ -90,7 +91,7 @@ on_pull(struct fe_session *s, uint64_t source, uint64_t bytes)
 
     (void)s;
     (void)source;
-    pull_runs++;
+    sem_post(&pull_ran);
     return bytes <= sizeof(offered) ? offered : NULL;
 }
 
@@ -213,7 +214,7 @@ run(struct fake *f, CUresult wanted)
     }
     if (wanted == CUDA_SUCCESS) {
         FAKE_NEED(lease(1) == CUDA_SUCCESS);
-        FAKE_NEED(host_runs > 0 && pull_runs > 0);
+        FAKE_NEED(sem_wait(&host_ran) == 0 && sem_wait(&pull_ran) == 0);
     }
     fake_stop(f);
 }
@@ -226,6 +227,7 @@ main(int argc, char **argv)
     bool die = argc > 1 && strcmp(argv[1], "die") == 0;
     struct fake f;
 
+    FAKE_NEED(sem_init(&host_ran, 0, 0) == 0 && sem_init(&pull_ran, 0, 0) == 0);
     fe_notice_set_handlers(&handlers);
     fake_start(&f, &(struct fake_opts){.on_record = on_record,
                                        .user = die ? &end_after : NULL,
