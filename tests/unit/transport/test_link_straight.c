@@ -91,6 +91,9 @@ line_make(struct tp_lane *ends[2])
     struct tp_opts opts = {.framing = &wire_framing};
     int fds[2];
 
+    /* Nobody sends now. What was under way on a lane that is gone is over: another lane, and the
+     * next payload, may come to lie at the same addresses. */
+    under_way.lane = NULL;
     need(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
     for (int i = 0; i < 2; i++) {
         need(tp_adopt("tcp", fds[i], i == 0 ? TP_CLIENT : TP_SERVER, &opts, &ends[i]) == GP_OK);
