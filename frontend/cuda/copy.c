@@ -200,6 +200,14 @@ fe_copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
         cr = fe_copy_guard(where, dst, bytes, 0, 0);
     if (cr != CUDA_SUCCESS)
         return cr;
+    /* Another thread's work got to reach the source meanwhile: its pages are guarded, and what they
+     * hold may be on the server. Nobody may touch such pages who holds the guard. */
+    if (GP_UNLIKELY(fe_host_shown((uint64_t)(uintptr_t)src, bytes))) {
+        fe_copy_unguard(call, where);
+        if (pulled_p != NULL)
+            *pulled_p = true;
+        return fe_copy_on_device(call, dst, (uint64_t)(uintptr_t)src, bytes, where);
+    }
     cr = send_large(call, fe_host_device(dst), src, bytes, where);
     fe_settle(call, src, bytes);
     fe_copy_unguard(call, where);

@@ -72,6 +72,17 @@ post_on_device(struct fe_call *call, const struct fe_copy *copy, const struct fe
     return cr;
 }
 
+/* Whether kernels reach the program's rows. Another thread may have seen to that since the copy was
+ * looked at; who holds the guard may not read them then, and need not: the server has them. */
+static bool
+shown(const struct fe_side *side, const struct fe_shape *shape)
+{
+    size_t span;
+
+    return fe_host_shown(side->base, 0) && fe_side_span(side, shape, &span) &&
+           fe_host_shown(side->base, span);
+}
+
 /* Rows that fit one piece, packed straight into the line's buffer. */
 static CUresult
 post_in(struct fe_call *call, const struct fe_copy *copy, const struct fe_where *where)
@@ -85,6 +96,14 @@ post_in(struct fe_call *call, const struct fe_copy *copy, const struct fe_where 
         cr = guard(where, copy);
     if (cr != CUDA_SUCCESS)
         return cr;
+    if (GP_UNLIKELY(shown(&copy->src, &copy->shape))) {
+        struct fe_copy there = *copy;
+
+        fe_copy_unguard(call, where);
+        there.src.type = CU_MEMORYTYPE_DEVICE;
+        cr = post_on_device(call, &there, where);
+        return cr == CUDA_SUCCESS ? fe_copy_drain(call, where) : cr;
+    }
     to_3d(copy, &args.copy);
     args.data_len = (uint32_t)fe_shape_bytes(&copy->shape);
     size = wire_size_gpCopyIn3D_args(&args);
