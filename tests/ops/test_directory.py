@@ -174,7 +174,10 @@ def placement(build, source):
         total = min(g["total"] for g in site.gpus())
         check("by memory", "home1" not in site.placed("--gpus", "2", "--memory", str(total)))
         done = site.run("run", "--gpus", "3", "--model", "h200", *SHOW[1:])
-        check("what is not there is told in a table", done.returncode == 1 and "2 of 3 GPUs" in done.stderr and
+        check("two servers together have what none has", done.returncode == 0 and
+              sorted(done.stdout.strip().split("+")) == sorted(site.servers[n].url for n in ("home1", "west1")), done)
+        done = site.run("run", "--gpus", "5", "--model", "h200", *SHOW[1:])
+        check("what is not there is told in a table", done.returncode == 1 and "2 of 5 GPUs" in done.stderr and
               all(n in done.stderr for n in site.servers), done)
         done = site.run("place", "--model", "h200")
         rows = [line.split()[:2] for line in done.stdout.splitlines()]
