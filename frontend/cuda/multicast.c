@@ -200,21 +200,26 @@ place_check(const struct fe_call *call, const struct fe_phys *object, const stru
     return CUDA_SUCCESS;
 }
 
-/* vmm.lock is held. */
+/* vmm.lock is held. wish->memory may be NULL: of a handle that is none. */
 static CUresult
-bind(struct fe_call *call, struct fe_phys *object, const struct bound *wish, uint64_t memory_offset)
+bind(struct fe_call *call, CUmemGenericAllocationHandle handle, unsigned long long flags,
+     const struct bound *wish, uint64_t memory_offset)
 {
-    struct wire_cuMulticastBindMem_args args = {.handle = object->object.wire,
-                                                .offset = wish->offset,
-                                                .memory = wish->memory->object.wire,
-                                                .memory_offset = memory_offset,
-                                                .bytes = wish->bytes};
+    struct wire_cuMulticastBindMem_args args = {
+        .offset = wish->offset, .memory_offset = memory_offset, .bytes = wish->bytes};
     struct wire_cuMulticastBindMem_reply reply;
-    CUresult cr = place_check(call, object, wish, memory_offset);
+    struct fe_phys *object = object_of(handle);
     struct bound *b;
+    CUresult cr;
 
+    if (wish->memory == NULL || object == NULL || flags != 0 || wish->memory->team != NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    fe_team_wait(object);
+    cr = place_check(call, object, wish, memory_offset);
     if (cr != CUDA_SUCCESS)
         return cr;
+    args.handle = object->object.wire;
+    args.memory = wish->memory->object.wire;
     b = malloc(sizeof(*b));
     if (b == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
@@ -236,7 +241,6 @@ cuMulticastBindMem(CUmemGenericAllocationHandle handle, size_t offset,
                    unsigned long long flags)
 {
     struct bound wish = {.offset = offset, .bytes = size};
-    struct fe_phys *object;
     struct fe_call call;
     CUresult cr = fe_enter_on(&call, WIRE_CALL_cuMulticastBindMem, fe_phys_session(handle));
 
@@ -244,13 +248,7 @@ cuMulticastBindMem(CUmemGenericAllocationHandle handle, size_t offset,
         return cr;
     fe_vmm_lock();
     wish.memory = fe_phys_of(memory);
-    object = object_of(handle);
-    if (wish.memory == NULL || object == NULL || flags != 0 || wish.memory->team != NULL) {
-        cr = CUDA_ERROR_INVALID_VALUE;
-    } else {
-        fe_team_wait(object);
-        cr = bind(&call, object, &wish, memory_offset);
-    }
+    cr = bind(&call, handle, flags, &wish, memory_offset);
     fe_vmm_unlock();
     return fe_leave(&call, cr);
 }
@@ -260,7 +258,6 @@ cuMulticastBindAddr(CUmemGenericAllocationHandle handle, size_t offset, CUdevice
                     size_t size, unsigned long long flags)
 {
     struct bound wish = {.offset = offset, .bytes = size};
-    struct fe_phys *object;
     struct fe_block b;
     struct fe_call call;
     CUresult cr = fe_enter_on(&call, WIRE_CALL_cuMulticastBindMem, fe_phys_session(handle));
@@ -276,13 +273,7 @@ cuMulticastBindAddr(CUmemGenericAllocationHandle handle, size_t offset, CUdevice
         cr = CUDA_ERROR_INVALID_VALUE;
     } else {
         wish.memory = b.object;
-        object = object_of(handle);
-        if (object == NULL || flags != 0 || wish.memory->team != NULL) {
-            cr = CUDA_ERROR_INVALID_VALUE;
-        } else {
-            fe_team_wait(object);
-            cr = bind(&call, object, &wish, b.offset + (address - b.base));
-        }
+        cr = bind(&call, handle, flags, &wish, b.offset + (address - b.base));
     }
     fe_vmm_unlock();
     return fe_leave(&call, cr);
