@@ -118,7 +118,7 @@ run_vm() {
     grep '^figure: ' "$work/vm.log" || true
 }
 # Programs that a sanitizer's build can run: client, server and device together.
-c_programs="drv_callbacks drv_copies drv_launch drv_mistakes drv_modules drv_pinned drv_streams drv_threads"
+c_programs="drv_callbacks drv_copies drv_launch drv_mistakes drv_modules drv_pinned drv_shown drv_shown_later drv_streams drv_threads"
 
 if wanted gcc; then
     step "gcc: build and all tests"

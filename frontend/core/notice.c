@@ -171,15 +171,15 @@ run_host(const struct job *job)
     (void)fe_leave(&call, CUDA_SUCCESS);
 }
 
-static bool
+static void
 send_pulled(struct fe_session *s, uint32_t tag, const uint8_t *from, uint64_t bytes)
 {
     struct wire_gpPulled_args args = {.tag = tag};
     struct fe_call call;
-    void *to = NULL;
+    void *to;
 
     if (fe_enter_on(&call, WIRE_CALL_gpPulled, s) != CUDA_SUCCESS)
-        return false;
+        return;
     do {
         args.data_len = (uint32_t)gp_min_u64(bytes - args.offset, PULL_BYTES);
         args.data = from + args.offset;
@@ -191,7 +191,6 @@ send_pulled(struct fe_session *s, uint32_t tag, const uint8_t *from, uint64_t by
         args.offset += args.data_len;
     } while (args.offset < bytes);
     (void)fe_leave(&call, CUDA_SUCCESS);
-    return to != NULL;
 }
 
 static void
@@ -208,7 +207,8 @@ run_pull(const struct job *job)
                          (unsigned long long)job->b);
         return;
     }
-    if (send_pulled(s, job->tag, from, job->b) && handlers->pull_done != NULL)
+    send_pulled(s, job->tag, from, job->b);
+    if (handlers->pull_done != NULL)
         handlers->pull_done(s, job->a, job->b);
 }
 

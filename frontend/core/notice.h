@@ -22,7 +22,7 @@ struct fe_notice_handlers {
     /*
      * Where bytes of host memory at source may be read for a gpPullAsync that this client posted;
      * NULL refuses (the session ends). Called on a thread of its own; the engine sends the bytes.
-     * pull_done follows when they are sent.
+     * pull_done follows when they are sent or the session is lost.
      */
     const void *(*pull)(struct fe_session *s, uint64_t source, uint64_t bytes);
     void (*pull_done)(struct fe_session *s, uint64_t source, uint64_t bytes);

@@ -11,6 +11,7 @@
 #include "frontend/cuda/coherent.h"
 #include "frontend/cuda/fault.h"
 #include "frontend/cuda/graph.h"
+#include "frontend/cuda/host.h"
 #include "frontend/cuda/promise.h"
 #include "frontend/cuda/relay.h"
 #include "frontend/cuda/state.h"
@@ -32,6 +33,7 @@ struct queued {
 /* A read that was announced to the server. */
 struct pull {
     struct pull *next;
+    struct fe_context *ctx;
     uint64_t source, bytes, left;
 };
 
@@ -44,6 +46,12 @@ static struct {
     /* Atomic: functions that have not returned. */
     _Atomic uint64_t pending;
 } callbacks = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* The pull that is being answered: the pulling thread's. */
+static struct {
+    struct fe_host_hold hold;
+    uint8_t *room; /* NULL: the bytes are sent from where they lie */
+} answer;
 
 bool
 fe_callbacks_pending(void)
@@ -97,6 +105,16 @@ forbid_calls(void)
     fe_thread.context = ctx;
 }
 
+/* What came before is done, and a host function may look at what it wrote. */
+static void
+look_around(void)
+{
+    if (atomic_load_explicit(&fe_coherent_watched, memory_order_relaxed) != 0)
+        fe_coherent_proved();
+    if (fe_coherent_active())
+        fe_fault_allow();
+}
+
 /* On the callback thread. */
 static void
 on_host(struct fe_session *s, uint64_t number, CUresult status)
@@ -105,6 +123,7 @@ on_host(struct fe_session *s, uint64_t number, CUresult status)
 
     if ((number & WIRE_GRAPH_TOKEN) != 0) {
         forbid_calls();
+        look_around();
         if (!fe_token_call(number))
             log_warn("server named a graph's host function that is not there");
         return;
@@ -117,11 +136,7 @@ on_host(struct fe_session *s, uint64_t number, CUresult status)
     }
     fe_notice_expect(s, -1);
     forbid_calls();
-    /* What came before is done, and the function may look at what it wrote. */
-    if (atomic_load_explicit(&fe_coherent_watched, memory_order_relaxed) != 0)
-        fe_coherent_proved();
-    if (fe_coherent_active())
-        fe_fault_allow();
+    look_around();
     if (q->callback != NULL)
         q->callback(q->stream, status, q->data);
     else if (status == CUDA_SUCCESS)
@@ -217,6 +232,7 @@ fe_pull(struct fe_call *call, uint64_t dst, const void *src, uint64_t bytes,
         free(p);
         return cr != CUDA_SUCCESS ? cr : CUDA_ERROR_OUT_OF_MEMORY;
     }
+    p->ctx = call->context;
     p->source = args.source;
     p->bytes = p->left = bytes;
     pthread_mutex_lock(&callbacks.lock);
@@ -246,18 +262,59 @@ pull_of(uint64_t source, uint64_t bytes)
     return NULL;
 }
 
-static const void *
-on_pull(struct fe_session *s, uint64_t source, uint64_t bytes)
+struct fe_context *
+fe_pull_pending(uint64_t address, uint64_t bytes)
+{
+    struct fe_context *ctx = NULL;
+
+    pthread_mutex_lock(&callbacks.lock);
+    for (const struct pull *p = callbacks.pulls; p != NULL && ctx == NULL; p = p->next)
+        if (p->source < address + bytes && p->source + p->bytes > address)
+            ctx = p->ctx;
+    pthread_mutex_unlock(&callbacks.lock);
+    return ctx;
+}
+
+/* What is to be read: a range that was announced, or what a graph's node reads. */
+static bool
+pull_source(uint64_t source, uint64_t bytes, struct fe_copy *copy_p)
 {
     bool known;
 
-    (void)s;
     if ((source & WIRE_GRAPH_TOKEN) != 0)
-        return fe_token_pull(source, bytes);
+        return fe_token_pull(source, bytes, copy_p);
     pthread_mutex_lock(&callbacks.lock);
     known = pull_of(source, bytes) != NULL;
     pthread_mutex_unlock(&callbacks.lock);
-    return known ? (const void *)(uintptr_t)source : NULL;
+    *copy_p = (struct fe_copy){
+        .shape = {bytes, 1, 1},
+        .src = {.type = CU_MEMORYTYPE_HOST, .base = source, .pitch = bytes, .slice = bytes}};
+    return known;
+}
+
+/* Memory that kernels came to reach since is gathered first: the line must not touch it. */
+static const void *
+on_pull(struct fe_session *s, uint64_t source, uint64_t bytes)
+{
+    struct fe_copy copy;
+    size_t span = 0;
+
+    (void)s;
+    if (!pull_source(source, bytes, &copy))
+        return NULL;
+    (void)fe_side_span(&copy.src, &copy.shape, &span);
+    answer.room = NULL;
+    if (fe_side_packed(&copy.src, &copy.shape) &&
+        fe_host_hold(&answer.hold, copy.src.base, span) == FE_HOST_HELD)
+        return (const void *)(uintptr_t)copy.src.base;
+    answer.hold = (struct fe_host_hold){0};
+    answer.room = malloc(bytes);
+    if (answer.room == NULL)
+        return NULL;
+    if (fe_coherent_active())
+        fe_fault_allow();
+    fe_gather(answer.room, &copy.src, &copy.shape);
+    return answer.room;
 }
 
 static void
@@ -265,10 +322,10 @@ on_pull_done(struct fe_session *s, uint64_t source, uint64_t bytes)
 {
     struct pull **at, *done = NULL;
 
-    if ((source & WIRE_GRAPH_TOKEN) != 0) {
-        fe_token_pulled(source);
+    fe_host_release(&answer.hold);
+    free(answer.room);
+    if ((source & WIRE_GRAPH_TOKEN) != 0)
         return;
-    }
     pthread_mutex_lock(&callbacks.lock);
     at = pull_of(source, bytes);
     if (at != NULL) {

@@ -13,5 +13,7 @@ bool fe_callbacks_pending(void);
  * The bytes must stay valid until then; the caller entered with call, in any call id. */
 CUresult fe_pull(struct fe_call *call, uint64_t dst, const void *src, uint64_t bytes,
                  struct fe_stream *stream, uint64_t stream_wire);
+/* A context whose work has yet to read some of the range so; NULL: there is none. */
+struct fe_context *fe_pull_pending(uint64_t address, uint64_t bytes);
 
 #endif

@@ -218,17 +218,15 @@ cuCtxSetSharedMemConfig(CUsharedconfig config)
 }
 
 static CUresult
-synchronize(struct fe_call *call)
+wait_all(struct fe_call *call)
 {
     struct fe_context *ctx = call->context;
     const uint8_t *bytes;
     uint64_t now;
     size_t len;
-    CUresult cr = fe_capture_check_unsafe(ctx);
+    CUresult cr;
     void *to;
 
-    if (cr != CUDA_SUCCESS)
-        return cr;
     if (fe_perf(FE_PERF_CACHE) && ctx->proven >= fe_context_now(ctx)) {
         fe_pools_settle(call);
         return CUDA_SUCCESS; /* nothing was submitted since the last proof */
@@ -244,6 +242,23 @@ synchronize(struct fe_call *call)
         fe_pools_settle(call);
     }
     return cr;
+}
+
+CUresult
+fe_context_wait(struct fe_context *ctx)
+{
+    struct fe_call call;
+    CUresult cr = fe_enter_in(&call, WIRE_CALL_cuCtxSynchronize, ctx);
+
+    return cr != CUDA_SUCCESS ? cr : fe_leave(&call, wait_all(&call));
+}
+
+static CUresult
+synchronize(struct fe_call *call)
+{
+    CUresult cr = fe_capture_check_unsafe(call->context);
+
+    return cr == CUDA_SUCCESS ? wait_all(call) : cr;
 }
 
 GP_EXPORT CUresult

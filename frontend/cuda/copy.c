@@ -13,6 +13,8 @@
 #include "protocol/wire/negotiate.h"
 
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* Host to device goes in pieces, so that the device side begins before all is sent. */
 #define PIECE_BYTES ((size_t)2 << 20)
@@ -180,10 +182,50 @@ send_large(struct fe_call *call, uint64_t dst, const uint8_t *from, size_t bytes
     return cr;
 }
 
+/* The guard, and the source held in it; where it can't be held, neither is. */
+static CUresult
+guard_source(struct fe_host_hold *hold, enum fe_host_held *held_p, uint64_t dst, const void *src,
+             size_t bytes, const struct fe_where *where, struct fe_call *call)
+{
+    CUresult cr;
+
+    do {
+        cr = fe_copy_guard(where, dst, bytes, 0, 0);
+        if (cr != CUDA_SUCCESS)
+            return cr;
+        *held_p = fe_host_hold(hold, (uint64_t)(uintptr_t)src, bytes);
+        if (GP_UNLIKELY(*held_p != FE_HOST_HELD))
+            fe_copy_unguard(call, where);
+    } while (GP_UNLIKELY(*held_p == FE_HOST_AGAIN));
+    return CUDA_SUCCESS;
+}
+
+/* A source that lies in part in pages that may be guarded: read while nothing is held. */
+static CUresult
+copy_in_parts(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
+              const struct fe_where *where)
+{
+    GP_AUTO_FREE uint8_t *room = malloc(bytes);
+    CUresult cr;
+
+    if (room == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    memcpy(room, src, bytes);
+    cr = fe_copy_guard(where, dst, bytes, 0, 0);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cr = send_large(call, fe_host_device(dst), room, bytes, where);
+    fe_settle(call, room, bytes);
+    fe_copy_unguard(call, where);
+    return cr;
+}
+
 CUresult
 fe_copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
            const struct fe_where *where, bool *pulled_p)
 {
+    struct fe_host_hold hold;
+    enum fe_host_held held;
     CUresult cr;
 
     if (pulled_p != NULL)
@@ -197,19 +239,19 @@ fe_copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
     fe_host_look(dst, src, bytes);
     cr = fe_call_next(call, WIRE_CALL_cuMemcpyHtoDAsync_v2);
     if (cr == CUDA_SUCCESS)
-        cr = fe_copy_guard(where, dst, bytes, 0, 0);
+        cr = guard_source(&hold, &held, dst, src, bytes, where, call);
     if (cr != CUDA_SUCCESS)
         return cr;
-    /* Another thread's work got to reach the source meanwhile: its pages are guarded, and what they
-     * hold may be on the server. Nobody may touch such pages who holds the guard. */
-    if (GP_UNLIKELY(fe_host_shown((uint64_t)(uintptr_t)src, bytes))) {
-        fe_copy_unguard(call, where);
+    if (GP_UNLIKELY(held == FE_HOST_SHOWN)) {
         if (pulled_p != NULL)
             *pulled_p = true;
         return fe_copy_on_device(call, dst, (uint64_t)(uintptr_t)src, bytes, where);
     }
+    if (GP_UNLIKELY(held == FE_HOST_PARTS))
+        return copy_in_parts(call, dst, src, bytes, where);
     cr = send_large(call, fe_host_device(dst), src, bytes, where);
     fe_settle(call, src, bytes);
+    fe_host_release(&hold);
     fe_copy_unguard(call, where);
     return cr;
 }
@@ -232,29 +274,76 @@ flush_source(struct fe_call *call, struct wire_cuMemcpyDtoHAsync_v2_args *args,
     return fe_call_next(call, WIRE_CALL_cuMemcpyDtoHAsync_v2);
 }
 
-CUresult
-fe_copy_out_wait(struct fe_call *call, void *dst, uint64_t src, size_t bytes,
-                 const struct fe_where *where)
+/* One whose destination is held; *n_p: the number of its work. */
+static CUresult
+post_out(struct fe_call *call, struct wire_cuMemcpyDtoHAsync_v2_args *args, void *dst, bool wait,
+         const struct fe_where *where, uint64_t *n_p)
+{
+    void *to = fe_post(call, wire_size_cuMemcpyDtoHAsync_v2_args(args));
+
+    if (to == NULL)
+        return fe_lost(call);
+    wire_put_cuMemcpyDtoHAsync_v2_args(to, args);
+    *n_p = fe_stream_mark(call, where->stream);
+    if (fe_coherent_active())
+        fe_host_written((uint64_t)(uintptr_t)dst, args->bytes, call->context, where->stream,
+                        where->wire, *n_p);
+    if (wait)
+        fe_post_done_wait(call);
+    else
+        fe_post_done(call);
+    return CUDA_SUCCESS;
+}
+
+/* By way of memory of our own, where the server has pages of some of the destination. */
+static CUresult
+copy_out_parts(struct fe_call *call, void *dst, uint64_t src, size_t bytes,
+               const struct fe_where *where)
+{
+    GP_AUTO_FREE uint8_t *room = malloc(bytes);
+    CUresult cr;
+
+    if (room == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    cr = fe_copy_out_wait(call, room, src, bytes, where);
+    if (cr == CUDA_SUCCESS)
+        memcpy(dst, room, bytes);
+    return cr;
+}
+
+static CUresult
+copy_out(struct fe_call *call, void *dst, uint64_t src, size_t bytes, const struct fe_where *where,
+         bool wait)
 {
     struct wire_cuMemcpyDtoHAsync_v2_args args = {
         .src = src, .bytes = bytes, .stream = where->wire};
-    uint64_t n;
+    struct fe_host_hold hold;
+    enum fe_host_held held;
+    uint64_t n = 0;
     CUresult cr;
-    void *to;
 
     cr = flush_source(call, &args, where);
     if (cr == CUDA_SUCCESS)
-        cr = fe_data_open_linear(call, dst, bytes, FE_DATA_WAIT, &args.data);
+        cr = fe_data_open_linear(call, dst, bytes, wait ? FE_DATA_WAIT : FE_DATA_ASYNC, &args.data);
     if (cr != CUDA_SUCCESS)
         return cr;
-    to = fe_post(call, wire_size_cuMemcpyDtoHAsync_v2_args(&args));
-    if (to == NULL) {
-        fe_data_drop(call, args.data);
-        return fe_lost(call);
+    while ((held = fe_host_hold(&hold, (uint64_t)(uintptr_t)dst, bytes)) == FE_HOST_AGAIN &&
+           cr == CUDA_SUCCESS)
+        cr = fe_host_show_wanted();
+    if (cr == CUDA_SUCCESS && held == FE_HOST_HELD) {
+        cr = post_out(call, &args, dst, wait, where, &n);
+        fe_host_release(&hold);
     }
-    wire_put_cuMemcpyDtoHAsync_v2_args(to, &args);
-    n = fe_stream_mark(call, where->stream);
-    fe_post_done_wait(call);
+    if (cr != CUDA_SUCCESS || held != FE_HOST_HELD)
+        fe_data_drop(call, args.data);
+    if (cr == CUDA_SUCCESS && held == FE_HOST_PARTS)
+        return copy_out_parts(call, dst, src, bytes, where);
+    if (cr == CUDA_SUCCESS && held == FE_HOST_SHOWN) {
+        cr = fe_copy_on_device(call, (uint64_t)(uintptr_t)dst, src, bytes, where);
+        return cr == CUDA_SUCCESS && wait ? fe_copy_drain(call, where) : cr;
+    }
+    if (cr != CUDA_SUCCESS || !wait)
+        return cr;
     cr = fe_data_wait(call, args.data);
     if (cr == CUDA_SUCCESS)
         fe_prove(&where->stream->proven, n);
@@ -262,30 +351,17 @@ fe_copy_out_wait(struct fe_call *call, void *dst, uint64_t src, size_t bytes,
 }
 
 CUresult
+fe_copy_out_wait(struct fe_call *call, void *dst, uint64_t src, size_t bytes,
+                 const struct fe_where *where)
+{
+    return copy_out(call, dst, src, bytes, where, true);
+}
+
+CUresult
 fe_copy_out_async(struct fe_call *call, void *dst, uint64_t src, size_t bytes,
                   const struct fe_where *where)
 {
-    struct wire_cuMemcpyDtoHAsync_v2_args args = {
-        .src = src, .bytes = bytes, .stream = where->wire};
-    uint64_t n;
-    CUresult cr;
-    void *to;
-
-    cr = flush_source(call, &args, where);
-    if (cr == CUDA_SUCCESS)
-        cr = fe_data_open_linear(call, dst, bytes, FE_DATA_ASYNC, &args.data);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    to = fe_post(call, wire_size_cuMemcpyDtoHAsync_v2_args(&args));
-    if (to == NULL) {
-        fe_data_drop(call, args.data);
-        return fe_lost(call);
-    }
-    wire_put_cuMemcpyDtoHAsync_v2_args(to, &args);
-    n = fe_stream_mark(call, where->stream);
-    fe_host_written((uint64_t)(uintptr_t)dst, call->context, where->stream, where->wire, n);
-    fe_post_done(call);
-    return CUDA_SUCCESS;
+    return copy_out(call, dst, src, bytes, where, false);
 }
 
 CUresult

@@ -29,7 +29,7 @@ static struct {
     _Atomic(struct request *) first; /* newest; taken as a whole */
     _Atomic uint32_t bell;           /* futex of the serving thread */
     _Atomic bool pump_due;
-    pid_t pid; /* set once */
+    _Atomic pid_t pid; /* set once, before any page is protected */
 
     /* The program's own action: a place to read without a lock, and one to write the next. */
     struct sigaction theirs[2];

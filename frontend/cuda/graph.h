@@ -15,6 +15,7 @@
 #define FE_GRAPH_H
 
 #include "frontend/cuda/geometry.h"
+#include "frontend/cuda/host.h"
 #include "frontend/cuda/kernels.h"
 #include "frontend/cuda/objects.h"
 #include "protocol/base/buf.h"
@@ -240,6 +241,7 @@ struct fe_token {
     CUhostFn fn;
     void *data;
     struct fe_copy copy;
+    struct fe_host_hold hold; /* PUSH: while it is launched; guarded by the graphs' lock */
 };
 
 /* A copy of what, numbered; *list grows by it. */
@@ -250,8 +252,10 @@ void fe_tokens_free(struct fe_call *call, struct fe_token *list);
 
 /* Notices that name a token. */
 bool fe_token_call(uint64_t id);
-const void *fe_token_pull(uint64_t id, uint64_t bytes);
-void fe_token_pulled(uint64_t id);
+/* What a PULL reads; false if it is not one of so many bytes. */
+bool fe_token_pull(uint64_t id, uint64_t bytes, struct fe_copy *copy_p);
+/* Bytes from the first that a PUSH writes to the last. */
+size_t fe_token_span(const struct fe_token *token);
 
 /* graph_wire.c ----------------------------------------------------------------------------------
  */

@@ -437,23 +437,63 @@ launch_mark(struct fe_call *call, struct fe_exec *exec, struct fe_stream *stream
     }
     for (const struct fe_token *t = life->plan.tokens; t != NULL; t = t->next)
         if (t->kind == FE_TOKEN_PUSH)
-            fe_host_written(t->copy.dst.base, call->context, stream, stream_wire, n);
+            fe_host_written(t->copy.dst.base, fe_token_span(t), call->context, stream, stream_wire,
+                            n);
     life->ctx = call->context;
     life->stream = stream;
     life->stream_wire = stream_wire;
     life->n = n;
 }
 
+/* The lock is held. Memory that the launch writes here, as the line brings it, is the program's
+ * alone until the launch is noted there. *again_p: it is being made reachable for kernels. */
+static CUresult
+launch_hold(struct fe_exec *exec, bool *again_p)
+{
+    struct fe_token *t, *tokens = exec->life->plan.tokens;
+    enum fe_host_held held = FE_HOST_HELD;
+
+    for (t = tokens; t != NULL && held == FE_HOST_HELD; t = t->next)
+        if (t->kind == FE_TOKEN_PUSH)
+            held = fe_host_hold(&t->hold, t->copy.dst.base, fe_token_span(t));
+    if (held == FE_HOST_HELD)
+        return CUDA_SUCCESS;
+    for (; tokens != t; tokens = tokens->next)
+        if (tokens->kind == FE_TOKEN_PUSH)
+            fe_host_release(&tokens->hold);
+    *again_p = held == FE_HOST_AGAIN;
+    return *again_p ? CUDA_SUCCESS
+                    : fe_refuse("a graph's copy into memory that kernels came to reach since");
+}
+
+static void
+launch_release(struct fe_exec *exec)
+{
+    for (struct fe_token *t = exec->life->plan.tokens; t != NULL; t = t->next)
+        if (t->kind == FE_TOKEN_PUSH)
+            fe_host_release(&t->hold);
+}
+
+/* *again_p: nothing was done, and is to be once what is wanted is shown. */
 static CUresult
 launch_post(struct fe_call *call, struct fe_exec *exec, struct fe_stream *stream,
-            uint64_t stream_wire)
+            uint64_t stream_wire, bool *again_p)
 {
     struct wire_cuGraphLaunch_args args = {.exec = exec->object.wire, .stream = stream_wire};
+    bool held = false;
     CUresult cr;
     void *to;
 
+    *again_p = false;
     fe_graph_lock();
-    cr = there(exec) ? launch_memory(exec) : CUDA_ERROR_INVALID_VALUE;
+    cr = there(exec) ? launch_hold(exec, again_p) : CUDA_ERROR_INVALID_VALUE;
+    held = cr == CUDA_SUCCESS && !*again_p;
+    if (*again_p) {
+        fe_graph_unlock();
+        return cr;
+    }
+    if (cr == CUDA_SUCCESS)
+        cr = launch_memory(exec);
     if (cr == CUDA_SUCCESS && exec->life->plan.tokens != NULL)
         expect(call->session, exec->life, true);
     to = cr == CUDA_SUCCESS ? fe_post(call, wire_size_cuGraphLaunch_args(&args)) : NULL;
@@ -464,7 +504,29 @@ launch_post(struct fe_call *call, struct fe_exec *exec, struct fe_stream *stream
     } else if (cr == CUDA_SUCCESS) {
         cr = fe_lost(call);
     }
+    if (held)
+        launch_release(exec);
     fe_graph_unlock();
+    return cr;
+}
+
+/* Around it, what kernels of the graph may reach. */
+static CUresult
+launch(struct fe_call *call, struct fe_exec *exec, const struct fe_where *where)
+{
+    CUresult cr;
+    bool again;
+
+    do {
+        bool active = fe_coherent_active();
+
+        cr = active ? fe_coherent_begin(where, NULL, 0) : CUDA_SUCCESS;
+        if (cr != CUDA_SUCCESS)
+            break;
+        cr = launch_post(call, exec, where->stream, where->wire, &again);
+        if (active)
+            fe_coherent_end(call, where);
+    } while (again);
     return cr;
 }
 
@@ -489,17 +551,8 @@ cuGraphLaunch(CUgraphExec handle, CUstream stream_handle)
     }
     if (cr == CUDA_SUCCESS)
         cr = fe_order(&call, stream, stream_wire);
-    if (cr == CUDA_SUCCESS && GP_UNLIKELY(fe_coherent_active())) {
-        const struct fe_where where = {stream, stream_wire};
-
-        cr = fe_coherent_begin(&where, NULL, 0);
-        if (cr == CUDA_SUCCESS) {
-            cr = launch_post(&call, exec, stream, stream_wire);
-            fe_coherent_end(&call, &where);
-        }
-    } else if (cr == CUDA_SUCCESS) {
-        cr = launch_post(&call, exec, stream, stream_wire);
-    }
+    if (cr == CUDA_SUCCESS)
+        cr = launch(&call, exec, &(struct fe_where){stream, stream_wire});
     return fe_leave(&call, cr);
 }
 

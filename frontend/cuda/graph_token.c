@@ -20,8 +20,7 @@ static struct {
     /* Guarded by lock. */
     struct place *places;
     uint32_t used, room;
-    uint32_t free;  /* place + 1; 0: none */
-    void *gathered; /* the bytes of the pull that is being answered; there is one at a time */
+    uint32_t free; /* place + 1; 0: none */
 } tokens = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* tokens.lock held. */
@@ -171,31 +170,27 @@ fe_token_call(uint64_t id)
     return true;
 }
 
-const void *
-fe_token_pull(uint64_t id, uint64_t bytes)
+bool
+fe_token_pull(uint64_t id, uint64_t bytes, struct fe_copy *copy_p)
 {
     struct fe_token *token;
-    struct fe_copy copy = {0};
+    bool known;
 
     pthread_mutex_lock(&tokens.lock);
     token = find(id);
-    if (token != NULL && token->kind == FE_TOKEN_PULL)
-        copy = token->copy;
+    known = token != NULL && token->kind == FE_TOKEN_PULL && bytes > 0 &&
+            fe_shape_bytes(&token->copy.shape) == bytes;
+    if (known)
+        *copy_p = token->copy;
     pthread_mutex_unlock(&tokens.lock);
-    if (bytes == 0 || fe_shape_bytes(&copy.shape) != bytes)
-        return NULL;
-    if (fe_side_packed(&copy.src, &copy.shape))
-        return (const void *)(uintptr_t)copy.src.base;
-    tokens.gathered = malloc(bytes);
-    if (tokens.gathered != NULL)
-        fe_gather(tokens.gathered, &copy.src, &copy.shape);
-    return tokens.gathered;
+    return known;
 }
 
-void
-fe_token_pulled(uint64_t id)
+size_t
+fe_token_span(const struct fe_token *token)
 {
-    (void)id;
-    free(tokens.gathered);
-    tokens.gathered = NULL;
+    size_t span = 0;
+
+    (void)fe_side_span(&token->copy.dst, &token->copy.shape, &span);
+    return span;
 }

@@ -21,13 +21,14 @@ struct fe_host_region {
     bool sync_memops; /* CU_POINTER_ATTRIBUTE_SYNC_MEMOPS: every copy waits anyway */
     bool registered;  /* the memory is the program's own */
     struct fe_context *owner;
-    /* The last asynchronous copy from a device into it; context NULL: none. */
-    struct fe_context *written_in;
-    struct fe_stream *written_by;
-    uint64_t written_by_wire;
-    uint64_t written; /* its work number */
+    /* The last copies into it of each stream, until they are known to be done; owned. */
+    struct fe_host_write *writes;
+    unsigned writes_count;
+    bool writes_lost; /* one was not noted, for want of memory */
     bool wanted;      /* kernels may reach it: to be shown before the next work */
     bool shown;
+    bool showing;    /* on the way there: it takes no holds, and is not removed */
+    unsigned holds;  /* it is not shown */
     uint64_t device; /* what kernels call base; with shown */
 };
 
@@ -40,10 +41,39 @@ bool fe_host_read_only(uint64_t address);
 /* Whether [address, address + bytes) is pinned as a whole. */
 bool fe_host_pinned(uint64_t address, uint64_t bytes);
 /* Work n, queued in this stream of ctx, will write there. */
-void fe_host_written(uint64_t address, struct fe_context *ctx, struct fe_stream *stream,
-                     uint64_t stream_wire, uint64_t n);
+void fe_host_written(uint64_t address, uint64_t bytes, struct fe_context *ctx,
+                     struct fe_stream *stream, uint64_t stream_wire, uint64_t n);
 /* Whether queued work may still write there: a copy, or any host function. */
 bool fe_host_may_change(uint64_t address);
+
+/* -- holds ---
+ *
+ * Any thread's work may make memory reachable for kernels at any moment: its pages are guarded
+ * then, and nobody who holds a lock of this library, nor a thread that reads the line, may touch
+ * them. Whoever posts a copy that reads such memory, or that will write to it, holds it from when
+ * it is looked at until that is posted and, if it will be written, noted (fe_host_written).
+ *
+ * Locks: a hold is taken after everything that may show memory: fe_coherent_begin(), and the locks
+ *        of whoever calls that; who has one waits for nothing but room in the line.
+ */
+
+struct fe_host_hold {
+    uint64_t address, bytes;
+    uint64_t before; /* ids of what is held; 0: nothing is */
+};
+
+enum fe_host_held {
+    FE_HOST_HELD,  /* memory of the program's alone, also where nothing of it is pinned */
+    FE_HOST_SHOWN, /* not held: the server has all of it */
+    FE_HOST_PARTS, /* not held: the server has some of it */
+    FE_HOST_AGAIN, /* not held: being shown; fe_host_show_wanted() or fe_coherent_begin(), then
+                    * again
+                    */
+};
+
+enum fe_host_held fe_host_hold(struct fe_host_hold *hold, uint64_t address, uint64_t bytes);
+/* Nothing where nothing is held. */
+void fe_host_release(const struct fe_host_hold *hold);
 
 /* -- reach of kernels --- */
 

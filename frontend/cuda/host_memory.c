@@ -19,18 +19,31 @@
 #include <sys/mman.h>
 
 /* Pinned memory lies where neither a program nor a server's process has anything, so that its
- * address can mean the same there. A wish: elsewhere it works as well. */
+ * address can mean the same there. A wish: elsewhere it works as well.
+ *
+ * Whatever a program's data holds at multiples of 8 bytes may be an address, so all of it is looked
+ * at; but pairs of small 32-bit numbers, such as two counters in a row, would look like addresses a
+ * little above a multiple of 4 GiB. No memory lies there, nor so near behind that an address a
+ * little ahead of it would. */
 #define PLACES     0x600000000000ull
 #define PLACES_END 0x680000000000ull
+#define SMALL_PAIR (1ull << 20)  /* low half of an address, below which it is two numbers */
+#define GAP        (16ull << 20) /* where no memory lies, at each multiple of 4 GiB */
 
 static struct {
-    pthread_mutex_t lock;
+    pthread_mutex_t lock;   /* a leaf */
+    pthread_cond_t changed; /* the last hold of a region went, or its showing came to its end */
     /* Guarded by lock: sorted by base, never overlapping. */
     struct fe_host_region *list;
     size_t count, room;
     uint64_t next_id;
     uint64_t next_place; /* where the next pinned memory is wished to lie */
-} regions = {.lock = PTHREAD_MUTEX_INITIALIZER, .next_id = 1ull << 40, .next_place = PLACES};
+} regions = {
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .changed = PTHREAD_COND_INITIALIZER,
+    .next_id = 1ull << 40,
+    .next_place = PLACES,
+};
 
 /* Bounds of what kernels cannot reach yet, by kind (pinned, registered): they only grow. What lies
  * outside is no address of it. Relaxed: an address is made before it is passed on. */
@@ -38,6 +51,8 @@ static struct {
     _Atomic uint64_t low, high;
 } hidden[2] = {{UINT64_MAX, 0}, {UINT64_MAX, 0}};
 static _Atomic unsigned hidden_count, shown_count, wanted_count;
+/* Held while memory is shown, for which holds and work are waited for: taken before the locks of
+ * coherent and of regions, by nobody who has a hold. */
 static pthread_mutex_t show_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* Index of the first region that ends above address. */
@@ -108,37 +123,139 @@ fe_host_pinned(uint64_t address, uint64_t bytes)
     return fe_host_find(address, &r) && bytes <= r.bytes - (address - r.base);
 }
 
+/* -- copies into it that are under way ------------------------------------------------------- */
+
+struct fe_host_write {
+    struct fe_context *ctx;
+    struct fe_stream *stream;
+    uint64_t stream_wire;
+    uint64_t n; /* its work number */
+};
+
+static bool
+write_pending(const struct fe_host_write *w)
+{
+    return w->ctx != NULL && !fe_work_proven(w->ctx, w->stream, w->stream_wire, w->n);
+}
+
+/* A place for the newest copy of this stream; NULL: no memory. */
+static struct fe_host_write *
+write_place(struct fe_host_region *r, const struct fe_stream *stream, uint64_t stream_wire)
+{
+    struct fe_host_write *unused = NULL, *grown;
+
+    for (unsigned i = 0; i < r->writes_count; i++) {
+        struct fe_host_write *w = &r->writes[i];
+
+        if (w->stream == stream && w->stream_wire == stream_wire)
+            return w;
+        if (unused == NULL && !write_pending(w))
+            unused = w;
+    }
+    if (unused != NULL)
+        return unused;
+    grown = realloc(r->writes, (r->writes_count + 1) * sizeof(*grown));
+    if (grown == NULL)
+        return NULL;
+    r->writes = grown;
+    return &grown[r->writes_count++];
+}
+
 void
-fe_host_written(uint64_t address, struct fe_context *ctx, struct fe_stream *stream,
+fe_host_written(uint64_t address, uint64_t bytes, struct fe_context *ctx, struct fe_stream *stream,
                 uint64_t stream_wire, uint64_t n)
 {
-    struct fe_host_region *r;
-
     pthread_mutex_lock(&regions.lock);
-    r = find(address);
-    if (r != NULL) {
-        r->written_in = ctx;
-        r->written_by = stream;
-        r->written_by_wire = stream_wire;
-        r->written = n;
+    for (size_t i = lower(address); i < regions.count; i++) {
+        struct fe_host_region *r = &regions.list[i];
+        struct fe_host_write *w;
+
+        if (r->base >= address + bytes)
+            break;
+        w = write_place(r, stream, stream_wire);
+        if (w != NULL)
+            *w = (struct fe_host_write){ctx, stream, stream_wire, n};
+        else
+            r->writes_lost = true;
     }
     pthread_mutex_unlock(&regions.lock);
 }
 
-static bool
-pending_write(const struct fe_host_region *r)
+/* A context whose work may still write to the region; NULL: there is none. */
+static struct fe_context *
+writing(const struct fe_host_region *r)
 {
-    return r->written_in != NULL &&
-           !fe_work_proven(r->written_in, r->written_by, r->written_by_wire, r->written);
+    for (unsigned i = 0; i < r->writes_count; i++)
+        if (write_pending(&r->writes[i]) && fe_object_state(r->writes[i].ctx) == FE_OBJECT_LIVE)
+            return r->writes[i].ctx;
+    return NULL;
 }
 
 bool
 fe_host_may_change(uint64_t address)
 {
-    struct fe_host_region r;
+    const struct fe_host_region *r;
+    bool may = fe_callbacks_pending() || fe_graphs_pending();
 
-    return fe_callbacks_pending() || fe_graphs_pending() ||
-           (fe_host_find(address, &r) && pending_write(&r));
+    if (may)
+        return true;
+    pthread_mutex_lock(&regions.lock);
+    r = find(address);
+    may = r != NULL && (r->writes_lost || writing(r) != NULL);
+    pthread_mutex_unlock(&regions.lock);
+    return may;
+}
+
+/* -- holds ------------------------------------------------------------------------------------ */
+
+enum fe_host_held
+fe_host_hold(struct fe_host_hold *hold, uint64_t address, uint64_t bytes)
+{
+    bool shown = false, showing = false, whole = false;
+    size_t first, end;
+
+    *hold = (struct fe_host_hold){.address = address, .bytes = bytes};
+    if (GP_LIKELY(!fe_coherent_active()))
+        return FE_HOST_HELD;
+    pthread_mutex_lock(&regions.lock);
+    first = lower(address);
+    for (end = first; end < regions.count && regions.list[end].base < address + bytes; end++) {
+        const struct fe_host_region *r = &regions.list[end];
+
+        shown |= r->shown;
+        showing |= r->showing;
+        whole |= address >= r->base && bytes <= r->bytes - (address - r->base);
+    }
+    if (!shown && !showing) {
+        for (size_t i = first; i < end; i++)
+            regions.list[i].holds++;
+        hold->before = regions.next_id;
+    }
+    pthread_mutex_unlock(&regions.lock);
+    if (showing)
+        return FE_HOST_AGAIN;
+    return !shown ? FE_HOST_HELD : whole ? FE_HOST_SHOWN : FE_HOST_PARTS;
+}
+
+void
+fe_host_release(const struct fe_host_hold *hold)
+{
+    bool last = false;
+
+    if (hold->before == 0)
+        return;
+    pthread_mutex_lock(&regions.lock);
+    for (size_t i = lower(hold->address); i < regions.count; i++) {
+        struct fe_host_region *r = &regions.list[i];
+
+        if (r->base >= hold->address + hold->bytes)
+            break;
+        if (r->id < hold->before) /* others came after the hold was taken */
+            last |= --r->holds == 0;
+    }
+    if (last)
+        pthread_cond_broadcast(&regions.changed);
+    pthread_mutex_unlock(&regions.lock);
 }
 
 static CUresult
@@ -182,36 +299,63 @@ region_add(struct fe_host_region *r)
     return cr;
 }
 
+/* What is there of a region that was seen before; NULL: it went. */
+static struct fe_host_region *
+again(const struct fe_host_region *r)
+{
+    size_t i = lower(r->base);
+
+    return i < regions.count && regions.list[i].id == r->id ? &regions.list[i] : NULL;
+}
+
 /* False if another thread was first. */
 static bool
 region_remove(struct fe_host_region *r)
 {
-    bool mine;
-    size_t i;
+    struct fe_host_region *there;
 
     pthread_mutex_lock(&regions.lock);
-    i = lower(r->base);
-    mine = i < regions.count && regions.list[i].id == r->id;
-    if (mine) {
-        *r = regions.list[i];
+    while ((there = again(r)) != NULL && there->showing)
+        pthread_cond_wait(&regions.changed, &regions.lock);
+    if (there != NULL) {
+        *r = *there;
         tp_memory_forget((const void *)(uintptr_t)r->base, r->bytes);
-        memmove(&regions.list[i], &regions.list[i + 1],
-                (--regions.count - i) * sizeof(*regions.list));
+        memmove(there, there + 1,
+                (size_t)(regions.list + --regions.count - there) * sizeof(*regions.list));
         if (r->wanted && !r->shown)
             atomic_fetch_sub(&wanted_count, 1);
         atomic_fetch_sub(r->shown ? &shown_count : &hidden_count, 1);
         atomic_fetch_sub(&fe_coherent_count, 1);
     }
     pthread_mutex_unlock(&regions.lock);
-    return mine;
+    return there != NULL;
 }
 
-/* Bytes on their way into the region must arrive before it can go, as with the driver. */
-static void
-settle(const struct fe_host_region *r)
+static bool
+wait_context(void *object, void *unused)
 {
-    if (pending_write(r) && fe_object_state(r->written_in) == FE_OBJECT_LIVE)
-        (void)cuCtxSynchronize_v2((CUcontext)r->written_in);
+    (void)unused;
+    (void)fe_context_wait(object);
+    return true;
+}
+
+/* Bytes on their way into the region must arrive before it can go, as with the driver, and those
+ * that the server will ask for be read. r is nobody else's. */
+static void
+settle_removed(const struct fe_host_region *r)
+{
+    struct fe_context *ctx;
+
+    if (r->writes_lost)
+        fe_object_each(WIRE_HANDLE_CONTEXT, wait_context, NULL);
+    for (unsigned i = 0; i < r->writes_count; i++) {
+        ctx = r->writes[i].ctx;
+        if (write_pending(&r->writes[i]) && fe_object_state(ctx) == FE_OBJECT_LIVE)
+            (void)fe_context_wait(ctx);
+    }
+    ctx = fe_pull_pending(r->base, r->bytes);
+    if (ctx != NULL && fe_object_state(ctx) == FE_OBJECT_LIVE)
+        (void)fe_context_wait(ctx);
 }
 
 /* The server's pages of it go, once no work can use them; what kernels wrote comes back. */
@@ -223,7 +367,7 @@ hide(const struct fe_host_region *r)
     CUresult cr;
 
     if (fe_object_state(r->owner) == FE_OBJECT_LIVE)
-        (void)cuCtxSynchronize_v2((CUcontext)r->owner);
+        (void)fe_context_wait(r->owner);
     fe_coherent_remove(r->base, r->bytes);
     if (fe_enter_on(&call, WIRE_CALL_gpPagesDrop, r->owner->head.session) != CUDA_SUCCESS)
         return;
@@ -236,11 +380,12 @@ region_free(struct fe_host_region *r)
 {
     if (!region_remove(r))
         return;
-    settle(r);
+    settle_removed(r);
     if (r->shown)
         hide(r);
     if (!r->registered)
         munmap((void *)(uintptr_t)r->base, r->bytes);
+    free(r->writes);
 }
 
 void
@@ -280,12 +425,17 @@ local_context(struct fe_context **ctx_p)
 static void *
 place(size_t bytes)
 {
-    uint64_t at;
+    uint64_t at, low;
 
     pthread_mutex_lock(&regions.lock);
     at = regions.next_place;
     if (bytes >= PLACES_END - at)
         at = PLACES;
+    low = (uint32_t)at;
+    if (low < GAP)
+        at += GAP - low;
+    else if (bytes > (1ull << 32) - low && bytes < (1ull << 32) - GAP)
+        at += (1ull << 32) - low + GAP;
     regions.next_place = gp_align_up_u64(at + bytes, FE_PAGE_BYTES) + FE_PAGE_BYTES;
     if (regions.next_place >= PLACES_END)
         regions.next_place = PLACES;
@@ -427,6 +577,7 @@ void
 fe_host_want(uint64_t address)
 {
     struct fe_host_region *r;
+    bool near;
 
     pthread_mutex_lock(&regions.lock);
     r = find(address);
@@ -435,8 +586,8 @@ fe_host_want(uint64_t address)
     if (r != NULL)
         want(r);
     /* Near it, for a kernel that adds to it: any may be meant. */
-    for (size_t i = 0; r == NULL && address >= PLACES && address < PLACES_END && i < regions.count;
-         i++)
+    near = address >= PLACES && address < PLACES_END && (uint32_t)address >= SMALL_PAIR;
+    for (size_t i = 0; r == NULL && near && i < regions.count; i++)
         if (!regions.list[i].registered)
             want(&regions.list[i]);
     pthread_mutex_unlock(&regions.lock);
@@ -561,37 +712,90 @@ map_on_server(const struct fe_host_region *r, uint64_t *device_p)
     return fe_leave(&call, cr);
 }
 
+/* Under show_lock: from here on nobody gets a hold of it, and who has one has posted. Then what was
+ * posted to write there has, for it writes to the memory as it is. False: it went. */
+static bool
+show_begin(struct fe_host_region *r)
+{
+    struct fe_host_region *there;
+    struct fe_context *ctx = NULL;
+    bool lost = false;
+
+    pthread_mutex_lock(&regions.lock);
+    there = again(r);
+    if (there != NULL)
+        there->showing = true; /* and so it stays */
+    while (there != NULL && there->holds > 0) {
+        pthread_cond_wait(&regions.changed, &regions.lock);
+        there = again(r);
+    }
+    if (there != NULL)
+        lost = there->writes_lost;
+    while (there != NULL && (ctx = writing(there)) != NULL) {
+        CUresult cr;
+
+        pthread_mutex_unlock(&regions.lock);
+        cr = fe_context_wait(ctx);
+        pthread_mutex_lock(&regions.lock);
+        there = again(r);
+        if (cr != CUDA_SUCCESS)
+            break; /* nothing comes of it any more */
+    }
+    if (there != NULL)
+        *r = *there;
+    pthread_mutex_unlock(&regions.lock);
+    if (lost)
+        fe_object_each(WIRE_HANDLE_CONTEXT, wait_context, NULL);
+    return there != NULL;
+}
+
+static void
+show_end(const struct fe_host_region *r, bool done)
+{
+    struct fe_host_region *there;
+
+    pthread_mutex_lock(&regions.lock);
+    there = again(r);
+    if (there != NULL) {
+        there->showing = false;
+        if (done) {
+            there->shown = there->wanted = true;
+            there->device = r->device;
+            atomic_fetch_sub(&hidden_count, 1);
+            atomic_fetch_add(&shown_count, 1);
+            atomic_fetch_sub(&wanted_count, 1);
+        }
+    }
+    pthread_cond_broadcast(&regions.changed);
+    pthread_mutex_unlock(&regions.lock);
+}
+
 /* Under show_lock: r is a copy. */
 static CUresult
 show(struct fe_host_region *r)
 {
-    struct fe_host_region *there;
     CUresult cr;
 
-    /* Copies into it that are under way write to it as it is. */
-    settle(r);
+    if (!show_begin(r))
+        return CUDA_SUCCESS;
     /* From now on its pages are guarded, which a device would not notice. */
     tp_memory_forget((const void *)(uintptr_t)r->base, r->bytes);
     cr = map_on_server(r, &r->device);
     if (cr == CUDA_SUCCESS)
         cr = make_coherent(r);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    if (r->device != r->base)
+    if (cr == CUDA_SUCCESS && r->device != r->base)
         log_warn("host memory at 0x%" PRIx64 " is 0x%" PRIx64 " to kernels: programs that do not "
                  "ask cuMemHostGetDevicePointer will fault",
                  r->base, r->device);
-    pthread_mutex_lock(&regions.lock);
-    there = find(r->base);
-    if (there != NULL && there->id == r->id) {
-        there->shown = there->wanted = true;
-        there->device = r->device;
-        atomic_fetch_sub(&hidden_count, 1);
-        atomic_fetch_add(&shown_count, 1);
-        atomic_fetch_sub(&wanted_count, 1);
-    }
-    pthread_mutex_unlock(&regions.lock);
-    return CUDA_SUCCESS;
+    show_end(r, cr == CUDA_SUCCESS);
+    return cr;
+}
+
+static bool
+works(const struct fe_context *ctx)
+{
+    return fe_object_state(ctx) == FE_OBJECT_LIVE &&
+           atomic_load_explicit(&ctx->head.sticky, memory_order_relaxed) == CUDA_SUCCESS;
 }
 
 /* regions.lock is held. */
@@ -600,7 +804,7 @@ to_show(struct fe_host_region *r)
 {
     if (!r->wanted || r->shown)
         return false;
-    if (atomic_load_explicit(&r->owner->head.sticky, memory_order_relaxed) == CUDA_SUCCESS)
+    if (works(r->owner))
         return true;
     /* What belongs to a context that failed is no matter of others' work. */
     r->wanted = false;
@@ -629,6 +833,8 @@ fe_host_show_wanted(void)
         pthread_mutex_unlock(&regions.lock);
         if (found)
             cr = show(&r);
+        if (cr != CUDA_SUCCESS && !works(r.owner))
+            cr = CUDA_SUCCESS;
     }
     pthread_mutex_unlock(&show_lock);
     return cr;

@@ -16,6 +16,7 @@
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define PIECE_BYTES ((size_t)4 << 20)
@@ -72,52 +73,86 @@ post_on_device(struct fe_call *call, const struct fe_copy *copy, const struct fe
     return cr;
 }
 
-/* Whether kernels reach the program's rows. Another thread may have seen to that since the copy was
- * looked at; who holds the guard may not read them then, and need not: the server has them. */
-static bool
-shown(const struct fe_side *side, const struct fe_shape *shape)
+static enum fe_host_held
+hold(struct fe_host_hold *h, const struct fe_side *side, const struct fe_shape *shape)
 {
-    size_t span;
+    size_t span = 0;
 
-    return fe_host_shown(side->base, 0) && fe_side_span(side, shape, &span) &&
-           fe_host_shown(side->base, span);
+    (void)fe_side_span(side, shape, &span);
+    return fe_host_hold(h, side->base, span);
+}
+
+/* Under the guard; the rows are held. */
+static CUresult
+post_rows(struct fe_call *call, const struct fe_copy *copy, const struct fe_where *where)
+{
+    struct wire_gpCopyIn3D_args args = {.stream = where->wire};
+    size_t size;
+    void *to;
+
+    to_3d(copy, &args.copy);
+    args.data_len = (uint32_t)fe_shape_bytes(&copy->shape);
+    size = wire_size_gpCopyIn3D_args(&args);
+    to = fe_post(call, size);
+    if (to == NULL)
+        return fe_lost(call);
+    wire_put_gpCopyIn3D_args(to, &args);
+    fe_gather((uint8_t *)to + size - WIRE_PAD(args.data_len), &copy->src, &copy->shape);
+    (void)fe_stream_mark(call, where->stream);
+    fe_post_done(call);
+    return CUDA_SUCCESS;
+}
+
+/* Rows of which some may be guarded: gathered while nothing is held. */
+static CUresult
+post_parts(struct fe_call *call, const struct fe_copy *copy, const struct fe_where *where)
+{
+    const struct fe_shape *shape = &copy->shape;
+    GP_AUTO_FREE uint8_t *room = malloc(fe_shape_bytes(shape));
+    struct fe_copy own = *copy;
+    CUresult cr;
+
+    if (room == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    fe_gather(room, &copy->src, shape);
+    own.src.base = (uint64_t)(uintptr_t)room;
+    own.src.pitch = shape->width;
+    own.src.slice = shape->width * shape->height;
+    cr = guard(where, &own);
+    if (cr == CUDA_SUCCESS) {
+        cr = post_rows(call, &own, where);
+        fe_copy_unguard(call, where);
+    }
+    return cr;
 }
 
 /* Rows that fit one piece, packed straight into the line's buffer. */
 static CUresult
 post_in(struct fe_call *call, const struct fe_copy *copy, const struct fe_where *where)
 {
-    struct wire_gpCopyIn3D_args args = {.stream = where->wire};
     CUresult cr = fe_call_next(call, WIRE_CALL_gpCopyIn3D);
-    size_t size;
-    void *to;
+    struct fe_copy there = *copy;
+    struct fe_host_hold rows;
+    enum fe_host_held held = FE_HOST_AGAIN;
 
-    if (cr == CUDA_SUCCESS)
+    while (cr == CUDA_SUCCESS && held == FE_HOST_AGAIN) {
         cr = guard(where, copy);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    if (GP_UNLIKELY(shown(&copy->src, &copy->shape))) {
-        struct fe_copy there = *copy;
-
+        if (cr != CUDA_SUCCESS)
+            break;
+        held = hold(&rows, &copy->src, &copy->shape);
+        if (held == FE_HOST_HELD)
+            cr = post_rows(call, copy, where);
+        fe_host_release(&rows);
         fe_copy_unguard(call, where);
-        there.src.type = CU_MEMORYTYPE_DEVICE;
-        cr = post_on_device(call, &there, where);
-        return cr == CUDA_SUCCESS ? fe_copy_drain(call, where) : cr;
     }
-    to_3d(copy, &args.copy);
-    args.data_len = (uint32_t)fe_shape_bytes(&copy->shape);
-    size = wire_size_gpCopyIn3D_args(&args);
-    to = fe_post(call, size);
-    if (to == NULL) {
-        cr = fe_lost(call);
-    } else {
-        wire_put_gpCopyIn3D_args(to, &args);
-        fe_gather((uint8_t *)to + size - WIRE_PAD(args.data_len), &copy->src, &copy->shape);
-        (void)fe_stream_mark(call, where->stream);
-        fe_post_done(call);
-    }
-    fe_copy_unguard(call, where);
-    return cr;
+    if (cr == CUDA_SUCCESS && held == FE_HOST_PARTS)
+        return post_parts(call, copy, where);
+    if (cr != CUDA_SUCCESS || held == FE_HOST_HELD)
+        return cr;
+    /* Another thread's work got to reach them meanwhile: the server has them. */
+    there.src.type = CU_MEMORYTYPE_DEVICE;
+    cr = post_on_device(call, &there, where);
+    return cr == CUDA_SUCCESS ? fe_copy_drain(call, where) : cr;
 }
 
 static CUresult
@@ -147,6 +182,60 @@ copy_in(struct fe_call *call, const struct fe_copy *copy, const struct fe_where 
     return cr;
 }
 
+/* A copy out whose destination is held; *n_p: the number of its work. */
+static CUresult
+post_out(struct fe_call *call, const struct fe_copy *copy, struct wire_gpCopyOut3D_args *args,
+         bool wait, const struct fe_where *where, uint64_t *n_p)
+{
+    size_t span = 0;
+    void *to;
+
+    to_3d(copy, &args->copy);
+    (void)fe_side_span(&copy->dst, &copy->shape, &span);
+    to = fe_post(call, wire_size_gpCopyOut3D_args(args));
+    if (to == NULL)
+        return fe_lost(call);
+    wire_put_gpCopyOut3D_args(to, args);
+    *n_p = fe_stream_mark(call, where->stream);
+    if (fe_coherent_active())
+        fe_host_written(copy->dst.base, span, call->context, where->stream, where->wire, *n_p);
+    if (wait)
+        fe_post_done_wait(call);
+    else
+        fe_post_done(call);
+    return CUDA_SUCCESS;
+}
+
+static CUresult copy_out(struct fe_call *call, const struct fe_copy *copy,
+                         const struct fe_where *where, bool wait);
+
+/* A destination that the server has pages of: all of it, or some. */
+static CUresult
+copy_out_shown(struct fe_call *call, const struct fe_copy *copy, const struct fe_where *where,
+               bool wait, bool all)
+{
+    size_t bytes = fe_shape_bytes(&copy->shape);
+    GP_AUTO_FREE uint8_t *room = NULL;
+    struct fe_copy there = *copy;
+    CUresult cr;
+
+    if (all) {
+        there.dst.type = CU_MEMORYTYPE_DEVICE;
+        cr = post_on_device(call, &there, where);
+        return cr == CUDA_SUCCESS && wait ? fe_copy_drain(call, where) : cr;
+    }
+    room = malloc(bytes);
+    if (room == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    there.dst.base = (uint64_t)(uintptr_t)room;
+    there.dst.pitch = copy->shape.width;
+    there.dst.slice = copy->shape.width * copy->shape.height;
+    cr = copy_out(call, &there, where, true);
+    if (cr == CUDA_SUCCESS)
+        fe_scatter(&copy->dst, &copy->shape, 0, room, bytes);
+    return cr;
+}
+
 static CUresult
 copy_out(struct fe_call *call, const struct fe_copy *copy, const struct fe_where *where, bool wait)
 {
@@ -160,8 +249,9 @@ copy_out(struct fe_call *call, const struct fe_copy *copy, const struct fe_where
     };
     struct wire_gpCopyOut3D_args args = {.stream = where->wire};
     CUresult cr = guard(where, copy);
-    uint64_t n;
-    void *to;
+    struct fe_host_hold rows;
+    enum fe_host_held held;
+    uint64_t n = 0;
 
     if (cr == CUDA_SUCCESS) {
         fe_copy_unguard(call, where); /* what the program changed is on its way */
@@ -171,20 +261,17 @@ copy_out(struct fe_call *call, const struct fe_copy *copy, const struct fe_where
         cr = fe_data_open(call, &shape, wait ? FE_DATA_WAIT : FE_DATA_ASYNC, &args.data);
     if (cr != CUDA_SUCCESS)
         return cr;
-    to_3d(copy, &args.copy);
-    to = fe_post(call, wire_size_gpCopyOut3D_args(&args));
-    if (to == NULL) {
+    while ((held = hold(&rows, &copy->dst, &copy->shape)) == FE_HOST_AGAIN && cr == CUDA_SUCCESS)
+        cr = fe_host_show_wanted();
+    if (cr == CUDA_SUCCESS && held == FE_HOST_HELD)
+        cr = post_out(call, copy, &args, wait, where, &n);
+    fe_host_release(&rows);
+    if (cr != CUDA_SUCCESS || held != FE_HOST_HELD)
         fe_data_drop(call, args.data);
-        return fe_lost(call);
-    }
-    wire_put_gpCopyOut3D_args(to, &args);
-    n = fe_stream_mark(call, where->stream);
-    if (!wait) {
-        fe_host_written(copy->dst.base, call->context, where->stream, where->wire, n);
-        fe_post_done(call);
-        return CUDA_SUCCESS;
-    }
-    fe_post_done_wait(call);
+    if (cr == CUDA_SUCCESS && held != FE_HOST_HELD)
+        return copy_out_shown(call, copy, where, wait, held == FE_HOST_SHOWN);
+    if (cr != CUDA_SUCCESS || !wait)
+        return cr;
     cr = fe_data_wait(call, args.data);
     if (cr == CUDA_SUCCESS)
         fe_prove(&where->stream->proven, n);

@@ -4,6 +4,7 @@
 #include "frontend/cuda/ask.h"
 #include "frontend/cuda/host.h"
 #include "protocol/base/log.h"
+#include "protocol/base/tsan.h"
 #include "protocol/base/util.h"
 
 #include <errno.h>
@@ -215,6 +216,7 @@ fe_move_push(struct fe_region *r, uint64_t first, uint64_t count, bool merge)
     uint64_t end = first + count, from = first;
     CUresult cr = CUDA_SUCCESS;
 
+    GP_TSAN_READS_GUARDED();
     for (uint64_t page = first; page < end && cr == CUDA_SUCCESS; page++) {
         bool by_byte = merge && fe_pages_state(&r->pages, page) == FE_PAGE_TWIN;
 
@@ -229,6 +231,7 @@ fe_move_push(struct fe_region *r, uint64_t first, uint64_t count, bool merge)
     }
     if (from < end && cr == CUDA_SUCCESS)
         cr = push_range(r, r->info.base + from * FE_PAGE_BYTES, r->info.base + end * FE_PAGE_BYTES);
+    GP_TSAN_READS_GUARDED_DONE();
     return cr;
 }
 
@@ -389,7 +392,9 @@ fe_move_keep(struct fe_region *r, uint64_t first, uint64_t count)
             return false;
         r->twins = at;
     }
+    GP_TSAN_READS_GUARDED();
     memcpy(twin_of(r, first), page_of(r, first), count * FE_PAGE_BYTES);
+    GP_TSAN_READS_GUARDED_DONE();
     if (counted)
         move.twins += count * FE_PAGE_BYTES;
     return true;

@@ -263,6 +263,9 @@ fe_work_proven(const struct fe_context *ctx, const struct fe_stream *stream, uin
             atomic_load_explicit(&stream->proven, memory_order_acquire) >= n);
 }
 
+/* Until all that was posted to a context is complete, also while a stream of it captures. */
+CUresult fe_context_wait(struct fe_context *ctx);
+
 /* Whether all work of a stream is known to be complete. */
 bool fe_stream_clean(struct fe_context *ctx, struct fe_stream *stream);
 
