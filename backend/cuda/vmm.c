@@ -21,11 +21,11 @@ be_hook_cuMemCreate(struct be_call *call, const struct wire_cuMemCreate_args *ar
     struct be_phys *phys = NULL;
     CUresult cr = be_check_ordinal(session, args->device);
 
-    if (cr == CUDA_SUCCESS && args->bytes <= be_space_lease_unused(session->space, args->device))
-        (void)be_stay_room(session, args->device, args->bytes);
-    cr = be_phys_create(session->space, &wish, &phys);
+    if (cr == CUDA_SUCCESS)
+        cr = be_phys_create(session->space, &wish, &phys);
     if (cr != CUDA_SUCCESS)
         return cr;
+    be_stay_grown(session);
     /* It belongs to no context. */
     if (be_handles_add(&session->handles, WIRE_HANDLE_ALLOCATION, args->handle, phys, 0) == GP_OK)
         return CUDA_SUCCESS;

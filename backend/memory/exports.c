@@ -216,7 +216,7 @@ be_space_live(struct be_space *space, uint64_t address)
 /* -- objects ---------------------------------------------------------------------------------- */
 
 CUresult
-be_phys_export(struct be_space *space, const struct be_phys *phys, struct be_offer *offer_p)
+be_phys_export(struct be_space *space, struct be_phys *phys, struct be_offer *offer_p)
 {
     struct be_offer offer = {0};
     CUresult cr;
@@ -229,7 +229,11 @@ be_phys_export(struct be_space *space, const struct be_phys *phys, struct be_off
     offer.device = be_phys_device(phys);
     offer.handle_types = be_phys_handle_types(phys);
     offer.bytes = offer.part_bytes[0] = be_phys_bytes(phys);
-    cr = handle_export(space, be_phys_driver_handle(phys), &offer.fds[0]);
+    pthread_mutex_lock(&space->lock);
+    cr = be_phys_stay(space, phys);
+    pthread_mutex_unlock(&space->lock);
+    if (cr == CUDA_SUCCESS)
+        cr = handle_export(space, be_phys_driver_handle(phys), &offer.fds[0]);
     if (cr == CUDA_SUCCESS) {
         offer.parts = 1;
         *offer_p = offer;

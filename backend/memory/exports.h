@@ -19,8 +19,7 @@ CUresult be_space_import(struct be_space *space, uint64_t address, const struct 
 bool be_space_live(struct be_space *space, uint64_t address);
 
 /* INVALID_VALUE for an object that was not made for it. */
-CUresult be_phys_export(struct be_space *space, const struct be_phys *phys,
-                        struct be_offer *offer_p);
+CUresult be_phys_export(struct be_space *space, struct be_phys *phys, struct be_offer *offer_p);
 CUresult be_phys_import(struct be_space *space, const struct be_offer *offer,
                         struct be_phys **phys_p);
 

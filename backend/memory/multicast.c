@@ -133,7 +133,10 @@ be_multicast_bind(struct be_space *space, struct be_phys *object, struct be_phys
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    bound = malloc(sizeof(*bound));
+    pthread_mutex_lock(&space->lock);
+    cr = be_phys_stay(space, memory);
+    pthread_mutex_unlock(&space->lock);
+    bound = cr == CUDA_SUCCESS ? malloc(sizeof(*bound)) : NULL;
     if (bound == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     cr = space->driver->table.cuMulticastBindMem(object->handle, place->offset, memory->handle,

@@ -48,35 +48,52 @@ list_add(struct be_space *space, struct be_phys *phys)
     space->objects = phys;
 }
 
-/* space.lock is held. */
+CUresult
+be_phys_back(const struct be_space *space, const struct be_phys_wish *wish,
+             CUmemGenericAllocationHandle *handle_p)
+{
+    CUmemAllocationProp prop;
+
+    prop_fill(wish, &prop);
+    return space->driver->table.cuMemCreate(handle_p, wish->bytes, &prop, 0);
+}
+
+/* space.lock is held. Without room on the device now it comes there later. */
 static CUresult
 create_locked(struct be_space *space, const struct be_phys_wish *wish, struct be_phys *phys)
 {
-    CUmemAllocationProp prop;
-    CUresult cr;
+    CUresult cr = CUDA_SUCCESS;
 
     if (wish->bytes > be_space_unused(&space->devices[wish->device]))
         return CUDA_ERROR_OUT_OF_MEMORY;
-    if (!be_space_fix(space, wish->device, wish->bytes))
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    cr = CUDA_ERROR_OUT_OF_MEMORY;
-    if (be_space_room(space, wish->device, wish->bytes)) {
-        prop_fill(wish, &prop);
-        cr = space->driver->table.cuMemCreate(&phys->handle, wish->bytes, &prop, 0);
+    phys->out = !be_space_room(space, wish->device, wish->bytes);
+    if (phys->out) {
+        be_space_away(space, wish->device, wish->bytes, 0);
+    } else {
+        cr = be_phys_back(space, wish, &phys->handle);
         if (cr == CUDA_SUCCESS && space->scrub) {
             cr = be_scrub_handle(space->driver, phys->handle, wish->bytes, wish->device);
             if (cr != CUDA_SUCCESS)
                 (void)space->driver->table.cuMemRelease(phys->handle);
         }
-        if (cr != CUDA_SUCCESS)
+        if (cr != CUDA_SUCCESS) {
             be_space_vacate(space, wish->device, wish->bytes);
-    }
-    if (cr != CUDA_SUCCESS) {
-        be_space_unfix(space, wish->device, wish->bytes);
-        return cr;
+            return cr;
+        }
     }
     be_space_use(space, wish->device, wish->bytes, 0);
     list_add(space, phys);
+    return CUDA_SUCCESS;
+}
+
+CUresult
+be_phys_stay(struct be_space *space, struct be_phys *phys)
+{
+    if (phys->imported || phys->fixed)
+        return CUDA_SUCCESS;
+    if (phys->out || !be_space_fix(space, phys->device, phys->bytes))
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    phys->fixed = true;
     return CUDA_SUCCESS;
 }
 
@@ -91,6 +108,7 @@ be_phys_create(struct be_space *space, const struct be_phys_wish *wish, struct b
     phys = calloc(1, sizeof(*phys));
     if (phys == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
+    phys->wish = *wish;
     phys->bytes = wish->bytes;
     phys->device = wish->device;
     phys->handle_types = wish->handle_types;
@@ -149,27 +167,43 @@ be_phys_bytes(const struct be_phys *phys)
     return phys->bytes;
 }
 
-/* space.lock is held. */
+/* space.lock is held: what it has of the device, or of the host. */
 static void
-free_if_gone(struct be_space *space, struct be_phys *phys)
+memory_release(struct be_space *space, struct be_phys *phys)
 {
     CUresult cr;
 
-    if (phys->held || phys->mappings > 0)
+    if (phys->out) {
+        be_phys_kept_drop(space, phys);
+        be_space_away(space, phys->device, 0, phys->bytes);
+        be_space_use(space, phys->device, 0, phys->bytes);
         return;
-    be_team_end(space, phys);
+    }
     cr = space->driver->table.cuMemRelease(phys->handle);
     if (cr != CUDA_SUCCESS)
         log_warn("memory: release %llu bytes: %s", (unsigned long long)phys->bytes,
                  be_driver_error(space->driver, cr));
-    if (!phys->imported) {
-        be_space_use(space, phys->device, 0, phys->bytes);
+    if (phys->imported)
+        return;
+    be_space_use(space, phys->device, 0, phys->bytes);
+    if (phys->fixed)
         be_space_unfix(space, phys->device, phys->bytes);
-        be_space_vacate(space, phys->device, phys->bytes);
-    }
+    be_space_vacate(space, phys->device, phys->bytes);
+}
+
+/* space.lock is held, and nothing moves. */
+static void
+free_if_gone(struct be_space *space, struct be_phys *phys)
+{
+    if (phys->held || phys->mappings > 0)
+        return;
+    be_team_end(space, phys);
+    memory_release(space, phys);
     *phys->link = phys->next;
     if (phys->next != NULL)
         phys->next->link = phys->link;
+    if (space->next_object == phys)
+        space->next_object = phys->next;
     free(phys);
 }
 
@@ -184,6 +218,7 @@ void
 be_phys_put(struct be_space *space, struct be_phys *phys)
 {
     pthread_mutex_lock(&space->lock);
+    be_swap_still(space);
     phys->held = false;
     free_if_gone(space, phys);
     pthread_mutex_unlock(&space->lock);
@@ -202,7 +237,8 @@ map_locked(struct be_space *space, struct be_phys *phys, uint64_t address, uint6
     status = be_granules_map(space->map, address, bytes, phys, &mapping);
     if (status != GP_OK)
         return status == GP_ERR_NO_MEMORY ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_INVALID_VALUE;
-    cr = space->driver->table.cuMemMap(address, bytes, offset, phys->handle, 0);
+    cr = phys->out ? CUDA_SUCCESS
+                   : space->driver->table.cuMemMap(address, bytes, offset, phys->handle, 0);
     if (cr != CUDA_SUCCESS) {
         be_granules_unmap(space->map, mapping);
         return cr;
@@ -210,11 +246,12 @@ map_locked(struct be_space *space, struct be_phys *phys, uint64_t address, uint6
     mapping->device = phys->device;
     mapping->offset = offset;
     mapping->mapped = true;
-    mapping->next = space->mappings;
-    mapping->link = &space->mappings;
+    mapping->out = phys->out;
+    mapping->next = phys->mapped;
+    mapping->link = &phys->mapped;
     if (mapping->next != NULL)
         mapping->next->link = &mapping->next;
-    space->mappings = mapping;
+    phys->mapped = mapping;
     phys->mappings++;
     return CUDA_SUCCESS;
 }
@@ -229,6 +266,7 @@ be_phys_map(struct be_space *space, struct be_phys *phys, uint64_t address, uint
         !be_phys_mappable(phys))
         return CUDA_ERROR_INVALID_VALUE;
     pthread_mutex_lock(&space->lock);
+    be_swap_still(space);
     cr = map_locked(space, phys, address, bytes, offset);
     pthread_mutex_unlock(&space->lock);
     return cr;
@@ -247,21 +285,60 @@ mapping_forget(struct be_space *space, struct be_extent *mapping)
     be_phys_let_go(space, phys);
 }
 
+/* space.lock is held. The end of those from at on, which the driver has or all has not. */
+static uint64_t
+run_end(const struct be_space *space, uint64_t at, uint64_t end)
+{
+    const struct be_extent *first = be_granules_at(space->map, at), *mapping = first;
+
+    while (at < end && (mapping = be_granules_at(space->map, at))->out == first->out)
+        at += be_extent_bytes(space, mapping);
+    return at;
+}
+
 CUresult
 be_phys_unmap(struct be_space *space, uint64_t address, uint64_t bytes)
 {
     CUresult cr = CUDA_ERROR_INVALID_VALUE;
 
     pthread_mutex_lock(&space->lock);
+    be_swap_still(space);
     if (be_granules_tiled(space->map, address, bytes))
-        cr = space->driver->table.cuMemUnmap(address, bytes);
-    for (uint64_t at = address; cr == CUDA_SUCCESS && at < address + bytes;) {
-        struct be_extent *mapping = be_granules_at(space->map, at);
+        cr = CUDA_SUCCESS;
+    for (uint64_t at = address, end; cr == CUDA_SUCCESS && at < address + bytes;) {
+        end = run_end(space, at, address + bytes);
+        if (!be_granules_at(space->map, at)->out)
+            cr = space->driver->table.cuMemUnmap(at, end - at);
+        while (cr == CUDA_SUCCESS && at < end) {
+            struct be_extent *mapping = be_granules_at(space->map, at);
 
-        at += be_extent_bytes(space, mapping);
-        mapping_forget(space, mapping);
+            at += be_extent_bytes(space, mapping);
+            mapping_forget(space, mapping);
+        }
     }
     pthread_mutex_unlock(&space->lock);
+    return cr;
+}
+
+/* space.lock is held, and mappings tile the range: by the books, and where it is there. */
+static CUresult
+access_locked(struct be_space *space, uint64_t address, uint64_t bytes,
+              const struct be_access *access)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    for (uint64_t at = address, end; cr == CUDA_SUCCESS && at < address + bytes;) {
+        end = run_end(space, at, address + bytes);
+        if (!be_granules_at(space->map, at)->out)
+            cr = be_access_set(space, at, end - at, access);
+        while (cr == CUDA_SUCCESS && at < end) {
+            struct be_extent *mapping = be_granules_at(space->map, at);
+
+            mapping->readable = (mapping->readable & ~access->named) | access->readable;
+            mapping->writable = (mapping->writable & ~access->named) | access->writable;
+            at += be_extent_bytes(space, mapping);
+        }
+    }
     return cr;
 }
 
@@ -277,32 +354,38 @@ be_phys_access(struct be_space *space, uint64_t address, uint64_t bytes,
         (access->writable & ~access->readable) != 0)
         return CUDA_ERROR_INVALID_VALUE;
     pthread_mutex_lock(&space->lock);
+    be_swap_still(space);
     if (be_granules_tiled(space->map, address, bytes))
-        cr = be_access_set(space, address, bytes, access);
-    for (uint64_t at = address; cr == CUDA_SUCCESS && at < address + bytes;) {
-        struct be_extent *mapping = be_granules_at(space->map, at);
-
-        mapping->readable = (mapping->readable & ~access->named) | access->readable;
-        mapping->writable = (mapping->writable & ~access->named) | access->writable;
-        at += be_extent_bytes(space, mapping);
-    }
+        cr = access_locked(space, address, bytes, access);
     pthread_mutex_unlock(&space->lock);
     return cr;
+}
+
+/* space.lock is held, and the object too. */
+static void
+mappings_drop(struct be_space *space, struct be_phys *phys)
+{
+    for (struct be_extent *mapping = phys->mapped, *next; mapping != NULL; mapping = next) {
+        CUresult cr = CUDA_SUCCESS;
+
+        next = mapping->next;
+        if (!mapping->out)
+            cr = space->driver->table.cuMemUnmap(be_extent_address(space, mapping),
+                                                 be_extent_bytes(space, mapping));
+        if (cr != CUDA_SUCCESS)
+            log_warn("memory: unmap at the end: %s", be_driver_error(space->driver, cr));
+        mapping_forget(space, mapping);
+    }
 }
 
 void
 be_phys_drop_all(struct be_space *space)
 {
     pthread_mutex_lock(&space->lock);
-    while (space->mappings != NULL) {
-        struct be_extent *mapping = space->mappings;
-        CUresult cr = space->driver->table.cuMemUnmap(be_extent_address(space, mapping),
-                                                      be_extent_bytes(space, mapping));
-
-        if (cr != CUDA_SUCCESS)
-            log_warn("memory: unmap at the end: %s", be_driver_error(space->driver, cr));
-        mapping_forget(space, mapping);
-    }
+    for (struct be_phys *p = space->objects; p != NULL; p = p->next)
+        p->held = true;
+    for (struct be_phys *p = space->objects; p != NULL; p = p->next)
+        mappings_drop(space, p);
     /* What holds others goes first. */
     for (struct be_phys *p = space->objects; p != NULL; p = p->next)
         be_team_end(space, p);

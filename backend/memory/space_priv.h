@@ -48,8 +48,8 @@ struct be_space {
     /* Guarded by lock. */
     struct be_granules *map;
     struct be_space_device devices[BE_DRIVER_DEVICES_MAX];
-    struct be_extent *mappings; /* by the client itself */
-    struct be_phys *objects;
+    struct be_phys *objects;     /* the client's own */
+    struct be_phys *next_object; /* of who moves them: where it goes on */
     struct be_reap *head, **tail;
     unsigned queued;
     bool busy, stop;
@@ -98,6 +98,12 @@ CUresult be_space_back(struct be_space *space, const struct be_extent *extent,
                        CUmemGenericAllocationHandle *handle_p);
 /* With the lock held, until nothing is on its way; swap.c. */
 void be_swap_still(struct be_space *space);
+/* Of who moves: this step shall fail, for a test. */
+bool be_swap_fault(struct be_space *space);
+/* Room for so much that is not there yet, with the lock held. */
+uint64_t be_swap_room(const struct be_space *space, int32_t device);
+/* What is kept is in a block. */
+CUresult be_swap_fetch(struct be_space *space, struct be_kept *kept);
 
 /* The driver lets devices at what is mapped: those named get what the other masks say. access.c */
 CUresult be_access_set(struct be_space *space, uint64_t address, uint64_t bytes,
@@ -115,6 +121,9 @@ CUmemGenericAllocationHandle be_phys_driver_handle(const struct be_phys *phys);
 uint32_t be_phys_handle_types(const struct be_phys *phys);
 int32_t be_phys_device(const struct be_phys *phys);
 uint64_t be_phys_bytes(const struct be_phys *phys);
+/* space.lock is held: it stays on the device from now on, where it is; OUT_OF_MEMORY: others could
+ * not run any more. */
+CUresult be_phys_stay(struct be_space *space, struct be_phys *phys);
 /* An object around a handle of the driver that was imported: not charged. */
 CUresult be_phys_adopt(struct be_space *space, CUmemGenericAllocationHandle handle, uint64_t bytes,
                        int32_t device, uint32_t handle_types, struct be_phys **phys_p);

@@ -1,6 +1,7 @@
 /* backend/memory/swap.c */
 #include "backend/memory/swap.h"
 
+#include "backend/memory/phys_priv.h"
 #include "backend/memory/space_priv.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
@@ -38,8 +39,8 @@ be_swap_off(struct be_space *space)
 
 /* For tests: this step does not work; by dice, so that in the end all steps do. One thread at a
  * time is here. */
-static bool
-fault(struct be_space *space)
+bool
+be_swap_fault(struct be_space *space)
 {
     if (space->fault_every == 0)
         return false;
@@ -50,7 +51,7 @@ fault(struct be_space *space)
 static bool
 stash_fault(void *user)
 {
-    return fault(user);
+    return be_swap_fault(user);
 }
 
 enum gp_status
@@ -112,6 +113,15 @@ be_swap_still(struct be_space *space)
     pthread_cond_broadcast(&space->still);
 }
 
+uint64_t
+be_swap_room(const struct be_space *space, int32_t device)
+{
+    const struct be_space_device *d = &space->devices[device];
+    uint64_t there = d->used_bytes - d->out_bytes;
+
+    return d->held_bytes > there ? d->held_bytes - there : 0;
+}
+
 static bool
 can_move(const struct batch *b, const struct be_extent *extent, bool in)
 {
@@ -132,12 +142,8 @@ batch_take(struct batch *b, bool in, uint64_t most_bytes, uint64_t *granule_p)
     pthread_mutex_lock(&space->lock);
     while (space->still_wanted != 0)
         pthread_cond_wait(&space->still, &space->lock);
-    if (in) { /* only as much as there is room for now */
-        const struct be_space_device *d = &space->devices[b->device];
-        uint64_t there = d->used_bytes - d->out_bytes;
-
-        most_bytes = d->held_bytes > there ? d->held_bytes - there : 0;
-    }
+    if (in) /* only as much as there is room for now */
+        most_bytes = be_swap_room(space, b->device);
     for (before = *granule_p; b->count < BATCH_MAX && b->bytes < BATCH_BYTES && most_bytes != 0 &&
                               (extent = be_granules_walk(space->map, granule_p)) != NULL;
          before = *granule_p) {
@@ -198,12 +204,12 @@ out_copy(struct batch *b)
 
         b->good[i] = false;
         b->kept[i] =
-            cr == CUDA_SUCCESS && !fault(space) ? be_stash_take(space->stash, bytes) : NULL;
+            cr == CUDA_SUCCESS && !be_swap_fault(space) ? be_stash_take(space->stash, bytes) : NULL;
         if (b->kept[i] == NULL) {
             cr = cr != CUDA_SUCCESS ? cr : CUDA_ERROR_OUT_OF_MEMORY;
             continue;
         }
-        if (fault(space))
+        if (be_swap_fault(space))
             cr = CUDA_ERROR_UNKNOWN;
         else
             cr = space->driver->table.cuMemcpyDtoHAsync_v2(be_kept_block(b->kept[i]),
@@ -222,7 +228,8 @@ out_release(struct be_space *space, struct be_extent *extent, struct be_kept *ke
     uint64_t bytes = be_extent_bytes(space, extent);
     CUresult cr;
 
-    cr = fault(space) ? CUDA_ERROR_UNKNOWN : t->cuMemUnmap(be_extent_address(space, extent), bytes);
+    cr = be_swap_fault(space) ? CUDA_ERROR_UNKNOWN
+                              : t->cuMemUnmap(be_extent_address(space, extent), bytes);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (t->cuMemRelease(extent->handle) != CUDA_SUCCESS)
@@ -267,12 +274,10 @@ out_batch(struct batch *b)
 static uint64_t
 spare_give(struct be_space *space, int32_t device, uint64_t bytes)
 {
-    struct be_space_device *d = &space->devices[device];
-    uint64_t there, spare;
+    uint64_t spare;
 
     pthread_mutex_lock(&space->lock);
-    there = d->used_bytes - d->out_bytes;
-    spare = gp_min_u64(bytes, d->held_bytes > there ? d->held_bytes - there : 0);
+    spare = gp_min_u64(bytes, be_swap_room(space, device));
     be_space_vacate(space, device, spare);
     pthread_mutex_unlock(&space->lock);
     return bytes - spare;
@@ -298,17 +303,18 @@ be_swap_out(struct be_space *space, int32_t device, uint64_t bytes)
             be_rooms_moved(space->ledger, (unsigned)device, false, b.bytes, gp_now_ns() - began);
         left -= gp_min_u64(left, b.bytes);
     }
+    if (cr == CUDA_SUCCESS && left != 0)
+        cr = be_phys_swap_out(space, b.stream, device, left);
     (void)space->driver->table.cuStreamDestroy_v2(b.stream);
     return cr;
 }
 
 /* -- in ---------------------------------------------------------------------------------------- */
 
-/* Its bytes in a block. */
-static CUresult
-in_fetch(struct batch *b, struct be_kept *kept)
+CUresult
+be_swap_fetch(struct be_space *space, struct be_kept *kept)
 {
-    switch (be_stash_fetch(b->space->stash, kept)) {
+    switch (be_stash_fetch(space->stash, kept)) {
     case GP_OK:
         return CUDA_SUCCESS;
     case GP_ERR_NO_MEMORY:
@@ -331,14 +337,14 @@ in_copy(struct batch *b, unsigned i)
     CUresult cr;
 
     b->handles[i] = 0;
-    cr = extent->kept != NULL ? in_fetch(b, extent->kept) : CUDA_SUCCESS;
+    cr = extent->kept != NULL ? be_swap_fetch(b->space, extent->kept) : CUDA_SUCCESS;
     if (cr != CUDA_SUCCESS)
         return cr;
-    cr = fault(b->space) ? CUDA_ERROR_OUT_OF_MEMORY
-                         : be_space_back(b->space, extent, &b->handles[i]);
+    cr = be_swap_fault(b->space) ? CUDA_ERROR_OUT_OF_MEMORY
+                                 : be_space_back(b->space, extent, &b->handles[i]);
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (fault(b->space))
+    if (be_swap_fault(b->space))
         return CUDA_ERROR_UNKNOWN;
     if (extent->kept != NULL)
         return t->cuMemcpyHtoDAsync_v2(address, be_kept_block(extent->kept), bytes, b->stream);
@@ -406,6 +412,8 @@ be_swap_in(struct be_space *space, int32_t device)
         if (cr == CUDA_SUCCESS)
             be_rooms_moved(space->ledger, (unsigned)device, true, b.bytes, gp_now_ns() - began);
     }
+    if (cr == CUDA_SUCCESS)
+        cr = be_phys_swap_in(space, b.stream, device);
     (void)space->driver->table.cuStreamDestroy_v2(b.stream);
     return cr;
 }

@@ -5,8 +5,8 @@
  * either way is known to be done, the bytes that were there count: whatever fails, none is lost,
  * and it can be tried again. Memory that was never touched moves without a copy.
  *
- * What never moves: memory of other sessions, or shared with some; what the program maps itself;
- * arrays.
+ * The program's own objects move so too (phys_swap.c). What never moves: memory of other sessions,
+ * or shared with some; arrays.
  *
  * Threads: one at a time in _out and _in, with a context of the device current and none of the
  *          session's work under way; the others from any.

@@ -91,6 +91,26 @@ take(struct test_client *c, unsigned piece, uint64_t bytes)
     TEST_ADD(c, cuMemAlloc_v2, .address = address_of(c, piece), .bytes = bytes);
 }
 
+#define OBJECT(piece) ID(10 + (piece))
+
+/* Memory of the program's own, mapped there. */
+static void
+take_object_as(struct test_client *c, unsigned piece, uint64_t bytes, uint64_t id)
+{
+    uint64_t at = address_of(c, piece);
+
+    TEST_ADD(c, cuMemCreate, .handle = id, .bytes = bytes);
+    TEST_ADD(c, cuMemMap, .address = at, .bytes = bytes, .handle = id);
+    TEST_ADD(c, cuMemSetAccess, .address = at, .bytes = bytes, .named = 1, .readable = 1,
+             .writable = 1);
+}
+
+static void
+take_object(struct test_client *c, unsigned piece, uint64_t bytes)
+{
+    take_object_as(c, piece, bytes, OBJECT(piece));
+}
+
 static void
 fill(struct test_client *c, unsigned piece, uint64_t bytes, uint32_t value)
 {
@@ -124,7 +144,8 @@ holds(struct test_client *c, unsigned piece, uint64_t bytes, uint32_t value)
 
 /* Two sessions that need nearly all of the device each, in turns; whatever fails on the way. */
 static void
-in_turns_with(struct test_server server, unsigned rounds)
+in_turns_with(struct test_server server, unsigned rounds,
+              void (*take_piece)(struct test_client *c, unsigned piece, uint64_t bytes))
 {
     struct test_client c[2];
 
@@ -133,7 +154,7 @@ in_turns_with(struct test_server server, unsigned rounds)
     for (unsigned i = 0; i < 2; i++) {
         cr_assert_eq(lease_all(&c[i]), MOST);
         for (unsigned p = 0; p < PIECES; p++)
-            take(&c[i], p, PIECE);
+            take_piece(&c[i], p, PIECE);
         cr_assert_eq(test_client_deferred(&c[i]), CUDA_SUCCESS);
     }
     for (unsigned round = 0; round < rounds; round++) {
@@ -154,7 +175,7 @@ in_turns_with(struct test_server server, unsigned rounds)
 static void
 in_turns(const char *option, unsigned rounds)
 {
-    in_turns_with(server_start(two, "--oversubscribe=2.0", option), rounds);
+    in_turns_with(server_start(two, "--oversubscribe=2.0", option), rounds, take);
 }
 
 Test(paging, two_that_need_all_of_it_keep_their_bytes)
@@ -234,7 +255,7 @@ Test(paging, what_is_spilled_comes_back)
     char folder[64];
 
     folder_make(folder);
-    in_turns_with(server_start_spill(folder, WITH("--spill-size=1g", "--spill-always")), 2);
+    in_turns_with(server_start_spill(folder, WITH("--spill-size=1g", "--spill-always")), 2, take);
     cr_assert_eq(rmdir(folder), 0, "nothing is left in it: %s", strerror(errno));
 }
 
@@ -244,8 +265,82 @@ Test(paging, no_byte_is_lost_where_steps_of_spilling_fail)
 
     folder_make(folder);
     in_turns_with(
-        server_start_spill(folder, WITH("--spill-size=1g", "--spill-always", "--swap-fault=8")), 2);
+        server_start_spill(folder, WITH("--spill-size=1g", "--spill-always", "--swap-fault=8")), 2,
+        take);
     cr_assert_eq(rmdir(folder), 0);
+}
+
+/* What programs make and map themselves moves as well, wherever it goes to and whatever fails. */
+Test(paging, the_programs_own_memory_leaves_and_comes_back)
+{
+    char folder[64];
+
+    in_turns_with(server_start(two, "--oversubscribe=2.0", "--swap-fault=16"), 2, take_object);
+    folder_make(folder);
+    in_turns_with(server_start_spill(folder, WITH("--spill-size=1g", "--spill-always")), 2,
+                  take_object);
+    cr_assert_eq(rmdir(folder), 0);
+}
+
+static void
+map_again(struct test_client *c, uint64_t from, uint64_t to, uint64_t bytes, bool writable)
+{
+    TEST_ADD(c, cuMemUnmap, .address = from, .bytes = bytes);
+    TEST_ADD(c, cuMemMap, .address = to, .bytes = bytes, .handle = OBJECT(0));
+    TEST_ADD(c, cuMemSetAccess, .address = to, .bytes = bytes, .named = 1, .readable = 1,
+             .writable = writable);
+}
+
+/* Of more than goes at once, in parts, with a second mapping of some of it. While it is away its
+ * mappings change: to where it may only be read, and to none at all. */
+Test(paging, a_large_object_comes_back_where_it_is_mapped_then)
+{
+    static const char large[] = "[tenant \"a\"]\nmatch = cn:alice\nmemory = 100m\n"
+                                "[tenant \"b\"]\nmatch = cn:bob\nmemory = 100m\n";
+    const uint64_t bytes = 100 * MIB, part = 70 * MIB;
+    struct test_server server;
+    struct test_client c[2];
+    uint64_t at, second;
+
+    test_tenants_share_device();
+    setenv("GPUPOOL_SOFT_MEMORY", "160m", 1);
+    server = test_tenants_start_with(large, WITH("--oversubscribe=2.0", "--swap-fault=32"));
+    for (unsigned i = 0; i < 2; i++) {
+        test_tenants_open(&c[i], &server, names[i]);
+        cr_assert_eq(lease_all(&c[i]), bytes);
+        take_object(&c[i], 0, bytes);
+        fill(&c[i], 0, bytes, 70 + i);
+        cr_assert_eq(test_client_deferred(&c[i]), CUDA_SUCCESS);
+    }
+    at = address_of(&c[0], 0);
+    second = address_of(&c[0], 9);
+    TEST_ADD(&c[0], cuMemMap, .address = second, .bytes = part, .offset = bytes - part,
+             .handle = OBJECT(0));
+    TEST_ADD(&c[0], cuMemSetAccess, .address = second, .bytes = part, .named = 1, .readable = 1,
+             .writable = 1);
+    fill(&c[0], 9, MIB, 99); /* of the other: the middle of it */
+    cr_assert(holds(&c[0], 9, MIB, 99) && holds(&c[0], 0, 16 * MIB, 70));
+    cr_assert(holds(&c[1], 0, bytes, 71));
+    map_again(&c[0], at, address_of(&c[0], 4), bytes, false);
+    cr_assert(holds(&c[0], 4, 16 * MIB, 70) && holds(&c[0], 9, MIB, 99));
+    cr_assert(holds(&c[1], 0, bytes, 71));
+    map_again(&c[0], address_of(&c[0], 4), at, bytes, true);
+    TEST_ADD(&c[0], cuMemUnmap, .address = second, .bytes = part);
+    TEST_ADD(&c[0], cuMemUnmap, .address = at, .bytes = bytes);
+    cr_assert_eq(test_client_deferred(&c[0]), CUDA_SUCCESS);
+    TEST_ADD(&c[0], cuMemMap, .address = at, .bytes = bytes, .handle = OBJECT(0));
+    TEST_ADD(&c[0], cuMemSetAccess, .address = at, .bytes = bytes, .named = 1, .readable = 1);
+    cr_assert(holds(&c[0], 0, 16 * MIB, 70));
+    cr_assert(holds(&c[1], 0, bytes, 71));
+    /* Freed while it is away: the room and the lease are there again. */
+    TEST_ADD(&c[0], cuMemUnmap, .address = at, .bytes = bytes);
+    TEST_ADD(&c[0], cuMemRelease, .handle = OBJECT(0));
+    take(&c[0], 0, bytes);
+    fill(&c[0], 0, MIB, 5);
+    cr_assert(holds(&c[0], 0, MIB, 5));
+    test_client_close(&c[0]);
+    test_client_close(&c[1]);
+    test_tenants_stop(&server);
 }
 
 /* A little of the host's memory and a disk: it lets in both, and one goes to the disk. */
@@ -465,9 +560,11 @@ static const char mix_kernel[] =
     "  mad.lo.u32 %r5, %r5, 3, %r6; add.u32 %r5, %r5, %r2; st.global.u32 [%rd1], %r5;\n"
     "done: ret;\n}\n";
 
+/* Every other one is memory that the program makes and maps itself. */
 struct piece {
     uint32_t *words; /* what it should hold; NULL: not allocated */
-    uint64_t bytes;
+    uint64_t bytes, at;
+    uint64_t object; /* its name, of a generation of its own */
 };
 
 struct program {
@@ -500,29 +597,57 @@ piece_take(struct program *x, unsigned p)
     struct piece *piece = &x->pieces[p];
     uint64_t bytes = 4096 + 256 * (uint64_t)dice(dice(4) == 0 ? 24000 : 3000);
 
+    if (p % 2 != 0)
+        bytes = granules(bytes);
     if (x->taken + granules(bytes) > OWN_MOST)
         return;
     x->taken += granules(bytes);
     piece->bytes = bytes;
     piece->words = calloc(1, bytes);
     cr_assert_not_null(piece->words);
-    take(&x->c, p, bytes);
+    piece->at = address_of(&x->c, p);
+    piece->object = (piece->object == 0 ? OBJECT(p) : piece->object + (1ull << 32));
+    if (p % 2 != 0)
+        take_object_as(&x->c, p, bytes, piece->object);
+    else
+        take(&x->c, p, bytes);
     /* Memory is zeros: the server scrubs it. */
 }
 
 static void
 piece_free(struct program *x, unsigned p)
 {
-    TEST_ADD(&x->c, cuMemFree_v2, .address = address_of(&x->c, p));
+    if (p % 2 == 0)
+        TEST_ADD(&x->c, cuMemFree_v2, .address = address_of(&x->c, p));
     /* Its address is free again when the server says so; and the lease is. */
     TEST_ADD(&x->c, cuCtxSynchronize, 0);
     cr_assert_eq(test_client_call(&x->c), CUDA_SUCCESS);
-    while (x->c.freed.len == 0)
+    while (p % 2 == 0 && x->c.freed.len == 0)
         cr_assert(test_client_receive(&x->c, gp_now_ns() + 60 * GP_NS_PER_S));
+    if (p % 2 != 0) {
+        TEST_ADD(&x->c, cuMemUnmap, .address = x->pieces[p].at, .bytes = x->pieces[p].bytes);
+        TEST_ADD(&x->c, cuMemRelease, .handle = x->pieces[p].object);
+    }
     gp_buf_reset(&x->c.freed);
     free(x->pieces[p].words);
     x->pieces[p].words = NULL;
     x->taken -= granules(x->pieces[p].bytes);
+}
+
+/* Mapped somewhere else, with its bytes. */
+static void
+object_move(struct program *x, unsigned p)
+{
+    struct piece *piece = &x->pieces[p];
+    uint64_t to = address_of(&x->c, p + (piece->at == address_of(&x->c, p) ? OWN : 0));
+
+    TEST_ADD(&x->c, cuCtxSynchronize, 0);
+    cr_assert_eq(test_client_call(&x->c), CUDA_SUCCESS);
+    TEST_ADD(&x->c, cuMemUnmap, .address = piece->at, .bytes = piece->bytes);
+    TEST_ADD(&x->c, cuMemMap, .address = to, .bytes = piece->bytes, .handle = piece->object);
+    TEST_ADD(&x->c, cuMemSetAccess, .address = to, .bytes = piece->bytes, .named = 1, .readable = 1,
+             .writable = 1);
+    piece->at = to;
 }
 
 static void
@@ -533,8 +658,7 @@ piece_fill(struct program *x, unsigned p)
     uint32_t value = dice(UINT32_MAX);
 
     count = 1 + dice((uint32_t)count);
-    TEST_ADD(&x->c, cuMemsetD32Async, .dst = address_of(&x->c, p) + 4 * from, .value = value,
-             .count = count);
+    TEST_ADD(&x->c, cuMemsetD32Async, .dst = piece->at + 4 * from, .value = value, .count = count);
     for (uint64_t i = from; i < from + count; i++)
         piece->words[i] = value;
 }
@@ -546,8 +670,8 @@ piece_copy(struct program *x, unsigned to, unsigned from)
 
     if (to == from)
         return;
-    TEST_ADD(&x->c, cuMemcpyDtoDAsync_v2, .dst = address_of(&x->c, to),
-             .src = address_of(&x->c, from), .bytes = bytes);
+    TEST_ADD(&x->c, cuMemcpyDtoDAsync_v2, .dst = x->pieces[to].at, .src = x->pieces[from].at,
+             .bytes = bytes);
     memcpy(x->pieces[to].words, x->pieces[from].words, bytes);
 }
 
@@ -557,7 +681,7 @@ pieces_mix(struct program *x, unsigned to, unsigned from)
     struct {
         uint64_t to, from;
         uint32_t count;
-    } args = {address_of(&x->c, to), address_of(&x->c, from), 1 + dice(MIXED)};
+    } args = {x->pieces[to].at, x->pieces[from].at, 1 + dice(MIXED)};
 
     args.count = (uint32_t)gp_min_u64(args.count,
                                       gp_min_u64(x->pieces[to].bytes, x->pieces[from].bytes) / 4);
@@ -578,8 +702,9 @@ piece_check(struct program *x, unsigned p)
     uint64_t bytes = gp_min_u64(piece->bytes - at, 256 * (1 + (uint64_t)dice(256)));
 
     gp_buf_reset(&x->c.data);
-    TEST_ADD(&x->c, cuMemcpyDtoH_v2, .src = address_of(&x->c, p) + at, .bytes = bytes, .data = 1);
-    cr_assert_eq(test_client_call(&x->c), CUDA_SUCCESS);
+    TEST_ADD(&x->c, cuMemcpyDtoH_v2, .src = piece->at + at, .bytes = bytes, .data = 1);
+    cr_assert_eq(test_client_call(&x->c), CUDA_SUCCESS, "piece %u of %llu bytes: %d", p,
+                 (unsigned long long)piece->bytes, (int)x->c.result.result);
     cr_assert_eq(x->c.data.len, bytes);
     cr_assert_eq(memcmp(x->c.data.data, (const uint8_t *)piece->words + at, bytes), 0,
                  "piece %u at %llu", p, (unsigned long long)at);
@@ -596,6 +721,8 @@ one_step(struct program *x)
     }
     if (x->pieces[q].words == NULL)
         q = p;
+    if (p % 2 != 0 && dice(16) == 0)
+        object_move(x, p);
     switch (dice(8)) {
     case 0:
         piece_free(x, p);
@@ -616,7 +743,8 @@ one_step(struct program *x)
     }
 }
 
-/* All of them, from here: a session's turn has some steps, then it is another one's. */
+/* All of them, from here: a session's turn has some steps, then it is another one's, which need not
+ * wait for the end of them. */
 Test(paging, four_programs_on_half_the_memory_find_what_they_wrote, .timeout = 0)
 {
     struct test_server server = server_start(halves, "--oversubscribe=2.0", "--log-level=info");
@@ -637,7 +765,10 @@ Test(paging, four_programs_on_half_the_memory_find_what_they_wrote, .timeout = 0
 
         for (unsigned i = dice(60); i > 0; i--, steps++)
             one_step(x);
-        cr_assert_eq(test_client_deferred(&x->c), CUDA_SUCCESS);
+        if (dice(2) == 0) /* or it goes on beside the next one's */
+            cr_assert_eq(test_client_deferred(&x->c), CUDA_SUCCESS);
+        else
+            test_client_send(&x->c);
     }
     for (unsigned i = 0; i < SESSIONS; i++) {
         for (unsigned p = 0; p < OWN; p++)
