@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,6 +42,7 @@ struct sim {
 
 struct work {
     uint32_t who;
+    bool first; /* of a request */
     uint64_t est_ns, real_ns;
 };
 
@@ -92,17 +94,23 @@ add(uint32_t group, uint32_t share, uint32_t priority, bool force, uint32_t floo
 static void
 choose(struct sim *s)
 {
-    double scale = (double)s->most_ns / (double)s->least_ns, at = dice() % 1000 / 1000.0;
-    double real = (double)s->least_ns;
+    double scale = (double)s->most_ns / (double)s->least_ns;
+    double real = (double)s->least_ns * pow(scale, dice() % 1000 / 999.0);
 
-    while (at > 0.0 && scale > 1.0) { /* least * scale^at, without a library */
-        double step = at < 0.01 ? at : 0.01;
-
-        real *= 1.0 + step * (scale > 1000 ? 10.6 : scale > 100 ? 5.3 : scale > 10 ? 3.0 : 1.2);
-        at -= step;
-    }
     s->real_ns = (uint64_t)(real < (double)s->most_ns ? real : (double)s->most_ns);
     s->est_ns = (uint64_t)((double)s->real_ns * s->factor) + 1;
+}
+
+/* The device begins with what is next in its queue. */
+static void
+head_begins(void)
+{
+    const struct work *k = &w.queue[w.head % QUEUE_MAX];
+    struct sim *s = &w.sims[k->who];
+
+    w.head_began = w.now;
+    if (w.head != w.tail && k->first)
+        s->begins[s->requests] = w.now - s->arrived_ns;
 }
 
 /* member asks as long as it gets; true if anything changed. */
@@ -128,14 +136,13 @@ ask(uint32_t i)
         if (s->waiting)
             return;
         cr_assert_lt(w.tail - w.head, QUEUE_MAX);
-        if (w.tail == w.head)
-            w.head_began = w.now;
-        if (!s->begun && s->request != 0) {
-            s->begun = true;
-            s->begins[s->requests] = (w.tail == w.head ? w.now : UINT64_MAX);
-        }
-        w.queue[w.tail++ % QUEUE_MAX] =
-            (struct work){.who = i, .est_ns = s->est_ns, .real_ns = s->real_ns};
+        w.queue[w.tail++ % QUEUE_MAX] = (struct work){.who = i,
+                                                      .first = !s->begun && s->request != 0,
+                                                      .est_ns = s->est_ns,
+                                                      .real_ns = s->real_ns};
+        s->begun = true;
+        if (w.tail - w.head == 1)
+            head_begins();
         s->under_way_ns += s->est_ns;
         s->real_ns = 0;
         if (s->late_one_in != 0 && dice() % s->late_one_in == 0)
@@ -156,7 +163,7 @@ done(void)
     s->service_ns += k.real_ns;
     s->under_way_ns -= k.est_ns;
     be_fair_charge(&w.f, k.who, k.est_ns, k.real_ns, w.now);
-    w.head_began = w.now;
+    head_begins();
     if (s->waiting)
         s->ask_ns = w.now;
     if (s->under_way_ns == 0) {
@@ -245,6 +252,58 @@ shares(uint32_t a, uint32_t b, uint64_t least_a, uint64_t most_a, uint64_t least
         /* Work conserving: the device never stood still. */
         cr_assert_geq(x->service_ns + y->service_ns, 10 * S - 401 * MS);
         conserved();
+    }
+}
+
+/* Whenever one looks: each 10 s from the second half second on, and no drift over all of it. */
+static void
+shares_always(uint32_t a, uint32_t b, uint64_t least_a, uint64_t most_a, uint64_t least_b,
+              uint64_t most_b, double factor_a, double factor_b)
+{
+    enum {
+        LOOKS = 80,
+        TEN_S = 20
+    };
+    uint64_t had[LOOKS][2];
+    struct sim *x, *y;
+
+    world_begin(21);
+    x = add(0, a, 1, false, 2);
+    y = add(1, b, 1, false, 2);
+    x->least_ns = least_a;
+    x->most_ns = most_a;
+    x->factor = factor_a;
+    y->least_ns = least_b;
+    y->most_ns = most_b;
+    y->factor = factor_b;
+    for (int i = 0; i < LOOKS; i++) {
+        double own, others;
+
+        run(S / 2);
+        had[i][0] = x->service_ns;
+        had[i][1] = y->service_ns;
+        if (i < TEN_S)
+            continue;
+        own = (double)(had[i][0] - had[i - TEN_S][0]);
+        others = (double)(had[i][1] - had[i - TEN_S][1]);
+        cr_assert_float_eq(own / (own + others), a / 100.0, 0.02, "%u/%u, look %d: %f", a, b, i,
+                           own / (own + others));
+    }
+    cr_assert_float_eq(part(0), a / 100.0, 0.006, "%u/%u: %f", a, b, part(0));
+    conserved();
+}
+
+Test(fair, shares_hold_in_every_ten_seconds)
+{
+    static const double factors[][2] = {{1, 1}, {10, 0.1}, {0.1, 10}, {0.1, 0.1}, {10, 10}};
+
+    for (unsigned a = 10; a <= 30; a += 20) {
+        for (unsigned i = 0; i < sizeof(factors) / sizeof(factors[0]); i++)
+            shares_always(a, 100 - a, 5 * US, 200 * MS, 5 * US, 200 * MS, factors[i][0],
+                          factors[i][1]);
+        shares_always(a, 100 - a, 20 * MS, 200 * MS, 200 * US, 2 * MS, 1, 1);
+        shares_always(a, 100 - a, 200 * US, 2 * MS, 20 * MS, 200 * MS, 1, 1);
+        shares_always(a, 100 - a, 5 * US, 50 * US, 100 * MS, 200 * MS, 10, 0.1);
     }
 }
 
@@ -474,8 +533,10 @@ Test(fair, a_higher_class_waits_for_the_armed_window_and_one_kernel_at_most)
     began = w.now;
     while (high->requests < ARRIVALS)
         run(100 * MS);
-    for (unsigned i = 0; i < ARRIVALS; i++)
+    for (unsigned i = 0; i < ARRIVALS; i++) {
+        cr_assert_leq(high->begins[i], BE_FAIR_ARM_NS + low->most_ns, "arrival %u", i);
         cr_assert_leq(high->latencies[i], 20 * MS + BE_FAIR_ARM_NS + low->most_ns, "arrival %u", i);
+    }
     cr_assert_leq((double)p99(high->latencies, ARRIVALS), 1.10 * (double)alone);
     left = w.now - began - high->service_ns;
     cr_assert_geq((double)low->service_ns, 0.80 * (double)left, "%f",
