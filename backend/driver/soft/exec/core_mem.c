@@ -318,14 +318,85 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
         return ip + 1;                                                                             \
     }
 
+/*
+ * Blocks that are 16 wide: each half of a warp is in a row of its own. Both halves' lanes follow
+ * each other by 0 or by step; which, in *apart_p (bit 0: the first half's by step, bit 1: the
+ * second's).
+ */
+#define HALF 16u
+#define HALVES(name, A)                                                                            \
+    static inline bool name(const A *addr, A step, unsigned *apart_p)                              \
+    {                                                                                              \
+        const A s0 = addr[1] - addr[0], s1 = addr[HALF + 1] - addr[HALF];                          \
+        A bad = 0;                                                                                 \
+                                                                                                   \
+        if ((s0 != 0 && s0 != step) || (s1 != 0 && s1 != step))                                    \
+            return false;                                                                          \
+        SD_LOOP for (unsigned i = 0; i < HALF; i++) bad |=                                         \
+            (addr[i] - addr[0] - s0 * (A)i) | (addr[HALF + i] - addr[HALF] - s1 * (A)i);           \
+        *apart_p = (s0 != 0 ? 1u : 0u) | (s1 != 0 ? 2u : 0u);                                      \
+        return bad == 0;                                                                           \
+    }
+HALVES(halves32, uint32_t)
+HALVES(halves64, uint64_t)
+
+/* Register k of n of a half's 16 vectors, which lie one after the other (apart) or are the same. */
+#define HALF_LOAD(M, D, to, p, n, k, apart)                                                        \
+    do {                                                                                           \
+        D *d_ = (to);                                                                              \
+        const M *p_ = (p) + (k);                                                                   \
+        if (!(apart)) {                                                                            \
+            const D v_ = (D)*p_;                                                                   \
+            SD_LOOP for (unsigned i = 0; i < HALF; i++) d_[i] = v_;                                \
+        } else if ((n) == 1) {                                                                     \
+            SD_LOOP for (unsigned i = 0; i < HALF; i++) d_[i] = (D)p_[i];                          \
+        } else if ((n) == 2) {                                                                     \
+            SD_LOOP for (unsigned i = 0; i < HALF; i++) d_[i] = (D)p_[2 * i];                      \
+        } else {                                                                                   \
+            SD_LOOP for (unsigned i = 0; i < HALF; i++) d_[i] = (D)p_[4 * i];                      \
+        }                                                                                          \
+    } while (0)
+
+#define HALVES_LOAD(M, D, A, halves)                                                               \
+    if (m == SD_LANES_ALL && (n == 1 || n == 2 || n == 4)) {                                       \
+        unsigned apart;                                                                            \
+                                                                                                   \
+        if (halves(addr, (A)bytes, &apart)) {                                                      \
+            const M *p0 = (const M *)(acc.base + (A)(addr[0] + add));                              \
+            const M *p1 = (const M *)(acc.base + (A)(addr[HALF] + add));                           \
+            for (unsigned k = 0; k < n; k++) {                                                     \
+                if (list[k] == UINT32_MAX)                                                         \
+                    continue;                                                                      \
+                HALF_LOAD(M, D, SD_ROW(D, list[k]), p0, n, k, (apart & 1) != 0);                   \
+                HALF_LOAD(M, D, SD_ROW(D, list[k]) + HALF, p1, n, k, (apart & 2) != 0);            \
+            }                                                                                      \
+            return ip + 1;                                                                         \
+        }                                                                                          \
+    }
+
+#define HALVES_STORE(M, D, A, halves)                                                              \
+    if (m == SD_LANES_ALL && n == 1) {                                                             \
+        unsigned apart;                                                                            \
+                                                                                                   \
+        if (halves(addr, (A)bytes, &apart) && apart == 3) {                                        \
+            const D *s = SD_ROW(const D, ip->b);                                                   \
+            M *p0 = (M *)(acc.base + (A)(addr[0] + add));                                          \
+            M *p1 = (M *)(acc.base + (A)(addr[HALF] + add));                                       \
+            SD_LOOP for (unsigned i = 0; i < HALF; i++) p0[i] = (M)s[i];                           \
+            SD_LOOP for (unsigned i = 0; i < HALF; i++) p1[i] = (M)s[HALF + i];                    \
+            return ip + 1;                                                                         \
+        }                                                                                          \
+    }
+
 /* All other loads and stores of one known span. */
-#define GATHER(space, M, D, A, follow)                                                             \
+#define GATHER(space, M, D, A, follow, halves)                                                     \
     const unsigned n = ip->flags & SD_FL_VEC;                                                      \
     const unsigned bytes = n * (unsigned)sizeof(M);                                                \
     const uint32_t m = w->mask;                                                                    \
     const A *addr = SD_ROW(const A, ip->a);                                                        \
     const A add = (A)((uint64_t)(int64_t)(int32_t)ip->c - acc.origin);                             \
     const A limit = (A)(acc.size - bytes);                                                         \
+    const uint32_t *list = n == 1 ? &ip->dst : w->frame->fn->extra + ip->dst;                      \
     bool bad;                                                                                      \
                                                                                                    \
     if (GP_UNLIKELY(acc.size < bytes || ((ip->flags & SD_FL_STRONG) != 0 && n > 1)))               \
@@ -333,6 +404,8 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
     CHECK(addr, A, add, limit, bytes, m, bad);                                                     \
     if (GP_UNLIKELY(bad))                                                                          \
         return load_slow(w, ip, regs, space, sizeof(M), (M)-1 < (M)1, sizeof(D));                  \
+    VECTOR_LOAD(M, D, A, follow)                                                                   \
+    HALVES_LOAD(M, D, A, halves)                                                                   \
     if (n == 1) {                                                                                  \
         D *d = SD_ROW(D, ip->dst);                                                                 \
         if (m == SD_LANES_ALL) {                                                                   \
@@ -344,8 +417,6 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
         }                                                                                          \
         return ip + 1;                                                                             \
     }                                                                                              \
-    const uint32_t *list = w->frame->fn->extra + ip->dst;                                          \
-    VECTOR_LOAD(M, D, A, follow)                                                                   \
     for (unsigned k = 0; k < n; k++) {                                                             \
         D tmp[SD_LANES] __attribute__((aligned(64)));                                              \
         const uint8_t *p = acc.base + k * sizeof(M);                                               \
@@ -357,7 +428,7 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
     }                                                                                              \
     return ip + 1;
 
-#define SCATTER(space, M, D, A, follow)                                                            \
+#define SCATTER(space, M, D, A, follow, halves)                                                    \
     const unsigned n = ip->flags & SD_FL_VEC;                                                      \
     const unsigned bytes = n * (unsigned)sizeof(M);                                                \
     const uint32_t m = w->mask;                                                                    \
@@ -373,6 +444,7 @@ store_slow(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, char spac
     if (GP_UNLIKELY(bad))                                                                          \
         return store_slow(w, ip, regs, space, sizeof(M), sizeof(D));                               \
     VECTOR_STORE(M, D, A, follow)                                                                  \
+    HALVES_STORE(M, D, A, halves)                                                                  \
     for (unsigned k = 0; k < n; k++) {                                                             \
         const D *s = SD_ROW(const D, list[k]);                                                     \
         uint8_t *p = acc.base + k * sizeof(M);                                                     \
@@ -440,7 +512,7 @@ all_shared(const uint64_t *addr, uint32_t m, uint32_t *out)
         struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)                                \
     {                                                                                              \
         const struct access acc = global_span(w, ip, false);                                       \
-        GATHER('g', M, D, uint64_t, sd_follow64)                                                   \
+        GATHER('g', M, D, uint64_t, sd_follow64, halves64)                                         \
     }                                                                                              \
     SD_HANDLER(h_ld_g_##id)                                                                        \
     {                                                                                              \
@@ -450,7 +522,7 @@ all_shared(const uint64_t *addr, uint32_t m, uint32_t *out)
     }                                                                                              \
     static __attribute__((noinline)) const struct sd_insn *gather_s_##id(                          \
         struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs){                               \
-        SHARED_ACCESS GATHER('s', M, D, uint32_t, sd_follow32)} SD_HANDLER(h_ld_s_##id)            \
+        SHARED_ACCESS GATHER('s', M, D, uint32_t, sd_follow32, halves32)} SD_HANDLER(h_ld_s_##id)  \
     {                                                                                              \
         SHARED_ACCESS                                                                              \
         QUICK_LOAD(M, D, uint32_t, sd_follow32, (void)0)                                           \
@@ -472,7 +544,7 @@ all_shared(const uint64_t *addr, uint32_t m, uint32_t *out)
         struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)                                \
     {                                                                                              \
         const struct access acc = global_span(w, ip, true);                                        \
-        SCATTER('g', M, D, uint64_t, sd_follow64)                                                  \
+        SCATTER('g', M, D, uint64_t, sd_follow64, halves64)                                        \
     }                                                                                              \
     SD_HANDLER(h_st_g_##id)                                                                        \
     {                                                                                              \
@@ -482,7 +554,7 @@ all_shared(const uint64_t *addr, uint32_t m, uint32_t *out)
     }                                                                                              \
     static __attribute__((noinline)) const struct sd_insn *scatter_s_##id(                         \
         struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs){                               \
-        SHARED_ACCESS SCATTER('s', M, D, uint32_t, sd_follow32)} SD_HANDLER(h_st_s_##id)           \
+        SHARED_ACCESS SCATTER('s', M, D, uint32_t, sd_follow32, halves32)} SD_HANDLER(h_st_s_##id) \
     {                                                                                              \
         SHARED_ACCESS                                                                              \
         QUICK_STORE(M, D, uint32_t, sd_follow32)                                                   \
@@ -652,18 +724,21 @@ store_window(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, unsigne
 
 #define LOADS                                                                                      \
     LD(u8_16, uint8_t, uint16_t)                                                                   \
-    LD(u8_32, uint8_t, uint32_t) LD(u8_64, uint8_t, uint64_t) LD(s8_16, int8_t, uint16_t)          \
-        LD(s8_32, int8_t, uint32_t) LD(s8_64, int8_t, uint64_t) LD(u16_16, uint16_t, uint16_t)     \
-            LD(u16_32, uint16_t, uint32_t) LD(u16_64, uint16_t, uint64_t)                          \
-                LD(s16_32, int16_t, uint32_t) LD(s16_64, int16_t, uint64_t)                        \
-                    LD(u32_32, uint32_t, uint32_t) LD(u32_64, uint32_t, uint64_t)                  \
-                        LD(s32_64, int32_t, uint64_t) LD(u64_64, uint64_t, uint64_t)
+    LD(u8_32, uint8_t, uint32_t)                                                                   \
+    LD(u8_64, uint8_t, uint64_t)                                                                   \
+    LD(s8_16, int8_t, uint16_t) LD(s8_32, int8_t, uint32_t) LD(s8_64, int8_t, uint64_t)            \
+        LD(u16_16, uint16_t, uint16_t) LD(u16_32, uint16_t, uint32_t)                              \
+            LD(u16_64, uint16_t, uint64_t) LD(s16_32, int16_t, uint32_t)                           \
+                LD(s16_64, int16_t, uint64_t) LD(u32_32, uint32_t, uint32_t)                       \
+                    LD(u32_64, uint32_t, uint64_t) LD(s32_64, int32_t, uint64_t)                   \
+                        LD(u64_64, uint64_t, uint64_t)
 #define STORES                                                                                     \
     ST(u8_16, uint8_t, uint16_t)                                                                   \
-    ST(u8_32, uint8_t, uint32_t) ST(u8_64, uint8_t, uint64_t) ST(u16_16, uint16_t, uint16_t)       \
-        ST(u16_32, uint16_t, uint32_t) ST(u16_64, uint16_t, uint64_t)                              \
-            ST(u32_32, uint32_t, uint32_t) ST(u32_64, uint32_t, uint64_t)                          \
-                ST(u64_64, uint64_t, uint64_t)
+    ST(u8_32, uint8_t, uint32_t)                                                                   \
+    ST(u8_64, uint8_t, uint64_t)                                                                   \
+    ST(u16_16, uint16_t, uint16_t) ST(u16_32, uint16_t, uint32_t) ST(u16_64, uint16_t, uint64_t)   \
+        ST(u32_32, uint32_t, uint32_t) ST(u32_64, uint32_t, uint64_t)                              \
+            ST(u64_64, uint64_t, uint64_t)
 
 LOADS
 STORES
