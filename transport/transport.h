@@ -73,6 +73,11 @@ struct tp_tls_opts {
                                 carry; NULL: the URL's host */
     const uint8_t *psk;      /* TP_KEY_BYTES that both ends have: no certificates and no files then,
                                 and a peer without it is refused (GP_ERR_AUTH) */
+    const char *psk_name;    /* client: which key psk is, for psk_find at the other end; NULL: the
+                                one that every connection of a session has */
+    /* Server: keys beside psk, by name; false: there is none. During the handshake only. */
+    bool (*psk_find)(void *user, const char *name, size_t name_bytes, uint8_t key[TP_KEY_BYTES]);
+    void *psk_user;
 };
 
 /* Which fabrics may carry a lane that nobody encrypts (transport/rdma/rdma.h); strings are only

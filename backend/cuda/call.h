@@ -82,6 +82,9 @@ void be_client_end(struct be_session *session, CUresult cr, const char *why);
  * alive; *beat_ns_p is when that was last, at first when the wait began. */
 bool be_client_look(struct be_session *session, uint64_t *beat_ns_p);
 
+/* Any thread. Something is there for the executor beside the client's frames (put.h). */
+void be_executor_wake(struct be_session *session);
+
 /* Any thread. Send what is gathered; the executor does it after each frame by itself. */
 void be_flush(struct be_session *session);
 

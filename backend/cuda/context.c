@@ -11,6 +11,7 @@
 #include "backend/cuda/module.h"
 #include "backend/cuda/pace.h"
 #include "backend/cuda/peer.h"
+#include "backend/cuda/put.h"
 #include "backend/cuda/relay.h"
 #include "backend/cuda/state.h"
 #include "backend/cuda/stay.h"
@@ -237,6 +238,7 @@ context_empty(struct be_session *session, struct be_context *context)
 
     be_callbacks_end(session, context);
     be_relays_end(session, context);
+    be_puts_end(session, context);
     be_parked_hand_over(session);
     be_waits_drain(session->waits, context);
     (void)t->cuCtxSynchronize();

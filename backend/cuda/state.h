@@ -27,6 +27,7 @@ struct be_agent;
 struct be_trace;
 struct be_pace;
 struct be_stay;
+struct be_puts;
 struct be_line; /* backend/session: the way to the client */
 
 #define BE_UPLOADS_MAX 64
@@ -44,6 +45,7 @@ struct be_upload {
 
 struct be_limits {
     uint64_t upload_bytes; /* of one image, and of all that wait */
+    uint64_t put_ns;       /* a token for a copy from another server is good so long */
     uint32_t spin_us;      /* look for completion this long before a thread waits */
 };
 
@@ -64,6 +66,7 @@ struct be_session {
     struct be_board_row *row;         /* counters for the operator; borrowed; NULL: nobody counts */
     struct be_pace *pace;             /* NULL: takes no part in turns; made by the executor */
     struct be_stay *stay;             /* NULL: nothing is paged, nor work counted */
+    struct be_puts *puts;             /* copies between servers */
     struct be_agent *agent;           /* backend/session: hears what other sessions want */
     uint64_t hidden;                  /* devices that the tenant may not use, a bit each */
     struct be_waits *waits;           /* for the device */

@@ -109,6 +109,8 @@ need_by_name(const char *name)
         "gpLink",
         "gpMemoryLimits",
         "gpPulled",
+        "gpPutDrop",
+        "gpPutToken",
         "gpUpload",
     };
 

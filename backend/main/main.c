@@ -3,6 +3,7 @@
 #include "backend/main/registrar.h"
 #include "backend/main/relay.h"
 #include "backend/main/worker.h"
+#include "backend/supervisor/dial.h"
 #include "backend/supervisor/supervisor.h"
 #include "protocol/base/log.h"
 #include "protocol/base/url.h"
@@ -99,6 +100,28 @@ rdma_complete(const struct gp_options *options, bool listens)
         return true;
     log_error("%s", why);
     return false;
+}
+
+/* Where sessions may copy to. */
+static bool
+peers_fill(const struct gp_options *options, struct be_supervisor_config *config)
+{
+    static const char *peers[BE_PEERS_MAX];
+
+    config->peers = peers;
+    config->peer_count = gp_options_count(options, "peer");
+    if (config->peer_count > BE_PEERS_MAX) {
+        log_error("at most %d --peer", BE_PEERS_MAX);
+        return false;
+    }
+    for (size_t i = 0; i < config->peer_count; i++) {
+        peers[i] = gp_options_at(options, "peer", i);
+        if (be_dial_check(peers[i]) != GP_OK) {
+            log_error("--peer %s: no network, address or *", peers[i]);
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool
@@ -202,8 +225,9 @@ supervise(const struct gp_options *options, const struct be_policies *policies, 
         rdma = rdma || has_scheme(config.listen[i], "rdma");
         tls = tls || rdma || has_scheme(config.listen[i], "tls");
     }
-    if ((tls && !tls_complete(options)) || !rdma_complete(options, rdma) ||
-        be_relay_rules_check(options) != GP_OK || be_registrar_check(options) != GP_OK)
+    if (!peers_fill(options, &config) || (tls && !tls_complete(options)) ||
+        !rdma_complete(options, rdma) || be_relay_rules_check(options) != GP_OK ||
+        be_registrar_check(options) != GP_OK)
         return 2;
     (void)gethostname(host, sizeof(host) - 1);
     config.name = gp_options_is_set(options, "name") ? gp_options_text(options, "name") : host;

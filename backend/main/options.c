@@ -48,6 +48,14 @@ static const struct gp_option be_options[] = {
      "port "
      "(mlx5_0:1), a network (10.9.0.0/16), or *",
      "rdma", "fabric", NULL, false},
+    {"peer", "NETWORK", GP_OPT_STRINGS, NULL,
+     "let sessions copy straight to sessions on servers in NETWORK (10.9.0.0/16, an address, or "
+     "*); "
+     "copies to others go through the client",
+     NULL, NULL, NULL, false},
+    {"peer-time", "TIME", GP_OPT_TIME, "30s",
+     "a copy that a session here was asked to take has to begin within this time", NULL, NULL, NULL,
+     false},
     {"name", "TEXT", GP_OPT_TEXT, NULL, "the server's name for clients; the host's if unset", NULL,
      NULL, NULL, false},
     {"metrics", "URL", GP_OPT_TEXT, NULL,

@@ -130,7 +130,9 @@ take_further(struct be_watch *watch)
     int fd;
 
     status = be_handoff_receive(watch->supervisor, &what, &fd);
-    if (status == GP_OK)
+    if (status == GP_OK && strcmp(what.scheme, BE_SCHEME_DIALLED) == 0)
+        be_put_lines_dialled(watch->resume->puts, what.session_id, what.refuse == 0, fd);
+    else if (status == GP_OK)
         be_resume_take(watch->resume, what.scheme, fd);
     else
         watch->supervisor = -1; /* it is gone, or wants nothing of us any more */

@@ -219,6 +219,7 @@ config_fill(const struct gp_options *options, const struct be_driver *driver,
     config->session.evict_every = (unsigned)gp_options_u64(options, "evict-every");
     config->session.lease_bytes = gp_options_u64(options, "lease-max");
     config->session.limits.upload_bytes = gp_options_u64(options, "image-max");
+    config->session.limits.put_ns = gp_options_u64(options, "peer-time");
     config->session.limits.spin_us = (uint32_t)(gp_options_u64(options, "spin") / GP_NS_PER_US);
     config->max_payload_bytes =
         (uint32_t)gp_min_u64(gp_options_u64(options, "frame-max"), WIRE_FRAME_PAYLOAD_MAX);
@@ -294,6 +295,7 @@ struct be_service {
     struct be_line line;
     struct be_watch watch;
     struct be_resume resume;
+    struct be_put_lines *puts; /* NULL: nobody copies here from elsewhere, nor away */
     struct tp_lane *lane;
     struct be_relay relay;
     int socket; /* the supervisor's */
@@ -320,9 +322,37 @@ session_named(void *user, uint64_t session_id)
     be_handoff_tell(v->socket, &word);
 }
 
+/* be_put_lines_config.dial */
+static void
+dial(void *user, const struct sockaddr_storage *to, uint64_t number)
+{
+    const struct be_service *v = user;
+    const struct be_word word = {.state = BE_WORKER_SERVING, .dial_number = number, .dial = *to};
+
+    be_handoff_tell(v->socket, &word);
+}
+
+/* Whose session can be found again can be copied to. */
+static enum gp_status
+puts_open(struct be_service *v, struct be_session *session)
+{
+    struct be_put_lines_config config = {.puts = session->puts,
+                                         .row = v->config.session.row,
+                                         .socket = v->resume.socket,
+                                         .dial = dial,
+                                         .user = v};
+    enum gp_status status = be_put_lines_create(&config, &v->puts);
+
+    if (status == GP_OK) {
+        v->resume.puts = v->puts;
+        be_puts_open(session->puts, v->opened.session_id, v->puts);
+    }
+    return status;
+}
+
 /* The session outlives its line from now on, if client and operator want that. */
 static enum gp_status
-survive(struct be_service *v, const struct gp_options *options)
+survive(struct be_service *v, struct be_session *session, const struct gp_options *options)
 {
     struct tp_link_opts opts = {.take_in = true, .changed = be_watch_changed, .user = &v->watch};
     struct tp_lane *lane = v->lane;
@@ -340,6 +370,9 @@ survive(struct be_service *v, const struct gp_options *options)
     if (status != GP_OK)
         return status;
     socket_fill(options, &v->resume.socket);
+    status = puts_open(v, session);
+    if (status != GP_OK)
+        return status;
     v->resume.link = v->lane;
     v->resume.max_payload_bytes = v->config.max_payload_bytes;
     v->line.lane = v->lane;
@@ -395,7 +428,7 @@ serve(const struct gp_options *options, const struct be_driver *driver, struct b
     if (status == GP_OK) {
         status = be_session_open(&v.config, v.lane, &v.line, &v.opened, &session);
         if (status == GP_OK)
-            status = survive(&v, options);
+            status = survive(&v, session, options);
         if (status == GP_OK)
             run(&v, session);
         be_session_destroy(session);
@@ -403,6 +436,7 @@ serve(const struct gp_options *options, const struct be_driver *driver, struct b
     }
     if (v.watch.resume != NULL)
         be_resume_fini(&v.resume);
+    be_put_lines_destroy(v.puts);
     explicit_bzero(v.opened.secret, sizeof(v.opened.secret));
     tp_close(v.lane);
     be_line_fini(&v.line);

@@ -40,6 +40,8 @@ enum be_count {
     BE_COUNT_WAITS,                     /* calls that the client waits for */
     BE_COUNT_BYTES_IN,
     BE_COUNT_BYTES_OUT,
+    BE_COUNT_PUT_IN, /* bytes that came from and went to sessions on other servers */
+    BE_COUNT_PUT_OUT,
     BE_COUNT_TURN_WAIT_NS, /* waited for the session's turn on a device */
     BE_COUNT_END,
 };

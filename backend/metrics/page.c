@@ -309,6 +309,18 @@ tenant_out(const struct wire_admin_tenant *t)
 }
 
 static double
+tenant_put_in(const struct wire_admin_tenant *t)
+{
+    return (double)t->counters.put_in;
+}
+
+static double
+tenant_put_out(const struct wire_admin_tenant *t)
+{
+    return (double)t->counters.put_out;
+}
+
+static double
 tenant_throttled(const struct wire_admin_tenant *t)
 {
     return (double)t->counters.turn_wait_ns / 1e9;
@@ -400,6 +412,11 @@ tenants_page(struct page *p)
                   "Bytes that came from a tenant's clients.", tenant_in);
     tenant_family(p, "gpupool_tenant_sent_bytes_total", "counter",
                   "Bytes that went to a tenant's clients.", tenant_out);
+    tenant_family(p, "gpupool_tenant_servers_received_bytes_total", "counter",
+                  "Bytes that a tenant's sessions on other servers copied here.", tenant_put_in);
+    tenant_family(p, "gpupool_tenant_servers_sent_bytes_total", "counter",
+                  "Bytes that were copied to a tenant's sessions on other servers.",
+                  tenant_put_out);
 }
 
 void

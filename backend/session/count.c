@@ -16,14 +16,14 @@ static const struct {
     {"cuLaunch", BE_COUNT_LAUNCHES}, {"cuGraphLaunch", BE_COUNT_LAUNCHES},
     {"cuMemcpy", BE_COUNT_COPIES},   {"cuMemset", BE_COUNT_COPIES},
     {"gpCopy", BE_COUNT_COPIES},     {"gpPull", BE_COUNT_COPIES},
-    {"cuMem", BE_COUNT_MEMORY},      {"cuArray", BE_COUNT_MEMORY},
-    {"gpLease", BE_COUNT_MEMORY},    {"gpMem", BE_COUNT_MEMORY},
-    {"gpManaged", BE_COUNT_MEMORY},  {"cuModule", BE_COUNT_MODULES},
-    {"cuLibrary", BE_COUNT_MODULES}, {"cuLink", BE_COUNT_MODULES},
-    {"cuKernel", BE_COUNT_MODULES},  {"cuFunc", BE_COUNT_MODULES},
-    {"gpUpload", BE_COUNT_MODULES},  {"cuStream", BE_COUNT_STREAMS},
-    {"cuEvent", BE_COUNT_STREAMS},   {"cuGraph", BE_COUNT_GRAPHS},
-    {"gpPages", BE_COUNT_COPIES},
+    {"gpPut", BE_COUNT_COPIES},      {"cuMem", BE_COUNT_MEMORY},
+    {"cuArray", BE_COUNT_MEMORY},    {"gpLease", BE_COUNT_MEMORY},
+    {"gpMem", BE_COUNT_MEMORY},      {"gpManaged", BE_COUNT_MEMORY},
+    {"cuModule", BE_COUNT_MODULES},  {"cuLibrary", BE_COUNT_MODULES},
+    {"cuLink", BE_COUNT_MODULES},    {"cuKernel", BE_COUNT_MODULES},
+    {"cuFunc", BE_COUNT_MODULES},    {"gpUpload", BE_COUNT_MODULES},
+    {"cuStream", BE_COUNT_STREAMS},  {"cuEvent", BE_COUNT_STREAMS},
+    {"cuGraph", BE_COUNT_GRAPHS},    {"gpPages", BE_COUNT_COPIES},
 };
 
 static enum be_count

@@ -83,8 +83,14 @@ refuse(struct tp_lane *lane, const char *reason, uint64_t deadline_ns)
         say(lane, WIRE_CONTROL_ERROR, &message, deadline_ns);
 }
 
+/* What a further connection wants. */
+struct wish {
+    struct wire_resume resume;
+    struct wire_put put; /* id 0: it is the client */
+};
+
 static enum gp_status
-hear(struct tp_lane *lane, uint64_t deadline_ns, struct wire_resume *ask)
+hear(struct tp_lane *lane, uint64_t deadline_ns, struct wish *wish)
 {
     struct wire_frame_header header;
     struct tp_frame frame;
@@ -97,9 +103,11 @@ hear(struct tp_lane *lane, uint64_t deadline_ns, struct wire_resume *ask)
         status = wire_frame_decode(frame.header, WIRE_FRAME_PAYLOAD_MIN, &header);
     if (status != GP_OK)
         return status;
+    if (header.kind == WIRE_FRAME_HELLO && header.tag == WIRE_CONTROL_PUT)
+        return wire_put_decode(frame.payload, frame.payload_bytes, &wish->put);
     if (header.kind != WIRE_FRAME_HELLO || header.tag != WIRE_CONTROL_RESUME)
         return GP_ERR_PROTOCOL;
-    return wire_resume_decode(frame.payload, frame.payload_bytes, ask);
+    return wire_resume_decode(frame.payload, frame.payload_bytes, &wish->resume);
 }
 
 /* Under the lock: NULL if this is the session's client with something new to say. */
@@ -141,21 +149,19 @@ let_in(struct be_resume *resume, struct tp_lane *lane, const struct wire_resume 
 
 /* Takes lane. */
 static void
-decide(struct be_resume *resume, struct tp_lane *lane, uint64_t deadline_ns)
+decide(struct be_resume *resume, struct tp_lane *lane, enum gp_status status,
+       const struct wire_resume *ask, uint64_t deadline_ns)
 {
     char address[TP_ADDRESS_MAX + 1];
     const char *why = "it did not ask for what is due now";
-    struct wire_resume ask;
-    enum gp_status status;
 
     snprintf(address, sizeof(address), "%s", tp_peer(lane)->address);
-    status = hear(lane, deadline_ns, &ask);
     pthread_mutex_lock(&resume->lock);
     if (status == GP_OK)
-        why = check(resume, &ask);
+        why = check(resume, ask);
     if (why == NULL) {
-        resume->attempt = ask.attempt;
-        status = let_in(resume, lane, &ask, deadline_ns);
+        resume->attempt = ask->attempt;
+        status = let_in(resume, lane, ask, deadline_ns);
     }
     pthread_mutex_unlock(&resume->lock);
     if (why != NULL) {
@@ -170,26 +176,10 @@ decide(struct be_resume *resume, struct tp_lane *lane, uint64_t deadline_ns)
     }
 }
 
-static void *
-try_main(void *arg)
+static void
+try_leave(struct be_resume_try *t)
 {
-    struct be_resume_try *t = arg;
     struct be_resume *resume = t->resume;
-    char why[TP_WHY_BYTES] = "";
-    struct tp_opts opts = resume->socket;
-    struct tp_lane *lane;
-    enum gp_status status;
-
-    opts.framing = &wire_framing;
-    opts.max_payload_bytes = WIRE_FRAME_PAYLOAD_MIN;
-    opts.deadline_ns = gp_deadline_after(gp_now_ns(), TRY_NS);
-    opts.tls = (struct tp_tls_opts){.psk = resume->key};
-    opts.why = why;
-    status = tp_adopt(t->scheme, t->fd, TP_SERVER, &opts, &lane);
-    if (status == GP_OK)
-        decide(resume, lane, opts.deadline_ns);
-    else
-        log_warn("session: a further connection is refused: %s", why);
 
     pthread_mutex_lock(&resume->lock);
     *t->place = t->next;
@@ -201,6 +191,52 @@ try_main(void *arg)
         pthread_cond_broadcast(&resume->none);
     pthread_mutex_unlock(&resume->lock);
     free(t);
+}
+
+static struct tp_lane *
+try_adopt(struct be_resume_try *t, uint64_t deadline_ns)
+{
+    struct be_resume *resume = t->resume;
+    char why[TP_WHY_BYTES] = "";
+    struct tp_opts opts = resume->socket;
+    struct tp_lane *lane;
+
+    opts.framing = &wire_framing;
+    opts.max_payload_bytes = WIRE_FRAME_PAYLOAD_MIN;
+    opts.deadline_ns = deadline_ns;
+    opts.tls = (struct tp_tls_opts){.psk = resume->key};
+    if (resume->puts != NULL) {
+        opts.tls.psk_find = be_put_lines_key;
+        opts.tls.psk_user = resume->puts;
+    }
+    opts.why = why;
+    if (tp_adopt(t->scheme, t->fd, TP_SERVER, &opts, &lane) == GP_OK)
+        return lane;
+    log_warn("session: a further connection is refused: %s", why);
+    return NULL;
+}
+
+static void *
+try_main(void *arg)
+{
+    uint64_t deadline = gp_deadline_after(gp_now_ns(), TRY_NS);
+    struct be_resume_try *t = arg;
+    struct be_put_lines *puts = t->resume->puts;
+    struct tp_lane *lane = try_adopt(t, deadline);
+    struct wish wish = {.put = {0}};
+    enum gp_status status;
+
+    if (lane != NULL) {
+        status = hear(lane, deadline, &wish);
+        if (status == GP_OK && wish.put.id != 0 && puts != NULL && be_put_lines_enter(puts, lane)) {
+            try_leave(t); /* it counts there now */
+            be_put_lines_serve(puts, lane, &wish.put);
+            return NULL;
+        }
+        decide(t->resume, lane, wish.put.id != 0 ? GP_ERR_PROTOCOL : status, &wish.resume,
+               deadline);
+    }
+    try_leave(t);
     return NULL;
 }
 

@@ -1,4 +1,5 @@
-/* backend/session/resume.h -- a client that lost its line comes back on another one
+/* backend/session/resume.h -- a client that lost its line comes back on another one; so do servers
+ * that copy something here (put_lines.h)
  *
  * The supervisor hands over connections that name this session; each has a thread of its own until
  * it has shown that it has the session's key, and then becomes the session's line, or is closed.
@@ -10,6 +11,7 @@
 #ifndef BE_RESUME_H
 #define BE_RESUME_H
 
+#include "backend/session/put_lines.h"
 #include "backend/session/session.h"
 #include "transport/link/link.h"
 
@@ -24,6 +26,8 @@ struct be_resume {
     uint8_t key[TP_KEY_BYTES];
     uint32_t max_payload_bytes;
     struct tp_opts socket; /* congestion, buffers, keepalive of further connections */
+    struct be_put_lines
+        *puts; /* whose connections come here too; borrowed, outlives this; NULL: no */
 
     pthread_mutex_t lock; /* no rank: nothing else is taken under it but the link's own */
     pthread_cond_t none;  /* no try is left */

@@ -5,6 +5,7 @@
 #include "backend/cuda/jobs.h"
 #include "backend/cuda/module.h"
 #include "backend/cuda/pace.h"
+#include "backend/cuda/put.h"
 #include "backend/cuda/relay.h"
 #include "backend/cuda/stay.h"
 #include "backend/cuda/trace.h"
@@ -112,6 +113,7 @@ session_free(struct be_session *session)
     be_waits_destroy(session->notices);
     be_waits_destroy(session->waits);
     be_share_destroy(session->share);
+    be_puts_destroy(session->puts);
     be_space_destroy(session->space);
     be_handles_fini(&session->handles);
     be_uploads_destroy(session);
@@ -155,7 +157,9 @@ be_session_create(const struct be_session_config *config, struct be_line *line,
     pthread_cond_init(&session->callbacks_done, NULL);
     pthread_mutex_init(&session->graphs_lock, NULL);
     pthread_mutex_init(&session->print_lock, NULL);
-    status = be_waits_create(config->driver, BE_WAITERS_MAX, &session->waits);
+    status = be_puts_create(session, &session->puts);
+    if (status == GP_OK)
+        status = be_waits_create(config->driver, BE_WAITERS_MAX, &session->waits);
     if (status == GP_OK)
         status = be_waits_create(config->driver, 1, &session->notices);
     if (status == GP_OK)
@@ -204,6 +208,7 @@ be_session_destroy(struct be_session *session)
         return;
     be_callbacks_close(session);
     be_relays_end(session, NULL);
+    be_puts_end(session, NULL);
     be_parked_hand_over(session);
     be_waits_drain(session->waits, NULL);
     be_agent_stop(session->agent);
@@ -415,7 +420,15 @@ frame_take(struct be_session *session, const struct tp_frame *frame, enum wire_c
     return false;
 }
 
-/* Look at the line and at what is parked in turn, then leave what is parked to the waiters. */
+void
+be_executor_wake(struct be_session *session)
+{
+    if (session->line->lane != NULL)
+        tp_wake(session->line->lane);
+}
+
+/* Look at the line, at what other servers brought and at what is parked in turn, then leave what is
+ * parked to the waiters. */
 static enum gp_status
 receive(struct be_session *session, struct tp_frame *frame)
 {
@@ -423,16 +436,21 @@ receive(struct be_session *session, struct tp_frame *frame)
     uint64_t give_up = gp_now_ns() + session->limits.spin_us * GP_NS_PER_US;
     enum gp_status status;
 
-    while (be_parked_poll(session)) {
+    for (;;) {
+        bool parked = be_parked_poll(session), copied = be_puts_run(session);
+
+        if (!parked && !copied)
+            break;
         be_line_flush(session->line);
         status = tp_recv_frame_upto(lane, frame, BE_BULK_MIN, TP_NOW);
         if (status != GP_ERR_AGAIN && status != GP_ERR_TIMEOUT)
             return status;
-        if (gp_now_ns() > give_up) {
-            be_parked_hand_over(session);
-            break;
-        }
-        sched_yield();
+        if (copied) /* the next block is there, or a wait for it is worth while */
+            continue;
+        if (gp_now_ns() > give_up)
+            be_parked_hand_over(session); /* and once more: a wake-up may be past */
+        else
+            sched_yield();
     }
     be_line_flush(session->line);
     return tp_recv_frame_upto(lane, frame, BE_BULK_MIN, GP_FOREVER);

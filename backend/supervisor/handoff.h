@@ -10,8 +10,12 @@
 #include "protocol/base/status.h"
 
 #include <stdint.h>
+#include <sys/socket.h>
 
 #define BE_LANES_MAX 2 /* shared memory, RDMA */
+/* No scheme: a connection to another server that the worker asked for; session_id is its number,
+ * refuse says that the operator does not want it. */
+#define BE_SCHEME_DIALLED "dialled"
 
 /* A connection for the worker. */
 struct be_handoff {
@@ -38,6 +42,9 @@ struct be_word {
     uint32_t state;      /* enum be_worker_state */
     uint32_t lingering;  /* serving: the client is gone and may come back */
     uint64_t session_id; /* serving: 0: its client cannot come back */
+    /* Not 0: nothing but the wish for a connection to this address. */
+    uint64_t dial_number;
+    struct sockaddr_storage dial;
 };
 
 /* The worker's state; a supervisor that is gone is noticed elsewhere. */

@@ -111,6 +111,8 @@ counters_fill(const uint64_t counts[BE_COUNT_END], struct wire_admin_counters *o
     out->bytes_in += counts[BE_COUNT_BYTES_IN];
     out->bytes_out += counts[BE_COUNT_BYTES_OUT];
     out->turn_wait_ns += counts[BE_COUNT_TURN_WAIT_NS];
+    out->put_in += counts[BE_COUNT_PUT_IN];
+    out->put_out += counts[BE_COUNT_PUT_OUT];
 }
 
 /* The session's share in what its GPUs and its tenant have. */

@@ -1,6 +1,7 @@
 /* backend/supervisor/supervisor.c -- the loop: accept, hand over, keep workers warm, drain */
 #include "backend/supervisor/supervisor.h"
 
+#include "backend/supervisor/dial.h"
 #include "backend/supervisor/notify.h"
 #include "backend/supervisor/operate.h"
 #include "backend/supervisor/supervisor_priv.h"
@@ -263,6 +264,15 @@ connections_serve(struct be_supervisor *s)
     }
 }
 
+/* be_workers.dial */
+static void
+worker_dials(void *user, struct be_worker *worker, const struct be_word *word)
+{
+    const struct be_supervisor *s = user;
+
+    be_dial_serve(s->config->peers, s->config->peer_count, worker->socket, word);
+}
+
 /* -- signals
  * ------------------------------------------------------------------------------------------ */
 
@@ -506,6 +516,7 @@ be_supervisor_run(const struct be_supervisor_config *config)
     }
     if (status == GP_OK)
         status = be_operate_open(&s);
+    s.workers.dial = worker_dials; /* user is set there */
     if (status == GP_OK)
         status = be_pending_open(&s.pending, pending_max, config->handshake_ns);
     if (status == GP_OK)

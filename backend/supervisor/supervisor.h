@@ -11,6 +11,7 @@
 #include "protocol/base/status.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define BE_LISTENERS_MAX 16
@@ -37,6 +38,8 @@ struct be_supervisor_config {
     const char *name;           /* of the server, for operators */
     bool registers;             /* in the directory, by a process of its own */
     const char *metrics;        /* http://...; NULL: none */
+    const char *const *peers;   /* where sessions may copy to (dial.h) */
+    size_t peer_count;
     const char *admin_socket;   /* where operators of this machine are served; NULL: nowhere */
     struct be_paging paging;
     const struct be_policies *policies; /* the tenants to begin with */

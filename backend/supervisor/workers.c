@@ -227,7 +227,10 @@ be_workers_hear(struct be_workers *workers, struct be_worker *worker)
     while (worker->socket >= 0) {
         switch (be_handoff_hear(worker->socket, &word)) {
         case GP_OK:
-            word_take(workers, worker, &word);
+            if (word.dial_number == 0)
+                word_take(workers, worker, &word);
+            else if (workers->dial != NULL && worker->state == BE_WORKER_SERVING)
+                workers->dial(workers->user, worker, &word);
             break;
         case GP_ERR_AGAIN:
             return;

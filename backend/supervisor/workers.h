@@ -40,6 +40,8 @@ struct be_workers {
     int board;                     /* the descriptor of backend/metrics/board.h */
     /* Called for each that ended, before its slot is given away. */
     void (*gone)(void *user, const struct be_worker *worker);
+    /* Called for each wish for a connection. */
+    void (*dial)(void *user, struct be_worker *worker, const struct be_word *word);
     void *user;
 };
 

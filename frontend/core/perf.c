@@ -16,7 +16,7 @@ static const struct {
     {"no_zero_copy", FE_PERF_ZERO_COPY}, {"no_cache", FE_PERF_CACHE},
     {"no_async", FE_PERF_ASYNC},         {"no_resume", FE_PERF_RESUME},
     {"no_images", FE_PERF_IMAGES},       {"no_promise", FE_PERF_PROMISE},
-    {"no_compress", FE_PERF_COMPRESS},
+    {"no_compress", FE_PERF_COMPRESS},   {"no_direct", FE_PERF_DIRECT},
 };
 
 static void

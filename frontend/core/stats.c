@@ -11,7 +11,7 @@
 
 bool fe_stats_on;
 static bool as_json;
-static _Atomic uint64_t local_calls; /* relaxed */
+static _Atomic uint64_t local_calls, between_straight, between_relayed; /* relaxed */
 
 __attribute__((constructor)) static void
 read_environment(void)
@@ -26,6 +26,13 @@ void
 fe_stats_count_local(void)
 {
     atomic_fetch_add_explicit(&local_calls, 1, memory_order_relaxed);
+}
+
+void
+fe_stats_count_between(uint64_t bytes, bool straight)
+{
+    atomic_fetch_add_explicit(straight ? &between_straight : &between_relayed, bytes,
+                              memory_order_relaxed);
 }
 
 static void
@@ -125,8 +132,12 @@ fe_stats_print(const struct fe_sessions *all)
     put_number("batches", stats.batches);
     put_number("wakes", stats.wakes);
     put_number("waited_us", stats.waited_ns / 1000);
-    if (all->count > 1)
+    if (all->count > 1) {
         put_number("servers", all->count);
+        put_number("bytes_between_servers",
+                   atomic_load_explicit(&between_straight, memory_order_relaxed));
+        put_number("bytes_relayed", atomic_load_explicit(&between_relayed, memory_order_relaxed));
+    }
     put_text("transport", tp_scheme(s->line->lane), false);
     put_text("cipher", tp_peer(s->line->lane)->cipher, false);
     put_servers(all);

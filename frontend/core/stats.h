@@ -29,6 +29,9 @@ struct fe_stats {
 extern bool fe_stats_on; /* set once when the library is loaded */
 void fe_stats_count_local(void);
 
+/* Bytes copied from one server to another, straight or by way of this process. */
+void fe_stats_count_between(uint64_t bytes, bool straight);
+
 /* To standard error, if the environment asks for it; once, at exit. */
 void fe_stats_print(const struct fe_sessions *all);
 

@@ -4,6 +4,8 @@
 #include "cuda_api.h"
 #include "frontend/core/line.h"
 #include "frontend/core/notice.h"
+#include "frontend/core/perf.h"
+#include "frontend/core/stats.h"
 #include "frontend/cuda/ask.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/coherent.h"
@@ -12,9 +14,14 @@
 #include "frontend/cuda/state.h"
 #include "frontend/cuda/stream.h"
 #include "protocol/base/log.h"
+#include "protocol/base/url.h"
 #include "protocol/base/util.h"
+#include "protocol/wire/put.h"
 
+#include <arpa/inet.h>
+#include <netdb.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,9 +147,205 @@ settle(const struct side *dst)
     return cr == CUDA_SUCCESS ? cuStreamSynchronize(stream) : cr;
 }
 
+/* Both ends are on one server, and the stream that waits is on another. */
+static CUresult
+copy_on_server(const struct side *dst, const struct side *src, size_t bytes)
+{
+    CUstream stream;
+    CUresult cr = enter_side(src, &stream); /* it must be there still */
+
+    if (cr == CUDA_SUCCESS)
+        cr = enter_side(dst, &stream);
+    if (cr == CUDA_SUCCESS)
+        cr = cuMemcpyPeerAsync(dst->address, (CUcontext)dst->ctx, src->address, (CUcontext)src->ctx,
+                               bytes, stream);
+    return cr == CUDA_SUCCESS ? cuStreamSynchronize(stream) : cr;
+}
+
+/* -- from server to server ---------------------------------------------------------------- */
+
+/* Which servers cannot reach which, by their places among the sessions. */
+static _Atomic bool unreachable[FE_SESSIONS_MAX][FE_SESSIONS_MAX];
+
+/* What the destination's session gave out for one copy. */
+struct token {
+    uint64_t session;
+    uint8_t bytes[WIRE_PUT_TOKEN_BYTES];
+    uint32_t len;
+};
+
+static bool
+can_put(const struct fe_session *s)
+{
+    return wire_call_set_has(&s->calls, WIRE_CALL_gpPutToken) &&
+           wire_call_set_has(&s->calls, WIRE_CALL_gpPutDrop) &&
+           wire_call_set_has(&s->calls, WIRE_CALL_gpPutSend);
+}
+
+static bool
+resolve(const struct gp_url *url, char *out, size_t out_bytes)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+    unsigned port = url->has_port ? url->port : TP_PORT_DEFAULT;
+    char host[INET6_ADDRSTRLEN];
+    struct addrinfo *list;
+    int rc;
+
+    if (getaddrinfo(url->host, NULL, &hints, &list) != 0)
+        return false;
+    rc = getnameinfo(list->ai_addr, list->ai_addrlen, host, sizeof(host), NULL, 0, NI_NUMERICHOST);
+    freeaddrinfo(list);
+    snprintf(out, out_bytes, strchr(host, ':') != NULL ? "tls://[%s]:%u" : "tls://%s:%u", host,
+             port);
+    return rc == 0;
+}
+
+/* Where another server finds this one: where we did. False if that is nowhere for it. */
+static bool
+numeric_url(const struct fe_session *s, char *out, size_t out_bytes)
+{
+    const struct tp_lane *lane = s->line->lane;
+    const char *scheme = tp_scheme(lane);
+    struct gp_url url;
+
+    if (gp_url_parse(s->url, &url) != GP_OK)
+        return false;
+    if (strcmp(scheme, "tls") == 0 || strcmp(scheme, "tcp") == 0) {
+        snprintf(out, out_bytes, "%s://%s", scheme, tp_peer(lane)->address);
+        return true;
+    }
+    /* By RDMA or shared memory: the port where the session began, if it began by TLS. */
+    if (strcmp(url.scheme, "tls") != 0 && strcmp(url.scheme, TP_SCHEME_BEST) != 0)
+        return false;
+    return resolve(&url, out, out_bytes);
+}
+
+/* What else the program has to hear is for a later call of its own. */
+static CUresult
+leave(struct fe_call *call, struct fe_session *session, CUresult cr)
+{
+    CUresult left = fe_leave(call, cr);
+
+    if (cr == CUDA_SUCCESS && left != CUDA_SUCCESS)
+        fe_call_defer(session, left);
+    return cr;
+}
+
+static CUresult
+token_get(const struct side *dst, size_t bytes, struct token *token)
+{
+    struct wire_gpPutToken_args args = {.dst = dst->address, .bytes = bytes};
+    struct wire_gpPutToken_reply reply;
+    struct fe_call call;
+    CUstream stream;
+    CUresult cr = enter_side(dst, &stream);
+
+    if (cr == CUDA_SUCCESS)
+        cr = fe_enter_in(&call, WIRE_CALL_gpPutToken, dst->ctx);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    args.stream = ((const struct fe_stream *)stream)->object.wire;
+    FE_ASK(cr, &call, gpPutToken, &args, &reply);
+    if (cr == CUDA_SUCCESS && reply.token_len != sizeof(token->bytes))
+        cr = CUDA_ERROR_UNKNOWN;
+    if (cr == CUDA_SUCCESS) {
+        token->session = reply.session;
+        token->len = reply.token_len;
+        memcpy(token->bytes, reply.token, sizeof(token->bytes));
+    }
+    return leave(&call, dst->ctx->head.session, cr);
+}
+
+/* Nothing comes by it any more, behind what is called next. */
+static void
+token_drop(const struct side *dst, const struct token *token)
+{
+    uint8_t secret[WIRE_PUT_SECRET_BYTES];
+    struct wire_gpPutDrop_args args;
+    struct fe_call call;
+    CUresult cr;
+
+    if (wire_put_token_decode(token->bytes, token->len, &args.id, secret) != GP_OK ||
+        fe_enter_on(&call, WIRE_CALL_gpPutDrop, dst->ctx->head.session) != CUDA_SUCCESS)
+        return; /* with the server its tokens are gone */
+    FE_TELL(cr, &call, gpPutDrop, &args);
+    (void)fe_leave(&call, cr);
+}
+
+static void
+note_unreachable(const struct side *dst, const struct side *src, const char *why)
+{
+    const struct fe_session *to = dst->ctx->head.session, *from = src->ctx->head.session;
+
+    if (!atomic_exchange(&unreachable[from->index][to->index], true))
+        log_warn("copies from %s to %s go through this program: %s",
+                 from->server[0] != '\0' ? from->server : from->url,
+                 to->server[0] != '\0' ? to->server : to->url, why);
+}
+
+static bool
+put_send(const struct side *dst, const struct side *src, size_t bytes, const struct token *token,
+         const char *url)
+{
+    struct wire_gpPutSend_args args = {.src = src->address,
+                                       .bytes = bytes,
+                                       .session = token->session,
+                                       .token = token->bytes,
+                                       .token_len = token->len,
+                                       .url = url,
+                                       .url_len = (uint32_t)strlen(url)};
+    struct fe_session *from = src->ctx->head.session;
+    struct wire_gpPutSend_reply reply;
+    struct fe_call call;
+    CUstream stream;
+    CUresult cr = enter_side(src, &stream);
+
+    if (cr == CUDA_SUCCESS)
+        cr = fe_enter_in(&call, WIRE_CALL_gpPutSend, src->ctx);
+    if (cr != CUDA_SUCCESS)
+        return false;
+    args.stream = ((const struct fe_stream *)stream)->object.wire;
+    FE_ASK(cr, &call, gpPutSend, &args, &reply);
+    if (cr == CUDA_SUCCESS && reply.result != CUDA_SUCCESS) {
+        if (reply.reached == 0 || reply.why_len > 0)
+            note_unreachable(dst, src, reply.why);
+        cr = CUDA_ERROR_UNKNOWN;
+    }
+    return leave(&call, from, cr) == CUDA_SUCCESS;
+}
+
+/* By the servers themselves; false: it is to be done here, also where it fails for good, so that
+ * the error comes as it does there. */
+static bool
+copy_straight(const struct side *dst, const struct side *src, size_t bytes)
+{
+    const struct fe_session *to = dst->ctx->head.session, *from = src->ctx->head.session;
+    struct token token;
+    char url[128];
+    CUresult cr;
+    bool done;
+
+    if (!fe_perf(FE_PERF_DIRECT) || atomic_load(&unreachable[from->index][to->index]) ||
+        !can_put(to) || !can_put(from) || !numeric_url(to, url, sizeof(url)))
+        return false;
+    cr = token_get(dst, bytes, &token);
+    if (cr == CUDA_ERROR_NOT_SUPPORTED)
+        note_unreachable(dst, src, "no other server finds the session there");
+    if (cr != CUDA_SUCCESS)
+        return false;
+    done = put_send(dst, src, bytes, &token, url);
+    if (done)
+        fe_stats_count_between(bytes, true);
+    else
+        token_drop(dst, &token);
+    explicit_bzero(&token, sizeof(token));
+    return done;
+}
+
 /* While a piece is written the next one is read. The thread's context changes. */
 static CUresult
-copy(const struct side *dst, const struct side *src, const uint8_t *captured, size_t bytes)
+copy_through_here(const struct side *dst, const struct side *src, const uint8_t *captured,
+                  size_t bytes)
 {
     GP_AUTO_FREE uint8_t *room = captured == NULL ? malloc(gp_min_u64(bytes, PIECE_BYTES)) : NULL;
     CUresult cr = CUDA_SUCCESS;
@@ -158,6 +361,24 @@ copy(const struct side *dst, const struct side *src, const uint8_t *captured, si
             cr = write_piece(dst, at, captured != NULL ? captured + at : room, part);
     }
     return cr == CUDA_SUCCESS ? settle(dst) : cr;
+}
+
+/* The thread's context changes. */
+static CUresult
+copy(const struct side *dst, const struct side *src, const uint8_t *captured, size_t bytes)
+{
+    CUresult cr;
+
+    if (captured == NULL && dst->ctx != NULL && src->ctx != NULL) {
+        if (dst->ctx->head.session == src->ctx->head.session)
+            return copy_on_server(dst, src, bytes);
+        if (copy_straight(dst, src, bytes))
+            return CUDA_SUCCESS;
+    }
+    cr = copy_through_here(dst, src, captured, bytes);
+    if (cr == CUDA_SUCCESS && dst->ctx != NULL && src->ctx != NULL)
+        fe_stats_count_between(bytes, false);
+    return cr;
 }
 
 /* On a thread of the program, whose context stays. */

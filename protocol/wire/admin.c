@@ -148,7 +148,7 @@ ROW(use);
 static const struct field counters_fields[] = {
     U64(launches),  U64(copies),       U64(memory), U64(modules), U64(streams),
     U64(graphs),    U64(others),       U64(errors), U64(waits),   U64(bytes_in),
-    U64(bytes_out), U64(turn_wait_ns), {0}};
+    U64(bytes_out), U64(turn_wait_ns), U64(put_in), U64(put_out), {0}};
 ROW(counters);
 #undef M
 #undef S

@@ -110,7 +110,8 @@ struct wire_admin_use {
 struct wire_admin_counters {
     uint64_t launches, copies, memory, modules, streams, graphs, others;
     uint64_t errors, waits, bytes_in, bytes_out;
-    uint64_t turn_wait_ns; /* waited for their turn on a device */
+    uint64_t turn_wait_ns;    /* waited for their turn on a device */
+    uint64_t put_in, put_out; /* bytes from and to sessions on other servers */
 };
 
 enum wire_admin_session_state {

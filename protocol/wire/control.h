@@ -16,6 +16,9 @@
  *
  * and then both directions go on at the byte that the other end named.
  *
+ * A further connection may also bring bytes from a session on another server: PUT and PUT_DONE, see
+ * protocol/wire/put.h.
+ *
  * An operator sends ADMIN messages (protocol/wire/admin.h) after the hellos instead of OPEN.
  *
  * On the wire they are protobuf (control.proto): fields may be added, never changed; a reader
@@ -57,6 +60,8 @@ enum wire_control_kind {
     WIRE_CONTROL_RESUME,
     WIRE_CONTROL_RESUMED,
     WIRE_CONTROL_ADMIN, /* protocol/wire/admin.h, request and answer */
+    WIRE_CONTROL_PUT,   /* protocol/wire/put.h */
+    WIRE_CONTROL_PUT_DONE,
 };
 
 /* Why something was refused; the client maps it to a CUDA result. Numbers are on the wire. */

@@ -9,6 +9,7 @@
 #include "protocol/wire/control.h"
 #include "protocol/wire/negotiate.h"
 #include "protocol/wire/preface.h"
+#include "protocol/wire/put.h"
 #include "transport/rdma/offer.h"
 
 #include <stdlib.h>
@@ -120,6 +121,33 @@ resumed(const uint8_t *data, size_t size)
 }
 
 static void
+put(const uint8_t *data, size_t size)
+{
+    uint8_t again[WIRE_PUT_BYTES], done[WIRE_PUT_DONE_BYTES], token[WIRE_PUT_TOKEN_BYTES];
+    char name[WIRE_PUT_NAME_MAX];
+    struct wire_put_done d;
+    struct wire_put a;
+    uint64_t id;
+
+    if (wire_put_decode(data, size, &a) == GP_OK) {
+        wire_put_encode(&a, again);
+        MUST(memcmp(again, data, sizeof(again)) == 0);
+    }
+    if (wire_put_done_decode(data, size, &d) == GP_OK) {
+        wire_put_done_encode(&d, done);
+        MUST(memcmp(done, data, sizeof(done)) == 0);
+    }
+    if (wire_put_token_decode(data, size, &a.id, a.secret) == GP_OK) {
+        wire_put_token_encode(a.id, a.secret, token);
+        MUST(memcmp(token, data, sizeof(token)) == 0);
+    }
+    if (wire_put_name_decode(data, size, &id) == GP_OK) {
+        wire_put_name(id, name);
+        MUST(strlen(name) == size && memcmp(name, data, size) == 0);
+    }
+}
+
+static void
 preface(const uint8_t *data, size_t size)
 {
     uint8_t again[WIRE_PREFACE_BYTES];
@@ -192,8 +220,8 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const ways[])(const uint8_t *, size_t) = {
-        hello,   open_request, open_answer,   error_answer, resume,
-        resumed, preface,      admin_request, admin_answer, rdma_offer};
+        hello,   open_request,  open_answer,  error_answer, resume, resumed,
+        preface, admin_request, admin_answer, rdma_offer,   put};
 
     gp_log_set_level(GP_LOG_ERROR);
     if (size > 0)

@@ -1,12 +1,14 @@
 /* tests/fuzz/served.c */
 #include "tests/fuzz/served.h"
 
+#include "backend/session/put_lines.h"
 #include "protocol/base/log.h"
 
 #include <stdio.h>
 
 static struct be_driver driver;
 static struct be_line line;
+static struct be_put_lines *lines; /* to nowhere, but calls about them are taken */
 
 void
 fuzz_driver_open(void)
@@ -32,6 +34,9 @@ fuzz_session_begin(void)
     be_line_init(&line, NULL, 1u << 20);
     if (be_session_create(&config, &line, &session) != GP_OK)
         abort();
+    if (be_put_lines_create(&(struct be_put_lines_config){.puts = session->puts}, &lines) != GP_OK)
+        abort();
+    be_puts_open(session->puts, 1, lines);
     be_space_set_lease(session->space, 0, 64u << 20);
     return session;
 }
@@ -41,6 +46,7 @@ fuzz_session_end(struct be_session *session)
 {
     (void)be_parked_poll(session);
     be_session_destroy(session);
+    be_put_lines_destroy(lines);
     be_line_fini(&line);
 }
 

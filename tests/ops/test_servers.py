@@ -7,6 +7,7 @@ import sys
 
 import pool
 from pool import check
+from test_metrics import fetch, samples, value
 
 DEVICES = "2"  # of each server
 
@@ -39,6 +40,53 @@ class Three:
             if server.process.poll() is None:
                 server.stop()
         self.lab.close()
+
+
+def stats(done):
+    return {k: int(v) for k, v in re.findall(r"(?m)^gpupool-stats: (\w+) (\d+)$", done.stderr)}
+
+
+def put_bytes(server):
+    """What came from and went to sessions on other servers, as the server counts it."""
+    found = samples(fetch(server))
+    return [value(found, f"gpupool_tenant_servers_{way}_bytes_total") for way in ("received", "sent")]
+
+
+def from_server_to_server(build, source):
+    three = Three(build, source, ("--peer", "127.0.0.0/8", "--metrics", "http://127.0.0.1:0"))
+    try:
+        direct, pooled = three.direct(), three.run(GPUPOOL_STATS="1")
+        check("on three servers", pooled.returncode == 0, pooled.stderr)
+        check("the same is said", pooled.stdout == direct.stdout, pooled.stdout, direct.stdout)
+        straight = stats(pooled)
+        check("nothing is relayed", straight["bytes_relayed"] == 0 < straight["bytes_between_servers"], pooled.stderr)
+        check("and nothing is wrong", "go through this program" not in pooled.stderr, pooled.stderr)
+        counted = [put_bytes(server) for server in three.servers]
+        for way in (0, 1):
+            check("servers count the same", sum(c[way] for c in counted) == straight["bytes_between_servers"],
+                  counted, straight)
+        relayed = three.run(GPUPOOL_STATS="1", GPUPOOL_PERF="no_direct")
+        check("the other way too", relayed.returncode == 0 and relayed.stdout == direct.stdout, relayed.stderr)
+        other = stats(relayed)
+        check("all is relayed", other["bytes_relayed"] == straight["bytes_between_servers"] and
+              other["bytes_between_servers"] == 0, relayed.stderr)
+        for way in ("bytes_sent", "bytes_received"):
+            saved = other[way] - straight[way]
+            check(f"{way}: these bytes did not pass the client", 0.99 * other["bytes_relayed"] < saved, straight, other)
+    finally:
+        three.close()
+
+
+def servers_that_may_not(build, source):
+    three = Three(build, source, ("--peer", "10.99.0.0/16"))
+    try:
+        direct, pooled = three.direct(), three.run(GPUPOOL_STATS="1")
+        check("by way of the client", pooled.returncode == 0 and pooled.stdout == direct.stdout, pooled.stderr)
+        told = re.findall("copies from (gpu[123]) to (gpu[123]) go through this program: .*--peer", pooled.stderr)
+        check("one line for each two", 0 < len(told) == len(set(told)), pooled.stderr)
+        check("is counted so", stats(pooled)["bytes_between_servers"] == 0, pooled.stderr)
+    finally:
+        three.close()
 
 
 def all_devices(build, source):
@@ -136,5 +184,5 @@ def a_lost_one(build, source):
 
 
 if __name__ == "__main__":
-    sys.exit(pool.main({f.__name__: f for f in (all_devices, nvml_sees_them, launcher_joins_them, ends_at_gates,
+    sys.exit(pool.main({f.__name__: f for f in (all_devices, from_server_to_server, servers_that_may_not, nvml_sees_them, launcher_joins_them, ends_at_gates,
                                                         a_lost_one)}))

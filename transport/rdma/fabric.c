@@ -1,7 +1,7 @@
 /* transport/rdma/fabric.c -- which fabrics an operator's list means; pure */
 #include "transport/rdma/rdma.h"
 
-#include "protocol/base/parse.h"
+#include "protocol/base/network.h"
 #include "protocol/base/util.h"
 
 #include <arpa/inet.h>
@@ -9,39 +9,6 @@
 #include <string.h>
 
 static const uint8_t v4_mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-/* "10.9.0.0/16" as 16 bytes and how many bits of them count. */
-static bool
-network_parse(const char *text, uint8_t bytes[16], unsigned *bits_p)
-{
-    const char *slash = strchr(text, '/');
-    char address[INET6_ADDRSTRLEN];
-    uint64_t bits;
-    bool is_v4;
-
-    if (slash == NULL || (size_t)(slash - text) >= sizeof(address) ||
-        gp_parse_u64(slash + 1, &bits) != GP_OK)
-        return false;
-    memcpy(address, text, (size_t)(slash - text));
-    address[slash - text] = '\0';
-    is_v4 = inet_pton(AF_INET, address, bytes + 12) == 1;
-    if (is_v4)
-        memcpy(bytes, v4_mapped, sizeof(v4_mapped));
-    else if (inet_pton(AF_INET6, address, bytes) != 1)
-        return false;
-    *bits_p = (unsigned)bits + (is_v4 ? 96 : 0);
-    return bits <= (is_v4 ? 32 : 128);
-}
-
-static bool
-within(const uint8_t *address, const uint8_t *network, unsigned bits)
-{
-    unsigned rest = bits % 8;
-
-    if (memcmp(address, network, bits / 8) != 0)
-        return false;
-    return rest == 0 || ((address[bits / 8] ^ network[bits / 8]) >> (8 - rest)) == 0;
-}
 
 static bool
 names_device(const char *text, const struct tp_rdma_port *port)
@@ -55,15 +22,14 @@ names_device(const char *text, const struct tp_rdma_port *port)
 bool
 tp_rdma_allowed(const struct tp_rdma_opts *opts, const struct tp_rdma_port *port)
 {
-    uint8_t network[16];
-    unsigned bits;
+    struct gp_network network;
 
     for (size_t i = 0; i < opts->fabric_count; i++) {
         const char *text = opts->fabrics[i];
 
         if (strcmp(text, "*") == 0 || names_device(text, port))
             return true;
-        if (network_parse(text, network, &bits) && within(port->gid, network, bits))
+        if (gp_network_parse(text, &network) == GP_OK && gp_network_has(&network, port->gid))
             return true;
     }
     return false;
@@ -72,11 +38,10 @@ tp_rdma_allowed(const struct tp_rdma_opts *opts, const struct tp_rdma_port *port
 enum gp_status
 tp_rdma_fabric_check(const char *text)
 {
-    uint8_t network[16];
-    unsigned bits;
+    struct gp_network network;
     size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:");
 
-    if (strcmp(text, "*") == 0 || network_parse(text, network, &bits))
+    if (strcmp(text, "*") == 0 || gp_network_parse(text, &network) == GP_OK)
         return GP_OK;
     return n > 0 && text[n] == '\0' && n <= TP_RDMA_DEVICE_MAX + 4 ? GP_OK : GP_ERR_INVALID;
 }

@@ -45,22 +45,33 @@ static int
 use_key(SSL *ssl, const EVP_MD *md, const unsigned char **id_p, size_t *id_bytes_p,
         SSL_SESSION **session_p)
 {
+    const struct tp_tls_opts *tls = SSL_get_ex_data(ssl, key_index);
+    const char *name = tls->psk_name != NULL ? tls->psk_name : IDENTITY;
+
     (void)md; /* offered with our only cipher's hash */
-    *session_p = session_of_key(ssl, SSL_get_ex_data(ssl, key_index));
+    *session_p = session_of_key(ssl, tls->psk);
     if (*session_p == NULL)
         return 0;
-    *id_p = (const unsigned char *)IDENTITY;
-    *id_bytes_p = strlen(IDENTITY);
+    *id_p = (const unsigned char *)name;
+    *id_bytes_p = strlen(name);
     return 1;
 }
 
 static int
 find_key(SSL *ssl, const unsigned char *id, size_t id_bytes, SSL_SESSION **session_p)
 {
+    const struct tp_tls_opts *tls = SSL_get_ex_data(ssl, key_index);
+    uint8_t key[TP_KEY_BYTES];
+
     *session_p = NULL; /* another identity: no key, and without a certificate no handshake */
-    if (id_bytes != strlen(IDENTITY) || memcmp(id, IDENTITY, id_bytes) != 0)
+    if (id_bytes == strlen(IDENTITY) && memcmp(id, IDENTITY, id_bytes) == 0) {
+        *session_p = session_of_key(ssl, tls->psk);
+        return *session_p != NULL;
+    }
+    if (tls->psk_find == NULL || !tls->psk_find(tls->psk_user, (const char *)id, id_bytes, key))
         return 1;
-    *session_p = session_of_key(ssl, SSL_get_ex_data(ssl, key_index));
+    *session_p = session_of_key(ssl, key);
+    explicit_bzero(key, sizeof(key));
     return *session_p != NULL;
 }
 
@@ -98,7 +109,8 @@ tp_tls_ssl_create_psk(enum tp_role role, const struct tp_opts *opts, SSL **ssl_p
     ctx = context_create(role);
     ssl = ctx != NULL ? SSL_new(ctx) : NULL;
     SSL_CTX_free(ctx);
-    if (ssl == NULL || SSL_set_ex_data(ssl, key_index, (void *)(uintptr_t)opts->tls.psk) != 1) {
+    /* Looked at during the handshake, which opts outlives. */
+    if (ssl == NULL || SSL_set_ex_data(ssl, key_index, (void *)(uintptr_t)&opts->tls) != 1) {
         SSL_free(ssl);
         return tp_fail(opts, GP_ERR_NO_MEMORY, "tls: no memory for a connection");
     }

@@ -3,7 +3,12 @@
 #include "protocol/base/clock.h"
 #include "protocol/base/random.h"
 
+#include "protocol/base/network.h"
+
 #include <criterion/criterion.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <limits.h>
 #include <string.h>
 
@@ -83,4 +88,46 @@ Test(status, every_code_has_words)
     for (int i = GP_OK; i <= GP_ERR_REFUSED; i++)
         cr_assert_str_neq(gp_status_text((enum gp_status)i), "unknown status");
     cr_assert_str_eq(gp_status_text((enum gp_status)1000), "unknown status");
+}
+
+static bool
+has(const char *network, int family, const char *address)
+{
+    struct sockaddr_storage at = {.ss_family = (sa_family_t)family};
+    struct gp_network n;
+    uint8_t bytes[16];
+
+    if (family == AF_INET)
+        cr_assert_eq(inet_pton(family, address, &((struct sockaddr_in *)&at)->sin_addr), 1);
+    else if (family == AF_INET6)
+        cr_assert_eq(inet_pton(family, address, &((struct sockaddr_in6 *)&at)->sin6_addr), 1);
+    return gp_address_bytes((const struct sockaddr *)&at, bytes) &&
+           gp_network_parse(network, &n) == GP_OK && gp_network_has(&n, bytes);
+}
+
+Test(network, has_its_addresses_only)
+{
+    cr_assert(has("10.9.0.0/16", AF_INET, "10.9.255.1"));
+    cr_assert_not(has("10.9.0.0/16", AF_INET, "10.8.255.1"));
+    cr_assert(has("10.9.0.0/16", AF_INET6, "::ffff:10.9.1.1")); /* the same by another name */
+    cr_assert(has("10.9.8.7/32", AF_INET, "10.9.8.7"));
+    cr_assert_not(has("10.9.8.7/32", AF_INET, "10.9.8.6"));
+    cr_assert(has("10.9.8.0/22", AF_INET, "10.9.11.6"));
+    cr_assert_not(has("10.9.8.0/22", AF_INET, "10.9.12.6"));
+    cr_assert(has("0.0.0.0/0", AF_INET, "1.2.3.4"));
+    cr_assert_not(has("0.0.0.0/0", AF_INET6, "2001:db8::1"));
+    cr_assert(has("2001:db8::/33", AF_INET6, "2001:db8:7fff::1"));
+    cr_assert_not(has("2001:db8::/33", AF_INET6, "2001:db8:8000::1"));
+    cr_assert_not(has("::/0", AF_UNIX, ""));
+}
+
+Test(network, is_refused_where_it_is_none)
+{
+    static const char *const bad[] = {"",   "10.9.0.0",    "10.9.0.0/33", "10.9.0.0/",
+                                      "/8", "::1",         "::1/129",     "10.9.0/8",
+                                      "*",  "10.9.0.0/-1", "x/8",         "10.9.0.0/8x"};
+    struct gp_network n;
+
+    for (size_t i = 0; i < GP_ARRAY_LEN(bad); i++)
+        cr_assert_eq(gp_network_parse(bad[i], &n), GP_ERR_INVALID, "%s", bad[i]);
 }
