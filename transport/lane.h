@@ -43,6 +43,11 @@ struct tp_ops {
     const void *(*peek_payload)(struct tp_lane *lane, size_t most, size_t *bytes_p);
     void (*skip_payload)(struct tp_lane *lane, size_t bytes);
 
+    /* NULL where what is sent lies in no memory of both ends; fills: whether it does now. */
+    bool (*fills)(const struct tp_lane *lane);
+    enum gp_status (*send_filled)(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
+                                  const struct tp_fill *fill, uint64_t deadline_ns);
+
     /* NULL where there is nothing of the kind. */
     short (*event_mask)(const struct tp_lane *lane);
     int (*end_fd)(const struct tp_lane *lane);

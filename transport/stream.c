@@ -120,6 +120,60 @@ write_all(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t dea
     return GP_OK;
 }
 
+static enum gp_status
+fill_all(struct tp_stream *s, const struct tp_fill *fill, uint64_t deadline_ns)
+{
+    enum gp_status status = GP_OK;
+    size_t bytes;
+    void *to;
+
+    for (size_t at = 0; at < fill->bytes && status == GP_OK;) {
+        status = s->bytes->room(s, fill->bytes - at, &to, &bytes);
+        if (status == GP_ERR_AGAIN) {
+            status = wait_writable(s, deadline_ns);
+        } else if (status == GP_OK) {
+            fill->put(fill->user, at, to, bytes);
+            s->bytes->filled(s, bytes);
+            tp_count(&s->lane.bytes_sent, bytes);
+            at += bytes;
+        }
+    }
+    return status;
+}
+
+static enum gp_status
+send_ended(struct tp_stream *s, enum gp_status status)
+{
+    if (status != GP_OK) {
+        if (atomic_load_explicit(&s->ended, memory_order_relaxed))
+            status = GP_ERR_CLOSED;
+        s->send_status = status;
+    }
+    return status;
+}
+
+bool
+tp_stream_fills(const struct tp_lane *lane)
+{
+    return ((const struct tp_stream *)lane)->bytes->room != NULL;
+}
+
+enum gp_status
+tp_stream_send_filled(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
+                      const struct tp_fill *fill, uint64_t deadline_ns)
+{
+    struct tp_stream *s = tp_stream_of(lane);
+    enum gp_status status = s->send_status;
+
+    if (status != GP_OK)
+        return status;
+    tp_count(&lane->sends, 1);
+    status = write_all(s, iov, iovcnt, deadline_ns);
+    if (status == GP_OK)
+        status = fill_all(s, fill, deadline_ns);
+    return send_ended(s, status);
+}
+
 enum gp_status
 tp_stream_send(struct tp_lane *lane, const struct iovec *iov, int iovcnt, uint64_t deadline_ns)
 {
@@ -129,13 +183,7 @@ tp_stream_send(struct tp_lane *lane, const struct iovec *iov, int iovcnt, uint64
     if (status != GP_OK)
         return status;
     tp_count(&lane->sends, 1);
-    status = write_all(s, iov, iovcnt, deadline_ns);
-    if (status != GP_OK) {
-        if (atomic_load_explicit(&s->ended, memory_order_relaxed))
-            status = GP_ERR_CLOSED;
-        s->send_status = status;
-    }
-    return status;
+    return send_ended(s, write_all(s, iov, iovcnt, deadline_ns));
 }
 
 static bool

@@ -35,6 +35,10 @@ struct tp_stream_ops {
      * with that. */
     const void *(*peek)(struct tp_stream *s, size_t most, size_t *bytes_p);
     void (*skip)(struct tp_stream *s, size_t bytes);
+    /* NULL, or: where bytes that are sent belong, most at most, and have that many sent once they
+     * are there. GP_ERR_AGAIN: no room, which write_fd will show. */
+    enum gp_status (*room)(struct tp_stream *s, size_t most, void **to_p, size_t *bytes_p);
+    void (*filled)(struct tp_stream *s, size_t bytes);
     /* NULL, or: a read would find bytes that the descriptor does not show. */
     bool (*buffered)(const struct tp_stream *s);
     /* NULL, or: have read_fd show what comes from now on, which it does not by itself. True:
@@ -110,6 +114,10 @@ enum gp_status tp_stream_recv_payload(struct tp_lane *lane, void *dst, size_t by
 /* Where struct tp_stream_ops has peek and skip. */
 const void *tp_stream_peek_payload(struct tp_lane *lane, size_t most, size_t *bytes_p);
 void tp_stream_skip_payload(struct tp_lane *lane, size_t bytes);
+/* Where it has room and filled. */
+bool tp_stream_fills(const struct tp_lane *lane);
+enum gp_status tp_stream_send_filled(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
+                                     const struct tp_fill *fill, uint64_t deadline_ns);
 bool tp_stream_pending(const struct tp_lane *lane);
 int tp_stream_event_fd(const struct tp_lane *lane);
 int tp_stream_end_fd(const struct tp_lane *lane);

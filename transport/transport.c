@@ -357,6 +357,23 @@ tp_settle(struct tp_lane *lane, const void *base, size_t bytes)
     return lane->ops->settle != NULL ? lane->ops->settle(lane, base, bytes) : GP_OK;
 }
 
+bool
+tp_fills(const struct tp_lane *lane)
+{
+    return lane->ops->fills != NULL && lane->ops->fills(lane);
+}
+
+enum gp_status
+tp_send_filled(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
+               const struct tp_fill *fill, uint64_t deadline_ns)
+{
+    if (iovcnt < 0)
+        return GP_ERR_INVALID;
+    if (!tp_fills(lane))
+        return GP_ERR_NOT_SUPPORTED;
+    return lane->ops->send_filled(lane, iov, iovcnt, fill, deadline_ns);
+}
+
 enum gp_status
 tp_recv_frame(struct tp_lane *lane, struct tp_frame *frame_p, uint64_t deadline_ns)
 {

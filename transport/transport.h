@@ -161,8 +161,8 @@ GP_CHECK enum gp_status tp_connect(const char *url, const struct tp_opts *opts,
  */
 GP_CHECK enum gp_status tp_listen(const char *url, const struct tp_opts *opts,
                                   struct tp_listener **listener_p);
-/* The same with a socket that listens already, at url, inherited from another process; fd belongs to
- * the listener on GP_OK. GP_ERR_INVALID if it is none. */
+/* The same with a socket that listens already, at url, inherited from another process; fd belongs
+ * to the listener on GP_OK. GP_ERR_INVALID if it is none. */
 GP_CHECK enum gp_status tp_listen_inherited(const char *url, int fd, const struct tp_opts *opts,
                                             struct tp_listener **listener_p);
 int tp_listener_fd(const struct tp_listener *listener);          /* to poll; the listener's */
@@ -223,6 +223,25 @@ GP_CHECK enum gp_status tp_send_lent(struct tp_lane *lane, const struct iovec *i
  * Errors: GP_ERR_NO_MEMORY: they are not.
  */
 GP_CHECK enum gp_status tp_settle(struct tp_lane *lane, const void *base, size_t bytes);
+
+/* Bytes that are written to where the peer reads them, some at a time and in order. */
+struct tp_fill {
+    void (*put)(void *user, size_t at, void *to, size_t bytes);
+    void *user;
+    size_t bytes;
+};
+
+/*
+ * Send iov, which ends within a frame, and behind it the frame's last bytes, without a copy of
+ * them. The peer may see and change them while they are being written. put() must not wait for the
+ * peer, nor can it fail: what it cannot say any other way it says in a frame of its own.
+ *
+ * Errors: as tp_send_by(); GP_ERR_NOT_SUPPORTED where tp_fills() is false.
+ */
+GP_CHECK enum gp_status tp_send_filled(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
+                                       const struct tp_fill *fill, uint64_t deadline_ns);
+/* What was true once stays true. Any thread. */
+bool tp_fills(const struct tp_lane *lane);
 
 /*
  * Receive the next frame whole, into the lane's memory (which grows to the largest frame seen).

@@ -9,6 +9,7 @@
 
 #include "protocol/base/util.h"
 #include "protocol/wire/data.h"
+#include "transport/transport.h"
 
 #include <stdlib.h>
 
@@ -18,7 +19,8 @@
 #define BE_BIG_SLOTS      8
 #define BE_BIG_NEAR_SLOTS (BE_BIG_DEPTH + 1)
 #define BE_BIG_NEAR_BYTES (256u << 10)
-#define BE_BIG_COPYING    4 /* copies at a time, of a session */
+#define BE_BIG_FILL_BYTES (1u << 20) /* of a frame that is written to where the client reads it */
+#define BE_BIG_COPYING    4          /* copies at a time, of a session */
 
 struct be_big {
     struct be_wait wait;
@@ -101,6 +103,61 @@ big_copy(struct be_big *big)
     return cr;
 }
 
+/* -- straight to where the client reads ----------------------------------------------------------
+ */
+
+struct big_fill {
+    struct be_big *big;
+    uint64_t from;
+    CUresult cr;
+};
+
+/* tp_fill; what follows a failure is whatever lay there, and the client is told. */
+static void
+fill_put(void *user, size_t at, void *to, size_t bytes)
+{
+    struct big_fill *f = user;
+    const struct be_driver_table *t = f->big->call.driver;
+
+    if (f->cr == CUDA_SUCCESS)
+        f->cr = t->cuMemcpyDtoHAsync_v2(to, f->from + at, bytes, f->big->copier);
+    if (f->cr == CUDA_SUCCESS)
+        f->cr = t->cuStreamSynchronize(f->big->copier);
+}
+
+bool
+be_big_fills(const struct be_session *session, const struct be_region *from)
+{
+    /* The line's memory is not pinned: a GPU would copy to it by way of such memory of its own. */
+    return session->driver->software && from->array == NULL && from->height == 1 &&
+           from->depth == 1 && be_data_fills(session);
+}
+
+/* A copy that fails ends by the caller's word, behind a frame that was not its last. */
+static CUresult
+big_fill(struct be_big *big)
+{
+    struct be_session *session = big->call.session;
+    uint64_t most = gp_min_u64(BE_BIG_FILL_BYTES, be_data_most(session)), left = big->from.width;
+    struct big_fill f = {.big = big, .from = big->from.base};
+    struct tp_fill fill = {.put = fill_put, .user = &f};
+    struct wire_data head = {0};
+
+    while (left > 0 && f.cr == CUDA_SUCCESS) {
+        fill.bytes = gp_min_u64(left, most);
+        if (!be_data_fill(session, big->data, &head, &fill))
+            break;
+        head.offset += fill.bytes;
+        f.from += fill.bytes;
+        left -= fill.bytes;
+    }
+    /* Told apart: by this the client knows that all of it is right. */
+    head = (struct wire_data){.flags = WIRE_DATA_LAST, .offset = big->from.width};
+    if (left == 0 && f.cr == CUDA_SUCCESS)
+        (void)be_data_send(session, big->data, &head, NULL, 0); /* false: nobody is there */
+    return f.cr;
+}
+
 static void
 turn_take(struct be_session *session)
 {
@@ -129,7 +186,7 @@ big_run(struct be_wait *wait, CUresult cr)
     be_copies_send(session, big->number);
     if (cr == CUDA_SUCCESS) {
         turn_take(session);
-        cr = big_copy(big);
+        cr = be_big_fills(session, &big->from) ? big_fill(big) : big_copy(big);
         turn_give(session);
     }
     if (cr != CUDA_SUCCESS)

@@ -74,6 +74,13 @@ bool be_data_send_lent(struct be_session *session, uint32_t data, const struct w
                        const void *payload, size_t bytes);
 /* Whether lent bytes are needed until they are acknowledged, as far as is known now. */
 bool be_data_kept(struct be_session *session);
+/* The same, but its bytes are written by fill to where the client reads them. Only where
+ * be_data_fills(), and no more at a time than be_data_most(). */
+struct tp_fill;
+bool be_data_fill(struct be_session *session, uint32_t data, const struct wire_data *head,
+                  const struct tp_fill *fill);
+bool be_data_fills(const struct be_session *session);
+size_t be_data_most(const struct be_session *session);
 void be_data_settle(struct be_session *session, const void *payload, size_t bytes);
 
 /* Any thread. End the session, with a reason for its user: what runs for it may run for ever. */

@@ -10,6 +10,8 @@
 
 /* More than this is not copied ahead into pinned memory, but in the background. */
 #define BE_JOB_STAGED_MAX (32ull << 20)
+/* The same where the background needs no pinned memory. */
+#define BE_JOB_FILLED_MAX (2ull << 20)
 #define BE_JOB_PIECES_MAX 1024
 
 enum be_job_state {
@@ -382,7 +384,9 @@ be_copy_out(struct be_call *call, const struct be_region *region, uint32_t data,
         (void)be_data_send(call->session, data, &head, NULL, 0);
         return CUDA_SUCCESS;
     }
-    if (be_region_bytes(from) <= BE_JOB_STAGED_MAX && be_cut_count(from) <= BE_JOB_PIECES_MAX)
+    if (be_region_bytes(from) <=
+            (be_big_fills(call->session, from) ? BE_JOB_FILLED_MAX : BE_JOB_STAGED_MAX) &&
+        be_cut_count(from) <= BE_JOB_PIECES_MAX)
         cr = job_start(call, from, data, stream);
     if (cr == CUDA_ERROR_NOT_READY)
         cr = be_big_start(call, from, data, stream);

@@ -50,6 +50,9 @@ CUresult be_copy_out(struct be_call *call, const struct be_region *region, uint3
 CUresult be_big_start(struct be_call *call, const struct be_region *from, uint32_t data,
                       CUstream stream);
 
+/* Whether that copies from there straight to where the client reads. */
+bool be_big_fills(const struct be_session *session, const struct be_region *from);
+
 /* Tell who waits for the data that it does not come. */
 void be_copy_refuse(struct be_call *call, uint32_t data, CUresult cr);
 

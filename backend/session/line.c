@@ -370,16 +370,35 @@ data_copied(struct be_line *line, uint32_t data, const struct wire_data *head, c
     return ok;
 }
 
-/* payload is lent to the line: to be settled. */
-static bool
-data_direct(struct be_line *line, uint32_t data, const struct wire_data *head, const void *payload,
-            size_t bytes)
+/* With sending set: what was gathered before, and the frame, of bytes that are lent or filled. */
+static enum gp_status
+data_frame(struct be_line *line, const uint8_t *header, const struct wire_data *head,
+           const struct iovec *lent, const struct tp_fill *fill)
 {
-    const struct iovec lent = {(void *)(uintptr_t)payload, bytes};
+    struct iovec iov[4] = {
+        {line->back.data, line->back.len},
+        {(void *)(uintptr_t)header, WIRE_FRAME_HEADER_BYTES},
+        {(void *)(uintptr_t)head, sizeof(*head)},
+    };
+    int skip = line->back.len == 0;
+
+    if (line->lane == NULL)
+        return GP_OK;
+    if (fill != NULL)
+        return tp_send_filled(line->lane, iov + skip, 3 - skip, fill, GP_FOREVER);
+    iov[3] = *lent;
+    return tp_send_lent(line->lane, iov + skip, 4 - skip, lent, 1, GP_FOREVER);
+}
+
+/* One of lent, which is to be settled, and fill. */
+static bool
+data_direct(struct be_line *line, uint32_t data, const struct wire_data *head,
+            const struct iovec *lent, const struct tp_fill *fill)
+{
+    size_t bytes = fill != NULL ? fill->bytes : lent->iov_len;
     uint8_t header[WIRE_FRAME_HEADER_BYTES];
-    enum gp_status status = GP_OK;
+    enum gp_status status;
     struct gp_buf full;
-    struct iovec iov[4];
 
     pthread_mutex_lock(&line->lock);
     while (line->sending)
@@ -396,15 +415,7 @@ data_direct(struct be_line *line, uint32_t data, const struct wire_data *head, c
     line->sending = true;
     pthread_mutex_unlock(&line->lock);
 
-    iov[0] = (struct iovec){line->back.data, line->back.len};
-    iov[1] = (struct iovec){header, sizeof(header)};
-    iov[2] = (struct iovec){(void *)(uintptr_t)head, sizeof(*head)};
-    iov[3] = lent;
-    if (line->lane != NULL) {
-        int skip = line->back.len == 0;
-
-        status = tp_send_lent(line->lane, iov + skip, 4 - skip, &lent, 1, GP_FOREVER);
-    }
+    status = data_frame(line, header, head, lent, fill);
 
     pthread_mutex_lock(&line->lock);
     line->sending = false;
@@ -420,8 +431,10 @@ static bool
 data_piece(struct be_line *line, uint32_t data, const struct wire_data *head, const void *payload,
            size_t bytes)
 {
+    const struct iovec lent = {(void *)(uintptr_t)payload, bytes};
+
     return bytes <= BE_LINE_COPIED_BYTES ? data_copied(line, data, head, payload, bytes)
-                                         : data_direct(line, data, head, payload, bytes);
+                                         : data_direct(line, data, head, &lent, NULL);
 }
 
 /* pack_lock held. Packed bytes in pack_room; false where that does not pay. */
@@ -482,6 +495,27 @@ be_data_kept(struct be_session *session)
     const struct tp_lane *lane = session->line->lane;
 
     return lane != NULL && tp_link_is(lane) && strcmp(tp_scheme(lane), "shm") != 0;
+}
+
+bool
+be_data_fills(const struct be_session *session)
+{
+    const struct tp_lane *lane = session->line->lane;
+
+    return lane != NULL && tp_fills(lane);
+}
+
+size_t
+be_data_most(const struct be_session *session)
+{
+    return session->line->max_payload_bytes - sizeof(struct wire_data);
+}
+
+bool
+be_data_fill(struct be_session *session, uint32_t data, const struct wire_data *head,
+             const struct tp_fill *fill)
+{
+    return data_direct(session->line, data, head, NULL, fill);
 }
 
 void

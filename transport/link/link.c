@@ -328,6 +328,59 @@ link_write(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *put
     return status;
 }
 
+/* tx_lock held: a steady lane underneath, which is never left again, and memory with it. */
+static bool
+fills(const struct tp_link *l)
+{
+    return l->state == TP_LINK_LIVE && tp_link_is_steady(l) && l->inner->bytes->room != NULL;
+}
+
+static bool
+link_fills(const struct tp_lane *lane)
+{
+    struct tp_link *l = tp_link_of(lane);
+    bool yes;
+
+    pthread_mutex_lock(&l->tx_lock);
+    yes = fills(l);
+    pthread_mutex_unlock(&l->tx_lock);
+    return yes;
+}
+
+static enum gp_status
+link_room(struct tp_stream *s, size_t most, void **to_p, size_t *bytes_p)
+{
+    struct tp_link *l = link_of(s);
+    enum gp_status status;
+    unsigned generation;
+
+    pthread_mutex_lock(&l->tx_lock);
+    generation = l->generation;
+    status = l->state == TP_LINK_OVER ? l->over_status : fills(l) ? GP_OK : GP_ERR_IO;
+    if (status == GP_OK && l->sent_at < l->store.end)
+        status = tp_link_push(l);
+    if (status == GP_OK)
+        status = l->inner->bytes->room(l->inner, most, to_p, bytes_p);
+    pthread_mutex_unlock(&l->tx_lock);
+    if (status != GP_OK && status != GP_ERR_AGAIN)
+        tp_link_lose(l, generation, status, NULL);
+    return status;
+}
+
+/* Memory of a lane that is over stays until the link goes. */
+static void
+link_filled(struct tp_stream *s, size_t bytes)
+{
+    struct tp_link *l = link_of(s);
+
+    pthread_mutex_lock(&l->tx_lock);
+    l->inner->bytes->filled(l->inner, bytes);
+    tp_store_drop(&l->store, l->store.end);
+    tp_store_pass(&l->store, bytes);
+    l->sent_at = l->store.end;
+    pthread_mutex_unlock(&l->tx_lock);
+}
+
 static enum gp_status
 link_flush(struct tp_stream *s)
 {
@@ -444,6 +497,20 @@ link_send_lent(struct tp_lane *lane, const struct iovec *iov, int iovcnt, const 
 }
 
 static enum gp_status
+link_send_filled(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
+                 const struct tp_fill *fill, uint64_t deadline_ns)
+{
+    struct tp_link *l = tp_link_of(lane);
+    enum gp_status status;
+
+    atomic_store_explicit(&l->in_send, true, memory_order_relaxed);
+    status = tp_stream_send_filled(lane, iov, iovcnt, fill, deadline_ns);
+    atomic_store_explicit(&l->in_send, false, memory_order_relaxed);
+    tp_link_ack_if_due(l);
+    return status;
+}
+
+static enum gp_status
 link_settle(struct tp_lane *lane, const void *base, size_t bytes)
 {
     struct tp_link *l = tp_link_of(lane);
@@ -524,6 +591,8 @@ static const struct tp_stream_ops link_bytes = {
     .read = link_read,
     .write = link_write,
     .flush = link_flush,
+    .room = link_room,
+    .filled = link_filled,
     .buffered = link_buffered,
     .arm = link_arm,
     .shutdown = link_shutdown,
@@ -584,6 +653,8 @@ link_create(struct tp_lane *lane, const struct tp_link_opts *opts, struct tp_lin
     l->ops.send = link_send;
     l->ops.send_lent = link_send_lent;
     l->ops.settle = link_settle;
+    l->ops.fills = link_fills;
+    l->ops.send_filled = link_send_filled;
     status = tp_stream_init(&l->s, &l->ops, &link_bytes, &as_lane);
     if (status != GP_OK) {
         free(l);

@@ -94,6 +94,35 @@ tp_ring_skip(struct tp_ring *ring, size_t bytes)
     atomic_store(&ring->shared->head, ring->pos);
 }
 
+/* Whether there is room, as far as it was looked up or is now. */
+static enum gp_status
+look_for_room(struct tp_ring *ring)
+{
+    if (ring->pos - ring->seen == ring->size) {
+        ring->seen = head_of(ring);
+        if (ring->pos - ring->seen > ring->size)
+            return GP_ERR_PROTOCOL;
+    }
+    return ring->pos - ring->seen == ring->size ? GP_ERR_AGAIN : GP_OK;
+}
+
+enum gp_status
+tp_ring_room(struct tp_ring *ring, size_t most, void **to_p, size_t *bytes_p)
+{
+    enum gp_status status = look_for_room(ring);
+
+    *to_p = ring->data + (ring->pos & (ring->size - 1));
+    *bytes_p = in_a_row(ring, gp_min_u64(most, ring->size - (ring->pos - ring->seen)));
+    return status;
+}
+
+void
+tp_ring_filled(struct tp_ring *ring, size_t bytes)
+{
+    ring->pos += bytes;
+    atomic_store(&ring->shared->tail, ring->pos);
+}
+
 enum gp_status
 tp_ring_put(struct tp_ring *ring, const struct iovec *iov, int iovcnt, size_t *put_p)
 {
@@ -104,11 +133,8 @@ tp_ring_put(struct tp_ring *ring, const struct iovec *iov, int iovcnt, size_t *p
     while (total < GO_BYTES) {
         uint8_t *to = ring->data + (ring->pos & (ring->size - 1));
 
-        if (ring->pos - ring->seen == ring->size) {
-            ring->seen = head_of(ring);
-            if (ring->pos - ring->seen > ring->size)
-                return GP_ERR_PROTOCOL;
-        }
+        if (look_for_room(ring) == GP_ERR_PROTOCOL)
+            return GP_ERR_PROTOCOL;
         n = tp_iov_next(&walk, in_a_row(ring, ring->size - (ring->pos - ring->seen)), &from);
         if (n == 0)
             break;

@@ -59,6 +59,12 @@ void tp_ring_skip(struct tp_ring *ring, size_t bytes);
 GP_CHECK enum gp_status tp_ring_put(struct tp_ring *ring, const struct iovec *iov, int iovcnt,
                                     size_t *put_p);
 
+/* The same without a copy: where the next bytes belong, most of them at most, in a row;
+ * GP_ERR_AGAIN: no room. What has been written there is put in by _filled. */
+GP_CHECK enum gp_status tp_ring_room(struct tp_ring *ring, size_t most, void **to_p,
+                                     size_t *bytes_p);
+void tp_ring_filled(struct tp_ring *ring, size_t bytes);
+
 /* Who of the writer's side is to be woken when there is room. */
 enum tp_ring_want {
     TP_RING_WANT_BOTH = 1, /* its sender, and its receiver, which has something to say too */

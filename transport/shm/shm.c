@@ -196,6 +196,33 @@ shm_write(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *put_
     return status;
 }
 
+static enum gp_status
+shm_room(struct tp_stream *s, size_t most, void **to_p, size_t *bytes_p)
+{
+    struct shm_lane *l = shm_of(s);
+    enum gp_status status;
+
+    if (ended_here(l) || atomic_load_explicit(&l->out.shared->gone, memory_order_relaxed) != 0)
+        return GP_ERR_IO;
+    status = tp_ring_room(&l->out, most, to_p, bytes_p);
+    if (status == GP_ERR_AGAIN && !take_bells(l->m.room_fd))
+        return GP_ERR_IO;
+    if (status == GP_ERR_AGAIN &&
+        tp_ring_await_room(&l->out, l->s.linked ? TP_RING_WANT_BOTH : TP_RING_WANT_SENDER))
+        status = tp_ring_room(&l->out, most, to_p, bytes_p);
+    return status == GP_ERR_PROTOCOL ? say_impossible(l) : status;
+}
+
+static void
+shm_filled(struct tp_stream *s, size_t bytes)
+{
+    struct shm_lane *l = shm_of(s);
+
+    tp_ring_filled(&l->out, bytes);
+    if (tp_ring_data_wanted(&l->out))
+        ring_bell(l->m.fd);
+}
+
 /* -- the end --------------------------------------------------------------------------------------
  */
 
@@ -239,6 +266,8 @@ static const struct tp_stream_ops shm_bytes = {
     .write = shm_write,
     .peek = shm_peek,
     .skip = shm_skip,
+    .room = shm_room,
+    .filled = shm_filled,
     .arm = shm_arm,
     .show_room = shm_show_room,
     .buffered = shm_buffered,
@@ -254,6 +283,8 @@ static const struct tp_ops shm_ops = {
     TP_STREAM_OPS,
     .peek_payload = tp_stream_peek_payload,
     .skip_payload = tp_stream_skip_payload,
+    .fills = tp_stream_fills,
+    .send_filled = tp_stream_send_filled,
 };
 
 /* -- the beginning --------------------------------------------------------------------------------

@@ -460,3 +460,110 @@ Test(shm, a_payload_can_be_taken_from_where_it_lies, .timeout = 60)
     test_pair_close(&p);
     free(got);
 }
+
+/* -- bytes written to where they are read --------------------------------------------------------
+ */
+
+struct filling {
+    const uint8_t *payload;
+    size_t next;
+    unsigned pieces;
+};
+
+static void
+fill_piece(void *user, size_t at, void *to, size_t bytes)
+{
+    struct filling *f = user;
+
+    cr_assert_eq(at, f->next, "in order");
+    memcpy(to, f->payload + at, bytes);
+    f->next = at + bytes;
+    f->pieces++;
+}
+
+static void
+send_filled(struct tp_lane *lane, uint32_t tag, const uint8_t *payload, size_t bytes, size_t before)
+{
+    struct wire_frame_header h = {
+        .kind = WIRE_FRAME_DATA, .tag = tag, .payload_bytes = (uint32_t)bytes};
+    struct filling f = {.payload = payload + before};
+    const struct tp_fill fill = {fill_piece, &f, bytes - before};
+    uint8_t head[WIRE_FRAME_HEADER_BYTES];
+    struct iovec iov[2] = {{head, sizeof(head)}, {(void *)(uintptr_t)payload, before}};
+
+    wire_frame_encode(&h, head);
+    cr_assert_eq(tp_send_filled(lane, iov, 2, &fill, test_soon()), GP_OK);
+    cr_assert_eq(f.next, bytes - before);
+}
+
+static void *
+send_by_filling(void *arg)
+{
+    uint8_t *payload = malloc(3 * TP_SHM_RING_BYTES);
+
+    for (uint32_t tag = 0; tag < PEEK_FRAMES; tag++) {
+        size_t bytes = peek_size(tag);
+
+        test_fill(payload, bytes, tag);
+        if (tag % 3 == 2)
+            cr_assert_eq(test_send(arg, tag, payload, bytes), GP_OK);
+        else
+            send_filled(arg, tag, payload, bytes, gp_min_u64(bytes, tag % 3 * 16));
+    }
+    free(payload);
+    return NULL;
+}
+
+/* What is filled in and what is sent follow each other as they like, through a ring that is full.
+ */
+Test(shm, a_payload_can_be_written_to_where_it_is_read, .timeout = 60)
+{
+    struct tp_opts opts = {.framing = &wire_framing};
+    struct test_pair p;
+    pthread_t thread;
+
+    test_pair_open("shm", &opts, &p);
+    cr_assert(tp_fills(p.server));
+    pthread_create(&thread, NULL, send_by_filling, p.server);
+    for (uint32_t tag = 0; tag < PEEK_FRAMES; tag++) {
+        struct tp_frame frame;
+
+        cr_assert_eq(tp_recv_frame(p.client, &frame, test_soon()), GP_OK);
+        cr_assert_eq(frame.payload_bytes, peek_size(tag));
+        cr_assert(test_is_filled(frame.payload, frame.payload_bytes, tag), "frame %u", tag);
+    }
+    pthread_join(thread, NULL);
+    test_pair_close(&p);
+}
+
+Test(shm, filling_ends_when_nobody_reads_any_more, .timeout = 60)
+{
+    struct tp_opts opts = {.framing = &wire_framing};
+    uint8_t *payload = calloc(1, 3 * TP_SHM_RING_BYTES);
+    struct wire_frame_header h = {.kind = WIRE_FRAME_DATA, .payload_bytes = 3 * TP_SHM_RING_BYTES};
+    struct filling f = {.payload = payload};
+    const struct tp_fill fill = {fill_piece, &f, 3 * TP_SHM_RING_BYTES};
+    uint8_t head[WIRE_FRAME_HEADER_BYTES];
+    struct iovec iov = {head, sizeof(head)};
+    struct test_pair p;
+
+    test_pair_open("shm", &opts, &p);
+    wire_frame_encode(&h, head);
+    tp_close(p.client);
+    p.client = NULL;
+    cr_assert_neq(tp_send_filled(p.server, &iov, 1, &fill, test_soon()), GP_OK);
+    test_pair_close(&p);
+    free(payload);
+}
+
+Test(shm, other_lanes_have_no_such_memory)
+{
+    struct tp_opts opts = {.framing = &wire_framing};
+    const struct tp_fill fill = {fill_piece, NULL, 1};
+    struct test_pair p;
+
+    test_pair_open("loop", &opts, &p);
+    cr_assert_not(tp_fills(p.server));
+    cr_assert_eq(tp_send_filled(p.server, NULL, 0, &fill, test_soon()), GP_ERR_NOT_SUPPORTED);
+    test_pair_close(&p);
+}
