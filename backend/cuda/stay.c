@@ -17,11 +17,23 @@
 #define PATIENCE_NS (10 * GP_NS_PER_MS)  /* stopped, though a stream waits for the client */
 #define STUCK_NS    (1 * GP_NS_PER_S)    /* ... or for who knows what */
 #define STUCK_MAX   (16 * GP_NS_PER_S)
+#define YIELD_NS    (1 * GP_NS_PER_S) /* for what is under way to end, before it is in the way */
 
 struct stay_context {
     CUcontext handle; /* NULL: a free place */
     int32_t device;
     unsigned users; /* the pager works with it */
+};
+
+/* The executor, which waits for memory itself, is asked to let others have what it holds. What it
+ * has under way may wait for what it would do next, so the pager waits for the end of that, and the
+ * executor only for a while. */
+enum yield {
+    YIELD_NOT,
+    YIELD_ASKED,
+    YIELD_SYNCS, /* the pager waits for the end of what is under way */
+    YIELD_MOVES, /* ... and lets go */
+    YIELD_OFF,   /* the executor has given up, the pager waits still */
 };
 
 struct be_stay {
@@ -32,7 +44,8 @@ struct be_stay {
     bool paged; /* else work is only counted */
 
     /* The executor's. */
-    bool in; /* the same as inside, to look at */
+    bool in;      /* the same as inside, to look at */
+    bool refused; /* its last wait for memory was in vain */
     unsigned rows;
     uint64_t pass_until_ns, patience_ns, beat_ns;
 
@@ -48,6 +61,9 @@ struct be_stay {
     bool moves;   /* somebody moves memory: nobody else does, nobody gets in */
     bool closing; /* the pager wants to */
     bool evicts;  /* all shall leave, for a test */
+    enum yield yield;
+    int32_t yield_device;
+    uint64_t yield_bytes;
 };
 
 /* -- calls that touch no device memory --------------------------------------------------------- */
@@ -310,7 +326,7 @@ gate_set(struct be_stay *stay)
 /* -- the pager --------------------------------------------------------------------------------- */
 
 /* The executor is in no call that touches memory, and nothing it gave the device is under way;
- * nobody gets in until moves_end(). False: the session ends. */
+ * nobody gets in until moves_end(). False: the session ends, or the executor yields by itself. */
 static bool
 moves_begin(struct be_stay *stay)
 {
@@ -320,9 +336,10 @@ moves_begin(struct be_stay *stay)
     stay->closing = true;
     atomic_store(&stay->closed, true);
     for (;;) {
-        while ((atomic_load(&stay->inside) || stay->moves) && !atomic_load(&stay->stop))
+        while ((atomic_load(&stay->inside) || stay->moves) && !atomic_load(&stay->stop) &&
+               stay->yield != YIELD_ASKED)
             pthread_cond_wait(&stay->changed, &stay->lock);
-        if (atomic_load(&stay->stop))
+        if (atomic_load(&stay->stop) || stay->yield == YIELD_ASKED)
             break;
         work = be_rooms_work(stay->session->ledger);
         pthread_mutex_unlock(&stay->lock);
@@ -396,6 +413,36 @@ look(struct be_stay *stay, uint64_t *until_p)
     }
 }
 
+/* The executor holds still meanwhile (stay.moves is its). */
+static void
+yield(struct be_stay *stay)
+{
+    uint64_t bytes = 0;
+    int32_t device = 0;
+
+    pthread_mutex_lock(&stay->lock);
+    if (stay->yield != YIELD_ASKED) {
+        pthread_mutex_unlock(&stay->lock);
+        return;
+    }
+    stay->yield = YIELD_SYNCS;
+    pthread_mutex_unlock(&stay->lock);
+    contexts_sync(stay);
+    pthread_mutex_lock(&stay->lock);
+    if (stay->yield == YIELD_SYNCS) {
+        stay->yield = YIELD_MOVES;
+        device = stay->yield_device;
+        bytes = stay->yield_bytes;
+    }
+    pthread_mutex_unlock(&stay->lock);
+    if (bytes != 0)
+        let_go(stay, device, bytes);
+    pthread_mutex_lock(&stay->lock);
+    stay->yield = YIELD_NOT;
+    pthread_cond_broadcast(&stay->changed);
+    pthread_mutex_unlock(&stay->lock);
+}
+
 static void
 evict_all(struct be_stay *stay)
 {
@@ -425,6 +472,7 @@ pager_main(void *arg)
         pthread_mutex_unlock(&stay->lock);
         if (evicts)
             evict_all(stay);
+        yield(stay);
         look(stay, &until);
         if (!atomic_load(&stay->stop) && until > gp_now_ns())
             be_rooms_await(ledger, word, until);
@@ -456,85 +504,6 @@ go_out(struct be_stay *stay)
     pthread_mutex_unlock(&stay->lock);
 }
 
-/* What a device lacks, and room for extra bytes, as far as it can be had now. True: all. */
-static bool
-page_in(struct be_stay *stay, int32_t device, uint64_t extra, uint64_t *until_p)
-{
-    struct be_session *session = stay->session;
-    struct be_rooms_answer answer;
-    CUresult cr;
-
-    if (be_swap_enter(session->space, device, extra, &answer))
-        return true;
-    if (answer.leave_bytes != 0) { /* for who goes first */
-        if (be_callbacks_pending(session)) {
-            be_rooms_cannot(session->ledger, (unsigned)device);
-        } else {
-            contexts_sync(stay);
-            let_go(stay, device, answer.leave_bytes);
-        }
-        *until_p = 0;
-        return false;
-    }
-    cr = with_context(stay, device, true, 0);
-    if (cr == CUDA_ERROR_ECC_UNCORRECTABLE)
-        be_client_end(session, cr, "memory that was paged out to a disk is damaged");
-    if (cr != CUDA_SUCCESS) { /* nothing is lost, and what fails now may work soon */
-        log_debug("session: paging in: %s", be_driver_error(session->driver, cr));
-        answer.until_ns = gp_min_u64(answer.until_ns, gp_now_ns() + RETRY_NS);
-    } else if (be_swap_enter(session->space, device, extra, &answer)) {
-        return true;
-    }
-    *until_p = gp_min_u64(*until_p, answer.until_ns);
-    return false;
-}
-
-/* Until all is on all devices, for a session is there as a whole; false: the client is gone. */
-static bool
-bring_in(struct be_stay *stay, int32_t extra_device, uint64_t extra)
-{
-    struct be_session *session = stay->session;
-    struct be_context *current = session->current;
-    uint64_t began = gp_now_ns();
-    bool good = false;
-
-    while (!good && be_client_look(session, &stay->beat_ns)) {
-        uint32_t word = be_rooms_word(session->ledger);
-        uint64_t until = gp_now_ns() + LOOK_NS;
-
-        good = true;
-        for (int d = 0; d < session->driver->device_count; d++) {
-            uint64_t more = d == extra_device ? extra : 0;
-
-            if (more != 0 || be_swap_missing(session->space, d) != 0)
-                good = page_in(stay, d, more, &until) && good;
-        }
-        if (!good && until > gp_now_ns())
-            be_rooms_await(session->ledger, word, until);
-    }
-    log_debug("session: memory paged in, %llu us after it was needed",
-              (unsigned long long)((gp_now_ns() - began) / 1000));
-    for (int d = 0; !good && d < session->driver->device_count; d++)
-        be_rooms_leave(session->ledger, (unsigned)d);
-    session->current = NULL;
-    (void)be_use_context(session, current);
-    return good;
-}
-
-/* With the lock held: stopped for others' sake, who cannot have it before a later call comes. */
-static bool
-let_through(struct be_stay *stay, uint64_t stopped_ns)
-{
-    uint64_t now = gp_now_ns();
-
-    if (stay->moves || now - stopped_ns < PATIENCE_NS ||
-        (now - stopped_ns < stay->patience_ns && !be_callbacks_pending(stay->session)))
-        return false;
-    stay->pass_until_ns = now + (now - stopped_ns);
-    stay->patience_ns = gp_min_u64(2 * stay->patience_ns, STUCK_MAX);
-    return true;
-}
-
 /* With the lock held; false: the client is gone. */
 static bool
 gate_wait(struct be_stay *stay)
@@ -551,12 +520,129 @@ gate_wait(struct be_stay *stay)
     return there;
 }
 
-/* Until the gate is open, nothing is missing and there is room for more; then it is in. */
+/* Others go first, so the pager shall let go what they want. False: what is under way does not end;
+ * or the client is gone. */
 static bool
+yield_ask(struct be_stay *stay, int32_t device, uint64_t bytes)
+{
+    uint64_t until = gp_now_ns() + YIELD_NS;
+    bool done, there = true;
+
+    pthread_mutex_lock(&stay->lock);
+    stay->yield = stay->yield == YIELD_OFF ? YIELD_SYNCS : YIELD_ASKED;
+    stay->yield_device = device;
+    stay->yield_bytes = bytes;
+    pthread_cond_broadcast(&stay->changed);
+    pthread_mutex_unlock(&stay->lock);
+    be_rooms_wake(stay->session->ledger);
+    pthread_mutex_lock(&stay->lock);
+    while (stay->yield != YIELD_NOT &&
+           (stay->yield == YIELD_MOVES || (there && gp_now_ns() < until)))
+        there = gate_wait(stay);
+    done = stay->yield == YIELD_NOT;
+    if (!done)
+        stay->yield = stay->yield == YIELD_SYNCS ? YIELD_OFF : YIELD_NOT;
+    pthread_mutex_unlock(&stay->lock);
+    return done;
+}
+
+/* What a device lacks, and room for extra bytes, as far as it can be had now. True: all. */
+static bool
+page_in(struct be_stay *stay, int32_t device, uint64_t extra, uint64_t *until_p)
+{
+    struct be_session *session = stay->session;
+    struct be_rooms_answer answer;
+    CUresult cr;
+
+    if (be_swap_enter(session->space, device, extra, &answer))
+        return true;
+    if (answer.leave_bytes != 0) { /* for who goes first */
+        if (be_callbacks_pending(session) || !yield_ask(stay, device, answer.leave_bytes))
+            be_rooms_cannot(session->ledger, (unsigned)device);
+        *until_p = 0;
+        return false;
+    }
+    cr = with_context(stay, device, true, 0);
+    if (cr == CUDA_ERROR_ECC_UNCORRECTABLE)
+        be_client_end(session, cr, "memory that was paged out to a disk is damaged");
+    if (cr != CUDA_SUCCESS) { /* nothing is lost, and what fails now may work soon */
+        log_debug("session: paging in: %s", be_driver_error(session->driver, cr));
+        answer.until_ns = gp_min_u64(answer.until_ns, gp_now_ns() + RETRY_NS);
+    } else if (be_swap_enter(session->space, device, extra, &answer)) {
+        return true;
+    }
+    *until_p = gp_min_u64(*until_p, answer.until_ns);
+    return false;
+}
+
+/* Nobody will ever leave for it. */
+static bool
+jammed(const struct be_session *session)
+{
+    for (int d = 0; d < session->driver->device_count; d++)
+        if (be_rooms_jammed(session->ledger, (unsigned)d)) {
+            log_warn("session: calls are refused: all sessions that have memory of device %d wait "
+                     "for more of it, and for their own later calls",
+                     d);
+            return true;
+        }
+    return false;
+}
+
+/* Until all is on all devices, for a session is there as a whole. */
+static enum be_stay_verdict
+bring_in(struct be_stay *stay, int32_t extra_device, uint64_t extra)
+{
+    struct be_session *session = stay->session;
+    struct be_context *current = session->current;
+    uint64_t began = gp_now_ns();
+    bool good = false, there = true, refused = false;
+
+    while (!good && !refused && (there = be_client_look(session, &stay->beat_ns))) {
+        uint32_t word = be_rooms_word(session->ledger);
+        uint64_t until = gp_now_ns() + LOOK_NS;
+
+        good = true;
+        for (int d = 0; d < session->driver->device_count; d++) {
+            uint64_t more = d == extra_device ? extra : 0;
+
+            if (more != 0 || be_swap_missing(session->space, d) != 0)
+                good = page_in(stay, d, more, &until) && good;
+        }
+        refused = !good && (stay->refused || jammed(session));
+        if (!good && !refused && until > gp_now_ns())
+            be_rooms_await(session->ledger, word, until);
+    }
+    log_debug("session: memory paged in, %llu us after it was needed",
+              (unsigned long long)((gp_now_ns() - began) / 1000));
+    for (int d = 0; !good && d < session->driver->device_count; d++)
+        be_rooms_leave(session->ledger, (unsigned)d);
+    stay->refused = refused;
+    session->current = NULL;
+    (void)be_use_context(session, current);
+    return good ? BE_STAY_GO : there ? BE_STAY_REFUSED : BE_STAY_GONE;
+}
+
+/* With the lock held: stopped for others' sake, who cannot have it before a later call comes. */
+static bool
+let_through(struct be_stay *stay, uint64_t stopped_ns)
+{
+    uint64_t now = gp_now_ns();
+
+    if (stay->moves || now - stopped_ns < PATIENCE_NS ||
+        (now - stopped_ns < stay->patience_ns && !be_callbacks_pending(stay->session)))
+        return false;
+    stay->pass_until_ns = now + (now - stopped_ns);
+    stay->patience_ns = gp_min_u64(2 * stay->patience_ns, STUCK_MAX);
+    return true;
+}
+
+/* Until the gate is open, nothing is missing and there is room for more; then it is in. */
+static enum be_stay_verdict
 gate_pass(struct be_stay *stay, int32_t device, uint64_t extra)
 {
+    enum be_stay_verdict verdict = BE_STAY_GO;
     uint64_t stopped = gp_now_ns();
-    bool there = true;
 
     /* Nothing of ours may wait for us: not what is open, nor who waits for answers. */
     be_pace_flush(stay->session);
@@ -567,11 +653,11 @@ gate_pass(struct be_stay *stay, int32_t device, uint64_t extra)
     stay->beat_ns = stopped;
     atomic_store(&stay->waits, true);
     pthread_mutex_lock(&stay->lock);
-    while (there && (stay->moves || stay->closing || extra != 0 || missing(stay))) {
+    while (verdict == BE_STAY_GO && (stay->moves || stay->closing || extra != 0 || missing(stay))) {
         if (!stay->moves && (extra != 0 || missing(stay))) {
             stay->moves = true;
             pthread_mutex_unlock(&stay->lock);
-            there = bring_in(stay, device, extra);
+            verdict = bring_in(stay, device, extra);
             pthread_mutex_lock(&stay->lock);
             stay->moves = false;
             gate_set(stay);
@@ -579,29 +665,29 @@ gate_pass(struct be_stay *stay, int32_t device, uint64_t extra)
         }
         if (let_through(stay, stopped))
             break;
-        there = gate_wait(stay);
+        verdict = gate_wait(stay) ? BE_STAY_GO : BE_STAY_GONE;
     }
     if (!stay->closing)
         stay->patience_ns = STUCK_NS;
     go_in(stay);
     atomic_store(&stay->waits, false);
     pthread_mutex_unlock(&stay->lock);
-    return there;
+    return verdict;
 }
 
-bool
+enum be_stay_verdict
 be_stay_enter(struct be_session *session, uint16_t call, const uint8_t *body, size_t len)
 {
     struct be_stay *stay = session->stay;
 
     if (stay == NULL || !needs_memory(session, call, body, len))
-        return true;
+        return BE_STAY_GO;
     if (!stay->in)
         go_in(stay);
     if (!atomic_load(&stay->closed))
-        return true;
+        return BE_STAY_GO;
     if (stay->pass_until_ns != 0 && gp_now_ns() < stay->pass_until_ns)
-        return true;
+        return BE_STAY_GO;
     return gate_pass(stay, 0, 0);
 }
 
@@ -644,7 +730,7 @@ be_stay_room(struct be_session *session, int32_t device, uint64_t bytes)
     if (!be_ledger_fix(session->ledger, (unsigned)device, bytes))
         return true; /* nobody has to leave for what will be refused */
     be_ledger_unfix(session->ledger, (unsigned)device, bytes);
-    return gate_pass(session->stay, device, bytes);
+    return gate_pass(session->stay, device, bytes) == BE_STAY_GO;
 }
 
 uint64_t

@@ -12,7 +12,9 @@
  *
  * A stream may wait for something that only a later call brings (a host function's answer, a value
  * in memory). So who is stopped and finds that nothing comes of it is let through for a while, and
- * the pager tries again.
+ * the pager tries again. Who waits for memory itself and cannot give what it holds to others, for
+ * the same reason, is served before them (sched/room.h). Where that is so of all sessions, whoever
+ * it happened to last has its calls refused.
  *
  * Threads: _attach, _forget, _enter, _leave, _room: the executor. Lock: stay.lock (rank 8), not
  *          held over calls that wait.
@@ -33,8 +35,15 @@ void be_stay_stop(struct be_session *session);
 bool be_stay_attach(struct be_session *session, const struct be_context *context);
 void be_stay_forget(struct be_session *session, const struct be_context *context);
 
-/* Wait until this call's memory is there; false: the client is gone, do not run it. */
-bool be_stay_enter(struct be_session *session, uint16_t call, const uint8_t *body, size_t len);
+enum be_stay_verdict {
+    BE_STAY_GO,
+    BE_STAY_GONE,    /* the client is: do not run it */
+    BE_STAY_REFUSED, /* there will be no room for it (logged): CUDA_ERROR_OUT_OF_MEMORY */
+};
+
+/* Wait until this call's memory is there. */
+enum be_stay_verdict be_stay_enter(struct be_session *session, uint16_t call, const uint8_t *body,
+                                   size_t len);
 /* No more calls are here for now. */
 void be_stay_leave(struct be_session *session);
 /* Any thread: when the session's last work was done, 0 while some is under way; waits for it, not
@@ -43,7 +52,7 @@ uint64_t be_stay_idle(struct be_session *session, uint64_t *work_p);
 /* Memory was allocated: perhaps there was no room for it. */
 void be_stay_grown(struct be_session *session);
 /* Wait for room for bytes that cannot be paged, beside all that the session has; false: the client
- * is gone. */
+ * is gone, or there will be none. */
 bool be_stay_room(struct be_session *session, int32_t device, uint64_t bytes);
 
 #endif

@@ -53,18 +53,29 @@ be_room_free(const struct be_room *r)
     return sub_sat(r->bytes, held);
 }
 
+/* True if a is served before b. */
+static bool
+served_before(const struct be_room_member *a, const struct be_room_member *b)
+{
+    if ((a->stuck_ns != 0) != (b->stuck_ns != 0))
+        return a->stuck_ns != 0;
+    if (a->stuck_ns != 0) /* who tried last: the others have to try again */
+        return a->not_before_ns > b->not_before_ns;
+    if (a->class != b->class)
+        return a->class < b->class;
+    return a->since_ns < b->since_ns;
+}
+
 uint32_t
 be_room_first(const struct be_room *r)
 {
     uint32_t first = BE_ROOM_NONE;
 
     for (uint32_t i = 0; i < r->end; i++) {
-        const struct be_room_member *m = &r->members[i], *f = &r->members[first % BE_ROOM_MEMBERS];
+        const struct be_room_member *m = &r->members[i];
 
-        if (!m->there || !m->waiting)
-            continue;
-        if (first == BE_ROOM_NONE || m->class < f->class ||
-            (m->class == f->class && m->since_ns < f->since_ns))
+        if (m->there && m->waiting &&
+            (first == BE_ROOM_NONE || served_before(m, &r->members[first])))
             first = i;
     }
     return first;
@@ -90,6 +101,8 @@ be_room_give(struct be_room *r, uint32_t member, uint64_t bytes)
 {
     struct be_room_member *m = &r->members[member];
 
+    if (m->leave_bytes != 0)
+        m->stuck_ns = 0;
     m->held_bytes = sub_sat(m->held_bytes, bytes);
     m->leave_bytes = sub_sat(m->leave_bytes, bytes);
 }
@@ -231,6 +244,7 @@ complete(struct be_room *r, struct be_room_member *m, uint64_t now)
     }
     m->moved_in_bytes = 0;
     m->waiting = false;
+    m->stuck_ns = 0;
     m->leave_bytes = 0;
     m->idle_ns = 0;
 }
@@ -248,6 +262,7 @@ be_room_enter(struct be_room *r, uint32_t member, uint64_t need_bytes, bool ther
     m->asked = false;
     if (!m->waiting && (m->held_bytes < need_bytes || !there)) {
         m->waiting = true;
+        m->stuck_ns = 0;
         m->since_ns = now;
         m->came_ns = 0;
     }
@@ -275,6 +290,7 @@ void
 be_room_leave(struct be_room *r, uint32_t member)
 {
     r->members[member].waiting = false;
+    r->members[member].stuck_ns = 0;
 }
 
 uint64_t
@@ -312,6 +328,29 @@ be_room_look(struct be_room *r, uint32_t member, uint64_t idle_ns, uint64_t now,
 void
 be_room_cannot(struct be_room *r, uint32_t member, uint64_t now)
 {
-    r->members[member].leave_bytes = 0;
-    r->members[member].not_before_ns = now + BE_ROOM_RETRY_NS;
+    struct be_room_member *m = &r->members[member];
+
+    m->leave_bytes = 0;
+    m->not_before_ns = now + BE_ROOM_RETRY_NS;
+    if (m->waiting && m->stuck_ns == 0)
+        m->stuck_ns = now;
+}
+
+bool
+be_room_jammed(const struct be_room *r, uint32_t member, uint64_t now)
+{
+    const struct be_room_member *m = &r->members[member];
+
+    if (!m->waiting || m->stuck_ns == 0 || now < m->stuck_ns + BE_ROOM_JAM_NS)
+        return false;
+    for (uint32_t i = 0; i < r->end; i++) {
+        const struct be_room_member *o = &r->members[i];
+
+        if (!o->there || o->held_bytes <= o->fixed_bytes)
+            continue;
+        if (!o->waiting || o->stuck_ns == 0 || now < o->stuck_ns + BE_ROOM_JAM_NS ||
+            o->stuck_ns > m->stuck_ns || (o->stuck_ns == m->stuck_ns && i > member))
+            return false;
+    }
+    return true;
 }

@@ -10,6 +10,8 @@
  *   quantum   who came in stays for a multiple of what the exchange took, unless he falls idle
  *   classes   the high class is never asked for the sake of a lower one; lower classes leave for
  *             higher ones at once
+ *   stuck     who waits and cannot leave either, because what it has under way waits for what it
+ *             would do next, is served before all others, so that it can go on
  *
  * Pure: time comes in (nanoseconds, never going back); no locks, no pointers inside, so it may lie
  * in memory that processes share. A process may die between any two stores: be_room_detach() of
@@ -29,6 +31,8 @@
 #define BE_ROOM_MOST_NS  10000000000ull /* ... at most */
 #define BE_ROOM_IDLE_NS  50000000ull    /* who does nothing for so long has no use of its room */
 #define BE_ROOM_RETRY_NS 100000000ull   /* who could not leave is left alone for so long */
+#define BE_ROOM_JAM_NS   10000000000ull /* all who have room are stuck for so long: it is for good \
+                                         */
 #define BE_ROOM_GUESS_PS 100ull         /* for a byte, before anything was measured */
 
 struct be_room_member {
@@ -40,6 +44,7 @@ struct be_room_member {
     uint64_t need_bytes;     /* waiting: it wants to hold so many */
     uint64_t leave_bytes;    /* it is asked to give so many */
     uint64_t since_ns;       /* waiting since */
+    uint64_t stuck_ns;       /* ... and cannot leave since; 0: it can, as far as is known */
     uint64_t came_ns;        /* complete since; 0: it is not */
     uint64_t brought_bytes;  /* ... for which so many came in */
     uint64_t idle_ns;        /* its work was done then; 0: it works */
@@ -93,6 +98,9 @@ uint64_t be_room_look(struct be_room *r, uint32_t member, uint64_t idle_ns, uint
                       struct be_room_wake *wake, uint64_t *until_p);
 /* It tried, and its memory cannot leave now. */
 void be_room_cannot(struct be_room *r, uint32_t member, uint64_t now);
+/* True if nobody who waits will ever be served, because all who have room are stuck, and member got
+ * stuck last: it has to do without what it waits for. */
+bool be_room_jammed(const struct be_room *r, uint32_t member, uint64_t now);
 
 /* So many bytes came in or went out in so long. */
 void be_room_moved(struct be_room *r, uint32_t member, bool in, uint64_t bytes, uint64_t ns);

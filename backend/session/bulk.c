@@ -67,13 +67,15 @@ block_run(struct be_call *call, const struct wire_record *record, const uint8_t 
     struct be_session *session = call->session;
     size_t len = WIRE_HEAD_cuMemcpyHtoDAsync_v2_args + bytes; /* of arguments as long as this */
     struct be_pace_pass pass;
+    enum be_stay_verdict verdict = be_stay_enter(session, record->call, fixed, len);
     CUresult cr;
 
-    if (!be_stay_enter(session, record->call, fixed, len) ||
-        !be_pace_enter(call, record, fixed, len, &pass)) {
+    if (verdict != BE_STAY_GO || !be_pace_enter(call, record, fixed, len, &pass)) {
         if (near == NULL)
             be_staging_put(in->staging, in->block);
-        return CUDA_ERROR_DEVICE_UNAVAILABLE; /* nobody is there any more to hear of it */
+        /* Or nobody is there any more to hear of it. */
+        return verdict == BE_STAY_REFUSED ? CUDA_ERROR_OUT_OF_MEMORY
+                                          : CUDA_ERROR_DEVICE_UNAVAILABLE;
     }
     cr = near != NULL ? be_copy_in_near(call, in, near, bytes) : be_copy_in_go(call, in, bytes);
     be_pace_leave(&pass);

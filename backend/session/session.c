@@ -285,8 +285,14 @@ record_run(struct be_session *session, const struct wire_record *record, const u
     CUresult cr = be_record_enter(session, record, &call);
 
     if (cr == CUDA_SUCCESS) {
-        if (!be_stay_enter(session, record->call, body, len))
+        enum be_stay_verdict verdict = be_stay_enter(session, record->call, body, len);
+
+        if (verdict == BE_STAY_GONE)
             return;
+        if (verdict == BE_STAY_REFUSED)
+            cr = CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    if (cr == CUDA_SUCCESS) {
         if (!be_pace_enter(&call, record, body, len, &pass))
             return; /* nobody is there any more to hear of it */
         be_dispatch[record->call](&call, body, len);

@@ -246,6 +246,20 @@ be_rooms_cannot(struct be_ledger *ledger, unsigned device)
     wake_one(ledger, first);
 }
 
+bool
+be_rooms_jammed(struct be_ledger *ledger, unsigned device)
+{
+    struct be_segment_rooms *rooms;
+    bool jammed;
+
+    if (!takes_part(ledger, device))
+        return false;
+    rooms = rooms_lock(ledger, device);
+    jammed = be_room_jammed(&rooms->room, ledger->slot, gp_now_ns());
+    rooms_unlock(rooms);
+    return jammed;
+}
+
 void
 be_rooms_moved(struct be_ledger *ledger, unsigned device, bool in, uint64_t bytes, uint64_t ns)
 {

@@ -33,6 +33,7 @@ void be_rooms_leave(struct be_ledger *ledger, unsigned device);
 uint64_t be_rooms_look(struct be_ledger *ledger, unsigned device, uint64_t idle_ns, uint64_t work,
                        uint64_t *until_p);
 void be_rooms_cannot(struct be_ledger *ledger, unsigned device);
+bool be_rooms_jammed(struct be_ledger *ledger, unsigned device);
 void be_rooms_moved(struct be_ledger *ledger, unsigned device, bool in, uint64_t bytes,
                     uint64_t ns);
 /* True if somebody waits for room on the device. */

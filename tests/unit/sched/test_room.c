@@ -353,3 +353,74 @@ Test(room, what_is_fixed_stays)
     cr_assert(be_room_enter(&w.r, 1, 700 * MIB, true, w.now + 20 * S, &wake, &until));
     cr_assert_not(be_room_grow(&w.r, 0, 1, w.now + 20 * S));
 }
+
+static bool
+enter(uint32_t member, uint64_t need, bool there)
+{
+    struct be_room_wake wake = {0};
+    uint64_t until;
+
+    return be_room_enter(&w.r, member, need, there, w.now, &wake, &until);
+}
+
+/* 0 waits for what 1 holds; 1 waits too, and cannot leave before it was served. */
+static void
+two_wait(void)
+{
+    world(1000 * MIB, 25000 * MIB);
+    be_room_attach(&w.r, 0, 1);
+    be_room_attach(&w.r, 1, 2);
+    cr_assert(be_room_grow(&w.r, 0, 500 * MIB, w.now));
+    cr_assert(be_room_grow(&w.r, 1, 400 * MIB, w.now));
+    cr_assert_not(enter(0, 900 * MIB, false));
+    w.now += MS;
+    cr_assert_not(enter(1, 600 * MIB, false));
+    cr_assert_eq(be_room_first(&w.r), 0);
+    cr_assert_eq(w.r.members[1].leave_bytes, 300 * MIB);
+    be_room_cannot(&w.r, 1, w.now);
+}
+
+Test(room, who_waits_and_cannot_leave_is_served_first)
+{
+    two_wait();
+    cr_assert_eq(be_room_first(&w.r), 1);
+    cr_assert_not(enter(1, 600 * MIB, false));
+    cr_assert_eq(w.r.members[0].leave_bytes, 200 * MIB,
+                 "of what it holds, though its class is higher");
+    be_room_give(&w.r, 0, 200 * MIB);
+    cr_assert_not(enter(1, 600 * MIB, false));
+    cr_assert_eq(w.r.members[1].held_bytes, 600 * MIB);
+    cr_assert(enter(1, 600 * MIB, true));
+    cr_assert_eq(be_room_first(&w.r), 0, "it is stuck no more");
+    cr_assert_eq(w.r.members[1].stuck_ns, 0);
+}
+
+/* Who said last that it cannot goes on, so that the others have to try again; in the end, where
+ * nobody can, who was stuck last is told. */
+Test(room, where_all_are_stuck_one_has_to_do_without)
+{
+    uint64_t began;
+
+    two_wait();
+    began = w.now;
+    w.now += 10 * MS;
+    be_room_cannot(&w.r, 0, w.now);
+    cr_assert_eq(be_room_first(&w.r), 0);
+    w.now += 10 * MS;
+    be_room_cannot(&w.r, 1, w.now);
+    cr_assert_eq(be_room_first(&w.r), 1);
+    w.now = began + BE_ROOM_JAM_NS;
+    cr_assert_not(be_room_jammed(&w.r, 0, w.now), "not yet");
+    w.now += 10 * MS;
+    cr_assert(be_room_jammed(&w.r, 0, w.now));
+    cr_assert_not(be_room_jammed(&w.r, 1, w.now), "it was stuck before");
+    /* A third one, which works: perhaps it ends. */
+    be_room_attach(&w.r, 2, 1);
+    cr_assert_not(be_room_grow(&w.r, 2, 50 * MIB, w.now), "others wait");
+    w.r.members[2].held_bytes = 50 * MIB;
+    cr_assert_not(be_room_jammed(&w.r, 0, w.now));
+    be_room_detach(&w.r, 2);
+    be_room_leave(&w.r, 0);
+    cr_assert_not(be_room_jammed(&w.r, 0, w.now));
+    cr_assert_not(be_room_jammed(&w.r, 1, w.now), "the other one may go on now");
+}
