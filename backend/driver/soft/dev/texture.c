@@ -314,6 +314,24 @@ show_resource(CUcontext ctx, const CUDA_RESOURCE_DESC *res, struct sd_texture *t
     }
 }
 
+/* The texels of an array become blocks of 4x4: a level is as large as its blocks allow. */
+static CUresult
+apply_blocks(const CUDA_RESOURCE_VIEW_DESC *view, struct sd_texture *t)
+{
+    static const uint8_t kinds[] = {SD_BC1, SD_BC2,  SD_BC3, SD_BC4,  SD_BC4S,
+                                    SD_BC5, SD_BC5S, SD_BC6, SD_BC6S, SD_BC7};
+    enum sd_bc bc = kinds[view->format - CU_RES_VIEW_FORMAT_UNSIGNED_BC1];
+
+    if (t->format != CU_AD_FORMAT_UNSIGNED_INT32 || t->channels * 4 != sd_bc_bytes(bc))
+        return CUDA_ERROR_INVALID_VALUE;
+    for (unsigned i = 0; i < t->nlevels; i++) {
+        t->levels[i].width *= 4;
+        t->levels[i].height *= 4;
+    }
+    t->bc = (uint8_t)bc;
+    return CUDA_SUCCESS;
+}
+
 /* Another format of the same size, some of the levels and layers. */
 static CUresult
 apply_view(const CUDA_RESOURCE_VIEW_DESC *view, struct sd_texture *t)
@@ -327,12 +345,14 @@ apply_view(const CUDA_RESOURCE_VIEW_DESC *view, struct sd_texture *t)
     unsigned code = (unsigned)view->format, bytes = sd_tex_channel_bytes(t->format) * t->channels;
     unsigned levels, layers;
 
-    if (code > CU_RES_VIEW_FORMAT_FLOAT_4X32)
-        return sd_refuse("a resource view of a block-compressed format");
+    if (code > CU_RES_VIEW_FORMAT_UNSIGNED_BC7)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (code > CU_RES_VIEW_FORMAT_FLOAT_4X32 && apply_blocks(view, t) != CUDA_SUCCESS)
+        return CUDA_ERROR_INVALID_VALUE;
     if (view->width != t->levels[0].width ||
         (view->height != 0 && view->height != t->levels[0].height))
         return CUDA_ERROR_INVALID_VALUE;
-    if (code != CU_RES_VIEW_FORMAT_NONE) {
+    if (code != CU_RES_VIEW_FORMAT_NONE && t->bc == SD_BC_NONE) {
         t->format = formats[(code - 1) / 3];
         t->channels = channels[(code - 1) % 3];
         if (sd_tex_channel_bytes(t->format) * t->channels != bytes)
@@ -387,7 +407,7 @@ sd_texture_describe(CUcontext ctx, const struct sd_texture_source *from, struct 
     t->lod_max = d->maxMipmapLevelClamp;
     memcpy(t->border, d->borderColor, sizeof(t->border));
     /* Whole numbers are not filtered. */
-    if (t->linear && from->res.resType != CU_RESOURCE_TYPE_LINEAR &&
+    if (t->linear && t->bc == SD_BC_NONE && from->res.resType != CU_RESOURCE_TYPE_LINEAR &&
         t->format != CU_AD_FORMAT_FLOAT && t->format != CU_AD_FORMAT_HALF &&
         (t->as_integer || sd_tex_channel_bytes(t->format) == 4))
         return CUDA_ERROR_INVALID_VALUE;

@@ -107,6 +107,7 @@ struct sd_texture {
     uint32_t nlevels;
     uint32_t layers; /* 0: not layered */
     uint8_t address[3]; /* CUaddress_mode */
+    uint8_t bc;         /* enum sd_bc: levels count texels, a row of memory holds rows of blocks */
     bool cube, surface;
     bool linear, level_linear; /* filters */
     bool normalized, as_integer, srgb, seamless;

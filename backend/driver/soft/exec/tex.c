@@ -336,8 +336,8 @@ is_plain(const struct lane *l, const struct sd_texture *t)
     uint32_t geometry = l->x[SD_TEX_X_GEOMETRY], flags = l->x[SD_TEX_X_FLAGS];
 
     return l->x[SD_TEX_X_OP] == SD_TEX_SAMPLE && (geometry == SD_TEX_1D || geometry == SD_TEX_2D) &&
-           t->nlevels == 1 && t->channels == 1 && sd_tex_channel_bytes(t->format) == 4 &&
-           (!t->normalized || (flags & SD_TEX_INT) != 0);
+           t->nlevels == 1 && t->bc == SD_BC_NONE && t->channels == 1 &&
+           sd_tex_channel_bytes(t->format) == 4 && (!t->normalized || (flags & SD_TEX_INT) != 0);
 }
 
 static bool

@@ -92,7 +92,8 @@ is_float(CUarray_format format)
 static bool
 reads_float(const struct sd_texture *t)
 {
-    return is_float(t->format) || (!t->as_integer && channel_bytes(t->format) < 4);
+    return t->bc != SD_BC_NONE || is_float(t->format) ||
+           (!t->as_integer && channel_bytes(t->format) < 4);
 }
 
 /* sRGB to linear. */
@@ -141,6 +142,37 @@ channel_value(const struct sd_texture *t, const uint8_t *p, unsigned bytes, unsi
     return floats ? fraction(t, c, v) : v;
 }
 
+/* Bytes of memory, NULL after a refusal. */
+static const uint8_t *
+reader_at(struct sd_tex_reader *reader, uint64_t address, unsigned bytes)
+{
+    const uint8_t *p = (const uint8_t *)(uintptr_t)address;
+
+    if (address < reader->low || reader->high - address < bytes || address >= reader->high)
+        p = reader->read(reader->opaque, address, bytes);
+    if (p == NULL)
+        reader->refused = address;
+    return p;
+}
+
+/* One texel of a block. */
+static bool
+block_read(const struct sd_texture *t, const struct sd_tex_level *l, uint32_t x, uint32_t y,
+           uint32_t z, struct sd_tex_reader *reader, uint32_t out[4])
+{
+    unsigned bytes = sd_bc_bytes(t->bc);
+    uint64_t address = l->base + z * l->slice + y / 4 * l->pitch + (uint64_t)(x / 4) * bytes;
+    const uint8_t *p = reader_at(reader, address, bytes);
+    float v[4];
+
+    if (p == NULL)
+        return false;
+    sd_bc_texel(t->bc, p, x % 4, y % 4, v);
+    for (unsigned c = 0; c < 4; c++)
+        out[c] = sd_bits_f32(t->srgb && c < 3 && sd_bc_may_be_srgb(t->bc) ? srgb(v[c]) : v[c]);
+    return true;
+}
+
 /* One texel of a level, which exists. */
 static bool
 texel_read(const struct sd_texture *t, const struct sd_tex_level *l, uint32_t x, uint32_t y,
@@ -148,15 +180,14 @@ texel_read(const struct sd_texture *t, const struct sd_tex_level *l, uint32_t x,
 {
     unsigned bytes = channel_bytes(t->format), all = bytes * t->channels;
     uint64_t address = l->base + z * l->slice + y * l->pitch + (uint64_t)x * all;
-    const uint8_t *p = (const uint8_t *)(uintptr_t)address;
     bool floats = reads_float(t);
+    const uint8_t *p;
 
-    if (address < reader->low || reader->high - address < all || address >= reader->high)
-        p = reader->read(reader->opaque, address, all);
-    if (p == NULL) {
-        reader->refused = address;
+    if (t->bc != SD_BC_NONE)
+        return block_read(t, l, x, y, z, reader, out);
+    p = reader_at(reader, address, all);
+    if (p == NULL)
         return false;
-    }
     switch (t->channels) {
     case 1:
         texel_put(out, (channels4){channel_value(t, p, bytes, 0, floats)});

@@ -8,6 +8,7 @@
 #ifndef SD_TEX_SAMPLE_H
 #define SD_TEX_SAMPLE_H
 
+#include "backend/driver/soft/exec/bc.h"
 #include "backend/driver/soft/exec/exec.h"
 #include "backend/driver/soft/exec/tex.h"
 
