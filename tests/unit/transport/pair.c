@@ -3,6 +3,7 @@
 
 #include "tests/unit/transport/certs.h"
 #include "tests/unit/transport/need.h"
+#include "transport/bundle/bundle.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -89,8 +90,8 @@ test_acceptor_finish(struct test_acceptor *acceptor, struct tp_lane **lane_p)
     return status;
 }
 
-void
-test_pair_open(const char *name, const struct tp_opts *common, struct test_pair *pair)
+static void
+one_open(const char *name, const struct tp_opts *common, struct test_pair *pair)
 {
     struct tp_opts client, server;
     struct test_acceptor *acceptor;
@@ -121,6 +122,27 @@ test_pair_open(const char *name, const struct tp_opts *common, struct test_pair 
     need(test_acceptor_finish(acceptor, &pair->server) == GP_OK);
     if (certs)
         test_certs_destroy(); /* a lane needs its files no more */
+}
+
+void
+test_pair_open(const char *name, const struct tp_opts *common, struct test_pair *pair)
+{
+    struct tp_lane *clients[3], *servers[3];
+    size_t length = strcspn(name, "+");
+    char one[8];
+
+    if (name[length] == '\0') {
+        one_open(name, common, pair);
+        return;
+    }
+    snprintf(one, sizeof(one), "%.*s", (int)length, name);
+    for (unsigned i = 0; i < GP_ARRAY_LEN(clients); i++) {
+        one_open(one, common, pair);
+        clients[i] = pair->client;
+        servers[i] = pair->server;
+    }
+    need(tp_bundle_make(clients, GP_ARRAY_LEN(clients), &pair->client) == GP_OK);
+    need(tp_bundle_make(servers, GP_ARRAY_LEN(servers), &pair->server) == GP_OK);
 }
 
 void

@@ -31,7 +31,8 @@ const char *test_acceptor_url(const struct test_acceptor *acceptor);
 /* Waits for the adoption; frees. */
 enum gp_status test_acceptor_finish(struct test_acceptor *acceptor, struct tp_lane **lane_p);
 
-/* spin_us and max_payload_bytes are taken from common; certificates are made for tls. */
+/* spin_us and max_payload_bytes are taken from common; certificates are made for tls. "tls+" is a
+ * bundle of three. */
 void test_pair_open(const char *name, const struct tp_opts *common, struct test_pair *pair);
 void test_pair_close(struct test_pair *pair);
 
