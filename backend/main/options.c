@@ -110,6 +110,9 @@ static const struct gp_option be_options[] = {
     {"grace", "TIME", GP_OPT_TIME, "60s",
      "keep a session whose client lost its line for so long; 0s: end it at once", "limits", "grace",
      NULL, false},
+    {"lines-max", "N", GP_OPT_NUMBER, "8",
+     "connections that one session may go by at once, for bulk; 1: no more than one", "limits",
+     "lines", NULL, false},
     {"heartbeat", "TIME", GP_OPT_TIME, "5s",
      "a client that hears nothing for so long asks whether the server is there; after three more "
      "it "

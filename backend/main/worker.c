@@ -226,6 +226,7 @@ config_fill(const struct gp_options *options, const struct be_driver *driver,
     config->deadline_ns = gp_deadline_after(gp_now_ns(), gp_options_u64(options, "handshake-time"));
     config->grace_ms =
         (uint32_t)gp_min_u64(gp_options_u64(options, "grace") / GP_NS_PER_MS, UINT32_MAX);
+    config->lines_max = (uint32_t)gp_min_u64(gp_options_u64(options, "lines-max"), TP_BUNDLE_MAX);
     config->heartbeat_ms =
         (uint32_t)gp_min_u64(gp_options_u64(options, "heartbeat") / GP_NS_PER_MS, UINT32_MAX);
     config->features = features(options);
@@ -375,6 +376,7 @@ survive(struct be_service *v, struct be_session *session, const struct gp_option
         return status;
     v->resume.link = v->lane;
     v->resume.max_payload_bytes = v->config.max_payload_bytes;
+    v->resume.lines_max = v->config.lines_max;
     v->line.lane = v->lane;
     v->watch.lane = v->lane;
     v->watch.supervisor = v->socket;

@@ -347,6 +347,8 @@ answer(const struct be_open_config *config, struct be_line *line, struct be_sess
     };
     enum gp_status status;
 
+    if (out.grace_ms != 0)
+        out.lines_max = config->lines_max;
     for (unsigned i = 0; out.grace_ms != 0 && i < config->lane_count; i++)
         snprintf(out.lanes[out.lane_count++], sizeof(out.lanes[0]), "%s", config->lanes[i]);
     snprintf(out.driver, sizeof(out.driver), "%s", config->session.driver->text);

@@ -39,6 +39,15 @@ be_resume_init(struct be_resume *resume, struct tp_lane *lane, struct be_opened 
     return status;
 }
 
+/* Under the lock. */
+static void
+wide_drop(struct be_resume *resume)
+{
+    for (unsigned i = 1; i < resume->wide.lines; i++)
+        tp_close(resume->wide.further[i]);
+    resume->wide = (struct be_resume_wide){.lines = 0};
+}
+
 void
 be_resume_fini(struct be_resume *resume)
 {
@@ -47,6 +56,7 @@ be_resume_fini(struct be_resume *resume)
         (void)shutdown(t->watch_fd, SHUT_RDWR);
     while (resume->tries != NULL)
         pthread_cond_wait(&resume->none, &resume->lock);
+    wide_drop(resume);
     pthread_mutex_unlock(&resume->lock);
     pthread_mutex_destroy(&resume->lock);
     pthread_cond_destroy(&resume->none);
@@ -110,20 +120,81 @@ hear(struct tp_lane *lane, uint64_t deadline_ns, struct wish *wish)
     return wire_resume_decode(frame.payload, frame.payload_bytes, &wish->resume);
 }
 
+/* Under the lock: NULL if one of so many is what may come now. */
+static const char *
+check_lines(const struct be_resume *resume, const struct wire_resume *ask)
+{
+    const struct be_resume_wide *wide = &resume->wide;
+
+    if (ask->lines == 0)
+        return ask->line == 0 ? NULL : "it is no line of any";
+    if (ask->lines < 2 || ask->lines > resume->lines_max || ask->line >= ask->lines)
+        return "a session may not go by so many connections";
+    if (ask->line > 0) {
+        if (wide->lines == 0 || wide->attempt < ask->attempt)
+            return NULL;
+        if (wide->attempt > ask->attempt || wide->lines != ask->lines ||
+            wide->further[ask->line] != NULL)
+            return "what it says was said before";
+        return NULL;
+    }
+    if (wide->attempt != ask->attempt || wide->lines != ask->lines)
+        return "the further ones are not here";
+    for (unsigned i = 1; i < wide->lines; i++)
+        if (wide->further[i] == NULL)
+            return "the further ones are not here";
+    return NULL;
+}
+
 /* Under the lock: NULL if this is the session's client with something new to say. */
 static const char *
 check(struct be_resume *resume, const struct wire_resume *ask)
 {
+    const struct tp_link_claim claim = {.session_id = ask->session_id,
+                                        .attempt = ask->attempt,
+                                        .received = ask->received_bytes,
+                                        .line = ask->line,
+                                        .lines = ask->lines};
     uint8_t proof[WIRE_SECRET_BYTES];
 
-    if (tp_link_proof(resume->key, ask->session_id, ask->attempt, ask->received_bytes, proof) !=
-        GP_OK)
+    if (tp_link_proof(resume->key, &claim, proof) != GP_OK)
         return "no memory";
     if (ask->session_id != resume->session_id || !gp_secret_equal(proof, ask->proof, sizeof(proof)))
         return "it does not have the session's key";
     if (ask->attempt <= resume->attempt)
         return "what it says was said before";
-    return NULL;
+    return check_lines(resume, ask);
+}
+
+/* Under the lock: takes lane, to be asked for with the first one. */
+static void
+wide_keep(struct be_resume *resume, struct tp_lane *lane, const struct wire_resume *ask,
+          uint64_t deadline_ns)
+{
+    const struct wire_resumed answer = {.received_bytes = 0};
+    GP_AUTO_BUF struct gp_buf message = {0};
+
+    if (resume->wide.attempt != ask->attempt)
+        wide_drop(resume);
+    if (wire_resumed_encode(&answer, &message) != GP_OK) {
+        tp_close(lane);
+        return;
+    }
+    say(lane, WIRE_CONTROL_RESUMED, &message, deadline_ns);
+    resume->wide.attempt = ask->attempt;
+    resume->wide.lines = ask->lines;
+    resume->wide.further[ask->line] = lane;
+}
+
+/* Under the lock: first and those that wait for it become one. Takes first. */
+static enum gp_status
+wide_make(struct be_resume *resume, struct tp_lane *first, struct tp_lane **lane_p)
+{
+    uint32_t lines = resume->wide.lines;
+
+    resume->wide.lines = 0;
+    resume->wide.further[0] = first;
+    return tp_bundle_make(resume->wide.further, lines, lane_p);
 }
 
 /* Under the lock, so that of two tries one comes after the other: takes lane. */
@@ -139,11 +210,17 @@ let_in(struct be_resume *resume, struct tp_lane *lane, const struct wire_resume 
     if (status == GP_OK)
         status = wire_resumed_encode(&answer, &message);
     if (status != GP_OK) {
+        wide_drop(resume);
         tp_close(lane);
         return status;
     }
     say(lane, WIRE_CONTROL_RESUMED, &message, deadline_ns);
     tp_set_max_payload(lane, resume->max_payload_bytes);
+    if (ask->lines > 0)
+        status = wide_make(resume, lane, &lane);
+    wide_drop(resume);
+    if (status != GP_OK)
+        return status;
     return tp_link_attach(resume->link, lane, ask->received_bytes);
 }
 
@@ -159,6 +236,11 @@ decide(struct be_resume *resume, struct tp_lane *lane, enum gp_status status,
     pthread_mutex_lock(&resume->lock);
     if (status == GP_OK)
         why = check(resume, ask);
+    if (why == NULL && ask->line > 0) {
+        wide_keep(resume, lane, ask, deadline_ns);
+        pthread_mutex_unlock(&resume->lock);
+        return;
+    }
     if (why == NULL) {
         resume->attempt = ask->attempt;
         status = let_in(resume, lane, ask, deadline_ns);
@@ -169,7 +251,8 @@ decide(struct be_resume *resume, struct tp_lane *lane, enum gp_status status,
             refuse(lane, why, deadline_ns);
         tp_close(lane);
     } else if (status == GP_OK) {
-        log_info("session: its client is on the line again, at %s", address);
+        log_info("session: its client is on the line again, at %s, by %u connections", address,
+                 ask->lines > 0 ? ask->lines : 1);
         tp_link_catch_up(resume->link);
     } else if (status != GP_ERR_CLOSED) {
         log_warn("session: %s cannot go on: %s", address, gp_status_text(status));

@@ -4,7 +4,8 @@
  * The supervisor hands over connections that name this session; each has a thread of its own until
  * it has shown that it has the session's key, and then becomes the session's line, or is closed.
  * What the threads do is bounded in number and time, so whoever knows only the session's id costs
- * little and keeps nobody out.
+ * little and keeps nobody out. Several connections can come together, for bulk: the further ones
+ * are kept here until the first one asks for all of them, in the same attempt.
  *
  * Threads: take and fini from one thread; the rest inside.
  */
@@ -13,11 +14,19 @@
 
 #include "backend/session/put_lines.h"
 #include "backend/session/session.h"
+#include "transport/bundle/bundle.h"
 #include "transport/link/link.h"
 
 #define BE_RESUME_TRIES_MAX 16
 
 struct be_resume_try;
+
+/* Lines of one attempt that wait for its first one. */
+struct be_resume_wide {
+    uint64_t attempt;
+    uint32_t lines;                         /* 0: none */
+    struct tp_lane *further[TP_BUNDLE_MAX]; /* [0] is none */
+};
 
 struct be_resume {
     /* Set once. */
@@ -25,6 +34,7 @@ struct be_resume {
     uint64_t session_id;
     uint8_t key[TP_KEY_BYTES];
     uint32_t max_payload_bytes;
+    uint32_t lines_max;    /* 2 to TP_BUNDLE_MAX, or none but one */
     struct tp_opts socket; /* congestion, buffers, keepalive of further connections */
     struct be_put_lines
         *puts; /* whose connections come here too; borrowed, outlives this; NULL: no */
@@ -35,6 +45,7 @@ struct be_resume {
     struct be_resume_try *tries; /* the newest first */
     unsigned count;
     uint64_t attempt; /* the highest that was let in */
+    struct be_resume_wide wide;
 };
 
 /* The key comes from lane, which was opened with this; opened's secret is wiped. */

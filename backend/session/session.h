@@ -55,6 +55,7 @@ struct be_open_config {
     uint32_t max_payload_bytes;
     uint64_t features;               /* offered */
     uint32_t grace_ms, heartbeat_ms; /* told */
+    uint32_t lines_max;              /* told; connections that a session may go by at once */
     uint32_t wire_format;            /* WIRE_FORMAT; another one makes tests of old peers */
     enum wire_control_code refuse;   /* not 0: answer the open with it */
     unsigned lane_count;             /* further ways to the session; borrowed */

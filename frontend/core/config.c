@@ -34,6 +34,9 @@ static const struct gp_option options[] = {
     {"tcp-send-buffer", "BYTES", GP_OPT_BYTES, "0", "of connections; 0: the system's choice"},
     {"tcp-recv-buffer", "BYTES", GP_OPT_BYTES, "0", "of connections; 0: the system's choice"},
     {"tcp-keepalive", "TIME", GP_OPT_TIME, "30s", "silence before the system probes a connection"},
+    {"lines", "N", GP_OPT_NUMBER, "0",
+     "connections of one session for bulk; 0: 4 to other machines, 1 on this one"},
+    {"lines-after", "BYTES", GP_OPT_BYTES, "64m", "of a session's data go by one connection"},
     {NULL},
 };
 static const struct gp_option_set set = {"gpupool", "use the pool", "GPUPOOL_", "client", options};
@@ -194,6 +197,8 @@ take_socket(const struct gp_options *o, struct fe_socket *to)
     to->recv_buffer_bytes = (uint32_t)gp_min_u64(gp_options_u64(o, "tcp-recv-buffer"), INT32_MAX);
     to->keepalive_s = (uint32_t)gp_min_u64(
         (gp_options_u64(o, "tcp-keepalive") + GP_NS_PER_S - 1) / GP_NS_PER_S, INT16_MAX);
+    to->lines = (uint32_t)gp_min_u64(gp_options_u64(o, "lines"), UINT32_MAX);
+    to->lines_after = gp_options_u64(o, "lines-after");
     return GP_OK;
 }
 

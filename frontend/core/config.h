@@ -23,12 +23,15 @@
 #include <stdint.h>
 
 #define FE_SERVERS_MAX 16
+#define FE_LINES       4
 
 /* Of the connections; zero: the system's or the transport's choice. */
 struct fe_socket {
     char congestion[16]; /* as the kernel calls it */
     uint32_t send_buffer_bytes, recv_buffer_bytes;
     uint32_t keepalive_s;
+    uint32_t lines; /* at most so many for one session; 0: FE_LINES to other machines, else 1 */
+    uint64_t lines_after; /* once so many bytes have travelled */
 };
 
 struct fe_config {
@@ -46,7 +49,7 @@ struct fe_config {
     size_t etcd_count;
     char *etcd[FE_SERVERS_MAX];
     char *etcd_ca, *etcd_cert, *etcd_key, *etcd_user, *etcd_password_file; /* NULL: none */
-    char *notice_hook; /* hook.h; NULL: none */
+    char *notice_hook;                                                     /* hook.h; NULL: none */
     struct fe_socket socket;
 };
 

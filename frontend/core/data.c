@@ -360,6 +360,8 @@ fe_data_frame(struct fe_line *l, uint32_t data, uint32_t payload_bytes)
     pthread_mutex_unlock(&r->lock);
     if (!whole)
         return false;
+    if (packed >= FE_TAIL_MIN)
+        fe_resume_bulk(l);
     if (d->kept)
         return (head.flags & (WIRE_DATA_LAST | WIRE_DATA_FAILED)) == 0;
     if (head.flags & WIRE_DATA_FAILED)

@@ -160,10 +160,16 @@ struct fe_resume {
     uint8_t key[TP_KEY_BYTES];
     /* Where a session that asked for the best lane went over to RDMA; "": nowhere. */
     char rdma_url[GP_URL_TEXT_MAX + 1];
+    uint32_t lines; /* connections for bulk, TP_BUNDLE_MAX at most; less than 2: none but one */
+    uint64_t lines_after; /* so many bytes, both ways together */
 
     _Atomic bool at_work; /* a thread looks for another line */
     /* That thread's. */
     uint64_t attempt;
+    uint64_t wide_ns, wide_pause_ns; /* when several went on together; before the next try */
+    /* Relaxed: hints for those who send and receive. */
+    _Atomic bool wide; /* several go on together, or did until the line was lost */
+    _Atomic uint64_t wide_not_before_ns;
     _Atomic uint32_t bell; /* futex: the session is over, or its line was lost once more */
 };
 
@@ -236,6 +242,8 @@ void fe_resume_changed(void *line);
 /* With a URL that wants the best lane, and before the line is started: go over to the first of the
  * lanes that the server offers and both sides have. Whatever happens, the session goes on. */
 void fe_resume_choose(struct fe_line *l, const struct wire_open_answer *answer);
+/* Much has been sent or received: go on by several connections if that is wanted now. */
+void fe_resume_bulk(struct fe_line *l);
 /* Where a lane that is offered is; false if it is none that we would go to: a server may send us to
  * sockets of gpupool's only, and to ports of its own. For tests. */
 bool fe_lane_url(const char *session_url, const char *offered, char *url, size_t bytes);

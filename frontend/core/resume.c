@@ -14,6 +14,7 @@
 #include "protocol/base/url.h"
 #include "protocol/base/util.h"
 #include "protocol/wire/preface.h"
+#include "transport/bundle/bundle.h"
 #include "transport/link/link.h"
 
 #include <stdio.h>
@@ -28,6 +29,12 @@
 /* The host answers that nobody listens: a server that is gone has taken its sessions with it, and
  * what stands before one that is not may be restarting. */
 #define REFUSED_NS (2 * GP_NS_PER_S)
+
+/* Several connections that were lost together are tried again after this, longer each time, unless
+ * they lived for a while: something on the way may allow one only. */
+#define WIDE_MIN_NS   (50 * GP_NS_PER_MS)
+#define WIDE_MAX_NS   (30 * GP_NS_PER_S)
+#define WIDE_LIVED_NS (2 * GP_NS_PER_S)
 
 /* --- one try ------------------------------------------------------------------------ */
 
@@ -51,21 +58,31 @@ dial(struct fe_line *l, const char *url, char why[TP_WHY_BYTES], uint64_t deadli
     return tp_connect(url, &opts, lane_p);
 }
 
+/* Of this attempt, one line of so many. */
 static enum gp_status
-ask(struct fe_line *l, struct tp_lane *lane, uint64_t received, uint64_t deadline_ns)
+ask(struct fe_line *l, struct tp_lane *lane, uint64_t received, uint32_t line, uint32_t lines,
+    uint64_t deadline_ns)
 {
-    struct wire_resume resume = {
+    const struct tp_link_claim claim = {
         .session_id = l->resume.session_id,
-        .attempt = ++l->resume.attempt,
+        .attempt = l->resume.attempt,
+        .received = received,
+        .line = line,
+        .lines = lines,
+    };
+    struct wire_resume resume = {
+        .session_id = claim.session_id,
+        .attempt = claim.attempt,
         .received_bytes = received,
+        .line = line,
+        .lines = lines,
     };
     struct wire_frame_header header = {.kind = WIRE_FRAME_HELLO, .tag = WIRE_CONTROL_RESUME};
     GP_AUTO_BUF struct gp_buf message = {0};
     uint8_t head[WIRE_FRAME_HEADER_BYTES];
     enum gp_status status;
 
-    status =
-        tp_link_proof(l->resume.key, resume.session_id, resume.attempt, received, resume.proof);
+    status = tp_link_proof(l->resume.key, &claim, resume.proof);
     if (status == GP_OK)
         status = wire_resume_encode(&resume, &message);
     if (status == GP_OK) {
@@ -106,19 +123,37 @@ hear(struct tp_lane *lane, uint64_t deadline_ns, uint64_t *received_p)
     return status;
 }
 
+/* Dial, and have the server wait with this line for the first one. */
 static enum gp_status
-try_once(struct fe_line *l, const char *url, char why[TP_WHY_BYTES])
+dial_further(struct fe_line *l, const char *url, uint32_t line, uint32_t lines,
+             char why[TP_WHY_BYTES], struct tp_lane **lane_p)
 {
-    uint64_t deadline_ns = gp_now_ns() + TRY_NS, received, peer_received = 0;
-    struct tp_lane *lane;
-    enum gp_status status;
+    uint64_t deadline_ns = gp_now_ns() + TRY_NS, none;
+    enum gp_status status = dial(l, url, why, deadline_ns, lane_p);
 
-    status = dial(l, url, why, deadline_ns, &lane);
     if (status != GP_OK)
         return status;
+    status = ask(l, *lane_p, 0, line, lines, deadline_ns);
+    if (status == GP_OK || status == GP_ERR_IO || status == GP_ERR_CLOSED)
+        status = hear(*lane_p, deadline_ns, &none);
+    if (status != GP_OK) {
+        tp_close(*lane_p);
+        *lane_p = NULL;
+    }
+    return status;
+}
+
+/* The session goes over to lane; takes it. */
+static enum gp_status
+enter(struct fe_line *l, struct tp_lane *further[TP_BUNDLE_MAX], uint32_t lines,
+      struct tp_lane *lane, uint64_t deadline_ns)
+{
+    uint64_t received, peer_received = 0;
+    enum gp_status status;
+
     status = tp_link_detach(l->lane, &received);
     if (status == GP_OK)
-        status = ask(l, lane, received, deadline_ns);
+        status = ask(l, lane, received, 0, lines, deadline_ns);
     if (status == GP_OK || status == GP_ERR_IO || status == GP_ERR_CLOSED)
         status = hear(lane, deadline_ns, &peer_received);
     if (status != GP_OK) {
@@ -126,7 +161,107 @@ try_once(struct fe_line *l, const char *url, char why[TP_WHY_BYTES])
         return status;
     }
     tp_set_max_payload(lane, WIRE_FRAME_PAYLOAD_DEFAULT);
+    if (lines > 0) {
+        struct tp_lane *all[TP_BUNDLE_MAX] = {lane};
+
+        memcpy(all + 1, further + 1, (lines - 1) * sizeof(all[0]));
+        memset(further, 0, TP_BUNDLE_MAX * sizeof(further[0])); /* the bundle's */
+        status = tp_bundle_make(all, lines, &lane);
+        if (status != GP_OK)
+            return status;
+    }
     return tp_link_attach(l->lane, lane, peer_received);
+}
+
+/* Connect anew, by so many lines that are one together; lines 0: by one. */
+static enum gp_status
+try_lines(struct fe_line *l, const char *url, uint32_t lines, char why[TP_WHY_BYTES])
+{
+    struct tp_lane *further[TP_BUNDLE_MAX] = {NULL}, *lane;
+    enum gp_status status = GP_OK;
+    uint64_t deadline_ns;
+
+    l->resume.attempt++;
+    for (uint32_t i = 1; i < lines && status == GP_OK; i++)
+        status = dial_further(l, url, i, lines, why, &further[i]);
+    deadline_ns = gp_now_ns() + TRY_NS;
+    if (status == GP_OK)
+        status = dial(l, url, why, deadline_ns, &lane);
+    if (status == GP_OK)
+        status = enter(l, further, lines, lane, deadline_ns);
+    for (uint32_t i = 1; i < lines; i++)
+        tp_close(further[i]);
+    return status;
+}
+
+static enum gp_status
+try_once(struct fe_line *l, const char *url, char why[TP_WHY_BYTES])
+{
+    return try_lines(l, url, 0, why);
+}
+
+/* --- several ------------------------------------------------------------------------------- */
+
+static bool
+wants_wide(struct fe_line *l)
+{
+    struct tp_stats stats;
+    const char *scheme;
+
+    if (l->resume.lines < 2 || atomic_load_explicit(&l->resume.wide, memory_order_relaxed) ||
+        atomic_load_explicit(&l->over, memory_order_acquire) ||
+        tp_link_state(l->lane) != TP_LINK_LIVE)
+        return false;
+    tp_stats(l->lane, &stats);
+    scheme = tp_scheme(l->lane);
+    return stats.bytes_sent + stats.bytes_received >= l->resume.lines_after &&
+           (strcmp(scheme, "tls") == 0 || strcmp(scheme, "tcp") == 0) &&
+           gp_now_ns() >= atomic_load_explicit(&l->resume.wide_not_before_ns, memory_order_relaxed);
+}
+
+static void
+wide_later(struct fe_line *l)
+{
+    struct fe_resume *r = &l->resume;
+
+    r->wide_pause_ns = gp_min_u64(gp_max_u64(r->wide_pause_ns * 2, WIDE_MIN_NS), WIDE_MAX_NS);
+    atomic_store_explicit(&r->wide_not_before_ns, gp_now_ns() + r->wide_pause_ns,
+                          memory_order_relaxed);
+}
+
+/* The line was lost and there is one again, a single one. */
+static void
+wide_lost(struct fe_line *l)
+{
+    struct fe_resume *r = &l->resume;
+
+    if (!atomic_load_explicit(&r->wide, memory_order_relaxed))
+        return;
+    if (gp_now_ns() - r->wide_ns > WIDE_LIVED_NS)
+        r->wide_pause_ns = 0;
+    wide_later(l);
+    atomic_store_explicit(&r->wide, false, memory_order_relaxed);
+}
+
+static void
+widen(struct fe_line *l)
+{
+    char why[TP_WHY_BYTES] = "";
+    enum gp_status status;
+
+    if (!wants_wide(l))
+        return;
+    status = try_lines(l, l->session->url, l->resume.lines, why);
+    if (status == GP_OK) {
+        l->resume.wide_ns = gp_now_ns();
+        atomic_store_explicit(&l->resume.wide, true, memory_order_relaxed);
+        log_info("the session at %s goes by %u connections", l->session->url, l->resume.lines);
+        tp_link_catch_up(l->lane);
+        return;
+    }
+    log_info("the session at %s stays with one connection: %s", l->session->url,
+             why[0] != '\0' ? why : gp_status_text(status));
+    wide_later(l);
 }
 
 /* --- until it is let in --------------------------------------------------------------- */
@@ -194,6 +329,7 @@ search(struct fe_line *l)
                      l->session->url,
                      (unsigned long long)((gp_now_ns() - s.begin_ns) / GP_NS_PER_MS),
                      tp_scheme(l->lane));
+            wide_lost(l);
             tp_link_catch_up(l->lane);
             return;
         }
@@ -246,6 +382,8 @@ resume_thread(void *line)
 
     do {
         search(l);
+        widen(l);
+        search(l); /* a refusal comes when the line is given up already */
         go_back(l);
         atomic_store(&l->resume.at_work, false);
         /* Lost again before that: whoever saw it left it to us. */
@@ -272,6 +410,21 @@ fe_resume_changed(void *line)
                          "the line is lost, and there is no thread to look for another one");
 }
 
+void
+fe_resume_bulk(struct fe_line *l)
+{
+    if (GP_LIKELY(l->resume.lines < 2) ||
+        atomic_load_explicit(&l->resume.wide, memory_order_relaxed) || !wants_wide(l) ||
+        atomic_exchange(&l->resume.at_work, true))
+        return;
+    if (fe_thread_create("gpupool-line", resume_thread, l) == GP_OK)
+        return;
+    wide_later(l);
+    atomic_store(&l->resume.at_work, false);
+    if (wanted(l))
+        fe_resume_changed(l);
+}
+
 /* --- a better one ----------------------------------------------------------------------- */
 
 bool
@@ -296,16 +449,29 @@ fe_lane_url(const char *session_url, const char *offered, char *url, size_t byte
     return true;
 }
 
-void
-fe_resume_choose(struct fe_line *l, const struct wire_open_answer *answer)
+/* How many connections this session may go by for bulk. */
+static void
+lines_choose(struct fe_line *l, const struct wire_open_answer *answer)
+{
+    const struct fe_socket *socket = &l->session->socket;
+    const char *peer = tp_peer(l->lane)->address;
+    bool here = strncmp(peer, "127.", 4) == 0 || strncmp(peer, "[::1]", 5) == 0;
+    uint32_t lines = socket->lines != 0 ? socket->lines : here ? 1 : FE_LINES;
+
+    l->resume.lines = (uint32_t)gp_min_u64(gp_min_u64(lines, answer->lines_max), TP_BUNDLE_MAX);
+    l->resume.lines_after = socket->lines_after;
+}
+
+/* Whatever happens, the session goes on. */
+static void
+go_over(struct fe_line *l, const struct wire_open_answer *answer)
 {
     const char *here = l->session->url;
     char url[GP_URL_TEXT_MAX + 1], why[TP_WHY_BYTES];
     enum gp_status status = GP_ERR_AGAIN;
 
-    if (!tp_link_is(l->lane) || strncmp(here, TP_SCHEME_BEST ":", sizeof(TP_SCHEME_BEST)) != 0)
+    if (strncmp(here, TP_SCHEME_BEST ":", sizeof(TP_SCHEME_BEST)) != 0)
         return;
-    atomic_store(&l->resume.at_work, true); /* what goes meanwhile we see ourselves */
     for (uint32_t i = 0; i < answer->lane_count && status != GP_OK; i++) {
         if (tp_link_state(l->lane) != TP_LINK_LIVE)
             break;
@@ -323,6 +489,18 @@ fe_resume_choose(struct fe_line *l, const struct wire_open_answer *answer)
             log_warn("%s: %.24s... is offered and does not work (%s): the session goes on by tls",
                      here, url, why[0] != '\0' ? why : gp_status_text(status));
     }
+}
+
+void
+fe_resume_choose(struct fe_line *l, const struct wire_open_answer *answer)
+{
+    if (!tp_link_is(l->lane))
+        return;
+    lines_choose(l, answer);
+    atomic_store(&l->resume.at_work, true); /* what goes meanwhile we see ourselves */
+    go_over(l, answer);
+    if (l->resume.lines_after == 0)
+        widen(l);
     atomic_store(&l->resume.at_work, false);
     if (wanted(l))
         fe_resume_changed(l);

@@ -119,6 +119,8 @@ send_now(struct fe_line *l, struct fe_batch *b, struct controls *c, uint64_t seq
         wire_frame_encode(&header, b->bytes);
         n += batch_iov(b, iov + n);
     }
+    if (b->tail.iov_len >= FE_TAIL_MIN)
+        fe_resume_bulk(l);
     return n > 0 ? tp_send_lent(l->lane, iov, n, &b->tail, 1, deadline_ns) : GP_OK;
 }
 

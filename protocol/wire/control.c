@@ -295,6 +295,7 @@ wire_open_answer_encode(const struct wire_open_answer *in, struct gp_buf *out)
     msg.host_range = give_range(&pool, &in->host_range);
     msg.heartbeat_ms = in->heartbeat_ms;
     msg.grace_ms = in->grace_ms;
+    msg.lines_max = in->lines_max;
     status = give_devices(&pool, in, &msg);
     if (status == GP_OK)
         status =
@@ -394,6 +395,7 @@ take_answer(const Wire__Pb__OpenAnswer *msg, struct wire_open_answer *out)
     out->software = msg->software != 0;
     out->heartbeat_ms = msg->heartbeat_ms;
     out->grace_ms = msg->grace_ms;
+    out->lines_max = msg->lines_max;
     status = wire_take_bytes("resume secret", &msg->resume_secret, out->resume_secret,
                              WIRE_SECRET_BYTES);
     if (status == GP_OK)
@@ -493,6 +495,8 @@ wire_resume_encode(const struct wire_resume *in, struct gp_buf *out)
     msg.attempt = in->attempt;
     msg.received_bytes = in->received_bytes;
     msg.proof = wire_give_bytes(in->proof, sizeof(in->proof));
+    msg.line = in->line;
+    msg.lines = in->lines;
     return wire_pack(&msg.base, WIRE_CONTROL_BYTES_MAX, out);
 }
 
@@ -512,6 +516,8 @@ wire_resume_decode(const void *data, size_t bytes, struct wire_resume *out_p)
         out.session_id = msg->session_id;
         out.attempt = msg->attempt;
         out.received_bytes = msg->received_bytes;
+        out.line = msg->line;
+        out.lines = msg->lines;
         status = wire_take_bytes("proof", &msg->proof, out.proof, sizeof(out.proof));
     }
     wire_pool_fini(&pool);

@@ -170,18 +170,22 @@ struct wire_open_answer {
      * that the client knows. What is more than so many is left out. */
     uint32_t lane_count;
     char lanes[WIRE_LANES_MAX][WIRE_TEXT_MAX + 1];
+    uint32_t lines_max; /* connections that the session may go by at once; less than 2: one */
 };
 
-/* The client has lost its line and is here with another one. */
+/* The client has lost its line and is here with another one. Or with several that are one together
+ * (transport/bundle): each says which of how many it is, the first one last, and only with it the
+ * session goes over. */
 struct wire_resume {
     uint64_t session_id;
     uint64_t attempt;        /* grows with each one: what was said once is of no use again */
     uint64_t received_bytes; /* of the server's frames since the opening */
     uint8_t proof[WIRE_SECRET_BYTES];
+    uint32_t line, lines; /* this one of so many; 0 of 0: one alone */
 };
 
 struct wire_resumed {
-    uint64_t received_bytes; /* of the client's */
+    uint64_t received_bytes; /* of the client's; 0 to a line that is not the first of several */
 };
 
 struct wire_error_answer {

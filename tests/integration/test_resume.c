@@ -5,6 +5,7 @@
 
 #include "protocol/wire/negotiate.h"
 #include "protocol/wire/preface.h"
+#include "transport/bundle/bundle.h"
 #include "transport/link/link.h"
 
 #include <criterion/criterion.h>
@@ -127,13 +128,23 @@ hear_answer(struct tp_lane *lane, struct wire_resumed *resumed)
 }
 
 static struct wire_resume
+claimed(struct visit *v, uint64_t attempt, uint64_t received, uint32_t line, uint32_t lines)
+{
+    struct wire_resume resume = {.session_id = v->id,
+                                 .attempt = attempt,
+                                 .received_bytes = received,
+                                 .line = line,
+                                 .lines = lines};
+    const struct tp_link_claim claim = {v->id, attempt, received, line, lines};
+
+    cr_assert_eq(tp_link_proof(v->key, &claim, resume.proof), GP_OK);
+    return resume;
+}
+
+static struct wire_resume
 honest(struct visit *v, uint64_t received)
 {
-    struct wire_resume resume = {
-        .session_id = v->id, .attempt = ++v->attempt, .received_bytes = received};
-
-    cr_assert_eq(tp_link_proof(v->key, v->id, resume.attempt, received, resume.proof), GP_OK);
-    return resume;
+    return claimed(v, ++v->attempt, received, 0, 0);
 }
 
 static void
@@ -433,6 +444,155 @@ Test(resume, a_flood_of_prefaces_keeps_nobody_out, .timeout = 120)
     leave(&v);
     cr_assert(test_server_logged(&server, "malformed preface"));
     cr_assert(!test_server_logged(&server, "died"));
+    test_server_stop(&server);
+    test_certs_destroy();
+}
+
+/* --- several lines ---------------------------------------------------------------------------- */
+
+/* One of several: GP_OK once the server waits with it for the first one. */
+static unsigned
+bring(struct visit *v, const struct wire_resume *resume, struct tp_lane **lane_p)
+{
+    struct wire_resumed resumed;
+    unsigned answer;
+
+    cr_assert_eq(dial(v, v->id, v->key, lane_p), GP_OK);
+    say_resume(*lane_p, resume);
+    answer = hear_answer(*lane_p, &resumed);
+    if (answer != WIRE_CONTROL_RESUMED)
+        tp_close(*lane_p);
+    return answer;
+}
+
+static void
+come_back_wide(struct visit *v, uint32_t lines)
+{
+    struct tp_lane *all[TP_BUNDLE_MAX], *lane;
+    uint64_t attempt = ++v->attempt, received;
+    struct wire_resumed resumed;
+    struct wire_resume resume;
+
+    for (uint32_t i = 1; i < lines; i++) {
+        resume = claimed(v, attempt, 0, i, lines);
+        cr_assert_eq(bring(v, &resume, &all[i]), WIRE_CONTROL_RESUMED);
+    }
+    cr_assert_eq(dial(v, v->id, v->key, &all[0]), GP_OK);
+    cr_assert_eq(tp_link_detach(v->c.lane, &received), GP_OK);
+    resume = claimed(v, attempt, received, 0, lines);
+    say_resume(all[0], &resume);
+    cr_assert_eq(hear_answer(all[0], &resumed), WIRE_CONTROL_RESUMED);
+    cr_assert_eq(tp_bundle_make(all, lines, &lane), GP_OK);
+    cr_assert_eq(tp_link_attach(v->c.lane, lane, resumed.received_bytes), GP_OK);
+    tp_link_catch_up(v->c.lane);
+}
+
+/* The server sends it as it can: in long runs. */
+static void
+copies(struct visit *v, uint32_t value)
+{
+    const uint64_t base = v->c.answer.device_range.base, bytes = 4u << 20;
+
+    gp_buf_reset(&v->c.data);
+    TEST_ADD(&v->c, cuMemsetD32Async, .dst = base, .value = value, .count = bytes / 4);
+    TEST_ADD(&v->c, cuMemcpyDtoH_v2, .src = base, .bytes = bytes, .data = 1);
+    cr_assert_eq(test_client_call(&v->c), CUDA_SUCCESS);
+    cr_assert_eq(v->c.data.len, bytes);
+    for (uint64_t i = 0; i < bytes; i += 4)
+        cr_assert_eq(memcmp(v->c.data.data + i, &value, 4), 0, "at %llu", (unsigned long long)i);
+}
+
+BOTH_SCHEMES(goes_by_several_lines_and_by_one_again)
+{
+    struct test_server server = server_of(scheme->name, "--grace=60s");
+    struct visit v;
+
+    open_visit(&v, &server, "client");
+    cr_assert_eq(v.c.answer.lines_max, TP_BUNDLE_MAX);
+    TEST_ADD(&v.c, cuMemAlloc_v2, .address = v.c.answer.device_range.base, .bytes = 4u << 20);
+    come_back_wide(&v, 3);
+    test_server_await_log(&server, "by 3 connections");
+    copies(&v, 0x01020304);
+    come_back_wide(&v, TP_BUNDLE_MAX);
+    copies(&v, 0x11121314);
+    tp_link_break(v.c.lane, "test");
+    come_back(&v);
+    copies(&v, 0x21222324);
+    leave(&v);
+    cr_assert(!test_server_logged(&server, "died"));
+    test_server_stop(&server);
+    test_certs_destroy();
+}
+
+/* What does not fit together is refused, and the session goes on as it did. */
+BOTH_SCHEMES(lines_join_nothing_but_their_own_session_and_attempt)
+{
+    struct test_server server = server_of(scheme->name, "--grace=60s");
+    struct wire_resume resume, said;
+    struct tp_lane *kept, *lane;
+    struct visit v, w;
+
+    open_visit(&v, &server, "client");
+    open_visit(&w, &server, "client");
+
+    resume = claimed(&v, 7, 0, 0, 2); /* alone */
+    cr_assert_eq(bring(&v, &resume, &lane), WIRE_CONTROL_ERROR);
+    test_server_await_log(&server, "the further ones are not here");
+    resume = claimed(&v, 7, 0, 1, TP_BUNDLE_MAX + 1);
+    cr_assert_eq(bring(&v, &resume, &lane), WIRE_CONTROL_ERROR);
+    resume = claimed(&v, 7, 0, 2, 2);
+    cr_assert_eq(bring(&v, &resume, &lane), WIRE_CONTROL_ERROR);
+    resume = claimed(&v, 7, 0, 1, 1);
+    cr_assert_eq(bring(&v, &resume, &lane), WIRE_CONTROL_ERROR);
+    test_server_await_log(&server, "may not go by so many connections");
+    resume = claimed(&v, 7, 0, 1, 0);
+    cr_assert_eq(bring(&v, &resume, &lane), WIRE_CONTROL_ERROR);
+    /* Another session's, with a good key of its own: by tls not even that is heard. */
+    if (strcmp(scheme->name, "tcp") == 0) {
+        resume = claimed(&w, 7, 0, 1, 2);
+        resume.session_id = v.id;
+        cr_assert_eq(bring(&v, &resume, &lane), WIRE_CONTROL_ERROR);
+    } else {
+        cr_assert_eq(dial(&v, v.id, w.key, &lane), GP_ERR_AUTH);
+    }
+
+    said = claimed(&v, 7, 0, 1, 3);
+    cr_assert_eq(bring(&v, &said, &kept), WIRE_CONTROL_RESUMED);
+    cr_assert_eq(bring(&v, &said, &lane), WIRE_CONTROL_ERROR, "twice");
+    resume = claimed(&v, 7, 0, 1, 2);
+    cr_assert_eq(bring(&v, &resume, &lane), WIRE_CONTROL_ERROR, "of another number");
+    resume = claimed(&v, 7, 0, 0, 3);
+    cr_assert_eq(bring(&v, &resume, &lane), WIRE_CONTROL_ERROR, "one is missing");
+    works(&v);
+
+    /* The next attempt takes the place of this one, which is of no use from then on. */
+    v.attempt = 7;
+    tp_link_break(v.c.lane, "test");
+    come_back(&v);
+    works(&v);
+    cr_assert_eq(bring(&v, &said, &lane), WIRE_CONTROL_ERROR);
+    test_server_await_log(&server, "was said before");
+    tp_close(kept);
+    works(&w);
+    leave(&w);
+    leave(&v);
+    test_server_stop(&server);
+    test_certs_destroy();
+}
+
+Test(resume, one_line_is_enough_for_an_operator_who_says_so, .timeout = 60)
+{
+    struct test_server server = server_of("tls", "--lines-max=1");
+    struct wire_resume resume;
+    struct tp_lane *lane;
+    struct visit v;
+
+    open_visit(&v, &server, "client");
+    cr_assert_eq(v.c.answer.lines_max, 1);
+    resume = claimed(&v, 1, 0, 1, 2);
+    cr_assert_eq(bring(&v, &resume, &lane), WIRE_CONTROL_ERROR);
+    works(&v);
+    leave(&v);
     test_server_stop(&server);
     test_certs_destroy();
 }

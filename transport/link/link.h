@@ -91,8 +91,15 @@ uint64_t tp_link_kept(struct tp_lane *link);
  */
 GP_CHECK enum gp_status tp_link_key(struct tp_lane *lane, uint64_t session_id,
                                     const uint8_t secret[32], uint8_t key[TP_KEY_BYTES]);
+/* What is said with a further connection; its place among several that come together (line of
+ * lines) is 0 of 0 for one alone. */
+struct tp_link_claim {
+    uint64_t session_id, attempt, received;
+    uint32_t line, lines;
+};
+
 /* What proves the key for one attempt, so that it is of no use for another. */
-GP_CHECK enum gp_status tp_link_proof(const uint8_t key[TP_KEY_BYTES], uint64_t session_id,
-                                      uint64_t attempt, uint64_t received, uint8_t proof[32]);
+GP_CHECK enum gp_status tp_link_proof(const uint8_t key[TP_KEY_BYTES],
+                                      const struct tp_link_claim *claim, uint8_t proof[32]);
 
 #endif

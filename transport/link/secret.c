@@ -31,19 +31,25 @@ tp_link_key(struct tp_lane *lane, uint64_t session_id, const uint8_t secret[32],
 }
 
 enum gp_status
-tp_link_proof(const uint8_t key[TP_KEY_BYTES], uint64_t session_id, uint64_t attempt,
-              uint64_t received, uint8_t proof[32])
+tp_link_proof(const uint8_t key[TP_KEY_BYTES], const struct tp_link_claim *claim,
+              uint8_t proof[32])
 {
     static const char label[16] = "gpupool attempt";
-    uint8_t in[sizeof(label) + 3 * 8 + TP_KEY_BYTES];
+    uint8_t in[sizeof(label) + 4 * 8 + TP_KEY_BYTES];
+    size_t at = sizeof(label);
     enum gp_status status;
 
     memcpy(in, label, sizeof(label));
-    put_u64(in + sizeof(label), session_id);
-    put_u64(in + sizeof(label) + 8, attempt);
-    put_u64(in + sizeof(label) + 16, received);
-    memcpy(in + sizeof(label) + 24, key, TP_KEY_BYTES);
-    status = tp_sha256(in, sizeof(in), proof);
+    put_u64(in + at, claim->session_id);
+    put_u64(in + at + 8, claim->attempt);
+    put_u64(in + at + 16, claim->received);
+    at += 24;
+    if (claim->lines != 0) { /* older peers know of one alone only */
+        put_u64(in + at, (uint64_t)claim->line << 32 | claim->lines);
+        at += 8;
+    }
+    memcpy(in + at, key, TP_KEY_BYTES);
+    status = tp_sha256(in, at + TP_KEY_BYTES, proof);
     explicit_bzero(in, sizeof(in));
     return status;
 }

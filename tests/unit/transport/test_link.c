@@ -5,6 +5,7 @@
 #include "tests/unit/transport/pair.h"
 #include "tests/unit/transport/params.h"
 
+#include "transport/bundle/bundle.h"
 #include "transport/kept.h"
 #include "transport/link/link.h"
 
@@ -14,6 +15,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -44,7 +46,7 @@ adopt_server(void *arg)
 
 /* Two joined lanes. */
 static void
-line_make(const char *scheme, struct tp_lane *ends[2])
+one_line_make(const char *scheme, struct tp_lane *ends[2])
 {
     struct tp_opts opts = {.framing = &wire_framing, .tls = {.psk = key}};
     struct adoption server = {.scheme = scheme, .psk = key};
@@ -58,6 +60,33 @@ line_make(const char *scheme, struct tp_lane *ends[2])
     pthread_join(thread, NULL);
     cr_assert_eq(server.status, GP_OK);
     ends[1] = server.lane;
+}
+
+/* "tls+" is a bundle of three. */
+static void
+line_make(const char *scheme, struct tp_lane *ends[2])
+{
+    enum {
+        LINES = 3
+    };
+    size_t length = strcspn(scheme, "+");
+    struct tp_lane *lines[2][LINES];
+    char one[8];
+
+    snprintf(one, sizeof(one), "%.*s", (int)length, scheme);
+    if (scheme[length] == '\0') {
+        one_line_make(one, ends);
+        return;
+    }
+    for (unsigned i = 0; i < LINES; i++) {
+        struct tp_lane *pair[2];
+
+        one_line_make(one, pair);
+        lines[0][i] = pair[0];
+        lines[1][i == 0 ? 0 : LINES - i] = pair[1]; /* in another order there */
+    }
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(tp_bundle_make(lines[i], LINES, &ends[i]), GP_OK);
 }
 
 static void
@@ -140,7 +169,7 @@ send_filled(struct tp_lane *lane, uint32_t tag, size_t bytes)
 
 ParameterizedTestParameters(link, goes_on_after_a_break)
 {
-    static struct transport_param all[] = {{"tcp"}, {"tls"}};
+    static struct transport_param all[] = {{"tcp"}, {"tls"}, {"tcp+"}, {"tls+"}};
 
     return test_transports(all, GP_ARRAY_LEN(all));
 }
@@ -278,7 +307,7 @@ receive_traffic(void *arg)
 
 ParameterizedTestParameters(link, breaks_all_the_time_under_traffic)
 {
-    static struct transport_param all[] = {{"tcp"}, {"tls"}};
+    static struct transport_param all[] = {{"tcp"}, {"tls"}, {"tcp+"}, {"tls+"}};
 
     return test_transports(all, GP_ARRAY_LEN(all));
 }
@@ -622,7 +651,11 @@ Test(link, a_key_opens_only_its_own_door, .timeout = 30)
 
 Test(link, keys_differ_by_handshake_session_and_secret)
 {
-    uint8_t keys[4][TP_KEY_BYTES], proofs[3][32];
+    static const struct tp_link_claim claims[] = {
+        {1, 1, 100, 0, 0}, {1, 2, 100, 0, 0}, {1, 1, 101, 0, 0},
+        {1, 1, 100, 0, 2}, {1, 1, 100, 1, 2}, {1, 1, 100, 1, 3},
+    };
+    uint8_t keys[4][TP_KEY_BYTES], proofs[GP_ARRAY_LEN(claims)][32];
     const uint8_t secret[32] = {1}, other[32] = {2};
     struct tp_lane *first[2], *second[2];
 
@@ -636,11 +669,11 @@ Test(link, keys_differ_by_handshake_session_and_secret)
     cr_assert_eq(tp_link_key(first[0], 1, other, keys[3]), GP_OK);
     for (int i = 1; i < 4; i++)
         cr_assert_neq(memcmp(keys[0], keys[i], TP_KEY_BYTES), 0, "key %d", i);
-    cr_assert_eq(tp_link_proof(keys[0], 1, 1, 100, proofs[0]), GP_OK);
-    cr_assert_eq(tp_link_proof(keys[0], 1, 2, 100, proofs[1]), GP_OK);
-    cr_assert_eq(tp_link_proof(keys[0], 1, 1, 101, proofs[2]), GP_OK);
-    cr_assert_neq(memcmp(proofs[0], proofs[1], 32), 0);
-    cr_assert_neq(memcmp(proofs[0], proofs[2], 32), 0);
+    for (size_t i = 0; i < GP_ARRAY_LEN(claims); i++)
+        cr_assert_eq(tp_link_proof(keys[0], &claims[i], proofs[i]), GP_OK);
+    for (size_t i = 0; i < GP_ARRAY_LEN(claims); i++)
+        for (size_t j = 0; j < i; j++)
+            cr_assert_neq(memcmp(proofs[i], proofs[j], 32), 0, "%zu and %zu", i, j);
     for (int i = 0; i < 2; i++) {
         tp_close(first[i]);
         tp_close(second[i]);
@@ -753,7 +786,7 @@ go_over(const char *scheme, uint32_t before)
 
 ParameterizedTestParameters(link, goes_over_to_shared_memory)
 {
-    static struct transport_param all[] = {{"tcp"}, {"tls"}};
+    static struct transport_param all[] = {{"tcp"}, {"tls"}, {"tcp+"}, {"tls+"}};
 
     return cr_make_param_array(struct transport_param, all, GP_ARRAY_LEN(all));
 }
