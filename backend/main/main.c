@@ -162,6 +162,19 @@ admin_socket(const struct gp_options *options, char *path, size_t path_bytes)
     return path;
 }
 
+static const char *
+accounts_file(const struct gp_options *options, char *path, size_t path_bytes)
+{
+    const char *folder = getenv("STATE_DIRECTORY"); /* systemd's word for /var/lib/gpupool */
+
+    if (gp_options_is_set(options, "accounts"))
+        return gp_options_text(options, "accounts");
+    if (folder == NULL || folder[0] != '/' || strchr(folder, ':') != NULL)
+        return NULL;
+    snprintf(path, path_bytes, "%s/accounts", folder);
+    return path;
+}
+
 /* The predecessor's line and its sockets, "FD=URL"; nobody else gives them. */
 static bool
 sockets_inherit(const struct gp_options *options, struct be_supervisor_config *config)
@@ -203,7 +216,7 @@ supervise(const struct gp_options *options, const struct be_policies *policies, 
         .images_dir = gp_options_text(options, "image-cache"),
         .images_bytes = gp_options_u64(options, "image-cache-bytes"),
     };
-    char host[256] = "gpupoold", socket_path[512];
+    char host[256] = "gpupoold", socket_path[512], accounts_path[512];
     bool tls = false, rdma = false;
 
     if (be_options_paging(options, &config.paging) != GP_OK)
@@ -231,6 +244,9 @@ supervise(const struct gp_options *options, const struct be_policies *policies, 
         return 2;
     (void)gethostname(host, sizeof(host) - 1);
     config.name = gp_options_is_set(options, "name") ? gp_options_text(options, "name") : host;
+    config.region = gp_options_text(options, "region");
+    config.cost = gp_options_text(options, "cost");
+    config.accounts = accounts_file(options, accounts_path, sizeof(accounts_path));
     config.registers = gp_options_is_set(options, "etcd");
     config.metrics = gp_options_text(options, "metrics");
     config.admin_socket = admin_socket(options, socket_path, sizeof(socket_path));

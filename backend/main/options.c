@@ -62,6 +62,11 @@ static const struct gp_option be_options[] = {
      "metrics for Prometheus at URL, such as http://127.0.0.1:9470: /metrics, and /metrics/compat "
      "with names of DCGM and HAMi; whoever reaches it may read it",
      NULL, NULL, NULL, false},
+    {"accounts", "FILE", GP_OPT_PATH, NULL,
+     "keep in FILE how much ran here for whom (gpupool report); accounts in $STATE_DIRECTORY if "
+     "unset, "
+     "and in memory without that",
+     NULL, NULL, NULL, false},
     {"admin-socket", "PATH", GP_OPT_PATH, NULL,
      "serve operators of this machine at a unix socket; admin.sock in $RUNTIME_DIRECTORY if unset, "
      "and nowhere without that",

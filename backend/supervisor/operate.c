@@ -2,6 +2,7 @@
 #include "backend/supervisor/operate.h"
 
 #include "backend/metrics/page.h"
+#include "backend/supervisor/accounting.h"
 #include "backend/supervisor/supervisor_priv.h"
 #include "backend/tenant/view.h"
 #include "protocol/base/clock.h"
@@ -226,7 +227,8 @@ answer_request(void *user, const char *who, const struct wire_admin_request *req
                "request %u is not known here", request->what);
         break;
     }
-    if (!be_operate_state(s, parts, answer))
+    if (!be_operate_state(s, parts & ~WIRE_ADMIN_ACCOUNTS, answer) ||
+        ((parts & WIRE_ADMIN_ACCOUNTS) != 0 && !be_accounting_fill(s, request, answer)))
         refuse(answer, WIRE_CODE_INTERNAL, "see the server's log", "out of memory");
     parts_drop(answer, parts);
 }
@@ -257,6 +259,7 @@ worker_gone(void *user, const struct be_worker *worker)
         for (int i = 0; i < BE_COUNT_END; i++)
             totals->counts[i] += view.counts[i];
     }
+    be_accounting_gone(s, worker);
     be_board_row_clear(s->board, worker->slot);
 }
 

@@ -57,6 +57,8 @@ server_fill(struct be_gather *g)
     out->paging_host_bytes = host.bytes;
     out->paging_disk_bytes = host.spilled_bytes;
     out->paging_packed_bytes = host.packed_bytes;
+    snprintf(out->region, sizeof(out->region), "%s", s->config->region);
+    snprintf(out->cost, sizeof(out->cost), "%s", s->config->cost);
 }
 
 static void

@@ -1,6 +1,7 @@
 /* backend/supervisor/supervisor.c -- the loop: accept, hand over, keep workers warm, drain */
 #include "backend/supervisor/supervisor.h"
 
+#include "backend/supervisor/accounting.h"
 #include "backend/supervisor/dial.h"
 #include "backend/supervisor/notify.h"
 #include "backend/supervisor/operate.h"
@@ -427,6 +428,7 @@ poll_timeout(struct be_supervisor *s)
     next = gp_min_u64(next, be_http_next(s->http, now));
     next = gp_min_u64(next, be_registry_check(s, now));
     next = gp_min_u64(next, be_notify_watchdog(now));
+    next = gp_min_u64(next, be_accounting_check(s, now));
     next = gp_min_u64(next, s->cordon_until_ns);
     if (s->draining)
         next = gp_min_u64(next, s->drain_until_ns);
@@ -516,6 +518,8 @@ be_supervisor_run(const struct be_supervisor_config *config)
     }
     if (status == GP_OK)
         status = be_operate_open(&s);
+    if (status == GP_OK)
+        status = be_accounting_open(&s);
     s.workers.dial = worker_dials; /* user is set there */
     if (status == GP_OK)
         status = be_pending_open(&s.pending, pending_max, config->handshake_ns);
@@ -556,6 +560,7 @@ be_supervisor_run(const struct be_supervisor_config *config)
     if (s.signals >= 0)
         close(s.signals);
     free(s.polls);
+    be_accounting_close(&s);
     be_succession_close(&s);
     be_operate_close(&s);
     be_ledger_close(s.workers.ledger);

@@ -36,6 +36,8 @@ struct be_supervisor_config {
     uint64_t images_bytes;      /* most of them; 0: none are kept */
     uint32_t recv_buffer_bytes; /* of connections; 0: the system's choice */
     const char *name;           /* of the server, for operators */
+    const char *region, *cost;  /* where it is, and whose */
+    const char *accounts;       /* a file (accounts.h); NULL: they end with the server */
     bool registers;             /* in the directory, by a process of its own */
     const char *metrics;        /* http://...; NULL: none */
     const char *const *peers;   /* where sessions may copy to (dial.h) */

@@ -3,6 +3,7 @@
 #define BE_SUPERVISOR_PRIV_H
 
 #include "backend/metrics/board.h"
+#include "backend/supervisor/accounts.h"
 #include "backend/supervisor/admin.h"
 #include "backend/supervisor/http.h"
 #include "backend/supervisor/pending.h"
@@ -45,6 +46,7 @@ struct be_supervisor {
     struct be_policies *policies; /* as they are now; without options */
     struct be_totals totals[BE_TENANTS_MAX + 1];
     struct be_board_bytes bytes[BE_WAY_END]; /* of ended sessions */
+    struct be_accounts *accounts;
     struct be_http *http;                    /* NULL: no metrics */
     char urls[WIRE_TEXT_MAX + 1];
     uint64_t started_ms;

@@ -19,6 +19,7 @@ static const char help[] =
     "  get gpus|servers|sessions|tenants          list them, for operators\n"
     "  describe gpu|server|session|tenant NAME    all about one of them\n"
     "  top                                        watch the pool in the terminal\n"
+    "  report                                     how much ran where, for whom\n"
     "  drain [SERVER]...                          take no new sessions\n"
     "  kick SESSION | --tenant NAME               end sessions\n"
     "  quota TENANT KEY=VALUE...                  change what a tenant may have\n"
@@ -175,10 +176,10 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"run", tool_run},     {"info", tool_info},           {"get", tool_get},
-    {"top", tool_top},     {"describe", tool_describe},   {"drain", tool_drain},
-    {"kick", tool_kick},   {"quota", tool_quota},         {"doctor", tool_doctor},
-    {"certs", tool_certs}, {"place", tool_place_command},
+    {"run", tool_run},       {"info", tool_info},     {"get", tool_get},
+    {"top", tool_top},       {"report", tool_report}, {"describe", tool_describe},
+    {"drain", tool_drain},   {"kick", tool_kick},     {"quota", tool_quota},
+    {"doctor", tool_doctor}, {"certs", tool_certs},   {"place", tool_place_command},
 };
 
 /* What a command prints for --help; malloc'ed. */

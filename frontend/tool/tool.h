@@ -15,6 +15,7 @@ int tool_info(int argc, char **argv);
 int tool_get(int argc, char **argv);
 int tool_describe(int argc, char **argv);
 int tool_top(int argc, char **argv);
+int tool_report(int argc, char **argv);
 int tool_drain(int argc, char **argv);
 int tool_kick(int argc, char **argv);
 int tool_quota(int argc, char **argv);

@@ -86,6 +86,8 @@ static const struct field request_fields[] = {
     U64(deadline_ms),
     BOOL(undo),
     BOOL(stop),
+    U32(from_day),
+    U32(to_day),
     MANY(settings, setting_count, WIRE_ADMIN_SETTINGS_MAX, &setting_row),
     {0}};
 ROW(request);
@@ -119,6 +121,8 @@ static const struct field server_fields[] = {TEXT(name),
                                              U64(paging_host_bytes),
                                              U64(paging_disk_bytes),
                                              U64(paging_packed_bytes),
+                                             TEXT(region),
+                                             TEXT(cost),
                                              {0}};
 ROW(server);
 #undef M
@@ -202,6 +206,15 @@ ROW(transport);
 #undef M
 #undef S
 
+#define M Wire__Pb__AdminAccount
+#define S struct wire_admin_account
+static const struct field account_fields[] = {TEXT(tenant),  U64(sessions),  U64(session_ms),
+                                              U64(gpu_ms),   U64(launches),  U64(calls),
+                                              U64(bytes_in), U64(bytes_out), {0}};
+ROW(account);
+#undef M
+#undef S
+
 #define M Wire__Pb__AdminAnswer
 #define S struct wire_admin_answer
 static const struct field answer_fields[] = {
@@ -214,6 +227,7 @@ static const struct field answer_fields[] = {
     MANY(sessions, session_count, WIRE_ADMIN_SESSIONS_MAX, &session_row),
     MANY(tenants, tenant_count, WIRE_ADMIN_TENANTS_MAX, &tenant_row),
     MANY(transports, transport_count, WIRE_ADMIN_TRANSPORTS_MAX, &transport_row),
+    MANY(accounts, account_count, WIRE_ADMIN_ACCOUNTS_MAX, &account_row),
     {0}};
 ROW(answer);
 #undef M

@@ -27,6 +27,7 @@
 #define WIRE_ADMIN_SESSIONS_MAX   4096
 #define WIRE_ADMIN_TENANTS_MAX    1024
 #define WIRE_ADMIN_TRANSPORTS_MAX 16
+#define WIRE_ADMIN_ACCOUNTS_MAX   4096
 
 enum wire_admin_what {
     WIRE_ADMIN_LIST = 1, /* the parts that were asked for */
@@ -40,6 +41,7 @@ enum {
     WIRE_ADMIN_GPUS = 1u << 1,
     WIRE_ADMIN_SESSIONS = 1u << 2,
     WIRE_ADMIN_TENANTS = 1u << 3,
+    WIRE_ADMIN_ACCOUNTS = 1u << 4,
 };
 
 struct wire_admin_setting {
@@ -54,6 +56,7 @@ struct wire_admin_request {
     char tenant[WIRE_TEXT_MAX + 1];
     uint64_t deadline_ms; /* DRAIN: sessions are ended then; 0: in their own time */
     bool undo, stop;
+    uint32_t from_day, to_day; /* LIST of accounts: 20261128; 0: the first, the last there is */
     uint32_t setting_count;
     struct wire_admin_setting *settings;
 };
@@ -81,6 +84,7 @@ struct wire_admin_server {
     /* Of the host's memory and of the disk, for what does not fit its device; and how much of it is
      * packed. */
     uint64_t paging_host_bytes, paging_disk_bytes, paging_packed_bytes;
+    char region[WIRE_TEXT_MAX + 1], cost[32]; /* where it is, and "onprem" or "cloud" */
 };
 
 struct wire_admin_gpu {
@@ -154,16 +158,26 @@ struct wire_admin_transport {
     uint64_t bytes_in, bytes_out;
 };
 
+/* What a tenant's sessions did here over some days, of open ones too. */
+struct wire_admin_account {
+    char tenant[WIRE_TEXT_MAX + 1]; /* the certificate's name where there are no tenants */
+    uint64_t sessions;
+    uint64_t session_ms; /* they were open */
+    uint64_t gpu_ms;     /* times the GPUs on which they had something */
+    uint64_t launches, calls, bytes_in, bytes_out;
+};
+
 struct wire_admin_answer {
     uint32_t code; /* enum wire_control_code */
     char reason[WIRE_TEXT_MAX + 1], hint[WIRE_TEXT_MAX + 1];
     uint32_t affected; /* sessions that were told to end, settings that were changed */
     struct wire_admin_server server;
-    uint32_t gpu_count, session_count, tenant_count, transport_count;
+    uint32_t gpu_count, session_count, tenant_count, transport_count, account_count;
     struct wire_admin_gpu *gpus;
     struct wire_admin_session *sessions;
     struct wire_admin_tenant *tenants;
     struct wire_admin_transport *transports; /* with WIRE_ADMIN_TENANTS */
+    struct wire_admin_account *accounts;
 };
 
 GP_CHECK enum gp_status wire_admin_request_encode(const struct wire_admin_request *in,

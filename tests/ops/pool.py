@@ -26,6 +26,12 @@ def eventually(condition, seconds=20):
         time.sleep(0.02)
 
 
+def sanitized(build):
+    """Whether the software device of this build is many times slower than it is."""
+    with open(os.path.join(build, "meson-info/intro-buildoptions.json"), encoding="utf-8") as file:
+        return any(o["name"] == "b_sanitize" and o["value"] not in ("none", []) for o in json.load(file))
+
+
 class Lab:
     """A folder with certificates, servers and what they need; all gone at the end."""
 

@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 
 import etcd
 import pool
@@ -78,15 +80,25 @@ def registers(build, source):
 
 
 def outage(build, source):
-    """Running sessions never need the directory; lost leases are taken anew."""
+    """Running sessions never need the directory; lost leases are taken anew. GPUPOOL_TEST_OUTAGE=SECONDS: how long it
+    is away, beyond the TTL in any case."""
+    seconds = float(os.environ.get("GPUPOOL_TEST_OUTAGE", "0"))
     site = Site(build, source, servers=2)
     try:
         client = site.lab.soak("alice", site.servers["home1"].url, "0")
         check("it works", client.stdout.read(1) == b".")
+        threading.Thread(target=lambda: all(iter(lambda: client.stdout.read(4096), b"")), daemon=True).start()
         site.etcd.stop()
+        gone = time.monotonic()
         check("the server notes it", eventually(lambda: "registrar: etcd" in site.servers["home1"].log(), 20))
-        before = len(client.stdout.peek())
-        check("the session goes on", eventually(lambda: len(client.stdout.peek()) > before or client.stdout.read(64)))
+        calls = lambda: site.lab.json("get", "sessions", "--socket", site.servers["home1"].socket)[0]["calls"]
+        before = calls()
+        while True:
+            now = calls()
+            check("the session goes on", eventually(lambda: calls() > now), before)
+            if time.monotonic() - gone > max(seconds, 4):  # the TTL is 3 s
+                break
+        check("all the time", calls() > before)
         done = site.run(*SHOW)
         check("without a directory nobody is placed, and hears why", done.returncode == 1 and "directory" in done.stderr,
               done)

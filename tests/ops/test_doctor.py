@@ -119,7 +119,7 @@ def pages(build, source):
         manuals = {"gpupool.1": lab.run("man").stdout,
                    "gpupoold.8": subprocess.run([gpupoold, "--print", "man"], capture_output=True, text=True,
                                                 check=True).stdout}
-        for command in ("run", "get", "describe", "top", "drain", "kick", "quota", "doctor", "certs"):
+        for command in ("run", "get", "describe", "top", "report", "drain", "kick", "quota", "doctor", "certs"):
             check(f"{command} is in the manual", f".SS gpupool {command}\n" in manuals["gpupool.1"], manuals["gpupool.1"])
         check("options are in the manual", r"\-\-listen" in manuals["gpupoold.8"] and "(internal)" not in
               manuals["gpupoold.8"])

@@ -259,6 +259,52 @@ def hostile(build, source):
         lab.close()
 
 
+def reports(build, source):
+    """How much ran on own machines and on rented ones; it survives the servers' restarts."""
+    lab = pool.Lab(build, source)
+    try:
+        places = (("gpu1", "onprem", "home"), ("gpu2", "cloud", "west"))
+        servers = [lab.server(name, "--cost", cost, "--region", region, "--accounts", lab.path(name + ".accounts"),
+                              config=TENANTS) for name, cost, region in places]
+        every = [("--socket", server.socket) for server in servers]
+        check("nothing yet", lab.json("report", *every[0]) == [])
+        clients = [started(lab, "alice", servers[0].url), started(lab, "bob", servers[0].url),
+                   started(lab, "alice", servers[1].url)]
+        running = lambda: {(row["tenant"], row["cost"]): row for at in every for row in lab.json("report", *at)}
+        check("what runs is told", eventually(lambda: all(row["gpu_ms"] > 100 and row["launches"] > 0 for row in running().values())
+                                              and len(running()) == 3), running())
+        for client in clients:
+            client.stdin.close()
+            check("it ends well", client.wait(timeout=60) == 0)
+        check("all have ended", eventually(lambda: not any(lab.json("get", "sessions", *at) for at in every)))
+        before = running()
+        check("each where it ran", set(before) == {("research", "onprem"), ("batch", "onprem"), ("research", "cloud")} and
+              all(row["sessions"] == 1 and row["session_ms"] >= row["gpu_ms"] for row in before.values()), before)
+        check("with its place", before["research", "cloud"]["region"] == "west" and
+              before["research", "cloud"]["server"] == "gpu2", before)
+        for server in servers:
+            server.stop()
+            server.start()
+        check("a restart changes nothing", running() == before, running(), before)
+        client = started(lab, "bob", servers[1].url)
+        table = lab.run("report", *every[1]).stdout
+        check("a table, and the whole", re.search(r"(?m)^TENANT +COST +SESSIONS +GPU TIME", table) and
+              re.search(r"(?m)^batch +cloud +1 ", table) and "GPU time: onprem 0ms (0.0 %), cloud " in table and
+              "(100.0 %)" in table, table)
+        client.stdin.close()
+        client.wait(timeout=60)
+        check("other days have nothing", lab.json("report", "--since", "2020-01-01", "--until", "2020-02-01", *every[0]) == [])
+        for wrong in ("yesterday", "2020-13-01", "-1d", "d"):
+            done = lab.run("report", "--since", wrong, *every[0])
+            check(f"{wrong} is no day", done.returncode == 2 and "are days" in done.stderr, done)
+        done = lab.run("report", "--socket", "/nonexistent/sock")
+        check("who does not answer is told", done.returncode == 1 and "/nonexistent/sock" in done.stderr, done)
+        with open(lab.path("gpu1.accounts"), encoding="ascii") as file:
+            check("the file is what it says", re.fullmatch(r"(\d{8}( \d+){7} (research|batch)\n)+", file.read()))
+    finally:
+        lab.close()
+
+
 def wrong_use(build, source):
     lab = pool.Lab(build, source)
     try:
@@ -267,7 +313,7 @@ def wrong_use(build, source):
                         ["drain", "--undo", "--stop"], ["top", "now"], ["get", "gpus", "sessions"]):
             done = lab.run(*command)
             check(f"{command} is wrong", done.returncode == 2 and done.stderr, done)
-        for command in ("get", "describe", "top", "drain", "kick", "quota"):
+        for command in ("get", "describe", "top", "report", "drain", "kick", "quota"):
             done = lab.run(command, "--help")
             check(f"{command} --help", done.returncode == 0 and "Examples:" in done.stdout and
                   "Exit code" in done.stdout, done)
@@ -280,4 +326,4 @@ def wrong_use(build, source):
 
 
 if __name__ == "__main__":
-    sys.exit(pool.main({f.__name__: f for f in (lists, terminal, remote, drains, quotas, hostile, wrong_use)}))
+    sys.exit(pool.main({f.__name__: f for f in (lists, terminal, remote, drains, quotas, reports, hostile, wrong_use)}))

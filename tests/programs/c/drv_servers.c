@@ -425,7 +425,7 @@ lost(void)
 
 /* Streams stand at gates and copies behind them when the program ends. */
 static int
-leave(void)
+leave(uint32_t rounds)
 {
     uint32_t *pinned;
     CUevent late;
@@ -433,7 +433,7 @@ leave(void)
     open_all();
     use(2);
     CU(cuEventCreate(&late, CU_EVENT_DISABLE_TIMING));
-    launch(burn[2], 2, 200000, stream[2]);
+    launch(burn[2], 2, rounds, stream[2]);
     CU(cuEventRecord(late, stream[2]));
     for (int d = 0; d < DEVICES; d++) {
         use(d);
@@ -452,7 +452,7 @@ int
 main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "leave") == 0)
-        return leave();
+        return leave(argc > 2 ? (uint32_t)atoi(argv[2]) : 200000);
     if (argc > 1 && strcmp(argv[1], "lost") == 0)
         return lost();
     open_all();
