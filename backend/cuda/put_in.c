@@ -385,6 +385,7 @@ piece_copy(struct be_call *call, const struct be_put *put, const struct be_put_p
     struct wire_record record = {.call = WIRE_CALL_cuMemcpyHtoDAsync_v2,
                                  .context = call->context->index,
                                  .bytes = (uint32_t)(sizeof(record) + WIRE_PAD(len))};
+    enum be_stay_verdict verdict;
     struct be_pace_pass pass;
     struct be_copy_in in;
     CUresult cr = be_copy_in_begin(call, &args, &in);
@@ -395,10 +396,12 @@ piece_copy(struct be_call *call, const struct be_put *put, const struct be_put_p
         return cr;
     memcpy(in.block->data, piece->from, piece->bytes);
     wire_head_cuMemcpyHtoDAsync_v2_args(head, &args);
-    if (!be_stay_enter(call->session, record.call, head, len) ||
-        !be_pace_enter(call, &record, head, len, &pass)) {
+    verdict = be_stay_enter(call->session, record.call, head, len);
+    if (verdict != BE_STAY_GO || !be_pace_enter(call, &record, head, len, &pass)) {
         be_staging_put(in.staging, in.block);
-        return CUDA_ERROR_DEVICE_UNAVAILABLE; /* the client is gone */
+        /* Or the client is gone. */
+        return verdict == BE_STAY_REFUSED ? CUDA_ERROR_OUT_OF_MEMORY
+                                          : CUDA_ERROR_DEVICE_UNAVAILABLE;
     }
     cr = be_copy_in_go(call, &in, piece->bytes);
     be_pace_leave(&pass);

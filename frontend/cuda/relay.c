@@ -309,6 +309,8 @@ put_send(const struct side *dst, const struct side *src, size_t bytes, const str
     if (cr == CUDA_SUCCESS && reply.result != CUDA_SUCCESS) {
         if (reply.reached == 0 || reply.why_len > 0)
             note_unreachable(dst, src, reply.why);
+        else
+            log_info("a copy from %s goes through this program: error %d", from->url, reply.result);
         cr = CUDA_ERROR_UNKNOWN;
     }
     return leave(&call, from, cr) == CUDA_SUCCESS;
