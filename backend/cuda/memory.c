@@ -44,7 +44,12 @@ ask(struct be_call *call, int32_t device, uint64_t bytes)
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    for (uint32_t i = 1; i <= be_handles_highest(&session->handles, WIRE_HANDLE_CONTEXT); i++) {
+    /* The call's own, where it is the device's: another one may have failed, which is not its
+     * matter. */
+    if (call->context != NULL && call->context->device == device)
+        context = call->context->handle;
+    for (uint32_t i = 1;
+         context == NULL && i <= be_handles_highest(&session->handles, WIRE_HANDLE_CONTEXT); i++) {
         struct be_handle_slot *slot = be_handles_at(&session->handles, WIRE_HANDLE_CONTEXT, i);
 
         if (slot != NULL && ((struct be_context *)slot->object)->device == device)

@@ -340,6 +340,15 @@ fe_handle_wire(struct fe_call *call, enum wire_handle kind, const void *handle, 
         object = fe_object_get(WIRE_HANDLE_KERNEL, handle); /* NVIDIA's runtime passes these */
     if (object == NULL)
         return kind == WIRE_HANDLE_CONTEXT ? CUDA_ERROR_INVALID_CONTEXT : CUDA_ERROR_INVALID_HANDLE;
+    /* What is asked of an array is asked in its own context: another's failure is not this one's.
+     */
+    if ((kind == WIRE_HANDLE_ARRAY || kind == WIRE_HANDLE_MIPMAPPED_ARRAY) &&
+        object->context != NULL && object->context != call->context) {
+        CUresult cr = fe_call_move(call, object->context);
+
+        if (cr != CUDA_SUCCESS)
+            return cr;
+    }
     if (GP_UNLIKELY(elsewhere(call, object)))
         return CUDA_ERROR_INVALID_HANDLE;
     *id_p = object->wire;

@@ -284,12 +284,12 @@ cuMipmappedArrayGetMemoryRequirements(CUDA_ARRAY_MEMORY_REQUIREMENTS *requiremen
         return cr;
     if (array == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
-    cr = server_device(dev, &args.device);
-    if (cr != CUDA_SUCCESS || requirements == NULL)
-        return cr != CUDA_SUCCESS ? cr : CUDA_ERROR_INVALID_VALUE;
     cr = fe_enter_in(&call, WIRE_CALL_cuMipmappedArrayGetMemoryRequirements, array->object.context);
     if (cr != CUDA_SUCCESS)
         return cr;
+    cr = server_device(dev, &args.device);
+    if (cr != CUDA_SUCCESS || requirements == NULL)
+        return fe_leave(&call, cr != CUDA_SUCCESS ? cr : CUDA_ERROR_INVALID_VALUE);
     args.array = array->object.wire;
     FE_ASK(cr, &call, cuMipmappedArrayGetMemoryRequirements, &args, &reply);
     if (cr == CUDA_SUCCESS)

@@ -628,6 +628,18 @@ fe_capture_drop_context(struct fe_context *ctx)
     fe_graph_unlock();
 }
 
+void
+fe_capture_graph_gone(const struct fe_graph *graph)
+{
+    for (struct fe_capture *c = captures; c != NULL; c = c->next) {
+        if (c->graph != graph)
+            continue;
+        c->invalid = true;
+        c->own_graph = false;
+        c->graph = NULL;
+    }
+}
+
 /* -- begin and end ---------------------------------------------------------------------- */
 
 /* The lock is held. */

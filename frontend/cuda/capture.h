@@ -16,6 +16,7 @@
 #include "frontend/cuda/geometry.h"
 #include "frontend/cuda/objects.h"
 
+struct fe_graph;
 union fe_node_body;
 
 static inline bool
@@ -86,6 +87,8 @@ CUresult fe_capture_event_asked(struct fe_event *event);
 /* The event's state of capture is forgotten: it is recorded again, or destroyed. */
 void fe_capture_event_gone(struct fe_event *event);
 void fe_capture_stream_gone(struct fe_stream *stream);
+/* With the graphs' lock held: what is captured into it is invalid. */
+void fe_capture_graph_gone(const struct fe_graph *graph);
 void fe_capture_drop_context(struct fe_context *ctx);
 
 #endif

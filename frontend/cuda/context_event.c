@@ -173,9 +173,9 @@ wait_for(struct scope *s, const struct fe_event *event)
 static CUresult
 wait_event(struct scope *s, struct fe_event *event)
 {
-    CUresult cr = CUDA_SUCCESS;
+    CUresult cr = fe_context_usable(event->object.context);
 
-    if (fe_captured_event(event)) {
+    if (cr == CUDA_SUCCESS && fe_captured_event(event)) {
         (void)fe_capture_event_asked(event);
         cr = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     }

@@ -3,6 +3,7 @@
 
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/capture.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
@@ -315,6 +316,7 @@ cuGraphDestroy(CUgraph handle)
     } else {
         users = graph->users;
         graph->users = (struct fe_user_refs){0};
+        fe_capture_graph_gone(graph);
         fe_graph_delete(graph);
     }
     fe_graph_unlock();

@@ -36,9 +36,9 @@ coherent(const struct fe_call *call, uint64_t address)
     return GP_UNLIKELY(fe_coherent_active()) && fe_is_device(call, address);
 }
 
-/* The same for a source: what begins in pinned memory and ends behind it is read here. */
+/* The same for all of it: what begins in pinned memory and ends behind it is the program's. */
 static bool
-coherent_source(const struct fe_call *call, uint64_t address, size_t bytes)
+coherent_whole(const struct fe_call *call, uint64_t address, size_t bytes)
 {
     return coherent(call, address) && (!fe_host_shown(address, 0) || fe_host_shown(address, bytes));
 }
@@ -55,7 +55,7 @@ elsewhere(const struct fe_call *call, uint64_t dst, uint64_t src)
 static CUmemorytype
 kind_of(const struct fe_call *call, uint64_t address, size_t bytes)
 {
-    return coherent_source(call, address, bytes) ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
+    return coherent_whole(call, address, bytes) ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
 }
 
 /* Then the copy is one on the server; for a synchronous one the program may go on with its side. */
@@ -99,7 +99,7 @@ copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
                     : fe_capture_linear(call, where->stream, dst, CU_MEMORYTYPE_DEVICE,
                                         (uint64_t)(uintptr_t)src,
                                         kind_of(call, (uint64_t)(uintptr_t)src, bytes), bytes);
-    if (cr == CUDA_SUCCESS && coherent_source(call, (uint64_t)(uintptr_t)src, bytes))
+    if (cr == CUDA_SUCCESS && coherent_whole(call, (uint64_t)(uintptr_t)src, bytes))
         return copy_coherent(call, dst, (uint64_t)(uintptr_t)src, bytes, where, wait);
     if (cr == CUDA_SUCCESS)
         cr = fe_copy_in(call, dst, src, bytes, where, &pulled);
@@ -134,7 +134,7 @@ copy_out(struct fe_call *call, void *dst, uint64_t src, size_t bytes, const stru
                     : fe_capture_linear(call, where->stream, (uint64_t)(uintptr_t)dst,
                                         kind_of(call, (uint64_t)(uintptr_t)dst, bytes), src,
                                         CU_MEMORYTYPE_DEVICE, bytes);
-    if (coherent(call, (uint64_t)(uintptr_t)dst))
+    if (coherent_whole(call, (uint64_t)(uintptr_t)dst, bytes))
         return copy_coherent(call, (uint64_t)(uintptr_t)dst, src, bytes, where, wait);
     if (!wait && fe_host_pinned((uint64_t)(uintptr_t)dst, bytes))
         return fe_copy_out_async(call, dst, src, bytes, where);
@@ -180,6 +180,11 @@ copy_unified(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
     if (bytes == 0)
         return CUDA_SUCCESS;
     if (!to_device && fe_host_read_only(dst))
+        return CUDA_ERROR_INVALID_VALUE;
+    /* By such an address pinned memory is like a device's: it does not go on behind its end. */
+    if (GP_UNLIKELY(fe_coherent_active()) &&
+        ((fe_host_pinned(dst, 0) && !fe_host_pinned(dst, bytes)) ||
+         (fe_host_pinned(src, 0) && !fe_host_pinned(src, bytes))))
         return CUDA_ERROR_INVALID_VALUE;
     if (elsewhere(call, dst, src))
         return fe_relay_copy(call, dst, src, bytes, where, wait);

@@ -292,7 +292,7 @@ settle_side(struct fe_call *call, struct fe_side *side, const struct fe_shape *s
     /* The server has pages of this memory too: no need to bring them here, or take them there. */
     if (side->type == CU_MEMORYTYPE_HOST && GP_UNLIKELY(fe_coherent_active()) &&
         fe_is_device(call, side->base) && !locked &&
-        (!source || !fe_host_shown(side->base, 0) ||
+        (!fe_host_shown(side->base, 0) ||
          (fe_side_span(side, shape, &span) && fe_host_shown(side->base, span)))) {
         side->type = CU_MEMORYTYPE_DEVICE;
         *host_p = true;

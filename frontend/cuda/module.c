@@ -155,6 +155,9 @@ cuModuleUnload(CUmodule handle)
     module = fe_object_get(WIRE_HANDLE_MODULE, handle);
     if (module == NULL || module->kernels == NULL)
         return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
+    cr = fe_context_usable(module->object.context);
+    if (cr != CUDA_SUCCESS)
+        return fe_leave(&call, cr);
     if (module->library_wire != 0) /* it goes with its library */
         return fe_leave(&call, CUDA_ERROR_NOT_PERMITTED);
     args.module = module->object.wire;

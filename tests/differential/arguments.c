@@ -396,7 +396,7 @@ copy_2d(struct made *m, const struct call *call, int at)
         c->Height = 0;
     /* Rows that overlap may be copied in any order. */
     if (c->Height > 1 && one_memory(c->srcHost, c->srcDevice, c->dstHost, c->dstDevice))
-        c->Height = 1;
+        c->Height = left >= 1024;
     say(m, "%zux%zu}", c->WidthInBytes, c->Height);
     return (uintptr_t)c;
 }
@@ -422,7 +422,7 @@ copy_3d(struct made *m, const struct call *call, int at)
     if (host && c->Height > 64)
         c->Height = 0;
     if (one_memory(c->srcHost, c->srcDevice, c->dstHost, c->dstDevice)) {
-        c->Height = c->Height > 1 ? 1 : c->Height;
+        c->Height = c->Height > 1 ? left >= 256 : c->Height;
         c->Depth = c->Depth > 1 ? 1 : c->Depth;
     }
     say(m, "%zux%zux%zu rows %zu %zu}", c->WidthInBytes, c->Height, c->Depth, c->srcHeight,

@@ -187,6 +187,23 @@ graph_memory(void)
     printf("memory of a graph: done\n");
 }
 
+/* The graph is destroyed that a stream captures into. */
+static void
+graph_ends(void)
+{
+    CUgraph graph, ended;
+
+    CU(cuGraphCreate(&graph, 0));
+    CU(cuStreamBeginCaptureToGraph(stream, graph, NULL, NULL, 0, CU_STREAM_CAPTURE_MODE_RELAXED));
+    CU(cuMemsetD8Async(a, 1, 16, stream));
+    CU(cuGraphDestroy(graph));
+    EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, cuMemsetD8Async(a, 2, 16, stream));
+    EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, cuStreamEndCapture(stream, &ended));
+    CU(cuMemsetD8Async(a, 3, 16, stream));
+    CU(cuStreamSynchronize(stream));
+    printf("a graph destroyed while it is captured into: done\n");
+}
+
 int
 main(void)
 {
@@ -201,6 +218,7 @@ main(void)
     thread_ends();
     pinned_fill();
     graph_memory();
+    graph_ends();
     CU(cuStreamDestroy(stream));
     drv_close(dev);
     return drv_result("drv_capture_errors");

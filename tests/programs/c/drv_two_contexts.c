@@ -192,6 +192,75 @@ without_a_context(void)
     printf("without a context: done\n");
 }
 
+/* What belongs to a context that failed says so, by whatever context it is asked; and the one that
+ * asks has not failed for that. */
+static void
+asked_by_another(void)
+{
+    const CUDA_ARRAY_DESCRIPTOR desc = {
+        .Width = 16, .Height = 16, .Format = CU_AD_FORMAT_UNSIGNED_INT8, .NumChannels = 1};
+    const CUDA_ARRAY3D_DESCRIPTOR levels = {
+        .Width = 16, .Height = 16, .Format = CU_AD_FORMAT_UNSIGNED_INT8, .NumChannels = 1};
+    CUDA_ARRAY_MEMORY_REQUIREMENTS room;
+    CUDA_ARRAY_SPARSE_PROPERTIES sparse;
+    CUmipmappedArray mipmap;
+    CUcontext failed;
+    CUmodule module;
+    CUfunction trap;
+    CUevent event;
+    CUarray array;
+    CUdeviceptr p;
+    size_t pitch;
+
+    CU(cuCtxCreate_v2(&failed, 0, 0));
+    CU(cuModuleLoadData(&module, misc_ptx));
+    CU(cuModuleGetFunction(&trap, module, "trap_now"));
+    CU(cuArrayCreate(&array, &desc));
+    CU(cuMipmappedArrayCreate(&mipmap, &levels, 2));
+    CU(cuEventCreate(&event, 0));
+    CU(cuLaunchKernel(trap, 1, 1, 1, 1, 1, 1, 0, NULL, NULL, NULL));
+    EXPECT_CU(CUDA_ERROR_LAUNCH_FAILED, cuCtxSynchronize());
+    CU(cuCtxSetCurrent(first));
+    EXPECT_CU(CUDA_ERROR_LAUNCH_FAILED, cuArrayGetSparseProperties(&sparse, array));
+    EXPECT_CU(CUDA_ERROR_LAUNCH_FAILED, cuMipmappedArrayGetMemoryRequirements(&room, mipmap, -1));
+    EXPECT_CU(CUDA_ERROR_LAUNCH_FAILED, cuCtxWaitEvent(first, event));
+    EXPECT_CU(CUDA_ERROR_LAUNCH_FAILED, cuModuleUnload(module));
+    EXPECT_CU(CUDA_ERROR_OUT_OF_MEMORY, cuMemAllocPitch(&p, &pitch, 1ull << 40, 1024, 16));
+    CU(cuCtxSynchronize());
+    CU(cuCtxDestroy(failed));
+    EXPECT_CU(CUDA_ERROR_INVALID_CONTEXT, cuCtxWaitEvent(failed, NULL));
+    printf("asked by another context: done\n");
+}
+
+/* A graph's event, recorded by a launch in a stream of another context. */
+static void
+graph_event_elsewhere(void)
+{
+    CUgraphExec exec;
+    CUgraphNode node;
+    CUcontext other;
+    CUgraph graph;
+    CUstream stream;
+    CUevent event;
+
+    CU(cuCtxSetCurrent(first));
+    CU(cuEventCreate(&event, 0));
+    CU(cuGraphCreate(&graph, 0));
+    CU(cuGraphAddEventRecordNode(&node, graph, NULL, 0, event));
+    CU(cuGraphInstantiateWithFlags(&exec, graph, 0));
+    CU(cuCtxCreate_v2(&other, 0, 0));
+    CU(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    CU(cuGraphLaunch(exec, stream));
+    CU(cuStreamSynchronize(stream));
+    CU(cuCtxSetCurrent(first));
+    CU(cuEventSynchronize(event));
+    CU(cuGraphExecDestroy(exec));
+    CU(cuGraphDestroy(graph));
+    CU(cuCtxDestroy(other));
+    CU(cuEventDestroy(event));
+    printf("a graph's event, by another context's stream: done\n");
+}
+
 int
 main(void)
 {
@@ -206,6 +275,8 @@ main(void)
     pool_of_another_device();
     managed_everywhere();
     unloaded_while_it_runs();
+    asked_by_another();
+    graph_event_elsewhere();
     faulted();
     drv_close(dev);
     return drv_result("drv_two_contexts");

@@ -430,8 +430,7 @@ wait_locked(CUstream stream, CUevent event, bool external)
     }
     if (capture == NULL) {
         cr = member_add(from, stream, &m);
-        return cr != CUDA_SUCCESS ? cr
-                                  : member_set(m, event->capture_nodes, event->capture_count);
+        return cr != CUDA_SUCCESS ? cr : member_set(m, event->capture_nodes, event->capture_count);
     }
     return member_merge(member_of(from, stream), event->capture_nodes, event->capture_count);
 }
@@ -549,6 +548,18 @@ sd_capture_stream_gone(CUstream stream)
         }
     }
     sd_graph_unlock();
+}
+
+void
+sd_capture_graph_gone(CUgraph graph)
+{
+    for (struct sd_capture *c = captures; c != NULL; c = c->next) {
+        if (c->graph != graph)
+            continue;
+        c->invalid = true;
+        c->own_graph = false;
+        c->graph = NULL;
+    }
 }
 
 /* --- begin and end --- */
@@ -785,8 +796,8 @@ cuStreamIsCapturing(CUstream hStream, CUstreamCaptureStatus *captureStatus)
 
 GP_EXPORT CUresult
 cuStreamUpdateCaptureDependencies_v2(CUstream hStream, CUgraphNode *dependencies,
-                                     const CUgraphEdgeData *dependencyData,
-                                     size_t numDependencies, unsigned int flags)
+                                     const CUgraphEdgeData *dependencyData, size_t numDependencies,
+                                     unsigned int flags)
 {
     struct sd_capture *capture;
     struct member *m;

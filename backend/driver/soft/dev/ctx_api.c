@@ -384,7 +384,7 @@ cuCtxDisablePeerAccess(CUcontext peerContext)
     uint64_t bit;
 
     SD_ENTER(ctx);
-    if (!sd_object_is(peerContext, SD_CTX))
+    if (!sd_ctx_named(peerContext))
         return CUDA_ERROR_INVALID_CONTEXT;
     bit = 1ull << peerContext->dev->ordinal;
     if ((atomic_fetch_and(&ctx->peers, ~bit) & bit) == 0)

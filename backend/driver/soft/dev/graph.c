@@ -1,6 +1,7 @@
 /* backend/driver/soft/dev/graph.c -- graphs, nodes and edges */
 #include "backend/driver/soft/dev/graph.h"
 
+#include "backend/driver/soft/dev/capture.h"
 #include "backend/driver/soft/dev/mem.h"
 #include "cuda_api.h"
 
@@ -457,6 +458,7 @@ cuGraphDestroy(CUgraph hGraph)
     } else {
         users = hGraph->users;
         user_count = hGraph->user_count;
+        sd_capture_graph_gone(hGraph);
         sd_graph_delete(hGraph);
     }
     sd_graph_unlock();

@@ -594,6 +594,19 @@ wait_for_events(const struct sd_plan *plan, struct sd_op *op)
     return cr;
 }
 
+/* In a stream of whatever context: nodes of a graph may be of several. */
+static CUresult
+record_event(CUevent event, CUstream stream)
+{
+    struct sd_op *op;
+
+    if (!sd_object_is(event, SD_EVENT) || atomic_load(&stream->capture) != NULL)
+        return cuEventRecord(event, stream);
+    sd_capture_event_gone(event);
+    op = sd_op_new(SD_WORK_RECORD, stream->ctx);
+    return op != NULL ? sd_event_record_op(event, stream, op) : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
 /* Events of record nodes are reached when the whole graph is. */
 static CUresult
 record_events(const struct sd_plan *plan, CUstream stream)
@@ -606,7 +619,7 @@ record_events(const struct sd_plan *plan, CUstream stream)
         if (n->child != NULL)
             cr = record_events(n->child, stream);
         else if (n->type == CU_GRAPH_NODE_TYPE_EVENT_RECORD)
-            cr = cuEventRecord(n->event, stream);
+            cr = record_event(n->event, stream);
     }
     return cr;
 }
@@ -756,7 +769,7 @@ cuGraphLaunch(CUgraphExec hGraph, CUstream hStream)
         if (cr == CUDA_SUCCESS && place.timeline != NULL)
             remember_launch(hGraph, &place);
         if (cr == CUDA_SUCCESS)
-            cr = record_events(plan, hStream);
+            cr = record_events(plan, stream);
     } else {
         sd_op_free(op);
     }
