@@ -39,7 +39,8 @@ struct tp_way {
     pthread_t sender, receiver;
     bool sends, receives; /* the threads run */
     struct tp_runs out, in;
-    uint64_t in_end; /* the receiving thread's: runs on a lane come in their order */
+    uint64_t in_end;   /* the receiving thread's: runs on a lane come in their order */
+    atomic_bool ended; /* the peer said the end; release behind the last run, acquire */
 };
 
 struct tp_bundle {
@@ -55,9 +56,8 @@ struct tp_bundle {
     int stop_fd;       /* eventfd: the threads end */
     int in_fd, out_fd; /* epoll: of come_fd, room_fd and the main lane's */
 
-    atomic_bool stopping;   /* relaxed, stop_fd follows */
-    _Atomic int failed;     /* enum gp_status of the first lane that did; release, acquire */
-    _Atomic unsigned ended; /* further lanes whose peer said the end; release, acquire */
+    atomic_bool stopping; /* relaxed, stop_fd follows */
+    _Atomic int failed;   /* enum gp_status of the first lane that did; release, acquire */
 
     /* The sender's. */
     uint64_t out_at;

@@ -110,21 +110,33 @@ take_some(struct tp_bundle *b, uint8_t *to, size_t bytes, size_t *got_p)
     return GP_OK;
 }
 
+/* Runs on a lane come in their order: one that is further on, or has ended, fills no gap. */
+static bool
+may_fill(const struct tp_way *way, bool *rest)
+{
+    bool ended = atomic_load_explicit(&way->ended, memory_order_acquire);
+    bool next = tp_runs_next((struct tp_runs *)(uintptr_t)&way->in) != NULL;
+
+    *rest = *rest || next;
+    return !ended && !next;
+}
+
 /* Nothing is due: does something still come? */
 static enum gp_status
-how_it_ends(struct tp_bundle *b)
+how_it_ends(const struct tp_bundle *b)
 {
     enum gp_status status = tp_bundle_failed(b);
     bool rest = b->main_left > 0;
+    bool comes = b->main_status == GP_OK && (!rest || main_due(b));
 
     if (status != GP_OK)
         return status;
-    if (b->main_status != GP_ERR_CLOSED)
-        return b->main_status != GP_OK ? b->main_status : GP_ERR_AGAIN;
-    if (atomic_load_explicit(&b->ended, memory_order_acquire) < b->way_count)
-        return GP_ERR_AGAIN;
+    if (b->main_status != GP_OK && b->main_status != GP_ERR_CLOSED)
+        return b->main_status;
     for (unsigned i = 0; i < b->way_count; i++)
-        rest = rest || tp_runs_next(&b->ways[i].in) != NULL;
+        comes = may_fill(&b->ways[i], &rest) || comes;
+    if (comes)
+        return GP_ERR_AGAIN;
     return rest ? GP_ERR_IO : GP_ERR_CLOSED;
 }
 

@@ -238,7 +238,7 @@ receive_main(void *arg)
         }
     }
     if (status == GP_ERR_CLOSED) {
-        atomic_fetch_add_explicit(&way->bundle->ended, 1, memory_order_release);
+        atomic_store_explicit(&way->ended, true, memory_order_release);
         tp_bundle_signal(way->bundle->come_fd);
     } else if (status != GP_OK && status != GP_ERR_AGAIN) {
         tp_bundle_fail(way->bundle, status);

@@ -268,6 +268,27 @@ Test(bundle, runs_that_cannot_be_end_it, .timeout = 60)
     }
 }
 
+/* Where no lane can bring what is due any more, nobody waits for it. */
+Test(bundle, a_gap_that_nobody_can_fill_ends_it, .timeout = 60)
+{
+    for (int closed = 0; closed < 2; closed++) {
+        struct tp_frame frame;
+        struct ends e;
+
+        half_make(&e);
+        for (unsigned i = 0; i < LINES; i++) {
+            const struct said later = {i, 100 + 8 * i, 8, 0, 8};
+
+            if (i == 0 || closed == 0)
+                say(&e, &later);
+            else
+                shutdown(e.peer[i], SHUT_WR);
+        }
+        cr_assert_eq(tp_recv_frame(e.lane, &frame, test_soon()), GP_ERR_IO);
+        half_close(&e);
+    }
+}
+
 /* A run that never comes holds up nothing but this lane, and closing it. */
 Test(bundle, a_gap_is_waited_for_and_closing_does_not_wait, .timeout = 60)
 {
