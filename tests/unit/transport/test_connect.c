@@ -7,6 +7,8 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -136,6 +138,47 @@ Test(connect, ipv6_loopback_and_names_work, .timeout = 20)
         tp_close(server);
     }
     test_certs_destroy();
+}
+
+static int
+option_of(int fd, int level, int option)
+{
+    int value = -1;
+    socklen_t bytes = sizeof(value);
+
+    cr_assert_eq(getsockopt(fd, level, option, &value, &bytes), 0);
+    return value;
+}
+
+/* Of both ends, as each was told; keepalive also where nobody said anything. */
+Test(connect, sockets_are_as_the_options_say, .timeout = 20)
+{
+    struct tp_opts opts = test_client_opts(), server_opts = test_server_opts();
+    struct test_acceptor *acceptor;
+    struct tp_lane *lanes[2];
+    char name[16];
+
+    opts.keepalive_s = 7;
+    opts.send_buffer_bytes = opts.recv_buffer_bytes = 100000;
+    opts.congestion = server_opts.congestion = "reno";
+    acceptor = test_acceptor_start("tcp://127.0.0.1:0", &server_opts);
+    cr_assert_eq(tp_connect(test_acceptor_url(acceptor), &opts, &lanes[0]), GP_OK);
+    cr_assert_eq(test_acceptor_finish(acceptor, &lanes[1]), GP_OK);
+    for (int i = 0; i < 2; i++) {
+        int fd = tp_event_fd(lanes[i]);
+        socklen_t bytes = sizeof(name);
+
+        cr_assert_eq(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+        cr_assert_eq(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), i == 0 ? 7 : 30);
+        cr_assert_eq(option_of(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+        cr_assert_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &bytes), 0);
+        cr_assert_str_eq(name, "reno");
+    }
+    /* The kernel doubles what it is asked for. */
+    cr_assert_eq(option_of(tp_event_fd(lanes[0]), SOL_SOCKET, SO_SNDBUF), 200000);
+    cr_assert_eq(option_of(tp_event_fd(lanes[0]), SOL_SOCKET, SO_RCVBUF), 200000);
+    tp_close(lanes[0]);
+    tp_close(lanes[1]);
 }
 
 Test(connect, accept_without_a_client_does_not_wait)
