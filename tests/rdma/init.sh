@@ -207,6 +207,36 @@ cut_cable() {
     grep -q 'was lost for .* the session goes on' /tmp/cut
 }
 
+# By hand (--steps cuts): a program that counts its launches and callbacks, and compares each result,
+# while the cable is out and in again at random moments; runs go on for $cuts_s seconds.
+cuts() {
+    began=$(uptime_s)
+    cut=0 runs=0 lost=0
+    server_stop
+    server_start --heartbeat=1s || return 1
+    while [ $(($(uptime_s) - began)) -lt "$cuts_s" ]; do
+        runs=$((runs + 1))
+        (client_exec ./exact 4 $runs >/tmp/cuts 2>&1) &
+        pid=$!
+        while kill -0 $pid 2>/dev/null; do
+            usleep $((RANDOM * 60))
+            # What cannot be survived is the opening: it is over when the server has the session.
+            grep -q "rdma by rxe0:1" /tmp/server.log || continue
+            kill -0 $pid 2>/dev/null || break
+            /usr/bin/ip link set v1 down
+            usleep $((RANDOM * 90))
+            /usr/bin/ip link set v1 up
+            neighbours
+            cut=$((cut + 1))
+        done
+        wait $pid || { cat /tmp/cuts /tmp/server.log; return 2; }
+        lost=$((lost + $(grep -c 'the session goes on' /tmp/cuts)))
+        : >/tmp/server.log
+    done
+    echo "figure: $runs runs, the cable out $cut times, the line lost $lost times: exact each time"
+    [ "$lost" -gt 0 ]
+}
+
 # said TEXT FILE: within half a minute
 said() {
     for _ in $(seq 300); do
@@ -315,6 +345,7 @@ figures() {
 
 wanted=$(sed -n 's/.*steps=\([^ ]*\).*/,\1,/p' /proc/cmdline)
 [ "$wanted" = ,, ] && wanted=
+cuts_s=$(sed -n 's/.*cuts_s=\([0-9]*\).*/\1/p' /proc/cmdline)
 say "up after $(uptime_s) s"
 if device_make; then
     say "rxe0 is up after $(uptime_s) s"
@@ -333,6 +364,7 @@ if [ -z "$failed" ]; then
     step programs programs
     step two_clients two_clients
     step cut_cable cut_cable
+    [ "$cuts_s" -gt 0 ] && step cuts cuts
     step choice choice
     step server_ends server_stop
     step figures figures

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs what needs an RDMA device in a small virtual machine with a software one (rxe).
 #
-# usage: tests/rdma/run_vm.sh BUILD [--steps "NAME..."]
+# usage: tests/rdma/run_vm.sh BUILD [--steps "NAME..."] [--cuts SECONDS]
 #
 # Builds an initramfs of the programs in BUILD, what they load, and the kernel of a Debian package
 # that is downloaded into BUILD/rdma-vm and not installed; boots it under QEMU's own emulation and
@@ -14,9 +14,11 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 build=$(cd "$1" && pwd)
 shift
 steps=
+cuts=0
 while [ $# -gt 0 ]; do
     case $1 in
     --steps) steps=$2; shift 2 ;;
+    --cuts) cuts=$2; shift 2 ;; # the step of that name runs for so long, and else not at all
     *) echo "run_vm.sh: unknown argument $1" >&2; exit 2 ;;
     esac
 done
@@ -90,7 +92,7 @@ ln -sfn ../usr/lib/x86_64-linux-gnu "$tree/lib/x86_64-linux-gnu"
 own="tests/unit/transport/test_transport_frames tests/unit/transport/test_transport_link
     tests/unit/transport/test_rdma_lane tests/unit/transport/test_transport_stress
     bench/transport_floor backend/gpupoold frontend/tool/gpupool deploy/demo/gpupool-demo
-    tests/programs/drv_bulk tests/programs/drv_copies"
+    tests/programs/drv_bulk tests/programs/drv_copies tests/chaos/exact"
 ninja -C "$build" deploy/demo/gpupool-demo >/dev/null || exit 1 # the only one that is built on demand
 for name in $own; do
     [ -e "$build/$name" ] || { echo "run_vm.sh: $name is not built" >&2; exit 1; }
@@ -123,7 +125,7 @@ chmod +x "$tree/init"
 log=$vm/log
 timeout "${VM_SECONDS:-240}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max,-erms,-fsrm -smp 2 -m 1536 \
     -nographic -no-reboot -net none -kernel "$vm"/kernel/boot/vmlinuz-* -initrd "$vm/initramfs" \
-    -append "console=ttyS0 panic=-1 quiet mitigations=off nokaslr tsc=reliable clocksource=tsc steps=${steps// /,}" \
+    -append "console=ttyS0 panic=-1 quiet mitigations=off nokaslr tsc=reliable clocksource=tsc steps=${steps// /,} cuts_s=$cuts" \
     </dev/null 2>&1 | tee "$vm/console" | tr -d "\r" | sed -un '/^vm: /,$p' | tee "$log" || true
 rm -rf "$tree" "$vm/initramfs"
 grep -q '^vm: passed$' "$log" || exit 1
