@@ -53,8 +53,11 @@ struct spare {
 };
 
 struct be_pace_device {
+    /* Set once. */
     struct be_session *session;
     unsigned device;
+    const atomic_uint *only; /* be_turns_only() */
+    unsigned own;
     pthread_t thread;
 
     /* The executor's. */
@@ -771,7 +774,7 @@ be_pace_enter(struct be_call *call, const struct wire_record *record, const uint
     d = session->pace->devices[call->context->device];
     if (d == NULL)
         return true;
-    alone = be_turns_alone(session->ledger, d->device);
+    alone = atomic_load_explicit(d->only, memory_order_acquire) == d->own;
     if (alone && (class == CALL_EDGE || ++d->mark_calls < d->mark_every))
         return true;
     memcpy(&id, body + info->stream_at, sizeof(id));
@@ -813,6 +816,7 @@ device_create(struct be_session *session, unsigned device)
         return NULL;
     d->session = session;
     d->device = device;
+    d->only = be_turns_only(session->ledger, device, &d->own);
     d->tail = &d->head;
     d->mark_every = 1;
     pthread_mutex_init(&d->lock, NULL);

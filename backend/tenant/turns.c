@@ -145,6 +145,18 @@ be_turns_alone(struct be_ledger *ledger, unsigned device)
     return own_tenant(ledger) == 0;
 }
 
+const atomic_uint *
+be_turns_only(const struct be_ledger *ledger, unsigned device, unsigned *own_p)
+{
+    static const atomic_uint nobody;
+
+    *own_p = 0;
+    if (!takes_part(ledger, device))
+        return &nobody;
+    *own_p = ledger->slot + 1;
+    return &ledger->segment->turns[device].only;
+}
+
 enum be_fair_verdict
 be_turns_enter(struct be_ledger *ledger, unsigned device, uint64_t est_ns, uint64_t under_way_ns,
                uint64_t *until_p, uint64_t *window_p)

@@ -11,12 +11,16 @@
 #include "backend/sched/fair.h"
 #include "backend/tenant/ledger.h"
 
+#include <stdatomic.h>
+
 /* This worker's session may work on device from now on; nothing without a tenant. */
 void be_turns_attach(struct be_ledger *ledger, unsigned device);
 void be_turns_detach(struct be_ledger *ledger, unsigned device);
 
 /* True if the session need not ask: nobody else works there, or it takes no part. */
 bool be_turns_alone(struct be_ledger *ledger, unsigned device);
+/* The word that says so where it is *own_p, for who looks before each call. */
+const atomic_uint *be_turns_only(const struct be_ledger *ledger, unsigned device, unsigned *own_p);
 
 /* As be_fair_enter(); who got the turn instead is woken. *window_p: how much may be under way. */
 enum be_fair_verdict be_turns_enter(struct be_ledger *ledger, unsigned device, uint64_t est_ns,
