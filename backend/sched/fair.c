@@ -180,6 +180,18 @@ scaled(const struct be_fair_member *m, uint64_t est_ns)
     return gp_min_u64(est_ns, 1ull << 40) * ratio / 256;
 }
 
+/* What the device did for member, while one of a higher class waited. */
+static void
+behind_count(struct be_fair *f, uint32_t member, uint64_t busy_ns)
+{
+    for (uint32_t i = 0; i < f->end; i++)
+        if (f->members[i].group != 0 && f->members[i].waiting &&
+            class_of(f, i) < class_of(f, member)) {
+            f->behind_ns += busy_ns;
+            return;
+        }
+}
+
 void
 be_fair_charge(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t busy_ns, uint64_t now)
 {
@@ -193,6 +205,9 @@ be_fair_charge(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t bus
     step = busy_ns * 100 / g->rights.share;
     refill(g, now);
     scale_learn(m, est_ns, busy_ns);
+    behind_count(f, member, busy_ns);
+    if (f->holder == member + 1)
+        f->began_ns = 0;
     m->vtime += busy_ns;
     m->active_ns = now;
     g->vtime += step;
@@ -311,16 +326,16 @@ best_waiting(struct be_fair *f, uint32_t but, uint64_t now, struct rank *best, u
     return found;
 }
 
-/* How long a higher class waited for lower ones to get out of the way sets their window. */
+/* How much of lower classes a higher one had to let the device finish sets their window. */
 static void
-arm_adapt(struct be_fair *f, uint32_t member, uint64_t now)
+arm_adapt(struct be_fair *f)
 {
-    uint64_t waited = now - f->members[member].since_ns;
+    uint64_t behind = f->behind_ns;
 
-    if (f->holder == 0 || f->members[f->holder - 1].group == 0 ||
-        class_of(f, f->holder - 1) <= class_of(f, member))
+    f->behind_ns = 0;
+    if (behind == 0)
         return;
-    if (waited > 2 * (f->arm_ns + f->piece_ns)) /* one launch cannot be cut */
+    if (behind > 2 * (f->arm_ns + f->piece_ns)) /* one launch cannot be cut */
         f->arm_ns = gp_max_u64(BE_FAIR_ARM_MIN_NS, f->arm_ns / 2);
     else
         f->arm_ns = gp_min_u64(BE_FAIR_ARM_NS, f->arm_ns + f->arm_ns / 16);
@@ -346,7 +361,7 @@ grant(struct be_fair *f, uint32_t member, uint64_t now)
     struct be_fair_member *m = &f->members[member];
     struct be_fair_group *g = group_of(f, member);
 
-    arm_adapt(f, member, now);
+    arm_adapt(f);
     if (breath_ends(f, member) != 0)
         breath_learn(f, true);
     wait_end(f, member, now);
@@ -355,6 +370,7 @@ grant(struct be_fair *f, uint32_t member, uint64_t now)
     f->holder = member + 1;
     f->idle = false;
     f->slice_used_ns = 0;
+    f->began_ns = 0;
     f->stuck_ns = now + BE_FAIR_STUCK_NS;
 }
 
@@ -436,19 +452,41 @@ stays_before(struct be_fair *f, uint32_t member, uint64_t more_ns, const struct 
     return g->vtime + more_ns * 100 / g->rights.share < other->group_vtime;
 }
 
-/* The window and one launch beside it, so that the device does not run dry while its end is seen; a
- * launch that is longer than the window runs by itself. */
-static bool
-fits_window(uint64_t under_way_ns, uint64_t est_ns, uint64_t window_ns)
+/* Of one long launch that runs by itself, what is left; else all. */
+static uint64_t
+left_of(const struct be_fair *f, uint64_t under_way_ns, uint64_t now)
 {
+    if (f->began_ns == 0 || under_way_ns > f->piece_ns + f->piece_ns / 8)
+        return under_way_ns;
+    return under_way_ns - gp_min_u64(under_way_ns, now - gp_min_u64(f->began_ns, now));
+}
+
+/* The window and one launch beside it, so that the device does not run dry while its end is seen.
+ * Among equals a launch that is longer than the window runs by itself; beside a higher class it
+ * need not, for the device would wait before and behind each: at most the window and one launch
+ * are still to be done either way. *until_p: when enough of one is done. */
+static bool
+fits_window(const struct be_fair *f, uint64_t under_way_ns, uint64_t est_ns, uint64_t window_ns,
+            uint64_t now, uint64_t *until_p)
+{
+    uint64_t left;
+
     if (under_way_ns == 0)
         return true;
-    return under_way_ns < window_ns && est_ns <= window_ns;
+    if (window_ns == BE_FAIR_WINDOW_NS)
+        return under_way_ns < window_ns && est_ns <= window_ns;
+    left = left_of(f, under_way_ns, now);
+    if (left < window_ns)
+        return true;
+    if (left != under_way_ns)
+        *until_p = now + (left - window_ns) + 1;
+    return false;
 }
 
 /* May the holder go on? */
 static enum be_fair_verdict
-go_on(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t under_way_ns, uint64_t now)
+go_on(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t under_way_ns, uint64_t now,
+      uint64_t *until_p)
 {
     struct be_fair_group *g = group_of(f, member);
     struct rank best = {0};
@@ -465,8 +503,9 @@ go_on(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t under_way_ns
         f->slice_used_ns + est_ns > BE_FAIR_SLICE_NS &&
         !stays_before(f, member, under_way_ns + est_ns, &best))
         return BE_FAIR_WAIT;
-    return fits_window(under_way_ns, est_ns, be_fair_window(f, member)) ? BE_FAIR_GO
-                                                                        : BE_FAIR_DRAIN;
+    return fits_window(f, under_way_ns, est_ns, be_fair_window(f, member), now, until_p)
+               ? BE_FAIR_GO
+               : BE_FAIR_DRAIN;
 }
 
 static enum be_fair_verdict
@@ -513,7 +552,7 @@ be_fair_enter(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t unde
         return BE_FAIR_FREE;
     }
     if (f->holder == member + 1) {
-        verdict = go_on(f, member, est_ns, under_way_ns, now);
+        verdict = go_on(f, member, est_ns, under_way_ns, now, until_p);
         if (verdict == BE_FAIR_GO)
             return entered(f, member, est_ns, under_way_ns, now);
         /* Once it has nothing under way it takes part in the race for the next turn. */
@@ -538,8 +577,10 @@ be_fair_enter(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t unde
 void
 be_fair_begun(struct be_fair *f, uint32_t member, uint64_t now)
 {
-    if (f->holder == member + 1)
-        f->stuck_ns = gp_max_u64(f->stuck_ns, now + BE_FAIR_LONG_NS);
+    if (f->holder != member + 1)
+        return;
+    f->began_ns = now;
+    f->stuck_ns = gp_max_u64(f->stuck_ns, now + BE_FAIR_LONG_NS);
 }
 
 void

@@ -85,9 +85,11 @@ struct be_fair {
     bool idle;       /* the holder has nothing under way */
     uint32_t end;    /* no member from here on */
     uint64_t slice_used_ns, stuck_ns;
-    uint64_t piece_ns; /* the holder's last launch */
-    uint64_t vtime;    /* where the race is: no group that wants to work is behind it */
-    uint64_t leap;     /* so far beyond the others one piece of work took its group, lately */
+    uint64_t piece_ns;  /* the holder's last launch */
+    uint64_t began_ns;  /* the device works since then on the oldest of it; 0: not known */
+    uint64_t behind_ns; /* lower classes' work that was done while a higher one waited */
+    uint64_t vtime;     /* where the race is: no group that wants to work is behind it */
+    uint64_t leap;      /* so far beyond the others one piece of work took its group, lately */
     uint64_t hold_ns, gap_ns, arm_ns, breath_ns;
     struct be_fair_group groups[BE_FAIR_GROUPS];
     struct be_fair_member members[BE_FAIR_MEMBERS];
@@ -102,7 +104,7 @@ void be_fair_detach(struct be_fair *f, uint32_t member);
 enum be_fair_verdict {
     BE_FAIR_FREE,  /* nobody else is here: run, nothing is counted */
     BE_FAIR_GO,    /* run it: it counts as under way */
-    BE_FAIR_DRAIN, /* enough is under way: ask again when some of it is done */
+    BE_FAIR_DRAIN, /* enough is under way: ask again when some of it is done, or at *until_p */
     BE_FAIR_WAIT,  /* it is not your turn: ask again when you are woken, or at *until_p */
 };
 
