@@ -127,6 +127,7 @@ moved_bytes(uint16_t id, const uint8_t *body, size_t len, uint64_t *bytes_p)
     union {
         struct wire_cuMemcpyDtoDAsync_v2_args dtod;
         struct wire_gpCopyPacked_args packed;
+        struct wire_gpCopyKnown_args known;
         struct wire_cuMemcpyDtoHAsync_v2_args dtoh;
         struct wire_cuMemcpyDtoH_v2_args sync;
         struct wire_cuMemsetD8Async_args d8;
@@ -138,6 +139,10 @@ moved_bytes(uint16_t id, const uint8_t *body, size_t len, uint64_t *bytes_p)
     switch (id) {
     case WIRE_CALL_cuMemcpyHtoDAsync_v2:
     case WIRE_CALL_gpCopyIn3D:
+    case WIRE_CALL_gpCopyKept:
+        return true;
+    case WIRE_CALL_gpCopyKnown:
+        *bytes_p = wire_get_gpCopyKnown_args(body, len, &a.known) ? a.known.bytes : 0;
         return true;
     case WIRE_CALL_gpCopyPacked:
         *bytes_p = wire_get_gpCopyPacked_args(body, len, &a.packed) ? a.packed.bytes : 0;

@@ -17,45 +17,61 @@
 
 /* -- the process ------------------------------------------------------------------------------- */
 
+struct stores {
+    struct be_store *of[BE_STORES]; /* NULL: nothing of the kind is kept */
+};
+
 static void
 answer(struct be_store *store, int socket, struct be_image_message *message)
 {
     GP_AUTO_CLOSE int fd = -1;
-    enum gp_status status = message->word == BE_IMAGE_GET
-                                ? be_store_get(store, &message->name, &fd)
-                                : be_store_note_get(store, &message->name, &fd);
+    enum gp_status status = GP_ERR_NOT_FOUND;
 
+    if (store != NULL)
+        status = message->word == BE_IMAGE_GET ? be_store_get(store, &message->name, &fd)
+                                               : be_store_note_get(store, &message->name, &fd);
     message->word = status == GP_OK ? BE_IMAGE_HERE : BE_IMAGE_MISSING;
     if (be_image_send(socket, message, fd) != GP_OK)
         log_debug("images: a worker does not hear its answer");
 }
 
+static enum gp_status
+take_in(struct be_store *store, const struct be_image_message *message, int fd)
+{
+    if (fd < 0)
+        return GP_ERR_PROTOCOL;
+    if (store == NULL)
+        return GP_OK;
+    return message->word == BE_IMAGE_PUT
+               ? be_store_put(store, &message->name, fd, message->bytes)
+               : be_store_note_put(store, &message->name, fd, message->bytes);
+}
+
 /* False when the worker is gone, or says what none of ours says. */
 static bool
-worker_hear(struct be_store *store, int socket)
+worker_hear(const struct stores *stores, int socket)
 {
     struct be_image_message message;
     GP_AUTO_CLOSE int fd = -1;
     enum gp_status status = be_image_receive(socket, &message, &fd, MSG_DONTWAIT);
+    struct be_store *store;
 
     if (status == GP_ERR_AGAIN)
         return true;
-    if (status != GP_OK)
+    if (status != GP_OK || message.kind >= BE_STORES)
         return false;
+    store = stores->of[message.kind];
     switch (message.word) {
     case BE_IMAGE_GET:
     case BE_IMAGE_NOTE_GET:
         answer(store, socket, &message);
         return true;
-    case BE_IMAGE_NOTE_PUT:
-        status =
-            fd >= 0 ? be_store_note_put(store, &message.name, fd, message.bytes) : GP_ERR_PROTOCOL;
-        return status != GP_ERR_PROTOCOL;
     case BE_IMAGE_PUT:
-        status = fd >= 0 ? be_store_put(store, &message.name, fd, message.bytes) : GP_ERR_PROTOCOL;
-        return status != GP_ERR_PROTOCOL;
+    case BE_IMAGE_NOTE_PUT:
+        return take_in(store, &message, fd) != GP_ERR_PROTOCOL;
     case BE_IMAGE_DROP:
-        be_store_drop(store, &message.name);
+        if (store != NULL)
+            be_store_drop(store, &message.name);
         return true;
     default:
         return false;
@@ -83,7 +99,7 @@ supervisor_hear(int epoll, int control)
 }
 
 static int
-keep(struct be_store *store, int control)
+keep(const struct stores *stores, int control)
 {
     struct epoll_event events[BE_EVENTS_MAX] = {{.events = EPOLLIN, .data.fd = control}};
     int epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -98,7 +114,7 @@ keep(struct be_store *store, int control)
         for (int i = 0; i < count; i++) {
             int fd = events[i].data.fd;
 
-            if (fd != control && !worker_hear(store, fd))
+            if (fd != control && !worker_hear(stores, fd))
                 close(fd);
             if (fd == control && !supervisor_hear(epoll, control))
                 return 0;
@@ -115,41 +131,61 @@ close_others(int control)
     (void)close_range((unsigned)control + 1, ~0u, 0);
 }
 
+/* What is kept in memory has a descriptor each. */
+static void
+descriptors_raise(void)
+{
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
 static int
-keeper_main(const char *dir, uint64_t limit_bytes, int control, pid_t parent)
+keeper_main(const struct be_keeper_opts opts[BE_STORES], int control, pid_t parent)
 {
     struct rlimit none = {0, 0};
-    struct be_store *store;
+    struct stores stores = {{NULL}};
     char name[48];
-    int code;
+    int code = 0;
 
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent ||
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || setrlimit(RLIMIT_CORE, &none) != 0)
         return 125;
     close_others(control);
+    descriptors_raise();
     (void)prctl(PR_SET_NAME, "gpupoold-images");
     snprintf(name, sizeof(name), "gpupoold-images[%d]", (int)getpid());
     gp_log_set_name(name);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* Ctrl-C on a terminal: the supervisor decides */
     signal(SIGHUP, SIG_IGN);
-    if (be_store_open(dir, limit_bytes, &store) != GP_OK)
-        return 1;
-    code = keep(store, control);
-    be_store_close(store);
+    for (int i = 0; i < BE_STORES && code == 0; i++)
+        if (opts[i].limit_bytes > 0 &&
+            be_store_open(opts[i].dir, opts[i].limit_bytes, &stores.of[i]) != GP_OK)
+            code = 1;
+    if (code == 0)
+        code = keep(&stores, control);
+    for (int i = 0; i < BE_STORES; i++)
+        be_store_close(stores.of[i]);
     return code;
 }
 
 /* -- the supervisor ---------------------------------------------------------------------------- */
 
 void
-be_keeper_start(const char *dir, uint64_t limit_bytes, struct be_keeper *keeper)
+be_keeper_start(const struct be_keeper_opts opts[BE_STORES], struct be_keeper *keeper)
 {
     pid_t parent = getpid(), pid;
+    bool any = false;
     int pair[2];
 
     *keeper = (struct be_keeper){.control = -1};
-    if (limit_bytes == 0)
+    for (int i = 0; i < BE_STORES; i++)
+        any = any || opts[i].limit_bytes > 0;
+    if (!any)
         return;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
         log_error("images: socketpair: %m");
@@ -158,7 +194,7 @@ be_keeper_start(const char *dir, uint64_t limit_bytes, struct be_keeper *keeper)
     pid = fork();
     if (pid == 0) {
         close(pair[0]);
-        _exit(keeper_main(dir, limit_bytes, pair[1], parent));
+        _exit(keeper_main(opts, pair[1], parent));
     }
     close(pair[1]);
     if (pid < 0) {

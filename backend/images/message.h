@@ -20,7 +20,7 @@ enum be_image_word {
 
 struct be_image_message {
     uint32_t word; /* enum be_image_word */
-    uint32_t pad;
+    uint32_t kind; /* enum be_store_kind; of what is no note */
     uint64_t bytes;
     struct be_image_name name;
 };

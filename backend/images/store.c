@@ -23,6 +23,14 @@ struct be_stored {
     struct be_image_name name;
     uint64_t bytes, used; /* used: a number that grows with each use */
     int memory;           /* -1: in the directory */
+    uint32_t holder;
+};
+
+/* A scope and what it holds; free where that is nothing. */
+struct be_holder {
+    uint8_t scope[BE_IMAGE_HASH_BYTES];
+    uint64_t bytes;
+    uint32_t count;
 };
 
 struct be_store {
@@ -30,6 +38,8 @@ struct be_store {
     uint64_t limit_bytes, bytes, uses;
     struct be_stored *images;
     uint32_t count;
+    struct be_holder *holders; /* one for each image may be needed */
+    uint32_t holder_count;
     struct be_stored notes[BE_NOTES_MAX];
     uint32_t note_count;
 };
@@ -93,18 +103,27 @@ forget(struct be_store *store, struct be_stored *image)
             log_warn("images: %s stays: %m", path);
     }
     store->bytes -= image->bytes;
+    store->holders[image->holder].bytes -= image->bytes;
+    store->holders[image->holder].count--;
     *image = store->images[--store->count];
 }
 
-static uint64_t
-scope_bytes(const struct be_store *store, const uint8_t scope[BE_IMAGE_HASH_BYTES])
+/* The one with this scope, or a free one for it. */
+static uint32_t
+holder_of(struct be_store *store, const uint8_t scope[BE_IMAGE_HASH_BYTES])
 {
-    uint64_t bytes = 0;
+    uint32_t free_one = store->holder_count;
 
-    for (uint32_t i = 0; i < store->count; i++)
-        if (memcmp(store->images[i].name.scope, scope, BE_IMAGE_HASH_BYTES) == 0)
-            bytes += store->images[i].bytes;
-    return bytes;
+    for (uint32_t i = 0; i < store->holder_count; i++) {
+        if (memcmp(store->holders[i].scope, scope, BE_IMAGE_HASH_BYTES) == 0)
+            return i;
+        if (store->holders[i].count == 0)
+            free_one = i;
+    }
+    if (free_one == store->holder_count)
+        store->holder_count++; /* as many as images at most: others hold something */
+    memcpy(store->holders[free_one].scope, scope, BE_IMAGE_HASH_BYTES);
+    return free_one;
 }
 
 /* Of who holds most, counting what is about to come. */
@@ -118,7 +137,7 @@ make_room(struct be_store *store, const struct be_image_name *name, uint64_t byt
 
         for (uint32_t i = 0; i < store->count; i++) {
             struct be_stored *image = &store->images[i];
-            uint64_t held = scope_bytes(store, image->name.scope);
+            uint64_t held = store->holders[image->holder].bytes;
 
             if (memcmp(image->name.scope, name->scope, BE_IMAGE_HASH_BYTES) == 0)
                 held += bytes;
@@ -134,8 +153,12 @@ make_room(struct be_store *store, const struct be_image_name *name, uint64_t byt
 static void
 enter(struct be_store *store, const struct be_image_name *name, uint64_t bytes, int memory)
 {
-    store->images[store->count++] =
-        (struct be_stored){.name = *name, .bytes = bytes, .used = ++store->uses, .memory = memory};
+    uint32_t holder = holder_of(store, name->scope);
+
+    store->images[store->count++] = (struct be_stored){
+        .name = *name, .bytes = bytes, .used = ++store->uses, .memory = memory, .holder = holder};
+    store->holders[holder].bytes += bytes;
+    store->holders[holder].count++;
     store->bytes += bytes;
 }
 
@@ -237,7 +260,8 @@ be_store_open(const char *dir, uint64_t limit_bytes, struct be_store **store_p)
     store->dir = -1;
     store->limit_bytes = limit_bytes;
     store->images = calloc(BE_IMAGES_MAX, sizeof(*store->images));
-    if (store->images == NULL)
+    store->holders = calloc(BE_IMAGES_MAX, sizeof(*store->holders));
+    if (store->images == NULL || store->holders == NULL)
         status = GP_ERR_NO_MEMORY;
     if (status == GP_OK && dir != NULL) {
         if (mkdir(dir, 0700) != 0 && errno != EEXIST)
@@ -268,6 +292,7 @@ be_store_close(struct be_store *store)
     if (store->dir >= 0)
         close(store->dir);
     free(store->images);
+    free(store->holders);
     free(store);
 }
 

@@ -19,6 +19,13 @@
 #define BE_NOTES_MAX        128u
 #define BE_NOTE_BYTES_MAX   (256u << 10)
 
+/* What is kept apart, each with a limit of its own. */
+enum be_store_kind {
+    BE_STORE_IMAGES,   /* of modules, and notes */
+    BE_STORE_CONTENTS, /* of copies to the device */
+    BE_STORES,
+};
+
 struct be_store;
 
 /* Whose it is and what it is; nothing is found by one alone. */

@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 
 #define BE_ANSWER_MS 2000
+/* The keeper hashes as fast as copies come, or about. */
+#define BE_ROOM_MS 200
 
 enum gp_status
 be_images_scope(const char *tenant, uint8_t scope[BE_IMAGE_HASH_BYTES])
@@ -31,21 +33,22 @@ give_up(struct be_images *images)
 }
 
 static struct be_image_message
-message_of(const struct be_images *images, enum be_image_word word,
+message_of(const struct be_images *images, enum be_store_kind kind, enum be_image_word word,
            const uint8_t digest[BE_IMAGE_HASH_BYTES], uint64_t bytes)
 {
-    struct be_image_message message = {.word = word, .bytes = bytes};
+    struct be_image_message message = {.word = word, .kind = kind, .bytes = bytes};
 
-    memcpy(message.name.scope, images->scope, sizeof(message.name.scope));
+    memcpy(message.name.scope, kind == BE_STORE_CONTENTS ? images->contents : images->scope,
+           sizeof(message.name.scope));
     memcpy(message.name.digest, digest, sizeof(message.name.digest));
     return message;
 }
 
 static enum gp_status
-ask(struct be_images *images, enum be_image_word word, const uint8_t digest[BE_IMAGE_HASH_BYTES],
-    int *fd_p)
+ask(struct be_images *images, enum be_store_kind kind, enum be_image_word word,
+    const uint8_t digest[BE_IMAGE_HASH_BYTES], int *fd_p)
 {
-    struct be_image_message message = message_of(images, word, digest, 0);
+    struct be_image_message message = message_of(images, kind, word, digest, 0);
     struct pollfd polled = {.fd = images->socket, .events = POLLIN};
 
     if (images->socket < 0)
@@ -77,13 +80,13 @@ read_whole(int fd, uint8_t *data, uint64_t bytes, const uint8_t digest[BE_IMAGE_
     return memcmp(got, digest, sizeof(got)) == 0 ? GP_OK : GP_ERR_PROTOCOL;
 }
 
-enum gp_status
-be_images_hold(struct be_images *images, const uint8_t digest[BE_IMAGE_HASH_BYTES], uint64_t bytes,
-               int *fd_p)
+static enum gp_status
+hold(struct be_images *images, enum be_store_kind kind, const uint8_t digest[BE_IMAGE_HASH_BYTES],
+     uint64_t bytes, int *fd_p)
 {
     struct stat st;
     int fd = -1;
-    enum gp_status status = ask(images, BE_IMAGE_GET, digest, &fd);
+    enum gp_status status = ask(images, kind, BE_IMAGE_GET, digest, &fd);
 
     if (status != GP_OK)
         return status;
@@ -93,6 +96,23 @@ be_images_hold(struct be_images *images, const uint8_t digest[BE_IMAGE_HASH_BYTE
     }
     *fd_p = fd;
     return GP_OK;
+}
+
+enum gp_status
+be_images_hold(struct be_images *images, const uint8_t digest[BE_IMAGE_HASH_BYTES], uint64_t bytes,
+               int *fd_p)
+{
+    return hold(images, BE_STORE_IMAGES, digest, bytes, fd_p);
+}
+
+static void
+drop(struct be_images *images, enum be_store_kind kind, const uint8_t digest[BE_IMAGE_HASH_BYTES])
+{
+    struct be_image_message message = message_of(images, kind, BE_IMAGE_DROP, digest, 0);
+
+    log_warn("images: one is not what it was when it came; it is dropped");
+    if (be_image_send(images->socket, &message, -1) != GP_OK)
+        give_up(images);
 }
 
 enum gp_status
@@ -114,7 +134,6 @@ enum gp_status
 be_images_get(struct be_images *images, const uint8_t digest[BE_IMAGE_HASH_BYTES], uint64_t bytes,
               uint8_t **data_p)
 {
-    struct be_image_message drop = message_of(images, BE_IMAGE_DROP, digest, 0);
     GP_AUTO_CLOSE int fd = -1;
     enum gp_status status = be_images_hold(images, digest, bytes, &fd);
 
@@ -122,17 +141,54 @@ be_images_get(struct be_images *images, const uint8_t digest[BE_IMAGE_HASH_BYTES
         status = be_images_read(fd, digest, bytes, data_p);
     if (status != GP_ERR_PROTOCOL)
         return status;
-    log_warn("images: one is not what it was when it came; it is dropped");
-    if (be_image_send(images->socket, &drop, -1) != GP_OK)
-        give_up(images);
+    drop(images, BE_STORE_IMAGES, digest);
     return GP_ERR_NOT_FOUND;
 }
 
-static void
-put(struct be_images *images, enum be_image_word word, const uint8_t digest[BE_IMAGE_HASH_BYTES],
-    const void *data, uint64_t bytes)
+/* The keeper has hashed what is sealed; what comes from a disk is hashed here. */
+static enum gp_status
+map(int fd, const uint8_t digest[BE_IMAGE_HASH_BYTES], uint64_t bytes, void **at_p)
 {
-    struct be_image_message message = message_of(images, word, digest, bytes);
+    int seals = fcntl(fd, F_GET_SEALS);
+    bool sealed = seals >= 0 && (seals & F_SEAL_WRITE) != 0 && (seals & F_SEAL_SHRINK) != 0;
+    int flags = sealed ? MAP_SHARED | MAP_POPULATE : MAP_PRIVATE | MAP_ANONYMOUS;
+    void *at =
+        mmap(NULL, bytes, sealed ? PROT_READ : PROT_READ | PROT_WRITE, flags, sealed ? fd : -1, 0);
+
+    if (at == MAP_FAILED)
+        return GP_ERR_NO_MEMORY;
+    if (!sealed && read_whole(fd, at, bytes, digest) != GP_OK) {
+        munmap(at, bytes);
+        return GP_ERR_PROTOCOL;
+    }
+    *at_p = at;
+    return GP_OK;
+}
+
+enum gp_status
+be_contents_map(struct be_images *images, const uint8_t digest[BE_IMAGE_HASH_BYTES], uint64_t bytes,
+                const uint8_t **data_p)
+{
+    GP_AUTO_CLOSE int fd = -1;
+    enum gp_status status;
+    void *at = NULL;
+
+    if (!images->has_contents)
+        return GP_ERR_NOT_FOUND;
+    status = hold(images, BE_STORE_CONTENTS, digest, bytes, &fd);
+    if (status == GP_OK)
+        status = map(fd, digest, bytes, &at);
+    if (status == GP_ERR_PROTOCOL)
+        drop(images, BE_STORE_CONTENTS, digest);
+    *data_p = at;
+    return status == GP_OK ? GP_OK : GP_ERR_NOT_FOUND;
+}
+
+static void
+put(struct be_images *images, enum be_store_kind kind, enum be_image_word word,
+    const uint8_t digest[BE_IMAGE_HASH_BYTES], const void *data, uint64_t bytes)
+{
+    struct be_image_message message = message_of(images, kind, word, digest, bytes);
     GP_AUTO_CLOSE int fd = -1;
     uint64_t at = 0;
 
@@ -155,14 +211,24 @@ void
 be_images_put(struct be_images *images, const uint8_t digest[BE_IMAGE_HASH_BYTES], const void *data,
               uint64_t bytes)
 {
-    put(images, BE_IMAGE_PUT, digest, data, bytes);
+    put(images, BE_STORE_IMAGES, BE_IMAGE_PUT, digest, data, bytes);
+}
+
+void
+be_contents_put(struct be_images *images, const uint8_t digest[BE_IMAGE_HASH_BYTES],
+                const void *data, uint64_t bytes)
+{
+    struct pollfd polled = {.fd = images->socket, .events = POLLOUT};
+
+    if (images->has_contents && images->socket >= 0 && poll(&polled, 1, BE_ROOM_MS) > 0)
+        put(images, BE_STORE_CONTENTS, BE_IMAGE_PUT, digest, data, bytes);
 }
 
 void
 be_images_note_put(struct be_images *images, const uint8_t digest[BE_IMAGE_HASH_BYTES],
                    const void *data, size_t bytes)
 {
-    put(images, BE_IMAGE_NOTE_PUT, digest, data, bytes);
+    put(images, BE_STORE_IMAGES, BE_IMAGE_NOTE_PUT, digest, data, bytes);
 }
 
 enum gp_status
@@ -172,7 +238,7 @@ be_images_note_get(struct be_images *images, const uint8_t digest[BE_IMAGE_HASH_
     GP_AUTO_CLOSE int fd = -1;
     struct stat st;
     uint8_t *data;
-    enum gp_status status = ask(images, BE_IMAGE_NOTE_GET, digest, &fd);
+    enum gp_status status = ask(images, BE_STORE_IMAGES, BE_IMAGE_NOTE_GET, digest, &fd);
 
     if (status != GP_OK)
         return status;

@@ -213,8 +213,10 @@ supervise(const struct gp_options *options, const struct be_policies *policies, 
         .pending_max = (unsigned)gp_options_u64(options, "pending-max"),
         .recv_buffer_bytes = (uint32_t)gp_options_u64(options, "tcp-recv-buffer"),
         .drain_ns = gp_options_u64(options, "drain-time"),
-        .images_dir = gp_options_text(options, "image-cache"),
-        .images_bytes = gp_options_u64(options, "image-cache-bytes"),
+        .keep = {[BE_STORE_IMAGES] = {gp_options_text(options, "image-cache"),
+                                      gp_options_u64(options, "image-cache-bytes")},
+                 [BE_STORE_CONTENTS] = {gp_options_text(options, "content-cache"),
+                                        gp_options_u64(options, "content-cache-bytes")}},
     };
     char host[256] = "gpupoold", socket_path[512], accounts_path[512];
     bool tls = false, rdma = false;

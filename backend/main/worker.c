@@ -189,6 +189,8 @@ features(const struct gp_options *options)
 {
     uint64_t offered = WIRE_FEATURE_RESUME | WIRE_FEATURE_PROMISE | WIRE_FEATURE_COMPRESS, bit;
 
+    if (gp_options_u64(options, "content-cache-bytes") > 0)
+        offered |= WIRE_FEATURE_CONTENT;
     for (size_t i = 0; i < gp_options_count(options, "mask-feature"); i++)
         if (wire_feature_by_name(gp_options_at(options, "mask-feature", i), &bit) == GP_OK)
             offered &= ~bit;
@@ -208,6 +210,8 @@ config_fill(const struct gp_options *options, const struct be_driver *driver,
     config->session.ledger = ledger;
     config->session.images_fd =
         gp_options_is_set(options, "images") ? (int)gp_options_u64(options, "images") : -1;
+    config->session.contents = gp_options_u64(options, "content-cache-bytes") > 0;
+    config->session.contents_shared = gp_options_flag(options, "content-share");
     config->session.scrub = gp_options_flag(options, "scrub");
     config->session.swap = (struct be_swap_opts){
         .keep_bytes = driver->software ? 0 : BE_KEEP_BYTES,

@@ -327,6 +327,10 @@ tenant_name(const struct be_session_config *with, const struct tp_lane *lane,
     else
         snprintf(session->tenant, sizeof(session->tenant), "%s %s %s", tp_scheme(lane),
                  peer->common_name, peer->uri_count > 0 ? peer->uris[0] : "");
+    session->images.has_contents = with->contents;
+    if (be_images_scope(with->contents_shared ? "all tenants" : session->tenant,
+                        session->images.contents) != GP_OK)
+        return GP_ERR_NO_MEMORY;
     return be_images_scope(session->tenant, session->images.scope);
 }
 

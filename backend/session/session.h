@@ -25,6 +25,7 @@ struct be_session_config {
     uint64_t range_bytes;      /* of device addresses; 0: by the devices' memory */
     int print_fd;
     int images_fd; /* a line to who keeps images; -1: nobody does */
+    bool contents, contents_shared; /* it keeps copies too, of all tenants together */
 };
 
 /* line is borrowed. Errors are logged. */

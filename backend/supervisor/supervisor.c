@@ -508,7 +508,7 @@ be_supervisor_run(const struct be_supervisor_config *config)
 
     if (s.ready_fd >= 0) /* who reads it waits for its end, which no worker may delay */
         (void)fcntl(s.ready_fd, F_SETFD, FD_CLOEXEC);
-    be_keeper_start(config->images_dir, config->images_bytes, &s.workers.keeper);
+    be_keeper_start(config->keep, &s.workers.keeper);
     be_succession_open(&s);
     status = be_ledger_create(&s.workers.ledger);
     if (status == GP_OK) {

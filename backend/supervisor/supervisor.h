@@ -6,6 +6,7 @@
 #ifndef BE_SUPERVISOR_H
 #define BE_SUPERVISOR_H
 
+#include "backend/images/keeper.h"
 #include "backend/tenant/ledger.h"
 #include "backend/tenant/policy.h"
 #include "protocol/base/status.h"
@@ -32,8 +33,7 @@ struct be_supervisor_config {
     unsigned pending_max;  /* connections that said nothing yet; 0: by what descriptors there are */
     uint64_t handshake_ns; /* and how long they may take for it */
     uint64_t drain_ns;
-    const char *images_dir;     /* of module images; NULL: in memory */
-    uint64_t images_bytes;      /* most of them; 0: none are kept */
+    struct be_keeper_opts keep[BE_STORES];
     uint32_t recv_buffer_bytes; /* of connections; 0: the system's choice */
     const char *name;           /* of the server, for operators */
     const char *region, *cost;  /* where it is, and whose */

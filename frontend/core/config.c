@@ -30,6 +30,9 @@ static const struct gp_option options[] = {
     {"etcd-password-file", "FILE", GP_OPT_PATH, NULL, "a file with the password"},
     {"notice-hook", "COMMAND", GP_OPT_TEXT, NULL,
      "run by /bin/sh when the session will be or was ended; see GPUPOOL_NOTICE_TEXT, _KIND"},
+    {"content-cache", NULL, GP_OPT_FLAG, "no",
+     "large copies to the device are named by their hash first, and only sent where the server "
+     "lacks them"},
     {"tcp-congestion", "NAME", GP_OPT_TEXT, NULL, "congestion control of connections"},
     {"tcp-send-buffer", "BYTES", GP_OPT_BYTES, "0", "of connections; 0: the system's choice"},
     {"tcp-recv-buffer", "BYTES", GP_OPT_BYTES, "0", "of connections; 0: the system's choice"},
@@ -245,6 +248,7 @@ take_values(const struct gp_options *o, const char *home, struct fe_config *conf
     if (status != GP_OK)
         return status;
     config->wait_ns = gp_options_u64(o, "wait");
+    config->content = gp_options_flag(o, "content-cache");
     config->cert = path_of(o, "cert", folder, "client.crt");
     config->key = path_of(o, "key", folder, "client.key");
     config->ca = path_of(o, "ca", folder, "ca.crt");

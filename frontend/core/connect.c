@@ -153,6 +153,7 @@ my_hello(const struct attempt *a, struct wire_hello *hello)
     hello->minor = WIRE_MINOR;
     hello->features = (fe_perf(FE_PERF_RESUME) && !steady ? WIRE_FEATURE_RESUME : 0) |
                       (fe_perf(FE_PERF_PROMISE) ? WIRE_FEATURE_PROMISE : 0) |
+                      (a->config->content && fe_perf(FE_PERF_CONTENT) ? WIRE_FEATURE_CONTENT : 0) |
                       (fe_perf(FE_PERF_COMPRESS) ? WIRE_FEATURE_COMPRESS : 0);
     hello->max_payload_bytes = WIRE_FRAME_PAYLOAD_DEFAULT;
     hello->pid = (uint32_t)getpid();

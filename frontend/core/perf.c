@@ -17,6 +17,7 @@ static const struct {
     {"no_async", FE_PERF_ASYNC},         {"no_resume", FE_PERF_RESUME},
     {"no_images", FE_PERF_IMAGES},       {"no_promise", FE_PERF_PROMISE},
     {"no_compress", FE_PERF_COMPRESS},   {"no_direct", FE_PERF_DIRECT},
+    {"no_content", FE_PERF_CONTENT},
 };
 
 static void

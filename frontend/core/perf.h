@@ -17,6 +17,7 @@ enum fe_perf {
     FE_PERF_PROMISE = 1u << 7,   /* no_promise: each library's load is waited for */
     FE_PERF_COMPRESS = 1u << 8,  /* no_compress: copies travel as they are */
     FE_PERF_DIRECT = 1u << 9,    /* no_direct: copies between servers go through this process */
+    FE_PERF_CONTENT = 1u << 10,  /* no_content: GPUPOOL_CONTENT_CACHE is not heard */
     FE_PERF_IMAGES = 1u << 6,    /* no_images: module images are sent, not offered by their hash */
 };
 

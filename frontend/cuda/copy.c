@@ -4,6 +4,7 @@
 #include "frontend/core/data.h"
 #include "frontend/cuda/callback.h"
 #include "frontend/cuda/coherent.h"
+#include "frontend/cuda/content.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/managed.h"
 #include "frontend/cuda/state.h"
@@ -165,6 +166,8 @@ send_large(struct fe_call *call, uint64_t dst, const uint8_t *from, size_t bytes
     uint64_t begin;
     CUresult cr;
 
+    if (fe_content_wanted(call, bytes) && !fe_coherent_active())
+        return fe_content_send(call, dst, from, bytes, where);
     if (bytes < GP_PACK_PIECE_MAX || fe_coherent_active() ||
         (call->session->features & WIRE_FEATURE_COMPRESS) == 0 ||
         pthread_mutex_trylock(&packing.lock) != 0)

@@ -15,6 +15,7 @@ static const struct {
     {"bulk", WIRE_FEATURE_BULK},
     {"compress", WIRE_FEATURE_COMPRESS},
     {"promise", WIRE_FEATURE_PROMISE},
+    {"content", WIRE_FEATURE_CONTENT},
 };
 
 static uint32_t

@@ -21,6 +21,7 @@ enum {
     WIRE_FEATURE_BULK = 1u << 1,     /* further connections for DATA frames */
     WIRE_FEATURE_COMPRESS = 1u << 2, /* gpCopyPacked, WIRE_DATA_PACKED */
     WIRE_FEATURE_PROMISE = 1u << 3,  /* gpNoticeLibrary, gpLibraryAdopt */
+    WIRE_FEATURE_CONTENT = 1u << 4,  /* gpCopyKnown, gpCopyKept */
 };
 
 struct wire_agreed {

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -132,6 +133,20 @@ Test(images, beyond_the_limit_go_from_who_holds_most)
     be_store_close(store);
 }
 
+Test(images, of_ever_new_tenants_leave_room_for_more)
+{
+    struct be_store *store = open_store(NULL, 4 * KIB);
+    char tenant[16];
+
+    for (unsigned i = 0; i < 2 * BE_IMAGES_MAX; i++) {
+        snprintf(tenant, sizeof(tenant), "t%u", i);
+        cr_assert_eq(put(store, tenant, 1, KIB), GP_OK);
+    }
+    cr_assert(has(store, tenant, 1, KIB));
+    cr_assert_not(has(store, "t1", 1, KIB));
+    be_store_close(store);
+}
+
 static void
 remove_below(const char *path)
 {
@@ -227,13 +242,14 @@ Test(images, damaged_on_disk_are_not_used)
 {
     char dir[] = "/tmp/gpupool-images-XXXXXX", path[512];
     struct be_image_name name = name_of("alice", 1, 5000);
-    struct be_images images;
+    const struct be_keeper_opts opts[BE_STORES] = {{dir, 1024 * KIB}, {NULL, 0}};
+    struct be_images images = {.socket = -1};
     struct be_keeper keeper;
     uint8_t *data;
     int fd, tries = 0;
 
     cr_assert_not_null(mkdtemp(dir));
-    be_keeper_start(dir, 1024 * KIB, &keeper);
+    be_keeper_start(opts, &keeper);
     images.socket = be_keeper_line(&keeper);
     memcpy(images.scope, name.scope, sizeof(images.scope));
     cr_assert_geq(images.socket, 0);
@@ -259,5 +275,58 @@ Test(images, damaged_on_disk_are_not_used)
     cr_assert_eq(be_images_get(&images, name.digest, 5000, &data), GP_ERR_NOT_FOUND);
     be_images_put(&images, name.digest, bytes_of, 5000);
     cr_assert_eq(be_keeper_line(&keeper), -1);
+    remove_below(dir);
+}
+
+/* Contents, of a directory or in memory: apart from images, and right or not there. */
+static void
+contents_keep(const char *dir)
+{
+    const struct be_keeper_opts opts[BE_STORES] = {{NULL, 1024 * KIB}, {dir, 1024 * KIB}};
+    struct be_image_name name = name_of("alice", 1, 5000);
+    struct be_images images = {.socket = -1, .has_contents = true};
+    const uint8_t *mapped;
+    struct be_keeper keeper;
+    char path[512];
+    uint8_t *data;
+    int fd;
+
+    be_keeper_start(opts, &keeper);
+    images.socket = be_keeper_line(&keeper);
+    memcpy(images.contents, name.scope, sizeof(images.contents));
+    cr_assert_eq(be_contents_map(&images, name.digest, 5000, &mapped), GP_ERR_NOT_FOUND);
+    be_contents_put(&images, name.digest, bytes_of, 5000);
+    cr_assert_eq(be_contents_map(&images, name.digest, 5000, &mapped), GP_OK);
+    cr_assert_eq(memcmp(mapped, bytes_of, 5000), 0);
+    cr_assert_eq(munmap((void *)(uintptr_t)mapped, 5000), 0);
+    cr_assert_eq(be_contents_map(&images, name.digest, 4999, &mapped), GP_ERR_NOT_FOUND);
+    memcpy(images.scope, name.scope, sizeof(images.scope));
+    cr_assert_eq(be_images_get(&images, name.digest, 5000, &data), GP_ERR_NOT_FOUND);
+    images.has_contents = false;
+    cr_assert_eq(be_contents_map(&images, name.digest, 5000, &mapped), GP_ERR_NOT_FOUND);
+    images.has_contents = true;
+    if (dir != NULL) {
+        snprintf(path, sizeof(path), "%s", dir);
+        go_down(path);
+        go_down(path);
+        fd = open(path, O_WRONLY);
+        cr_assert_eq(pwrite(fd, "\xff", 1, 2500), 1);
+        close(fd);
+        cr_assert_eq(be_contents_map(&images, name.digest, 5000, &mapped), GP_ERR_NOT_FOUND);
+        be_contents_put(&images, name.digest, bytes_of, 5000);
+        cr_assert_eq(be_contents_map(&images, name.digest, 5000, &mapped), GP_OK);
+        cr_assert_eq(munmap((void *)(uintptr_t)mapped, 5000), 0);
+    }
+    close(images.socket);
+    be_keeper_stop(&keeper);
+}
+
+Test(images, contents_are_kept_apart)
+{
+    char dir[] = "/tmp/gpupool-contents-XXXXXX";
+
+    contents_keep(NULL);
+    cr_assert_not_null(mkdtemp(dir));
+    contents_keep(dir);
     remove_below(dir);
 }
