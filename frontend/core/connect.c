@@ -14,6 +14,8 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -464,9 +466,9 @@ group_create(struct attempt *a)
 
 /* A place for bytes right beside what the server before has, reserved; false if both are taken. */
 static bool
-place_beside(const struct wire_open_answer *before, uint64_t bytes, struct wire_range *range_p)
+place_beside(const struct wire_range *device, const struct wire_range *host, uint64_t bytes,
+             struct wire_range *range_p)
 {
-    const struct wire_range *host = &before->host_range, *device = &before->device_range;
     uint64_t end = gp_max_u64(device->base + device->bytes, host->base + host->bytes);
     struct wire_range behind = {gp_align_up_u64(end, PLACE_ALIGN), bytes}, ahead = {0, bytes};
 
@@ -482,26 +484,90 @@ place_beside(const struct wire_open_answer *before, uint64_t bytes, struct wire_
     return false;
 }
 
-/* Open a session with each; what is reserved for the first is no place for the second. */
+/* What is reserved for one is no place for the next: each is proposed its own, in a row, as if it
+ * had as much memory as the first. */
+static void
+group_place(struct group *g)
+{
+    static const struct wire_range none;
+    const struct wire_open_answer *first = &g->attempts[0].answer;
+    const struct wire_range *before = &first->device_range, *host = &first->host_range;
+    uint64_t bytes = first->device_range.bytes;
+
+    for (unsigned i = 1; i < g->count && bytes > 0; i++) {
+        struct wire_range *hint = &g->attempts[i].hint;
+
+        if (!place_beside(before, host, bytes, hint) && !find_place(bytes, 0, hint))
+            continue;
+        before = hint;
+        host = &none;
+    }
+}
+
+static void *
+open_thread(void *arg)
+{
+    struct attempt *one = arg;
+
+    (void)open_session(one);
+    return NULL;
+}
+
+/* Open those behind the first all at once, each on a thread, or here where there can be none. */
+static void
+group_open_rest(struct group *g)
+{
+    pthread_t threads[FE_SERVERS_MAX];
+    bool started[FE_SERVERS_MAX] = {false};
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* the program's signals are not for them */
+    for (unsigned i = 1; i + 1 < g->count; i++)
+        started[i] = pthread_create(&threads[i], NULL, open_thread, &g->attempts[i]) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    for (unsigned i = 1; i < g->count; i++)
+        if (!started[i])
+            (void)open_session(&g->attempts[i]);
+    for (unsigned i = 1; i < g->count; i++)
+        if (started[i])
+            pthread_join(threads[i], NULL);
+}
+
+/* Open a session with each: with the first, whose answer says how many addresses one needs, and
+ * then with all others. */
 static bool
 group_open(struct attempt *a, struct group *g)
 {
-    for (; g->opened < g->count; g->opened++) {
-        struct attempt *one = &g->attempts[g->opened];
-        uint64_t bytes = g->opened > 0 ? g->attempts[0].answer.device_range.bytes : 0;
+    GP_AUTO_FREE char *why = calloc(g->count, FE_WHY_BYTES);
 
-        one->url = a->config->servers[a->first + g->opened];
+    if (why == NULL)
+        return fail(a, CUDA_ERROR_OUT_OF_MEMORY, "%s: no memory", a->url);
+    for (unsigned i = 0; i < g->count; i++) {
+        struct attempt *one = &g->attempts[i];
+
+        one->url = a->config->servers[a->first + i];
         one->config = a->config;
         one->deadline_ns = a->deadline_ns;
         one->monitor = a->monitor;
+        one->why = why + (size_t)i * FE_WHY_BYTES;
+    }
+    g->opened = 1;
+    if (open_session(&g->attempts[0]) && g->count > 1) {
+        group_place(g);
+        group_open_rest(g);
+        g->opened = g->count;
+    }
+    for (unsigned i = 0; i < g->opened; i++) {
+        struct attempt *one = &g->attempts[i];
+
         one->why = a->why;
-        if (bytes > 0 && !place_beside(&g->attempts[g->opened - 1].answer, bytes, &one->hint))
-            (void)find_place(bytes, 0, &one->hint);
-        if (!open_session(one)) {
-            a->cr = one->cr;
-            a->wait = one->wait;
-            return false;
-        }
+        if (one->lane != NULL)
+            continue;
+        snprintf(a->why, FE_WHY_BYTES, "%s", why + (size_t)i * FE_WHY_BYTES);
+        a->cr = one->cr;
+        a->wait = one->wait;
+        return false;
     }
     return true;
 }
