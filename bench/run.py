@@ -273,6 +273,8 @@ def parse():
     p.add_argument("--quick", action="store_true", help="under 3 minutes, and the targets")
     p.add_argument("--check", action="store_true", help="exit status 1 if a target does not hold")
     p.add_argument("--switches", action="store_true", help="what each GPUPOOL_PERF switch is worth")
+    p.add_argument("--first", action="store_true",
+                   help="before all other work of the machine: root, sched_autogroup_enabled")
     p.add_argument("--no-bulk", dest="bulk", action="store_false", help="no copies of 256 MiB")
     p.add_argument("--out", metavar="FILE", help="write all figures as JSON")
     p.add_argument("--svg", metavar="FOLDER", help="draw them")
@@ -292,7 +294,7 @@ def measure(options, build):
     result = {"format": 1, "date": datetime.datetime.now(datetime.timezone.utc).isoformat(
         timespec="seconds"), **commit(), "buildtype": buildtype(build), "machine": machine(),
         "driver": options.driver, "instant": options.driver == "soft", "gbit": options.gbit,
-        "spin": {"client": runs.client_spin(), "server": runs.SERVER_SPIN}}
+        "first": options.first, "spin": {"client": runs.client_spin(), "server": runs.SERVER_SPIN}}
     try:
         session.start()
         session.weigh()
@@ -327,6 +329,10 @@ def main():
         print("bench: not built: " + ", ".join(missing), file=sys.stderr)
         return 77
     runs.clean_environment()
+    runs.FIRST = options.first
+    if options.first and not runs.put_first():
+        print("bench: --first: not allowed, or not this kernel's way", file=sys.stderr)
+        return 1
     result = measure(options, build)
     if options.out:
         with open(options.out, "w", encoding="utf-8") as file:

@@ -110,6 +110,20 @@ def floor(build, scheme, certs, rtt="0", mbit=0, pings=3000, stream="256m"):
     return {row["what"]: row for row in map(json.loads, done.stdout.splitlines())}
 
 
+FIRST = False
+
+
+def put_first(pid="self"):
+    """The processes that started with this one go before all others of the machine (needs root, and a
+    kernel that groups by session); whether that worked."""
+    try:
+        with open(f"/proc/{pid}/autogroup", "w", encoding="ascii") as file:
+            file.write("-20")
+    except OSError:
+        return False
+    return True
+
+
 class Outcome:
     """What one run of pool_bench said."""
 
@@ -132,6 +146,8 @@ def bench(build, env, names, rounds=0, seconds=1.0, timeout=300):
     process = subprocess.Popen(command, env=dict(env, GPUPOOL_STATS="json"), text=True,
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, start_new_session=True)
+    if FIRST:
+        put_first(process.pid)
     why = None
     try:
         out, err = process.communicate(timeout=timeout)
@@ -205,4 +221,4 @@ def middle(values):
 
 
 __all__ = ["Build", "Line", "Outcome", "Pool", "SOURCE", "bench", "bench_each", "clean_environment",
-           "client_spin", "floor", "middle", "program_seconds", "program_trips", "pss_mib", "round_trips"]
+           "client_spin", "floor", "middle", "program_seconds", "put_first", "program_trips", "pss_mib", "round_trips"]
