@@ -383,11 +383,37 @@ tenant_idle(struct page *p)
 }
 
 static void
+tenant_activity(struct page *p)
+{
+    static const char *const names[WIRE_ADMIN_ACTIVITIES] = {
+        [WIRE_ADMIN_ACTIVE] = "active",
+        [WIRE_ADMIN_IDLE] = "idle",
+        [WIRE_ADMIN_COLD] = "cold",
+        [WIRE_ADMIN_RECLAIMABLE] = "reclaimable",
+    };
+
+    family(p, "gpupool_tenant_sessions_activity", "gauge",
+           "Sessions by work: active; idle: none for a second; cold: none for two minutes; "
+           "reclaimable: told that they will be ended.");
+    for (uint32_t i = 0; i < p->a->tenant_count; i++)
+        for (uint32_t kind = WIRE_ADMIN_ACTIVE; kind < WIRE_ADMIN_ACTIVITIES; kind++) {
+            unsigned count = 0;
+
+            for (uint32_t s = 0; s < p->a->session_count; s++)
+                count += !p->a->sessions[s].monitor && p->a->sessions[s].activity == kind &&
+                         strcmp(p->a->sessions[s].tenant, p->a->tenants[i].name) == 0;
+            sample(p, "gpupool_tenant_sessions_activity", count, SERVER(p), "tenant",
+                   p->a->tenants[i].name, "activity", names[kind], NULL);
+        }
+}
+
+static void
 tenants_page(struct page *p)
 {
     tenant_family(p, "gpupool_tenant_sessions", "gauge", "Open sessions of a tenant.",
                   tenant_sessions);
     tenant_idle(p);
+    tenant_activity(p);
     tenant_family(p, "gpupool_tenant_share_ratio", "gauge", "Its share of a device's time.",
                   tenant_share);
     tenant_quotas(p);

@@ -146,13 +146,23 @@ uses_fill(struct be_gather *g, const struct be_slot_view *slot, struct wire_admi
     return true;
 }
 
+_Static_assert((int)BE_ACTIVITY_NONE == (int)WIRE_ADMIN_NONE &&
+                   (int)BE_ACTIVITY_ACTIVE == (int)WIRE_ADMIN_ACTIVE &&
+                   (int)BE_ACTIVITY_IDLE == (int)WIRE_ADMIN_IDLE &&
+                   (int)BE_ACTIVITY_COLD == (int)WIRE_ADMIN_COLD &&
+                   (int)BE_ACTIVITY_RECLAIMABLE == (int)WIRE_ADMIN_RECLAIMABLE,
+               "the same states on the wire");
+
 static bool
 session_fill(struct be_gather *g, const struct be_worker *w, const struct be_board_view *view,
              const struct be_slot_view *slot)
 {
     struct wire_admin_session *out = &g->answer->sessions[g->answer->session_count++];
     uint64_t now = gp_now_ns();
+    struct be_session_state state;
 
+    be_ledger_session(g->s->workers.ledger, w->slot, now, &state);
+    out->activity = state.activity;
     out->id = view->session.id;
     out->worker = (uint32_t)w->pid;
     out->pid = view->session.client_pid;

@@ -51,6 +51,7 @@ static const struct tool_column session_columns[] = {
     {"PROGRAM", "program", false},
     {"CLIENT", "address", false},
     {"STATE", "state", false},
+    {"ACTIVITY", "activity", false},
     {"AGE", "age_ms", false},
     {"IDLE", "idle_ms", false},
     {"MEMORY", "used_bytes", false},
@@ -181,6 +182,16 @@ list_server(const struct tool_target *t, struct tool_rows *rows)
     tool_rows_text(rows, t->answered ? "" : t->why);
 }
 
+/* Of a tenant's session; a server from before they were told says nothing. */
+static const char *
+activity_text(uint32_t activity)
+{
+    static const char *const names[WIRE_ADMIN_ACTIVITIES] = {"", "active", "idle", "cold",
+                                                             "reclaimable"};
+
+    return activity < WIRE_ADMIN_ACTIVITIES ? names[activity] : "?";
+}
+
 static void
 list_session(const struct wire_admin_answer *a, const struct wire_admin_session *s,
              struct tool_rows *rows)
@@ -197,6 +208,7 @@ list_session(const struct wire_admin_answer *a, const struct wire_admin_session 
     tool_rows_text(rows, s->program);
     tool_rows_text(rows, s->address);
     tool_rows_text(rows, s->state == WIRE_ADMIN_AWAY ? "away" : s->monitor ? "monitor" : "open");
+    tool_rows_text(rows, activity_text(s->activity));
     tool_rows_number(rows, TOOL_AGE, now > s->opened_ms ? now - s->opened_ms : 0);
     tool_rows_number(rows, TOOL_AGE, s->idle_ms);
     tool_rows_number(rows, TOOL_BYTES, tool_used_sum(s->uses, s->use_count));

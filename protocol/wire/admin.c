@@ -174,6 +174,7 @@ static const struct field session_fields[] = {U64(id),
                                               BOOL(monitor),
                                               ONE(counters, &counters_row),
                                               MANY(uses, use_count, WIRE_DEVICES_MAX, &use_row),
+                                              U32(activity),
                                               {0}};
 ROW(session);
 #undef M

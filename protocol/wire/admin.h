@@ -123,6 +123,16 @@ enum wire_admin_session_state {
     WIRE_ADMIN_AWAY, /* its client lost the line and may come back */
 };
 
+/* By work on devices, not by questions; of a tenant's session. */
+enum wire_admin_activity {
+    WIRE_ADMIN_NONE, /* not known */
+    WIRE_ADMIN_ACTIVE,
+    WIRE_ADMIN_IDLE,        /* nothing for a second */
+    WIRE_ADMIN_COLD,        /* ... for two minutes, or ever */
+    WIRE_ADMIN_RECLAIMABLE, /* told that it will be ended */
+    WIRE_ADMIN_ACTIVITIES,
+};
+
 struct wire_admin_session {
     uint64_t id;
     uint32_t worker; /* the process */
@@ -130,7 +140,8 @@ struct wire_admin_session {
     char program[WIRE_TEXT_MAX + 1], build[WIRE_TEXT_MAX + 1];
     uint32_t pid; /* of the client */
     char address[WIRE_TEXT_MAX + 1], transport[32];
-    uint32_t state; /* enum wire_admin_session_state */
+    uint32_t state;    /* enum wire_admin_session_state */
+    uint32_t activity; /* enum wire_admin_activity */
     uint64_t opened_ms, idle_ms;
     bool monitor;
     struct wire_admin_counters counters;

@@ -61,6 +61,10 @@ def figures(build, source):
               value(now, "gpupool_tenant_share_ratio", tenant="research") == 0.4)
         check("a session", value(now, "gpupool_sessions", state="open") == 1 and
               value(now, "gpupool_tenant_sessions", tenant="research") == 1)
+        kinds = ("active", "idle", "cold", "reclaimable")
+        check("by what it does", sum(value(now, "gpupool_tenant_sessions_activity", tenant="research", activity=k)
+                                     for k in kinds) == 1 and
+              value(now, "gpupool_tenant_sessions_activity", tenant="research", activity="reclaimable") == 0)
         check("calls", value(now, "gpupool_calls_total", tenant="research", **{"class": "launch"}) >= 4 and
               value(now, "gpupool_calls_total", tenant="research", **{"class": "copy"}) >= 2 and
               value(now, "gpupool_round_trips_total", tenant="research") > 0)

@@ -56,6 +56,7 @@ def lists(build, source):
               session[0]["transport"] == "tls" and session[0]["pid"] == client.pid and
               session[0]["calls"] > 10 and session[0]["received_bytes"] > 16384 and
               session[0]["lease_bytes"] > 0, session)
+        check("and that it works", eventually(lambda: lab.json("get", "sessions", *at)[0]["activity"] == "active"))
         more = eventually(lambda: lab.json("get", "sessions", *at)[0]["calls"] > session[0]["calls"] + 10)
         check("and counts on", more)
         tenants = {t["tenant"]: t for t in lab.json("get", "tenants", *at)}
