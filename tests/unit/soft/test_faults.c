@@ -230,6 +230,21 @@ Test(soft_faults, an_endless_kernel_ends_when_it_is_cancelled)
     soft_close(s);
 }
 
+/* No warp uses up what it may run at a time: all stop at the barrier before. */
+Test(soft_faults, an_endless_kernel_of_barriers_ends_when_it_is_cancelled)
+{
+    static const char ptx[] = PTX_HEAD ".visible .entry k() { L: bar.sync 0; bra L; }\n";
+    struct soft *s = soft_open(ptx, 1);
+
+    s->cancel_after = 20;
+    cr_assert_neq(soft_launch(s, "k", (struct soft_shape){.grid = 3, .block = 96}, SOFT_ARGS(0)),
+                  CUDA_SUCCESS);
+    s->polls = 0;
+    cr_assert_neq(soft_launch(s, "k", (struct soft_shape){.grid = 1, .block = 1}, SOFT_ARGS(0)),
+                  CUDA_SUCCESS);
+    soft_close(s);
+}
+
 Test(soft_faults, endless_recursion_is_a_stack_overflow)
 {
     static const char ptx[] = PTX_HEAD

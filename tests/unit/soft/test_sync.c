@@ -84,6 +84,30 @@ Test(soft_sync, a_block_may_wait_for_a_later_one)
     soft_close(s);
 }
 
+/* The same where one thread looks and a barrier tells the others. */
+Test(soft_sync, a_block_may_wait_for_a_later_one_at_barriers)
+{
+    static const char ptx[] = PTX_HEAD
+        ".visible .entry k(.param .u64 flag) {\n"
+        "  .shared .align 4 .b32 seen;\n"
+        "  .reg .pred %p<4>; .reg .b32 %r<5>; .reg .b64 %rd<2>;\n"
+        "  ld.param.u64 %rd1, [flag]; mov.u32 %r1, %ctaid.x; mov.u32 %r3, %tid.x;\n"
+        "  setp.ne.u32 %p1, %r1, 0; setp.ne.u32 %p2, %r3, 0; @%p1 bra GIVE;\n"
+        "WAIT: @%p2 bra ASK; ld.acquire.gpu.global.u32 %r2, [%rd1]; st.shared.u32 [seen], %r2;\n"
+        "ASK: bar.sync 0; ld.shared.u32 %r2, [seen]; bar.sync 0;\n"
+        "  setp.ne.u32 %p3, %r2, 7; @%p3 bra WAIT;\n"
+        "  st.global.u32 [%rd1+4], %r2; ret;\n"
+        "GIVE: @%p2 ret; red.release.gpu.global.add.u32 [%rd1], 1; ret; }\n";
+    struct soft *s = soft_open(ptx, 1);
+    uint32_t *mem = soft_alloc(s, 8);
+
+    cr_assert_eq(soft_launch(s, "k", (struct soft_shape){.grid = 8, .block = 64},
+                             SOFT_ARGS(SOFT_PTR(mem))),
+                 CUDA_SUCCESS, "%s", s->fault.what);
+    cr_assert_eq(mem[1], 7);
+    soft_close(s);
+}
+
 /* What cooperative groups do in grid.sync(), a hundred times. */
 Test(soft_sync, all_blocks_of_a_cooperative_grid_meet)
 {

@@ -15,6 +15,9 @@
 /* A warp that used up its budget with so many accesses that programs wait with is spinning. */
 #define SPUN_MIN 3u
 
+/* What running a warp uses up of a budget at least, however soon it stops at a barrier. */
+#define RUN_LEAST 64
+
 /* ---- barriers ---- */
 
 void
@@ -162,6 +165,7 @@ sd_block_start(struct sd_cpu *cpu, struct sd_grid *grid, const uint32_t id[3])
     b->linear = id[0] + dim[0] * (id[1] + (uint64_t)dim[1] * id[2]);
     b->rank = 0;
     b->cluster = &b->self;
+    b->spent = 0;
     b->slices = 0;
     b->next = NULL;
     if (b->active_barriers != 0) {
@@ -312,6 +316,7 @@ run_warp(struct sd_cpu *cpu, struct sd_block *b, struct sd_warp *w, unsigned *yi
     w->cpu = cpu;
     w->budget = SD_BUDGET;
     b->grid->core->run(w);
+    b->spent += SD_BUDGET - w->budget + RUN_LEAST;
     switch (w->event) {
     case SD_EV_DONE:
         w->done = 1;
@@ -379,6 +384,21 @@ waits_for_cluster(const struct sd_block *b)
     return false;
 }
 
+/* Whether a turn is over: a warp used up its budget, or, where all stop at barriers before that,
+ * together they used up as much. */
+static bool
+turn_over(struct sd_block *b, unsigned yields)
+{
+    if (yields == 0 && b->spent < (int64_t)SD_BUDGET * b->nwarps)
+        return false;
+    for (uint32_t i = 0; yields == 0 && i < b->nwarps; i++) {
+        b->stuck |= b->warps[i].spun >= SPUN_MIN;
+        b->warps[i].spun = 0;
+    }
+    b->spent = 0;
+    return true;
+}
+
 enum sd_block_state
 sd_block_run(struct sd_cpu *cpu, struct sd_block *b)
 {
@@ -405,7 +425,7 @@ sd_block_run(struct sd_cpu *cpu, struct sd_block *b)
             sd_block_deadlock(b);
             return SD_BLOCK_ENDED;
         }
-        if (yields > 0) {
+        if (turn_over(b, yields)) {
             if (sd_cpu_poll(cpu))
                 return SD_BLOCK_ENDED;
             b->slices++;

@@ -126,6 +126,7 @@ struct sd_block {
     struct sd_cluster self; /* of which it is the first block */
     uint8_t *shared;
     uint32_t active_barriers; /* bits: somebody is waiting or has arrived */
+    int64_t spent;      /* of budgets, since the last turn that counts */
     uint32_t slices;    /* turns in which nothing finished, for rotation */
     bool stuck;         /* only spinning since the last turn */
     struct sd_barrier bars[SD_BARRIERS];
