@@ -808,6 +808,8 @@ cuCtxGetStreamPriorityRange(int *least, int *greatest)
     struct fe_context *ctx = NULL;
     CUresult cr = current(&ctx);
 
+    if (cr == CUDA_SUCCESS)
+        cr = fe_context_usable(ctx);
     if (cr != CUDA_SUCCESS)
         return cr;
     info = fe_state_get(NULL)->devices[ctx->device].info;

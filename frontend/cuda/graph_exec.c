@@ -398,15 +398,24 @@ cuGraphExecGetFlags(CUgraphExec handle, cuuint64_t *flags)
 /* -- launch ----------------------------------------------------------------------------- */
 
 /* The lock is held. What the launch allocates must be free, unless it frees by itself. */
-static CUresult
-launch_memory(struct fe_exec *exec)
+static bool
+launch_fits(const struct fe_exec *exec)
 {
-    struct fe_plan *plan = &exec->life->plan;
+    const struct fe_plan *plan = &exec->life->plan;
     bool again = (exec->flags & CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH) != 0;
 
     for (size_t i = 0; i < plan->alloc_count; i++)
         if (plan->allocs[i]->allocated && !again)
-            return CUDA_ERROR_INVALID_VALUE;
+            return false;
+    return true;
+}
+
+/* The lock is held. */
+static void
+launch_memory(struct fe_exec *exec)
+{
+    struct fe_plan *plan = &exec->life->plan;
+
     for (size_t i = 0; i < plan->alloc_count; i++)
         fe_graph_block_used(plan->allocs[i], true);
     for (size_t i = 0; i < plan->free_count; i++) {
@@ -415,7 +424,6 @@ launch_memory(struct fe_exec *exec)
         if (block != NULL)
             fe_graph_block_used(block, false);
     }
-    return CUDA_SUCCESS;
 }
 
 /* Between the post and its end: what the launch with number n writes and records. */
@@ -486,14 +494,14 @@ launch_post(struct fe_call *call, struct fe_exec *exec, struct fe_stream *stream
 
     *again_p = false;
     fe_graph_lock();
-    cr = there(exec) ? launch_hold(exec, again_p) : CUDA_ERROR_INVALID_VALUE;
+    cr = there(exec) && launch_fits(exec) ? launch_hold(exec, again_p) : CUDA_ERROR_INVALID_VALUE;
     held = cr == CUDA_SUCCESS && !*again_p;
     if (*again_p) {
         fe_graph_unlock();
         return cr;
     }
     if (cr == CUDA_SUCCESS)
-        cr = launch_memory(exec);
+        launch_memory(exec);
     if (cr == CUDA_SUCCESS && exec->life->plan.tokens != NULL)
         expect(call->session, exec->life, true);
     to = cr == CUDA_SUCCESS ? fe_post(call, wire_size_cuGraphLaunch_args(&args)) : NULL;

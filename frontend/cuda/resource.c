@@ -119,9 +119,7 @@ cuCtxGetDevResource(CUcontext handle, CUdevResource *resource, CUdevResourceType
     cr = fe_context_get(handle, &ctx);
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (fe_object_state(ctx) != FE_OBJECT_LIVE)
-        return CUDA_ERROR_INVALID_CONTEXT;
-    cr = (CUresult)atomic_load(&ctx->head.sticky);
+    cr = fe_context_usable(ctx);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (fe_green_of_context(handle, &green) != CUDA_SUCCESS)

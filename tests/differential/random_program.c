@@ -298,7 +298,8 @@ too_seldom(const struct call *call)
      * programs have no graphs, and the other half does not free once it has one. */
     if (!with_graphs && (strstr(call->name, "Graph") || strstr(call->name, "BeginCapture")))
         return true;
-    if ((object_next(KIND_GRAPH, NULL) != NULL || object_next(KIND_EXEC, NULL) != NULL) &&
+    if ((capturing || object_next(KIND_GRAPH, NULL) != NULL ||
+         object_next(KIND_EXEC, NULL) != NULL) &&
         (strstr(call->name, "MemFree") || strstr(call->name, "EventDestroy") ||
          strstr(call->name, "Unload") || strstr(call->name, "PoolDestroy") ||
          strstr(call->name, "ArrayDestroy") || strstr(call->name, "Unregister") ||

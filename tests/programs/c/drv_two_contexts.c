@@ -204,6 +204,7 @@ asked_by_another(void)
     CUDA_ARRAY_MEMORY_REQUIREMENTS room;
     CUDA_ARRAY_SPARSE_PROPERTIES sparse;
     CUmipmappedArray mipmap;
+    CUdevResource resource;
     CUcontext failed;
     CUmodule module;
     CUfunction trap;
@@ -229,6 +230,8 @@ asked_by_another(void)
     CU(cuCtxSynchronize());
     CU(cuCtxDestroy(failed));
     EXPECT_CU(CUDA_ERROR_INVALID_CONTEXT, cuCtxWaitEvent(failed, NULL));
+    EXPECT_CU(CUDA_ERROR_INVALID_CONTEXT,
+              cuCtxGetDevResource(failed, &resource, CU_DEV_RESOURCE_TYPE_SM));
     printf("asked by another context: done\n");
 }
 

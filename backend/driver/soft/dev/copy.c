@@ -25,9 +25,21 @@ sd_copy_run(const struct sd_copy_work *c)
     }
 }
 
+/* Kernels and streams that wait for a value read it whole, and what came before it. */
+static bool
+fill_word(char *dst, const struct sd_fill_work *f)
+{
+    if (f->width != 1 || f->element != 4 || (uintptr_t)dst % 4 != 0)
+        return false;
+    __atomic_store_n((uint32_t *)(void *)dst, f->value, __ATOMIC_RELEASE);
+    return true;
+}
+
 static void
 fill_row(char *dst, const struct sd_fill_work *f)
 {
+    if (fill_word(dst, f))
+        return;
     switch (f->element) {
     case 1:
         memset(dst, (int)(f->value & 0xff), f->width);
@@ -159,8 +171,8 @@ sd_copy_make(const struct sd_side *src, const struct sd_side *dst, const struct 
         work->depth = 0; /* nothing to do */
         return CUDA_SUCCESS;
     }
-    cr = side_place(src, box, false, &work->src, &work->src_pitch, &work->src_slice,
-                    &pageable_p[0]);
+    cr =
+        side_place(src, box, false, &work->src, &work->src_pitch, &work->src_slice, &pageable_p[0]);
     if (cr == CUDA_SUCCESS)
         cr = side_place(dst, box, true, &work->dst, &work->dst_pitch, &work->dst_slice,
                         &pageable_p[1]);
@@ -170,12 +182,10 @@ sd_copy_make(const struct sd_side *src, const struct sd_side *dst, const struct 
 void
 sd_copy_sides(const CUDA_MEMCPY3D *p, struct sd_side *src, struct sd_side *dst, struct sd_box *box)
 {
-    *src = (struct sd_side){p->srcMemoryType, p->srcHost, p->srcDevice, p->srcArray,
-                            p->srcXInBytes,   p->srcY,    p->srcZ,      p->srcPitch,
-                            p->srcHeight};
-    *dst = (struct sd_side){p->dstMemoryType, p->dstHost, p->dstDevice, p->dstArray,
-                            p->dstXInBytes,   p->dstY,    p->dstZ,      p->dstPitch,
-                            p->dstHeight};
+    *src = (struct sd_side){p->srcMemoryType, p->srcHost, p->srcDevice, p->srcArray, p->srcXInBytes,
+                            p->srcY,          p->srcZ,    p->srcPitch,  p->srcHeight};
+    *dst = (struct sd_side){p->dstMemoryType, p->dstHost, p->dstDevice, p->dstArray, p->dstXInBytes,
+                            p->dstY,          p->dstZ,    p->dstPitch,  p->dstHeight};
     *box = (struct sd_box){p->WidthInBytes, p->Height, p->Depth};
 }
 
