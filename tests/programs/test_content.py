@@ -3,7 +3,7 @@
 
 usage: test_content.py BUILD DRV_BULK
 
-The program copies 20 MiB to the device and back. The keeper of a server that is busy may not have
+The program copies 9 MiB to the device and back. The keeper of a server that is busy may not have
 hashed all of it when the second program comes, but then it has by and by.
 """
 import os
@@ -13,7 +13,7 @@ import tempfile
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import run_both
 
-MIB = 20
+MIB = 9
 BYTES = MIB << 20
 TRIES = 5
 
