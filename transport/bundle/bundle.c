@@ -58,7 +58,11 @@ halt(struct tp_bundle *b)
     atomic_store_explicit(&b->stopping, true, memory_order_relaxed);
     tp_bundle_signal(b->stop_fd);
     for (unsigned i = 0; i < b->way_count; i++)
-        tp_way_stop(&b->ways[i]);
+        tp_way_wake(&b->ways[i]);
+    pthread_mutex_lock(&b->lock);
+    while (b->threads > 0)
+        pthread_cond_wait(&b->halted, &b->lock);
+    pthread_mutex_unlock(&b->lock);
 }
 
 static void
@@ -143,6 +147,8 @@ bundle_destroy(struct tp_stream *s)
         runs_fini(&b->ways[i].in);
         runs_fini(&b->ways[i].out);
     }
+    pthread_mutex_destroy(&b->lock);
+    pthread_cond_destroy(&b->halted);
     gp_buf_fini(&b->leaving);
     fds_close(b);
 }
@@ -226,6 +232,8 @@ fill(struct tp_bundle *b, struct tp_lane *const *lanes, unsigned count)
     enum gp_status status = GP_OK;
     bool memory = true;
 
+    pthread_mutex_init(&b->lock, NULL);
+    pthread_cond_init(&b->halted, NULL);
     b->main = tp_stream_of(lanes[0]);
     b->s.lane.peer = lanes[0]->peer;
     for (unsigned i = 1; i < count; i++) {

@@ -36,8 +36,6 @@ struct tp_runs {
 struct tp_way {
     struct tp_bundle *bundle;
     struct tp_stream *lane;
-    pthread_t sender, receiver;
-    bool sends, receives; /* the threads run */
     struct tp_runs out, in;
     uint64_t in_end;   /* the receiving thread's: runs on a lane come in their order */
     atomic_bool ended; /* the peer said the end; release behind the last run, acquire */
@@ -55,6 +53,10 @@ struct tp_bundle {
     int room_fd;       /* eventfd: a run has left, or a lane has failed */
     int stop_fd;       /* eventfd: the threads end */
     int in_fd, out_fd; /* epoll: of come_fd, room_fd and the main lane's */
+
+    pthread_mutex_t lock;  /* a leaf */
+    pthread_cond_t halted; /* no thread is left */
+    unsigned threads;      /* guarded by lock */
 
     atomic_bool stopping; /* relaxed, stop_fd follows */
     _Atomic int failed;   /* enum gp_status of the first lane that did; release, acquire */
@@ -85,7 +87,7 @@ GP_CHECK enum gp_status tp_run_decode(const uint8_t header[TP_RUN_HEADER_BYTES],
 GP_CHECK enum gp_status tp_way_take(struct tp_stream *lane, void *to, size_t bytes, size_t *got_p);
 /* way.c: the threads of a further lane. */
 GP_CHECK enum gp_status tp_way_start(struct tp_way *way);
-void tp_way_stop(struct tp_way *way); /* once bundle's stopping is set and stop_fd signalled */
+void tp_way_wake(struct tp_way *way); /* once bundle's stopping is set and stop_fd signalled */
 /* A place to be filled, or NULL; then it is filled. */
 struct tp_run *tp_runs_room(struct tp_runs *runs);
 void tp_runs_filled(struct tp_runs *runs);

@@ -165,10 +165,9 @@ send_run(struct tp_way *way, const struct tp_run *run)
     return status;
 }
 
-static void *
-send_main(void *arg)
+static void
+send_all(struct tp_way *way)
 {
-    struct tp_way *way = arg;
     enum gp_status status = GP_OK;
     struct tp_run *run;
 
@@ -181,7 +180,6 @@ send_main(void *arg)
     }
     if (status != GP_OK && status != GP_ERR_AGAIN)
         tp_bundle_fail(way->bundle, status);
-    return NULL;
 }
 
 /* -- receiving ------------------------------------------------------------------------------------
@@ -223,10 +221,9 @@ receive_run(struct tp_way *way, struct tp_run *run)
     return status == GP_ERR_CLOSED ? GP_ERR_IO : status;
 }
 
-static void *
-receive_main(void *arg)
+static void
+receive_all(struct tp_way *way)
 {
-    struct tp_way *way = arg;
     enum gp_status status = GP_OK;
     struct tp_run *run;
 
@@ -243,35 +240,71 @@ receive_main(void *arg)
     } else if (status != GP_OK && status != GP_ERR_AGAIN) {
         tp_bundle_fail(way->bundle, status);
     }
-    return NULL;
 }
 
 /* -- threads --------------------------------------------------------------------------------------
  */
 
-static bool
-thread_start(pthread_t *thread, void *(*fn)(void *), struct tp_way *way)
+/* The last thing a thread does with the bundle. */
+static void
+leave(struct tp_bundle *b)
 {
+    pthread_mutex_lock(&b->lock);
+    b->threads--;
+    pthread_cond_broadcast(&b->halted);
+    pthread_mutex_unlock(&b->lock);
+}
+
+static void *
+send_main(void *arg)
+{
+    struct tp_way *way = arg;
+
+    send_all(way);
+    leave(way->bundle);
+    return NULL;
+}
+
+static void *
+receive_main(void *arg)
+{
+    struct tp_way *way = arg;
+
+    receive_all(way);
+    leave(way->bundle);
+    return NULL;
+}
+
+/* Detached: a program that ends leaves its line as it is. */
+static bool
+thread_start(void *(*fn)(void *), struct tp_way *way)
+{
+    struct tp_bundle *b = way->bundle;
     sigset_t all, before;
+    pthread_t thread;
     int rc;
 
+    pthread_mutex_lock(&b->lock);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* a program's signals are not for us */
-    rc = pthread_create(thread, NULL, fn, way);
+    rc = pthread_create(&thread, NULL, fn, way);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc != 0)
+    if (rc != 0) {
         log_error("bundle: no thread: %s", strerror(rc));
-    else
-        (void)pthread_setname_np(*thread, "gpupool-way");
+    } else {
+        b->threads++;
+        (void)pthread_setname_np(thread, "gpupool-way");
+        (void)pthread_detach(thread);
+    }
+    pthread_mutex_unlock(&b->lock);
     return rc == 0;
 }
 
 enum gp_status
 tp_way_start(struct tp_way *way)
 {
-    way->sends = thread_start(&way->sender, send_main, way);
-    way->receives = way->sends && thread_start(&way->receiver, receive_main, way);
-    return way->receives ? GP_OK : GP_ERR_NO_MEMORY;
+    return thread_start(send_main, way) && thread_start(receive_main, way) ? GP_OK
+                                                                           : GP_ERR_NO_MEMORY;
 }
 
 /* Under the lock, or who is about to wait misses it. */
@@ -284,13 +317,8 @@ wake(struct tp_runs *runs)
 }
 
 void
-tp_way_stop(struct tp_way *way)
+tp_way_wake(struct tp_way *way)
 {
     wake(&way->out);
     wake(&way->in);
-    if (way->sends)
-        pthread_join(way->sender, NULL);
-    if (way->receives)
-        pthread_join(way->receiver, NULL);
-    way->sends = way->receives = false;
 }
