@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """A client whose network is away for a while, in the middle of its work, goes on afterwards.
 
-laptop.py BUILD SOURCE [SECONDS]
+laptop.py BUILD SOURCE [SECONDS] [wide]
 
 Server and client each have a network namespace, joined by a pair of interfaces; the client's is
-taken down for SECONDS (GPUPOOL_TEST_AWAY, else 3) and comes back. Skipped with the reason where
+taken down for SECONDS (GPUPOOL_TEST_AWAY, else 3) and comes back. wide: the session goes by several
+connections, as it does to another machine once it has moved much. Skipped with the reason where
 namespaces are not allowed. Everything made here is removed.
 """
 
@@ -51,13 +52,16 @@ class Net:
             subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
 
 
-def run(build, source, net, away):
+def run(build, source, net, away, wide):
     pool = Pool(build, source, "tls", ("--heartbeat=500ms",), address="10.99.0.1",
                 inside=["ip", "netns", "exec", net.server]).start()
     program = None
+    env = pool.environment()
+    if wide:
+        env["GPUPOOL_LINES_AFTER"] = "0"
     try:
         program = subprocess.Popen(["ip", "netns", "exec", net.client, os.path.join(build, "tests/chaos/soak"), "0"],
-                                   env=pool.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE)
         if not wait_dots(program, 5):
             return f"the client did not start: {program.stderr.read().decode()}\n{pool.log()}"
@@ -75,6 +79,8 @@ def run(build, source, net, away):
         print(f"away for {away:g} s, 200 rounds more within {back:.1f} s; said: {lines}")
         if program.returncode != 0:
             return f"the client ended with {program.returncode}: {err.decode()}"
+        if wide and "by 4 connections" not in pool.log():
+            return "it did not go by several connections:\n" + pool.log()
         return None
     finally:
         if program is not None and program.poll() is None:
@@ -92,7 +98,7 @@ def main(argv):
         except OSError as error:
             print(f"no network namespaces here: {error}")
             return SKIP
-        fault = run(argv[1], argv[2], net, away)
+        fault = run(argv[1], argv[2], net, away, len(argv) > 4 and argv[4] == "wide")
     finally:
         net.remove()
     if fault:

@@ -155,6 +155,32 @@ Test(tls, a_renewed_certificate_is_shown_without_a_restart, .timeout = 60)
     test_certs_destroy();
 }
 
+/* A hello of 16 MiB, as long as anybody is willing to listen. */
+Test(tls, an_oversized_handshake_is_refused, .timeout = 60)
+{
+    static uint8_t record[5 + 16384] = {0x16, 3,    1,    0x40, 0, /* a record of 16 KiB */
+                                        1,    0xff, 0xff, 0xff, 3, 3};
+    struct test_server server;
+    size_t sent = 0;
+    int fd;
+
+    (void)test_certs_create();
+    server = tls_server();
+    fd = test_server_connect(&server);
+    cr_assert_geq(fd, 0);
+    while (sent < (16u << 20) && send(fd, record, sizeof(record), MSG_NOSIGNAL) > 0) {
+        sent += sizeof(record);
+        record[5] = 0; /* what follows is the hello's inside */
+    }
+    close(fd);
+    cr_assert_lt(sent, 16u << 20, "it listened to all of it");
+    test_server_await_log(&server, "excessive message size");
+    session_works(&server);
+    cr_assert(!test_server_logged(&server, "died"));
+    test_server_stop(&server);
+    test_certs_destroy();
+}
+
 Test(tls, a_plain_client_is_told_apart, .timeout = 60)
 {
     static const char words[] = "GET / HTTP/1.1\r\nHost: gpu.example.org\r\nAccept: */*\r\n\r\n";

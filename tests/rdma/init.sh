@@ -220,8 +220,9 @@ cuts() {
         pid=$!
         while kill -0 $pid 2>/dev/null; do
             usleep $((RANDOM * 60))
-            # What cannot be survived is the opening: it is over when the server has the session.
-            grep -q "rdma by rxe0:1" /tmp/server.log || continue
+            # What cannot be survived is the opening: it is over soon after the server has the session.
+            grep -q "session: exact" /tmp/server.log || continue
+            usleep 300000
             kill -0 $pid 2>/dev/null || break
             /usr/bin/ip link set v1 down
             usleep $((RANDOM * 90))
@@ -229,7 +230,7 @@ cuts() {
             neighbours
             cut=$((cut + 1))
         done
-        wait $pid || { cat /tmp/cuts /tmp/server.log; return 2; }
+        wait $pid || too_slow /tmp/cuts || { cat /tmp/cuts /tmp/server.log; return 2; }
         lost=$((lost + $(grep -c 'the session goes on' /tmp/cuts)))
         : >/tmp/server.log
     done
