@@ -363,7 +363,7 @@ Test(paging, a_disk_is_promised_beside_the_hosts_memory)
     test_tenants_stop(&server);
 
     server =
-        server_start_spill(folder, WITH("--arena=2m", "--spill-size=64m", "--arena-pack=never"));
+        server_start_spill(folder, WITH("--arena=2m", "--spill-size=128m", "--arena-pack=never"));
     for (unsigned i = 0; i < 2; i++) {
         test_tenants_open(&c[i], &server, names[i]);
         cr_assert_eq(lease_all(&c[i]), MOST);
