@@ -4,6 +4,7 @@
 #include "frontend/nvml/pool.h"
 #include "protocol/base/util.h"
 
+#include <stddef.h>
 #include <string.h>
 
 /* One number of the server's; NOT_SUPPORTED where it cannot know. */
@@ -261,6 +262,44 @@ nvmlDeviceOnSameBoard(nvmlDevice_t one, nvmlDevice_t other, int *same)
     if (nr == NVML_SUCCESS)
         *same = one == other;
     return nr;
+}
+
+/*
+ * No fabric: what NVLink's switches join is not told through a pool. As a device without a fabric
+ * does, this succeeds and says so in `state` (XLA ends a program where it fails).
+ */
+GP_EXPORT nvmlReturn_t
+nvmlDeviceGetGpuFabricInfo(nvmlDevice_t device, nvmlGpuFabricInfo_t *out)
+{
+    nvmlReturn_t nr = nv_pool_check(device);
+
+    if (nr == NVML_SUCCESS && out == NULL)
+        nr = NVML_ERROR_INVALID_ARGUMENT;
+    if (nr == NVML_SUCCESS)
+        *out = (nvmlGpuFabricInfo_t){.state = NVML_GPU_FABRIC_STATE_NOT_SUPPORTED};
+    return nr;
+}
+
+GP_EXPORT nvmlReturn_t
+nvmlDeviceGetGpuFabricInfoV(nvmlDevice_t device, nvmlGpuFabricInfo_v3_t *out)
+{
+    enum {
+        SIZE_V2 = offsetof(nvmlGpuFabricInfo_v3_t, healthSummary)
+    };
+    nvmlReturn_t nr = nv_pool_check(device);
+    unsigned int version, size;
+
+    if (nr == NVML_SUCCESS && out == NULL)
+        nr = NVML_ERROR_INVALID_ARGUMENT;
+    if (nr != NVML_SUCCESS)
+        return nr;
+    version = out->version;
+    size = version >> 24 == 2 ? SIZE_V2 : sizeof *out;
+    if (version != (2u << 24 | SIZE_V2) && version != (3u << 24 | sizeof *out))
+        return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    memset(out, 0, size);
+    out->version = version;
+    return NVML_SUCCESS;
 }
 
 /* Each field says for itself that it is not known. */

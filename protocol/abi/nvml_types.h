@@ -114,6 +114,29 @@ typedef struct nvmlEventData_st {
     unsigned int gpuInstanceId, computeInstanceId;
 } nvmlEventData_t;
 
+/* Of a fabric of NVLink switches. The versioned form begins with `version`; its second ends with
+ * healthMask. */
+typedef struct nvmlGpuFabricInfo_st {
+    unsigned char clusterUuid[16];
+    nvmlReturn_t status; /* of the registration with the fabric */
+    unsigned int cliqueId;
+    unsigned char state; /* enum */
+} nvmlGpuFabricInfo_t;
+
+typedef struct nvmlGpuFabricInfo_v3_st {
+    unsigned int version;
+    unsigned char clusterUuid[16];
+    nvmlReturn_t status;
+    unsigned int cliqueId;
+    unsigned char state;
+    unsigned int healthMask;
+    unsigned char healthSummary;
+} nvmlGpuFabricInfo_v3_t;
+
+enum {
+    NVML_GPU_FABRIC_STATE_NOT_SUPPORTED = 0,
+};
+
 enum { /* nvmlGpuTopologyLevel_t */
     NVML_TOPOLOGY_INTERNAL = 0,
     NVML_TOPOLOGY_NODE = 40,

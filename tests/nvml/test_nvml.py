@@ -142,6 +142,19 @@ CASES = {
         check(number("nvmlDeviceGetComputeRunningProcesses_v3", handle(0)), 0, "processes")
         check(number("nvmlDeviceGetMaxMigDeviceCount", handle(0)), 0, "mig devices")
     """,
+    "no fabric, said with success": """
+        check(nvml.nvmlInit_v2(), OK, "init")
+        b = ctypes.create_string_buffer(b"x" * 48, 48)
+        check(nvml.nvmlDeviceGetGpuFabricInfo(handle(0), b), OK, "first form")
+        check(b.raw, bytes(28) + b"x" * 20, "first form")
+        for version, size in ((2, 36), (3, 40)):
+            first = (version << 24 | size).to_bytes(4, "little")
+            b = ctypes.create_string_buffer(first + b"x" * 44, 48)
+            check(nvml.nvmlDeviceGetGpuFabricInfoV(handle(1), b), OK, "versioned form")
+            check(b.raw, first + bytes(size - 4) + b"x" * (48 - size), "versioned form")
+        check(nvml.nvmlDeviceGetGpuFabricInfoV(handle(1), b"y" * 48), 25, "another version")
+        check(nvml.nvmlDeviceGetGpuFabricInfoV(handle(1), None), INVALID, "nowhere to")
+    """,
 }
 
 NO_POOL = """
