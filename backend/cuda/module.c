@@ -2,6 +2,7 @@
 #include "backend/cuda/module.h"
 
 #include "backend/cuda/account.h"
+#include "backend/cuda/callback.h"
 #include "backend/cuda/texture.h"
 #include "be_hooks.h"
 #include "protocol/base/log.h"
@@ -250,6 +251,63 @@ be_hook_cuModuleLoadDataEx(struct be_call *call, const struct wire_cuModuleLoadD
     return cr;
 }
 
+/* --- the end of a module or library --- */
+
+/* The driver's part of it, where a waiter does that. */
+struct unload {
+    struct be_wait wait;
+    struct be_session *session;
+    CUmodule module; /* or */
+    CUlibrary library;
+    uint64_t charged[BE_DRIVER_DEVICES_MAX]; /* till then: what is loaded off is not free yet */
+};
+
+static CUresult
+unload(const struct be_driver_table *driver, CUmodule module, CUlibrary library)
+{
+    return module != NULL ? driver->cuModuleUnload(module) : driver->cuLibraryUnload(library);
+}
+
+static void
+unload_run(struct be_wait *wait, CUresult cr)
+{
+    struct unload *u = GP_CONTAINER_OF(wait, struct unload, wait);
+
+    (void)cr; /* a context that failed loads off what it has, too */
+    (void)unload(&u->session->driver->table, u->module, u->library);
+    for (int32_t d = 0; d < u->session->driver->device_count; d++)
+        be_account_uncharge(u->session, d, u->charged[d]);
+    free(u);
+}
+
+/*
+ * The driver waits for work of the context first. Where a stream waits for the client, whose answer
+ * is behind this record, a waiter's thread does it: the executor must go on to hear that.
+ */
+static CUresult
+owner_unload(struct be_call *call, struct be_owner *owner)
+{
+    CUmodule module = owner->library ? NULL : owner->module;
+    CUlibrary library = owner->library ? owner->lib : NULL;
+    struct unload *u;
+
+    if (!be_callbacks_pending(call->session))
+        return unload(call->driver, module, library);
+    u = malloc(sizeof(*u));
+    if (u == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    *u = (struct unload){
+        .wait = {.kind = BE_WAIT_NOTHING, .context = call->context, .run = unload_run},
+        .session = call->session,
+        .module = module,
+        .library = library,
+    };
+    memcpy(u->charged, owner->charged, sizeof(u->charged));
+    memset(owner->charged, 0, sizeof(owner->charged));
+    be_waits_submit(call->session->waits, &u->wait);
+    return CUDA_SUCCESS;
+}
+
 CUresult
 be_hook_cuModuleUnload(struct be_call *call, const struct wire_cuModuleUnload_args *args)
 {
@@ -260,7 +318,7 @@ be_hook_cuModuleUnload(struct be_call *call, const struct wire_cuModuleUnload_ar
     if (cr != CUDA_SUCCESS)
         return cr;
     if (owner->parent == NULL)
-        cr = call->driver->cuModuleUnload(owner->module);
+        cr = owner_unload(call, owner);
     owner_free(call->session, owner);
     return cr;
 }
@@ -446,7 +504,7 @@ be_hook_cuLibraryUnload(struct be_call *call, const struct wire_cuLibraryUnload_
     if (cr != CUDA_SUCCESS)
         return cr;
     library_modules_drop(call->session, owner);
-    cr = call->driver->cuLibraryUnload(owner->lib);
+    cr = owner_unload(call, owner);
     owner_free(call->session, owner);
     return cr;
 }

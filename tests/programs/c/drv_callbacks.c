@@ -8,6 +8,7 @@
  * being run.
  */
 #include "drv.h"
+#include "vector_ptx.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,6 +17,7 @@
 
 #define STREAMS  4
 #define WAITERS  8
+#define UNLOADS  20
 #define PATIENCE 120 /* seconds; a deadlock otherwise lasts for ever */
 
 struct lane {
@@ -104,6 +106,34 @@ queue_all(void)
     all_queued = true;
 }
 
+static void
+count(void *number)
+{
+    atomic_fetch_add((_Atomic unsigned *)number, 1);
+}
+
+/* The driver waits for the stream, and the stream for the function: whoever ends a module or
+ * library must not keep the function from being run either. */
+static void
+unload_behind(void)
+{
+    _Atomic unsigned called = 0;
+
+    for (unsigned i = 0; i < UNLOADS; i++) {
+        CUmodule module;
+        CUlibrary library;
+
+        CU(cuModuleLoadData(&module, vector_ptx));
+        CU(cuLibraryLoadData(&library, vector_ptx, NULL, NULL, 0, NULL, NULL, 0));
+        CU(cuLaunchHostFunc(lanes[i % STREAMS].stream, count, &called));
+        CU(cuModuleUnload(module));
+        CU(cuLaunchHostFunc(lanes[i % STREAMS].stream, count, &called));
+        CU(cuLibraryUnload(library));
+    }
+    CU(cuCtxSynchronize());
+    EXPECT(called == 2 * UNLOADS);
+}
+
 static double
 seconds(void)
 {
@@ -140,6 +170,7 @@ main(int argc, char **argv)
     for (int i = 0; i < WAITERS; i++)
         pthread_join(threads[i], NULL);
     CU(cuCtxSynchronize());
+    unload_behind();
     for (int s = 0; s < STREAMS; s++) {
         EXPECT(lanes[s].done == each);
         EXPECT(lanes[s].wrong == 0);
