@@ -314,6 +314,9 @@ too_seldom(const struct call *call)
         return !random_percent(15);
     if (call->flags & CALL_DESTROYS)
         return !random_percent(50);
+    /* Refused through a pool, where the stream captures. */
+    if (capturing && strstr(call->name, "cuGraphLaunch"))
+        return true;
     /* Nothing waits for the work then. */
     return capturing && (strstr(call->name, "StreamQuery") || strstr(call->name, "EventQuery"));
 }
