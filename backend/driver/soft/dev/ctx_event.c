@@ -26,8 +26,6 @@ enter(struct scope *s, CUcontext handle, CUevent event)
     if (sd_in_host_function())
         return CUDA_ERROR_NOT_PERMITTED;
     cr = sd_green_resolve(handle, &s->ctx, &s->green);
-    if (cr == CUDA_SUCCESS && s->green == NULL && !s->ctx->primary && !sd_ctx_named(s->ctx))
-        cr = CUDA_ERROR_INVALID_CONTEXT; /* destroyed */
     if (cr != CUDA_SUCCESS)
         return cr;
     return sd_object_is(event, SD_EVENT) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;

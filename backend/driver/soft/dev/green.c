@@ -29,7 +29,7 @@ sd_green_resolve(CUcontext handle, CUcontext *ctx_p, CUgreenCtx *green_p)
     *green_p = NULL;
     if (sd_object_is(handle, SD_CTX)) {
         *ctx_p = handle;
-        return CUDA_SUCCESS;
+        return handle->primary || sd_ctx_named(handle) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
     }
     cr = sd_green_check(green);
     if (cr == CUDA_SUCCESS && !atomic_load(&green->converted))

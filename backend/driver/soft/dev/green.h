@@ -38,7 +38,8 @@ struct CUgreenCtx_st {
 /* The handle of a green context, as CUgreenCtx. Errors: CUDA_ERROR_INVALID_CONTEXT,
  * CONTEXT_IS_DESTROYED where its primary context went. */
 CUresult sd_green_check(CUgreenCtx green);
-/* A CUcontext of a program: its context, and its green one or NULL. */
+/* A CUcontext of a program: its context, and its green one or NULL. INVALID_CONTEXT for one that was
+ * destroyed; a primary context keeps its handle. */
 CUresult sd_green_resolve(CUcontext handle, CUcontext *ctx_p, CUgreenCtx *green_p);
 
 /* The calling thread's current green context, or NULL. */

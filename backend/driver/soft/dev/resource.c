@@ -101,8 +101,6 @@ cuCtxGetDevResource(CUcontext hCtx, CUdevResource *resource, CUdevResourceType t
 
     SD_ENTER_READY();
     cr = sd_green_resolve(hCtx, &ctx, &green);
-    if (cr == CUDA_SUCCESS && green == NULL && !ctx->primary && !sd_ctx_named(ctx))
-        cr = CUDA_ERROR_INVALID_CONTEXT; /* destroyed */
     if (cr == CUDA_SUCCESS)
         cr = sd_ctx_check(ctx);
     if (cr != CUDA_SUCCESS)
