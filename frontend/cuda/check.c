@@ -4,6 +4,10 @@
 #include <stdbool.h>
 #include <string.h>
 
+/* Blocks of a cluster: where the kernel allows sizes that not every device has, and else. */
+#define CLUSTER_MAX          16u
+#define CLUSTER_PORTABLE_MAX 8u
+
 static bool
 known(uint32_t mask, int attribute)
 {
@@ -32,6 +36,38 @@ fe_launch_check(const struct fe_launch_limits *limits, const int32_t *attributes
         threads > (uint32_t)attributes[CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK])
         return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
     return CUDA_SUCCESS;
+}
+
+static uint32_t
+value(const int32_t *attributes, uint32_t mask, int attribute)
+{
+    return known(mask, attribute) ? (uint32_t)attributes[attribute] : 0;
+}
+
+CUresult
+fe_cluster_check(const int32_t *attributes, uint32_t mask, const uint32_t *named,
+                 const uint32_t *grid)
+{
+    uint32_t blocks = 1, most;
+
+    for (int i = 0; i < 3; i++) {
+        uint32_t n = named != NULL
+                         ? named[i]
+                         : value(attributes, mask, CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH + i);
+
+        if (n == 0)
+            continue;
+        if (n > CLUSTER_MAX || grid[i] % n != 0)
+            return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+        blocks *= n;
+    }
+    if (named == NULL && value(attributes, mask, CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET) != 0 &&
+        value(attributes, mask, CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH) == 0)
+        return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+    most = value(attributes, mask, CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED) != 0
+               ? CLUSTER_MAX
+               : CLUSTER_PORTABLE_MAX;
+    return blocks > most ? CUDA_ERROR_INVALID_CLUSTER_SIZE : CUDA_SUCCESS;
 }
 
 size_t

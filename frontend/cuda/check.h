@@ -34,6 +34,14 @@ struct fe_launch_shape {
 CUresult fe_launch_check(const struct fe_launch_limits *limits, const int32_t *attributes,
                          uint32_t mask, const struct fe_launch_shape *shape);
 
+/*
+ * Blocks of a cluster in x, y, z: what the launch names (NULL: nothing), else what the function
+ * requires. CUDA_ERROR_INVALID_CLUSTER_SIZE where they do not divide the grid, are too many, or are
+ * not there and must be.
+ */
+CUresult fe_cluster_check(const int32_t *attributes, uint32_t mask, const uint32_t *named,
+                          const uint32_t *grid);
+
 /* Where the last parameter of the driver's layout ends. */
 size_t fe_params_end(const struct wire_kernel_param *params, uint32_t count);
 /* Bytes of all values without gaps; the values go to, in the same order. */

@@ -162,14 +162,17 @@ kernel_check(struct fe_node_kernel *k, struct fe_context *ctx)
                                           k->shared_bytes};
     struct fe_call call;
     CUresult cr = fe_enter_in(&call, WIRE_CALL_cuLaunchKernelEx, ctx);
+    uint32_t mask;
 
     if (cr != CUDA_SUCCESS)
         return cr;
     cr = fe_function_ready(&call, k->function);
+    mask = atomic_load_explicit(&k->function->mask, memory_order_acquire);
     if (cr == CUDA_SUCCESS)
-        cr =
-            fe_launch_check(&fe_state_of(&call)->limits[ctx->device], k->function->attributes,
-                            atomic_load_explicit(&k->function->mask, memory_order_acquire), &shape);
+        cr = fe_launch_check(&fe_state_of(&call)->limits[ctx->device], k->function->attributes,
+                             mask, &shape);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_cluster_check(k->function->attributes, mask, NULL, shape.grid);
     return fe_leave(&call, cr);
 }
 

@@ -361,9 +361,15 @@ cuGraphNodeSetEnabled(CUgraphExec handle, CUgraphNode node, unsigned int enabled
     struct fe_object *exec = fe_object_get(WIRE_HANDLE_GRAPH_EXEC, handle);
     struct fe_step *step = NULL;
     struct fe_call call;
+    const struct fe_node *named;
+    bool may;
     CUresult cr;
 
-    if (exec == NULL)
+    fe_graph_lock();
+    named = fe_node_get(node);
+    may = named != NULL && may_be_disabled(named->type);
+    fe_graph_unlock();
+    if (exec == NULL || !may)
         return CUDA_ERROR_INVALID_VALUE;
     cr = fe_enter_in(&call, WIRE_CALL_cuGraphNodeSetEnabled, exec->context);
     if (cr != CUDA_SUCCESS)

@@ -20,10 +20,7 @@
 #include <string.h>
 
 #define PARAMS_MAX 32768u
-/* Blocks of a cluster: with the function's leave, and without. */
-#define CLUSTER_MAX          16u
-#define CLUSTER_PORTABLE_MAX 8u
-#define FLAG_BUFFER          1u /* params hold the buffer of the extra form */
+#define FLAG_BUFFER 1u /* params hold the buffer of the extra form */
 
 struct launch {
     struct fe_function *f;
@@ -80,44 +77,21 @@ check_cooperative(struct fe_call *call, const struct launch *l)
                : CUDA_SUCCESS;
 }
 
-static uint32_t
-known(const struct fe_function *f, int attribute)
-{
-    uint32_t mask = atomic_load_explicit(&f->mask, memory_order_acquire);
-
-    return (mask >> attribute & 1) != 0 ? (uint32_t)f->attributes[attribute] : 0;
-}
-
 /* The blocks of a cluster, by the launch or else by the function, divide the grid. */
 static CUresult
 check_cluster(const struct launch *l)
 {
     const CUlaunchAttribute *named = NULL;
-    uint32_t blocks = 1, most;
 
     for (uint32_t i = 0; l->attributes != NULL && i < l->attributes->count; i++)
         if (l->attributes->list[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)
             named = &l->attributes->list[i];
-    for (int i = 0; i < 3; i++) {
-        uint32_t n = known(l->f, CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH + i);
-
-        if (named != NULL)
-            n = i == 0   ? named->value.clusterDim.x
-                : i == 1 ? named->value.clusterDim.y
-                         : named->value.clusterDim.z;
-        if (n == 0)
-            continue;
-        if (n > CLUSTER_MAX || l->shape.grid[i] % n != 0)
-            return CUDA_ERROR_INVALID_CLUSTER_SIZE;
-        blocks *= n;
-    }
-    if (named == NULL && known(l->f, CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET) != 0 &&
-        known(l->f, CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH) == 0)
-        return CUDA_ERROR_INVALID_CLUSTER_SIZE;
-    most = known(l->f, CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED) != 0
-               ? CLUSTER_MAX
-               : CLUSTER_PORTABLE_MAX;
-    return blocks > most ? CUDA_ERROR_INVALID_CLUSTER_SIZE : CUDA_SUCCESS;
+    return fe_cluster_check(
+        l->f->attributes, atomic_load_explicit(&l->f->mask, memory_order_acquire),
+        named != NULL ? (const uint32_t[3]){named->value.clusterDim.x, named->value.clusterDim.y,
+                                            named->value.clusterDim.z}
+                      : NULL,
+        l->shape.grid);
 }
 
 static CUresult

@@ -106,13 +106,16 @@ pick_object(struct made *m, int at, enum object_kind kind)
     return o->value;
 }
 
-/* A kernel may stand where a function is wanted. */
+/* A kernel may stand where a function is launched or asked about; whether what is set for it holds
+ * in other contexts too is left open. */
 static uint64_t
-pick_function(struct made *m, int at)
+pick_function(struct made *m, const struct call *call, int at)
 {
     return pick_object(m, at,
-                       random_percent(20) && object_pick(KIND_KERNEL) != NULL ? KIND_KERNEL
-                                                                              : KIND_FUNCTION);
+                       random_percent(20) && strncmp(call->name, "cuFuncSet", 9) != 0 &&
+                               object_pick(KIND_KERNEL) != NULL
+                           ? KIND_KERNEL
+                           : KIND_FUNCTION);
 }
 
 /* Copies that take addresses of either side would read a wild one. */
@@ -630,7 +633,7 @@ make_argument(const struct call *call, struct made *m, int at)
     case ARG_ADDRESS:
         return pick_address(m, call, at);
     case ARG_IN_FUNCTION:
-        return pick_function(m, at);
+        return pick_function(m, call, at);
     case ARG_HOST:
         if (strstr(call->name, "HostRegister") != NULL) { /* whole: parts are another matter */
             say(m, "all of buffer");

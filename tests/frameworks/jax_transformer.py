@@ -88,19 +88,24 @@ def train(device):
 def main():
     gpu = jax.devices()[0]
     x = np.linspace(-3, 3, 4096, dtype=np.float32).reshape(64, 64)
-    step("device", lambda: (gpu.platform, gpu.device_kind))
-    step("elementwise", lambda: on_both(lambda a: jnp.sin(a) * jnp.exp(a) + jnp.tanh(a), x))
-    step("reductions", lambda: on_both(lambda a: jnp.stack([a.sum(), a.max(), a.var()]), x))
-    step("softmax", lambda: on_both(jax.nn.softmax, x))
-    step("sort", lambda: on_both(lambda a: jnp.sort(jnp.cos(a * 9), axis=1), x))
-    step("gather and scatter", lambda: on_both(lambda a: a.at[::3].add(a[::-1][::3]), x))
-    step("matrix product (cuBLAS)", lambda: on_both(lambda a: a @ a.T, x))
-    step("loops on the device", lambda: on_both(
-        lambda a: jax.lax.fori_loop(0, 10, lambda i, b: b * 0.9 + i, a), x))
-    step("gradient", lambda: on_both(jax.grad(lambda a: (jnp.tanh(a) ** 2).sum()), x))
-    ours, theirs = train(gpu), train(CPU)
-    step("ten steps of a transformer of two layers, losses as the CPU's",
-         lambda: (near(ours, theirs, 1e-3), "%.2f to %.2f" % (theirs[0], theirs[-1])))
+
+    def both(name, function):
+        step(name)(lambda: on_both(function, x))
+
+    step("device")(lambda: (gpu.platform, gpu.device_kind))
+    both("elementwise", lambda a: jnp.sin(a) * jnp.exp(a) + jnp.tanh(a))
+    both("reductions", lambda a: jnp.stack([a.sum(), a.max(), a.var()]))
+    both("softmax", jax.nn.softmax)
+    both("sort", lambda a: jnp.sort(jnp.cos(a * 9), axis=1))
+    both("gather and scatter", lambda a: a.at[::3].add(a[::-1][::3]))
+    both("matrix product (cuBLAS)", lambda a: a @ a.T)
+    both("loops on the device", lambda a: jax.lax.fori_loop(0, 10, lambda i, b: b * 0.9 + i, a))
+    both("gradient", jax.grad(lambda a: (jnp.tanh(a) ** 2).sum()))
+
+    @step("ten steps of a transformer of two layers: losses, and whether the CPU's are the same")
+    def training():
+        ours, theirs = train(gpu), train(CPU)
+        return "%.2f to %.2f, %s" % (theirs[0], theirs[-1], near(ours, theirs, 1e-3))
 
 
 main()

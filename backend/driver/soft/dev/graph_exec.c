@@ -358,6 +358,8 @@ run_node(const struct sd_plan_node *n, struct CUctx_st *ctx)
     case CU_GRAPH_NODE_TYPE_MEMSET:
     case CU_GRAPH_NODE_TYPE_HOST:
         work = n->work; /* borrowed: running changes nothing of these */
+        if (n->type == CU_GRAPH_NODE_TYPE_HOST)
+            work.ctx = ctx; /* it may have been made where none was current */
         return sd_work_run(&work);
     default:
         return CUDA_SUCCESS; /* empty; events are the launch's dependencies and marks */
