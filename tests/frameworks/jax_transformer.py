@@ -19,6 +19,7 @@ from steps import step  # noqa: E402
 
 WIDTH, HEADS, LAYERS, WORDS, LENGTH, BATCH = 32, 4, 2, 50, 16, 4
 CPU = jax.devices("cpu")[0]
+jax.config.update("jax_default_matmul_precision", "highest")  # else TF32, which a CPU does not have
 
 
 def near(a, b, most=1e-4):

@@ -17,11 +17,15 @@ sys.path.insert(0, os.path.join(HERE, "..", "programs"))
 import run_both  # noqa: E402
 
 # Environments with their packages.  numba-cuda up to 0.14 links by the driver, which takes PTX; later
-# ones link by nvJitLink to machine code.
+# ones link by nvJitLink to machine code. JAX after 0.6 wants machine code from a compiler of its own.
 ENVIRONMENTS = {
     "all": ["numpy", "nvidia-ml-py", "cuda-python", "cuda-core", "cupy-cuda13x[ctk]", "taichi", "torch"],
     "numba": ["numpy", "numba-cuda[cu12]==0.14.0"],
+    "jax": ["jax[cuda12]==0.6.2"],
 }
+# XLA writes PTX and makes machine code of it by these; where there are none the driver has to.
+COMPILERS = ("ptxas", "nvlink")
+TOOLKIT = "/usr/local/cuda"
 # name -> environment, module that tells whether it is installed, program, variables, only through a pool
 PROGRAMS = {
     "cuda-python": ("all", "cuda.core", "cuda_python.py", {}, False),
@@ -30,11 +34,13 @@ PROGRAMS = {
     "taichi": ("all", "taichi", "taichi_fields.py", {"TI_LOG_LEVEL": "error"}, False),
     "torch": ("all", "torch", "torch_basics.py", {}, False),
     "pycuda": ("all", "pycuda", "pycuda_driver.py", {}, False),
+    "jax": ("jax", "jax", "jax_transformer.py",
+            {"JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1", "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+             "TF_CPP_MIN_LOG_LEVEL": "2"}, True),
     "pynvml": ("all", "pynvml", "pynvml_info.py", {}, True),
 }
 SKIPPED = {
     "triton": "its compiler makes machine code with ptxas and loads that",
-    "jax": "XLA makes machine code with ptxas and loads that",
 }
 
 
@@ -61,6 +67,10 @@ def environment(folder, name):
         subprocess.run([python, "-m", "pip", "install", "-q"] + ENVIRONMENTS[name], check=True)
         if name == "all":  # built here, where there is a toolkit: may fail
             subprocess.run([python, "-m", "pip", "install", "-q", "pycuda"], check=False)
+        if name == "jax":
+            for at, _, files in os.walk(path):
+                for file in set(files).intersection(COMPILERS):
+                    os.unlink(os.path.join(at, file))
     return python
 
 
@@ -101,6 +111,9 @@ def run_one(name, parts, server, env, options, table, work):
         return
     version = subprocess.run([python, "-m", "pip", "list", "--format", "freeze"], capture_output=True, text=True)
     command = [python, os.path.join(HERE, program)]
+    if name == "jax" and os.path.exists(os.path.join(TOOLKIT, "bin", COMPILERS[0])):
+        command = ["unshare", "-m", "sh", "-c", "mount -t tmpfs none $(readlink -f %s) && exec \"$@\"" % TOOLKIT,
+                   "sh"] + command
     more = dict(variables, PYTHONDONTWRITEBYTECODE="1")
     pooled = run_both.run([parts.tool, "run", "--server", server.url, "--"] + command,
                           dict(server.client_env, GPUPOOL_STATS="1", **more, **caches(work, name + "-pooled")), 600)
