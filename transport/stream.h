@@ -18,6 +18,9 @@
 
 struct tp_stream;
 
+/* Less than this no lane takes from where it lies. */
+#define TP_STRAIGHT_MIN (128u << 10)
+
 /* None of these waits, but for devices, and a read for bytes that the peer has put ready. */
 struct tp_stream_ops {
     /* GP_OK with *got_p > 0, GP_ERR_AGAIN, GP_ERR_CLOSED (orderly end), or what went wrong. */

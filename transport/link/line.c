@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define PUSH_PIECES 32
+#define PUSH_BYTES  (TP_STRAIGHT_MIN / 2)
 #define LOOK_BYTES  (64u << 10)
 /* More than a window and the longest frame that may be in front of an acknowledgement. */
 #define AHEAD_MAX (64u << 20)
@@ -269,6 +270,23 @@ tp_link_lose(struct tp_link *l, unsigned generation, enum gp_status status, cons
 /* -- pushing --------------------------------------------------------------------------------------
  */
 
+/*
+ * Never so much at once that a lane would have the peer fetch it from where it lies: what was lent
+ * may be settled while the peer is still to fetch, and would then go a second time from where its
+ * copy lies.
+ */
+static int
+push_entries(struct iovec *iov, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (iov[i].iov_len > PUSH_BYTES) {
+            iov[i].iov_len = PUSH_BYTES;
+            return i + 1;
+        }
+    }
+    return n;
+}
+
 enum gp_status
 tp_link_push(struct tp_link *l)
 {
@@ -278,7 +296,7 @@ tp_link_push(struct tp_link *l)
 
     while (l->sent_at < l->store.end) {
         size_t put;
-        int n = tp_store_find(&l->store, l->sent_at, iov, PUSH_PIECES);
+        int n = push_entries(iov, tp_store_find(&l->store, l->sent_at, iov, PUSH_PIECES));
 
         status = bytes->write(l->inner, iov, n, &put);
         if (status != GP_OK)

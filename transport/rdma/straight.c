@@ -14,8 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Smaller ones are sooner copied than told. */
-#define STRAIGHT_MIN (128u << 10)
 /* One read: several are under way, and a lost packet costs no more than this. */
 #define READ_BYTES (256u << 10)
 /* Of a read's destination at once, so that whoever waits sees it move. */
@@ -118,7 +116,7 @@ tp_rdma_straight_bytes(struct tp_rdma *r, const void *at, size_t bytes)
     struct tp_rdma_straight *s = &r->out.straight;
     struct tp_cache_hold hold;
 
-    if (GP_LIKELY(bytes < STRAIGHT_MIN || s->off))
+    if (GP_LIKELY(bytes < TP_STRAIGHT_MIN || s->off))
         return s->bytes > 0 && s->at == at ? gp_min_u64(s->bytes, bytes) : 0;
     if (s->bytes > 0 && (s->at == at || s->posted))
         return s->at == at ? s->bytes : 0;
@@ -301,7 +299,7 @@ tp_rdma_straight_read(struct tp_rdma *r, const struct iovec *iov, int iovcnt)
     if (iovcnt == 0)
         return 0;
     bytes = gp_min_u64(gp_min_u64(iov->iov_len, in->piece.bytes), TURN_BYTES);
-    kept = bytes >= STRAIGHT_MIN &&
+    kept = bytes >= TP_STRAIGHT_MIN &&
            tp_cache_get(&r->cache, iov->iov_base, bytes, false, &hold) == TP_CACHE_HELD;
     if (kept) {
         to = iov->iov_base;

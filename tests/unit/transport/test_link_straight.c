@@ -225,3 +225,47 @@ Test(link_straight, a_cut_in_the_middle_loses_and_doubles_nothing, .timeout = 12
     tp_close(links[0]);
     tp_close(links[1]);
 }
+
+static void *
+catch_up(void *link)
+{
+    tp_link_catch_up(link);
+    return NULL;
+}
+
+/* What was lent and is settled while the next lane is still to take it does not go a second time.
+ */
+Test(link_straight, what_was_lent_goes_once, .timeout = 60)
+{
+    static uint8_t payload[700000];
+    struct wire_frame_header header = {
+        .kind = WIRE_FRAME_DATA, .tag = 4, .payload_bytes = sizeof(payload)};
+    uint8_t head[WIRE_FRAME_HEADER_BYTES];
+    struct iovec iov[2] = {{head, sizeof(head)}, {payload, sizeof(payload)}};
+    struct tp_lane *links[2], *ends[2];
+    uint64_t received[2], until = test_soon();
+    struct tp_frame frame;
+    pthread_t thread;
+    int there = 0;
+
+    links_make(links);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(tp_link_detach(links[i], &received[i]), GP_OK);
+    test_fill(payload, sizeof(payload), 4);
+    wire_frame_encode(&header, head);
+    cr_assert_eq(tp_send_lent(links[0], iov, 2, &iov[1], 1, test_soon()), GP_OK);
+    line_make(ends);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(tp_link_attach(links[i], ends[i], received[1 - i]), GP_OK);
+    pthread_create(&thread, NULL, catch_up, links[0]);
+    while (there <= (int)sizeof(head) && gp_now_ns() < until)
+        cr_assert_eq(ioctl(tp_stream_of(ends[1])->read_fd, FIONREAD, &there), 0);
+    cr_assert_eq(tp_settle(links[0], payload, sizeof(payload)), GP_OK);
+    memset(payload, 0xee, sizeof(payload));
+    cr_assert_eq(tp_recv_frame(links[1], &frame, test_soon()), GP_OK);
+    cr_assert_eq(test_tag(&frame), 4);
+    cr_assert(test_is_filled(frame.payload, frame.payload_bytes, 4));
+    pthread_join(thread, NULL);
+    tp_close(links[0]);
+    tp_close(links[1]);
+}
