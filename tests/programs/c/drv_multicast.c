@@ -65,6 +65,7 @@ make_member(int device)
     m->own = mapped(m->memory);
     CU(cuMemAlloc(&m->out, 4096));
     CU(cuMemsetD32(m->own, 0, granule / 4));
+    CU(cuCtxSynchronize()); /* the other device writes there, too */
 }
 
 static void *
@@ -138,6 +139,7 @@ words(int device)
         for (uint32_t i = 0; i < WORDS; i++)
             right = right && got[i] == value + i;
         CU(cuMemsetD32(members[d].own + 8, (unsigned)d + 5, 1)); /* they differ in the third */
+        CU(cuCtxSynchronize());
     }
     EXPECT(right);
     run(device, "sum_words", reduce, WORDS);
@@ -148,6 +150,7 @@ words(int device)
     for (int d = 0; d < 2; d++) {
         CU(cuCtxSetCurrent(members[d].ctx));
         CU(cuMemsetD32(members[d].own, (unsigned)d * 100, 2));
+        CU(cuCtxSynchronize()); /* the other device writes there, too */
     }
     run(device, "add_words", add, WORDS);
     for (int d = 0; d < 2; d++) {
