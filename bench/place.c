@@ -181,7 +181,7 @@ place_one(struct clients *c, struct dir_etcd *etcd, uint32_t client)
     uint32_t *order;
 
     snprintf(need.models[0], DIR_MODEL_BYTES, "%s", client % 2 == 0 ? "h*" : "a100");
-    if (dir_etcd_range(etcd, DIR_PREFIX, entry, &reading) != GP_OK)
+    if (dir_etcd_range(etcd, DIR_PREFIX, entry, &reading, NULL) != GP_OK)
         c->failed++;
     order = calloc(reading.servers.count + 1, sizeof(*order));
     if (order != NULL)

@@ -18,7 +18,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOOK_NS    GP_NS_PER_S /* between two looks at the server */
+#define LOOK_NS    GP_NS_PER_S /* between two looks at the server, unless it tells of a change */
+#define TOLD_NS    (GP_NS_PER_S / 4) /* between looks for changes, in the long run */
+#define TOLD_MAX   8                 /* so many at once */
 #define RETRY_NS   (2 * GP_NS_PER_S)
 #define TTL_MIN_S  3
 #define TTL_MAX_S  3600
@@ -33,6 +35,7 @@ struct registrar {
     uint64_t ttl_s, lease; /* 0: none */
     uint64_t keep_ns;      /* when to keep it alive again */
     bool troubled;         /* etcd did not answer, and that was said */
+    uint64_t told_ns;      /* when looks for changes would be no faster than in the long run */
     char *written;         /* the value under the lease; NULL: none */
     struct place_server server;
     char software_driver[WIRE_TEXT_MAX + 1], version[WIRE_TEXT_MAX + 1];
@@ -188,6 +191,7 @@ server_fill(struct registrar *r, const struct wire_admin_answer *a)
     r->server.draining = a->server.state != WIRE_ADMIN_SERVING;
     r->server.sessions = a->server.sessions;
     r->server.sessions_max = a->server.sessions_max;
+    r->server.opened = a->server.ended + a->server.sessions;
     r->server.gpu_count = (uint32_t)gp_min_u64(a->gpu_count, PLACE_GPUS_MAX);
     for (uint32_t i = 0; i < r->server.gpu_count; i++)
         gpu_fill(r, a, i);
@@ -280,13 +284,50 @@ write_all(struct registrar *r)
 
 /* -- the process ------------------------------------------------------------------------------- */
 
+static volatile sig_atomic_t told; /* by the supervisor: places were taken, or became free */
+
+static void
+told_note(int number)
+{
+    (void)number;
+    told = 1;
+}
+
+/* When a look for a change may be; it is counted when it is made. */
+static uint64_t
+told_when(const struct registrar *r)
+{
+    const uint64_t ahead = (TOLD_MAX - 1) * TOLD_NS;
+
+    return r->told_ns > ahead ? r->told_ns - ahead : 0;
+}
+
 /* Until the next look; false: the supervisor closed the line. */
 static bool
-pause_until_next(const struct registrar *r)
+pause_until_next(struct registrar *r)
 {
+    uint64_t until = gp_now_ns() + (r->troubled ? RETRY_NS : LOOK_NS), now;
     struct pollfd line = {.fd = r->fd, .events = POLLIN | POLLRDHUP};
+    sigset_t none;
 
-    return poll(&line, 1, (int)((r->troubled ? RETRY_NS : LOOK_NS) / GP_NS_PER_MS)) == 0;
+    sigemptyset(&none);
+    for (;;) {
+        uint64_t next = told && !r->troubled ? gp_min_u64(until, told_when(r)) : until, left;
+        struct timespec ts;
+
+        now = gp_now_ns();
+        if (now >= next)
+            break;
+        left = next - now;
+        ts = (struct timespec){.tv_sec = (time_t)(left / GP_NS_PER_S),
+                               .tv_nsec = (long)(left % GP_NS_PER_S)};
+        if (ppoll(&line, 1, &ts, &none) > 0)
+            return false;
+    }
+    if (told)
+        r->told_ns = gp_max_u64(r->told_ns, now) + TOLD_NS;
+    told = 0;
+    return true;
 }
 
 int
@@ -299,6 +340,7 @@ be_registrar_run(const struct gp_options *options, int fd)
     signal(SIGTERM, SIG_IGN); /* the supervisor decides */
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR1, told_note); /* heard in ppoll only */
     if (r == NULL || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
         return 1;
     r->options = options;

@@ -1,8 +1,9 @@
 /* backend/main/registrar.h -- the process that keeps the server's entries in the directory
  *
- * The supervisor starts it and gives it a line like an operator's: each second it asks what there
- * is, and writes to etcd what has changed, under one lease. libcurl, etcd's key and waiting for
- * etcd are in here and in no other process. It ends when the supervisor closes the line, and takes
+ * The supervisor starts it and gives it a line like an operator's: each second, and when it
+ * hears (SIGUSR1) that a place was taken or became free, it asks what there is, and writes to etcd
+ * what has changed, under one lease. libcurl, etcd's key and waiting for etcd are in here and in no
+ * other process. It ends when the supervisor closes the line, and takes
  * the entries back; killed with the supervisor, it leaves them to their lease.
  */
 #ifndef BE_REGISTRAR_H

@@ -22,13 +22,14 @@ child_exec(char *const *argv, int line, pid_t parent)
 {
     char *args[ARGS_MAX + 2];
     char option[32];
-    sigset_t none;
+    sigset_t told;
     int n = 0;
 
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
         _exit(125);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    sigemptyset(&told);
+    sigaddset(&told, SIGUSR1); /* until it can take it */
+    sigprocmask(SIG_SETMASK, &told, NULL);
     if (fcntl(line, F_SETFD, 0) != 0)
         _exit(125);
     args[n++] = argv[0];
@@ -59,11 +60,29 @@ start(struct be_supervisor *s)
         s->registry.pid = pid;
 }
 
+static void
+change_tell(struct be_supervisor *s)
+{
+    struct be_registry *registry = &s->registry;
+    unsigned serving = s->workers.counts[BE_WORKER_SERVING];
+    bool closed = s->cordoned || s->draining;
+
+    if (registry->ended == s->workers.ended && registry->serving == serving &&
+        registry->closed == closed)
+        return;
+    registry->ended = s->workers.ended;
+    registry->serving = serving;
+    registry->closed = closed;
+    if (registry->pid != 0)
+        (void)kill(registry->pid, SIGUSR1);
+}
+
 uint64_t
 be_registry_check(struct be_supervisor *s, uint64_t now_ns)
 {
     struct be_registry *registry = &s->registry;
 
+    change_tell(s);
     if (!s->config->registers || registry->pid != 0 || s->succession.given)
         return GP_FOREVER;
     if (now_ns >= registry->not_before_ns) {

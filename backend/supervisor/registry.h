@@ -15,9 +15,14 @@ struct be_registry {
     pid_t pid; /* 0: it does not run */
     uint64_t not_before_ns;
     unsigned deaths; /* in a row */
+    /* What the registrar was told of last. */
+    uint64_t ended;
+    unsigned serving;
+    bool closed;
 };
 
-/* Start it where it shall run and does not; when to look again. */
+/* Start it where it shall run and does not, and tell it (SIGUSR1) that a place was taken or became
+ * free; when to look again. */
 uint64_t be_registry_check(struct be_supervisor *s, uint64_t now_ns);
 /* After SIGCHLD. */
 void be_registry_reap(struct be_supervisor *s);

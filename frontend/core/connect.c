@@ -21,11 +21,14 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#define WAIT_S      1 /* between two tries where a program waits for its turn */
-#define OPEN_ROUNDS 4 /* how often another range of addresses is asked for */
-#define ADDRESS_END (1ull << 47)
-#define HINT_STEP   (1ull << 43) /* places far from where programs and their heaps lie */
-#define PLACE_ALIGN (1ull << 32)
+/* Between two tries where a program waits for its turn: each costs the server a worker. */
+#define WAIT_LEAST_NS (100 * GP_NS_PER_MS)
+#define WAIT_MOST_NS  GP_NS_PER_S
+#define WAIT_PART     16 /* of what it has waited */
+#define OPEN_ROUNDS   4  /* how often another range of addresses is asked for */
+#define ADDRESS_END   (1ull << 47)
+#define HINT_STEP     (1ull << 43) /* places far from where programs and their heaps lie */
+#define PLACE_ALIGN   (1ull << 32)
 
 /* One try at one server. */
 struct attempt {
@@ -780,24 +783,29 @@ each_server(const struct fe_config *config, uint64_t deadline_ns, bool monitor,
     return cr;
 }
 
+uint64_t
+fe_wait_pause_ns(uint64_t waited_ns)
+{
+    return gp_min_u64(WAIT_MOST_NS, gp_max_u64(WAIT_LEAST_NS, waited_ns / WAIT_PART));
+}
+
 CUresult
 fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_sessions *all,
            char why[FE_WHY_BYTES])
 {
-    uint64_t patience_ns = deadline_ns - gp_now_ns(), end = deadline_ns;
-    const struct timespec pause = {.tv_sec = WAIT_S};
+    uint64_t began = gp_now_ns(), patience_ns = deadline_ns - began, end = deadline_ns;
     bool wait, told = false;
     CUresult cr;
 
     if (config->wait_ns > 0)
-        end = gp_deadline_after(gp_now_ns(), config->wait_ns);
+        end = gp_deadline_after(began, config->wait_ns);
     while ((cr = each_server(config, deadline_ns, false, take_sessions, all, why, &wait)) !=
                CUDA_SUCCESS &&
            wait && config->wait_ns > 0 && gp_now_ns() < end) {
         if (!told)
             log_warn("%s; waiting for a server that takes this program", why);
         told = true;
-        nanosleep(&pause, NULL);
+        gp_sleep_ns(fe_wait_pause_ns(gp_now_ns() - began));
         deadline_ns = gp_deadline_after(gp_now_ns(), patience_ns);
     }
     return cr;

@@ -19,6 +19,9 @@
 CUresult fe_connect(const struct fe_config *config, uint64_t deadline_ns, struct fe_sessions *all,
                     char why[FE_WHY_BYTES]);
 
+/* How long to wait until a server is asked again, after so long in vain. */
+uint64_t fe_wait_pause_ns(uint64_t waited_ns);
+
 /* A line to a server that is only asked about its devices: no addresses, no memory. */
 struct fe_monitor {
     struct tp_lane *lane;

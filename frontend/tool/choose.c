@@ -1,6 +1,7 @@
 /* frontend/tool/choose.c -- gpupool place, and what gpupool run does before the program starts */
 #include "frontend/tool/choose.h"
 
+#include "frontend/core/connect.h"
 #include "frontend/core/need.h"
 #include "frontend/tool/directory.h"
 #include "frontend/tool/find.h"
@@ -13,7 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#define SOON_NS   (20 * GP_NS_PER_MS) /* changes that come together are one */
+#define BEHIND_NS GP_NS_PER_MS        /* for each who is before us */
 
 static const struct gp_option options[] = {
     TOOL_NEED_OPTIONS,
@@ -72,7 +75,7 @@ tool_place_command(int argc, char **argv)
     if (status == GP_ERR_NOT_FOUND && config.etcd_count == 0)
         fprintf(stderr, "gpupool place: no server and no directory is named\n");
     else if (status == GP_OK || status == GP_ERR_NOT_FOUND) {
-        if (tool_find(&config, &found)) {
+        if (tool_find(&config, NULL, &found)) {
             tool_found_print(&config, &found, stdout);
             rc = found.fit + found.together > 0 ? 0 : TOOL_FAILED;
         } else {
@@ -117,52 +120,92 @@ position_tell(uint64_t position, uint64_t *told_p)
         fprintf(stderr, "gpupool run: nothing is free, waiting, %" PRIu64 " before us\n", position);
 }
 
-/* Whoever is first in the line looks each second; true when *found_p has something. */
-static bool
-wait_for_one(const struct fe_config *config, uint64_t until, struct tool_found *found_p)
+enum look {
+    LOOK_FOUND,
+    LOOK_NOTHING,
+    LOOK_BLIND, /* found.why */
+};
+
+/* *found_p has what was seen last, for the table too. */
+static enum look
+look(const struct fe_config *config, struct tool_line *line, struct tool_found *found_p)
 {
-    const struct timespec pause = {.tv_sec = 1};
+    bool known;
+
+    tool_found_fini(found_p);
+    known = tool_find(config, line, found_p);
+    if (!known)
+        return LOOK_BLIND;
+    return found_p->fit + found_p->together > 0 ? LOOK_FOUND : LOOK_NOTHING;
+}
+
+/* Until it is worth looking again, end at the latest. Who is told of changes spends a fifth of his
+ * time on looking at most, the less the more are before him; others look after a part of what they
+ * have waited. */
+static void
+wait_for_change(struct tool_line *line, uint64_t position, uint64_t began, uint64_t looked,
+                uint64_t end)
+{
+    bool first = position == 0 || position == UINT64_MAX;
+    uint64_t now = gp_now_ns(), after = now + gp_max_u64(SOON_NS, 4 * (now - looked));
+
+    if (!first)
+        after += position * BEHIND_NS;
+    if (now >= end)
+        return;
+    if (line == NULL || !tool_line_wait(line, first, (end - now) / GP_NS_PER_MS + 1))
+        after = now + fe_wait_pause_ns(now - began);
+    after = gp_min_u64(after, end);
+    now = gp_now_ns();
+    if (now < after)
+        gp_sleep_ns(after - now);
+}
+
+/* In line: who is first looks, and looks again when something changes. */
+static enum look
+wait_for_one(const struct fe_config *config, struct tool_found *found_p)
+{
+    uint64_t began = gp_now_ns(), end = gp_deadline_after(began, config->wait_ns);
+    uint64_t told = UINT64_MAX - 1, position, looked;
     struct tool_line *line = tool_line_join(config);
-    uint64_t told = UINT64_MAX - 1, position;
-    bool found = false;
+    enum look seen = LOOK_NOTHING;
 
-    while (!found && gp_now_ns() < until) {
+    for (bool once = false; !once || gp_now_ns() < end; once = true) {
+        looked = gp_now_ns();
         position = line != NULL ? tool_line_position(line) : UINT64_MAX;
+        if (position == 0 || position == UINT64_MAX)
+            seen = look(config, line, found_p);
+        if (seen == LOOK_FOUND || (seen == LOOK_BLIND && !once))
+            break;
         position_tell(position, &told);
-        if (position == 0 || position == UINT64_MAX) {
-            struct tool_found now;
-
-            if (tool_find(config, &now) && now.fit + now.together > 0) {
-                tool_found_fini(found_p);
-                *found_p = now;
-                found = true;
-                break;
-            }
-            tool_found_fini(&now);
-        }
-        nanosleep(&pause, NULL);
+        wait_for_change(line, position, began, looked, end);
     }
+    if (seen == LOOK_FOUND && line != NULL)
+        tool_line_served(line, found_p);
     tool_line_leave(line);
-    return found;
+    if (seen == LOOK_NOTHING && found_p->list == NULL) /* never first */
+        seen = look(config, NULL, found_p) == LOOK_BLIND ? LOOK_BLIND : LOOK_NOTHING;
+    return seen;
 }
 
 static int
 choose(const struct fe_config *config)
 {
-    struct tool_found found;
+    struct tool_found found = {0};
     int rc = TOOL_FAILED;
-    bool known = tool_find(config, &found);
 
-    if (!known)
-        fprintf(stderr, "gpupool run: %s\n", found.why);
-    if (known && (found.fit + found.together > 0 ||
-                  (config->wait_ns > 0 &&
-                   wait_for_one(config, gp_deadline_after(gp_now_ns(), config->wait_ns), &found))))
+    switch (config->wait_ns > 0 ? wait_for_one(config, &found) : look(config, NULL, &found)) {
+    case LOOK_FOUND:
         rc = servers_export(&found) ? -1 : TOOL_FAILED;
-    else if (known) {
+        break;
+    case LOOK_BLIND:
+        fprintf(stderr, "gpupool run: %s\n", found.why);
+        break;
+    case LOOK_NOTHING:
         fprintf(stderr, "gpupool run: no server has what is asked for%s\n",
                 config->wait_ns > 0 ? ", and the time to wait is over" : "; --wait 10m waits");
         tool_found_print(config, &found, stderr);
+        break;
     }
     tool_found_fini(&found);
     return rc;

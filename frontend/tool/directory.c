@@ -3,6 +3,8 @@
 
 #include "protocol/directory/entry.h"
 #include "protocol/directory/etcd.h"
+#include "protocol/directory/line.h"
+#include "protocol/base/buf.h"
 #include "protocol/base/log.h"
 #include "protocol/base/random.h"
 #include "protocol/base/util.h"
@@ -13,6 +15,7 @@
 
 #define TIMEOUT_MS  3000
 #define LINE_TTL_S  5
+#define LINE_KEEP_S 2 /* a third of it, at the latest */
 #define LINE_PREFIX "/gpupool/v1line/"
 #define SECRET_MAX  256
 
@@ -53,6 +56,27 @@ etcd_open(const struct fe_config *config, struct dir_etcd **etcd_p)
 
 /* -- servers ----------------------------------------------------------------------------------- */
 
+struct tool_line {
+    struct dir_etcd *etcd;
+    uint64_t lease; /* 0: none */
+    const struct place_need *need;
+    char servers[DIR_KEY_BYTES], prefix[256], key[320]; /* of the region's servers; ours */
+    uint64_t revision;                                  /* of the position */
+    bool served;
+    /* As the line was when the position was asked. */
+    uint64_t before;
+    bool seen;
+    struct gp_buf going; /* what those wrote who were served, each with its 0 */
+};
+
+static void
+servers_prefix(const struct fe_config *config, char out[DIR_KEY_BYTES])
+{
+    const char *region = config->need.region;
+
+    snprintf(out, DIR_KEY_BYTES, DIR_PREFIX "%s%s", region, region[0] != '\0' ? "/" : "");
+}
+
 static void
 entry(void *user, const char *key, const char *value, uint64_t created)
 {
@@ -61,39 +85,44 @@ entry(void *user, const char *key, const char *value, uint64_t created)
         log_debug("directory: %s is left out", key);
 }
 
-bool
-tool_directory_read(const struct fe_config *config, struct tool_found *found)
+/* Those who were served and are on their way, as if they had come. */
+static void
+going_apply(const struct tool_line *line, struct dir_servers *servers)
 {
-    const char *region = config->need.region;
+    const char *at = (const char *)line->going.data;
+    const char *end = at + line->going.len;
+
+    for (; at < end; at += strlen(at) + 1)
+        (void)dir_line_apply(at, line->need, servers->list, servers->count);
+}
+
+bool
+tool_directory_read(const struct fe_config *config, struct tool_line *line,
+                    struct tool_found *found)
+{
     char prefix[DIR_KEY_BYTES];
     struct dir_servers servers = {0};
-    struct dir_etcd *etcd;
-    enum gp_status status = etcd_open(config, &etcd);
+    struct dir_etcd *etcd = line != NULL ? line->etcd : NULL;
+    enum gp_status status = line != NULL ? GP_OK : etcd_open(config, &etcd);
 
     if (status != GP_OK) {
         snprintf(found->why, sizeof(found->why), "directory: %s", gp_status_text(status));
         return false;
     }
-    snprintf(prefix, sizeof(prefix), DIR_PREFIX "%s%s", region, region[0] != '\0' ? "/" : "");
-    status = dir_etcd_range(etcd, prefix, entry, &servers);
+    servers_prefix(config, prefix);
+    status = dir_etcd_range(etcd, prefix, entry, &servers, NULL);
     if (status != GP_OK)
         snprintf(found->why, sizeof(found->why), "directory: %.250s", dir_etcd_why(etcd));
-    dir_etcd_destroy(etcd);
+    if (line != NULL)
+        going_apply(line, &servers);
+    else
+        dir_etcd_destroy(etcd);
     found->list = servers.list;
     found->count = servers.count;
     return status == GP_OK;
 }
 
 /* -- the line ---------------------------------------------------------------------------------- */
-
-struct tool_line {
-    struct dir_etcd *etcd;
-    uint64_t lease;
-    char prefix[256], key[320];
-    /* While a range is read. */
-    uint64_t before;
-    bool seen;
-};
 
 /* Who wants the same models waits in the same line. */
 static void
@@ -128,6 +157,8 @@ tool_line_join(const struct fe_config *config)
         free(line);
         return NULL;
     }
+    line->need = &config->need;
+    servers_prefix(config, line->servers);
     line_key(config, line);
     if (line_enter(line) == GP_OK)
         return line;
@@ -141,10 +172,12 @@ line_entry(void *user, const char *key, const char *value, uint64_t created)
 {
     struct tool_line *line = user;
 
-    (void)value;
     (void)created; /* they come in this order */
     line->seen = line->seen || strcmp(key, line->key) == 0;
-    line->before += !line->seen;
+    if (dir_line_apply(value, line->need, NULL, 0))
+        gp_buf_append(&line->going, value, strlen(value) + 1);
+    else
+        line->before += !line->seen;
 }
 
 uint64_t
@@ -157,9 +190,39 @@ tool_line_position(struct tool_line *line)
         status = line_enter(line); /* at the end again: we were away for too long */
     line->before = 0;
     line->seen = false;
+    gp_buf_reset(&line->going);
     if (status == GP_OK)
-        status = dir_etcd_range(line->etcd, line->prefix, line_entry, line);
+        status = dir_etcd_range(line->etcd, line->prefix, line_entry, line, &line->revision);
+    if (gp_buf_status(&line->going) != GP_OK)
+        status = GP_ERR_NO_MEMORY;
     return status == GP_OK && line->seen ? line->before : UINT64_MAX;
+}
+
+bool
+tool_line_wait(struct tool_line *line, bool servers, uint64_t timeout_ms)
+{
+    const char *const prefixes[] = {line->prefix, line->servers};
+    enum gp_status status;
+
+    if (timeout_ms > LINE_KEEP_S * 1000)
+        timeout_ms = LINE_KEEP_S * 1000;
+    status = dir_etcd_watch(line->etcd, prefixes, servers ? 2 : 1, line->revision, timeout_ms);
+    if (status == GP_OK || status == GP_ERR_TIMEOUT)
+        return true;
+    log_info("the line: %s", dir_etcd_why(line->etcd));
+    return false;
+}
+
+void
+tool_line_served(struct tool_line *line, const struct tool_found *found)
+{
+    size_t count = found->together > 0 ? found->together : 1;
+    GP_AUTO_FREE char *value = dir_line_value(line->need, found->list, found->order, count);
+
+    if (value == NULL || dir_etcd_put(line->etcd, line->key, value, line->lease) != GP_OK)
+        log_info("the line: %s",
+                 dir_etcd_why(line->etcd)); /* we are before them until it expires */
+    line->served = true;
 }
 
 void
@@ -167,6 +230,9 @@ tool_line_leave(struct tool_line *line)
 {
     if (line == NULL)
         return;
+    if (!line->served && line->lease != 0 && dir_etcd_revoke(line->etcd, line->lease) != GP_OK)
+        log_debug("the line: our place is left to expire");
     dir_etcd_destroy(line->etcd);
+    gp_buf_fini(&line->going);
     free(line);
 }

@@ -143,11 +143,11 @@ measure(struct tool_found *found)
 /* -- all --------------------------------------------------------------------------------------- */
 
 bool
-tool_find(const struct fe_config *config, struct tool_found *found_p)
+tool_find(const struct fe_config *config, struct tool_line *line, struct tool_found *found_p)
 {
     struct tool_found found = {0};
-    bool ok =
-        config->etcd_count > 0 ? tool_directory_read(config, &found) : servers_ask(config, &found);
+    bool ok = config->etcd_count > 0 ? tool_directory_read(config, line, &found)
+                                     : servers_ask(config, &found);
 
     if (ok) {
         found.order = calloc(found.count + 1, sizeof(*found.order));

@@ -15,6 +15,15 @@ gp_now_ns(void)
     return (uint64_t)ts.tv_sec * GP_NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
+void
+gp_sleep_ns(uint64_t ns)
+{
+    const struct timespec ts = {.tv_sec = (time_t)(ns / GP_NS_PER_S),
+                                .tv_nsec = (long)(ns % GP_NS_PER_S)};
+
+    (void)nanosleep(&ts, NULL);
+}
+
 uint64_t
 gp_thread_cpu_ns(void)
 {

@@ -38,6 +38,8 @@ uint64_t gp_clock_fake_now(const struct gp_clock *clock);
 void gp_clock_fake_advance(struct gp_clock_fake *fake, uint64_t by_ns);
 
 uint64_t gp_now_ns(void);
+/* Or until a signal is handled. */
+void gp_sleep_ns(uint64_t ns);
 /* What the calling thread has had of a processor. */
 uint64_t gp_thread_cpu_ns(void);
 /* Milliseconds since 1970, to be shown. */

@@ -66,13 +66,13 @@ char *
 dir_server_value(const struct place_server *server, const struct dir_about *about)
 {
     json_t *object =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:b,s:s,s:s,s:o,s:o}", "name", server->name,
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:I,s:b,s:s,s:s,s:o,s:o}", "name", server->name,
                   "region", server->region, "zone", server->zone, "urls", server->urls, "cost",
                   server->cost == PLACE_CLOUD ? "cloud" : "onprem", "state",
                   server->draining ? "draining" : "serving", "sessions", (int)server->sessions,
-                  "sessions_max", (int)server->sessions_max, "software", about->software, "version",
-                  about->version, "driver", about->driver, "labels", labels_object(about->labels),
-                  "gpus", gpus_array(server));
+                  "sessions_max", (int)server->sessions_max, "opened", (json_int_t)server->opened,
+                  "software", about->software, "version", about->version, "driver", about->driver,
+                  "labels", labels_object(about->labels), "gpus", gpus_array(server));
     char *text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 
     json_decref(object);
@@ -172,6 +172,7 @@ server_take(struct place_server *server, const json_t *value)
     server->draining = strcmp(text, "serving") != 0;
     server->sessions = (uint32_t)number_take(value, "sessions", UINT32_MAX);
     server->sessions_max = (uint32_t)number_take(value, "sessions_max", UINT32_MAX);
+    server->opened = number_take(value, "opened", UINT64_MAX);
     while (server->gpu_count < PLACE_GPUS_MAX && server->gpu_count < json_array_size(gpus)) {
         gpu_take(&server->gpus[server->gpu_count], json_array_get(gpus, server->gpu_count));
         server->gpu_count++;

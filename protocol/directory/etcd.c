@@ -16,9 +16,10 @@
 #define TIMEOUT_MS       8000
 #define CONNECT_MS       2000
 #define ANSWER_BYTES_MAX ((size_t)256 << 20) /* of a range: some hundred thousand entries */
+#define EVENT_BYTES_MAX  ((size_t)64 << 10)  /* of what is watched: more is a change anyway */
 
 struct dir_etcd {
-    CURL *curl;
+    CURL *curl, *watcher; /* watcher: NULL until something is watched */
     char *endpoints[DIR_ENDPOINTS_MAX];
     size_t endpoint_count, current;
     char *user, *password, *token;
@@ -128,8 +129,8 @@ dir_etcd_destroy(struct dir_etcd *etcd)
 {
     if (etcd == NULL)
         return;
-    if (etcd->curl != NULL)
-        curl_easy_cleanup(etcd->curl);
+    curl_easy_cleanup(etcd->watcher);
+    curl_easy_cleanup(etcd->curl);
     for (size_t i = 0; i < etcd->endpoint_count; i++)
         free(etcd->endpoints[i]);
     free(etcd->user);
@@ -373,25 +374,37 @@ text_of(const json_t *kv, const char *name, struct gp_buf *out)
     return gp_buf_status(out) == GP_OK && strlen((const char *)out->data) == out->len - 1;
 }
 
-enum gp_status
-dir_etcd_range(struct dir_etcd *etcd, const char *prefix, dir_etcd_entry_fn entry, void *user)
+/* What the key after all that begin with prefix is; ours end with a slash. */
+static json_t *
+end_of(const char *prefix)
 {
-    GP_AUTO_BUF struct gp_buf key = {0}, value = {0};
     GP_AUTO_FREE char *end = strdup(prefix);
-    size_t bytes = strlen(prefix), i;
-    json_t *answer, *kv;
-    enum gp_status status;
+    size_t bytes = strlen(prefix);
 
     if (end == NULL || bytes == 0)
-        return GP_ERR_INVALID;
-    end[bytes - 1]++; /* our prefixes end with a slash */
+        return NULL;
+    end[bytes - 1]++;
+    return base64_of(end, bytes);
+}
+
+enum gp_status
+dir_etcd_range(struct dir_etcd *etcd, const char *prefix, dir_etcd_entry_fn entry, void *user,
+               uint64_t *revision_p)
+{
+    GP_AUTO_BUF struct gp_buf key = {0}, value = {0};
+    json_t *answer, *kv;
+    enum gp_status status;
+    size_t i;
+
     status = ask(etcd, "/kv/range",
-                 json_pack("{s:o,s:o,s:b,s:s,s:s}", "key", base64_of(prefix, bytes), "range_end",
-                           base64_of(end, bytes), "serializable", 1, "sort_target", "CREATE",
+                 json_pack("{s:o,s:o,s:b,s:s,s:s}", "key", base64_of(prefix, strlen(prefix)),
+                           "range_end", end_of(prefix), "serializable", 1, "sort_target", "CREATE",
                            "sort_order", "ASCEND"),
                  &answer);
     if (status != GP_OK)
         return status;
+    if (revision_p != NULL)
+        *revision_p = number_of(json_object_get(answer, "header"), "revision");
     json_array_foreach(json_object_get(answer, "kvs"), i, kv)
     {
         if (text_of(kv, "key", &key) && text_of(kv, "value", &value))
@@ -400,4 +413,128 @@ dir_etcd_range(struct dir_etcd *etcd, const char *prefix, dir_etcd_entry_fn entr
     }
     json_decref(answer);
     return GP_OK;
+}
+
+/* -- watching ---------------------------------------------------------------------------------- */
+
+/* A stream of JSON objects, one a line. */
+struct watching {
+    struct dir_etcd *etcd;
+    struct gp_buf text;
+    bool changed;
+    enum gp_status status; /* of etcd's refusal */
+};
+
+/* True: that is what was waited for, or it is over. */
+static bool
+line_take(struct watching *w, const char *line, size_t bytes)
+{
+    json_t *object = json_loadb(line, bytes, 0, NULL);
+    const json_t *result = json_object_get(object, "result");
+    const char *why = json_string_value(json_object_get(result, "cancel_reason"));
+    bool canceled = json_is_true(json_object_get(result, "canceled"));
+
+    /* What is compacted has changed since. */
+    w->changed = json_array_size(json_object_get(result, "events")) > 0 ||
+                 (canceled && number_of(result, "compact_revision") != 0);
+    if (!w->changed && (canceled || result == NULL))
+        w->status = fail(w->etcd, GP_ERR_PROTOCOL, "nothing can be watched: %.200s",
+                         why != NULL ? why : "etcd refuses it");
+    json_decref(object);
+    return w->changed || w->status != GP_OK;
+}
+
+/* For curl; less than it gives ends the request. */
+static size_t
+take_events(char *data, size_t one, size_t bytes, void *user)
+{
+    struct watching *w = user;
+    const char *end;
+
+    (void)one;
+    gp_buf_append(&w->text, data, bytes);
+    if (gp_buf_status(&w->text) != GP_OK) {
+        w->changed = true;
+        return 0;
+    }
+    while (w->text.len > 0 && (end = memchr(w->text.data, '\n', w->text.len)) != NULL) {
+        size_t line = (size_t)(end - (const char *)w->text.data);
+
+        if (line_take(w, (const char *)w->text.data, line))
+            return 0;
+        gp_buf_consume(&w->text, line + 1);
+    }
+    return bytes;
+}
+
+/* One request that watches all prefixes: a JSON object for each, one after the other. */
+static enum gp_status
+watch_question(const char *const *prefixes, size_t count, uint64_t revision, struct gp_buf *body)
+{
+    char text[32];
+
+    snprintf(text, sizeof(text), "%" PRIu64, revision + 1);
+    for (size_t i = 0; i < count; i++) {
+        json_t *question = json_pack("{s:{s:o,s:o,s:s}}", "create_request", "key",
+                                     base64_of(prefixes[i], strlen(prefixes[i])), "range_end",
+                                     end_of(prefixes[i]), "start_revision", text);
+        char *one = question != NULL ? json_dumps(question, JSON_COMPACT) : NULL;
+
+        json_decref(question);
+        if (one == NULL)
+            return GP_ERR_NO_MEMORY;
+        gp_buf_append_text(body, one);
+        free(one);
+    }
+    gp_buf_append(body, "", 1);
+    return gp_buf_status(body);
+}
+
+static enum gp_status
+watch_at(struct dir_etcd *e, const char *body, uint64_t timeout_ms)
+{
+    struct curl_slist *headers = headers_make(e);
+    struct watching w = {.etcd = e, .status = GP_OK};
+    char url[512];
+    long code = 0;
+    CURLcode rc;
+
+    gp_buf_init(&w.text, EVENT_BYTES_MAX);
+    snprintf(url, sizeof(url), "%s/v3/watch", e->endpoints[e->current]);
+    curl_easy_setopt(e->watcher, CURLOPT_URL, url);
+    curl_easy_setopt(e->watcher, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(e->watcher, CURLOPT_POSTFIELDS, body);
+    curl_easy_setopt(e->watcher, CURLOPT_WRITEFUNCTION, take_events);
+    curl_easy_setopt(e->watcher, CURLOPT_WRITEDATA, &w);
+    curl_easy_setopt(e->watcher, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    rc = curl_easy_perform(e->watcher);
+    curl_slist_free_all(headers);
+    gp_buf_fini(&w.text);
+    curl_easy_getinfo(e->watcher, CURLINFO_RESPONSE_CODE, &code);
+    if (w.changed)
+        return GP_OK;
+    if (w.status != GP_OK)
+        return w.status;
+    if (rc == CURLE_OPERATION_TIMEDOUT && code == 200)
+        return GP_ERR_TIMEOUT;
+    return fail(e, GP_ERR_IO, "%s: %s", url,
+                rc != CURLE_OK ? curl_easy_strerror(rc) : "etcd watches no more");
+}
+
+enum gp_status
+dir_etcd_watch(struct dir_etcd *etcd, const char *const *prefixes, size_t count, uint64_t revision,
+               uint64_t timeout_ms)
+{
+    GP_AUTO_BUF struct gp_buf body = {0};
+    enum gp_status status = watch_question(prefixes, count, revision, &body);
+
+    if (status == GP_OK && etcd->watcher == NULL &&
+        (etcd->watcher = curl_easy_duphandle(etcd->curl)) == NULL)
+        status = GP_ERR_NO_MEMORY;
+    if (status != GP_OK)
+        return fail(etcd, status, "out of memory");
+    status = watch_at(etcd, (const char *)body.data, timeout_ms);
+    if (status == GP_ERR_IO)
+        etcd->current = (etcd->current + 1) % etcd->endpoint_count;
+    return status;
 }

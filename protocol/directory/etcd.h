@@ -47,8 +47,13 @@ GP_CHECK enum gp_status dir_etcd_put(struct dir_etcd *etcd, const char *key, con
 /* value is a text with its 0. */
 typedef void (*dir_etcd_entry_fn)(void *user, const char *key, const char *value, uint64_t created);
 /* All keys that begin with prefix, in the order of their creation. Read where the endpoint is, so
- * that it works without a quorum too, and may be a little old. */
+ * that it works without a quorum too, and may be a little old. revision_p (NULL: not wanted): how
+ * old, for dir_etcd_watch(). */
 GP_CHECK enum gp_status dir_etcd_range(struct dir_etcd *etcd, const char *prefix,
-                                       dir_etcd_entry_fn entry, void *user);
+                                       dir_etcd_entry_fn entry, void *user, uint64_t *revision_p);
+/* Until a key that begins with one of the prefixes changes, or has since that revision.
+ * GP_ERR_TIMEOUT: none does so long. */
+GP_CHECK enum gp_status dir_etcd_watch(struct dir_etcd *etcd, const char *const *prefixes,
+                                       size_t count, uint64_t revision, uint64_t timeout_ms);
 
 #endif

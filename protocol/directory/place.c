@@ -76,6 +76,33 @@ place_server_meets(const struct place_need *need, const struct place_server *ser
     return 0;
 }
 
+void
+place_reserve(const struct place_need *need, struct place_server *server)
+{
+    bool taken[PLACE_GPUS_MAX] = {false};
+
+    server->sessions++;
+    server->opened++;
+    for (uint32_t left = need->gpus; left > 0; left--) {
+        struct place_gpu *best = NULL;
+
+        for (uint32_t i = 0; i < server->gpu_count; i++) {
+            struct place_gpu *gpu = &server->gpus[i];
+
+            if (!taken[i] && place_gpu_meets(need, gpu) &&
+                (best == NULL || (need->spread ? gpu->free_bytes > best->free_bytes
+                                               : gpu->free_bytes < best->free_bytes)))
+                best = gpu;
+        }
+        if (best == NULL)
+            return; /* of several servers used together each has some */
+        taken[best - server->gpus] = true;
+        best->sessions++;
+        best->free_bytes -= need->memory_bytes;
+        best->share_free -= need->share;
+    }
+}
+
 /* What the order looks at, lower first. */
 struct rank {
     uint32_t index;

@@ -55,6 +55,7 @@ struct place_server {
     enum place_cost cost;  /* PLACE_ANY counts as the owner's own */
     bool draining;
     uint32_t sessions, sessions_max; /* 0: not known */
+    uint64_t opened;                 /* sessions it ever opened; 0: it does not tell */
     uint64_t rtt_ns;                 /* UINT64_MAX: not measured */
     uint32_t gpu_count;
     struct place_gpu gpus[PLACE_GPUS_MAX];
@@ -64,6 +65,8 @@ bool place_gpu_meets(const struct place_need *need, const struct place_gpu *gpu)
 /* How many GPUs meet the need; where they are too few, why holds a few words about what lacks. */
 uint32_t place_server_meets(const struct place_need *need, const struct place_server *server,
                             char why[PLACE_TEXT]);
+/* The server as it will be when a program with this need has come to it. */
+void place_reserve(const struct place_need *need, struct place_server *server);
 /* Indexes of those that meet the need, the best first; returns how many. order has room for count.
  */
 size_t place_order(const struct place_need *need, const struct place_server *servers, size_t count,

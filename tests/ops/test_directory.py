@@ -18,7 +18,7 @@ TENANTS = '[tenant "all"]\nmatch = *\nshare = 30\n'
 class Site:
     """An etcd and three servers of different kinds, two devices each."""
 
-    def __init__(self, build, source, servers=3, members=1):
+    def __init__(self, build, source, servers=3, members=1, limits=()):
         self.lab = pool.Lab(build, source)
         self.etcd = etcd.Etcd(self.lab, members).start()
         kinds = [("home1", "h200", "home", "onprem"), ("home2", "a100", "home", "onprem"),
@@ -27,7 +27,7 @@ class Site:
         for name, model, region, cost in kinds:
             self.servers[name] = self.lab.server(
                 name, *self.etcd.options(), "--model-key", f"*={model}", "--region", region, "--cost", cost,
-                "--label", "rack=7", config=TENANTS, env={"GPUPOOL_SOFT_DEVICES": "2"})
+                "--label", "rack=7", *limits, config=TENANTS, env={"GPUPOOL_SOFT_DEVICES": "2"})
         check("all register", eventually(lambda: len(self.of("server/")) == servers), self.of("server/"))
         check("with their GPUs", all(len(s["gpus"]) == 2 for s in self.of("server/").values()), self.of("server/"))
 
@@ -237,27 +237,45 @@ def refusal(build, source):
 
 
 def line(build, source):
-    """Who waits, waits in a line: positions are shown, and who came first goes first."""
-    site = Site(build, source, servers=1)
+    """Who waits, waits in a line: positions are shown, who came first goes first, and each goes when a place is free:
+    the entry of who went before, which his lease keeps for five seconds, holds nobody up."""
+    site = Site(build, source, servers=1, limits=("--sessions-max", "1"))
+    waiting = []
     try:
-        site.lab.run("drain", "--socket", site.servers["home1"].socket)
-        eventually(lambda: site.of("server/")["server/home/home1"]["state"] == "draining")
+        client = site.lab.soak("alice", site.servers["home1"].url, "0")
+        check("it works", client.stdout.read(1) == b".")
+        check("and is told", eventually(lambda: site.of("server/")["server/home/home1"]["sessions"] == 1))
         env = site.lab.environment("alice", **site.etcd.environment())
-        order = site.lab.path("order")
-        waiting = []
-        for i in range(3):
-            process = subprocess.Popen([site.lab.tool, "run", "--wait", "60s", "--", "sh", "-c", f"echo {i} >> {order}"],
-                                       env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-            text = process.stderr.readline().decode()
+        read_end, write_end = os.pipe()
+        for i in range(4):
+            process = subprocess.Popen(
+                [site.lab.tool, "run", "--wait", "120s", "--", "sh", "-c",
+                 f"'{site.lab.tool}' info > /dev/null || exit 1; echo {i} >&{write_end}"], env=env, stderr=subprocess.PIPE,
+                pass_fds=[write_end], text=True)
+            text = process.stderr.readline()
             check("the position is shown", re.search(rf"waiting, {i} before us", text), text)
             waiting.append(process)
-        site.lab.run("drain", "--undo", "--socket", site.servers["home1"].socket)
-        check("all are served", [p.wait(timeout=60) for p in waiting] == [0, 0, 0])
-        with open(order, encoding="ascii") as file:
-            check("in their order", file.read().split() == ["0", "1", "2"])
+        os.close(write_end)
+        client.stdin.close()
+        check("the place becomes free", client.wait(timeout=60) == 0)
+        free = time.monotonic()
+        served = []
+        with os.fdopen(read_end, encoding="ascii") as order:
+            for text in order:
+                served.append(time.monotonic() - free)
+                check("they are served in their order", int(text) == len(served) - 1, text)
+        late = ", ".join(f"{s:.2f}" for s in served)
+        print(f"served after {late} s, their own work included")
+        check("all are served", [p.wait(timeout=60) for p in waiting] == [0] * 4)
+        check("and nobody waits for a lease", served[-1] < 10, late)
+        for i, process in enumerate(waiting):
+            places = [int(n) for n in re.findall(r"(\d+) before us", process.stderr.read())]
+            check("positions only go down", all(a > b for a, b in zip([i] + places, places)), places)
+    finally:
         for process in waiting:
             process.stderr.close()
-    finally:
+            process.kill()
+            process.wait()
         site.close()
 
 

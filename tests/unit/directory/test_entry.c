@@ -1,6 +1,7 @@
 /* tests/unit/directory/test_entry.c -- what is written to the directory, and what is read of it */
 #include "protocol/directory/base64.h"
 #include "protocol/directory/entry.h"
+#include "protocol/directory/line.h"
 
 #include <criterion/criterion.h>
 
@@ -42,6 +43,7 @@ example(void)
                              .cost = PLACE_CLOUD,
                              .sessions = 3,
                              .sessions_max = 9,
+                             .opened = 70,
                              .gpu_count = 2};
 
     for (int i = 0; i < 2; i++) {
@@ -75,7 +77,7 @@ Test(entry, comes_back)
     cr_assert_str_eq(out->name, "gpu_1_x");
     cr_assert_str_eq(out->urls, in.urls);
     cr_assert(out->cost == PLACE_CLOUD && !out->draining && out->sessions == 3 &&
-              out->sessions_max == 9 && out->gpu_count == 2);
+              out->sessions_max == 9 && out->opened == 70 && out->gpu_count == 2);
     cr_assert(out->gpus[0].healthy && !out->gpus[1].healthy);
     cr_assert(out->gpus[0].total_bytes == 141ull << 30 && out->gpus[0].free_bytes == 7ull << 30 &&
               out->gpus[0].share_free == 30);
@@ -126,4 +128,53 @@ Test(entry, nonsense_is_left_out_or_bounded)
     cr_assert_str_eq(servers.list[1].gpus[3].uuid, "GPU-0");
     cr_assert(servers.list[1].gpus[3].free_bytes == 5 && servers.list[1].gpus[3].share_free == 100);
     dir_servers_fini(&servers);
+}
+
+/* -- lines ----------------------------------------------------------------------------------- */
+
+/* Of two who go to the same server each counts until that has opened its session. */
+Test(line, who_was_served_counts_until_he_is_there)
+{
+    struct place_need need = {.gpus = 1, .memory_bytes = 5ull << 30};
+    struct place_server seen[2] = {example(), example()}, now[2];
+    const uint32_t which[] = {1};
+    char *first, *second;
+
+    snprintf(seen[0].name, sizeof(seen[0].name), "other");
+    seen[0].gpus[1].healthy = seen[1].gpus[1].healthy = true;
+    memcpy(now, seen, sizeof(now));
+    first = dir_line_value(&need, now, which, 1);
+    cr_assert(dir_line_apply(first, &need, now, 2));
+    cr_assert(now[0].sessions == 3 && now[1].sessions == 4 && now[1].opened == 71, "%s", first);
+    cr_assert_eq(now[1].gpus[0].free_bytes, 2ull << 30);
+    second = dir_line_value(&need, now, which, 1);
+
+    for (unsigned come = 0; come <= 2; come++) {
+        memcpy(now, seen, sizeof(now));
+        now[1].opened += come;
+        now[1].sessions += come;
+        cr_assert(dir_line_apply(first, &need, now, 2) && dir_line_apply(second, &need, now, 2));
+        cr_assert_eq(now[1].sessions, 5, "%u of them came", come);
+    }
+    free(first);
+    free(second);
+}
+
+Test(line, who_waits_takes_nothing_and_nonsense_neither)
+{
+    static const char *const texts[] = {
+        "{}",
+        "",
+        "[]",
+        "{\"to\":[]}",
+        "{\"to\":7}",
+        "{\"to\":[7,{},{\"region\":\"home\"},{\"region\":\"home\",\"name\":5},"
+        "{\"region\":\"home\",\"name\":\"gpu/1 x\",\"opened\":-1}],\"gpus\":-3}"};
+    struct place_need need = {.gpus = 1};
+    struct place_server s = example();
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        cr_expect_eq(dir_line_apply(texts[i], &need, &s, 1), i == 5, "%s", texts[i]);
+        cr_assert(s.sessions == 3 && s.gpus[0].free_bytes == 7ull << 30);
+    }
 }

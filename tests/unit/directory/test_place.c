@@ -151,6 +151,23 @@ Test(place, distances_that_one_look_cannot_tell_are_one)
     cr_assert_str_eq(order_of(&need, s, 0), "");
 }
 
+Test(place, what_is_promised_is_taken)
+{
+    struct place_need need = {.gpus = 2, .memory_bytes = 40 * GIB, .share = 60};
+    struct place_server s = server("a", "h200", 3, 80);
+    char why[PLACE_TEXT];
+
+    s.gpus[0].free_bytes = 50 * GIB;
+    place_reserve(&need, &s);
+    cr_assert(s.sessions == 1 && s.opened == 1);
+    cr_assert(s.gpus[0].free_bytes == 10 * GIB && s.gpus[1].free_bytes == 40 * GIB &&
+              s.gpus[2].free_bytes == 80 * GIB);
+    cr_assert(s.gpus[0].share_free == 40 && s.gpus[2].share_free == 100);
+    cr_assert_eq(place_server_meets(&need, &s, why), 0);
+    place_reserve(&need, &s); /* takes what there is, and no more than that */
+    cr_assert(s.gpus[2].free_bytes == 40 * GIB && s.gpus[1].free_bytes == 40 * GIB);
+}
+
 /* --- several together --------------------------------------------------------------------- */
 
 Test(place, takes_as_few_servers_together_as_have_enough)
