@@ -20,6 +20,7 @@ struct object {
     int parent;      /* number of the module or library it comes from, or 0 */
     bool alive;
     bool broken;        /* a context that had a fault */
+    bool legacy_breaks; /* a context: a capture that its legacy stream must not be touched in */
     bool usable;        /* memory that kernels can certainly reach */
     unsigned made_then; /* objects of its kind made when it died */
 };

@@ -58,7 +58,7 @@ static int current_context[THREADS]; /* number of it */
 static bool capturing;               /* some stream: nothing may wait */
 static bool capturing_self[THREADS]; /* that thread's own stream */
 static bool with_graphs;             /* this program */
-static bool legacy_breaks;           /* a capture: the legacy stream is not to be touched */
+static bool legacy_breaks;        /* a capture: its context's legacy stream is not to be touched */
 static bool settled;              /* what was queued is done: the host's memory may be looked at */
 static struct object *primary[8]; /* of each device */
 
@@ -456,25 +456,41 @@ note_current(int thread)
 }
 
 static void
-note_mode(const struct call *call)
+note_mode(const struct call *call, int thread)
 {
+    const struct object *stream = object_find(KIND_STREAM, made.value[0]);
+    struct object *ctx;
     unsigned flags = 0;
     int mode = call->args[1] == ARG_ENUM   ? (int)made.value[1]
                : call->args[5] == ARG_ENUM ? (int)made.value[5]
                                            : CU_STREAM_CAPTURE_MODE_GLOBAL;
 
     (void)stream_get_flags((CUstream)(uintptr_t)made.value[0], &flags);
-    if (mode != CU_STREAM_CAPTURE_MODE_RELAXED && !(flags & CU_STREAM_NON_BLOCKING))
-        legacy_breaks = true;
+    if (mode == CU_STREAM_CAPTURE_MODE_RELAXED || (flags & CU_STREAM_NON_BLOCKING))
+        return;
+    legacy_breaks = true;
+    for (ctx = NULL; (ctx = object_next(KIND_CTX, ctx)) != NULL;)
+        if ((int)ctx->number == (stream != NULL ? stream->owner : current_context[thread]))
+            ctx->legacy_breaks = true;
 }
 
-/* What does not capture may wait; its failures are those of before. */
+static bool
+legacy_breaks_here(int thread)
+{
+    for (struct object *ctx = NULL; (ctx = object_next(KIND_CTX, ctx)) != NULL;)
+        if ((int)ctx->number == current_context[thread])
+            return ctx->legacy_breaks;
+    return false;
+}
+
+/* What does not capture may wait; its failures are those of before. Where the legacy stream must
+ * not be touched for a capture's sake, no call has got work into it. */
 static void
 wait_beside_captures(int thread)
 {
     CUstreamCaptureStatus status;
 
-    if (!legacy_breaks)
+    if (!legacy_breaks_here(thread))
         (void)stream_synchronize(CU_STREAM_LEGACY);
     if (!capturing_self[thread])
         (void)stream_synchronize(CU_STREAM_PER_THREAD);
@@ -495,10 +511,12 @@ look_at_captures(const struct call *call, CUresult cr, int thread)
 
     if (strstr(call->name, "BeginCapture") != NULL && cr == CUDA_SUCCESS) {
         capturing = true;
-        note_mode(call);
+        note_mode(call, thread);
     }
     if (!capturing) {
         legacy_breaks = false;
+        for (struct object *ctx = NULL; (ctx = object_next(KIND_CTX, ctx)) != NULL;)
+            ctx->legacy_breaks = false;
         return;
     }
     /* Without a context nothing can be asked: it is as it was. */
