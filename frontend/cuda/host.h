@@ -21,6 +21,8 @@ struct fe_host_region {
     bool sync_memops; /* CU_POINTER_ATTRIBUTE_SYNC_MEMOPS: every copy waits anyway */
     bool registered;  /* the memory is the program's own */
     struct fe_context *owner;
+    struct fe_context *carrier; /* with shown: whose the server's pages are; the owner, or another
+                                 * one where that has failed */
     /* The last copies into it of each stream, until they are known to be done; owned. */
     struct fe_host_write *writes;
     unsigned writes_count;

@@ -366,8 +366,8 @@ hide(const struct fe_host_region *r)
     struct fe_call call;
     CUresult cr;
 
-    if (fe_object_state(r->owner) == FE_OBJECT_LIVE)
-        (void)fe_context_wait(r->owner);
+    if (fe_object_state(r->carrier) == FE_OBJECT_LIVE)
+        (void)fe_context_wait(r->carrier);
     fe_coherent_remove(r->base, r->bytes);
     if (fe_enter_on(&call, WIRE_CALL_gpPagesDrop, r->owner->head.session) != CUDA_SUCCESS)
         return;
@@ -388,12 +388,50 @@ region_free(struct fe_host_region *r)
     free(r->writes);
 }
 
+/* Memory of a context that failed, and ctx, which goes, had asked the server for it: the program's
+ * alone again, until another context wants it. */
+static void
+take_back(const struct fe_context *ctx)
+{
+    struct fe_host_region r = {0}, *there;
+    bool more = true;
+
+    pthread_mutex_lock(&show_lock);
+    while (more) {
+        more = false;
+        pthread_mutex_lock(&regions.lock);
+        for (size_t i = 0; i < regions.count && !more; i++) {
+            there = &regions.list[i];
+            more = there->shown && there->carrier == ctx && there->owner != ctx;
+            if (more) {
+                there->showing = true;
+                r = *there;
+            }
+        }
+        pthread_mutex_unlock(&regions.lock);
+        if (!more)
+            break;
+        hide(&r);
+        pthread_mutex_lock(&regions.lock);
+        there = again(&r); /* nobody removes what is being shown */
+        there->shown = there->showing = false;
+        there->carrier = NULL;
+        atomic_fetch_sub(&shown_count, 1);
+        atomic_fetch_add(&hidden_count, 1);
+        atomic_fetch_add(&wanted_count, 1);
+        pthread_cond_broadcast(&regions.changed);
+        pthread_mutex_unlock(&regions.lock);
+    }
+    pthread_mutex_unlock(&show_lock);
+}
+
 void
 fe_host_drop_context(const struct fe_context *ctx)
 {
     struct fe_host_region r;
     bool more = true;
 
+    take_back(ctx);
     while (more) {
         more = false;
         pthread_mutex_lock(&regions.lock);
@@ -700,7 +738,7 @@ map_on_server(const struct fe_host_region *r, uint64_t *device_p)
     struct wire_gpHostMap_args args = {.address = r->base, .bytes = r->bytes};
     struct wire_gpHostMap_reply reply;
     struct fe_call call;
-    CUresult cr = fe_enter_in(&call, WIRE_CALL_gpHostMap, r->owner);
+    CUresult cr = fe_enter_in(&call, WIRE_CALL_gpHostMap, r->carrier);
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -761,12 +799,63 @@ show_end(const struct fe_host_region *r, bool done)
         if (done) {
             there->shown = there->wanted = true;
             there->device = r->device;
+            there->carrier = r->carrier;
             atomic_fetch_sub(&hidden_count, 1);
             atomic_fetch_add(&shown_count, 1);
             atomic_fetch_sub(&wanted_count, 1);
         }
     }
     pthread_cond_broadcast(&regions.changed);
+    pthread_mutex_unlock(&regions.lock);
+}
+
+static bool
+works(const struct fe_context *ctx)
+{
+    return fe_object_state(ctx) == FE_OBJECT_LIVE &&
+           atomic_load_explicit(&ctx->head.sticky, memory_order_relaxed) == CUDA_SUCCESS;
+}
+
+struct carrier_search {
+    const struct fe_session *session;
+    struct fe_context *found;
+};
+
+static bool
+look_for_carrier(void *object, void *user)
+{
+    struct carrier_search *search = user;
+    struct fe_context *ctx = object;
+
+    if (ctx->head.session == search->session && works(ctx))
+        search->found = ctx;
+    return search->found == NULL;
+}
+
+/* A context that failed keeps its memory, which others reach: one of them then asks for it. NULL:
+ * none works. */
+static struct fe_context *
+carrier_of(const struct fe_host_region *r)
+{
+    struct carrier_search search = {.session = r->owner->head.session};
+
+    if (works(r->owner))
+        return r->owner;
+    fe_object_each(WIRE_HANDLE_CONTEXT, look_for_carrier, &search);
+    return search.found;
+}
+
+static void
+give_up(const struct fe_host_region *r)
+{
+    struct fe_host_region *there;
+
+    pthread_mutex_lock(&regions.lock);
+    there = again(r);
+    if (there != NULL && there->wanted && !there->shown) {
+        there->wanted = false;
+        atomic_fetch_sub(&wanted_count, 1);
+    }
     pthread_mutex_unlock(&regions.lock);
 }
 
@@ -778,6 +867,12 @@ show(struct fe_host_region *r)
 
     if (!show_begin(r))
         return CUDA_SUCCESS;
+    r->carrier = carrier_of(r);
+    if (r->carrier == NULL) { /* nothing works that could use it */
+        show_end(r, false);
+        give_up(r);
+        return CUDA_SUCCESS;
+    }
     /* From now on its pages are guarded, which a device would not notice. */
     tp_memory_forget((const void *)(uintptr_t)r->base, r->bytes);
     cr = map_on_server(r, &r->device);
@@ -788,28 +883,8 @@ show(struct fe_host_region *r)
                  "ask cuMemHostGetDevicePointer will fault",
                  r->base, r->device);
     show_end(r, cr == CUDA_SUCCESS);
-    return cr;
-}
-
-static bool
-works(const struct fe_context *ctx)
-{
-    return fe_object_state(ctx) == FE_OBJECT_LIVE &&
-           atomic_load_explicit(&ctx->head.sticky, memory_order_relaxed) == CUDA_SUCCESS;
-}
-
-/* regions.lock is held. */
-static bool
-to_show(struct fe_host_region *r)
-{
-    if (!r->wanted || r->shown)
-        return false;
-    if (works(r->owner))
-        return true;
-    /* What belongs to a context that failed is no matter of others' work. */
-    r->wanted = false;
-    atomic_fetch_sub(&wanted_count, 1);
-    return false;
+    /* One that failed meanwhile: the next one is tried. */
+    return works(r->carrier) ? cr : CUDA_SUCCESS;
 }
 
 CUresult
@@ -826,15 +901,13 @@ fe_host_show_wanted(void)
         found = false;
         pthread_mutex_lock(&regions.lock);
         for (size_t i = 0; i < regions.count && !found; i++) {
-            found = to_show(&regions.list[i]);
+            found = regions.list[i].wanted && !regions.list[i].shown;
             if (found)
                 r = regions.list[i];
         }
         pthread_mutex_unlock(&regions.lock);
         if (found)
             cr = show(&r);
-        if (cr != CUDA_SUCCESS && !works(r.owner))
-            cr = CUDA_SUCCESS;
     }
     pthread_mutex_unlock(&show_lock);
     return cr;

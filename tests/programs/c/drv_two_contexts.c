@@ -264,6 +264,50 @@ graph_event_elsewhere(void)
     printf("a graph's event, by another context's stream: done\n");
 }
 
+/* Host memory stays what it is when its context fails: others reach it, until that one ends. */
+static void
+host_memory_of_a_failed_one(void)
+{
+    static uint32_t words[4096] __attribute__((aligned(4096)));
+    CUcontext failed, helper;
+    CUdeviceptr p, host;
+    CUmodule module;
+    CUfunction trap;
+
+    CU(cuCtxCreate_v2(&failed, 0, 0));
+    CU(cuMemHostRegister(words, sizeof(words), 0));
+    CU(cuModuleLoadData(&module, misc_ptx));
+    CU(cuModuleGetFunction(&trap, module, "trap_now"));
+    CU(cuLaunchKernel(trap, 1, 1, 1, 1, 1, 1, 0, NULL, NULL, NULL));
+    EXPECT_CU(CUDA_ERROR_LAUNCH_FAILED, cuCtxSynchronize());
+    /* Twice, for the first that reaches it goes. */
+    for (uint32_t round = 1; round <= 2; round++) {
+        CU(cuCtxCreate_v2(&helper, 0, 0));
+        CU(cuMemAlloc(&p, sizeof(words)));
+        CU(cuMemsetD32(p, 40 + round, 4096));
+        CU(cuMemHostGetDevicePointer(&host, words, 0));
+        CU(cuMemcpyDtoD(host, p, 64));
+        CU(cuCtxSynchronize());
+        EXPECT(words[0] == 40 + round && words[15] == 40 + round);
+        words[20] = 7 * round;
+        CU(cuMemcpyDtoD(p, host, 128));
+        EXPECT(drv_word_at(p + 80) == 7 * round);
+        CU(cuCtxSetCurrent(first));
+        CU(cuMemsetD32(host, 60 + round, 8));
+        CU(cuCtxSynchronize());
+        EXPECT(words[7] == 60 + round && words[8] == 40 + round);
+        CU(cuCtxDestroy(helper));
+    }
+    CU(cuCtxSetCurrent(first));
+    CU(cuMemsetD32(host, 77, 8));
+    CU(cuCtxSynchronize());
+    EXPECT(words[7] == 77);
+    CU(cuCtxDestroy(failed));
+    EXPECT_CU(CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED, cuMemHostUnregister(words));
+    EXPECT(words[7] == 77);
+    printf("host memory of a context that failed: done\n");
+}
+
 int
 main(void)
 {
@@ -280,6 +324,7 @@ main(void)
     unloaded_while_it_runs();
     asked_by_another();
     graph_event_elsewhere();
+    host_memory_of_a_failed_one();
     faulted();
     drv_close(dev);
     return drv_result("drv_two_contexts");
