@@ -187,17 +187,27 @@ fe_object_create(enum wire_handle kind, struct fe_context *context)
     return object;
 }
 
+bool
+fe_object_close(void *object)
+{
+    struct fe_object *o = object;
+
+    return atomic_exchange(&o->state, FE_OBJECT_FREE) != FE_OBJECT_FREE;
+}
+
 void
 fe_object_destroy(void *object)
 {
-    struct fe_object *o = object;
-    struct slab *slab;
+    if (object != NULL && fe_object_close(object))
+        fe_object_rest(object);
+}
 
-    if (o == NULL)
-        return;
-    slab = &slabs[o->kind];
-    if (atomic_exchange_explicit(&o->state, FE_OBJECT_FREE, memory_order_acq_rel) == FE_OBJECT_FREE)
-        return;
+void
+fe_object_rest(void *object)
+{
+    struct fe_object *o = object;
+    struct slab *slab = &slabs[o->kind];
+
     pthread_mutex_lock(&slab->lock);
     (void)rest_push(slab, slab_index(slab, o));
     pthread_mutex_unlock(&slab->lock);

@@ -63,6 +63,10 @@ void *fe_object_create(enum wire_handle kind, struct fe_context *context);
 /* The handle is invalid from now on; object may be NULL. Twice is harmless, the second is ignored.
  */
 void fe_object_destroy(void *object);
+/* The same in two steps, for what others may look at (protocol/base/use.h): the handle is invalid;
+ * false if it was so already. Then, once, its place may be used again. */
+bool fe_object_close(void *object);
+void fe_object_rest(void *object);
 
 /* The object behind a handle, or NULL if it is none of this kind (dormant ones count). */
 void *fe_object_get(enum wire_handle kind, const void *handle);

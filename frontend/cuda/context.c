@@ -183,7 +183,7 @@ static bool
 drop_module(void *object, void *ctx)
 {
     if (((struct fe_object *)object)->context == ctx)
-        fe_module_drop(object);
+        (void)fe_module_drop(object);
     return true;
 }
 

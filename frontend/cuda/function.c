@@ -135,6 +135,7 @@ fe_kernel_attribute(struct fe_function *kernel, CUfunction_attribute attribute, 
 GP_EXPORT CUresult
 cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUfunction handle)
 {
+    GP_USE();
     struct wire_cuFuncGetAttribute_args args = {.attribute = (int32_t)attribute};
     struct fe_function *f = NULL;
     struct fe_call call;
@@ -240,6 +241,7 @@ fe_kernel_set_attribute(struct fe_function *kernel, CUfunction_attribute attribu
 GP_EXPORT CUresult
 cuFuncSetAttribute(CUfunction handle, CUfunction_attribute attribute, int value)
 {
+    GP_USE();
     struct wire_cuFuncSetAttribute_args args = {.attribute = (int32_t)attribute, .value = value};
     struct fe_function *f = NULL;
     struct fe_call call;
@@ -296,6 +298,7 @@ fe_kernel_set_cache(struct fe_function *kernel, CUfunc_cache config, CUdevice de
 GP_EXPORT CUresult
 cuFuncSetCacheConfig(CUfunction handle, CUfunc_cache config)
 {
+    GP_USE();
     struct wire_cuFuncSetCacheConfig_args args = {.config = (uint32_t)config};
     struct fe_function *f = NULL;
     struct fe_call call;
@@ -326,6 +329,7 @@ cuFuncSetCacheConfig(CUfunction handle, CUfunc_cache config)
 GP_EXPORT CUresult
 cuFuncSetSharedMemConfig(CUfunction handle, CUsharedconfig config)
 {
+    GP_USE();
     struct wire_cuFuncSetSharedMemConfig_args args = {.config = (uint32_t)config};
     struct fe_function *f = NULL;
     struct fe_call call;
@@ -396,6 +400,7 @@ fe_function_param(struct fe_function *f, size_t index, size_t *offset, size_t *s
 GP_EXPORT CUresult
 cuFuncGetParamInfo(CUfunction handle, size_t index, size_t *offset, size_t *size)
 {
+    GP_USE();
     struct fe_function *f = NULL;
     CUresult cr = local(handle, &f);
 
@@ -405,6 +410,7 @@ cuFuncGetParamInfo(CUfunction handle, size_t index, size_t *offset, size_t *size
 GP_EXPORT CUresult
 cuFuncGetName(const char **name, CUfunction handle)
 {
+    GP_USE();
     struct fe_function *f = NULL;
     CUresult cr = local(handle, &f);
 
@@ -418,6 +424,7 @@ cuFuncGetName(const char **name, CUfunction handle)
 GP_EXPORT CUresult
 cuFuncGetModule(CUmodule *module, CUfunction handle)
 {
+    GP_USE();
     struct fe_function *f = NULL;
     CUresult cr = local(handle, &f);
 
@@ -435,6 +442,7 @@ cuFuncGetModule(CUmodule *module, CUfunction handle)
 GP_EXPORT CUresult
 cuFuncIsLoaded(CUfunctionLoadingState *state, CUfunction handle)
 {
+    GP_USE();
     struct fe_function *f = NULL;
     CUresult cr = local(handle, &f);
 
@@ -448,6 +456,7 @@ cuFuncIsLoaded(CUfunctionLoadingState *state, CUfunction handle)
 GP_EXPORT CUresult
 cuFuncLoad(CUfunction handle)
 {
+    GP_USE();
     struct fe_function *f = NULL;
 
     return local(handle, &f);

@@ -180,6 +180,7 @@ CUresult
 fe_body_kernel(const CUDA_KERNEL_NODE_PARAMS *p, struct fe_context **ctx_p,
                union fe_node_body **body_p)
 {
+    GP_USE();
     CUfunction named = p->func != NULL ? p->func : (CUfunction)p->kern;
     struct fe_function *f = fe_function_get(named);
     struct fe_context *ctx = *ctx_p;

@@ -23,6 +23,7 @@ local(CUkernel handle, struct fe_function **kernel_p)
 GP_EXPORT CUresult
 cuKernelGetFunction(CUfunction *function, CUkernel handle)
 {
+    GP_USE();
     struct fe_function *kernel = NULL, *f;
     CUresult cr = local(handle, &kernel);
 
@@ -56,6 +57,7 @@ cuKernelGetFunction(CUfunction *function, CUkernel handle)
 GP_EXPORT CUresult
 cuKernelGetLibrary(CUlibrary *library, CUkernel handle)
 {
+    GP_USE();
     struct fe_function *kernel = NULL;
     CUresult cr = local(handle, &kernel);
 
@@ -69,6 +71,7 @@ cuKernelGetLibrary(CUlibrary *library, CUkernel handle)
 GP_EXPORT CUresult
 cuKernelGetName(const char **name, CUkernel handle)
 {
+    GP_USE();
     struct fe_function *kernel = NULL;
     CUresult cr = local(handle, &kernel);
 
@@ -82,6 +85,7 @@ cuKernelGetName(const char **name, CUkernel handle)
 GP_EXPORT CUresult
 cuKernelGetParamInfo(CUkernel handle, size_t index, size_t *offset, size_t *size)
 {
+    GP_USE();
     struct fe_function *kernel = NULL;
     CUresult cr = local(handle, &kernel);
 
@@ -91,6 +95,7 @@ cuKernelGetParamInfo(CUkernel handle, size_t index, size_t *offset, size_t *size
 GP_EXPORT CUresult
 cuKernelGetAttribute(int *value, CUfunction_attribute attribute, CUkernel handle, CUdevice dev)
 {
+    GP_USE();
     struct fe_function *kernel = NULL;
     CUresult cr = local(handle, &kernel);
 
@@ -108,6 +113,7 @@ cuKernelGetAttribute(int *value, CUfunction_attribute attribute, CUkernel handle
 GP_EXPORT CUresult
 cuKernelSetAttribute(CUfunction_attribute attribute, int value, CUkernel handle, CUdevice dev)
 {
+    GP_USE();
     struct fe_function *kernel = NULL;
     CUresult cr = local(handle, &kernel);
 
@@ -121,6 +127,7 @@ cuKernelSetAttribute(CUfunction_attribute attribute, int value, CUkernel handle,
 GP_EXPORT CUresult
 cuKernelSetCacheConfig(CUkernel handle, CUfunc_cache config, CUdevice dev)
 {
+    GP_USE();
     struct fe_function *kernel = NULL;
     CUresult cr = local(handle, &kernel);
 

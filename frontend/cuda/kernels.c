@@ -40,6 +40,9 @@ struct fe_kernels {
 
     /* Guarded by all_lock. */
     struct fe_kernels *next, *prev;
+
+    struct gp_retired retired;
+    struct fe_object *closed; /* rests with it */
 };
 
 /* All of them: what their owners' slabs hold, a leak checker does not see. */
@@ -131,27 +134,41 @@ fe_kernels_create(const uint8_t *table, size_t len, enum wire_handle kind, uint6
     if (k->table != NULL)
         memcpy(k->table, table, len);
     if (k->table == NULL || !read_table(k, len)) {
-        fe_kernels_destroy(k);
+        fe_kernels_destroy(k, NULL);
         return CUDA_ERROR_UNKNOWN;
     }
     *kernels_p = k;
     return CUDA_SUCCESS;
 }
 
-void
-fe_kernels_destroy(struct fe_kernels *k)
+static void
+close_function(struct fe_function *f)
 {
-    if (k == NULL)
+    if (f == NULL)
         return;
+    gp_legacy_forget((CUfunction)f);
+    (void)fe_object_close(f);
+}
+
+/* Functions that somebody made since the handles became invalid go too. */
+static void
+end(struct gp_retired *retired)
+{
+    struct fe_kernels *k =
+        (struct fe_kernels *)(void *)((char *)retired - offsetof(struct fe_kernels, retired));
+
     all_remove(k);
     for (uint32_t i = 0; i < k->count; i++) {
-        if (k->entries[i].object != NULL) {
-            gp_legacy_forget((CUfunction)k->entries[i].object);
-            if (k->entries[i].object->function != NULL)
-                gp_legacy_forget((CUfunction)k->entries[i].object->function);
-            fe_object_destroy(k->entries[i].object->function);
-            free((void *)k->entries[i].object->there);
-            fe_object_destroy(k->entries[i].object);
+        struct fe_function *f = k->entries[i].object;
+
+        if (f != NULL) {
+            free((void *)f->there);
+            if (f->function != NULL) {
+                close_function(f->function);
+                fe_object_rest(f->function);
+            }
+            close_function(f);
+            fe_object_rest(f);
         }
         free(k->entries[i].fetched);
     }
@@ -165,7 +182,31 @@ fe_kernels_destroy(struct fe_kernels *k)
     free(k->entries);
     free(k->table);
     pthread_mutex_destroy(&k->lock);
+    if (k->closed != NULL)
+        fe_object_rest(k->closed);
     free(k);
+}
+
+void
+fe_kernels_destroy(struct fe_kernels *k, struct fe_object *owner)
+{
+    if (k == NULL) {
+        if (owner != NULL)
+            fe_object_rest(owner);
+        return;
+    }
+    pthread_mutex_lock(&k->lock);
+    for (uint32_t i = 0; i < k->count; i++) {
+        struct fe_function *f = k->entries[i].object;
+
+        if (f != NULL)
+            close_function(f->function);
+        close_function(f);
+    }
+    pthread_mutex_unlock(&k->lock);
+    k->closed = owner;
+    k->retired.end = end;
+    gp_retire(&k->retired);
 }
 
 uint32_t

@@ -3,12 +3,16 @@
  * The reply to a load brings a table of all kernels; handles, names, parameters and attributes are
  * answered from it. Objects are made when a program asks for them.
  *
+ * Another thread may unload the module or library: every entry point that is handed one, or a
+ * function or kernel of it, says GP_USE() before it looks at the handle.
+ *
  * Threads: any; one lock inside, never held while the server is waited for.
  */
 #ifndef FE_KERNELS_H
 #define FE_KERNELS_H
 
 #include "frontend/cuda/objects.h"
+#include "protocol/base/use.h"
 
 struct fe_kernels;
 
@@ -19,8 +23,9 @@ struct fe_kernels;
 CUresult fe_kernels_create(const uint8_t *table, size_t len, enum wire_handle kind,
                            uint64_t owner_wire, struct fe_object *owner,
                            struct fe_kernels **kernels_p);
-/* The handles become invalid. */
-void fe_kernels_destroy(struct fe_kernels *k);
+/* The handles become invalid. owner (may be NULL) has been closed; it rests when nobody looks at it
+ * and at these any more. */
+void fe_kernels_destroy(struct fe_kernels *k, struct fe_object *owner);
 
 uint32_t fe_kernels_count(const struct fe_kernels *k);
 struct fe_object *fe_kernels_owner(const struct fe_kernels *k);
@@ -81,8 +86,8 @@ fe_function_forget(struct fe_function *f, int attribute)
     atomic_fetch_and_explicit(&f->mask, ~(1u << attribute), memory_order_release);
 }
 
-/* module.c: the object and what it owns; nothing is sent. */
-void fe_module_drop(struct fe_module *module);
+/* module.c: the object and what it owns; nothing is sent. False: another thread was first. */
+bool fe_module_drop(struct fe_module *module);
 /* module.c: a variable's address, for the next question and for copies; key: its module or library.
  */
 void fe_global_learn(struct fe_kernels *k, struct fe_context *ctx, const void *key,

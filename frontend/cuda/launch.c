@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PARAMS_MAX 32768u
+#define PARAMS_MAX  32768u
 #define FLAG_BUFFER 1u /* params hold the buffer of the extra form */
 
 struct launch {
@@ -264,6 +264,7 @@ cuLaunchKernel(CUfunction f, unsigned int gx, unsigned int gy, unsigned int gz, 
                unsigned int by, unsigned int bz, unsigned int shared_bytes, CUstream stream,
                void **values, void **extra)
 {
+    GP_USE();
     struct launch l = {.shape = {{gx, gy, gz}, {bx, by, bz}, shared_bytes}};
     struct fe_call call;
     CUresult cr = fe_enter(&call, WIRE_CALL_cuLaunchKernelEx);
@@ -279,6 +280,7 @@ cuLaunchKernel(CUfunction f, unsigned int gx, unsigned int gy, unsigned int gz, 
 GP_EXPORT CUresult
 cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **values, void **extra)
 {
+    GP_USE();
     struct fe_attributes attributes;
     struct fe_function *function;
     struct fe_call call;

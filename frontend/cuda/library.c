@@ -139,11 +139,8 @@ adopt(struct fe_call *call, const void *image, struct fe_library **library_p)
     if (cr == CUDA_SUCCESS)
         cr = fe_call_next(call, before);
     if (cr != CUDA_SUCCESS) {
-        struct fe_kernels *kernels = library->kernels;
-
-        fe_object_destroy(library);
-        if (kernels != NULL)
-            fe_kernels_destroy(kernels);
+        (void)fe_object_close(library);
+        fe_kernels_destroy(library->kernels, &library->object);
         return cr;
     }
     *library_p = library;
@@ -369,7 +366,7 @@ drop_module(void *object, void *library)
     struct fe_module *module = object;
 
     if (module->library_wire == ((struct fe_library *)library)->object.wire)
-        fe_module_drop(module);
+        (void)fe_module_drop(module);
     return true;
 }
 
@@ -383,15 +380,14 @@ unload(struct fe_library *library)
 
     if (cr != CUDA_SUCCESS)
         return cr;
+    if (!fe_object_close(library)) /* another thread was first */
+        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     FE_TELL(cr, &call, cuLibraryUnload, &args);
-    if (cr != CUDA_SUCCESS)
-        return fe_leave(&call, cr);
     fe_object_each(WIRE_HANDLE_MODULE, drop_module, library);
     fe_managed_drop(library);
     fe_alloc_drop_foreign(fe_alloc_of(&call), library);
-    fe_object_destroy(library);
-    fe_kernels_destroy(library->kernels);
-    return fe_leave(&call, CUDA_SUCCESS);
+    fe_kernels_destroy(library->kernels, &library->object);
+    return fe_leave(&call, cr);
 }
 
 /* What another server has of it; one that is lost has nothing any more. */
@@ -408,6 +404,7 @@ unload_there(struct fe_library *library)
 GP_EXPORT CUresult
 cuLibraryUnload(CUlibrary handle)
 {
+    GP_USE();
     struct fe_library *library = NULL;
     CUresult cr = CUDA_SUCCESS;
 
@@ -437,6 +434,7 @@ local(CUlibrary handle, struct fe_library **library_p)
 GP_EXPORT CUresult
 cuLibraryGetKernel(CUkernel *kernel, CUlibrary handle, const char *name)
 {
+    GP_USE();
     struct fe_library *library = NULL;
     struct fe_function *f = NULL;
     CUresult cr = local(handle, &library);
@@ -453,6 +451,7 @@ cuLibraryGetKernel(CUkernel *kernel, CUlibrary handle, const char *name)
 GP_EXPORT CUresult
 cuLibraryGetKernelCount(unsigned int *count, CUlibrary handle)
 {
+    GP_USE();
     struct fe_library *library = NULL;
     CUresult cr = local(handle, &library);
 
@@ -466,6 +465,7 @@ cuLibraryGetKernelCount(unsigned int *count, CUlibrary handle)
 GP_EXPORT CUresult
 cuLibraryEnumerateKernels(CUkernel *kernels, unsigned int count, CUlibrary handle)
 {
+    GP_USE();
     struct fe_library *library = NULL;
     struct fe_function *f = NULL;
     CUresult cr = local(handle, &library);
@@ -507,6 +507,7 @@ global(struct fe_call *call, struct fe_library *library, const char *name, uint6
 GP_EXPORT CUresult
 cuLibraryGetGlobal(CUdeviceptr *address, size_t *size, CUlibrary handle, const char *name)
 {
+    GP_USE();
     uint64_t at = 0, bytes = 0;
     struct fe_library *library = NULL;
     struct fe_call call;
@@ -562,6 +563,7 @@ managed(struct fe_call *call, struct fe_library *library, const char *name, uint
 GP_EXPORT CUresult
 cuLibraryGetManaged(CUdeviceptr *address, size_t *size, CUlibrary handle, const char *name)
 {
+    GP_USE();
     uint64_t at = 0, bytes = 0;
     struct fe_library *library = NULL;
     struct fe_call call;
@@ -625,6 +627,7 @@ module_of(struct fe_call *call, struct fe_library *library, struct fe_module **m
 GP_EXPORT CUresult
 cuLibraryGetModule(CUmodule *handle, CUlibrary library_handle)
 {
+    GP_USE();
     struct fe_library *library = NULL;
     struct module_want want;
     struct fe_call call;
@@ -658,6 +661,7 @@ cuLibraryGetModule(CUmodule *handle, CUlibrary library_handle)
 GP_EXPORT CUresult
 cuLibraryGetUnifiedFunction(void **function, CUlibrary handle, const char *name)
 {
+    GP_USE();
     CUresult cr = CUDA_SUCCESS;
 
     FE_COUNT_LOCAL();

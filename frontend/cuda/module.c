@@ -14,17 +14,18 @@
 
 #define NAME_MAX_BYTES 4095
 
-void
+bool
 fe_module_drop(struct fe_module *module)
 {
     struct fe_state *state = fe_state_get(NULL);
-    struct fe_kernels *kernels = module->kernels;
 
+    if (!fe_object_close(module))
+        return false;
     if (state != NULL)
         fe_alloc_drop_foreign(fe_alloc_of_device(module->object.context->device), module);
     fe_texrefs_drop_module(module);
-    fe_object_destroy(module);
-    fe_kernels_destroy(kernels);
+    fe_kernels_destroy(module->kernels, &module->object);
+    return true;
 }
 
 /* Post the load of what fe_image_send() has sent, and wait: all but the module. */
@@ -143,6 +144,7 @@ cuModuleLoad(CUmodule *handle, const char *path)
 GP_EXPORT CUresult
 cuModuleUnload(CUmodule handle)
 {
+    GP_USE();
     struct wire_cuModuleUnload_args args;
     struct fe_module *module = NULL;
     struct fe_call call;
@@ -161,12 +163,13 @@ cuModuleUnload(CUmodule handle)
     if (module->library_wire != 0) /* it goes with its library */
         return fe_leave(&call, CUDA_ERROR_NOT_PERMITTED);
     args.module = module->object.wire;
+    if (!fe_module_drop(module))
+        return fe_leave(&call, CUDA_ERROR_INVALID_HANDLE);
     to = fe_post(&call, wire_size_cuModuleUnload_args(&args));
     if (to == NULL)
         return fe_leave(&call, fe_lost(&call));
     wire_put_cuModuleUnload_args(to, &args);
     fe_post_done(&call);
-    fe_module_drop(module);
     return fe_leave(&call, CUDA_SUCCESS);
 }
 
@@ -189,6 +192,7 @@ local(CUmodule handle, struct fe_module **module_p)
 GP_EXPORT CUresult
 cuModuleGetFunction(CUfunction *handle, CUmodule module_handle, const char *name)
 {
+    GP_USE();
     struct fe_function *f = NULL;
     struct fe_module *module = NULL;
     CUresult cr = local(module_handle, &module);
@@ -206,6 +210,7 @@ cuModuleGetFunction(CUfunction *handle, CUmodule module_handle, const char *name
 GP_EXPORT CUresult
 cuModuleGetFunctionCount(unsigned int *count, CUmodule handle)
 {
+    GP_USE();
     struct fe_module *module = NULL;
     CUresult cr = local(handle, &module);
 
@@ -219,6 +224,7 @@ cuModuleGetFunctionCount(unsigned int *count, CUmodule handle)
 GP_EXPORT CUresult
 cuModuleEnumerateFunctions(CUfunction *functions, unsigned int count, CUmodule handle)
 {
+    GP_USE();
     struct fe_module *module = NULL;
     struct fe_function *f = NULL;
     CUresult cr = local(handle, &module);
@@ -238,6 +244,7 @@ cuModuleEnumerateFunctions(CUfunction *functions, unsigned int count, CUmodule h
 GP_EXPORT CUresult
 cuModuleGetGlobal_v2(CUdeviceptr *address, size_t *size, CUmodule handle, const char *name)
 {
+    GP_USE();
     struct wire_cuModuleGetGlobal_v2_args args = {.name = name};
     struct wire_cuModuleGetGlobal_v2_reply reply;
     struct fe_module *module = NULL;

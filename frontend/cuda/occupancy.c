@@ -252,6 +252,7 @@ GP_EXPORT CUresult
 cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction handle, int block_size,
                                                      size_t shared_bytes, unsigned int flags)
 {
+    GP_USE();
     struct fe_function *f = NULL;
     struct fe_call call;
     CUresult cr;
@@ -277,6 +278,7 @@ cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction f, int block
 GP_EXPORT CUresult
 cuOccupancyAvailableDynamicSMemPerBlock(size_t *size, CUfunction handle, int blocks, int block_size)
 {
+    GP_USE();
     struct wire_cuOccupancyAvailableDynamicSMemPerBlock_args args = {.blocks = blocks,
                                                                      .block_size = block_size};
     struct wire_cuOccupancyAvailableDynamicSMemPerBlock_reply reply;
@@ -319,6 +321,7 @@ cuOccupancyAvailableDynamicSMemPerBlock(size_t *size, CUfunction handle, int blo
 static CUresult
 clusters(enum wire_call id, int *answer, CUfunction handle, const CUlaunchConfig *config)
 {
+    GP_USE();
     struct wire_cuOccupancyMaxActiveClusters_args args;
     struct wire_cuOccupancyMaxActiveClusters_reply reply;
     struct fe_attributes attributes;

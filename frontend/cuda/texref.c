@@ -53,6 +53,7 @@ static CUresult
 named(struct fe_call *call, CUmodule handle, const char *name, enum wire_handle kind,
       ask_reference *ask, struct fe_texref **ref_p)
 {
+    GP_USE();
     struct wanted want = {fe_object_get(WIRE_HANDLE_MODULE, handle), name, NULL};
     struct fe_texref *ref;
     CUresult cr;

@@ -3,6 +3,9 @@
 #include "drv.h"
 #include "misc_ptx.h"
 
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 /* The container that compilers put images into: a header, then entries. */
@@ -90,8 +93,9 @@ text_with_options(void)
     values[1] = (void *)(uintptr_t)sizeof(info);
     values[3] = (void *)(uintptr_t)sizeof(error);
     EXPECT_CU(CUDA_ERROR_INVALID_PTX,
-              cuModuleLoadDataEx(&mod, ".version 7.0\n.target sm_70\n.address_size 64\n"
-                                       ".visible .entry broken() { this is no instruction; }\n",
+              cuModuleLoadDataEx(&mod,
+                                 ".version 7.0\n.target sm_70\n.address_size 64\n"
+                                 ".visible .entry broken() { this is no instruction; }\n",
                                  COUNT_OF(keys), keys, values));
     EXPECT(strlen(error) > 0);
     printf("text with options: done\n");
@@ -124,8 +128,14 @@ fat_binary(void)
         exit(2);
     *h = (struct fat_header){0xba55ed50, 1, sizeof(*h), sizeof(*e) + padded};
     *e = (struct fat_entry){
-        .kind = 1, .version = 0x101, .header_size = sizeof(*e), .size = padded,
-        .major = 7, .minor = 0, .arch = 70, .flags = 0x11,
+        .kind = 1,
+        .version = 0x101,
+        .header_size = sizeof(*e),
+        .size = padded,
+        .major = 7,
+        .minor = 0,
+        .arch = 70,
+        .flags = 0x11,
     };
     memcpy(e + 1, misc_ptx, text);
     return h;
@@ -244,6 +254,93 @@ not_found(void)
     printf("not found: done\n");
 }
 
+/* What is asked about while another thread unloads it. */
+struct asked {
+    CUcontext ctx;
+    _Atomic(CUmodule) module;
+    _Atomic(CUfunction) function;
+    _Atomic(CUlibrary) library;
+    _Atomic(CUkernel) kernel;
+    _Atomic unsigned rounds;
+    atomic_bool stop;
+    unsigned wrong;
+};
+
+/* It is there, or it is not. */
+static bool
+there(struct asked *a, CUresult cr)
+{
+    a->wrong += cr != CUDA_SUCCESS && cr != CUDA_ERROR_INVALID_HANDLE;
+    return cr == CUDA_SUCCESS;
+}
+
+static void *
+ask(void *arg)
+{
+    struct asked *a = arg;
+    CUdeviceptr p;
+    CUfunction f;
+    CUkernel k;
+    size_t size, offset;
+    unsigned count;
+    int value;
+
+    CU(cuCtxSetCurrent(a->ctx));
+    while (!atomic_load(&a->stop)) {
+        f = atomic_load(&a->function);
+        k = atomic_load(&a->kernel);
+        if (there(a, cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, f)))
+            a->wrong += value != 4096;
+        if (there(a, cuFuncGetParamInfo(f, 0, &offset, &size)))
+            a->wrong += offset != 0 || size != 8;
+        (void)there(a, cuOccupancyMaxActiveBlocksPerMultiprocessor(&value, f, 64, 0));
+        if (there(a, cuModuleGetGlobal(&p, &size, atomic_load(&a->module), "table")))
+            a->wrong += size != 1024;
+        (void)there(a, cuModuleGetFunction(&f, atomic_load(&a->module), "store_at"));
+        if (there(a, cuLibraryGetKernelCount(&count, atomic_load(&a->library))))
+            a->wrong += count != 10;
+        if (there(a, cuKernelGetParamInfo(k, 0, &offset, &size)))
+            a->wrong += offset != 0 || size != 8;
+        atomic_fetch_add(&a->rounds, 1);
+    }
+    return NULL;
+}
+
+static void
+unloaded_while_asked(void)
+{
+    struct asked a = {0};
+    pthread_t asker;
+
+    CU(cuCtxGetCurrent(&a.ctx));
+    for (unsigned round = 0; round < 20; round++) {
+        unsigned before = atomic_load(&a.rounds);
+        CUfunction f;
+        CUlibrary lib;
+        CUkernel k;
+        CUmodule mod;
+
+        CU(cuModuleLoadData(&mod, misc_ptx));
+        CU(cuModuleGetFunction(&f, mod, "reverse"));
+        CU(cuLibraryLoadData(&lib, misc_ptx, NULL, NULL, 0, NULL, NULL, 0));
+        CU(cuLibraryGetKernel(&k, lib, "reverse"));
+        atomic_store(&a.module, mod);
+        atomic_store(&a.function, f);
+        atomic_store(&a.library, lib);
+        atomic_store(&a.kernel, k);
+        if (round == 0)
+            EXPECT(pthread_create(&asker, NULL, ask, &a) == 0);
+        while (atomic_load(&a.rounds) - before < 2)
+            sched_yield();
+        CU(cuModuleUnload(mod));
+        CU(cuLibraryUnload(lib));
+    }
+    atomic_store(&a.stop, true);
+    pthread_join(asker, NULL);
+    EXPECT(a.wrong == 0);
+    printf("unloaded while asked about: %u wrong\n", a.wrong);
+}
+
 int
 main(void)
 {
@@ -255,6 +352,7 @@ main(void)
     libraries();
     attributes_and_occupancy();
     not_found();
+    unloaded_while_asked();
     drv_close(dev);
     return drv_result("drv_modules");
 }

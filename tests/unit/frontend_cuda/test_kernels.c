@@ -72,7 +72,7 @@ Test(kernels, each_is_found_by_its_name_and_knows_its_parameters)
     cr_expect_eq(f, again);
     cr_expect_eq(fe_kernels_by_name(k, "mi", &f), CUDA_ERROR_NOT_FOUND);
     cr_expect_eq(fe_function_get(again), again);
-    fe_kernels_destroy(k);
+    fe_kernels_destroy(k, NULL);
     cr_expect_null(fe_function_get(again), "a handle of an unloaded module");
 }
 
@@ -88,7 +88,7 @@ Test(kernels, a_row_without_details_is_not_ready)
     cr_assert_eq(fe_kernels_by_name(k, "late", &f), CUDA_SUCCESS);
     cr_expect_not(atomic_load(&f->ready));
     cr_expect(fe_kernels_of_library(k));
-    fe_kernels_destroy(k);
+    fe_kernels_destroy(k, NULL);
 }
 
 Test(kernels, every_cut_of_a_table_is_refused)
@@ -103,7 +103,7 @@ Test(kernels, every_cut_of_a_table_is_refused)
     cr_assert_eq(fe_kernels_create(table, 0, WIRE_HANDLE_FUNCTION, owner->wire, owner, &k),
                  CUDA_SUCCESS);
     cr_expect_eq(fe_kernels_count(k), 0);
-    fe_kernels_destroy(k);
+    fe_kernels_destroy(k, NULL);
 }
 
 Test(kernels, globals_are_remembered_for_each_activation_of_a_context)
@@ -120,7 +120,7 @@ Test(kernels, globals_are_remembered_for_each_activation_of_a_context)
     cr_expect(address == 0x1000 && bytes == 16);
     ctx.head.object.wire += 1ull << 32; /* reset, retained again */
     cr_expect_not(fe_kernels_global_get(k, &ctx, "g", &address, &bytes));
-    fe_kernels_destroy(k);
+    fe_kernels_destroy(k, NULL);
 }
 
 /* What launch.c relies on: with NULL the room for the values is the end of the arguments. */

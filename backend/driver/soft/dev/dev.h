@@ -14,8 +14,9 @@
  *   46 texture table (texture.c)   what handles of textures and surfaces show
  *   47 conditions    (graph_cond.c) handles of graphs' conditions
  *   50 object slabs  (object.c)
- * Leaves: the locks of shared events (ipc_event.c), of what a running grid launches (children.c),
- * of notifications (notification.c) and of descriptors of SMs (resource.c).
+ * Leaves: the locks of who looks at modules (protocol/base/use.h), of shared events (ipc_event.c),
+ * of what a running grid launches (children.c), of notifications (notification.c) and of
+ * descriptors of SMs (resource.c).
  */
 #ifndef SD_DEV_H
 #define SD_DEV_H
@@ -77,6 +78,10 @@ struct sd_object {
 /* Zeroed apart from the header; NULL without memory. */
 void *sd_object_new(enum sd_kind kind, size_t bytes);
 void sd_object_free(void *object);
+/* The same in two steps, for what somebody may still look at: it is found no more, and its place
+ * may be used again. */
+void sd_object_close(void *object);
+void sd_object_rest(enum sd_kind kind, void *object);
 
 /* True if handle can be an object of that kind, and is one at the moment. */
 static inline bool

@@ -253,6 +253,7 @@ function_ask(CUfunction handle, struct CUfunc_st **fn_p)
 GP_EXPORT CUresult
 cuFuncGetAttribute(int *pi, CUfunction_attribute attrib, CUfunction hfunc)
 {
+    GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = function_get(hfunc, &fn);
 
@@ -264,6 +265,7 @@ cuFuncGetAttribute(int *pi, CUfunction_attribute attrib, CUfunction hfunc)
 GP_EXPORT CUresult
 cuFuncSetAttribute(CUfunction hfunc, CUfunction_attribute attrib, int value)
 {
+    GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = function_get(hfunc, &fn);
 
@@ -273,6 +275,7 @@ cuFuncSetAttribute(CUfunction hfunc, CUfunction_attribute attrib, int value)
 GP_EXPORT CUresult
 cuFuncSetCacheConfig(CUfunction hfunc, CUfunc_cache config)
 {
+    GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = function_get(hfunc, &fn);
 
@@ -287,6 +290,7 @@ cuFuncSetCacheConfig(CUfunction hfunc, CUfunc_cache config)
 GP_EXPORT CUresult
 cuFuncSetSharedMemConfig(CUfunction hfunc, CUsharedconfig config)
 {
+    GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = function_get(hfunc, &fn);
 
@@ -299,6 +303,7 @@ cuFuncSetSharedMemConfig(CUfunction hfunc, CUsharedconfig config)
 GP_EXPORT CUresult
 cuFuncGetModule(CUmodule *hmod, CUfunction hfunc)
 {
+    GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = function_ask(hfunc, &fn);
 
@@ -313,6 +318,7 @@ cuFuncGetModule(CUmodule *hmod, CUfunction hfunc)
 GP_EXPORT CUresult
 cuFuncGetName(const char **name, CUfunction hfunc)
 {
+    GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = function_ask(hfunc, &fn);
 
@@ -339,6 +345,7 @@ sd_param_info(const struct sd_param *params, size_t count, size_t index, size_t 
 GP_EXPORT CUresult
 cuFuncGetParamInfo(CUfunction func, size_t paramIndex, size_t *paramOffset, size_t *paramSize)
 {
+    GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = function_ask(func, &fn);
 
@@ -350,6 +357,7 @@ cuFuncGetParamInfo(CUfunction func, size_t paramIndex, size_t *paramOffset, size
 GP_EXPORT CUresult
 cuFuncIsLoaded(CUfunctionLoadingState *state, CUfunction function)
 {
+    GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = function_ask(function, &fn);
 
@@ -364,6 +372,7 @@ cuFuncIsLoaded(CUfunctionLoadingState *state, CUfunction function)
 GP_EXPORT CUresult
 cuFuncLoad(CUfunction function)
 {
+    GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = function_ask(function, &fn);
 
@@ -376,6 +385,7 @@ GP_EXPORT CUresult
 cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *numBlocks, CUfunction func, int blockSize,
                                                      size_t dynamicSMemSize, unsigned int flags)
 {
+    GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = function_get(func, &fn);
 
@@ -404,6 +414,7 @@ cuOccupancyMaxPotentialBlockSizeWithFlags(int *minGridSize, int *blockSize, CUfu
                                           size_t dynamicSMemSize, int blockSizeLimit,
                                           unsigned int flags)
 {
+    GP_USE();
     unsigned best = 0, best_threads = 0, limit;
     struct CUfunc_st *fn;
     CUresult cr = function_get(func, &fn);
@@ -451,6 +462,7 @@ GP_EXPORT CUresult
 cuOccupancyAvailableDynamicSMemPerBlock(size_t *dynamicSmemSize, CUfunction func, int numBlocks,
                                         int blockSize)
 {
+    GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = function_get(func, &fn);
     const struct sd_device *dev;
@@ -509,6 +521,7 @@ config_cluster(struct CUfunc_st *fn, const CUlaunchConfig *config)
 GP_EXPORT CUresult
 cuOccupancyMaxActiveClusters(int *numClusters, CUfunction func, const CUlaunchConfig *config)
 {
+    GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = function_get(func, &fn);
     unsigned cluster, blocks;
@@ -531,6 +544,7 @@ cuOccupancyMaxActiveClusters(int *numClusters, CUfunction func, const CUlaunchCo
 GP_EXPORT CUresult
 cuOccupancyMaxPotentialClusterSize(int *clusterSize, CUfunction func, const CUlaunchConfig *config)
 {
+    GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = function_get(func, &fn);
     unsigned size, room;

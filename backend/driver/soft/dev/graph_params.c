@@ -13,6 +13,7 @@ static CUresult
 kernel_dims_work(CUcontext ctx, CUfunction func, const struct sd_launch_dims *dims, void **params,
                  void **extra, struct sd_work *work)
 {
+    GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = sd_function_get(func, ctx, &fn);
 

@@ -325,6 +325,7 @@ static CUresult
 launch(CUfunction f, struct sd_launch_dims *dims, CUstream hStream, void **kernel_params,
        void **extra, const CUlaunchConfig *config, CUevent after)
 {
+    GP_USE();
     struct CUfunc_st *fn;
     struct sd_op *op;
     CUcontext ctx;

@@ -26,6 +26,8 @@ struct CUlib_st {
     struct sd_module *spare; /* parsed at load, for the first instance */
     struct CUmod_st *instances;
     struct managed_var *managed;
+
+    struct gp_retired retired;
 };
 
 static CUresult
@@ -56,17 +58,18 @@ make_kernels(struct CUlib_st *lib)
     return CUDA_SUCCESS;
 }
 
-/* The lock is held; instances are gone. */
 static void
-library_delete(struct CUlib_st *lib)
+library_end(struct gp_retired *retired)
 {
+    struct CUlib_st *lib =
+        (struct CUlib_st *)(void *)((char *)retired - offsetof(struct CUlib_st, retired));
+
     for (size_t i = 0; i < lib->kernel_count; i++) {
         free((char *)lib->kernels[i]->name);
         free(lib->kernels[i]->params);
-        sd_object_free(lib->kernels[i]);
+        sd_object_rest(SD_KERNEL, lib->kernels[i]);
     }
     free(lib->kernels);
-    sd_mem_release_all(NULL, lib);
     while (lib->managed != NULL) {
         struct managed_var *var = lib->managed;
 
@@ -77,7 +80,19 @@ library_delete(struct CUlib_st *lib)
     if (lib->spare != NULL)
         sd_module_destroy(lib->spare);
     sd_ptx_fini(&lib->ptx);
-    sd_object_free(lib);
+    sd_object_rest(SD_LIBRARY, lib);
+}
+
+/* The lock is held; instances are gone. */
+static void
+library_delete(struct CUlib_st *lib)
+{
+    for (size_t i = 0; i < lib->kernel_count; i++)
+        sd_object_close(lib->kernels[i]);
+    sd_mem_release_all(NULL, lib);
+    sd_object_close(lib);
+    lib->retired.end = library_end;
+    gp_retire(&lib->retired);
 }
 
 GP_EXPORT CUresult
@@ -233,10 +248,10 @@ sd_library_managed(struct CUlib_st *lib, CUcontext ctx, const struct sd_var *var
         return CUDA_ERROR_OUT_OF_MEMORY;
     m->name = strdup(var->name);
     m->bytes = var->bytes;
-    cr = m->name != NULL ? sd_mem_alloc(ctx->dev, NULL, lib, SD_MEM_MANAGED,
-                                        var->bytes != 0 ? var->bytes : 1, CU_MEM_ATTACH_GLOBAL,
-                                        &m->address)
-                         : CUDA_ERROR_OUT_OF_MEMORY;
+    cr = m->name != NULL
+             ? sd_mem_alloc(ctx->dev, NULL, lib, SD_MEM_MANAGED, var->bytes != 0 ? var->bytes : 1,
+                            CU_MEM_ATTACH_GLOBAL, &m->address)
+             : CUDA_ERROR_OUT_OF_MEMORY;
     if (cr != CUDA_SUCCESS) {
         free(m->name);
         free(m);
@@ -280,6 +295,7 @@ drain_users(struct CUlib_st *lib)
 GP_EXPORT CUresult
 cuLibraryUnload(CUlibrary library)
 {
+    GP_USE();
     CUresult cr = library_get(library);
 
     if (cr != CUDA_SUCCESS)
@@ -308,6 +324,7 @@ cuLibraryUnload(CUlibrary library)
 GP_EXPORT CUresult
 cuLibraryGetKernel(CUkernel *pKernel, CUlibrary library, const char *name)
 {
+    GP_USE();
     CUresult cr = library_get(library);
 
     if (cr != CUDA_SUCCESS)
@@ -326,6 +343,7 @@ cuLibraryGetKernel(CUkernel *pKernel, CUlibrary library, const char *name)
 GP_EXPORT CUresult
 cuLibraryGetKernelCount(unsigned int *count, CUlibrary lib)
 {
+    GP_USE();
     CUresult cr = library_get(lib);
 
     if (cr != CUDA_SUCCESS)
@@ -339,6 +357,7 @@ cuLibraryGetKernelCount(unsigned int *count, CUlibrary lib)
 GP_EXPORT CUresult
 cuLibraryEnumerateKernels(CUkernel *kernels, unsigned int numKernels, CUlibrary lib)
 {
+    GP_USE();
     CUresult cr = library_get(lib);
 
     if (cr != CUDA_SUCCESS)
@@ -353,6 +372,7 @@ cuLibraryEnumerateKernels(CUkernel *kernels, unsigned int numKernels, CUlibrary 
 GP_EXPORT CUresult
 cuLibraryGetModule(CUmodule *pMod, CUlibrary library)
 {
+    GP_USE();
     CUcontext ctx;
     CUresult cr = library_get(library);
 
@@ -367,6 +387,7 @@ cuLibraryGetModule(CUmodule *pMod, CUlibrary library)
 GP_EXPORT CUresult
 cuLibraryGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUlibrary library, const char *name)
 {
+    GP_USE();
     CUmodule mod;
     CUcontext ctx;
     CUresult cr;
@@ -379,6 +400,7 @@ cuLibraryGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUlibrary library, const ch
 GP_EXPORT CUresult
 cuLibraryGetManaged(CUdeviceptr *dptr, size_t *bytes, CUlibrary library, const char *name)
 {
+    GP_USE();
     CUcontext ctx = sd_ctx_current();
     struct managed_var *m;
     struct CUmod_st *mod;
@@ -412,10 +434,10 @@ cuLibraryGetManaged(CUdeviceptr *dptr, size_t *bytes, CUlibrary library, const c
 GP_EXPORT CUresult
 cuLibraryGetUnifiedFunction(void **fptr, CUlibrary library, const char *symbol)
 {
+    GP_USE();
     (void)fptr;
     (void)symbol;
-    return library_get(library) != CUDA_SUCCESS ? CUDA_ERROR_INVALID_HANDLE
-                                                : CUDA_ERROR_NOT_FOUND;
+    return library_get(library) != CUDA_SUCCESS ? CUDA_ERROR_INVALID_HANDLE : CUDA_ERROR_NOT_FOUND;
 }
 
 /* --- kernels --- */
@@ -468,6 +490,7 @@ sd_function_get(CUfunction handle, CUcontext ctx, struct CUfunc_st **fn_p)
 GP_EXPORT CUresult
 cuKernelGetFunction(CUfunction *pFunc, CUkernel kernel)
 {
+    GP_USE();
     CUcontext ctx;
     CUresult cr = kernel_get(kernel);
 
@@ -482,6 +505,7 @@ cuKernelGetFunction(CUfunction *pFunc, CUkernel kernel)
 GP_EXPORT CUresult
 cuKernelGetLibrary(CUlibrary *pLib, CUkernel kernel)
 {
+    GP_USE();
     CUresult cr = kernel_get(kernel);
 
     if (cr != CUDA_SUCCESS)
@@ -495,6 +519,7 @@ cuKernelGetLibrary(CUlibrary *pLib, CUkernel kernel)
 GP_EXPORT CUresult
 cuKernelGetName(const char **name, CUkernel hfunc)
 {
+    GP_USE();
     CUresult cr = kernel_get(hfunc);
 
     if (cr != CUDA_SUCCESS)
@@ -508,6 +533,7 @@ cuKernelGetName(const char **name, CUkernel hfunc)
 GP_EXPORT CUresult
 cuKernelGetAttribute(int *pi, CUfunction_attribute attrib, CUkernel kernel, CUdevice dev)
 {
+    GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = kernel_get(kernel);
 
@@ -522,6 +548,7 @@ cuKernelGetAttribute(int *pi, CUfunction_attribute attrib, CUkernel kernel, CUde
 GP_EXPORT CUresult
 cuKernelSetAttribute(CUfunction_attribute attrib, int val, CUkernel kernel, CUdevice dev)
 {
+    GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = kernel_get(kernel);
 
@@ -534,6 +561,7 @@ cuKernelSetAttribute(CUfunction_attribute attrib, int val, CUkernel kernel, CUde
 GP_EXPORT CUresult
 cuKernelSetCacheConfig(CUkernel kernel, CUfunc_cache config, CUdevice dev)
 {
+    GP_USE();
     CUresult cr = kernel_get(kernel);
 
     if (cr != CUDA_SUCCESS)
@@ -549,6 +577,7 @@ cuKernelSetCacheConfig(CUkernel kernel, CUfunc_cache config, CUdevice dev)
 GP_EXPORT CUresult
 cuKernelGetParamInfo(CUkernel kernel, size_t paramIndex, size_t *paramOffset, size_t *paramSize)
 {
+    GP_USE();
     CUresult cr = kernel_get(kernel); /* in no context */
 
     return cr != CUDA_SUCCESS

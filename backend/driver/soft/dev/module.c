@@ -81,23 +81,36 @@ make_functions(struct CUmod_st *mod)
     return CUDA_SUCCESS;
 }
 
+static void
+module_end(struct gp_retired *retired)
+{
+    struct CUmod_st *mod =
+        (struct CUmod_st *)(void *)((char *)retired - offsetof(struct CUmod_st, retired));
+
+    for (size_t i = 0; i < mod->function_count; i++)
+        sd_object_rest(SD_FUNCTION, mod->functions[i]);
+    free(mod->functions);
+    sd_module_destroy(mod->code);
+    sd_object_rest(SD_MODULE, mod);
+}
+
 void
 sd_module_delete(struct CUmod_st *mod)
 {
     for (size_t i = 0; i < mod->function_count; i++) {
         gp_legacy_forget(mod->functions[i]);
-        sd_object_free(mod->functions[i]);
+        sd_object_close(mod->functions[i]);
     }
-    free(mod->functions);
     sd_texrefs_of_module_gone(mod);
     sd_mem_release_all(NULL, mod);
-    sd_module_destroy(mod->code);
-    sd_object_free(mod);
+    sd_object_close(mod);
+    mod->retired.end = module_end;
+    gp_retire(&mod->retired);
 }
 
 CUresult
-sd_module_create(CUcontext ctx, struct CUlib_st *lib, struct sd_module *code,
-                 struct sd_text *log_p, struct CUmod_st **mod_p)
+sd_module_create(CUcontext ctx, struct CUlib_st *lib, struct sd_module *code, struct sd_text *log_p,
+                 struct CUmod_st **mod_p)
 {
     struct CUmod_st *mod = sd_object_new(SD_MODULE, sizeof(*mod));
     CUresult cr;
@@ -265,6 +278,7 @@ module_get(CUmodule mod)
 GP_EXPORT CUresult
 cuModuleUnload(CUmodule hmod)
 {
+    GP_USE();
     struct CUmod_st **link;
     CUcontext ctx;
     CUresult cr;
@@ -292,6 +306,7 @@ cuModuleUnload(CUmodule hmod)
 GP_EXPORT CUresult
 cuModuleGetFunction(CUfunction *hfunc, CUmodule hmod, const char *name)
 {
+    GP_USE();
     CUresult cr = module_get(hmod);
 
     if (cr != CUDA_SUCCESS)
@@ -312,6 +327,7 @@ cuModuleGetFunction(CUfunction *hfunc, CUmodule hmod, const char *name)
 GP_EXPORT CUresult
 cuModuleGetFunctionCount(unsigned int *count, CUmodule mod)
 {
+    GP_USE();
     CUresult cr = module_get(mod);
 
     if (cr != CUDA_SUCCESS)
@@ -325,6 +341,7 @@ cuModuleGetFunctionCount(unsigned int *count, CUmodule mod)
 GP_EXPORT CUresult
 cuModuleEnumerateFunctions(CUfunction *functions, unsigned int numFunctions, CUmodule mod)
 {
+    GP_USE();
     CUresult cr = module_get(mod);
 
     if (cr != CUDA_SUCCESS)
@@ -339,6 +356,7 @@ cuModuleEnumerateFunctions(CUfunction *functions, unsigned int numFunctions, CUm
 GP_EXPORT CUresult
 cuModuleGetGlobal_v2(CUdeviceptr *dptr, size_t *bytes, CUmodule hmod, const char *name)
 {
+    GP_USE();
     CUresult cr = module_get(hmod);
 
     if (cr != CUDA_SUCCESS)

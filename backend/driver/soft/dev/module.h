@@ -8,10 +8,13 @@
 #define SD_MODULE_H
 
 #include "backend/driver/soft/dev/ctx.h"
+#include "protocol/base/use.h"
 #include "backend/driver/soft/exec/exec.h"
 
 struct CUlib_st;
 struct CUkern_st;
+
+/* Every entry point that is handed one of these says GP_USE() before it looks at it. */
 
 /* What a program may set on a function or kernel. */
 struct sd_settings {
@@ -43,6 +46,7 @@ struct CUmod_st {
     _Atomic unsigned references; /* those below; they go with the module */
     struct CUtexref_st *texrefs; /* modules' lock */
     struct CUsurfref_st *surfrefs;
+    struct gp_retired retired; /* unloaded: functions and code go when nobody uses them */
 };
 
 struct CUkern_st {
@@ -91,7 +95,7 @@ struct sd_jit_logs {
     size_t info_size;
     char *error;
     size_t error_size;
-    void **info_written;  /* the option values that take the bytes written */
+    void **info_written; /* the option values that take the bytes written */
     void **error_written;
     void **wall_time;
 };
@@ -103,7 +107,7 @@ void sd_jit_report(const struct sd_jit_logs *logs, const struct sd_text *text, C
 /* A module of ctx from parsed code, which is consumed. */
 CUresult sd_module_create(struct CUctx_st *ctx, struct CUlib_st *lib, struct sd_module *code,
                           struct sd_text *log_p, struct CUmod_st **mod_p);
-/* Modules' lock held; no work may use it any more. */
+/* Modules' lock held; no work that was queued before uses it any more. */
 void sd_module_delete(struct CUmod_st *mod);
 void sd_modules_lock(void);
 void sd_modules_unlock(void);

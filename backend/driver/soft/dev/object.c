@@ -47,13 +47,29 @@ sd_object_new(enum sd_kind kind, size_t bytes)
 }
 
 void
+sd_object_close(void *handle)
+{
+    struct sd_object *object = handle;
+
+    atomic_store_explicit(&object->kind, SD_FREE, memory_order_release);
+}
+
+void
 sd_object_free(void *handle)
 {
     struct sd_object *object = handle;
     uint32_t kind = atomic_load_explicit(&object->kind, memory_order_relaxed);
-    struct rest *rest = &resting[kind - SD_CTX];
 
-    atomic_store_explicit(&object->kind, SD_FREE, memory_order_release);
+    sd_object_close(object);
+    sd_object_rest((enum sd_kind)kind, object);
+}
+
+void
+sd_object_rest(enum sd_kind kind, void *handle)
+{
+    struct rest *rest = &resting[kind - SD_CTX];
+    struct sd_object *object = handle;
+
     pthread_mutex_lock(&object_lock);
     object->next_free = NULL;
     if (rest->count++ == 0)

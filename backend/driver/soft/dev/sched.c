@@ -4,6 +4,7 @@
 #include "backend/driver/soft/dev/green.h"
 #include "backend/driver/soft/dev/ipc_event.h"
 #include "backend/driver/soft/dev/texture.h"
+#include "protocol/base/use.h"
 #include "protocol/base/clock.h"
 
 #include <errno.h>
@@ -144,8 +145,10 @@ sd_op_new(enum sd_work_kind kind, struct CUctx_st *ctx)
     op->work.kind = kind;
     op->work.ctx = ctx;
     op->launches = kind == SD_WORK_KERNEL || kind == SD_WORK_GRAPH;
-    if (op->launches)
+    if (op->launches) {
         op->textures = sd_textures_enter();
+        op->use = gp_use_begin();
+    }
     return op;
 }
 
@@ -158,8 +161,10 @@ sd_op_free(struct sd_op *op)
         sd_timeline_put(op->deps[i].timeline);
     free(op->deps);
     sd_work_fini(&op->work);
-    if (op->launches)
+    if (op->launches) {
         sd_textures_leave(op->textures);
+        gp_use_end(op->use);
+    }
     pthread_mutex_lock(&op_lock);
     if (op_spares < OPS_KEPT) {
         op->next = op_spare;

@@ -46,8 +46,9 @@ struct sd_op {
     struct sd_dep *deps; /* owned */
     unsigned dep_count;
     unsigned dep_next; /* the ones before are known to be reached */
-    bool launches;     /* KERNEL and GRAPH, when it was made: textures stay */
+    bool launches;     /* KERNEL and GRAPH, when it was made: textures and code stay */
     unsigned textures; /* sd_textures_enter's */
+    unsigned use;      /* gp_use_begin's */
     struct sd_work work;
 };
 
@@ -78,8 +79,8 @@ struct CUstream_st {
     struct sd_op *head;
     struct sd_op *tail;
     uint64_t submitted;
-    uint64_t over_ns; /* when its last work was over, by the timing model */
-    bool busy;        /* counted in ctx->busy_blocking */
+    uint64_t over_ns;  /* when its last work was over, by the timing model */
+    bool busy;         /* counted in ctx->busy_blocking */
     _Atomic bool gone; /* destroyed by the program: freed when idle */
     struct CUstream_st *queue_next;
     struct CUstream_st *queue_prev;

@@ -113,6 +113,7 @@ variable(const struct CUmod_st *mod, const char *name, enum sd_var_reference kin
 GP_EXPORT CUresult
 cuModuleGetTexRef(CUtexref *pTexRef, CUmodule hmod, const char *name)
 {
+    GP_USE();
     CUresult cr = CUDA_SUCCESS;
     CUtexref ref = NULL;
     CUcontext ctx;
@@ -122,9 +123,11 @@ cuModuleGetTexRef(CUtexref *pTexRef, CUmodule hmod, const char *name)
     (void)ctx;
     if (pTexRef == NULL || name == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    if (!sd_object_is(hmod, SD_MODULE))
-        return CUDA_ERROR_INVALID_HANDLE;
     sd_modules_lock();
+    if (!sd_object_is(hmod, SD_MODULE)) {
+        sd_modules_unlock();
+        return CUDA_ERROR_INVALID_HANDLE;
+    }
     var = variable(hmod, name, SD_VAR_TEXREF);
     for (ref = hmod->texrefs; ref != NULL && ref->var != var; ref = ref->next)
         ;
@@ -148,6 +151,7 @@ cuModuleGetTexRef(CUtexref *pTexRef, CUmodule hmod, const char *name)
 GP_EXPORT CUresult
 cuModuleGetSurfRef(CUsurfref *pSurfRef, CUmodule hmod, const char *name)
 {
+    GP_USE();
     CUresult cr = CUDA_SUCCESS;
     CUsurfref ref = NULL;
     CUcontext ctx;
@@ -157,9 +161,11 @@ cuModuleGetSurfRef(CUsurfref *pSurfRef, CUmodule hmod, const char *name)
     (void)ctx;
     if (pSurfRef == NULL || name == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    if (!sd_object_is(hmod, SD_MODULE))
-        return CUDA_ERROR_INVALID_HANDLE;
     sd_modules_lock();
+    if (!sd_object_is(hmod, SD_MODULE)) {
+        sd_modules_unlock();
+        return CUDA_ERROR_INVALID_HANDLE;
+    }
     var = variable(hmod, name, SD_VAR_SURFREF);
     for (ref = hmod->surfrefs; ref != NULL && ref->var != var; ref = ref->next)
         ;
