@@ -96,7 +96,7 @@ next_extent(const struct fe_region *r, uint64_t *at, uint64_t end, struct fe_ext
         *at = end;
         return part->bytes > 0;
     }
-    for (size_t i = 0; i < r->extents_count; i++) {
+    for (size_t i = 0; i < r->extents_count && *at < end; i++) {
         const struct fe_extent *e = &r->extents[i];
 
         if (e->base + e->bytes <= *at)
