@@ -33,6 +33,8 @@ static const struct gp_option options[] = {
     {"content-cache", NULL, GP_OPT_FLAG, "no",
      "large copies to the device are named by their hash first, and only sent where the server "
      "lacks them"},
+    {"managed-wait", "TIME", GP_OPT_TIME, "4s",
+     "how long a touch of managed memory waits for kernels under way; 0: not at all"},
     {"tcp-congestion", "NAME", GP_OPT_TEXT, NULL, "congestion control of connections"},
     {"tcp-send-buffer", "BYTES", GP_OPT_BYTES, "0", "of connections; 0: the system's choice"},
     {"tcp-recv-buffer", "BYTES", GP_OPT_BYTES, "0", "of connections; 0: the system's choice"},
@@ -249,6 +251,7 @@ take_values(const struct gp_options *o, const char *home, struct fe_config *conf
         return status;
     config->wait_ns = gp_options_u64(o, "wait");
     config->content = gp_options_flag(o, "content-cache");
+    config->managed_wait_ns = gp_options_u64(o, "managed-wait");
     config->cert = path_of(o, "cert", folder, "client.crt");
     config->key = path_of(o, "key", folder, "client.key");
     config->ca = path_of(o, "ca", folder, "ca.crt");

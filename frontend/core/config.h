@@ -43,9 +43,10 @@ struct fe_config {
 
     struct fe_server_line lines[FE_SERVERS_MAX]; /* about servers[i]; zeros where nothing is told */
     struct place_need need;
-    bool has_need;    /* anything of it was asked for */
-    bool content;     /* copies to the device are named by their hash first */
-    uint64_t wait_ns; /* for a server that takes the session; 0: do not wait */
+    bool has_need;            /* anything of it was asked for */
+    uint64_t managed_wait_ns; /* of the program's touch for kernels that may use the memory */
+    bool content;             /* copies to the device are named by their hash first */
+    uint64_t wait_ns;         /* for a server that takes the session; 0: do not wait */
 
     size_t etcd_count;
     char *etcd[FE_SERVERS_MAX];

@@ -641,6 +641,7 @@ fill_session(const struct attempt *a, struct fe_session *s)
     memcpy(s->server, answer->server, sizeof(s->server));
     snprintf(s->url, sizeof(s->url), "%s", a->url);
     s->socket = a->config->socket;
+    s->managed_wait_ns = a->config->managed_wait_ns;
     s->session_id = answer->session_id;
     s->device_range = answer->device_range;
     s->host_range = answer->host_range;

@@ -41,6 +41,7 @@ struct fe_session {
     char server[WIRE_TEXT_MAX + 1]; /* the server's name for itself */
     char url[288];                  /* where it was reached */
     struct fe_socket socket;        /* for connections to it */
+    uint64_t managed_wait_ns;       /* config.h */
     uint64_t session_id;
     /* Reserved in this process without access (PROT_NONE). Nothing ever unmaps device_range;
      * frontend/cuda maps host memory inside host_range with MAP_FIXED. bytes may be 0. */

@@ -2,6 +2,7 @@
  */
 #include "frontend/cuda/coherent_priv.h"
 #include "frontend/cuda/fault.h"
+#include "frontend/cuda/flight.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/clock.h"
@@ -20,13 +21,6 @@
 #define PUMP_MIN_NS (30 * GP_NS_PER_US)
 #define PUMP_MAX_NS (1 * GP_NS_PER_MS)
 
-/* Work that was posted last to each stream and is not known to be done. */
-struct busy {
-    struct fe_context *ctx;
-    struct fe_stream *stream;
-    uint64_t ctx_wire, stream_wire, n;
-};
-
 _Atomic unsigned fe_coherent_count;
 _Atomic unsigned fe_coherent_watched;
 static _Atomic unsigned parts; /* regions and edges */
@@ -39,10 +33,9 @@ static struct {
     struct fe_region *live;
     struct fe_edge **edges;
     size_t edges_count, edges_room;
-    struct busy *busy;
-    size_t busy_count, busy_room;
     uint64_t pump_ns;
     uint64_t faults;
+    bool anything; /* what is being posted may touch anything */
 } all = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* Around all regions that ever were: what lies outside needs no lock. */
@@ -92,66 +85,6 @@ find(uint64_t address)
     size_t i = lower(address);
 
     return i < all.count && address >= all.list[i]->info.base ? all.list[i] : NULL;
-}
-
-/* --- work under way --------------------------------------------------------------- */
-
-static bool
-busy_done(const struct busy *b)
-{
-    return fe_object_state(b->ctx) != FE_OBJECT_LIVE || b->ctx->head.object.wire != b->ctx_wire ||
-           fe_work_proven(b->ctx, b->stream, b->stream_wire, b->n);
-}
-
-/* Whether work that is not known to be done may touch the region (NULL: any). */
-static bool
-in_flight(const struct fe_region *r)
-{
-    bool found = false, here;
-
-    for (size_t i = 0; i < all.busy_count;) {
-        if (busy_done(&all.busy[i])) {
-            all.busy[i] = all.busy[--all.busy_count];
-            continue;
-        }
-        here = r == NULL || r->info.session == all.busy[i].ctx->head.session;
-        found |= here &&
-                 (r == NULL || r->attach != CU_MEM_ATTACH_SINGLE ||
-                  (r->stream == all.busy[i].stream && r->stream_wire == all.busy[i].stream_wire));
-        i++;
-    }
-    return found && (r == NULL || r->attach != CU_MEM_ATTACH_HOST);
-}
-
-static void
-busy_note(struct fe_call *call, const struct fe_where *where)
-{
-    struct busy now = {.ctx = call->context,
-                       .stream = where->stream,
-                       .ctx_wire = call->context->head.object.wire,
-                       .stream_wire = where->wire,
-                       .n = atomic_load_explicit(&where->stream->last, memory_order_acquire)};
-    size_t i;
-
-    for (i = 0; i < all.busy_count; i++)
-        if (all.busy[i].stream == now.stream && all.busy[i].stream_wire == now.stream_wire)
-            break;
-    if (i == all.busy_room) {
-        size_t room = all.busy_room == 0 ? 16 : 2 * all.busy_room;
-        struct busy *busy = realloc(all.busy, room * sizeof(*busy));
-
-        if (busy == NULL)
-            i = 0; /* pages come once too seldom for the stream that is forgotten */
-        else {
-            all.busy = busy;
-            all.busy_room = room;
-        }
-    }
-    if (all.busy_room == 0)
-        return;
-    if (i == all.busy_count)
-        all.busy_count++;
-    all.busy[i] = now;
 }
 
 /* --- states and protection ---------------------------------------------------------- */
@@ -212,10 +145,13 @@ set_pages(struct fe_region *r, uint64_t first, uint64_t count, enum fe_page stat
     return cr;
 }
 
-/* Send what is dirty; the pages stay, and are the same on both sides. */
+/* Send what is dirty; the pages stay, and are the same on both sides. flying: work may have written
+ * there since they were fetched, and what it wrote stays beside what the program did. */
 static CUresult
-flush(struct fe_region *r, bool merge)
+flush(struct fe_region *r, bool flying)
 {
+    /* Nothing that is under way knows of new memory. */
+    bool merge = flying && (r->info.kind == FE_REGION_HOST || !r->fresh);
     struct fe_stretch at = {0};
     uint64_t first, count;
     enum fe_page state;
@@ -293,7 +229,7 @@ may_touch(const struct fe_region *r, const struct fe_where *where, const struct 
 static CUresult
 begin_edges(const struct fe_where *where, const struct fe_span *spans, size_t count)
 {
-    bool flying = all.edges_count > 0 && in_flight(NULL);
+    bool flying = all.edges_count > 0 && fe_flight_has(NULL);
     CUresult cr = CUDA_SUCCESS;
 
     for (size_t i = 0; i < all.edges_count && cr == CUDA_SUCCESS; i++) {
@@ -329,7 +265,7 @@ begin_regions(const struct fe_where *where, const struct fe_span *spans, size_t 
         next = r->next;
         if (!may_touch(r, where, spans, count, &written))
             continue;
-        cr = flush(r, r->pages.dirty > 0 && r->info.kind == FE_REGION_HOST && in_flight(r));
+        cr = flush(r, r->pages.dirty > 0 && fe_flight_has(r));
         if (cr == CUDA_SUCCESS && written)
             cr = make_stale(r);
     }
@@ -347,6 +283,7 @@ fe_coherent_begin(const struct fe_where *where, const struct fe_span *spans, siz
             return cr; /* nothing is held */
         fe_fault_check();
         lock_all();
+        all.anything = spans == NULL;
         cr = begin_regions(where, spans, count);
         if (cr == CUDA_SUCCESS)
             cr = begin_edges(where, spans, count);
@@ -366,7 +303,7 @@ fe_coherent_end(struct fe_call *call, const struct fe_where *where)
 
     if (!inside)
         return; /* there was nothing */
-    busy_note(call, where);
+    fe_flight_note(call, where, all.anything);
     for (size_t i = 0; i < all.edges_count; i++)
         ring |= all.edges[i]->stale;
     if (ring) {
@@ -407,7 +344,7 @@ choose(struct fe_region *r, uint64_t page, uint64_t *first_p, uint64_t *count_p)
 static CUresult
 bring(struct fe_region *r, uint64_t page)
 {
-    bool flying = in_flight(r);
+    bool flying = fe_flight_has(r);
     uint64_t first, count;
     CUresult cr;
 
@@ -441,7 +378,7 @@ static CUresult
 dirty(struct fe_region *r, uint64_t page)
 {
     uint64_t count = fe_pages_ahead(&r->pages, &r->pages.written, page, AHEAD_PAGES);
-    CUresult cr = r->info.kind == FE_REGION_HOST && in_flight(r) ? flush_hosts() : CUDA_SUCCESS;
+    CUresult cr = r->info.kind == FE_REGION_HOST && fe_flight_has(r) ? flush_hosts() : CUDA_SUCCESS;
     bool kept;
 
     if (cr != CUDA_SUCCESS)
@@ -451,7 +388,7 @@ dirty(struct fe_region *r, uint64_t page)
     /* Where nothing is kept, what was not written would be sent as well. */
     if (!kept)
         count = 1;
-    if (in_flight(r) && !r->info.read_only)
+    if (fe_flight_has(r) && !r->info.read_only)
         watch(r);
     live_add(r);
     return set_pages(r, page, count, kept ? FE_PAGE_TWIN : FE_PAGE_DIRTY);
@@ -517,6 +454,43 @@ fe_coherent_resolve_range(const void *address, size_t bytes, bool write)
     unlock_all();
 }
 
+/* --- touches of what kernels have ------------------------------------------------------------- */
+
+bool
+fe_coherent_settled(uint64_t address)
+{
+    for (;;) {
+        struct fe_flight flight;
+        struct fe_region *r;
+        bool found;
+
+        lock_all();
+        r = find(address);
+        found =
+            r != NULL && r->info.kind != FE_REGION_HOST &&
+            fe_pages_state(&r->pages, (address - r->info.base) / FE_PAGE_BYTES) == FE_PAGE_STALE &&
+            fe_flight_kernels(r, &flight);
+        unlock_all();
+        if (!found)
+            return true;
+        if (!fe_flight_ended(&flight))
+            return false;
+        lock_all();
+        fe_flight_forget(&flight);
+        unlock_all();
+        if (atomic_load_explicit(&fe_coherent_watched, memory_order_relaxed) != 0)
+            fe_coherent_proved();
+    }
+}
+
+void
+fe_coherent_impatient(void)
+{
+    lock_all();
+    fe_flight_give_up();
+    unlock_all();
+}
+
 /* --- what work does while the program looks --------------------------------------------------- */
 
 /* Completion was proven: what was fetched or written meanwhile is brought up to date. */
@@ -532,11 +506,11 @@ fe_coherent_proved(void)
         next = r->next;
         if (!r->watched)
             continue;
-        if (flush(r, r->info.kind == FE_REGION_HOST) == CUDA_SUCCESS)
+        if (flush(r, true) == CUDA_SUCCESS)
             (void)make_stale(r);
     }
     /* Asked once: work that ends meanwhile may write behind the fetch, and the edge stays stale. */
-    flying = all.edges_count > 0 && in_flight(NULL);
+    flying = all.edges_count > 0 && fe_flight_has(NULL);
     for (size_t i = 0; i < all.edges_count; i++) {
         struct fe_edge *e = all.edges[i];
 
@@ -576,7 +550,7 @@ fe_coherent_pump(void)
     bool again = false, news = false;
 
     lock_all();
-    if (in_flight(NULL)) {
+    if (fe_flight_has(NULL)) {
         for (struct fe_region *r = all.live; r != NULL; r = r->next) {
             if (!r->watched || r->info.kind != FE_REGION_HOST)
                 continue;
@@ -683,7 +657,7 @@ release(size_t i)
 
     /* What kernels wrote to memory of the program's own stays there. */
     if (r->info.own) {
-        (void)flush(r, in_flight(r));
+        (void)flush(r, fe_flight_has(r));
         for (uint64_t page = 0; page < r->pages.count; page++)
             if (fe_pages_state(&r->pages, page) != FE_PAGE_STALE) {
                 if (page > from)

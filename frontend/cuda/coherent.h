@@ -82,6 +82,13 @@ void fe_coherent_end(struct fe_call *call, const struct fe_where *where);
 /* By the thread that serves faults, or any other that holds no lock: make a page readable or
  * writable. False if it is none of ours. */
 bool fe_coherent_resolve(uint64_t address, bool write);
+/* The same thread, or another that holds no lock: whether a touch can be served now. Not, while
+ * kernels are under way that may change managed memory: host and device shall not both have it, and
+ * a program that touches it meanwhile means that both changes count. Asks the server. */
+bool fe_coherent_settled(uint64_t address);
+/* That took too long, perhaps kernels wait for the program: no touch waits any more until all work
+ * is done. */
+void fe_coherent_impatient(void);
 /* All of a range that is ours, for a system call or for reading under a lock. */
 void fe_coherent_resolve_range(const void *address, size_t bytes, bool write);
 /* What is written while work is under way reaches it, what it writes is looked for; when to come

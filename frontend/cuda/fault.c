@@ -16,12 +16,15 @@
 #include <unistd.h>
 
 #define PAGE_FAULT_WRITE 2 /* of the error code that the processor pushes */
+#define ASK_MIN_NS       (30 * GP_NS_PER_US)
+#define ASK_MAX_NS       (1 * GP_NS_PER_MS)
 
 /* On the stack of the thread that waits. */
 struct request {
     struct request *next;
     uint64_t address;
     bool write, served;
+    bool patient;          /* may wait for the device */
     _Atomic uint32_t done; /* futex; release by the serving thread, after served */
 };
 
@@ -39,6 +42,15 @@ static struct {
 static pthread_once_t start_once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t action_lock = PTHREAD_MUTEX_INITIALIZER;
 static CUresult started;
+/* Work may wait for this thread, which is ours. */
+static __thread bool awaited __attribute__((tls_model("initial-exec")));
+
+/* Touches that wait for kernels: the serving thread's. */
+static struct {
+    struct request *first;
+    uint64_t since, ask_at, ask_ns;
+    uint64_t patience_ns; /* how long the next ones wait; less after each that waited in vain */
+} held;
 
 /* --- serving -------------------------------------------------------------------- */
 
@@ -57,30 +69,77 @@ fe_fault_ring(void)
 }
 
 static void
+finish(struct request *r)
+{
+    r->served = fe_coherent_resolve(r->address, r->write);
+    /* From here on r may be gone; a wake-up too many does no harm. */
+    atomic_store_explicit(&r->done, 1, memory_order_release);
+    fe_futex_wake(&r->done);
+}
+
+static void
 serve_all(void)
 {
     struct request *r = atomic_exchange_explicit(&fault.first, NULL, memory_order_acquire), *next;
 
     for (; r != NULL; r = next) {
         next = r->next;
-        r->served = fe_coherent_resolve(r->address, r->write);
-        /* From here on r may be gone; a wake-up too many does no harm. */
-        atomic_store_explicit(&r->done, 1, memory_order_release);
-        fe_futex_wake(&r->done);
+        if (!r->patient || held.patience_ns == 0 || fe_coherent_settled(r->address)) {
+            finish(r);
+            continue;
+        }
+        if (held.first == NULL) {
+            held.since = gp_now_ns();
+            held.ask_ns = ASK_MIN_NS;
+            held.ask_at = held.since + held.ask_ns;
+        }
+        r->next = held.first;
+        held.first = r;
     }
+}
+
+/* Others are served meanwhile: what is waited for may wait for a host function that touches such
+ * memory. When to come again, 0: nothing waits. */
+static uint64_t
+serve_held(void)
+{
+    uint64_t now = gp_now_ns(), most = fe_sessions()->list[0]->managed_wait_ns;
+    struct request *r = held.first, *next;
+
+    if (r == NULL || now < held.ask_at)
+        return r == NULL ? 0 : held.ask_at;
+    if (now - held.since > held.patience_ns) {
+        fe_coherent_impatient();
+        held.patience_ns /= 4;
+    }
+    for (held.first = NULL; r != NULL; r = next) {
+        next = r->next;
+        if (fe_coherent_settled(r->address)) {
+            finish(r);
+            continue;
+        }
+        r->next = held.first;
+        held.first = r;
+    }
+    if (held.first == NULL && now - held.since <= held.patience_ns)
+        held.patience_ns = gp_min_u64(held.patience_ns * 2, most);
+    held.ask_ns = gp_min_u64(held.ask_ns * 2, ASK_MAX_NS);
+    held.ask_at = gp_now_ns() + held.ask_ns;
+    return held.first == NULL ? 0 : held.ask_at;
 }
 
 static void *
 serve(void *unused)
 {
-    uint64_t pump_at = 0; /* 0: not */
+    uint64_t pump_at = 0, held_at; /* 0: not */
 
     (void)unused;
     for (;;) {
         uint32_t bell = atomic_load_explicit(&fault.bell, memory_order_acquire);
-        uint64_t now, wait;
+        uint64_t now, wait, at;
 
         serve_all();
+        held_at = serve_held();
         now = gp_now_ns();
         if (atomic_exchange(&fault.pump_due, false) && pump_at == 0)
             pump_at = now;
@@ -89,9 +148,10 @@ serve(void *unused)
             pump_at = wait != 0 ? gp_now_ns() + wait : 0;
         }
         now = gp_now_ns();
-        if (pump_at != 0 && now >= pump_at)
+        at = pump_at == 0 || held_at == 0 ? pump_at + held_at : gp_min_u64(pump_at, held_at);
+        if (at != 0 && now >= at)
             continue;
-        fe_futex_wait(&fault.bell, bell, pump_at != 0 ? pump_at - now : 0);
+        fe_futex_wait(&fault.bell, bell, at != 0 ? at - now : 0);
     }
     return NULL;
 }
@@ -102,7 +162,7 @@ serve(void *unused)
 static bool
 ask(uint64_t address, bool write)
 {
-    struct request r = {.address = address, .write = write};
+    struct request r = {.address = address, .write = write, .patient = !awaited};
 
     if (fe_coherent_inside())
         return false;
@@ -210,8 +270,8 @@ fe_fault_check(void)
     pthread_mutex_unlock(&action_lock);
 }
 
-void
-fe_fault_allow(void)
+static void
+unblock(void)
 {
     sigset_t set;
 
@@ -220,10 +280,18 @@ fe_fault_allow(void)
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
+void
+fe_fault_allow(void)
+{
+    awaited = true;
+    unblock();
+}
+
 static void
 start(void)
 {
     fault.pid = getpid();
+    held.patience_ns = fe_sessions()->list[0]->managed_wait_ns;
     fe_coherent_forks();
     if (fe_thread_create("gpupool-page", serve, NULL) != GP_OK) {
         started = CUDA_ERROR_OUT_OF_MEMORY;
@@ -232,7 +300,7 @@ start(void)
     pthread_mutex_lock(&action_lock);
     install();
     pthread_mutex_unlock(&action_lock);
-    fe_fault_allow();
+    unblock();
     fe_interpose();
 }
 

@@ -17,6 +17,7 @@
 #define FETCH_PAGES     256u /* of one request */
 #define FETCH_AT_ONCE   4u
 #define TWINS_MAX       (256ull << 20) /* of managed memory; above it whole pages are sent */
+#define RUNS_MAX        32u            /* of bytes in one page that are sent alone */
 #define FETCH_IN_FLIGHT 1u
 #define FETCH_ONLY_BITS 2u
 
@@ -166,6 +167,32 @@ page_of(const struct fe_region *r, uint64_t page)
     return (const uint8_t *)(uintptr_t)(r->info.base + page * FE_PAGE_BYTES);
 }
 
+/* Runs of bytes of managed memory, which the server cannot write by byte itself. Very many in a
+ * page are sent as the page. */
+static CUresult
+push_runs(const struct fe_region *r, uint64_t page)
+{
+    const uint8_t *now = page_of(r, page), *twin = twin_of(r, page);
+    uint16_t from[RUNS_MAX], to[RUNS_MAX];
+    uint64_t base = r->info.base + page * FE_PAGE_BYTES;
+    unsigned runs = 0;
+    CUresult cr = CUDA_SUCCESS;
+
+    for (unsigned at = 0; at < FE_PAGE_BYTES; at++) {
+        if (now[at] == twin[at])
+            continue;
+        if (runs == RUNS_MAX)
+            return push_range(r, base, base + FE_PAGE_BYTES);
+        from[runs] = (uint16_t)at;
+        while (at < FE_PAGE_BYTES && now[at] != twin[at])
+            at++;
+        to[runs++] = (uint16_t)at;
+    }
+    for (unsigned i = 0; i < runs && cr == CUDA_SUCCESS; i++)
+        cr = push_range(r, base + from[i], base + to[i]);
+    return cr;
+}
+
 /* Only the bytes that the program wrote. */
 static CUresult
 push_merge(struct fe_region *r, uint64_t page)
@@ -178,6 +205,8 @@ push_merge(struct fe_region *r, uint64_t page)
     struct fe_call call;
     CUresult cr;
 
+    if (r->info.kind != FE_REGION_HOST)
+        return push_runs(r, page);
     args.data_len =
         (uint32_t)fe_bytes_changed(page_of(r, page), twin_of(r, page), FE_PAGE_BYTES, mask, data);
     if (args.data_len == 0)
