@@ -95,6 +95,14 @@ sd_occupancy_blocks(const struct CUfunc_st *fn, unsigned threads, uint64_t dynam
     return (unsigned)blocks;
 }
 
+int
+sd_function_cluster(const struct CUfunc_st *fn, int at)
+{
+    if (fn->kernel->req_cluster[at] != 0)
+        return (int)fn->kernel->req_cluster[at];
+    return setting(fn, offsetof(struct sd_settings, cluster) + (size_t)at * sizeof(_Atomic int), 0);
+}
+
 unsigned
 sd_function_max_cluster(const struct CUfunc_st *fn)
 {
@@ -143,7 +151,6 @@ fixed_attribute(const struct CUfunc_st *fn, CUfunction_attribute attrib, int *va
 CUresult
 sd_function_attribute(struct CUfunc_st *fn, CUfunction_attribute attrib, int *value_p)
 {
-    const uint32_t *cluster = fn->kernel->req_cluster;
     int at = (int)attrib - CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH;
     CUresult cr;
 
@@ -165,12 +172,7 @@ sd_function_attribute(struct CUfunc_st *fn, CUfunction_attribute attrib, int *va
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH:
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT:
     case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH:
-        *value_p =
-            cluster[at] != 0
-                ? (int)cluster[at]
-                : setting(fn,
-                          offsetof(struct sd_settings, cluster) + (size_t)at * sizeof(_Atomic int),
-                          0);
+        *value_p = sd_function_cluster(fn, at);
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED:
         *value_p = SETTING(fn, non_portable_cluster, 0);

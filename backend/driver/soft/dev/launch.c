@@ -88,8 +88,8 @@ log_fault(const struct sd_kernel *kernel, const struct sd_fault *f)
               (unsigned long long)f->address);
 }
 
-CUresult
-sd_kernel_run(struct sd_work *work)
+static CUresult
+execute(struct sd_work *work)
 {
     const struct sd_kernel_work *k = &work->kernel;
     struct sd_env env = {
@@ -123,8 +123,6 @@ sd_kernel_run(struct sd_work *work)
     struct sd_fault fault;
     CUresult cr;
 
-    if (work->ctx->dev->profile.instant)
-        return CUDA_SUCCESS;
     machine = sd_machine();
     if (machine == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
@@ -136,6 +134,12 @@ sd_kernel_run(struct sd_work *work)
     if (cr != CUDA_SUCCESS && !env_cancelled(work->ctx))
         log_fault(failed, &fault);
     return cr;
+}
+
+CUresult
+sd_kernel_run(struct sd_work *work)
+{
+    return work->ctx->dev->profile.instant ? CUDA_SUCCESS : execute(work);
 }
 
 /* --- checks --- */
@@ -180,12 +184,11 @@ check_cluster(struct CUfunc_st *fn, const struct sd_launch_dims *d, struct sd_ke
     work->explicit_cluster = d->cluster[0] != 0;
 
     for (int i = 0; i < 3; i++) {
-        int set = 0;
+        int set;
 
         cluster[i] = d->cluster[i];
         if (cluster[i] == 0) {
-            (void)sd_function_attribute(
-                fn, (CUfunction_attribute)(CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH + i), &set);
+            set = sd_function_cluster(fn, i);
             cluster[i] = set > 0 ? (unsigned)set : 1;
             work->explicit_cluster = work->explicit_cluster || set > 0;
         } else if (fn->kernel->req_cluster[0] != 0 &&
@@ -207,13 +210,13 @@ check_cluster(struct CUfunc_st *fn, const struct sd_launch_dims *d, struct sd_ke
 static CUresult
 check_cooperative(const struct CUfunc_st *fn, const struct sd_launch_dims *d)
 {
-    uint64_t blocks = (uint64_t)d->grid[0] * d->grid[1] * d->grid[2];
-    uint64_t room = (uint64_t)sd_occupancy_blocks(fn, d->block[0] * d->block[1] * d->block[2],
-                                                  d->shared_bytes) *
-                    sd_sm_count(fn->mod->ctx, d->sms);
+    uint64_t blocks = (uint64_t)d->grid[0] * d->grid[1] * d->grid[2], room;
 
     if (!d->cooperative)
         return CUDA_SUCCESS;
+    room = (uint64_t)sd_occupancy_blocks(fn, d->block[0] * d->block[1] * d->block[2],
+                                         d->shared_bytes) *
+           sd_sm_count(fn->mod->ctx, d->sms);
     return blocks > room || blocks > SD_COOPERATIVE_BLOCKS_MAX
                ? CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE
                : CUDA_SUCCESS;
@@ -247,7 +250,7 @@ pack_params(const struct sd_kernel *k, void **kernel_params, void **extra,
             struct sd_kernel_work *work)
 {
     const void *data;
-    size_t bytes;
+    size_t bytes, room, end = 0;
     CUresult cr;
 
     if (kernel_params != NULL && extra != NULL)
@@ -264,11 +267,14 @@ pack_params(const struct sd_kernel *k, void **kernel_params, void **extra,
         if (bytes < k->params[k->nparams - 1].offset + k->params[k->nparams - 1].bytes)
             return CUDA_ERROR_INVALID_VALUE;
     }
-    work->params = calloc(1, gp_align_up_u64(k->param_bytes, 16));
+    room = gp_align_up_u64(k->param_bytes, 16);
+    work->params = malloc(room);
     if (work->params == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     if (extra != NULL) {
-        memcpy(work->params, data, gp_min_u64(bytes, k->param_bytes));
+        bytes = gp_min_u64(bytes, k->param_bytes);
+        memcpy(work->params, data, bytes);
+        memset(work->params + bytes, 0, room - bytes);
         return CUDA_SUCCESS;
     }
     for (uint32_t i = 0; i < k->nparams; i++) {
@@ -277,8 +283,12 @@ pack_params(const struct sd_kernel *k, void **kernel_params, void **extra,
             work->params = NULL;
             return CUDA_ERROR_INVALID_VALUE;
         }
+        /* Zeros between them; all of it zeroed at once would be calloc(), which is slower. */
+        memset(work->params + end, 0, k->params[i].offset - end);
         memcpy(work->params + k->params[i].offset, kernel_params[i], k->params[i].bytes);
+        end = k->params[i].offset + k->params[i].bytes;
     }
+    memset(work->params + end, 0, room - end);
     return CUDA_SUCCESS;
 }
 

@@ -134,6 +134,9 @@ unsigned sd_function_max_cluster(const struct CUfunc_st *fn);
 /* The body of cuFuncGetAttribute and cuKernelGetAttribute, likewise of their setters. */
 CUresult sd_param_info(const struct sd_param *params, size_t count, size_t index, size_t *offset,
                        size_t *size);
+/* The cluster's size that the kernel or its user asked for along one axis; 0: none. Prepared only.
+ */
+int sd_function_cluster(const struct CUfunc_st *fn, int at);
 CUresult sd_function_attribute(struct CUfunc_st *fn, CUfunction_attribute attrib, int *value_p);
 CUresult sd_settings_change(struct sd_settings *set, const struct CUfunc_st *fn,
                             CUfunction_attribute attrib, int value);

@@ -37,7 +37,8 @@ static struct CUstream_st *polling; /* linked by park_next */
 static bool poller_runs;
 static pthread_cond_t poll_cond = PTHREAD_COND_INITIALIZER;
 
-/* Spare operations, to spare malloc. */
+/* Spare operations, to spare malloc; the last one that was freed, to spare the lock. */
+static _Atomic(struct sd_op *) op_last;
 static pthread_mutex_t op_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sd_op *op_spare;
 static unsigned op_spares;
@@ -125,8 +126,8 @@ cpu_relax(void)
 
 /* --- operations --- */
 
-struct sd_op *
-sd_op_new(enum sd_work_kind kind, struct CUctx_st *ctx)
+static struct sd_op *
+spare_take(void)
 {
     struct sd_op *op;
 
@@ -137,6 +138,16 @@ sd_op_new(enum sd_work_kind kind, struct CUctx_st *ctx)
         op_spares--;
     }
     pthread_mutex_unlock(&op_lock);
+    return op;
+}
+
+struct sd_op *
+sd_op_new(enum sd_work_kind kind, struct CUctx_st *ctx)
+{
+    struct sd_op *op = atomic_exchange_explicit(&op_last, NULL, memory_order_acquire);
+
+    if (op == NULL)
+        op = spare_take();
     if (op == NULL)
         op = malloc(sizeof(*op));
     if (op == NULL)
@@ -165,6 +176,9 @@ sd_op_free(struct sd_op *op)
         sd_textures_leave(op->textures);
         gp_use_end(op->use);
     }
+    op = atomic_exchange_explicit(&op_last, op, memory_order_acq_rel);
+    if (op == NULL)
+        return;
     pthread_mutex_lock(&op_lock);
     if (op_spares < OPS_KEPT) {
         op->next = op_spare;
