@@ -13,6 +13,7 @@
 #include "frontend/cuda/geometry.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/order.h"
+#include "frontend/cuda/relay.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
@@ -349,6 +350,8 @@ fe_copy_any(struct fe_call *call, struct fe_copy *copy, const struct fe_where *w
 
     if (fe_shape_empty(&copy->shape))
         return CUDA_SUCCESS;
+    if (GP_UNLIKELY(fe_several) && fe_relay_has_box(call, copy))
+        return fe_relay_copy_box(call, copy, where, wait);
     cr = settle_side(call, &copy->src, &copy->shape, true, &shared);
     if (cr == CUDA_SUCCESS)
         cr = settle_side(call, &copy->dst, &copy->shape, false, &shared);

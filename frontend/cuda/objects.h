@@ -125,8 +125,8 @@ struct fe_context {
     struct fe_gates gates;
 
     /* Guarded by a lock of relay.c: for copies from and to other servers. */
-    struct fe_stream *relay;
-    uint64_t relay_ctx_wire; /* the context's id then */
+    struct fe_stream *relay[2]; /* for what is done here, and for bytes that go elsewhere */
+    uint64_t relay_ctx_wire;    /* the context's id then */
 };
 
 /* The kernels and globals of one module or library; kernels.h. */

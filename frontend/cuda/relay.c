@@ -6,11 +6,13 @@
 #include "frontend/core/notice.h"
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/array.h"
 #include "frontend/cuda/ask.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/coherent.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/order.h"
+#include "frontend/cuda/relay_priv.h"
 #include "frontend/cuda/state.h"
 #include "frontend/cuda/stream.h"
 #include "protocol/base/log.h"
@@ -28,22 +30,16 @@
 #define PIECE_BYTES ((size_t)4 << 20)
 #define COPIERS_MAX 4
 
-/* One end of a copy: device memory of a context, or host memory. */
-struct side {
-    struct fe_context *ctx; /* NULL: host memory */
-    uint64_t ctx_wire;      /* its id then: what was reset is gone */
-    uint64_t address;
-};
-
 struct relay {
     struct relay *next;
     uint64_t number;
     struct fe_session *held;  /* whose stream is at the gate */
     struct fe_session *tells; /* who says when it goes on */
     bool is_copy;
-    struct side dst, src;
+    struct fe_relay_side dst, src;
     size_t bytes;
-    uint8_t *captured; /* what the source was; owned */
+    struct fe_copy *box; /* owned; NULL: bytes one after the other */
+    uint8_t *captured;   /* what the source was; owned */
 };
 
 static struct {
@@ -58,10 +54,10 @@ static struct {
 
 static pthread_mutex_t streams_lock = PTHREAD_MUTEX_INITIALIZER; /* held while one is made */
 
-/* -- a stream of our own in each context ------------------------------------------------ */
+/* -- streams of our own in each context -------------------------------------------------- */
 
 static CUresult
-stream_make(struct fe_context *ctx)
+stream_make(struct fe_context *ctx, struct fe_stream **stream_p)
 {
     struct fe_stream *stream = NULL;
     struct fe_call call;
@@ -74,41 +70,50 @@ stream_make(struct fe_context *ctx)
     stream->inside = true;
     /* Never behind a copy of the program's (order.h), which may come behind a gate. */
     atomic_store(&stream->passed, UINT64_MAX);
-    ctx->relay = stream;
-    ctx->relay_ctx_wire = ctx->head.object.wire;
+    *stream_p = stream;
     return CUDA_SUCCESS;
 }
 
-/* Behind no stream of the program's, and before none. */
+/* Behind no stream of the program's, and before none. Bytes that go to another server hold their
+ * stream until that one has them, which may be after it gave us some: so what comes has another. */
 static CUresult
-stream_get(struct fe_context *ctx, CUstream *stream_p)
+stream_get(struct fe_context *ctx, bool goes, CUstream *stream_p)
 {
     CUresult cr = CUDA_SUCCESS;
 
     pthread_mutex_lock(&streams_lock);
-    if (ctx->relay == NULL || ctx->relay_ctx_wire != ctx->head.object.wire)
-        cr = stream_make(ctx);
+    if (ctx->relay_ctx_wire != ctx->head.object.wire)
+        ctx->relay[0] = ctx->relay[1] = NULL;
+    ctx->relay_ctx_wire = ctx->head.object.wire;
+    if (ctx->relay[goes] == NULL)
+        cr = stream_make(ctx, &ctx->relay[goes]);
     if (cr == CUDA_SUCCESS)
-        *stream_p = (CUstream)ctx->relay;
+        *stream_p = (CUstream)ctx->relay[goes];
     pthread_mutex_unlock(&streams_lock);
     return cr;
 }
 
 static CUresult
-enter_side(const struct side *side, CUstream *stream_p)
+enter_for(const struct fe_relay_side *side, bool goes, CUstream *stream_p)
 {
     if (fe_object_state(side->ctx) != FE_OBJECT_LIVE ||
         side->ctx->head.object.wire != side->ctx_wire)
         return CUDA_ERROR_CONTEXT_IS_DESTROYED;
     fe_thread.context = side->ctx;
     fe_thread.green = NULL;
-    return stream_get(side->ctx, stream_p);
+    return stream_get(side->ctx, goes, stream_p);
+}
+
+CUresult
+fe_relay_enter(const struct fe_relay_side *side, CUstream *stream_p)
+{
+    return enter_for(side, false, stream_p);
 }
 
 /* -- bytes ------------------------------------------------------------------------------ */
 
 static CUresult
-read_piece(const struct side *src, size_t at, uint8_t *to, size_t bytes)
+read_piece(const struct fe_relay_side *src, size_t at, uint8_t *to, size_t bytes)
 {
     CUstream stream;
     CUresult cr;
@@ -117,12 +122,12 @@ read_piece(const struct side *src, size_t at, uint8_t *to, size_t bytes)
         memcpy(to, (const uint8_t *)(uintptr_t)src->address + at, bytes);
         return CUDA_SUCCESS;
     }
-    cr = enter_side(src, &stream);
+    cr = fe_relay_enter(src, &stream);
     return cr == CUDA_SUCCESS ? cuMemcpyDtoHAsync_v2(to, src->address + at, bytes, stream) : cr;
 }
 
 static CUresult
-write_piece(const struct side *dst, size_t at, const uint8_t *from, size_t bytes)
+write_piece(const struct fe_relay_side *dst, size_t at, const uint8_t *from, size_t bytes)
 {
     CUstream stream;
     CUresult cr;
@@ -131,31 +136,31 @@ write_piece(const struct side *dst, size_t at, const uint8_t *from, size_t bytes
         memcpy((uint8_t *)(uintptr_t)dst->address + at, from, bytes);
         return CUDA_SUCCESS;
     }
-    cr = enter_side(dst, &stream);
+    cr = fe_relay_enter(dst, &stream);
     return cr == CUDA_SUCCESS ? cuMemcpyHtoDAsync_v2(dst->address + at, from, bytes, stream) : cr;
 }
 
 static CUresult
-settle(const struct side *dst)
+settle(const struct fe_relay_side *dst)
 {
     CUstream stream;
     CUresult cr;
 
     if (dst->ctx == NULL)
         return CUDA_SUCCESS;
-    cr = enter_side(dst, &stream);
+    cr = fe_relay_enter(dst, &stream);
     return cr == CUDA_SUCCESS ? cuStreamSynchronize(stream) : cr;
 }
 
 /* Both ends are on one server, and the stream that waits is on another. */
 static CUresult
-copy_on_server(const struct side *dst, const struct side *src, size_t bytes)
+copy_on_server(const struct fe_relay_side *dst, const struct fe_relay_side *src, size_t bytes)
 {
     CUstream stream;
-    CUresult cr = enter_side(src, &stream); /* it must be there still */
+    CUresult cr = fe_relay_enter(src, &stream); /* it must be there still */
 
     if (cr == CUDA_SUCCESS)
-        cr = enter_side(dst, &stream);
+        cr = fe_relay_enter(dst, &stream);
     if (cr == CUDA_SUCCESS)
         cr = cuMemcpyPeerAsync(dst->address, (CUcontext)dst->ctx, src->address, (CUcontext)src->ctx,
                                bytes, stream);
@@ -232,13 +237,13 @@ leave(struct fe_call *call, struct fe_session *session, CUresult cr)
 }
 
 static CUresult
-token_get(const struct side *dst, size_t bytes, struct token *token)
+token_get(const struct fe_relay_side *dst, size_t bytes, struct token *token)
 {
     struct wire_gpPutToken_args args = {.dst = dst->address, .bytes = bytes};
     struct wire_gpPutToken_reply reply;
     struct fe_call call;
     CUstream stream;
-    CUresult cr = enter_side(dst, &stream);
+    CUresult cr = fe_relay_enter(dst, &stream);
 
     if (cr == CUDA_SUCCESS)
         cr = fe_enter_in(&call, WIRE_CALL_gpPutToken, dst->ctx);
@@ -258,7 +263,7 @@ token_get(const struct side *dst, size_t bytes, struct token *token)
 
 /* Nothing comes by it any more, behind what is called next. */
 static void
-token_drop(const struct side *dst, const struct token *token)
+token_drop(const struct fe_relay_side *dst, const struct token *token)
 {
     uint8_t secret[WIRE_PUT_SECRET_BYTES];
     struct wire_gpPutDrop_args args;
@@ -273,7 +278,7 @@ token_drop(const struct side *dst, const struct token *token)
 }
 
 static void
-note_unreachable(const struct side *dst, const struct side *src, const char *why)
+note_unreachable(const struct fe_relay_side *dst, const struct fe_relay_side *src, const char *why)
 {
     const struct fe_session *to = dst->ctx->head.session, *from = src->ctx->head.session;
 
@@ -284,8 +289,8 @@ note_unreachable(const struct side *dst, const struct side *src, const char *why
 }
 
 static bool
-put_send(const struct side *dst, const struct side *src, size_t bytes, const struct token *token,
-         const char *url)
+put_send(const struct fe_relay_side *dst, const struct fe_relay_side *src, size_t bytes,
+         const struct token *token, const char *url)
 {
     struct wire_gpPutSend_args args = {.src = src->address,
                                        .bytes = bytes,
@@ -298,7 +303,7 @@ put_send(const struct side *dst, const struct side *src, size_t bytes, const str
     struct wire_gpPutSend_reply reply;
     struct fe_call call;
     CUstream stream;
-    CUresult cr = enter_side(src, &stream);
+    CUresult cr = enter_for(src, true, &stream);
 
     if (cr == CUDA_SUCCESS)
         cr = fe_enter_in(&call, WIRE_CALL_gpPutSend, src->ctx);
@@ -319,7 +324,7 @@ put_send(const struct side *dst, const struct side *src, size_t bytes, const str
 /* By the servers themselves; false: it is to be done here, also where it fails for good, so that
  * the error comes as it does there. */
 static bool
-copy_straight(const struct side *dst, const struct side *src, size_t bytes)
+copy_straight(const struct fe_relay_side *dst, const struct fe_relay_side *src, size_t bytes)
 {
     const struct fe_session *to = dst->ctx->head.session, *from = src->ctx->head.session;
     struct token token;
@@ -346,8 +351,8 @@ copy_straight(const struct side *dst, const struct side *src, size_t bytes)
 
 /* While a piece is written the next one is read. The thread's context changes. */
 static CUresult
-copy_through_here(const struct side *dst, const struct side *src, const uint8_t *captured,
-                  size_t bytes)
+copy_through_here(const struct fe_relay_side *dst, const struct fe_relay_side *src,
+                  const uint8_t *captured, size_t bytes)
 {
     GP_AUTO_FREE uint8_t *room = captured == NULL ? malloc(gp_min_u64(bytes, PIECE_BYTES)) : NULL;
     CUresult cr = CUDA_SUCCESS;
@@ -366,8 +371,9 @@ copy_through_here(const struct side *dst, const struct side *src, const uint8_t 
 }
 
 /* The thread's context changes. */
-static CUresult
-copy(const struct side *dst, const struct side *src, const uint8_t *captured, size_t bytes)
+CUresult
+fe_relay_bytes(const struct fe_relay_side *dst, const struct fe_relay_side *src,
+               const uint8_t *captured, size_t bytes)
 {
     CUresult cr;
 
@@ -385,13 +391,14 @@ copy(const struct side *dst, const struct side *src, const uint8_t *captured, si
 
 /* On a thread of the program, whose context stays. */
 static CUresult
-copy_here(const struct side *dst, const struct side *src, size_t bytes)
+copy_here(const struct fe_relay_side *dst, const struct fe_relay_side *src, size_t bytes,
+          const struct fe_copy *box)
 {
     struct fe_thread before = fe_thread;
     CUresult cr;
 
     fe_thread.default_stream = NULL;
-    cr = copy(dst, src, NULL, bytes);
+    cr = box != NULL ? fe_relay_box(dst, src, box) : fe_relay_bytes(dst, src, NULL, bytes);
     fe_thread.context = before.context;
     fe_thread.green = before.green;
     fe_thread.default_stream = before.default_stream;
@@ -418,6 +425,7 @@ static void
 relay_free(struct relay *r)
 {
     free(r->captured);
+    free(r->box);
     free(r);
 }
 
@@ -436,7 +444,8 @@ copier_thread(void *unused)
         r = relays.ready;
         relays.ready = r->next;
         pthread_mutex_unlock(&relays.lock);
-        gate_open(r, copy(&r->dst, &r->src, r->captured, r->bytes));
+        gate_open(r, r->box != NULL ? fe_relay_box(&r->dst, &r->src, r->box)
+                                    : fe_relay_bytes(&r->dst, &r->src, r->captured, r->bytes));
         relay_free(r);
     }
     return NULL;
@@ -555,7 +564,7 @@ gate_close(struct fe_call *call, const struct fe_where *where, struct relay *r, 
 
 /* A synchronous copy that the program made there has not been waited for; here it must be. */
 static CUresult
-settle_copies(const struct fe_call *call, const struct side *side)
+settle_copies(const struct fe_call *call, const struct fe_relay_side *side)
 {
     struct fe_call own;
     CUresult cr;
@@ -566,8 +575,32 @@ settle_copies(const struct fe_call *call, const struct side *side)
     return cr == CUDA_SUCCESS ? fe_leave(&own, fe_order_settle(&own)) : cr;
 }
 
+/* What the program's memory is now: it is the program's again when the call returns. */
 static CUresult
-copy_in_order(struct fe_call *call, const struct side *dst, const struct side *src, size_t bytes,
+capture(struct fe_call *call, struct relay *r, const struct fe_where *where)
+{
+    CUresult cr;
+
+    r->captured = malloc(r->bytes);
+    if (r->captured == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    if (fe_host_may_change(r->src.address) && (cr = fe_copy_drain(call, where)) != CUDA_SUCCESS)
+        return cr;
+    if (r->box == NULL) {
+        memcpy(r->captured, (const void *)(uintptr_t)r->src.address, r->bytes);
+        return CUDA_SUCCESS;
+    }
+    fe_gather(r->captured, &r->box->src, &r->box->shape);
+    r->box->src = (struct fe_side){.type = CU_MEMORYTYPE_HOST,
+                                   .base = (uint64_t)(uintptr_t)r->captured,
+                                   .pitch = r->box->shape.width,
+                                   .slice = r->box->shape.width * r->box->shape.height};
+    return CUDA_SUCCESS;
+}
+
+static CUresult
+copy_in_order(struct fe_call *call, const struct fe_relay_side *dst,
+              const struct fe_relay_side *src, size_t bytes, const struct fe_copy *box,
               const struct fe_where *where, bool wait)
 {
     struct relay *r;
@@ -583,7 +616,7 @@ copy_in_order(struct fe_call *call, const struct side *dst, const struct side *s
         return cr;
     if (wait || dst->ctx == NULL) {
         cr = fe_copy_drain(call, where);
-        return cr == CUDA_SUCCESS ? copy_here(dst, src, bytes) : cr;
+        return cr == CUDA_SUCCESS ? copy_here(dst, src, bytes, box) : cr;
     }
     r = calloc(1, sizeof(*r));
     if (r == NULL)
@@ -594,31 +627,28 @@ copy_in_order(struct fe_call *call, const struct side *dst, const struct side *s
                         .dst = *dst,
                         .src = *src,
                         .bytes = bytes};
-    if (src->ctx == NULL) { /* the program's again when the call returns */
-        r->captured = malloc(bytes);
-        if (r->captured == NULL) {
-            free(r);
-            return CUDA_ERROR_OUT_OF_MEMORY;
-        }
-        if (fe_host_may_change(src->address) && (cr = fe_copy_drain(call, where)) != CUDA_SUCCESS) {
-            relay_free(r);
-            return cr;
-        }
-        memcpy(r->captured, (const void *)(uintptr_t)src->address, bytes);
-    }
-    return gate_close(call, where, r, &number);
+    if (box != NULL && (r->box = malloc(sizeof(*box))) == NULL)
+        cr = CUDA_ERROR_OUT_OF_MEMORY;
+    else if (box != NULL)
+        *r->box = *box;
+    if (cr == CUDA_SUCCESS && src->ctx == NULL)
+        cr = capture(call, r, where);
+    if (cr == CUDA_SUCCESS)
+        return gate_close(call, where, r, &number);
+    relay_free(r);
+    return cr;
 }
 
-static struct side
+static struct fe_relay_side
 side_of(struct fe_context *ctx, uint64_t address)
 {
-    return (struct side){
+    return (struct fe_relay_side){
         .ctx = ctx, .ctx_wire = ctx != NULL ? ctx->head.object.wire : 0, .address = address};
 }
 
 /* What an address is; device memory must be there as a whole. */
 static CUresult
-find_side(const struct fe_call *call, uint64_t address, size_t bytes, struct side *side_p)
+find_side(const struct fe_call *call, uint64_t address, size_t bytes, struct fe_relay_side *side_p)
 {
     struct fe_alloc *alloc = fe_alloc_around(call->session, address);
     struct fe_context *owner;
@@ -642,24 +672,94 @@ CUresult
 fe_relay_copy(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
               const struct fe_where *where, bool wait)
 {
-    struct side to, from;
+    struct fe_relay_side to, from;
     CUresult cr = find_side(call, dst, bytes, &to);
 
     if (cr == CUDA_SUCCESS)
         cr = find_side(call, src, bytes, &from);
-    return cr == CUDA_SUCCESS ? copy_in_order(call, &to, &from, bytes, where, wait) : cr;
+    return cr == CUDA_SUCCESS ? copy_in_order(call, &to, &from, bytes, NULL, where, wait) : cr;
 }
 
 CUresult
 fe_relay_copy_peer(struct fe_call *call, uint64_t dst, struct fe_context *to, uint64_t src,
                    struct fe_context *from, size_t bytes, const struct fe_where *where, bool wait)
 {
-    const struct side to_side = side_of(to, dst), from_side = side_of(from, src);
+    const struct fe_relay_side to_side = side_of(to, dst), from_side = side_of(from, src);
 
     if (!fe_alloc_covers(fe_alloc_of_device(to->device), dst, bytes) ||
         !fe_alloc_covers(fe_alloc_of_device(from->device), src, bytes))
         return CUDA_ERROR_INVALID_VALUE;
-    return copy_in_order(call, &to_side, &from_side, bytes, where, wait);
+    return copy_in_order(call, &to_side, &from_side, bytes, NULL, where, wait);
+}
+
+/* -- boxes ------------------------------------------------------------------------------ */
+
+static const struct fe_array *
+array_of(const struct fe_side *side)
+{
+    return fe_object_get(WIRE_HANDLE_ARRAY, (void *)(uintptr_t)side->base);
+}
+
+static bool
+is_elsewhere(const struct fe_call *call, const struct fe_side *side)
+{
+    const struct fe_array *array;
+
+    if (side->type != CU_MEMORYTYPE_ARRAY)
+        return fe_memory_elsewhere(call, side->base);
+    array = array_of(side);
+    return array != NULL && array->object.context->head.session != call->session;
+}
+
+bool
+fe_relay_has_box(const struct fe_call *call, const struct fe_copy *box)
+{
+    return is_elsewhere(call, &box->dst) || is_elsewhere(call, &box->src);
+}
+
+/* Its side of a box becomes what it is: an array, device memory or the program's. */
+static CUresult
+find_box_side(struct fe_call *call, struct fe_side *box, const struct fe_shape *shape,
+              struct fe_relay_side *side_p)
+{
+    CUresult cr;
+    size_t span;
+
+    if (box->type == CU_MEMORYTYPE_ARRAY) {
+        cr = fe_array_settle(box, shape);
+        if (cr == CUDA_SUCCESS)
+            *side_p = side_of(array_of(box)->object.context, 0);
+        return cr;
+    }
+    if (!fe_side_span(box, shape, &span) || box->base == 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    if (box->type == CU_MEMORYTYPE_HOST) {
+        *side_p = side_of(NULL, box->base);
+        return CUDA_SUCCESS;
+    }
+    cr = find_side(call, box->base, span, side_p);
+    if (cr == CUDA_SUCCESS && side_p->ctx == NULL && box->type == CU_MEMORYTYPE_DEVICE)
+        cr = fe_check_device(call, box->base, span);
+    box->type =
+        cr == CUDA_SUCCESS && side_p->ctx == NULL ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
+    return cr;
+}
+
+CUresult
+fe_relay_copy_box(struct fe_call *call, const struct fe_copy *box, const struct fe_where *where,
+                  bool wait)
+{
+    struct fe_relay_side to, from;
+    struct fe_copy own = *box;
+    CUresult cr = find_box_side(call, &own.src, &own.shape, &from);
+
+    if (cr == CUDA_SUCCESS)
+        cr = find_box_side(call, &own.dst, &own.shape, &to);
+    if (cr == CUDA_SUCCESS && to.ctx == NULL && fe_host_read_only(own.dst.base))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    return copy_in_order(call, &to, &from, fe_shape_bytes(&own.shape), &own, where, wait);
 }
 
 /* -- events ----------------------------------------------------------------------------- */
@@ -695,7 +795,7 @@ CUresult
 fe_relay_go(struct fe_call *call, const struct fe_where *where, uint64_t address,
             struct fe_away *away_p)
 {
-    struct side side;
+    struct fe_relay_side side;
     CUresult cr = find_side(call, address, 0, &side);
 
     if (cr == CUDA_SUCCESS && (side.ctx == NULL || fe_capturing(where->stream)))
@@ -705,7 +805,7 @@ fe_relay_go(struct fe_call *call, const struct fe_where *where, uint64_t address
     if (cr != CUDA_SUCCESS)
         return cr;
     away_p->before = fe_thread.context;
-    cr = enter_side(&side, &away_p->stream);
+    cr = fe_relay_enter(&side, &away_p->stream);
     if (cr != CUDA_SUCCESS)
         fe_thread.context = away_p->before;
     return cr;

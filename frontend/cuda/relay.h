@@ -23,6 +23,12 @@ CUresult fe_relay_copy_peer(struct fe_call *call, uint64_t dst, struct fe_contex
                             struct fe_context *from, size_t bytes, const struct fe_where *where,
                             bool wait);
 
+/* The same for boxes and arrays; a box whose sides are as they were described, that is not empty.
+ */
+bool fe_relay_has_box(const struct fe_call *call, const struct fe_copy *box);
+CUresult fe_relay_copy_box(struct fe_call *call, const struct fe_copy *box,
+                           const struct fe_where *where, bool wait);
+
 /* What comes in the stream waits for the event's last record, which is another server's. */
 CUresult fe_relay_wait_event(struct fe_call *call, const struct fe_where *where,
                              struct fe_event *event);

@@ -363,6 +363,237 @@ barriers(void)
     printf("barriers: done\n");
 }
 
+/* All give to all others at once, each way between each two: nobody waits for who waits for him. */
+static void
+exchange(void)
+{
+    const size_t part = BIG / 4 / DEVICES * 4;
+    CUdeviceptr to[DEVICES];
+    uint32_t bad = 0;
+
+    for (int d = 0; d < DEVICES; d++) {
+        fill(d, 1000u * (uint32_t)d, BIG);
+        CU(cuMemAlloc(&to[d], BIG));
+        CU(cuCtxSynchronize());
+    }
+    for (int d = 0; d < DEVICES; d++) {
+        for (int e = 0; e < DEVICES; e++) {
+            use(d);
+            CU(cuMemcpyPeerAsync(to[e] + (size_t)d * part, ctx[e], at[d], ctx[d], part, stream[d]));
+        }
+    }
+    for (int d = 0; d < DEVICES; d++)
+        CU(cuStreamSynchronize(stream[d]));
+    for (int e = 0; e < DEVICES; e++) {
+        use(e);
+        CU(cuMemcpyDtoH(words, to[e], part * DEVICES));
+        for (uint32_t d = 0; d < DEVICES; d++)
+            for (uint32_t i = 0; i < part / 4; i++)
+                bad += words[d * (part / 4) + i] != 1000u * d + i;
+        CU(cuMemFree(to[e]));
+    }
+    EXPECT(bad == 0);
+    printf("exchange: %u wrong\n", bad);
+}
+
+/* -- boxes ------------------------------------------------------------------------------ */
+
+static uint32_t
+word_at(uint32_t seed, size_t z, size_t y, size_t x)
+{
+    return seed + (uint32_t)(z * 7919 + y * 104729 + x);
+}
+
+/* A box of words in memory of d, at pitch and height; around it zeros. */
+static CUdeviceptr
+box_make(int d, uint32_t seed, size_t w, size_t h, size_t depth, size_t pitch, size_t height)
+{
+    uint32_t *host = calloc(pitch / 4, height * depth * 4);
+    CUdeviceptr p;
+
+    for (size_t z = 0; z < depth; z++)
+        for (size_t y = 0; y < h; y++)
+            for (size_t x = 0; x < w; x++)
+                host[(z * height + y) * (pitch / 4) + x] = word_at(seed, z, y, x);
+    use(d);
+    CU(cuMemAlloc(&p, pitch * height * depth));
+    if (seed == 0)
+        CU(cuMemsetD8(p, 0, pitch * height * depth));
+    else
+        CU(cuMemcpyHtoD(p, host, pitch * height * depth));
+    CU(cuCtxSynchronize());
+    free(host);
+    return p;
+}
+
+/* What is not as box_make() would have made it; frees it. */
+static uint32_t
+box_wrong(int d, CUdeviceptr p, uint32_t seed, size_t w, size_t h, size_t depth, size_t pitch,
+          size_t height)
+{
+    uint32_t *host = malloc(pitch * height * depth), bad = 0;
+
+    use(d);
+    CU(cuMemcpyDtoH(host, p, pitch * height * depth));
+    for (size_t z = 0; z < depth; z++)
+        for (size_t y = 0; y < height; y++)
+            for (size_t x = 0; x < pitch / 4; x++)
+                bad += host[(z * height + y) * (pitch / 4) + x] !=
+                       (x < w && y < h ? word_at(seed, z, y, x) : 0);
+    CU(cuMemFree(p));
+    free(host);
+    return bad;
+}
+
+/* All that is left of a device's memory, or its end. */
+static void
+fill_up(int d, bool full)
+{
+    static CUdeviceptr taken[DEVICES][256];
+    static unsigned count[DEVICES];
+    size_t bytes, total;
+
+    use(d);
+    for (; !full && count[d] > 0; count[d]--)
+        CU(cuMemFree(taken[d][count[d] - 1]));
+    CU(cuMemGetInfo(&bytes, &total));
+    for (; full && bytes >= 1u << 20 && count[d] < 256;)
+        if (cuMemAlloc(&taken[d][count[d]], bytes) == CUDA_SUCCESS)
+            count[d]++;
+        else
+            bytes /= 2;
+}
+
+static uint32_t
+box_linear(int d, int e, int in, size_t w, size_t h, size_t depth, bool full)
+{
+    size_t pitch = (w + 24) * 4, height = h + 3, pitch2 = (w + 120) * 4, height2 = h + 1;
+    CUdeviceptr from = box_make(d, 11, w, h, depth, pitch, height);
+    CUdeviceptr to = box_make(e, 0, w, h, depth, pitch2, height2);
+    CUDA_MEMCPY3D_PEER c = {.srcMemoryType = CU_MEMORYTYPE_DEVICE,
+                            .srcDevice = from,
+                            .srcContext = ctx[d],
+                            .srcPitch = pitch,
+                            .srcHeight = height,
+                            .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+                            .dstDevice = to,
+                            .dstContext = ctx[e],
+                            .dstPitch = pitch2,
+                            .dstHeight = height2,
+                            .WidthInBytes = w * 4,
+                            .Height = h,
+                            .Depth = depth};
+
+    fill_up(d, full);
+    fill_up(e, full);
+    use(in);
+    CU(cuMemcpy3DPeerAsync(&c, stream[in]));
+    CU(cuStreamSynchronize(stream[in]));
+    fill_up(d, false);
+    fill_up(e, false);
+    use(d);
+    CU(cuMemFree(from));
+    return box_wrong(e, to, 11, w, h, depth, pitch2, height2);
+}
+
+/* Linear memory of d, an array of e, another of f, the program's memory. */
+static uint32_t
+box_arrays(int d, int e, int f)
+{
+    const CUDA_ARRAY3D_DESCRIPTOR desc = {.Width = 40,
+                                          .Height = 20,
+                                          .Depth = 6,
+                                          .Format = CU_AD_FORMAT_UNSIGNED_INT32,
+                                          .NumChannels = 1};
+    size_t w = 33, h = 17, depth = 4;
+    CUdeviceptr from = box_make(d, 21, w, h, depth, 256, h);
+    CUDA_MEMCPY3D c = {.srcMemoryType = CU_MEMORYTYPE_DEVICE,
+                       .srcDevice = from,
+                       .srcPitch = 256,
+                       .srcHeight = h,
+                       .dstMemoryType = CU_MEMORYTYPE_ARRAY,
+                       .dstXInBytes = 12,
+                       .dstY = 2,
+                       .dstZ = 1,
+                       .WidthInBytes = w * 4,
+                       .Height = h,
+                       .Depth = depth};
+    CUDA_MEMCPY2D flat = {.srcMemoryType = CU_MEMORYTYPE_HOST,
+                          .srcHost = words,
+                          .srcPitch = 64,
+                          .dstMemoryType = CU_MEMORYTYPE_UNIFIED,
+                          .dstPitch = 256,
+                          .WidthInBytes = 64,
+                          .Height = h};
+    CUarray a, b;
+    uint32_t bad = 0;
+
+    use(e);
+    CU(cuArray3DCreate(&a, &desc));
+    use(f);
+    CU(cuArray3DCreate(&b, &desc));
+    use(d);
+    c.dstArray = a;
+    CU(cuMemcpy3DAsync(&c, stream[d])); /* pushed */
+    CU(cuStreamSynchronize(stream[d]));
+    use(f);
+    c.srcMemoryType = CU_MEMORYTYPE_ARRAY;
+    c.srcArray = a;
+    c.srcXInBytes = 12;
+    c.srcY = 2;
+    c.srcZ = 1;
+    c.dstArray = b;
+    CU(cuMemcpy3DAsync(&c, stream[f])); /* fetched */
+    CU(cuStreamSynchronize(stream[f]));
+    use(d);
+    c.srcArray = b;
+    c.dstMemoryType = CU_MEMORYTYPE_HOST;
+    c.dstHost = words;
+    c.dstXInBytes = c.dstY = c.dstZ = 0;
+    c.dstPitch = w * 4;
+    c.dstHeight = h;
+    CU(cuMemcpy3D(&c)); /* from somebody else's to here */
+    for (size_t i = 0; i < w * h * depth; i++)
+        bad += words[i] != word_at(21, i / (w * h), i / w % h, i % w);
+    memset(words, 9, 64 * h);
+    use(e); /* and from here to somebody else's */
+    flat.dstDevice = from;
+    CU(cuMemcpy2DAsync(&flat, stream[e]));
+    memset(words, 0, 64 * h);
+    CU(cuStreamSynchronize(stream[e]));
+    use(d);
+    CU(cuMemcpyDtoH(words, from, 256 * h));
+    for (size_t i = 0; i < 64 * h; i++)
+        bad += words[i] != (i % 64 < 16  ? 0x09090909
+                            : i % 64 < w ? word_at(21, 0, i / 64, i % 64)
+                                         : 0);
+    CU(cuArrayDestroy(a));
+    CU(cuArrayDestroy(b));
+    CU(cuMemFree(from));
+    return bad;
+}
+
+static void
+boxes(void)
+{
+    uint32_t bad = 0;
+
+    for (int d = 0; d < DEVICES; d++) {
+        int e = (d + 1) % DEVICES, f = (d + 3) % DEVICES;
+
+        bad += box_linear(d, e, d, 250, 31, 3, false);
+        bad += box_linear(d, e, e, 250, 31, 1, false);
+        bad += box_linear(d, f, e, 3, 2, 2, false);
+        bad += box_arrays(d, e, f);
+    }
+    bad += box_linear(0, 5, 0, 600, 1000, 4, false); /* more than a slab: planes, rows, a row */
+    bad += box_linear(0, 5, 5, 1500, 1500, 1, false);
+    bad += box_linear(5, 0, 5, (9u << 18) + 5, 1, 1, false);
+    bad += box_linear(0, 5, 0, 700, 1000, 1, true); /* nothing is left to pack it into */
+    EXPECT(bad == 0);
+    printf("boxes: %u wrong\n", bad);
+}
+
 /* -- faults ----------------------------------------------------------------------------- */
 
 /* A context that broke is no other device's matter. */
@@ -465,6 +696,8 @@ main(int argc, char **argv)
     from_afar();
     ring();
     barriers();
+    exchange();
+    boxes();
     faults();
     return drv_result("servers");
 }

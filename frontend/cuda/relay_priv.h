@@ -1,0 +1,24 @@
+/* frontend/cuda/relay_priv.h -- what relay.c and relay_box.c share */
+#ifndef FE_RELAY_PRIV_H
+#define FE_RELAY_PRIV_H
+
+#include "frontend/cuda/relay.h"
+
+/* One end of a copy: device memory of a context, an array, or host memory. */
+struct fe_relay_side {
+    struct fe_context *ctx; /* NULL: host memory */
+    uint64_t ctx_wire;      /* its id then: what was reset is gone */
+    uint64_t address;
+};
+
+/* The thread's context becomes the side's; a stream there that nothing of the program's is in. */
+CUresult fe_relay_enter(const struct fe_relay_side *side, CUstream *stream_p);
+/* Bytes from one to the other, which are there when this returns; captured (or NULL): what the
+ * source was. The thread's context changes. */
+CUresult fe_relay_bytes(const struct fe_relay_side *dst, const struct fe_relay_side *src,
+                        const uint8_t *captured, size_t bytes);
+/* The same for a box, whose sides these are. */
+CUresult fe_relay_box(const struct fe_relay_side *dst, const struct fe_relay_side *src,
+                      const struct fe_copy *box);
+
+#endif
