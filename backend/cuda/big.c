@@ -19,6 +19,7 @@
 #define BE_BIG_SLOTS      8
 #define BE_BIG_NEAR_SLOTS (BE_BIG_DEPTH + 1)
 #define BE_BIG_NEAR_BYTES (256u << 10)
+#define BE_BIG_LEND_BYTES (1u << 20) /* of a frame that is sent from the device's memory */
 #define BE_BIG_FILL_BYTES (1u << 20) /* of a frame that is written to where the client reads it */
 #define BE_BIG_COPYING    4          /* copies at a time, of a session */
 
@@ -27,6 +28,7 @@ struct be_big {
     struct be_call call; /* tag != 0: answer when all is sent */
     struct be_region from;
     uint32_t data;
+    bool near; /* the device's memory is ours */
     uint64_t number;
     CUstream copier;
     struct be_staging *staging;
@@ -158,6 +160,38 @@ big_fill(struct be_big *big)
     return f.cr;
 }
 
+/* -- straight from the device's memory ----------------------------------------------------------
+ */
+
+bool
+be_big_near(struct be_session *session, const struct be_region *from)
+{
+    return from->array == NULL && from->height == 1 && from->depth == 1 && be_data_plain(session) &&
+           be_memory_near(session, from->base, from->width);
+}
+
+/* The gate holds the stream: until it opens the memory is the line's. */
+static CUresult
+big_lend(struct be_big *big)
+{
+    struct be_session *session = big->call.session;
+    const uint8_t *base = (const uint8_t *)(uintptr_t)big->from.base;
+    uint64_t left = big->from.width;
+    struct wire_data head = {0};
+    bool ok = true;
+
+    while (left > 0 && ok) {
+        uint64_t bytes = gp_min_u64(left, BE_BIG_LEND_BYTES);
+
+        head.flags = bytes == left ? WIRE_DATA_LAST : 0;
+        ok = be_data_send_lent(session, big->data, &head, base + head.offset, bytes);
+        head.offset += bytes;
+        left -= bytes;
+    }
+    be_data_settle(session, base, big->from.width);
+    return CUDA_SUCCESS;
+}
+
 static void
 turn_take(struct be_session *session)
 {
@@ -186,7 +220,9 @@ big_run(struct be_wait *wait, CUresult cr)
     be_copies_send(session, big->number);
     if (cr == CUDA_SUCCESS) {
         turn_take(session);
-        cr = be_big_fills(session, &big->from) ? big_fill(big) : big_copy(big);
+        cr = big->near                           ? big_lend(big)
+             : be_big_fills(session, &big->from) ? big_fill(big)
+                                                 : big_copy(big);
         turn_give(session);
     }
     if (cr != CUDA_SUCCESS)
@@ -221,6 +257,7 @@ be_big_start(struct be_call *call, const struct be_region *from, uint32_t data, 
     if (from->array != NULL)
         (void)be_array_get(from->array);
     big->data = data;
+    big->near = be_big_near(call->session, from);
     big->number = call->session->next_job++;
     big->wait.kind = BE_WAIT_EVENT;
     big->wait.context = call->context;

@@ -80,6 +80,8 @@ struct tp_fill;
 bool be_data_fill(struct be_session *session, uint32_t data, const struct wire_data *head,
                   const struct tp_fill *fill);
 bool be_data_fills(const struct be_session *session);
+/* False where the line takes from, and brings to, memory that it has been told of. */
+bool be_data_plain(const struct be_session *session);
 size_t be_data_most(const struct be_session *session);
 void be_data_settle(struct be_session *session, const void *payload, size_t bytes);
 

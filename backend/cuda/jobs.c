@@ -372,6 +372,18 @@ job_start(struct be_call *call, const struct be_region *from, uint32_t data, CUs
 /* -- the way in
  * -------------------------------------------------------------------------------------- */
 
+/* Short enough for pinned memory. */
+static bool
+is_job(struct be_session *session, const struct be_region *from)
+{
+    uint64_t bytes = be_region_bytes(from);
+
+    if (bytes > BE_JOB_STAGED_MAX || be_cut_count(from) > BE_JOB_PIECES_MAX)
+        return false;
+    return bytes <= BE_JOB_FILLED_MAX ||
+           (!be_big_near(session, from) && !be_big_fills(session, from));
+}
+
 CUresult
 be_copy_out(struct be_call *call, const struct be_region *region, uint32_t data, CUstream stream)
 {
@@ -384,9 +396,7 @@ be_copy_out(struct be_call *call, const struct be_region *region, uint32_t data,
         (void)be_data_send(call->session, data, &head, NULL, 0);
         return CUDA_SUCCESS;
     }
-    if (be_region_bytes(from) <=
-            (be_big_fills(call->session, from) ? BE_JOB_FILLED_MAX : BE_JOB_STAGED_MAX) &&
-        be_cut_count(from) <= BE_JOB_PIECES_MAX)
+    if (is_job(call->session, from))
         cr = job_start(call, from, data, stream);
     if (cr == CUDA_ERROR_NOT_READY)
         cr = be_big_start(call, from, data, stream);

@@ -50,6 +50,8 @@ CUresult be_copy_out(struct be_call *call, const struct be_region *region, uint3
 CUresult be_big_start(struct be_call *call, const struct be_region *from, uint32_t data,
                       CUstream stream);
 
+/* Whether that sends what lies there. Executor. */
+bool be_big_near(struct be_session *session, const struct be_region *from);
 /* Whether that copies from there straight to where the client reads. */
 bool be_big_fills(const struct be_session *session, const struct be_region *from);
 

@@ -121,6 +121,15 @@ be_check_device(struct be_session *session, uint64_t address, uint64_t bytes)
     return be_pages_reach(session, address, bytes) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
+bool
+be_memory_near(struct be_session *session, uint64_t address, uint64_t bytes)
+{
+    /* What is counted or paged goes by the driver's copies. */
+    return session->limits.straight && session->driver->near != NULL && session->pace == NULL &&
+           session->stay == NULL && be_space_own(session->space, address, bytes) &&
+           session->driver->near->reaches(address, bytes);
+}
+
 CUresult
 be_global_add(struct be_call *call, uint64_t address, uint64_t bytes, const void *owner)
 {

@@ -47,6 +47,7 @@ struct be_limits {
     uint64_t upload_bytes; /* of one image, and of all that wait */
     uint64_t put_ns;       /* a token for a copy from another server is good so long */
     uint32_t spin_us;      /* look for completion this long before a thread waits */
+    bool straight;         /* bytes go from and to a device's memory that is the process's own */
 };
 
 /* Address range of a module's variable, which copies may name. */
@@ -171,6 +172,9 @@ be_check_ordinal(const struct be_session *session, int32_t device)
 
 /* INVALID_VALUE unless [address, address + bytes) is device memory of this session. */
 CUresult be_check_device(struct be_session *session, uint64_t address, uint64_t bytes);
+/* True where memory that was checked is the process's own and the software device's, and its copies
+ * are neither counted nor paged: bytes may be read and written there. Executor. */
+bool be_memory_near(struct be_session *session, uint64_t address, uint64_t bytes);
 CUresult be_global_add(struct be_call *call, uint64_t address, uint64_t bytes, const void *owner);
 /* With what goes: a module, a library or a context. */
 void be_globals_drop(struct be_session *session, const void *gone);

@@ -7,6 +7,7 @@
 #define BE_DRIVER_H
 
 #include "be_driver_table.h"
+#include "protocol/abi/near.h"
 #include "protocol/base/status.h"
 
 #include <stdbool.h>
@@ -16,10 +17,11 @@
 
 struct be_driver {
     struct be_driver_table table;
-    void *library;  /* NULL: the table was filled by hand (tests) */
-    int version;    /* cuDriverGetVersion */
-    bool software;  /* the devices are the software device's */
-    char text[128]; /* "cuda 13.0", "software device" */
+    void *library;                    /* NULL: the table was filled by hand (tests) */
+    int version;                      /* cuDriverGetVersion */
+    bool software;                    /* the devices are the software device's */
+    const struct gp_near_table *near; /* the software device's; NULL: its memory is not ours */
+    char text[128];                   /* "cuda 13.0", "software device" */
     int device_count;
 };
 

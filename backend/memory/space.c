@@ -860,3 +860,22 @@ be_space_mapped(struct be_space *space, uint64_t address, uint64_t bytes)
     pthread_mutex_unlock(&space->lock);
     return mapped;
 }
+
+bool
+be_space_own(struct be_space *space, uint64_t address, uint64_t bytes)
+{
+    const struct be_extent *extent;
+    uint64_t at = address;
+    bool own;
+
+    pthread_mutex_lock(&space->lock);
+    own = be_granules_mapped(space->map, address, bytes);
+    while (own && at < address + bytes) {
+        extent = be_granules_at(space->map, at);
+        own = extent->phys == NULL && !extent->imported && !extent->shared && !extent->out &&
+              !extent->moving;
+        at = space->base + (extent->first + extent->count) * space->granularity;
+    }
+    pthread_mutex_unlock(&space->lock);
+    return own;
+}

@@ -96,6 +96,8 @@ CUresult be_space_open(struct be_space *space, uint64_t address, uint64_t readab
                        uint64_t writable);
 
 bool be_space_inside(const struct be_space *space, uint64_t address, uint64_t bytes);
+/* True if allocations of this session alone are all of it, with their memory on the device. */
+bool be_space_own(struct be_space *space, uint64_t address, uint64_t bytes);
 /* True if physical memory is behind all of it. */
 bool be_space_mapped(struct be_space *space, uint64_t address, uint64_t bytes);
 

@@ -19,6 +19,8 @@
 #define WAIT_BYTES (4u << 10)
 /* Of one read: what the device copies while the next is on its way. */
 #define BLOCK_BYTES (256u << 10)
+/* Of one read to where it belongs. */
+#define STRAIGHT_BYTES (1u << 20)
 
 static void
 busy(struct be_session *session, bool is)
@@ -84,6 +86,31 @@ block_run(struct be_call *call, const struct wire_record *record, const uint8_t 
     return cr;
 }
 
+/* Nothing of the context runs, so that the copy may be made now, and the device's memory is ours.
+ * Only this thread queues more. */
+static bool
+goes_straight(struct be_session *session, struct be_call *call,
+              const struct wire_cuMemcpyHtoDAsync_v2_args *args)
+{
+    return be_data_plain(session) && be_memory_near(session, args->dst, args->data_len) &&
+           be_context_query(session, call->context) == CUDA_SUCCESS;
+}
+
+static void
+straight_run(struct be_session *session, const struct wire_cuMemcpyHtoDAsync_v2_args *args)
+{
+    uint8_t *to = (uint8_t *)(uintptr_t)args->dst;
+
+    for (uint32_t left = args->data_len; left > 0;) {
+        uint32_t bytes = (uint32_t)gp_min_u64(left, STRAIGHT_BYTES);
+
+        if (!take(session, to, bytes))
+            break;
+        to += bytes;
+        left -= bytes;
+    }
+}
+
 /* What is not taken of the payload the next receive skips. */
 static void
 copy_run(struct be_session *session, const struct wire_record *record, const uint8_t *fixed,
@@ -91,6 +118,7 @@ copy_run(struct be_session *session, const struct wire_record *record, const uin
 {
     uint64_t begin_ns = GP_UNLIKELY(session->trace != NULL) ? gp_now_ns() : 0;
     struct tp_lane *lane = session->line->lane;
+    uint32_t left = args->data_len;
     struct be_copy_in in;
     struct be_call call;
     CUresult cr = be_record_enter(session, record, &call);
@@ -98,9 +126,13 @@ copy_run(struct be_session *session, const struct wire_record *record, const uin
 
     if (cr == CUDA_SUCCESS)
         cr = be_copy_in_begin(&call, args, &in);
-    if (cr == CUDA_SUCCESS && tp_peeks(lane))
+    if (cr == CUDA_SUCCESS && goes_straight(session, &call, args)) {
+        straight_run(session, args);
+        left = 0;
+    }
+    if (cr == CUDA_SUCCESS && left > 0 && tp_peeks(lane))
         near_ok = be_context_query(session, call.context) == CUDA_SUCCESS;
-    for (uint32_t left = args->data_len; left > 0 && cr == CUDA_SUCCESS;) {
+    while (left > 0 && cr == CUDA_SUCCESS) {
         uint32_t bytes = (uint32_t)gp_min_u64(left, BLOCK_BYTES);
         size_t there = 0;
         const void *near = near_ok ? tp_peek_payload(lane, bytes, &there) : NULL;

@@ -498,6 +498,14 @@ be_data_kept(struct be_session *session)
 }
 
 bool
+be_data_plain(const struct be_session *session)
+{
+    const struct tp_lane *lane = session->line->lane;
+
+    return lane != NULL && strcmp(tp_scheme(lane), "rdma") != 0;
+}
+
+bool
 be_data_fills(const struct be_session *session)
 {
     const struct tp_lane *lane = session->line->lane;

@@ -2,6 +2,7 @@
 #include "transport/shm/ring.h"
 
 #include "protocol/base/util.h"
+#include "transport/shm/flow.h"
 #include "transport/walk.h"
 
 #include <string.h>
@@ -10,6 +11,9 @@
 #define PART_BYTES (128u << 10)
 /* What one put or get moves at most: then the other side may have to be woken. */
 #define GO_BYTES (256u << 10)
+/* Less than this in a row memcpy() copies, and to places of less than FAR_BYTES. */
+#define FLOW_BYTES (16u << 10)
+#define FAR_BYTES  (128u << 10)
 /* A writer that sleeps is woken when this share of the ring is free. */
 #define ROOM_SHARE 2
 
@@ -65,7 +69,10 @@ tp_ring_get(struct tp_ring *ring, const struct iovec *iov, int iovcnt, size_t *g
         n = tp_iov_next(&walk, in_a_row(ring, ring->seen - ring->pos), &to);
         if (n == 0)
             break;
-        memcpy(to, from, n);
+        if (n >= FLOW_BYTES && walk.iov->iov_len >= FAR_BYTES)
+            tp_flow_out(to, from, n);
+        else
+            memcpy(to, from, n);
         ring->pos += n;
         total += n;
         atomic_store(&ring->shared->head, ring->pos);
@@ -138,7 +145,10 @@ tp_ring_put(struct tp_ring *ring, const struct iovec *iov, int iovcnt, size_t *p
         n = tp_iov_next(&walk, in_a_row(ring, ring->size - (ring->pos - ring->seen)), &from);
         if (n == 0)
             break;
-        memcpy(to, from, n);
+        if (n >= FLOW_BYTES)
+            tp_flow_in(to, from, n);
+        else
+            memcpy(to, from, n);
         ring->pos += n;
         total += n;
         if (total - told < PART_BYTES)

@@ -134,6 +134,20 @@ is_software(const struct be_driver *driver)
            strstr(name, "software device") != NULL;
 }
 
+/* NULL: an older one. */
+static const struct gp_near_table *
+near_of(const struct be_driver_table *table)
+{
+    static const CUuuid id = GP_NEAR_TABLE_ID;
+    const void *found = NULL;
+    const struct gp_near_table *near;
+
+    if (table->cuGetExportTable == NULL || table->cuGetExportTable(&found, &id) != CUDA_SUCCESS)
+        return NULL;
+    near = found;
+    return near != NULL && near->bytes >= sizeof(*near) ? near : NULL;
+}
+
 enum gp_status
 be_driver_open(const char *name, struct be_driver *driver_p)
 {
@@ -168,6 +182,8 @@ be_driver_open(const char *name, struct be_driver *driver_p)
         return status;
     }
     driver.software = is_software(&driver);
+    if (driver.software)
+        driver.near = near_of(&driver.table);
     if (driver.software)
         snprintf(driver.text, sizeof(driver.text), "software device");
     else

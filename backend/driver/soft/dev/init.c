@@ -4,8 +4,11 @@
 #include "backend/driver/soft/dev/mempool.h"
 #include "backend/driver/soft/dev/sched.h"
 #include "backend/driver/soft/dev/shared.h"
+#include "backend/driver/soft/dev/span.h"
+#include "backend/driver/soft/dev/work.h"
 #include "backend/driver/soft/exec/exec.h"
 #include "cuda_api.h"
+#include "protocol/abi/near.h"
 #include "protocol/cudart/errors.h"
 #include "protocol/cudart/export_tables.h"
 #include "protocol/cudart/proc_address.h"
@@ -291,9 +294,31 @@ cuGetProcAddress(const char *symbol, void **pfn, int cudaVersion, cuuint64_t fla
     return gp_cudart_proc_address(symbol, pfn, cudaVersion, flags, NULL, SD_DRIVER_VERSION);
 }
 
+/* near.h */
+static bool
+near_reaches(CUdeviceptr address, size_t bytes)
+{
+    struct sd_alloc first;
+
+    for (int i = 0; i < device_count; i++)
+        if (sd_profile_has_clock(&devices[i].profile))
+            return false;
+    return sd_map_reach(address, bytes, &first) == SD_REACH_WRITE && !sd_mem_is_host(first.kind) &&
+           first.kind != SD_MEM_MULTICAST;
+}
+
+static const struct gp_near_table near_table = {sizeof(near_table), near_reaches};
+
 GP_EXPORT CUresult
 cuGetExportTable(const void **ppExportTable, const CUuuid *pExportTableId)
 {
+    static const CUuuid near_id = GP_NEAR_TABLE_ID;
+
+    if (ppExportTable != NULL && pExportTableId != NULL &&
+        memcmp(pExportTableId, &near_id, sizeof(near_id)) == 0) {
+        *ppExportTable = &near_table;
+        return CUDA_SUCCESS;
+    }
     gp_cudart_init(&cudart_ops);
     return gp_cudart_export_table(ppExportTable, pExportTableId);
 }

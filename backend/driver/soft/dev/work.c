@@ -130,8 +130,12 @@ device_run(struct sd_work *work)
 bool
 sd_work_has_clock(const struct CUctx_st *ctx)
 {
-    const struct sd_profile *p = &ctx->dev->profile;
+    return sd_profile_has_clock(&ctx->dev->profile);
+}
 
+bool
+sd_profile_has_clock(const struct sd_profile *p)
+{
     return p->launch_ns != 0 || p->threads_per_second != 0 || p->copy_bytes_per_second != 0;
 }
 

@@ -116,6 +116,7 @@ CUresult sd_work_run(struct sd_work *work);
 bool sd_work_is_timed(const struct sd_work *work);
 /* True where the device has a timing model at all. */
 bool sd_work_has_clock(const struct CUctx_st *ctx);
+bool sd_profile_has_clock(const struct sd_profile *p);
 /* The modelled time of the stream that this thread runs: when its last work was over, 0 where there
  * is no model. */
 uint64_t sd_work_clock_get(void);
