@@ -149,9 +149,22 @@ static uint64_t
 quantum_ns(const struct be_room *r, const struct be_room_member *v, const struct be_room_member *w)
 {
     uint64_t lacking = sub_sat(w->need_bytes, w->held_bytes) + w->moved_in_bytes;
-    uint64_t ns = BE_ROOM_FACTOR * exchange_ns(r, gp_max_u64(v->brought_bytes, lacking));
+    uint64_t one = exchange_ns(r, gp_max_u64(v->brought_bytes, lacking));
+    uint64_t ns = (w->turn_ns > BE_ROOM_SHORT * one / 2 ? BE_ROOM_FACTOR : BE_ROOM_SHORT) * one;
 
     return gp_min_u64(BE_ROOM_MOST_NS, gp_max_u64(BE_ROOM_LEAST_NS, ns));
+}
+
+/* It is asked to go: so long it worked since it came. */
+static void
+turn_learn(struct be_room_member *m, uint64_t now)
+{
+    uint64_t ns;
+
+    if (m->came_ns == 0)
+        return;
+    ns = sub_sat(m->idle_ns != 0 ? m->idle_ns : now, m->came_ns);
+    m->turn_ns = m->turn_ns == 0 ? ns : (m->turn_ns + ns) / 2;
 }
 
 /* When v may be asked for the sake of w; FOREVER: not as things are. */
@@ -227,6 +240,8 @@ ask(struct be_room *r, uint32_t first, uint64_t now, struct be_room_wake *w, uin
         }
         if (found == BE_ROOM_NONE)
             return;
+        if (r->members[found].leave_bytes == 0)
+            turn_learn(&r->members[found], now);
         r->members[found].leave_bytes += gp_min_u64(lacking, can_leave(&r->members[found]));
         wake(r, w, found);
     }

@@ -7,7 +7,8 @@
  *   lazy      nobody leaves before somebody wants the room; so where all fits nobody ever does
  *   order     who waits himself goes first, then lower classes, then who has been idle for longest,
  *             then who came last: under turns, his next one is the furthest away
- *   quantum   who came in stays for a multiple of what the exchange took, unless he falls idle
+ *   quantum   who came in stays for a multiple of what the exchange took, unless he falls idle; a
+ *             longer one where who waits works for long too, once he is there
  *   classes   the high class is never asked for the sake of a lower one; lower classes leave for
  *             higher ones at once
  *   stuck     who waits and cannot leave either, because what it has under way waits for what it
@@ -26,14 +27,16 @@
 #define BE_ROOM_MEMBERS 1024
 #define BE_ROOM_NONE    UINT32_MAX
 
-#define BE_ROOM_FACTOR   9              /* quantum: so many times the exchange: 10 % at most */
+#define BE_ROOM_FACTOR   19             /* quantum: so many times the exchange: 5 % at most */
+#define BE_ROOM_SHORT    9              /* ... for who does not work for half so long: 10 % */
 #define BE_ROOM_LEAST_NS 20000000ull    /* ... at least */
 #define BE_ROOM_MOST_NS  10000000000ull /* ... at most */
 #define BE_ROOM_IDLE_NS  50000000ull    /* who does nothing for so long has no use of its room */
 #define BE_ROOM_RETRY_NS 100000000ull   /* who could not leave is left alone for so long */
-#define BE_ROOM_JAM_NS   10000000000ull /* all who have room are stuck for so long: it is for good \
-                                         */
-#define BE_ROOM_GUESS_PS 100ull         /* for a byte, before anything was measured */
+#define BE_ROOM_JAM_NS                                                                             \
+    10000000000ull              /* all who have room are stuck for so long: it is for good         \
+                                 */
+#define BE_ROOM_GUESS_PS 100ull /* for a byte, before anything was measured */
 
 struct be_room_member {
     bool there, waiting;
@@ -51,6 +54,7 @@ struct be_room_member {
     uint64_t work;           /* the caller's: what it knew of its work when that was so */
     uint64_t not_before_ns;  /* it could not leave */
     uint64_t moved_in_bytes; /* since it began to wait */
+    uint64_t turn_ns;        /* it works for about so long when it is there; 0: not known */
 };
 
 struct be_room {
