@@ -2,6 +2,7 @@
 #include "backend/cuda/pace.h"
 
 #include "backend/cuda/callback.h"
+#include "backend/cuda/named.h"
 #include "backend/sched/estimate.h"
 #include "backend/tenant/turns.h"
 #include "protocol/base/clock.h"
@@ -124,49 +125,19 @@ class_of(uint16_t id)
 static bool
 moved_bytes(uint16_t id, const uint8_t *body, size_t len, uint64_t *bytes_p)
 {
-    union {
-        struct wire_cuMemcpyDtoDAsync_v2_args dtod;
-        struct wire_gpCopyPacked_args packed;
-        struct wire_gpCopyKnown_args known;
-        struct wire_cuMemcpyDtoHAsync_v2_args dtoh;
-        struct wire_cuMemcpyDtoH_v2_args sync;
-        struct wire_cuMemsetD8Async_args d8;
-        struct wire_cuMemsetD16Async_args d16;
-        struct wire_cuMemsetD32Async_args d32;
-    } a;
+    struct be_swap_named named;
 
     *bytes_p = len;
     switch (id) {
-    case WIRE_CALL_cuMemcpyHtoDAsync_v2:
+    case WIRE_CALL_cuMemcpyHtoDAsync_v2: /* perhaps a part of it only */
     case WIRE_CALL_gpCopyIn3D:
     case WIRE_CALL_gpCopyKept:
         return true;
-    case WIRE_CALL_gpCopyKnown:
-        *bytes_p = wire_get_gpCopyKnown_args(body, len, &a.known) ? a.known.bytes : 0;
-        return true;
-    case WIRE_CALL_gpCopyPacked:
-        *bytes_p = wire_get_gpCopyPacked_args(body, len, &a.packed) ? a.packed.bytes : 0;
-        return true;
-    case WIRE_CALL_cuMemcpyDtoDAsync_v2:
-        *bytes_p = wire_get_cuMemcpyDtoDAsync_v2_args(body, len, &a.dtod) ? a.dtod.bytes : 0;
-        return true;
-    case WIRE_CALL_cuMemcpyDtoHAsync_v2:
-        *bytes_p = wire_get_cuMemcpyDtoHAsync_v2_args(body, len, &a.dtoh) ? a.dtoh.bytes : 0;
-        return true;
-    case WIRE_CALL_cuMemcpyDtoH_v2:
-        *bytes_p = wire_get_cuMemcpyDtoH_v2_args(body, len, &a.sync) ? a.sync.bytes : 0;
-        return true;
-    case WIRE_CALL_cuMemsetD8Async:
-        *bytes_p = wire_get_cuMemsetD8Async_args(body, len, &a.d8) ? a.d8.count : 0;
-        return true;
-    case WIRE_CALL_cuMemsetD16Async:
-        *bytes_p = wire_get_cuMemsetD16Async_args(body, len, &a.d16) ? 2 * a.d16.count : 0;
-        return true;
-    case WIRE_CALL_cuMemsetD32Async:
-        *bytes_p = wire_get_cuMemsetD32Async_args(body, len, &a.d32) ? 4 * a.d32.count : 0;
-        return true;
     default:
-        return false;
+        if (!be_named(id, body, len, &named))
+            return false;
+        *bytes_p = named.ranges[0].bytes;
+        return true;
     }
 }
 

@@ -2,6 +2,7 @@
 #include "backend/cuda/stay.h"
 
 #include "backend/cuda/callback.h"
+#include "backend/cuda/named.h"
 #include "backend/cuda/pace.h"
 #include "backend/memory/swap.h"
 #include "protocol/base/clock.h"
@@ -36,6 +37,14 @@ enum yield {
     YIELD_OFF,   /* the executor has given up, the pager waits still */
 };
 
+/* What a call needs on the device: all of the session's memory and extra bytes of a device, or what
+ * it names only. */
+struct want {
+    const struct be_swap_named *only; /* NULL: all */
+    int32_t extra_device;
+    uint64_t extra;
+};
+
 struct be_stay {
     /* Set once. */
     struct be_session *session;
@@ -45,6 +54,7 @@ struct be_stay {
 
     /* The executor's. */
     bool in;      /* the same as inside, to look at */
+    bool reached; /* ... and calls that may reach all memory were the last to be let in */
     bool refused; /* its last wait for memory was in vain */
     unsigned rows;
     uint64_t pass_until_ns, patience_ns, beat_ns;
@@ -64,6 +74,7 @@ struct be_stay {
     enum yield yield;
     int32_t yield_device;
     uint64_t yield_bytes;
+    const struct be_swap_named *yield_but; /* of our own will: what may go first, but these */
 };
 
 /* -- calls that touch no device memory --------------------------------------------------------- */
@@ -72,14 +83,17 @@ enum need {
     NEED_UNKNOWN,
     NEED_NOTHING,
     NEED_BY_ADDRESS,
+    NEED_NAMED, /* of what it names, if it can be told (named.h) */
     NEED_MEMORY
 };
 
 /* What is not among them waits: that is slow at worst. Nothing here may read or write memory of the
  * session or have the driver look at its addresses. */
 static enum need
-need_by_name(const char *name)
+need_find(uint16_t call)
 {
+    const char *name = wire_calls[call].name;
+
     static const char *const nothing[] = {
         "cuArray",
         "cuCoredump",
@@ -133,6 +147,8 @@ need_by_name(const char *name)
     for (size_t i = 0; name != NULL && i < GP_ARRAY_LEN(nothing); i++)
         if (strncmp(name, nothing[i], strlen(nothing[i])) == 0)
             return NEED_NOTHING;
+    if (be_names(call))
+        return NEED_NAMED;
     return name != NULL && strncmp(name, "gpPages", 7) == 0 ? NEED_BY_ADDRESS : NEED_MEMORY;
 }
 
@@ -142,15 +158,14 @@ need_of(uint16_t call)
     static uint8_t needs[WIRE_CALL_COUNT]; /* the executor's: filled as they come */
 
     if (needs[call] == NEED_UNKNOWN)
-        needs[call] = (uint8_t)need_by_name(wire_calls[call].name);
+        needs[call] = (uint8_t)need_find(call);
     return (enum need)needs[call];
 }
 
 /* Pages of host memory are the host's, and a kernel may be waiting for them. */
 static bool
-needs_memory(const struct be_session *session, uint16_t call, const uint8_t *body, size_t len)
+pages_need_memory(const struct be_session *session, uint16_t call, const uint8_t *body, size_t len)
 {
-    enum need need = need_of(call);
     union {
         struct wire_gpPagesDrop_args drop;
         struct wire_gpPagesPush_args push;
@@ -158,8 +173,6 @@ needs_memory(const struct be_session *session, uint16_t call, const uint8_t *bod
         struct wire_gpPagesFetch_args fetch;
     } a;
 
-    if (need != NEED_BY_ADDRESS)
-        return need == NEED_MEMORY;
     switch (call) {
     case WIRE_CALL_gpPagesDrop:
         return wire_get_gpPagesDrop_args(body, len, &a.drop) &&
@@ -271,9 +284,16 @@ contexts_sync(struct be_stay *stay)
 
 /* -- moving ------------------------------------------------------------------------------------ */
 
+/* So much of it out, or what there is room for in; only, but: as they have it. */
+struct move {
+    bool in;
+    uint64_t bytes;
+    const struct be_swap_named *named;
+};
+
 /* Move memory by a context that works; CUDA_ERROR_INVALID_CONTEXT without one. */
 static CUresult
-with_context(struct be_stay *stay, int32_t device, bool in, uint64_t bytes)
+with_context(struct be_stay *stay, int32_t device, const struct move *move)
 {
     struct be_space *space = stay->session->space;
     CUresult cr = CUDA_ERROR_INVALID_CONTEXT;
@@ -282,7 +302,8 @@ with_context(struct be_stay *stay, int32_t device, bool in, uint64_t bytes)
     for (size_t i = 0; cr != CUDA_SUCCESS && context_use(stay, i, device, &handle); i++) {
         if (handle == NULL)
             continue;
-        cr = in ? be_swap_in(space, device) : be_swap_out(space, device, bytes);
+        cr = move->in ? be_swap_in(space, device, move->named)
+                      : be_swap_out(space, device, move->bytes, move->named);
         context_unuse(stay, i);
     }
     return cr;
@@ -290,15 +311,16 @@ with_context(struct be_stay *stay, int32_t device, bool in, uint64_t bytes)
 
 /* Nothing of it is under way. What a broken context has is of no use to anybody. */
 static void
-let_go(struct be_stay *stay, int32_t device, uint64_t bytes)
+let_go(struct be_stay *stay, int32_t device, uint64_t bytes, const struct be_swap_named *but)
 {
+    const struct move out = {.bytes = bytes, .named = but};
     uint64_t began = gp_now_ns();
-    CUresult cr = with_context(stay, device, false, bytes);
+    CUresult cr = with_context(stay, device, &out);
 
     log_debug("session: memory of device %d paged out in %llu us: %llu MiB are wanted", device,
               (unsigned long long)((gp_now_ns() - began) / 1000),
               (unsigned long long)(bytes >> 20));
-    if (cr == CUDA_SUCCESS)
+    if (cr == CUDA_SUCCESS || but != NULL)
         return;
     log_warn("session: memory of device %d stays, though it is wanted: %s", device,
              be_driver_error(stay->session->driver, cr));
@@ -307,10 +329,12 @@ let_go(struct be_stay *stay, int32_t device, uint64_t bytes)
 
 /* stay.lock is held. */
 static bool
-missing(const struct be_stay *stay)
+missing(const struct be_stay *stay, const struct be_swap_named *only)
 {
+    if (only != NULL)
+        return !be_swap_there(stay->session->space, only);
     for (int d = 0; d < stay->session->driver->device_count; d++)
-        if (be_swap_missing(stay->session->space, d) != 0)
+        if (be_swap_missing(stay->session->space, d, NULL) != 0)
             return true;
     return false;
 }
@@ -319,7 +343,7 @@ missing(const struct be_stay *stay)
 static void
 gate_set(struct be_stay *stay)
 {
-    atomic_store(&stay->closed, stay->closing || missing(stay));
+    atomic_store(&stay->closed, stay->closing || missing(stay, NULL));
     pthread_cond_broadcast(&stay->changed);
 }
 
@@ -348,6 +372,7 @@ moves_begin(struct be_stay *stay)
         if (!atomic_load(&stay->inside) && !stay->moves &&
             be_rooms_work(stay->session->ledger) == work) {
             stay->moves = true;
+            be_swap_quiet(stay->session->space);
             pthread_mutex_unlock(&stay->lock);
             return true;
         }
@@ -405,7 +430,7 @@ look(struct be_stay *stay, uint64_t *until_p)
             bytes = be_rooms_look(session->ledger, (unsigned)d, gp_now_ns(),
                                   be_rooms_work(session->ledger), &until);
             if (bytes != 0)
-                let_go(stay, d, bytes);
+                let_go(stay, d, bytes, NULL);
             moves_end(stay);
             until = 0;
         }
@@ -417,6 +442,7 @@ look(struct be_stay *stay, uint64_t *until_p)
 static void
 yield(struct be_stay *stay)
 {
+    const struct be_swap_named *but = NULL;
     uint64_t bytes = 0;
     int32_t device = 0;
 
@@ -433,10 +459,11 @@ yield(struct be_stay *stay)
         stay->yield = YIELD_MOVES;
         device = stay->yield_device;
         bytes = stay->yield_bytes;
+        but = stay->yield_but;
     }
     pthread_mutex_unlock(&stay->lock);
     if (bytes != 0)
-        let_go(stay, device, bytes);
+        let_go(stay, device, bytes, but);
     pthread_mutex_lock(&stay->lock);
     stay->yield = YIELD_NOT;
     pthread_cond_broadcast(&stay->changed);
@@ -448,7 +475,7 @@ evict_all(struct be_stay *stay)
 {
     if (moves_begin(stay)) {
         for (int d = 0; d < stay->session->driver->device_count; d++)
-            let_go(stay, d, UINT64_MAX);
+            let_go(stay, d, UINT64_MAX, NULL);
         moves_end(stay);
     }
     pthread_mutex_lock(&stay->lock);
@@ -493,7 +520,7 @@ go_in(struct be_stay *stay)
 static void
 go_out(struct be_stay *stay)
 {
-    stay->in = false;
+    stay->in = stay->reached = false;
     stay->pass_until_ns = 0;
     be_rooms_work_end(stay->session->ledger);
     atomic_store(&stay->inside, false);
@@ -520,10 +547,10 @@ gate_wait(struct be_stay *stay)
     return there;
 }
 
-/* Others go first, so the pager shall let go what they want. False: what is under way does not end;
- * or the client is gone. */
+/* The pager shall let go so much: what others want, who go first, or what may go without them.
+ * False: what is under way does not end; or the client is gone. */
 static bool
-yield_ask(struct be_stay *stay, int32_t device, uint64_t bytes)
+yield_ask(struct be_stay *stay, int32_t device, uint64_t bytes, const struct be_swap_named *but)
 {
     uint64_t until = gp_now_ns() + YIELD_NS;
     bool done, there = true;
@@ -532,6 +559,7 @@ yield_ask(struct be_stay *stay, int32_t device, uint64_t bytes)
     stay->yield = stay->yield == YIELD_OFF ? YIELD_SYNCS : YIELD_ASKED;
     stay->yield_device = device;
     stay->yield_bytes = bytes;
+    stay->yield_but = but;
     pthread_cond_broadcast(&stay->changed);
     pthread_mutex_unlock(&stay->lock);
     be_rooms_wake(stay->session->ledger);
@@ -546,29 +574,45 @@ yield_ask(struct be_stay *stay, int32_t device, uint64_t bytes)
     return done;
 }
 
+/* Nobody else need leave for what is named, if enough of our own may go first. */
+static void
+own_leave(struct be_stay *stay, int32_t device, const struct be_swap_named *only)
+{
+    uint64_t bytes = be_swap_own(stay->session->space, device, only);
+
+    if (bytes != 0 && !be_callbacks_pending(stay->session))
+        (void)yield_ask(stay, device, bytes, only);
+}
+
 /* What a device lacks, and room for extra bytes, as far as it can be had now. True: all. */
 static bool
-page_in(struct be_stay *stay, int32_t device, uint64_t extra, uint64_t *until_p)
+page_in(struct be_stay *stay, int32_t device, const struct want *want, uint64_t *until_p)
 {
+    uint64_t extra = device == want->extra_device ? want->extra : 0;
+    const struct move in = {.in = true, .named = want->only};
     struct be_session *session = stay->session;
     struct be_rooms_answer answer;
     CUresult cr;
 
-    if (be_swap_enter(session->space, device, extra, &answer))
+    if (extra == 0 && be_swap_missing(session->space, device, want->only) == 0)
+        return true;
+    if (want->only != NULL)
+        own_leave(stay, device, want->only);
+    if (be_swap_enter(session->space, device, extra, want->only, &answer))
         return true;
     if (answer.leave_bytes != 0) { /* for who goes first */
-        if (be_callbacks_pending(session) || !yield_ask(stay, device, answer.leave_bytes))
+        if (be_callbacks_pending(session) || !yield_ask(stay, device, answer.leave_bytes, NULL))
             be_rooms_cannot(session->ledger, (unsigned)device);
         *until_p = 0;
         return false;
     }
-    cr = with_context(stay, device, true, 0);
+    cr = with_context(stay, device, &in);
     if (cr == CUDA_ERROR_ECC_UNCORRECTABLE)
         be_client_end(session, cr, "memory that was paged out to a disk is damaged");
     if (cr != CUDA_SUCCESS) { /* nothing is lost, and what fails now may work soon */
         log_debug("session: paging in: %s", be_driver_error(session->driver, cr));
         answer.until_ns = gp_min_u64(answer.until_ns, gp_now_ns() + RETRY_NS);
-    } else if (be_swap_enter(session->space, device, extra, &answer)) {
+    } else if (be_swap_enter(session->space, device, extra, want->only, &answer)) {
         return true;
     }
     *until_p = gp_min_u64(*until_p, answer.until_ns);
@@ -589,9 +633,9 @@ jammed(const struct be_session *session)
     return false;
 }
 
-/* Until all is on all devices, for a session is there as a whole. */
+/* Until all that is wanted is on all devices. */
 static enum be_stay_verdict
-bring_in(struct be_stay *stay, int32_t extra_device, uint64_t extra)
+bring_in(struct be_stay *stay, const struct want *want)
 {
     struct be_session *session = stay->session;
     struct be_context *current = session->current;
@@ -603,12 +647,8 @@ bring_in(struct be_stay *stay, int32_t extra_device, uint64_t extra)
         uint64_t until = gp_now_ns() + LOOK_NS;
 
         good = true;
-        for (int d = 0; d < session->driver->device_count; d++) {
-            uint64_t more = d == extra_device ? extra : 0;
-
-            if (more != 0 || be_swap_missing(session->space, d) != 0)
-                good = page_in(stay, d, more, &until) && good;
-        }
+        for (int d = 0; d < session->driver->device_count; d++)
+            good = page_in(stay, d, want, &until) && good;
         refused = !good && (stay->refused || jammed(session));
         if (!good && !refused && until > gp_now_ns())
             be_rooms_await(session->ledger, word, until);
@@ -637,9 +677,10 @@ let_through(struct be_stay *stay, uint64_t stopped_ns)
     return true;
 }
 
-/* Until the gate is open, nothing is missing and there is room for more; then it is in. */
+/* Until the gate is open, nothing that is wanted is missing; then it is in. What is named and not
+ * there may be of an object of the program's own: then all comes. */
 static enum be_stay_verdict
-gate_pass(struct be_stay *stay, int32_t device, uint64_t extra)
+gate_pass(struct be_stay *stay, struct want want)
 {
     enum be_stay_verdict verdict = BE_STAY_GO;
     uint64_t stopped = gp_now_ns();
@@ -653,11 +694,16 @@ gate_pass(struct be_stay *stay, int32_t device, uint64_t extra)
     stay->beat_ns = stopped;
     atomic_store(&stay->waits, true);
     pthread_mutex_lock(&stay->lock);
-    while (verdict == BE_STAY_GO && (stay->moves || stay->closing || extra != 0 || missing(stay))) {
-        if (!stay->moves && (extra != 0 || missing(stay))) {
+    while (verdict == BE_STAY_GO &&
+           (stay->moves || stay->closing || want.extra != 0 || missing(stay, want.only))) {
+        if (!stay->moves && (want.extra != 0 || missing(stay, want.only))) {
             stay->moves = true;
             pthread_mutex_unlock(&stay->lock);
-            verdict = bring_in(stay, device, extra);
+            verdict = bring_in(stay, &want);
+            if (verdict == BE_STAY_GO && want.only != NULL && missing(stay, want.only)) {
+                want.only = NULL;
+                verdict = bring_in(stay, &want);
+            }
             pthread_mutex_lock(&stay->lock);
             stay->moves = false;
             gate_set(stay);
@@ -675,20 +721,53 @@ gate_pass(struct be_stay *stay, int32_t device, uint64_t extra)
     return verdict;
 }
 
+/* It is in, and the gate is closed: because of what others want, or for what is missing of ours. */
+static enum be_stay_verdict
+gate_try(struct be_stay *stay, const struct be_swap_named *only)
+{
+    bool good;
+
+    if (only == NULL && stay->pass_until_ns == 0)
+        return gate_pass(stay, (struct want){0});
+    pthread_mutex_lock(&stay->lock);
+    good = !stay->moves && (!stay->closing || gp_now_ns() < stay->pass_until_ns) &&
+           !missing(stay, only);
+    pthread_mutex_unlock(&stay->lock);
+    return good ? BE_STAY_GO : gate_pass(stay, (struct want){.only = only});
+}
+
 enum be_stay_verdict
 be_stay_enter(struct be_session *session, uint16_t call, const uint8_t *body, size_t len)
 {
+    enum be_stay_verdict verdict = BE_STAY_GO;
     struct be_stay *stay = session->stay;
+    struct be_swap_named named;
+    enum need need;
 
-    if (stay == NULL || !needs_memory(session, call, body, len))
+    if (stay == NULL)
+        return BE_STAY_GO;
+    need = need_of(call);
+    if (need == NEED_NOTHING ||
+        (need == NEED_BY_ADDRESS && !pages_need_memory(session, call, body, len)))
+        return BE_STAY_GO;
+    if (stay->reached && need == NEED_MEMORY && !atomic_load(&stay->closed))
         return BE_STAY_GO;
     if (!stay->in)
         go_in(stay);
-    if (!atomic_load(&stay->closed))
+    if (!stay->paged)
         return BE_STAY_GO;
-    if (stay->pass_until_ns != 0 && gp_now_ns() < stay->pass_until_ns)
-        return BE_STAY_GO;
-    return gate_pass(stay, 0, 0);
+    if (need == NEED_NAMED &&
+        !(be_named(call, body, len, &named) && be_swap_known(session->space, &named)))
+        need = NEED_MEMORY;
+    if (atomic_load(&stay->closed))
+        verdict = gate_try(stay, need == NEED_NAMED ? &named : NULL);
+    /* Nothing moves any more now. */
+    if (need == NEED_NAMED)
+        be_swap_touched(session->space, &named);
+    else
+        be_swap_reached(session->space);
+    stay->reached = need != NEED_NAMED;
+    return verdict;
 }
 
 void
@@ -715,7 +794,7 @@ be_stay_grown(struct be_session *session)
     if (stay == NULL || !stay->paged)
         return;
     pthread_mutex_lock(&stay->lock);
-    if (missing(stay)) {
+    if (missing(stay, NULL)) {
         atomic_store(&stay->closed, true);
         stay->pass_until_ns = 0;
     }
@@ -730,7 +809,8 @@ be_stay_room(struct be_session *session, int32_t device, uint64_t bytes)
     if (!be_ledger_fix(session->ledger, (unsigned)device, bytes))
         return true; /* nobody has to leave for what will be refused */
     be_ledger_unfix(session->ledger, (unsigned)device, bytes);
-    return gate_pass(session->stay, device, bytes) == BE_STAY_GO;
+    return gate_pass(session->stay, (struct want){.extra_device = device, .extra = bytes}) ==
+           BE_STAY_GO;
 }
 
 uint64_t

@@ -15,6 +15,7 @@ struct be_granules {
     struct be_allocation *slots; /* open addressing by address, linear probing */
     size_t slot_count;           /* a power of two */
     size_t used;
+    uint64_t end; /* no granule from here on ever had an extent */
 };
 
 enum gp_status
@@ -318,6 +319,7 @@ extent_create(struct be_granules *map, uint64_t first, uint32_t count, bool shar
     }
     for (uint32_t k = 0; k < count; k++)
         map->extents[first + k] = extent;
+    map->end = gp_max_u64(map->end, first + count);
     return extent;
 }
 
@@ -552,7 +554,7 @@ be_granules_at(const struct be_granules *map, uint64_t address)
 struct be_extent *
 be_granules_walk(const struct be_granules *map, uint64_t *granule_p)
 {
-    for (uint64_t g = *granule_p; g < map->bytes >> map->shift; g++) {
+    for (uint64_t g = *granule_p; g < map->end; g++) {
         struct be_extent *extent = map->extents[g];
 
         if (extent == NULL)

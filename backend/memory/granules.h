@@ -29,6 +29,8 @@ struct be_extent {
     bool mapped;          /* the caller's: memory is behind it */
     bool out;             /* ... but not on the device: its bytes are in kept, or it has none yet */
     bool moving;          /* ... and it is on its way in or out */
+    bool blank;           /* nothing but zeros was ever in it; while seen says so too */
+    uint64_t seen;        /* the caller's: be_space.reach when it was made or last copied to */
     uint64_t handle;      /* the caller's: CUmemGenericAllocationHandle */
     struct be_kept *kept; /* the caller's: stash.h */
     uint32_t *taken;      /* bitmap of units, shared granules only */

@@ -280,6 +280,10 @@ extent_map(struct be_space *space, struct be_extent *extent)
     CUmemGenericAllocationHandle handle = 0;
     CUresult cr;
 
+    extent->seen = atomic_load_explicit(&space->reach, memory_order_relaxed);
+    /* What runs still might be told of it. */
+    extent->blank = space->scrub &&
+                    extent->seen == atomic_load_explicit(&space->quiet, memory_order_relaxed);
     if (!be_space_room(space, extent->device, bytes)) {
         extent->mapped = extent->out = true;
         be_space_away(space, extent->device, bytes, 0);

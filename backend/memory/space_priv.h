@@ -9,6 +9,7 @@
 #include "protocol/base/util.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* One entry of the reaper's queue: a free, or a question. */
 struct be_reap {
@@ -37,6 +38,8 @@ struct be_space {
     struct be_space_events events;
     struct be_ledger *ledger; /* may be NULL */
     bool scrub;               /* fresh memory is filled with zeros */
+    /* Calls that may reach any memory were let in: so often, and by when all of them were done. */
+    atomic_uint_least64_t reach, quiet;
     uint64_t base, bytes, granularity;
     pthread_t reaper;
 

@@ -14,10 +14,21 @@
 #define BATCH_BYTES (64ull << 20)
 #define BATCH_MAX   64
 
+/* What goes first. */
+enum rank {
+    RANK_BLANK, /* there is nothing to keep of it */
+    RANK_FRESH, /* as it was made, or copied there: no kernel can have been at it since */
+    RANK_ANY,
+    RANKS
+};
+
 struct batch {
     struct be_space *space;
     int32_t device;
     CUstream stream;
+    /* Which ones: on their way in, only these; out, of this rank, but these. */
+    const struct be_swap_named *named;
+    enum rank rank;
     unsigned count;
     uint64_t bytes;
     struct be_extent *extents[BATCH_MAX];
@@ -75,30 +86,193 @@ be_swap_on(struct be_space *space, const struct be_swap_opts *opts)
     return GP_OK;
 }
 
+static bool
+range_touches(const struct be_space *space, const struct be_swap_range *range,
+              const struct be_extent *extent)
+{
+    uint64_t at = be_extent_address(space, extent);
+
+    return range->address < at + be_extent_bytes(space, extent) &&
+           at < range->address + range->bytes;
+}
+
+/* -- what calls reach -------------------------------------------------------------------------- */
+
+void
+be_swap_reached(struct be_space *space)
+{
+    atomic_fetch_add_explicit(&space->reach, 1, memory_order_relaxed);
+}
+
+void
+be_swap_quiet(struct be_space *space)
+{
+    atomic_store_explicit(&space->quiet, atomic_load_explicit(&space->reach, memory_order_relaxed),
+                          memory_order_relaxed);
+}
+
+/* With the lock held: extents that the ranges touch, each once. *range_p and *at_p begin with 0;
+ * NULL at the end. */
+static struct be_extent *
+named_next(const struct be_space *space, const struct be_swap_named *named, unsigned *range_p,
+           uint64_t *at_p)
+{
+    for (; *range_p < named->count; (*range_p)++, *at_p = 0) {
+        const struct be_swap_range *r = &named->ranges[*range_p];
+
+        while (*at_p < r->bytes) {
+            struct be_extent *e = be_granules_at(space->map, r->address + *at_p);
+            uint64_t step = e != NULL ? be_extent_address(space, e) + be_extent_bytes(space, e)
+                                      : gp_align_up_u64(r->address + *at_p + 1, space->granularity);
+            bool before = false;
+
+            *at_p = step - r->address;
+            for (unsigned i = 0; e != NULL && i < *range_p; i++)
+                before = before || range_touches(space, &named->ranges[i], e);
+            if (e != NULL && !before)
+                return e;
+        }
+    }
+    return NULL;
+}
+
+static bool
+named_touches(const struct be_space *space, const struct be_swap_named *named,
+              const struct be_extent *extent)
+{
+    for (unsigned i = 0; named != NULL && i < named->count; i++)
+        if (range_touches(space, &named->ranges[i], extent))
+            return true;
+    return false;
+}
+
+void
+be_swap_touched(struct be_space *space, const struct be_swap_named *named)
+{
+    struct be_extent *e;
+
+    pthread_mutex_lock(&space->lock);
+    for (unsigned i = 0; i < named->count; i++) {
+        const struct be_swap_named one = {.count = 1, .ranges = {named->ranges[i]}};
+        uint64_t at = 0;
+        unsigned range = 0;
+
+        while (named->ranges[i].written && (e = named_next(space, &one, &range, &at)) != NULL) {
+            e->blank = false;
+            e->seen = atomic_load_explicit(&space->reach, memory_order_relaxed);
+        }
+    }
+    pthread_mutex_unlock(&space->lock);
+}
+
+bool
+be_swap_known(struct be_space *space, const struct be_swap_named *named)
+{
+    bool known = true;
+
+    pthread_mutex_lock(&space->lock);
+    for (unsigned i = 0; i < named->count && known; i++)
+        known = be_granules_mapped(space->map, named->ranges[i].address, named->ranges[i].bytes);
+    pthread_mutex_unlock(&space->lock);
+    return known;
+}
+
+bool
+be_swap_there(struct be_space *space, const struct be_swap_named *named)
+{
+    const struct be_extent *e;
+    uint64_t at = 0;
+    unsigned range = 0;
+    bool there = true;
+
+    pthread_mutex_lock(&space->lock);
+    while (there && (e = named_next(space, named, &range, &at)) != NULL)
+        there = !e->out && (e->phys == NULL || !e->phys->out);
+    pthread_mutex_unlock(&space->lock);
+    return there;
+}
+
+/* -- how much ---------------------------------------------------------------------------------- */
+
+static bool
+can_move(const struct be_extent *extent, int32_t device, bool in)
+{
+    return extent->mapped && extent->phys == NULL && !extent->shared && !extent->imported &&
+           extent->device == device && extent->out == in;
+}
+
+/* With the lock held. */
+static uint64_t
+missing_locked(const struct be_space *space, int32_t device, const struct be_swap_named *only)
+{
+    const struct be_extent *e;
+    uint64_t bytes = 0, at = 0;
+    unsigned range = 0;
+
+    if (only == NULL)
+        return space->devices[device].out_bytes;
+    while ((e = named_next(space, only, &range, &at)) != NULL)
+        if (can_move(e, device, true))
+            bytes += be_extent_bytes(space, e);
+    return bytes;
+}
+
 uint64_t
-be_swap_missing(struct be_space *space, int32_t device)
+be_swap_missing(struct be_space *space, int32_t device, const struct be_swap_named *only)
 {
     uint64_t bytes;
 
     pthread_mutex_lock(&space->lock);
-    bytes = space->devices[device].out_bytes;
+    bytes = missing_locked(space, device, only);
     pthread_mutex_unlock(&space->lock);
     return bytes;
 }
 
 bool
 be_swap_enter(struct be_space *space, int32_t device, uint64_t extra_bytes,
-              struct be_rooms_answer *answer_p)
+              const struct be_swap_named *only, struct be_rooms_answer *answer_p)
 {
     struct be_space_device *d = &space->devices[device];
+    uint64_t missing;
     bool good;
 
     pthread_mutex_lock(&space->lock);
-    good = be_rooms_enter(space->ledger, (unsigned)device, d->used_bytes + extra_bytes,
-                          d->out_bytes == 0, answer_p);
+    missing = missing_locked(space, device, only);
+    good = be_rooms_enter(space->ledger, (unsigned)device,
+                          d->used_bytes - d->out_bytes + missing + extra_bytes, missing == 0,
+                          answer_p);
     d->held_bytes = answer_p->held_bytes;
     pthread_mutex_unlock(&space->lock);
     return good;
+}
+
+static enum rank
+rank_of(const struct be_space *space, const struct be_extent *extent)
+{
+    if (extent->seen != atomic_load_explicit(&space->reach, memory_order_relaxed))
+        return RANK_ANY;
+    return extent->blank ? RANK_BLANK : RANK_FRESH;
+}
+
+uint64_t
+be_swap_own(struct be_space *space, int32_t device, const struct be_swap_named *only)
+{
+    uint64_t missing, own = 0, granule = 0;
+    const struct be_extent *e;
+
+    pthread_mutex_lock(&space->lock);
+    missing = missing_locked(space, device, only);
+    if (missing == 0 || be_space_room(space, device, missing) ||
+        be_rooms_wanted(space->ledger, (unsigned)device)) {
+        pthread_mutex_unlock(&space->lock);
+        return 0;
+    }
+    while (own < missing && (e = be_granules_walk(space->map, &granule)) != NULL)
+        if (can_move(e, device, false) && rank_of(space, e) != RANK_ANY &&
+            !named_touches(space, only, e))
+            own += be_extent_bytes(space, e);
+    pthread_mutex_unlock(&space->lock);
+    return own >= missing ? missing : 0;
 }
 
 /* -- extents on their way ---------------------------------------------------------------------- */
@@ -123,10 +297,13 @@ be_swap_room(const struct be_space *space, int32_t device)
 }
 
 static bool
-can_move(const struct batch *b, const struct be_extent *extent, bool in)
+is_next(const struct batch *b, const struct be_extent *extent, bool in)
 {
-    return extent->mapped && extent->phys == NULL && !extent->shared && !extent->imported &&
-           extent->device == b->device && extent->out == in;
+    if (!can_move(extent, b->device, in))
+        return false;
+    if (in)
+        return b->named == NULL || named_touches(b->space, b->named, extent);
+    return rank_of(b->space, extent) == b->rank && !named_touches(b->space, b->named, extent);
 }
 
 /* The next extents from *granule_p on, of at most so many bytes; false: there are none. */
@@ -149,7 +326,7 @@ batch_take(struct batch *b, bool in, uint64_t most_bytes, uint64_t *granule_p)
          before = *granule_p) {
         uint64_t bytes = be_extent_bytes(space, extent);
 
-        if (!can_move(b, extent, in))
+        if (!is_next(b, extent, in))
             continue;
         if (in ? b->bytes + bytes > most_bytes : b->bytes >= most_bytes) {
             *granule_p = before;
@@ -183,11 +360,13 @@ batch_sync(struct batch *b, CUresult cr)
 }
 
 static CUresult
-batch_begin(struct batch *b, struct be_space *space, int32_t device)
+batch_begin(struct batch *b, struct be_space *space, int32_t device,
+            const struct be_swap_named *named)
 {
     memset(b, 0, sizeof(*b));
     b->space = space;
     b->device = device;
+    b->named = named;
     return space->driver->table.cuStreamCreate(&b->stream, CU_STREAM_NON_BLOCKING);
 }
 
@@ -202,7 +381,10 @@ out_copy(struct batch *b)
     for (unsigned i = 0; i < b->count; i++) {
         uint64_t bytes = be_extent_bytes(space, b->extents[i]);
 
-        b->good[i] = false;
+        b->good[i] = b->rank == RANK_BLANK;
+        b->kept[i] = NULL;
+        if (b->good[i])
+            continue;
         b->kept[i] =
             cr == CUDA_SUCCESS && !be_swap_fault(space) ? be_stash_take(space->stash, bytes) : NULL;
         if (b->kept[i] == NULL) {
@@ -283,27 +465,42 @@ spare_give(struct be_space *space, int32_t device, uint64_t bytes)
     return bytes - spare;
 }
 
-CUresult
-be_swap_out(struct be_space *space, int32_t device, uint64_t bytes)
+/* Of one rank; what is left to be given. */
+static CUresult
+rank_out(struct batch *b, enum rank rank, uint64_t *left_p)
 {
-    uint64_t granule = 0, left = spare_give(space, device, bytes);
+    CUresult cr = CUDA_SUCCESS;
+    uint64_t granule = 0;
+
+    b->rank = rank;
+    while (cr == CUDA_SUCCESS && *left_p != 0 && batch_take(b, false, *left_p, &granule)) {
+        uint64_t began = gp_now_ns();
+
+        cr = out_batch(b);
+        if (cr == CUDA_SUCCESS && rank != RANK_BLANK) /* which says nothing of how long it takes */
+            be_rooms_moved(b->space->ledger, (unsigned)b->device, false, b->bytes,
+                           gp_now_ns() - began);
+        *left_p -= gp_min_u64(*left_p, b->bytes);
+    }
+    return cr;
+}
+
+CUresult
+be_swap_out(struct be_space *space, int32_t device, uint64_t bytes, const struct be_swap_named *but)
+{
+    uint64_t left = spare_give(space, device, bytes);
     struct batch b;
     CUresult cr;
 
     if (left == 0)
         return CUDA_SUCCESS;
-    cr = batch_begin(&b, space, device);
+    cr = batch_begin(&b, space, device, but);
     if (cr != CUDA_SUCCESS)
         return cr;
-    while (cr == CUDA_SUCCESS && left != 0 && batch_take(&b, false, left, &granule)) {
-        uint64_t began = gp_now_ns();
-
-        cr = out_batch(&b);
-        if (cr == CUDA_SUCCESS)
-            be_rooms_moved(space->ledger, (unsigned)device, false, b.bytes, gp_now_ns() - began);
-        left -= gp_min_u64(left, b.bytes);
-    }
-    if (cr == CUDA_SUCCESS && left != 0)
+    for (unsigned r = RANK_BLANK; r < RANKS && cr == CUDA_SUCCESS; r++)
+        if (but == NULL || r != RANK_ANY)
+            cr = rank_out(&b, (enum rank)r, &left);
+    if (cr == CUDA_SUCCESS && left != 0 && but == NULL)
         cr = be_phys_swap_out(space, b.stream, device, left);
     (void)space->driver->table.cuStreamDestroy_v2(b.stream);
     return cr;
@@ -397,11 +594,11 @@ in_batch(struct batch *b)
 }
 
 CUresult
-be_swap_in(struct be_space *space, int32_t device)
+be_swap_in(struct be_space *space, int32_t device, const struct be_swap_named *only)
 {
     uint64_t granule = 0;
     struct batch b;
-    CUresult cr = batch_begin(&b, space, device);
+    CUresult cr = batch_begin(&b, space, device, only);
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -412,7 +609,7 @@ be_swap_in(struct be_space *space, int32_t device)
         if (cr == CUDA_SUCCESS)
             be_rooms_moved(space->ledger, (unsigned)device, true, b.bytes, gp_now_ns() - began);
     }
-    if (cr == CUDA_SUCCESS)
+    if (cr == CUDA_SUCCESS && only == NULL)
         cr = be_phys_swap_in(space, b.stream, device);
     (void)space->driver->table.cuStreamDestroy_v2(b.stream);
     return cr;

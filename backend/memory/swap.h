@@ -33,16 +33,43 @@ struct be_swap_opts {
 GP_CHECK enum gp_status be_swap_on(struct be_space *space, const struct be_swap_opts *opts);
 void be_swap_off(struct be_space *space);
 
-/* Bytes of the session that are not on the device. */
-uint64_t be_swap_missing(struct be_space *space, int32_t device);
+/* The memory that a copy or fill names, and reaches nothing else. */
+struct be_swap_named {
+    unsigned count;
+    struct be_swap_range {
+        uint64_t address, bytes;
+        bool written;
+    } ranges[2];
+};
+
+/* A call that may reach any memory of the session was let in. Or: all of them are done, and so is
+ * all else that the session gave the device. */
+void be_swap_reached(struct be_space *space);
+void be_swap_quiet(struct be_space *space);
+/* True if all of it is memory of the session, which the others here take for granted. */
+bool be_swap_known(struct be_space *space, const struct be_swap_named *named);
+/* A call was let in that reaches only this. */
+void be_swap_touched(struct be_space *space, const struct be_swap_named *named);
+/* True if all of it is on the device. */
+bool be_swap_there(struct be_space *space, const struct be_swap_named *named);
+
+/* Bytes of the session that are not on the device; only: of these ranges, as far as they are
+ * allocations. */
+uint64_t be_swap_missing(struct be_space *space, int32_t device, const struct be_swap_named *only);
 /* Ask for room for all of them and extra bytes; be_rooms_enter(). */
 bool be_swap_enter(struct be_space *space, int32_t device, uint64_t extra_bytes,
-                   struct be_rooms_answer *answer_p);
+                   const struct be_swap_named *only, struct be_rooms_answer *answer_p);
+/* Take room for what is missing of these, where some is free and nobody waits for it. Else, where
+ * nobody waits, what others need not be asked for: so much of what the session has elsewhere may go
+ * before the rest (be_swap_out()). 0: nothing, or not enough. */
+uint64_t be_swap_own(struct be_space *space, int32_t device, const struct be_swap_named *only);
 /* Bring in what there is room for; SUCCESS also where it is not all. CUDA_ERROR_ECC_UNCORRECTABLE:
  * what the disk gives is not what it was given; the session cannot go on. */
-CUresult be_swap_in(struct be_space *space, int32_t device);
-/* Let bytes of room go: what is not used of it first. SUCCESS: it did, or nothing is left that
- * could. */
-CUresult be_swap_out(struct be_space *space, int32_t device, uint64_t bytes);
+CUresult be_swap_in(struct be_space *space, int32_t device, const struct be_swap_named *only);
+/* Let bytes of room go: what is not used of it first, then what no kernel can have seen since it
+ * was allocated or copied to, then the rest; but: not the rest, nor these ranges. SUCCESS: it did,
+ * or nothing is left that could. */
+CUresult be_swap_out(struct be_space *space, int32_t device, uint64_t bytes,
+                     const struct be_swap_named *but);
 
 #endif

@@ -7,15 +7,12 @@
  * GPUPOOL_TEST_LONG=SECONDS makes the random test so long, and runs those that measure time: they
  * need a machine that has nothing else to do.
  */
-#include "tests/support/tenants.h"
+#include "tests/support/paging.h"
 
 #include "protocol/base/buf.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/util.h"
 #include "protocol/wire/admin.h"
-#include "protocol/wire/control.h"
-#include "protocol/wire/data.h"
-#include "protocol/wire/frame.h"
 #include "protocol/wire/kernel_table.h"
 
 #include <criterion/criterion.h>
@@ -28,26 +25,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define MIB (1ull << 20)
-/* Small, for the processor really copies these bytes. */
-#define DEVICE (40 * MIB)
-#define MOST   (38 * MIB) /* 95 % of it */
-#define PIECE  (2 * MIB)
-#define PIECES 19
-
-static const char kernel[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
-                             ".visible .entry k()\n{\nret;\n}\n";
-static const char two[] = "[tenant \"a\"]\nmatch = cn:alice\nmemory = 38m\n"
-                          "[tenant \"b\"]\nmatch = cn:bob\nmemory = 38m\n"
-                          "[tenant \"c\"]\nmatch = cn:carol\nmemory = 38m\n"
-                          "[tenant \"d\"]\nmatch = cn:dave\nmemory = 38m\n";
-static const char *const names[] = {"alice", "bob", "carol", "dave"};
 
 static unsigned
 long_s(void)
@@ -57,91 +37,6 @@ long_s(void)
     return text != NULL ? (unsigned)atoi(text) : 0;
 }
 
-static struct test_server
-server_start(const char *config, const char *one, const char *other)
-{
-    const char *const options[] = {one, other, NULL};
-
-    test_tenants_share_device();
-    setenv("GPUPOOL_SOFT_MEMORY", "40m", 1);
-    return test_tenants_start_with(config, options);
-}
-
-/* All that it may have; the lease. */
-static uint64_t
-lease_all(struct test_client *c)
-{
-    struct wire_gpLease_reply reply;
-
-    TEST_ADD(c, gpLease, .device = 0, .bytes = 8192 * MIB);
-    cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
-    cr_assert(wire_get_gpLease_reply(c->reply, c->reply_len, &reply));
-    return c->answer.devices[0].lease_bytes + reply.granted;
-}
-
-static uint64_t
-address_of(const struct test_client *c, unsigned piece)
-{
-    return c->answer.device_range.base + piece * 64 * MIB;
-}
-
-static void
-take(struct test_client *c, unsigned piece, uint64_t bytes)
-{
-    TEST_ADD(c, cuMemAlloc_v2, .address = address_of(c, piece), .bytes = bytes);
-}
-
-#define OBJECT(piece) ID(10 + (piece))
-
-/* Memory of the program's own, mapped there. */
-static void
-take_object_as(struct test_client *c, unsigned piece, uint64_t bytes, uint64_t id)
-{
-    uint64_t at = address_of(c, piece);
-
-    TEST_ADD(c, cuMemCreate, .handle = id, .bytes = bytes);
-    TEST_ADD(c, cuMemMap, .address = at, .bytes = bytes, .handle = id);
-    TEST_ADD(c, cuMemSetAccess, .address = at, .bytes = bytes, .named = 1, .readable = 1,
-             .writable = 1);
-}
-
-static void
-take_object(struct test_client *c, unsigned piece, uint64_t bytes)
-{
-    take_object_as(c, piece, bytes, OBJECT(piece));
-}
-
-static void
-fill(struct test_client *c, unsigned piece, uint64_t bytes, uint32_t value)
-{
-    TEST_ADD(c, cuMemsetD32Async, .dst = address_of(c, piece), .value = value, .count = bytes / 4);
-}
-
-/* The words at some places of a piece are all value. */
-static bool
-holds(struct test_client *c, unsigned piece, uint64_t bytes, uint32_t value)
-{
-    static const unsigned sixteenths[] = {0, 5, 11, 15};
-
-    for (size_t i = 0; i < GP_ARRAY_LEN(sixteenths); i++) {
-        uint64_t at = bytes / 16 * sixteenths[i];
-        uint32_t words[64];
-
-        if (sixteenths[i] == 15)
-            at = bytes - sizeof(words);
-        gp_buf_reset(&c->data);
-        TEST_ADD(c, cuMemcpyDtoH_v2, .src = address_of(c, piece) + at, .bytes = sizeof(words),
-                 .data = 1);
-        if (test_client_call(c) != CUDA_SUCCESS || c->data.len != sizeof(words))
-            return false;
-        memcpy(words, c->data.data, sizeof(words));
-        for (size_t k = 0; k < GP_ARRAY_LEN(words); k++)
-            if (words[k] != value)
-                return false;
-    }
-    return true;
-}
-
 /* Two sessions that need nearly all of the device each, in turns; whatever fails on the way. */
 static void
 in_turns_with(struct test_server server, unsigned rounds,
@@ -149,21 +44,26 @@ in_turns_with(struct test_server server, unsigned rounds,
 {
     struct test_client c[2];
 
+    int rows[2];
+
     for (unsigned i = 0; i < 2; i++)
-        test_tenants_open(&c[i], &server, names[i]);
+        test_tenants_open(&c[i], &server, paging_names[i]);
     for (unsigned i = 0; i < 2; i++) {
-        cr_assert_eq(lease_all(&c[i]), MOST);
+        cr_assert_eq(paging_lease_all(&c[i]), MOST);
+        rows[i] = paging_kernel(&c[i]);
         for (unsigned p = 0; p < PIECES; p++)
             take_piece(&c[i], p, PIECE);
         cr_assert_eq(test_client_deferred(&c[i]), CUDA_SUCCESS);
     }
     for (unsigned round = 0; round < rounds; round++) {
         for (unsigned i = 0; i < 2; i++) {
+            paging_launch(&c[i], rows[i]); /* which may reach all of it */
             for (unsigned p = 0; p < PIECES; p++)
-                cr_assert(round == 0 || holds(&c[i], p, PIECE, (round - 1) * 1000 + p * 10 + i),
+                cr_assert(round == 0 ||
+                              paging_holds(&c[i], p, PIECE, (round - 1) * 1000 + p * 10 + i),
                           "round %u, session %u, piece %u", round, i, p);
             for (unsigned p = 0; p < PIECES; p++)
-                fill(&c[i], p, PIECE, round * 1000 + p * 10 + i);
+                paging_fill(&c[i], p, PIECE, round * 1000 + p * 10 + i);
             cr_assert_eq(test_client_deferred(&c[i]), CUDA_SUCCESS);
         }
     }
@@ -175,7 +75,7 @@ in_turns_with(struct test_server server, unsigned rounds,
 static void
 in_turns(const char *option, unsigned rounds)
 {
-    in_turns_with(server_start(two, "--oversubscribe=2.0", option), rounds, take);
+    in_turns_with(paging_server(paging_two, "--oversubscribe=2.0", option), rounds, paging_take);
 }
 
 Test(paging, two_that_need_all_of_it_keep_their_bytes)
@@ -234,7 +134,7 @@ server_start_spill(const char *folder, const char *const *more)
         options[2 + i] = more[i];
     test_tenants_share_device();
     setenv("GPUPOOL_SOFT_MEMORY", "40m", 1);
-    return test_tenants_start_with(two, options);
+    return test_tenants_start_with(paging_two, options);
 }
 
 #define WITH(...)                                                                                  \
@@ -255,7 +155,8 @@ Test(paging, what_is_spilled_comes_back)
     char folder[64];
 
     folder_make(folder);
-    in_turns_with(server_start_spill(folder, WITH("--spill-size=1g", "--spill-always")), 2, take);
+    in_turns_with(server_start_spill(folder, WITH("--spill-size=1g", "--spill-always")), 2,
+                  paging_take);
     cr_assert_eq(rmdir(folder), 0, "nothing is left in it: %s", strerror(errno));
 }
 
@@ -266,7 +167,7 @@ Test(paging, no_byte_is_lost_where_steps_of_spilling_fail)
     folder_make(folder);
     in_turns_with(
         server_start_spill(folder, WITH("--spill-size=1g", "--spill-always", "--swap-fault=8")), 2,
-        take);
+        paging_take);
     cr_assert_eq(rmdir(folder), 0);
 }
 
@@ -275,10 +176,11 @@ Test(paging, the_programs_own_memory_leaves_and_comes_back)
 {
     char folder[64];
 
-    in_turns_with(server_start(two, "--oversubscribe=2.0", "--swap-fault=16"), 2, take_object);
+    in_turns_with(paging_server(paging_two, "--oversubscribe=2.0", "--swap-fault=16"), 2,
+                  paging_object);
     folder_make(folder);
     in_turns_with(server_start_spill(folder, WITH("--spill-size=1g", "--spill-always")), 2,
-                  take_object);
+                  paging_object);
     cr_assert_eq(rmdir(folder), 0);
 }
 
@@ -306,38 +208,38 @@ Test(paging, a_large_object_comes_back_where_it_is_mapped_then)
     setenv("GPUPOOL_SOFT_MEMORY", "160m", 1);
     server = test_tenants_start_with(large, WITH("--oversubscribe=2.0", "--swap-fault=32"));
     for (unsigned i = 0; i < 2; i++) {
-        test_tenants_open(&c[i], &server, names[i]);
-        cr_assert_eq(lease_all(&c[i]), bytes);
-        take_object(&c[i], 0, bytes);
-        fill(&c[i], 0, bytes, 70 + i);
+        test_tenants_open(&c[i], &server, paging_names[i]);
+        cr_assert_eq(paging_lease_all(&c[i]), bytes);
+        paging_object(&c[i], 0, bytes);
+        paging_fill(&c[i], 0, bytes, 70 + i);
         cr_assert_eq(test_client_deferred(&c[i]), CUDA_SUCCESS);
     }
-    at = address_of(&c[0], 0);
-    second = address_of(&c[0], 9);
+    at = paging_at(&c[0], 0);
+    second = paging_at(&c[0], 9);
     TEST_ADD(&c[0], cuMemMap, .address = second, .bytes = part, .offset = bytes - part,
              .handle = OBJECT(0));
     TEST_ADD(&c[0], cuMemSetAccess, .address = second, .bytes = part, .named = 1, .readable = 1,
              .writable = 1);
-    fill(&c[0], 9, MIB, 99); /* of the other: the middle of it */
-    cr_assert(holds(&c[0], 9, MIB, 99) && holds(&c[0], 0, 16 * MIB, 70));
-    cr_assert(holds(&c[1], 0, bytes, 71));
-    map_again(&c[0], at, address_of(&c[0], 4), bytes, false);
-    cr_assert(holds(&c[0], 4, 16 * MIB, 70) && holds(&c[0], 9, MIB, 99));
-    cr_assert(holds(&c[1], 0, bytes, 71));
-    map_again(&c[0], address_of(&c[0], 4), at, bytes, true);
+    paging_fill(&c[0], 9, MIB, 99); /* of the other: the middle of it */
+    cr_assert(paging_holds(&c[0], 9, MIB, 99) && paging_holds(&c[0], 0, 16 * MIB, 70));
+    cr_assert(paging_holds(&c[1], 0, bytes, 71));
+    map_again(&c[0], at, paging_at(&c[0], 4), bytes, false);
+    cr_assert(paging_holds(&c[0], 4, 16 * MIB, 70) && paging_holds(&c[0], 9, MIB, 99));
+    cr_assert(paging_holds(&c[1], 0, bytes, 71));
+    map_again(&c[0], paging_at(&c[0], 4), at, bytes, true);
     TEST_ADD(&c[0], cuMemUnmap, .address = second, .bytes = part);
     TEST_ADD(&c[0], cuMemUnmap, .address = at, .bytes = bytes);
     cr_assert_eq(test_client_deferred(&c[0]), CUDA_SUCCESS);
     TEST_ADD(&c[0], cuMemMap, .address = at, .bytes = bytes, .handle = OBJECT(0));
     TEST_ADD(&c[0], cuMemSetAccess, .address = at, .bytes = bytes, .named = 1, .readable = 1);
-    cr_assert(holds(&c[0], 0, 16 * MIB, 70));
-    cr_assert(holds(&c[1], 0, bytes, 71));
+    cr_assert(paging_holds(&c[0], 0, 16 * MIB, 70));
+    cr_assert(paging_holds(&c[1], 0, bytes, 71));
     /* Freed while it is away: the room and the lease are there again. */
     TEST_ADD(&c[0], cuMemUnmap, .address = at, .bytes = bytes);
     TEST_ADD(&c[0], cuMemRelease, .handle = OBJECT(0));
-    take(&c[0], 0, bytes);
-    fill(&c[0], 0, MIB, 5);
-    cr_assert(holds(&c[0], 0, MIB, 5));
+    paging_take(&c[0], 0, bytes);
+    paging_fill(&c[0], 0, MIB, 5);
+    cr_assert(paging_holds(&c[0], 0, MIB, 5));
     test_client_close(&c[0]);
     test_client_close(&c[1]);
     test_tenants_stop(&server);
@@ -355,8 +257,8 @@ Test(paging, a_disk_is_promised_beside_the_hosts_memory)
     server = server_start_spill(folder, WITH("--arena=2m", "--spill-size=2m"));
     test_tenants_open(&c[0], &server, "alice");
     test_tenants_open(&c[1], &server, "bob");
-    both = lease_all(&c[0]);
-    both += lease_all(&c[1]);
+    both = paging_lease_all(&c[0]);
+    both += paging_lease_all(&c[1]);
     cr_assert_eq(both, DEVICE + 4 * MIB, "%llu", (unsigned long long)both);
     test_client_close(&c[0]);
     test_client_close(&c[1]);
@@ -365,21 +267,21 @@ Test(paging, a_disk_is_promised_beside_the_hosts_memory)
     server =
         server_start_spill(folder, WITH("--arena=2m", "--spill-size=128m", "--arena-pack=never"));
     for (unsigned i = 0; i < 2; i++) {
-        test_tenants_open(&c[i], &server, names[i]);
-        cr_assert_eq(lease_all(&c[i]), MOST);
+        test_tenants_open(&c[i], &server, paging_names[i]);
+        cr_assert_eq(paging_lease_all(&c[i]), MOST);
         for (unsigned p = 0; p < PIECES; p++) {
-            take(&c[i], p, PIECE);
-            fill(&c[i], p, PIECE, p * 10 + i);
+            paging_take(&c[i], p, PIECE);
+            paging_fill(&c[i], p, PIECE, p * 10 + i);
         }
         cr_assert_eq(test_client_deferred(&c[i]), CUDA_SUCCESS);
     }
-    cr_assert(holds(&c[0], 7, PIECE, 70));
+    cr_assert(paging_holds(&c[0], 7, PIECE, 70));
     /* It is written when the device is given up already. */
     for (int i = 0; spill_bytes(&server, folder) < 30 * MIB; i++) {
         cr_assert_lt(i, 2000);
         poll(NULL, 0, 5);
     }
-    cr_assert(holds(&c[1], 7, PIECE, 71));
+    cr_assert(paging_holds(&c[1], 7, PIECE, 71));
     test_client_close(&c[0]);
     test_client_close(&c[1]);
     test_tenants_stop(&server);
@@ -388,18 +290,19 @@ Test(paging, a_disk_is_promised_beside_the_hosts_memory)
 
 Test(paging, the_quota_is_shown_and_no_more_is_promised_than_the_factor)
 {
-    struct test_server server = server_start(two, "--oversubscribe=1.5", "--log-level=info");
+    struct test_server server =
+        paging_server(paging_two, "--oversubscribe=1.5", "--log-level=info");
     uint64_t free_bytes, total;
     struct test_client a, b;
 
     test_tenants_open(&a, &server, "alice");
     test_tenants_open(&b, &server, "bob");
-    cr_assert_eq(lease_all(&a), MOST);
-    take(&a, 0, PIECE);
+    cr_assert_eq(paging_lease_all(&a), MOST);
+    paging_take(&a, 0, PIECE);
     test_tenants_memory(&a, &free_bytes, &total);
     cr_assert_eq(total, MOST);
     cr_assert_eq(free_bytes, MOST - PIECE);
-    cr_assert_eq(lease_all(&b), DEVICE * 3 / 2 - MOST);
+    cr_assert_eq(paging_lease_all(&b), DEVICE * 3 / 2 - MOST);
     test_client_close(&a);
     test_client_close(&b);
     test_tenants_stop(&server);
@@ -407,13 +310,13 @@ Test(paging, the_quota_is_shown_and_no_more_is_promised_than_the_factor)
 
 Test(paging, a_full_arena_refuses_who_comes_not_who_is_there)
 {
-    struct test_server server = server_start(two, "--oversubscribe=2.0", "--arena=20m");
+    struct test_server server = paging_server(paging_two, "--oversubscribe=2.0", "--arena=20m");
     struct test_client a, b;
 
     test_tenants_open(&a, &server, "alice");
     test_tenants_open(&b, &server, "bob");
-    cr_assert_eq(lease_all(&a), MOST);
-    cr_assert_eq(lease_all(&b), DEVICE + 20 * MIB - MOST);
+    cr_assert_eq(paging_lease_all(&a), MOST);
+    cr_assert_eq(paging_lease_all(&b), DEVICE + 20 * MIB - MOST);
     test_client_close(&a);
     test_client_close(&b);
     test_tenants_stop(&server);
@@ -421,32 +324,6 @@ Test(paging, a_full_arena_refuses_who_comes_not_who_is_there)
 
 /* -- what operators see -------------------------------------------------------------------------
  */
-
-static void
-admin_get(const char *path, struct wire_admin_answer *answer_p)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct wire_admin_request request = {.what = WIRE_ADMIN_LIST,
-                                         .parts = WIRE_ADMIN_GPUS | WIRE_ADMIN_TENANTS};
-    struct wire_frame_header header = {.kind = WIRE_FRAME_HELLO, .tag = WIRE_CONTROL_ADMIN};
-    GP_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    GP_AUTO_BUF struct gp_buf message = {0};
-    uint8_t frame[WIRE_FRAME_HEADER_BYTES];
-    GP_AUTO_FREE uint8_t *answer = NULL;
-
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-    cr_assert_eq(connect(fd, (const struct sockaddr *)(const void *)&address, sizeof(address)), 0);
-    cr_assert_eq(wire_admin_request_encode(&request, &message), GP_OK);
-    header.payload_bytes = (uint32_t)message.len;
-    wire_frame_encode(&header, frame);
-    cr_assert_eq(send(fd, frame, sizeof(frame), MSG_NOSIGNAL), (ssize_t)sizeof(frame));
-    cr_assert_eq(send(fd, message.data, message.len, MSG_NOSIGNAL), (ssize_t)message.len);
-    cr_assert_eq(recv(fd, frame, sizeof(frame), MSG_WAITALL), (ssize_t)sizeof(frame));
-    cr_assert_eq(wire_frame_decode(frame, WIRE_ADMIN_ANSWER_MAX, &header), GP_OK);
-    answer = malloc(header.payload_bytes);
-    cr_assert_eq(recv(fd, answer, header.payload_bytes, MSG_WAITALL), header.payload_bytes);
-    cr_assert_eq(wire_admin_answer_decode(answer, header.payload_bytes, answer_p), GP_OK);
-}
 
 /* Two of 30 MiB on a device of 40: who does not work has left its part by the end of the turn. */
 Test(paging, operators_see_what_is_not_on_the_device)
@@ -457,20 +334,23 @@ Test(paging, operators_see_what_is_not_on_the_device)
     struct test_server server;
     struct test_client c[2];
     uint64_t packed;
+    int row;
 
     snprintf(option, sizeof(option), "--admin-socket=/tmp/gpupool-paging-%d.sock", (int)getpid());
     test_tenants_share_device();
     setenv("GPUPOOL_SOFT_MEMORY", "40m", 1);
-    server =
-        test_tenants_start_with(two, WITH("--oversubscribe=2.0", option, "--arena-pack=always"));
+    server = test_tenants_start_with(paging_two,
+                                     WITH("--oversubscribe=2.0", option, "--arena-pack=always"));
     for (unsigned i = 0; i < 2; i++) {
-        test_tenants_open(&c[i], &server, names[i]);
-        cr_assert_eq(lease_all(&c[i]), MOST);
+        test_tenants_open(&c[i], &server, paging_names[i]);
+        cr_assert_eq(paging_lease_all(&c[i]), MOST);
+        row = paging_kernel(&c[i]);
         for (unsigned p = 0; p < 15; p++)
-            take(&c[i], p, PIECE);
-        fill(&c[i], 0, PIECE, i);
+            paging_take(&c[i], p, PIECE);
+        paging_fill(&c[i], 0, PIECE, i);
+        paging_launch(&c[i], row);
         cr_assert_eq(test_client_deferred(&c[i]), CUDA_SUCCESS);
-        admin_get(path, &answer);
+        paging_admin(path, &answer);
         cr_assert_eq(answer.gpu_count, 1);
         cr_assert_geq(answer.gpus[0].paged_bytes, i * 20 * MIB);
         cr_assert_leq(answer.gpus[0].paged_bytes, i * 30 * MIB);
@@ -480,7 +360,7 @@ Test(paging, operators_see_what_is_not_on_the_device)
     }
     /* It is packed when the device is given up already. */
     for (int i = 0;; i++) {
-        admin_get(path, &answer);
+        paging_admin(path, &answer);
         packed = answer.server.paging_packed_bytes;
         cr_assert_eq(answer.server.paging_disk_bytes, 0);
         wire_admin_answer_fini(&answer);
@@ -490,8 +370,9 @@ Test(paging, operators_see_what_is_not_on_the_device)
         poll(NULL, 0, 5);
     }
     test_client_close(&c[1]);
-    cr_assert(holds(&c[0], 0, PIECE, 0));
-    admin_get(path, &answer);
+    paging_launch(&c[0], row);
+    cr_assert(paging_holds(&c[0], 0, PIECE, 0));
+    paging_admin(path, &answer);
     cr_assert_eq(answer.server.paging_packed_bytes, 0);
     cr_assert_leq(answer.server.paging_host_bytes, 64 * MIB, "slabs are kept");
     cr_assert_eq(answer.gpus[0].paged_bytes, 0);
@@ -503,7 +384,8 @@ Test(paging, operators_see_what_is_not_on_the_device)
 /* What cannot be paged leaves the others room to run. */
 Test(paging, arrays_stay_and_never_keep_others_out)
 {
-    struct test_server server = server_start(two, "--oversubscribe=2.0", "--log-level=info");
+    struct test_server server =
+        paging_server(paging_two, "--oversubscribe=2.0", "--log-level=info");
     CUDA_ARRAY3D_DESCRIPTOR desc = {
         .Width = 1024, .Height = 768, .Format = CU_AD_FORMAT_FLOAT, .NumChannels = 1};
     struct test_client a, b;
@@ -511,11 +393,11 @@ Test(paging, arrays_stay_and_never_keep_others_out)
 
     test_tenants_open(&a, &server, "alice");
     test_tenants_open(&b, &server, "bob");
-    cr_assert_eq(lease_all(&a), MOST);
-    cr_assert_eq(lease_all(&b), MOST);
+    cr_assert_eq(paging_lease_all(&a), MOST);
+    cr_assert_eq(paging_lease_all(&b), MOST);
     for (unsigned p = 0; p < PIECES; p++)
-        take(&a, p, PIECE);
-    fill(&a, 0, PIECE, 7);
+        paging_take(&a, p, PIECE);
+    paging_fill(&a, 0, PIECE, 7);
     cr_assert_eq(test_client_deferred(&a), CUDA_SUCCESS);
     /* 2 MiB are left beside the largest; an array here has 3 MiB. */
     TEST_ADD(&b, cuArray3DCreate_v2, .array = ID(1), .desc = desc);
@@ -528,11 +410,11 @@ Test(paging, arrays_stay_and_never_keep_others_out)
     }
     cr_assert_eq(made, 2, "%u, result %d", made, (int)b.result.result);
     for (unsigned p = 0; p < PIECES - 1; p++)
-        take(&b, p, PIECE);
-    fill(&b, 0, PIECE, 8);
+        paging_take(&b, p, PIECE);
+    paging_fill(&b, 0, PIECE, 8);
     cr_assert_eq(test_client_deferred(&b), CUDA_SUCCESS);
-    cr_assert(holds(&a, 0, PIECE, 7));
-    cr_assert(holds(&b, 0, PIECE, 8));
+    cr_assert(paging_holds(&a, 0, PIECE, 7));
+    cr_assert(paging_holds(&b, 0, PIECE, 8));
     test_client_close(&a);
     test_client_close(&b);
     test_tenants_stop(&server);
@@ -609,12 +491,12 @@ piece_take(struct program *x, unsigned p)
     piece->bytes = bytes;
     piece->words = calloc(1, bytes);
     cr_assert_not_null(piece->words);
-    piece->at = address_of(&x->c, p);
+    piece->at = paging_at(&x->c, p);
     piece->object = (piece->object == 0 ? OBJECT(p) : piece->object + (1ull << 32));
     if (p % 2 != 0)
-        take_object_as(&x->c, p, bytes, piece->object);
+        paging_object_as(&x->c, p, bytes, piece->object);
     else
-        take(&x->c, p, bytes);
+        paging_take(&x->c, p, bytes);
     /* Memory is zeros: the server scrubs it. */
 }
 
@@ -622,7 +504,7 @@ static void
 piece_free(struct program *x, unsigned p)
 {
     if (p % 2 == 0)
-        TEST_ADD(&x->c, cuMemFree_v2, .address = address_of(&x->c, p));
+        TEST_ADD(&x->c, cuMemFree_v2, .address = paging_at(&x->c, p));
     /* Its address is free again when the server says so; and the lease is. */
     TEST_ADD(&x->c, cuCtxSynchronize, 0);
     cr_assert_eq(test_client_call(&x->c), CUDA_SUCCESS);
@@ -643,7 +525,7 @@ static void
 object_move(struct program *x, unsigned p)
 {
     struct piece *piece = &x->pieces[p];
-    uint64_t to = address_of(&x->c, p + (piece->at == address_of(&x->c, p) ? OWN : 0));
+    uint64_t to = paging_at(&x->c, p + (piece->at == paging_at(&x->c, p) ? OWN : 0));
 
     TEST_ADD(&x->c, cuCtxSynchronize, 0);
     cr_assert_eq(test_client_call(&x->c), CUDA_SUCCESS);
@@ -751,7 +633,7 @@ one_step(struct program *x)
  * wait for the end of them. */
 Test(paging, four_programs_on_half_the_memory_find_what_they_wrote, .timeout = 0)
 {
-    struct test_server server = server_start(halves, "--oversubscribe=2.0", "--log-level=info");
+    struct test_server server = paging_server(halves, "--oversubscribe=2.0", "--log-level=info");
     uint64_t until = gp_now_ns() + (long_s() != 0 ? long_s() * GP_NS_PER_S : 2 * GP_NS_PER_S);
     static struct program programs[SESSIONS];
     unsigned steps = 0;
@@ -759,8 +641,8 @@ Test(paging, four_programs_on_half_the_memory_find_what_they_wrote, .timeout = 0
     for (unsigned i = 0; i < SESSIONS; i++) {
         struct program *x = &programs[i];
 
-        test_tenants_open(&x->c, &server, names[i]);
-        cr_assert_eq(lease_all(&x->c), OWN_MOST);
+        test_tenants_open(&x->c, &server, paging_names[i]);
+        cr_assert_eq(paging_lease_all(&x->c), OWN_MOST);
         cr_assert_eq(test_client_module(&x->c, ID(1), mix_kernel), CUDA_SUCCESS);
         x->row = (uint32_t)test_client_kernel(&x->c, "mix");
     }
@@ -824,7 +706,7 @@ phases_main(const struct test_server *server, const struct phases *with, unsigne
     uint64_t began;
     int row;
 
-    if (!test_tenants_try(&c, server, names[index]))
+    if (!test_tenants_try(&c, server, paging_names[index]))
         _exit(1);
     TEST_ADD(&c, cuDevicePrimaryCtxRetain, .device = 0, .context = ID(1));
     c.context = 1;
@@ -832,10 +714,9 @@ phases_main(const struct test_server *server, const struct phases *with, unsigne
     TEST_ADD(&c, gpLease, .device = 0,
              .bytes = with->pieces * PIECE - c.answer.devices[0].lease_bytes);
     DEMAND(test_client_call(&c) == CUDA_SUCCESS);
-    DEMAND(test_client_module(&c, ID(1), kernel) == CUDA_SUCCESS);
-    row = test_client_kernel(&c, "k");
+    row = paging_kernel(&c);
     for (unsigned p = 0; p < with->pieces; p++)
-        take(&c, p, PIECE);
+        paging_take(&c, p, PIECE);
     DEMAND(test_client_deferred(&c) == CUDA_SUCCESS);
     atomic_fetch_add(&board->ready, 1);
     while (atomic_load(&board->go) == 0)
@@ -872,7 +753,7 @@ side_by_side(const char *option, const char *factor, const struct phases *with, 
     setenv("GPUPOOL_SOFT_THREAD_RATE", "1000000", 1);
     setenv("GPUPOOL_SOFT_COPY_RATE", "640m", 1);
     board_make();
-    server = server_start(two, factor, option);
+    server = paging_server(paging_two, factor, option);
     for (unsigned i = 0; i < count; i++) {
         pids[i] = fork();
         cr_assert_geq(pids[i], 0);
