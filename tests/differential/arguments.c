@@ -89,14 +89,15 @@ pick_object(struct made *m, int at, enum object_kind kind)
 
     if (kind == KIND_STREAM && random_percent(35))
         return stream_value(m);
-    if (kind != KIND_STREAM && random_percent(4)) { /* a device makes streams of its own */
+    if (kind != KIND_STREAM && random_percent(4) &&
+        !m->careful) { /* a device makes streams of its own */
         o = object_pick_dead(kind);
         if (o != NULL) {
             say(m, "dead-%s%u", object_kind_name(kind), o->number);
             return o->value;
         }
     }
-    o = random_percent(3) ? NULL : object_pick(kind);
+    o = random_percent(3) && !m->careful ? NULL : object_pick(kind);
     if (o == NULL) {
         say(m, "NULL");
         return 0;
@@ -118,6 +119,20 @@ pick_function(struct made *m, const struct call *call, int at)
                            : KIND_FUNCTION);
 }
 
+/* Mostly one that is of several devices where that is asked for, and one that is not elsewhere. */
+static uint64_t
+pick_physical(struct made *m, const struct call *call, int at)
+{
+    bool team = at == 0 && strstr(call->name, "Multicast") != NULL;
+    struct object *o = random_percent(80) || m->careful ? object_pick_team(team) : NULL;
+
+    if (o == NULL)
+        return pick_object(m, at, KIND_PHYS);
+    say(m, "phys%u", o->number);
+    m->object[at] = o;
+    return o->value;
+}
+
 /* Copies that take addresses of either side would read a wild one. */
 static bool
 is_unified(const char *name)
@@ -131,7 +146,13 @@ static uint64_t
 pick_address(struct made *m, const struct call *call, int at)
 {
     struct object *o = random_percent(4) ? NULL : object_pick(KIND_ADDRESS);
+    bool mapping = strstr(call->name, "MemMap") != NULL || strstr(call->name, "Unmap") != NULL ||
+                   strstr(call->name, "MemSetAccess") != NULL ||
+                   strstr(call->name, "MulticastBindAddr") != NULL;
     uint64_t offset;
+
+    if (mapping && (m->careful || random_percent(60)))
+        o = object_pick_reserved();
 
     if (o != NULL && strstr(call->name, "Value") != NULL && o->bytes < 8)
         o = NULL; /* what follows a small block is undefined */
@@ -142,11 +163,14 @@ pick_address(struct made *m, const struct call *call, int at)
         m->left = 0;
         return wild;
     }
-    offset = o->bytes == 0 || random_percent(60) ? 0 : random_below(o->bytes);
+    offset = o->bytes == 0 || m->careful || random_percent(60) ? 0 : random_below(o->bytes);
     if (strstr(call->name, "Value") != NULL)
         offset &= ~(uint64_t)7;
     if (!random_percent(10))
         offset &= ~(uint64_t)15;
+    /* Whether it is aligned is left open, and so which mistake counts. */
+    if (mapping && !o->reserved)
+        offset = 1;
     if (m->left > o->bytes - offset)
         m->left = o->bytes - offset;
     if (m->memory == NULL)
@@ -201,11 +225,12 @@ element_bytes(const char *name)
 
 /* Of the only size, or of one among several. */
 static uint64_t
-some_bytes(const struct made *m, const struct call *call)
+some_bytes(const struct made *m, const struct call *call, int at)
 {
     if (strstr(call->name, "AddressReserve") || strstr(call->name, "cuMemCreate") ||
         strstr(call->name, "cuMemMap"))
-        return ONE_OF(0, 2 << 20, 2 << 20, 4 << 20, 4096, 1);
+        return m->careful ? (at == 2 && strstr(call->name, "cuMemMap") != NULL ? 0 : 2 << 20)
+                          : ONE_OF(0, 2 << 20, 2 << 20, 4 << 20, 4096, 1);
     if (m->left == UINT64_MAX)
         return ONE_OF(0, 1, 4, 16, 64, 256, 512, 1000, 4096, 65536, 1 << 20, 3 << 20,
                       random_percent(10) ? TOO_MANY : 8);
@@ -217,8 +242,13 @@ some_bytes(const struct made *m, const struct call *call)
 }
 
 static uint64_t
-pick_bytes(struct made *m, const struct call *call)
+pick_bytes(struct made *m, const struct call *call, int at)
 {
+    bool last = at == call->count - 2; /* flags or nothing behind it */
+
+    if (call->count > 0 && call->args[call->count - 1] == ARG_BYTES)
+        last = at == call->count - 1;
+
     uint64_t bytes, most = m->host_used ? HOST_BYTES - 32768 : UINT64_MAX;
 
     if (strstr(call->name, "HostRegister") != NULL)
@@ -226,10 +256,14 @@ pick_bytes(struct made *m, const struct call *call)
     for (int i = 0; i < call->count; i++) {
         if (call->args[i] == ARG_NODES)
             return random_below(4);
-        if (call->args[i] == ARG_ACCESS_DESC && m->value[i] != 0)
-            return random_percent(5) ? 0 : 1;
+        if (call->args[i] == ARG_ACCESS_DESC && m->value[i] != 0 && i < at)
+            return random_percent(5) && !m->careful ? 0 : 1;
     }
-    bytes = some_bytes(m, call) / element_bytes(call->name);
+    if (strstr(call->name, "Multicast") != NULL) /* offsets, and what is bound behind them */
+        return m->careful ? (last ? 2 << 20 : 0)
+               : last     ? ONE_OF(2 << 20, 2 << 20, 2 << 20, 4 << 20, 4096, 0)
+                          : ONE_OF(0, 0, 0, 0, 2 << 20, 4096);
+    bytes = some_bytes(m, call, at) / element_bytes(call->name);
     return bytes < most ? bytes : most;
 }
 
@@ -258,6 +292,23 @@ pick_rectangle(struct made *m, const struct call *call)
         (unsigned long long)pitch);
 }
 
+/* What is right for sure, instead of v. */
+static uint64_t
+careful_number(const struct call *call, int at, uint64_t v)
+{
+    switch (call->args[at]) {
+    case ARG_DEVICE:
+        return 0;
+    case ARG_FLAGS:
+        return strstr(call->name, "Green") != NULL;
+    case ARG_SMALL:
+    case ARG_RESOURCE_TYPE:
+        return 1;
+    default:
+        return v;
+    }
+}
+
 static uint64_t
 pick_number(struct made *m, const struct call *call, int at)
 {
@@ -267,17 +318,28 @@ pick_number(struct made *m, const struct call *call, int at)
     case ARG_DEVICE:
         v = ONE_OF(0, 0, 0, 0, 0, 1, 1, 2, (uint32_t)-1);
         break;
-    case ARG_FLAGS:
-        v = ONE_OF(0, 0, 0, 0, 0, 1, 1, 2, 4, 8, 0x80, 0x80000000);
+    case ARG_FLAGS: /* green contexts and their streams want 1, objects of several devices none */
+        if (strstr(call->name, "Green") != NULL || strstr(call->name, "Multicast") != NULL)
+            v = ONE_OF(strstr(call->name, "Green") != NULL, strstr(call->name, "Green") != NULL,
+                       strstr(call->name, "Green") != NULL, 0, 2);
+        else
+            v = ONE_OF(0, 0, 0, 0, 0, 1, 1, 2, 4, 8, 0x80, 0x80000000);
         break;
     case ARG_SMALL:
-        v = ONE_OF(0, 0, 1, 1, 2, 4, 16, 32, 64, 256, (uint32_t)-1);
+        if (strstr(call->name, "cuDev") != NULL && strstr(call->name, "Resource") != NULL)
+            v = ONE_OF(0, 1, 1, 1, 2, 100);
+        else
+            v = ONE_OF(0, 0, 1, 1, 2, 4, 16, 32, 64, 256, (uint32_t)-1);
         for (int i = 0; i < call->count; i++)
-            if (call->args[i] == ARG_NODES && v > 3)
+            if ((call->args[i] == ARG_NODES && v > 3) || (call->args[i] == ARG_RESOURCES && v > 2))
                 v = 1;
         break;
     case ARG_ENUM:
         v = random_percent(5) ? (uint32_t)-1 : random_below(random_percent(60) ? 4 : 40);
+        break;
+    case ARG_RESOURCE_TYPE:
+        v = ONE_OF(CU_DEV_RESOURCE_TYPE_SM, CU_DEV_RESOURCE_TYPE_SM, CU_DEV_RESOURCE_TYPE_SM,
+                   CU_DEV_RESOURCE_TYPE_INVALID, 7);
         break;
     case ARG_DIM:
         v = ONE_OF(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 8, 32, random_percent(5) ? 0 : 1,
@@ -289,6 +351,8 @@ pick_number(struct made *m, const struct call *call, int at)
     default:
         v = ONE_OF(0, 1, 0x5a, 0xff, 0x1234, 0xdeadbeef);
     }
+    if (m->careful)
+        v = careful_number(call, at, v);
     say(m, "%lld", (long long)(int32_t)v);
     return v;
 }
@@ -482,7 +546,7 @@ static uint64_t
 descriptor(struct made *m, const struct call *call, int at, int what)
 {
     void *room = m->room[at].bytes;
-    int device = (int)ONE_OF(0, 0, 0, 1, 5);
+    int device = m->careful ? 0 : (int)ONE_OF(0, 0, 0, 1, 5);
 
     if (what == ARG_ARRAY_DESC) {
         CUDA_ARRAY_DESCRIPTOR *d = room;
@@ -507,8 +571,9 @@ descriptor(struct made *m, const struct call *call, int at, int what)
     } else if (what == ARG_ALLOC_PROP) {
         CUmemAllocationProp *p = room;
 
-        p->type = (CUmemAllocationType)ONE_OF(CU_MEM_ALLOCATION_TYPE_PINNED,
-                                              CU_MEM_ALLOCATION_TYPE_PINNED, 0, 9);
+        p->type = m->careful ? CU_MEM_ALLOCATION_TYPE_PINNED
+                             : (CUmemAllocationType)ONE_OF(CU_MEM_ALLOCATION_TYPE_PINNED,
+                                                           CU_MEM_ALLOCATION_TYPE_PINNED, 0, 9);
         p->location.type = CU_MEM_LOCATION_TYPE_DEVICE;
         p->location.id = device;
         say(m, "{type %d device %d}", (int)p->type, device);
@@ -530,6 +595,44 @@ descriptor(struct made *m, const struct call *call, int at, int what)
         say(m, "{pool on device %d}", device);
     }
     return (uintptr_t)room;
+}
+
+/* Two of those that were given out, for calls that take one or more. */
+static uint64_t
+resources(struct made *m, int at)
+{
+    CUdevResource *list = (void *)m->room[at].bytes;
+
+    for (int i = 0; i < 2; i++) {
+        const struct object *o =
+            random_percent(3) && !m->careful ? NULL : object_pick(KIND_RESOURCE);
+
+        if (o != NULL)
+            memcpy(&list[i], (const void *)(uintptr_t)o->value, sizeof(list[i]));
+        say(m, "%sres%u", i == 0 ? "[" : " ", o != NULL ? o->number : 0);
+    }
+    say(m, "]");
+    return (uintptr_t)list;
+}
+
+static uint64_t
+multicast(struct made *m, int at)
+{
+    CUmulticastObjectProp *p = (void *)m->room[at].bytes;
+
+    p->numDevices = m->careful ? 2 : (unsigned)ONE_OF(1, 2, 2, 0, 3);
+    p->size = m->careful ? 2 << 20 : (size_t)ONE_OF(2 << 20, 2 << 20, 4 << 20, 4096, 0);
+    p->flags = m->careful ? 0 : random_percent(3);
+    say(m, "{%u devices %zu flags %llu}", p->numDevices, p->size, p->flags);
+    return (uintptr_t)p;
+}
+
+static uint64_t
+groups(struct made *m, int at)
+{
+    m->room[at].u32[0] = m->careful ? 2 : (unsigned)ONE_OF(0, 1, 2, 2, GROUPS_MAX);
+    say(m, "%u groups", m->room[at].u32[0]);
+    return (uintptr_t)m->room[at].bytes;
 }
 
 static uint64_t
@@ -613,6 +716,12 @@ make_structure(const struct call *call, struct made *m, int at)
         return location(m, at, false);
     case ARG_LOCATION_VALUE:
         return location(m, at, true);
+    case ARG_RESOURCES:
+        return resources(m, at);
+    case ARG_MULTICAST:
+        return multicast(m, at);
+    case ARG_GROUPS:
+        return groups(m, at);
     default:
         return descriptor(m, call, at, call->args[at]);
     }
@@ -624,7 +733,7 @@ make_argument(const struct call *call, struct made *m, int at)
     int arg = call->args[at];
 
     if (arg >= ARG_OUT(0) && arg < ARG_DEVICE) {
-        bool null = random_percent(2);
+        bool null = random_percent(2) && !m->careful;
 
         say(m, null ? "NULL" : "&");
         return null ? 0 : (uintptr_t)m->room[at].bytes;
@@ -634,6 +743,8 @@ make_argument(const struct call *call, struct made *m, int at)
         return pick_address(m, call, at);
     case ARG_IN_FUNCTION:
         return pick_function(m, call, at);
+    case ARG_IN_PHYS:
+        return pick_physical(m, call, at);
     case ARG_HOST:
         if (strstr(call->name, "HostRegister") != NULL) { /* whole: parts are another matter */
             say(m, "all of buffer");
@@ -667,6 +778,7 @@ make_argument(const struct call *call, struct made *m, int at)
     case ARG_FLAGS:
     case ARG_SMALL:
     case ARG_ENUM:
+    case ARG_RESOURCE_TYPE:
     case ARG_DIM:
     case ARG_SHARED:
     case ARG_VALUE:
@@ -678,9 +790,10 @@ make_argument(const struct call *call, struct made *m, int at)
 }
 
 void
-make_arguments(const struct call *call, struct made *m)
+make_arguments(const struct call *call, struct made *m, bool careful)
 {
     memset(m, 0, sizeof(*m));
+    m->careful = careful;
     m->left = UINT64_MAX;
     for (int i = 0; i < call->count; i++) {
         if (i > 0)
@@ -694,7 +807,7 @@ make_arguments(const struct call *call, struct made *m)
     for (int i = 0; i < call->count; i++) {
         if (call->args[i] != ARG_BYTES)
             continue;
-        m->value[i] = pick_bytes(m, call);
+        m->value[i] = pick_bytes(m, call, i);
         say(m, " #%d=%lld", i, (long long)m->value[i]);
     }
 }

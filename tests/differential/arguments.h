@@ -17,6 +17,7 @@ struct made {
     } room[ARGS_MAX];
     struct object *object[ARGS_MAX]; /* of an input that is a living object */
     struct object *memory;           /* the first device address */
+    bool careful;                    /* nothing that is wrong, as far as that is known */
     uint64_t left;                   /* bytes behind the last address, UINT64_MAX: no address yet */
     bool host_used;                  /* sizes must fit the host buffer */
     char text[1024];                 /* for the trace */
@@ -29,6 +30,8 @@ extern unsigned char host_buffer[HOST_BYTES];
 extern const char *const kernel_image; /* PTX */
 extern _Atomic unsigned host_calls;    /* host functions that ran */
 
-void make_arguments(const struct call *call, struct made *m);
+#define GROUPS_MAX 4u
+
+void make_arguments(const struct call *call, struct made *m, bool careful);
 
 #endif

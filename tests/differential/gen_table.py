@@ -26,7 +26,6 @@ OUT = {
     "cuStreamWaitValue32_v2": "may wait for ever", "cuStreamWaitValue64_v2": "may wait for ever",
     "cuStreamBatchMemOp": "may wait for ever", "cuStreamBatchMemOp_v2": "may wait for ever",
     "cuEventElapsedTime": "times differ", "cuEventElapsedTime_v2": "times differ",
-    "cuMulticastCreate": "binding and mapping wait for the team",
     "cuDeviceGetUuid": "bytes of the device", "cuDeviceGetUuid_v2": "bytes of the device",
     "cuDevicePrimaryCtxReset": "ends all objects under other threads' feet",
     "cuDevicePrimaryCtxReset_v2": "ends all objects under other threads' feet",
@@ -79,18 +78,26 @@ BY_HAND = {
     "cuFuncGetName": "OUT_BYTES IN_FUNCTION", "cuKernelGetName": "OUT_BYTES IN_KERNEL",
     "cuGetErrorName": "ENUM OUT_BYTES", "cuGetErrorString": "ENUM OUT_BYTES",
     "cuDeviceGetGraphMemAttribute": "DEVICE ENUM OUT_BYTES",
+    "cuDeviceGetDevResource": "DEVICE OUT_RESOURCE RESOURCE_TYPE",
+    "cuCtxGetDevResource": "IN_CTX OUT_RESOURCE RESOURCE_TYPE",
+    "cuGreenCtxGetDevResource": "IN_GREEN OUT_RESOURCE RESOURCE_TYPE",
+    "cuDevSmResourceSplitByCount": "OUT_RESOURCES GROUPS RESOURCES OUT_RESOURCE FLAGS SMALL",
+    "cuDevResourceGenerateDesc": "OUT_DESC RESOURCES SMALL",
+    "cuGreenCtxCreate": "OUT_GREEN IN_DESC DEVICE FLAGS", "cuGreenCtxGetId": "IN_GREEN OUT_BYTES",
 }
 
 HANDLES = {"CUcontext": "CTX", "CUstream": "STREAM", "CUevent": "EVENT", "CUmodule": "MODULE",
            "CUfunction": "FUNCTION", "CUkernel": "KERNEL", "CUlibrary": "LIBRARY", "CUgraph": "GRAPH",
            "CUgraphNode": "NODE", "CUgraphExec": "EXEC", "CUarray": "ARRAY", "CUmipmappedArray": "MIPMAP",
-           "CUmemoryPool": "POOL", "CUmemGenericAllocationHandle": "PHYS", "CUuserObject": "USER"}
+           "CUmemoryPool": "POOL", "CUmemGenericAllocationHandle": "PHYS", "CUuserObject": "USER",
+           "CUgreenCtx": "GREEN", "CUdevResourceDesc": "DESC"}
 # Structures that random_program.c can fill.
 FILLED = {"CUDA_MEMCPY2D": "COPY2D", "CUDA_MEMCPY3D": "COPY3D", "CUDA_MEMSET_NODE_PARAMS": "NODE_MEMSET",
           "CUDA_KERNEL_NODE_PARAMS": "NODE_KERNEL", "CUDA_HOST_NODE_PARAMS": "NODE_HOST",
           "CUDA_ARRAY_DESCRIPTOR": "ARRAY_DESC", "CUDA_ARRAY3D_DESCRIPTOR": "ARRAY3D_DESC",
           "CUmemAllocationProp": "ALLOC_PROP", "CUmemAccessDesc": "ACCESS_DESC",
-          "CUmemPoolProps": "POOL_PROPS", "CUlaunchConfig": "LAUNCH_CONFIG", "CUmemLocation": "LOCATION"}
+          "CUmemPoolProps": "POOL_PROPS", "CUlaunchConfig": "LAUNCH_CONFIG", "CUmemLocation": "LOCATION",
+          "CUmulticastObjectProp": "MULTICAST"}
 DESTROYERS = re.compile(r"Destroy|Unload|MemFree|MemRelease|PrimaryCtxRelease|AddressFree|UserObjectRelease")
 
 

@@ -61,6 +61,36 @@ object_pick(enum object_kind kind)
     return pick(kind, is_alive);
 }
 
+static bool
+is_team(const struct object *o)
+{
+    return o->alive && o->team;
+}
+
+static bool
+is_no_team(const struct object *o)
+{
+    return o->alive && !o->team;
+}
+
+static bool
+is_reserved(const struct object *o)
+{
+    return o->alive && o->reserved;
+}
+
+struct object *
+object_pick_reserved(void)
+{
+    return pick(KIND_ADDRESS, is_reserved);
+}
+
+struct object *
+object_pick_team(bool team)
+{
+    return pick(KIND_PHYS, team ? is_team : is_no_team);
+}
+
 struct object *
 object_pick_dead(enum object_kind kind)
 {
@@ -133,9 +163,9 @@ const char *
 object_kind_name(enum object_kind kind)
 {
     static const char *const names[KIND_COUNT] = {
-        "none",  "ctx",  "stream", "event", "module", "function", "kernel", "library",
-        "graph", "node", "exec",   "array", "mipmap", "pool",     "phys",   "user",
-        "tex",   "surf", "ref",    "link",  "mem",    "host",
+        "none", "ctx",  "stream", "event",  "module", "function", "kernel", "library", "graph",
+        "node", "exec", "array",  "mipmap", "pool",   "phys",     "user",   "tex",     "surf",
+        "ref",  "link", "green",  "desc",   "res",    "mem",      "host",
     };
 
     return names[kind];

@@ -21,6 +21,8 @@ struct object {
     bool alive;
     bool broken;        /* a context that had a fault */
     bool legacy_breaks; /* a context: a capture that its legacy stream must not be touched in */
+    bool reserved;      /* addresses that the program maps itself */
+    bool team;          /* physical memory of several devices */
     bool usable;        /* memory that kernels can certainly reach */
     unsigned made_then; /* objects of its kind made when it died */
 };
@@ -38,6 +40,9 @@ random_percent(unsigned percent)
 struct object *object_pick(enum object_kind kind);
 /* One that died since which none of its kind was made (its value cannot mean another), or NULL. */
 struct object *object_pick_dead(enum object_kind kind);
+struct object *object_pick_reserved(void);
+/* Physical memory, of several devices or not. */
+struct object *object_pick_team(bool team);
 struct object *object_find(enum object_kind kind, uint64_t value);
 /* The living ones in the order of their making: the first for NULL, NULL at the end. */
 struct object *object_next(enum object_kind kind, const struct object *before);

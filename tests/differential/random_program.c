@@ -22,8 +22,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define THREADS 3
-#define POOLED  (-1) /* parent of memory that was allocated in stream order */
+#define THREADS     3
+#define FIRST_CALLS 14
+#define POOLED      (-1) /* parent of memory that was allocated in stream order */
 
 static const struct call calls[] = {
 #include "random_calls.inc.h"
@@ -49,6 +50,7 @@ static CUresult (*stream_get_flags)(CUstream, unsigned *);
 static CUresult (*memset_d8)(CUdeviceptr, unsigned char, size_t);
 static CUresult (*memcpy_dtoh)(void *, CUdeviceptr, size_t);
 static CUresult (*ctx_get_current)(CUcontext *);
+static CUresult (*multicast_add)(CUmemGenericAllocationHandle, CUdevice);
 static CUresult (*ctx_set_current)(CUcontext);
 
 /* Guarded by the baton: one thread runs at a time. */
@@ -58,6 +60,7 @@ static int current_context[THREADS]; /* number of it */
 static bool capturing;               /* some stream: nothing may wait */
 static bool capturing_self[THREADS]; /* that thread's own stream */
 static bool with_graphs;             /* this program */
+static unsigned special;             /* it begins with a green context (1), mapped memory (2) */
 static bool legacy_breaks;        /* a capture: its context's legacy stream is not to be touched */
 static bool settled;              /* what was queued is done: the host's memory may be looked at */
 static struct object *primary[8]; /* of each device */
@@ -91,6 +94,7 @@ load(void)
     *(void **)&stream_destroy = dlsym(library, "cuStreamDestroy_v2");
     *(void **)&memset_d8 = dlsym(library, "cuMemsetD8_v2");
     *(void **)&memcpy_dtoh = dlsym(library, "cuMemcpyDtoH_v2");
+    *(void **)&multicast_add = dlsym(library, "cuMulticastAddDevice");
     *(void **)&ctx_get_current = dlsym(library, "cuCtxGetCurrent");
     *(void **)&ctx_set_current = dlsym(library, "cuCtxSetCurrent");
     *(void **)&init = dlsym(library, "cuInit");
@@ -119,7 +123,8 @@ parent_of(const struct call *call)
         if (made.object[i] == NULL)
             continue;
         if (call->args[i] == ARG_IN_MODULE || call->args[i] == ARG_IN_LIBRARY ||
-            call->args[i] == ARG_IN_GRAPH || call->args[i] == ARG_IN_MIPMAP)
+            call->args[i] == ARG_IN_GRAPH || call->args[i] == ARG_IN_MIPMAP ||
+            call->args[i] == ARG_IN_GREEN)
             return (int)made.object[i]->number;
         if (call->args[i] == ARG_IN_NODE) /* a graph inside: it goes with the node's */
             return made.object[i]->parent;
@@ -170,7 +175,8 @@ static void
 output_object(const struct call *call, int thread, int at, enum object_kind kind)
 {
     uint64_t value = made.room[at].u64[0];
-    struct object *o = object_find(kind, value);
+    /* Whether a descriptor that was made before comes again is left open. */
+    struct object *o = kind != KIND_DESC ? object_find(kind, value) : NULL;
 
     if (value == 0) {
         printf(" none");
@@ -196,6 +202,8 @@ output_object(const struct call *call, int thread, int at, enum object_kind kind
         o->usable = strstr(call->name, "Alloc") != NULL || strstr(call->name, "Global") != NULL;
         if (kind == KIND_ADDRESS && strstr(call->name, "Alloc") != NULL)
             fill(o);
+        o->reserved = strcmp(call->name, "cuMemAddressReserve") == 0;
+        o->team = strcmp(call->name, "cuMulticastCreate") == 0;
         if (kind == KIND_ARRAY)
             fill_array((CUarray)(uintptr_t)value);
         if (strstr(call->name, "Managed") != NULL && made.value[2] == CU_MEM_ATTACH_HOST)
@@ -204,19 +212,62 @@ output_object(const struct call *call, int thread, int at, enum object_kind kind
     printf(" %s%u", object_kind_name(kind), o->number);
 }
 
+/* Copies of them are kept, by name. */
+static void
+output_resource(const CUdevResource *resource)
+{
+    static CUdevResource kept[256];
+    static unsigned count;
+    struct object *o;
+
+    if (resource->type != CU_DEV_RESOURCE_TYPE_SM || count == sizeof(kept) / sizeof(kept[0])) {
+        printf(" type %d", (int)resource->type);
+        return;
+    }
+    kept[count] = *resource;
+    o = object_add(KIND_RESOURCE, (uintptr_t)&kept[count++]);
+    if (o != NULL)
+        printf(" res%u of %u", o->number, resource->sm.smCount);
+}
+
+static unsigned
+groups_of(const struct call *call)
+{
+    for (int i = 0; i < call->count; i++)
+        if (call->args[i] == ARG_GROUPS)
+            return made.room[i].u32[0] < GROUPS_MAX ? made.room[i].u32[0] : GROUPS_MAX;
+    return 0;
+}
+
+/* Binding and mapping wait until all of its devices are there. */
+static void
+complete_team(const struct call *call)
+{
+    const CUmulticastObjectProp *prop = (const void *)made.room[1].bytes;
+
+    for (unsigned i = 0; strcmp(call->name, "cuMulticastCreate") == 0 && i < prop->numDevices; i++)
+        printf(" device %d", (int)multicast_add(made.room[0].u64[0], (CUdevice)i));
+}
+
 static void
 outputs(const struct call *call, int thread)
 {
+    complete_team(call);
     for (int i = 0; i < call->count; i++) {
         int arg = call->args[i];
 
         if (made.value[i] == 0)
             continue;
-        if (arg > ARG_OUT(0) && arg < ARG_OUT_END)
+        if (arg == ARG_OUT_RESOURCE)
+            output_resource((const void *)made.room[i].bytes);
+        else if (arg == ARG_OUT_RESOURCES)
+            for (unsigned n = 0; n < groups_of(call); n++)
+                output_resource((const CUdevResource *)(const void *)made.room[i].bytes + n);
+        else if (arg > ARG_OUT(0) && arg < ARG_OUT_END)
             output_object(call, thread, i, (enum object_kind)(arg - ARG_OUT(0)));
         else if (call->flags & CALL_RESULT_ONLY)
             continue;
-        else if (arg == ARG_OUT_32)
+        else if (arg == ARG_OUT_32 || arg == ARG_GROUPS)
             printf(" %d", (int)made.room[i].u32[0]);
         else if (arg == ARG_OUT_64)
             printf(" %llu", (unsigned long long)made.room[i].u64[0]);
@@ -258,6 +309,18 @@ destroyed(struct object *o)
     if (o->kind == KIND_GRAPH) {
         objects_die_with_parent(KIND_NODE, (int)o->number);
         objects_die_with_parent(KIND_GRAPH, (int)o->number);
+    }
+    if (o->kind == KIND_GREEN) {
+        struct object *ctx = object_find(KIND_CTX, o->value);
+
+        if (ctx != NULL) { /* the same, as a context */
+            object_die(ctx);
+            objects_die_with_context((int)ctx->number);
+        }
+        objects_die_with_parent(KIND_STREAM, (int)o->number);
+        objects_die_with_parent(KIND_CTX, (int)o->number);
+        for (unsigned device = 0; device < sizeof(primary) / sizeof(primary[0]); device++)
+            released(device); /* it held the primary one */
     }
     if (o->kind == KIND_MIPMAP)
         objects_die_with_parent(KIND_ARRAY, (int)o->number);
@@ -304,9 +367,10 @@ too_seldom(const struct call *call)
          strstr(call->name, "Unload") || strstr(call->name, "PoolDestroy") ||
          strstr(call->name, "ArrayDestroy") || strstr(call->name, "Unregister") ||
          strstr(call->name, "MemUnmap") || strstr(call->name, "CtxDestroy") ||
-         strstr(call->name, "CtxRelease")))
+         strstr(call->name, "CtxRelease") || strstr(call->name, "GreenCtxDestroy")))
         return true;
-    if (strstr(call->name, "cuCtxDestroy") || strstr(call->name, "PrimaryCtxRelease"))
+    if (strstr(call->name, "cuCtxDestroy") || strstr(call->name, "PrimaryCtxRelease") ||
+        strstr(call->name, "cuGreenCtxDestroy"))
         return !random_percent(3);
     if (strstr(call->name, "cuDevicePrimaryCtxSetFlags") || strstr(call->name, "cuCtxCreate"))
         return !random_percent(20);
@@ -334,22 +398,34 @@ named(const char *name)
 static const struct call *
 first_call(unsigned long number)
 {
-    static const char *const begin[] = {"cuDevicePrimaryCtxRetain",
-                                        "cuCtxSetCurrent",
-                                        "cuCtxCreate_v2",
-                                        "cuModuleLoadData",
-                                        "cuModuleGetFunction",
-                                        "cuMemAlloc_v2",
-                                        "cuMemAlloc_v2",
-                                        "cuStreamCreate",
-                                        "cuEventCreate",
-                                        "cuMemHostAlloc",
-                                        "cuStreamCreateWithPriority",
-                                        "cuMemAllocPitch_v2",
-                                        "cuModuleGetFunction",
-                                        "cuModuleGetGlobal_v2"};
+    static const char *const begin[FIRST_CALLS] = {"cuDevicePrimaryCtxRetain",
+                                                   "cuCtxSetCurrent",
+                                                   "cuCtxCreate_v2",
+                                                   "cuModuleLoadData",
+                                                   "cuModuleGetFunction",
+                                                   "cuMemAlloc_v2",
+                                                   "cuMemAlloc_v2",
+                                                   "cuStreamCreate",
+                                                   "cuEventCreate",
+                                                   "cuMemHostAlloc",
+                                                   "cuStreamCreateWithPriority",
+                                                   "cuMemAllocPitch_v2",
+                                                   "cuModuleGetFunction",
+                                                   "cuModuleGetGlobal_v2"};
 
-    return number < sizeof(begin) / sizeof(begin[0]) ? named(begin[number]) : NULL;
+    static const char *const green[] = {"cuDeviceGetDevResource",    "cuDevSmResourceSplitByCount",
+                                        "cuDevResourceGenerateDesc", "cuGreenCtxCreate",
+                                        "cuGreenCtxStreamCreate",    "cuCtxFromGreenCtx"};
+    static const char *const mapped[] = {
+        "cuMemAddressReserve", "cuMemCreate",       "cuMemMap",
+        "cuMemSetAccess",      "cuMulticastCreate", "cuMulticastBindMem"};
+    unsigned long more = number - FIRST_CALLS;
+
+    if (number < FIRST_CALLS)
+        return named(begin[number]);
+    if (special == 1 && more < sizeof(green) / sizeof(green[0]))
+        return named(green[more]);
+    return special == 2 && more < sizeof(mapped) / sizeof(mapped[0]) ? named(mapped[more]) : NULL;
 }
 
 /* What others need, which chance alone would seldom have made. */
@@ -390,6 +466,14 @@ maker(void)
         "cuMemHostGetDevicePointer_v2",
         "cuLinkCreate_v2",
         "cuUserObjectCreate",
+        "cuDeviceGetDevResource",
+        "cuDevSmResourceSplitByCount",
+        "cuDevResourceGenerateDesc",
+        "cuGreenCtxCreate",
+        "cuCtxFromGreenCtx",
+        "cuGreenCtxStreamCreate",
+        "cuMulticastCreate",
+        "cuMulticastBindMem",
     };
 
     return named(names[random_below(sizeof(names) / sizeof(names[0]))]);
@@ -421,20 +505,24 @@ of_some_area(void)
 }
 
 static const struct call *
-draw(unsigned long number, int thread)
+draw(unsigned long number, int thread, bool *careful_p)
 {
     const struct call *call = first_call(number);
+
+    *careful_p = number >= FIRST_CALLS && call != NULL;
 
     /* A thread mostly has a context: without one there is little to see. */
     if (call == NULL && current_context[thread] == 0 && !random_percent(10))
         call = named(random_percent(70) ? "cuCtxSetCurrent" : "cuCtxPushCurrent_v2");
 
     while (call == NULL) {
+        *careful_p = false;
         if (capturing && random_percent(6))
             call = named("cuStreamEndCapture");
-        else if (random_percent(20))
+        else if (random_percent(20)) {
             call = maker();
-        else
+            *careful_p = random_percent(50);
+        } else
             call = random_percent(50) ? &calls[random_below(CALLS)] : of_some_area();
         if (functions[call - calls] == NULL || too_seldom(call) ||
             (capturing && legacy_breaks &&
@@ -535,6 +623,36 @@ look_at_captures(const struct call *call, CUresult cr, int thread)
     }
 }
 
+static void
+context_ended(struct object *ctx)
+{
+    for (unsigned i = 0; i < sizeof(primary) / sizeof(primary[0]); i++)
+        if (primary[i] == ctx)
+            primary[i] = NULL;
+    objects_die_with_context((int)ctx->number);
+    objects_die_with_parent(KIND_ADDRESS, POOLED); /* it may have been of its streams */
+    object_die(ctx);
+}
+
+/* Streams of green contexts, whose own contexts the program may not know. */
+static CUresult
+synchronize_green(void)
+{
+    CUresult later = CUDA_SUCCESS;
+
+    for (struct object *o = NULL; (o = object_next(KIND_STREAM, o)) != NULL;) {
+        CUresult other =
+            o->parent != 0 ? stream_synchronize((CUstream)(uintptr_t)o->value) : CUDA_SUCCESS;
+
+        if (other == CUDA_ERROR_INVALID_CONTEXT || other == CUDA_ERROR_CONTEXT_IS_DESTROYED)
+            continue;
+        if (!o->broken && later == CUDA_SUCCESS)
+            later = other;
+        o->broken = other != CUDA_SUCCESS;
+    }
+    return later;
+}
+
 /* All contexts, for work goes to the stream's, not the current one. */
 static CUresult
 synchronize(CUresult cr, int thread)
@@ -552,13 +670,17 @@ synchronize(CUresult cr, int thread)
     for (struct object *o = NULL; (o = object_next(KIND_CTX, o)) != NULL;) {
         CUresult other = ctx_synchronize_v2((CUcontext)(uintptr_t)o->value);
 
-        if (other == CUDA_ERROR_INVALID_CONTEXT || other == CUDA_ERROR_CONTEXT_IS_DESTROYED)
-            continue; /* ended by this very call */
+        if (other == CUDA_ERROR_INVALID_CONTEXT || other == CUDA_ERROR_CONTEXT_IS_DESTROYED) {
+            context_ended(o); /* by this very call */
+            continue;
+        }
 
         if (!o->broken && later == CUDA_SUCCESS)
             later = other;
         o->broken = other != CUDA_SUCCESS;
     }
+    if (later == CUDA_SUCCESS)
+        later = synchronize_green();
     settled = later == CUDA_SUCCESS;
     return cr == CUDA_SUCCESS ? later : cr;
 }
@@ -566,11 +688,12 @@ synchronize(CUresult cr, int thread)
 static void
 one_call(int thread)
 {
-    const struct call *call = draw(call_number, thread);
+    bool careful = false;
+    const struct call *call = draw(call_number, thread, &careful);
     word v[ARGS_MAX];
     CUresult cr, own;
 
-    make_arguments(call, &made);
+    make_arguments(call, &made, careful);
     memcpy(v, made.value, sizeof(v));
     printf("%lu t%d %s(%s) ->", call_number, thread, call->name, made.text);
     fflush(stdout); /* so that a crash shows where */
@@ -676,6 +799,7 @@ program(uint64_t seed, unsigned long count)
     load();
     random_seed(seed);
     with_graphs = seed % 2 == 0;
+    special = seed / 2 % 4;
     for (size_t i = 0; i < HOST_BYTES; i++)
         host_buffer[i] = (unsigned char)(i * 7 + i / 251);
     printf("init %d\n", (int)init(0));
@@ -683,7 +807,7 @@ program(uint64_t seed, unsigned long count)
         pthread_create(&threads[i], NULL, thread_main, (void *)i);
     pthread_mutex_lock(&baton.lock);
     while (call_number < count) {
-        if (call_number > 14 && random_percent(15))
+        if (call_number > FIRST_CALLS + 6 && random_percent(15))
             who = (int)random_below(THREADS);
         hand_over(who);
     }

@@ -23,8 +23,11 @@ enum object_kind {
     KIND_SURFACE,
     KIND_TEXREF,
     KIND_LINK,
-    KIND_ADDRESS, /* device memory */
-    KIND_HOST,    /* pinned memory */
+    KIND_GREEN,
+    KIND_DESC,     /* of what a green context has */
+    KIND_RESOURCE, /* SMs; its value is where a copy lies */
+    KIND_ADDRESS,  /* device memory */
+    KIND_HOST,     /* pinned memory */
     KIND_COUNT,
 };
 
@@ -51,6 +54,8 @@ enum arg {
     ARG_IN_SURFACE = ARG_IN(KIND_SURFACE),
     ARG_IN_TEXREF = ARG_IN(KIND_TEXREF),
     ARG_IN_LINK = ARG_IN(KIND_LINK),
+    ARG_IN_GREEN = ARG_IN(KIND_GREEN),
+    ARG_IN_DESC = ARG_IN(KIND_DESC),
     ARG_ADDRESS = ARG_IN(KIND_ADDRESS),
 
     ARG_OUT_CTX = ARG_OUT(KIND_CTX),
@@ -72,13 +77,17 @@ enum arg {
     ARG_OUT_SURFACE = ARG_OUT(KIND_SURFACE),
     ARG_OUT_TEXREF = ARG_OUT(KIND_TEXREF),
     ARG_OUT_LINK = ARG_OUT(KIND_LINK),
+    ARG_OUT_GREEN = ARG_OUT(KIND_GREEN),
+    ARG_OUT_DESC = ARG_OUT(KIND_DESC),
+    ARG_OUT_RESOURCE = ARG_OUT(KIND_RESOURCE),
     ARG_OUT_ADDRESS = ARG_OUT(KIND_ADDRESS),
     ARG_OUT_HOST = ARG_OUT(KIND_HOST),
     ARG_OUT_END,
 
     ARG_OUT_32 = 200,
     ARG_OUT_64,
-    ARG_OUT_BYTES, /* not compared */
+    ARG_OUT_BYTES,     /* not compared */
+    ARG_OUT_RESOURCES, /* as many as ARG_GROUPS says */
 
     ARG_DEVICE = 300,
     ARG_BYTES, /* a size, pitch or count */
@@ -111,6 +120,10 @@ enum arg {
     ARG_LOCATION_VALUE,
     ARG_RESOURCE_DESC,
     ARG_TEXTURE_DESC,
+    ARG_RESOURCES, /* two */
+    ARG_RESOURCE_TYPE,
+    ARG_GROUPS, /* in and out */
+    ARG_MULTICAST,
     ARG_IMAGE,
     ARG_IMAGE_BYTES,
     ARG_ZERO,
