@@ -1,5 +1,6 @@
 /* backend/driver/soft/dev/graph_add.c -- new nodes of each type */
 #include "backend/driver/soft/dev/graph.h"
+#include "backend/driver/soft/dev/green.h"
 #include "backend/driver/soft/dev/mem.h"
 #include "backend/driver/soft/dev/mempool.h"
 #include "backend/driver/soft/dev/span.h"
@@ -86,8 +87,8 @@ add_memcpy(const struct add *a, const CUDA_MEMCPY3D *p, CUcontext ctx)
     if (cr == CUDA_SUCCESS && ctx == NULL)
         ctx = node->ctx;
     if (cr == CUDA_SUCCESS)
-        cr = p != NULL && sd_object_is(ctx, SD_CTX) ? sd_node_set_memcpy(node, p, ctx)
-                                                    : CUDA_ERROR_INVALID_VALUE;
+        cr = p != NULL && sd_green_plain(&ctx) == CUDA_SUCCESS ? sd_node_set_memcpy(node, p, ctx)
+                                                               : CUDA_ERROR_INVALID_VALUE;
     return add_end(a, node, cr);
 }
 
@@ -108,8 +109,8 @@ add_memset(const struct add *a, const CUDA_MEMSET_NODE_PARAMS *p, CUcontext ctx)
     if (cr == CUDA_SUCCESS && ctx == NULL)
         ctx = node->ctx;
     if (cr == CUDA_SUCCESS)
-        cr = p != NULL && sd_object_is(ctx, SD_CTX) ? sd_node_set_memset(node, p, ctx)
-                                                    : CUDA_ERROR_INVALID_VALUE;
+        cr = p != NULL && sd_green_plain(&ctx) == CUDA_SUCCESS ? sd_node_set_memset(node, p, ctx)
+                                                               : CUDA_ERROR_INVALID_VALUE;
     return add_end(a, node, cr);
 }
 

@@ -1,5 +1,6 @@
 /* backend/driver/soft/dev/graph_change.c -- changes of executable graphs */
 #include "backend/driver/soft/dev/graph.h"
+#include "backend/driver/soft/dev/green.h"
 #include "cuda_api.h"
 
 #include <string.h>
@@ -94,7 +95,7 @@ cuGraphExecMemcpyNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
     CUresult cr = step_enter(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_MEMCPY, &step);
 
     if (cr == CUDA_SUCCESS)
-        cr = copyParams != NULL
+        cr = copyParams != NULL && (ctx == NULL || sd_green_plain(&ctx) == CUDA_SUCCESS)
                  ? sd_memcpy_params_work(copyParams, ctx != NULL ? ctx : step->work.ctx, &work)
                  : CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS && (hollow(&step->work) || hollow(&work))) {
@@ -113,7 +114,7 @@ cuGraphExecMemsetNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
     CUresult cr = step_enter(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_MEMSET, &step);
 
     if (cr == CUDA_SUCCESS)
-        cr = memsetParams != NULL
+        cr = memsetParams != NULL && (ctx == NULL || sd_green_plain(&ctx) == CUDA_SUCCESS)
                  ? sd_memset_params_work(memsetParams, ctx != NULL ? ctx : step->work.ctx, &work)
                  : CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS && (hollow(&step->work) || hollow(&work)))

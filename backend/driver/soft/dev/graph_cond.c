@@ -1,6 +1,7 @@
 /* backend/driver/soft/dev/graph_cond.c -- conditions: their handles, and which graphs may have them
  */
 #include "backend/driver/soft/dev/graph.h"
+#include "backend/driver/soft/dev/green.h"
 #include "cuda_api.h"
 
 #include <string.h>
@@ -86,7 +87,7 @@ cuGraphConditionalHandleCreate(CUgraphConditionalHandle *pHandle_out, CUgraph hG
         ctx = sd_ctx_current();
     if (pHandle_out == NULL || (flags & ~(unsigned)CU_GRAPH_COND_ASSIGN_DEFAULT) != 0)
         return CUDA_ERROR_INVALID_VALUE;
-    if (!sd_object_is(ctx, SD_CTX))
+    if (sd_green_plain(&ctx) != CUDA_SUCCESS)
         return CUDA_ERROR_INVALID_CONTEXT;
     sd_graph_lock();
     if (!sd_graph_valid(hGraph)) {
@@ -138,7 +139,7 @@ sd_node_set_conditional(CUgraphNode node, const CUDA_CONDITIONAL_NODE_PARAMS *p)
     struct sd_cond *cond = sd_cond_find(node->graph, p->handle);
     CUcontext ctx = p->ctx != NULL ? p->ctx : node->ctx;
 
-    if (cond == NULL || !size_valid(p) || ctx != cond->ctx)
+    if (cond == NULL || !size_valid(p) || sd_green_plain(&ctx) != CUDA_SUCCESS || ctx != cond->ctx)
         return CUDA_ERROR_INVALID_VALUE;
     node->cond.bodies = calloc(p->size, sizeof(*node->cond.bodies));
     if (node->cond.bodies == NULL)

@@ -41,6 +41,14 @@ sd_green_resolve(CUcontext handle, CUcontext *ctx_p, CUgreenCtx *green_p)
     return CUDA_SUCCESS;
 }
 
+CUresult
+sd_green_plain(CUcontext *ctx)
+{
+    CUgreenCtx green;
+
+    return sd_object_is(*ctx, SD_CTX) ? CUDA_SUCCESS : sd_green_resolve(*ctx, ctx, &green);
+}
+
 GP_EXPORT CUresult
 cuGreenCtxCreate(CUgreenCtx *phCtx, CUdevResourceDesc desc, CUdevice dev, unsigned int flags)
 {

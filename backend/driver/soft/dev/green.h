@@ -42,6 +42,9 @@ CUresult sd_green_check(CUgreenCtx green);
  * destroyed; a primary context keeps its handle. */
 CUresult sd_green_resolve(CUcontext handle, CUcontext *ctx_p, CUgreenCtx *green_p);
 
+/* *ctx (not NULL) becomes the context itself, where only that matters. */
+CUresult sd_green_plain(CUcontext *ctx);
+
 /* The calling thread's current green context, or NULL. */
 CUgreenCtx sd_green_current(void);
 
