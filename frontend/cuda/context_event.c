@@ -5,6 +5,7 @@
 #include "cuda_api.h"
 #include "frontend/cuda/ask.h"
 #include "frontend/cuda/capture.h"
+#include "frontend/cuda/copy.h"
 #include "frontend/cuda/green.h"
 #include "frontend/cuda/state.h"
 #include "frontend/cuda/stream.h"
@@ -249,18 +250,34 @@ cuGreenCtxWaitEvent(CUgreenCtx green, CUevent event)
 }
 
 CUresult
-fe_green_synchronize(CUcontext green)
+fe_green_synchronize(CUcontext handle)
 {
-    CUevent event;
-    CUresult cr = cuEventCreate(&event, CU_EVENT_DISABLE_TIMING), ended;
+    struct fe_green *green = NULL;
+    struct fe_call call;
+    struct scope s = {.call = &call};
+    struct fe_where where;
+    CUresult cr = fe_green_of_context(handle, &green);
 
+    if (cr == CUDA_SUCCESS) /* its context's matter, whatever is current */
+        cr = fe_enter_in(&call, WIRE_CALL_cuStreamSynchronize, green->object.context);
     if (cr != CUDA_SUCCESS)
         return cr;
-    cr = cuCtxRecordEvent(green, event);
+    s.green = green;
+    s.gates = &green->gates;
+    cr = fe_capture_check_unsafe(call.context);
+    if (cr == CUDA_SUCCESS) {
+        pthread_mutex_lock(&lock);
+        s.cr = inside(&s, &s.gates->gather);
+        if (s.cr == CUDA_SUCCESS)
+            fe_object_each(WIRE_HANDLE_STREAM, gather, &s);
+        where.stream = s.gates->gather.stream;
+        where.wire = s.cr == CUDA_SUCCESS ? where.stream->object.wire : 0;
+        cr = s.cr;
+        pthread_mutex_unlock(&lock);
+    }
     if (cr == CUDA_SUCCESS)
-        cr = cuEventSynchronize(event);
-    ended = cuEventDestroy_v2(event);
-    return cr == CUDA_SUCCESS ? ended : cr;
+        cr = fe_copy_drain(&call, &where);
+    return fe_leave(&call, cr);
 }
 
 /* -- streams that come later ------------------------------------------------------------ */

@@ -176,7 +176,9 @@ cuDevSmResourceSplitByCount(CUdevResource *result, unsigned int *groups, const C
     state = fe_state_get(&cr);
     if (state == NULL)
         return cr;
-    if (groups == NULL || input == NULL || (result != NULL && *groups == 0))
+    if (groups == NULL || input == NULL || (result != NULL && *groups == 0) ||
+        (flags & ~(unsigned)(CU_DEV_SM_RESOURCE_SPLIT_IGNORE_SM_COSCHEDULING |
+                             CU_DEV_SM_RESOURCE_SPLIT_MAX_POTENTIAL_CLUSTER_SIZE)) != 0)
         return CUDA_ERROR_INVALID_VALUE;
     cr = read_inside(state, input, &in);
     if (cr != CUDA_SUCCESS)

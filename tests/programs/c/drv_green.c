@@ -55,6 +55,8 @@ resources(CUdevResource *parts, CUdevResource *rest)
               cuDevSmResourceSplitByCount(none, &groups, &all, NULL, 0, sms + 1));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE,
               cuDevSmResourceSplitByCount(none, &groups, &all, NULL, 0x100, 1));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, /* before what is split is looked at */
+              cuDevSmResourceSplitByCount(none, &groups, &parts[0], NULL, 0x100, 1));
     EXPECT_CU(CUDA_ERROR_INVALID_RESOURCE_CONFIGURATION,
               cuDevSmResourceSplitByCount(none, &groups, &parts[0], NULL, 0, 1));
     memset(&none[0], 0, sizeof(none[0]));
@@ -255,14 +257,83 @@ events(CUgreenCtx *green, CUstream *streams)
     printf("events: done\n");
 }
 
+/* Asked about while another context, or none, is current; its streams' captures count by mode. */
+static void
+from_elsewhere(CUgreenCtx green, CUstream stream)
+{
+    const CUDA_MEMSET_NODE_PARAMS fill = {
+        .dst = out, .value = 9, .elementSize = 4, .width = 1, .height = 1};
+    CUgraphConditionalHandle handle;
+    CUcontext primary, other, ctx, got;
+    CUgraphExec exec;
+    CUgraphNode node;
+    CUgraph graph;
+
+    CU(cuCtxGetCurrent(&primary));
+    CU(cuCtxFromGreenCtx(&ctx, green));
+    CU(cuCtxCreate_v2(&other, 0, dev));
+    CU(cuMemsetD32Async(out, 8, 1, stream));
+    CU(cuCtxSynchronize_v2(ctx));
+    EXPECT_CU(CUDA_SUCCESS, cuStreamQuery(stream));
+    CU(cuCtxPopCurrent(&got));
+    CU(cuCtxPopCurrent(&got));
+    CU(cuCtxSynchronize_v2(ctx));
+    CU(cuCtxSetCurrent(primary));
+
+    CU(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED));
+    CU(cuCtxSynchronize_v2(ctx));
+    CU(cuStreamEndCapture(stream, &graph));
+    CU(cuGraphAddMemsetNode(&node, graph, NULL, 0, &fill, ctx));
+    CU(cuGraphInstantiateWithFlags(&exec, graph, 0));
+    CU(cuGraphExecMemsetNodeSetParams(exec, node, &fill, ctx));
+    CU(cuGraphLaunch(exec, stream));
+    CU(cuStreamSynchronize(stream));
+    EXPECT(drv_word_at(out) == 9);
+    CU(cuGraphExecDestroy(exec));
+    CU(cuGraphConditionalHandleCreate(&handle, graph, ctx, 0, 0));
+    CU(cuGraphDestroy(graph));
+    CU(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, cuCtxSynchronize_v2(ctx));
+    EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, cuStreamEndCapture(stream, &graph));
+    CU(cuCtxDestroy(other));
+    printf("from elsewhere: done\n");
+}
+
+/* A fault is the answer of whoever waits for it. */
+static int
+faulted(void)
+{
+    CUdeviceptr nowhere = 0;
+    void *params[] = {&nowhere};
+    CUdevResource all;
+    CUdevResourceDesc desc;
+    CUcontext ctx, other;
+    CUgreenCtx green;
+    CUstream stream;
+
+    dev = drv_open();
+    where = drv_kernel(green_ptx, "where");
+    CU(cuDeviceGetDevResource(dev, &all, CU_DEV_RESOURCE_TYPE_SM));
+    CU(cuDevResourceGenerateDesc(&desc, &all, 1));
+    CU(cuGreenCtxCreate(&green, desc, dev, CU_GREEN_CTX_DEFAULT_STREAM));
+    CU(cuGreenCtxStreamCreate(&stream, green, CU_STREAM_NON_BLOCKING, 0));
+    CU(cuCtxFromGreenCtx(&ctx, green));
+    CU(cuCtxCreate_v2(&other, 0, dev));
+    CU(cuLaunchKernel(where, 1, 1, 1, 1, 1, 1, 0, stream, params, NULL));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuCtxSynchronize_v2(ctx));
+    return drv_result("faulted");
+}
+
 int
 main(void)
 {
     CUdevResource parts[2], rest;
     CUstream streams[2];
     CUgreenCtx green[2];
-    int count = 0;
+    int count = 0, status = drv_in_child(faulted);
 
+    EXPECT(status == 0);
+    printf("faulted: status %d\n", status);
     dev = drv_open();
     CU(cuDeviceGetAttribute(&count, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, dev));
     sms = (unsigned)count;
@@ -274,6 +345,7 @@ main(void)
     kernels(green, streams, parts[0].sm.smCount);
     current(green, streams[0], parts[0].sm.smCount);
     events(green, streams);
+    from_elsewhere(green[0], streams[0]);
 
     CU(cuStreamDestroy(streams[1]));
     CU(cuGreenCtxDestroy(green[1]));
