@@ -28,6 +28,7 @@
 
 #define FE_BATCH_BYTES    (WIRE_RECORD_BYTES_MAX + (64u << 10)) /* addresses, touched as needed */
 #define FE_BATCH_SOFT     (1u << 20)  /* records gather up to here before posting waits */
+#define FE_BATCH_SELF     (60u << 10) /* so much is not sent: who posts does it */
 #define FE_BATCH_KEEP     (2u << 20)  /* touched memory beyond it is given back */
 #define FE_TAIL_MIN       (64u << 10) /* shorter tails are copied */
 #define FE_SLOTS          1024u

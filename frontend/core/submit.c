@@ -360,6 +360,9 @@ fe_submit_end(struct fe_line *l, bool wake)
                           memory_order_relaxed);
     if (GP_UNLIKELY(sub->open_flush))
         send_through(l);
+    else if (GP_UNLIKELY(b->len >= FE_BATCH_SELF) && /* the thread gets no core, the server idles */
+             !sub->sending && !line_over(l))
+        send_gathered(l);
     if (wake)
         unlock_and_ring(sub);
     else
