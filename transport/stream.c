@@ -198,6 +198,7 @@ spin(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline
 {
     uint64_t most = atomic_load_explicit(&s->lane.spin_us, memory_order_relaxed) * GP_NS_PER_US;
     unsigned per_yield = atomic_load_explicit(&s->looks_per_yield, memory_order_relaxed);
+    unsigned first = atomic_load_explicit(&s->first_looks, memory_order_relaxed);
     uint64_t now = gp_now_ns(), end;
     enum gp_status status;
 
@@ -211,6 +212,8 @@ spin(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline
             return status;
         if (atomic_load_explicit(&s->woken, memory_order_relaxed) && take_wake(s))
             return GP_ERR_AGAIN;
+        if (looks <= first)
+            continue;
         if (looks % per_yield == 0)
             sched_yield();
         else

@@ -70,6 +70,9 @@ struct tp_stream {
     /* Looks between two offers of the core to somebody else, who may be the one we wait for.
      * Relaxed, as write_events. */
     _Atomic unsigned looks_per_yield;
+    /* Looks before the first of these, without a pause or a look at the clock: what is on its way
+     * is not to come while we yield. Of lanes where one is no system call. */
+    _Atomic unsigned first_looks;
     _Atomic short write_events; /* what to poll write_fd for; relaxed: a link's lane may change */
 
     /* Any thread. woken: acquire/release with tp_wake(); ended: relaxed, errors follow anyway. */

@@ -447,6 +447,7 @@ tp_link_use(struct tp_link *l, struct tp_stream *inner)
         return GP_ERR_LIMIT;
     l->s.write_events = inner->write_events;
     l->s.looks_per_yield = inner->looks_per_yield;
+    l->s.first_looks = inner->first_looks;
     l->room_shown = false;
     inner->linked = true;
     l->inner = inner;
