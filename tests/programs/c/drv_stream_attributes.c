@@ -164,6 +164,29 @@ captured(CUstream s, CUfunction f, CUdeviceptr memory, int priority, int own)
     printf("captured: inherited\n");
 }
 
+/* Bytes of the L2 cache that shall persist: a hint, clamped to what the device says. */
+static void
+persisting(CUdevice dev)
+{
+    int most = 0, window = 0;
+    size_t value = 1;
+
+    CU(cuDeviceGetAttribute(&most, CU_DEVICE_ATTRIBUTE_MAX_PERSISTING_L2_CACHE_SIZE, dev));
+    CU(cuDeviceGetAttribute(&window, CU_DEVICE_ATTRIBUTE_MAX_ACCESS_POLICY_WINDOW_SIZE, dev));
+    EXPECT(most > 0 && window > 0);
+    CU(cuCtxGetLimit(&value, CU_LIMIT_PERSISTING_L2_CACHE_SIZE));
+    EXPECT(value == 0);
+    CU(cuCtxSetLimit(CU_LIMIT_PERSISTING_L2_CACHE_SIZE, 4096));
+    CU(cuCtxGetLimit(&value, CU_LIMIT_PERSISTING_L2_CACHE_SIZE));
+    EXPECT(value == 4096);
+    CU(cuCtxSetLimit(CU_LIMIT_PERSISTING_L2_CACHE_SIZE, (size_t)most + 1));
+    CU(cuCtxGetLimit(&value, CU_LIMIT_PERSISTING_L2_CACHE_SIZE));
+    EXPECT(value == (size_t)most);
+    CU(cuCtxResetPersistingL2Cache());
+    CU(cuCtxSetLimit(CU_LIMIT_PERSISTING_L2_CACHE_SIZE, 0));
+    printf("persisting: %d of a window of %d\n", most, window);
+}
+
 int
 main(void)
 {
@@ -177,6 +200,7 @@ main(void)
 
     CU(cuCtxGetCurrent(&current));
     CU(cuCtxGetStreamPriorityRange(&least, &greatest));
+    persisting(dev);
     CU(cuMemAlloc(&memory, 4096));
     CU(cuStreamCreate(&a, CU_STREAM_NON_BLOCKING));
     CU(cuStreamCreate(&b, CU_STREAM_DEFAULT));

@@ -44,7 +44,7 @@ static const int attributes[] = {
     [CU_DEVICE_ATTRIBUTE_CONCURRENT_KERNELS] = 1,
     [CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE] = 1600000,
     [CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH] = 256,
-    [CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE] = 8 << 20,
+    [CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE] = SD_L2_BYTES,
     [CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR] = 2048,
     [CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT] = 2,
     [CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING] = 1,
@@ -108,9 +108,7 @@ static const int attributes[] = {
     [CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED] = 1,
     [CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR] = 32,
     [CU_DEVICE_ATTRIBUTE_GENERIC_COMPRESSION_SUPPORTED] = 1,
-    /* Windows are taken as the hints that they are, but nothing persists: there is no such cache.
-     */
-    [CU_DEVICE_ATTRIBUTE_MAX_PERSISTING_L2_CACHE_SIZE] = 0,
+    /* A hint, as what persists is: nothing does, there is no such cache. */
     [CU_DEVICE_ATTRIBUTE_MAX_ACCESS_POLICY_WINDOW_SIZE] = 128 << 20,
     [CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK] = 1024,
     [CU_DEVICE_ATTRIBUTE_READ_ONLY_HOST_REGISTER_SUPPORTED] = 1,
@@ -139,6 +137,8 @@ sd_device_attribute(const struct sd_device *dev, int attribute)
         return dev->profile.cc_major;
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR:
         return dev->profile.cc_minor;
+    case CU_DEVICE_ATTRIBUTE_MAX_PERSISTING_L2_CACHE_SIZE:
+        return (int)dev->profile.persisting_l2_bytes;
     case CU_DEVICE_ATTRIBUTE_PCI_BUS_ID:
         return dev->pci_bus;
     case CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH:

@@ -223,6 +223,13 @@ cuCtxSynchronize_v2(CUcontext ctx)
 
 /* --- limits and settings --- */
 
+/* Bytes of the L2 cache that may be asked to persist; 0: the device has no such thing. */
+static size_t
+persisting_most(CUcontext ctx)
+{
+    return ctx->dev->profile.persisting_l2_bytes;
+}
+
 GP_EXPORT CUresult
 cuCtxGetLimit(size_t *pvalue, CUlimit limit)
 {
@@ -231,7 +238,8 @@ cuCtxGetLimit(size_t *pvalue, CUlimit limit)
     SD_ENTER(ctx);
     if (pvalue == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    if ((unsigned)limit >= CU_LIMIT_MAX || limit == CU_LIMIT_PERSISTING_L2_CACHE_SIZE)
+    if ((unsigned)limit >= CU_LIMIT_MAX ||
+        (limit == CU_LIMIT_PERSISTING_L2_CACHE_SIZE && persisting_most(ctx) == 0))
         return CUDA_ERROR_UNSUPPORTED_LIMIT;
     *pvalue = sd_ctx_limit(ctx, limit);
     return CUDA_SUCCESS;
@@ -265,6 +273,11 @@ cuCtxSetLimit(CUlimit limit, size_t value)
         break;
     case CU_LIMIT_MAX_L2_FETCH_GRANULARITY:
         value = value <= 32 ? 32 : value <= 64 ? 64 : 128;
+        break;
+    case CU_LIMIT_PERSISTING_L2_CACHE_SIZE: /* a hint: nothing persists */
+        if (persisting_most(ctx) == 0)
+            return CUDA_ERROR_UNSUPPORTED_LIMIT;
+        value = gp_min_u64(value, persisting_most(ctx));
         break;
     default:
         return CUDA_ERROR_UNSUPPORTED_LIMIT;

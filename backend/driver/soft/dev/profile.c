@@ -23,6 +23,7 @@ static const struct sd_profile profile_default = {
     .cc_major = 13,
     .cc_minor = 0,
     .memory_bytes = 8ull << 30,
+    .persisting_l2_bytes = 6ull << 20,
     .multiprocessors = 16,
 };
 
@@ -77,6 +78,9 @@ profile_set(struct sd_profile *profile, const char *key, const char *value)
         return gp_parse_u64(value, &profile->threads_per_second) == GP_OK;
     if (strcmp(key, "copy_rate") == 0)
         return gp_parse_bytes(value, &profile->copy_bytes_per_second) == GP_OK;
+    if (strcmp(key, "persisting_l2") == 0)
+        return gp_parse_bytes(value, &profile->persisting_l2_bytes) == GP_OK &&
+               profile->persisting_l2_bytes <= SD_L2_BYTES;
     if (strcmp(key, "multiprocessors") == 0) {
         if (!set_number(value, 1, 1024, &number))
             return false;
@@ -137,13 +141,18 @@ static void
 reader_environment(struct profile_reader *reader)
 {
     static const char *const names[][2] = {
-        {"GPUPOOL_SOFT_DEVICES", "devices"},     {"GPUPOOL_SOFT_MEMORY", "memory"},
-        {"GPUPOOL_SOFT_CC", "compute_capability"}, {"GPUPOOL_SOFT_SMS", "multiprocessors"},
-        {"GPUPOOL_SOFT_THREADS", "threads"},     {"GPUPOOL_SOFT_INSTANT", "instant"},
-        {"GPUPOOL_SOFT_STRICT", "strict"},       {"GPUPOOL_SOFT_SHARED", "shared"},
+        {"GPUPOOL_SOFT_DEVICES", "devices"},
+        {"GPUPOOL_SOFT_MEMORY", "memory"},
+        {"GPUPOOL_SOFT_CC", "compute_capability"},
+        {"GPUPOOL_SOFT_SMS", "multiprocessors"},
+        {"GPUPOOL_SOFT_THREADS", "threads"},
+        {"GPUPOOL_SOFT_INSTANT", "instant"},
+        {"GPUPOOL_SOFT_STRICT", "strict"},
+        {"GPUPOOL_SOFT_SHARED", "shared"},
         {"GPUPOOL_SOFT_LAUNCH_COST", "launch_cost"},
         {"GPUPOOL_SOFT_THREAD_RATE", "thread_rate"},
         {"GPUPOOL_SOFT_COPY_RATE", "copy_rate"},
+        {"GPUPOOL_SOFT_PERSISTING_L2", "persisting_l2"},
     };
 
     for (size_t i = 0; i < GP_ARRAY_LEN(names); i++) {

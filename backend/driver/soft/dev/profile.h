@@ -2,7 +2,7 @@
  *
  * An INI file named by GPUPOOL_SOFT_PROFILE, section [device] for all and [device N] for one of
  * them, then the variables GPUPOOL_SOFT_MEMORY, _DEVICES, _CC, _SMS, _THREADS,
- * _INSTANT, _STRICT, _SHARED, _LAUNCH_COST, _THREAD_RATE, _COPY_RATE.
+ * _INSTANT, _STRICT, _SHARED, _LAUNCH_COST, _THREAD_RATE, _COPY_RATE, _PERSISTING_L2.
  *
  *   [device]
  *   name = GPUpool software device    compute_capability = 13.0
@@ -13,6 +13,7 @@
  *   launch_cost = 0us                 (timing model: under it work occupies its engine for the
  *   thread_rate = 0                   longer of its real and its modelled time, one at a time)
  *   copy_rate = 0                     threads and bytes per second
+ *   persisting_l2 = 6m                of the L2 cache; what is asked of it has no effect
  */
 #ifndef SD_PROFILE_H
 #define SD_PROFILE_H
@@ -22,11 +23,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define SD_L2_BYTES (8u << 20)
+
 struct sd_profile {
     char name[128];
     int cc_major;
     int cc_minor;
     uint64_t memory_bytes;
+    uint64_t persisting_l2_bytes; /* at most that many may be asked to persist */
     int multiprocessors;
     unsigned threads; /* of the machine, 0: one per CPU */
     bool instant;     /* kernels are not executed */
