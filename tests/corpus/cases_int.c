@@ -65,6 +65,32 @@ sext24(uint64_t a)
     X(sad_##t, "sad." #t " d, a, b, c;", W, W, W, W, 75, EXACT,                                    \
       (T)(c + ((T)a > (T)b ? (T)a - (T)b : (T)b - (T)a)))
 
+/* By one number in all lanes. */
+#define DIVIDED_BY(X, name, k)                                                                     \
+    X(div_u32_by_##name, "div.u32 d, a, " #k ";", I32, I32, NO, NO, 75, EXACT,                     \
+      U32(k) == 0 ? ~0u : U32(a) / (U32(k) | (U32(k) == 0)))                                       \
+    X(rem_u32_by_##name, "rem.u32 d, a, " #k ";", I32, I32, NO, NO, 75, EXACT,                     \
+      U32(k) == 0 ? ~0u : U32(a) % (U32(k) | (U32(k) == 0)))                                       \
+    X(div_s32_by_##name, "div.s32 d, a, " #k ";", I32, I32, NO, NO, 75, EXACT,                     \
+      U32(div_s(S32(a), S32(k))))                                                                  \
+    X(rem_s32_by_##name, "rem.s32 d, a, " #k ";", I32, I32, NO, NO, 75, EXACT,                     \
+      U32(rem_s(S32(a), S32(k))))                                                                  \
+    X(rem_u32_multiple_##name, "mul.lo.u32 x32, a, " #k "; rem.u32 d, x32, " #k ";", I32, I32, NO, \
+      NO, 75, EXACT, U32(k) == 0 ? ~0u : U32(U32(a) * U32(k)) % (U32(k) | (U32(k) == 0)))
+
+#define DIVIDED(X)                                                                                 \
+    DIVIDED_BY(X, 0, 0)                                                                            \
+    DIVIDED_BY(X, 1, 1)                                                                            \
+    DIVIDED_BY(X, 2, 2)                                                                            \
+    DIVIDED_BY(X, 3, 3)                                                                            \
+    DIVIDED_BY(X, 10, 10)                                                                          \
+    DIVIDED_BY(X, 641, 641)                                                                        \
+    DIVIDED_BY(X, 524288, 524288)                                                                  \
+    DIVIDED_BY(X, max, 0x7fffffff)                                                                 \
+    DIVIDED_BY(X, min, 0x80000000)                                                                 \
+    DIVIDED_BY(X, above, 0x80000001)                                                               \
+    DIVIDED_BY(X, all, 0xffffffff)
+
 /* Results are compared as stored: truncated to the width. */
 #define WIDE(X)                                                                                    \
     X(mul_wide_u16, "mul.wide.u16 d, a, b;", I32, I16, I16, NO, 75, EXACT, (uint32_t)(a * b))      \
@@ -243,6 +269,7 @@ add4_sat_s(uint64_t a, uint64_t b)
     UNSIGNED(X, u16, uint16_t, I16)                                                                \
     UNSIGNED(X, u32, uint32_t, I32)                                                                \
     UNSIGNED(X, u64, uint64_t, I64)                                                                \
+    DIVIDED(X)                                                                                     \
     WIDE(X)                                                                                        \
     SATURATED(X)                                                                                   \
     PRODUCTS_24(X)                                                                                 \

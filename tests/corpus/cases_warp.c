@@ -164,6 +164,44 @@ ballot_in_branch(const uint64_t *a, const uint64_t *b, const uint64_t *c, uint64
         d[i] = i < 12 ? low : high;
 }
 
+/* All lanes of a warp, or every other one, add to one place. */
+FOLD(sum_64, 0, r += a[i])
+FOLD(sum_odd, 0, r = (uint32_t)(r + (i % 2 != 0 ? a[i] : 0)))
+
+#define PLACE                                                                                      \
+    ".shared .align 8 .b8 s[512]; mov.u32 x32, %tid.x; shr.u32 x32, x32, 5; shl.b32 x32, x32, 4; " \
+    "mov.u32 y32, s; add.u32 x32, x32, y32; "
+#define CLEAR "st.shared.u64 [x32], 0; st.shared.u64 [x32+8], 0; bar.warp.sync -1; "
+#define TOGETHER                                                                                   \
+    ROW(red_together_add,                                                                          \
+        PLACE CLEAR "red.shared.add.u32 [x32], a; bar.warp.sync -1; ld.shared.u32 d, [x32];", I32, \
+        I32, NO, 75, redux_add)                                                                    \
+    ROW(red_together_add_u64,                                                                      \
+        PLACE CLEAR "red.shared.add.u64 [x32], a; bar.warp.sync -1; ld.shared.u64 d, [x32];", I64, \
+        I64, NO, 75, sum_64)                                                                       \
+    ROW(red_together_add_odd,                                                                      \
+        PLACE CLEAR "mov.u32 y32, %laneid; and.b32 y32, y32, 1; setp.eq.u32 p, y32, 0; "           \
+                    "@p bra done; red.shared.add.u32 [x32], a; done: bar.warp.sync -1; "           \
+                    "ld.shared.u32 d, [x32];",                                                     \
+        I32, I32, NO, 75, sum_odd)                                                                 \
+    ROW(red_together_xor,                                                                          \
+        PLACE CLEAR "red.shared.xor.b32 [x32], a; bar.warp.sync -1; ld.shared.u32 d, [x32];", I32, \
+        I32, NO, 75, redux_xor)                                                                    \
+    ROW(red_together_or,                                                                           \
+        PLACE CLEAR "and.b32 y32, a, b; red.shared.or.b32 [x32+4], y32; bar.warp.sync -1; "        \
+                    "ld.shared.u32 d, [x32+4];",                                                   \
+        I32, I32, I32, 75, redux_or)                                                               \
+    ROW(red_together_and,                                                                          \
+        PLACE "st.shared.s32 [x32], -1; bar.warp.sync -1; or.b32 y32, a, b; "                      \
+              "red.shared.and.b32 [x32], y32; bar.warp.sync -1; ld.shared.u32 d, [x32];",          \
+        I32, I32, I32, 75, redux_and)                                                              \
+    /* Each gets another number. */                                                                \
+    ROW(atom_together_numbers,                                                                     \
+        PLACE CLEAR "atom.shared.add.u32 z32, [x32], 1; mov.u32 y32, 1; shl.b32 y32, y32, z32; "   \
+                    "atom.shared.or.b32 z32, [x32+4], y32; bar.warp.sync -1; "                     \
+                    "ld.shared.u32 d, [x32+4];",                                                   \
+        I32, NO, NO, 75, everyone)
+
 #define ROW(name, text, d, a, b, sm, fn) {#name, text, d, a, b, NO, sm, EXACT, NULL, fn},
 
 const struct corpus_case corpus_warp[] = {
@@ -216,5 +254,5 @@ const struct corpus_case corpus_warp[] = {
                                                 "vote.sync.ballot.b32 d, q, 0xfffff000; bra done; "
                                                 "low: vote.sync.ballot.b32 d, q, 0xfff; done: "
                                                 "bar.warp.sync -1;",
-                                                I32, I32, NO, 75, ballot_in_branch){.name = NULL},
+                                                I32, I32, NO, 75, ballot_in_branch) TOGETHER{.name = NULL},
 };

@@ -153,12 +153,71 @@ address(const struct sd_warp *w, const struct sd_insn *ip, const uint8_t *regs, 
     return sd_lane_get(regs + ip->a, lane, 8) + offset;
 }
 
+/* Whether all lanes of m have the address of the first, rows of 4 or 8 bytes. */
+static bool
+same_address(const uint8_t *row, unsigned width, uint32_t m)
+{
+    unsigned first = sd_first_lane(m);
+    uint64_t apart = 0;
+
+    if (width == 4) {
+        const uint32_t *a = (const uint32_t *)(const void *)row;
+
+        for (unsigned i = 0; i < SD_LANES; i++)
+            apart |= (m >> i & 1) != 0 ? a[i] ^ a[first] : 0;
+    } else {
+        const uint64_t *a = (const uint64_t *)(const void *)row;
+
+        for (unsigned i = 0; i < SD_LANES; i++)
+            apart |= (m >> i & 1) != 0 ? a[i] ^ a[first] : 0;
+    }
+    return apart == 0;
+}
+
+/* Whole numbers for which the operations of several lanes are one with what they are together. */
+static bool
+is_together(const struct sd_warp *w, const struct sd_insn *ip, const uint8_t *regs,
+            const uint32_t *x)
+{
+    return (w->mask & (w->mask - 1)) != 0 && x[1] <= SD_ATOM_S64 &&
+           (x[0] == SD_ATOM_ADD ||
+            (x[5] == 0 && (x[0] == SD_ATOM_AND || x[0] == SD_ATOM_OR || x[0] == SD_ATOM_XOR))) &&
+           same_address(regs + ip->a, x[2] == 1 || x[2] == 4 ? 4 : 8, w->mask);
+}
+
+/* All lanes add to one place: once, and each gets what it would have found in its turn. */
+static void
+atom_together(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs, const uint32_t *x,
+              void *p, unsigned bytes)
+{
+    uint64_t before[SD_LANES], all = x[0] == SD_ATOM_AND ? ~0ull : 0, old;
+    uint32_t m;
+
+    for (m = w->mask; m != 0; m &= m - 1) {
+        unsigned lane = sd_first_lane(m);
+        uint64_t v = sd_lane_get(regs + ip->b, lane, bytes);
+
+        before[lane] = all;
+        all = x[0] == SD_ATOM_ADD   ? all + v
+              : x[0] == SD_ATOM_AND ? all & v
+              : x[0] == SD_ATOM_OR  ? all | v
+                                    : all ^ v;
+    }
+    old = table[x[1]][x[0]](p, all, 0);
+    for (m = x[5] != 0 ? w->mask : 0; m != 0; m &= m - 1) {
+        unsigned lane = sd_first_lane(m);
+
+        sd_lane_put(regs + ip->dst, lane, bytes, old + before[lane]);
+    }
+}
+
 const struct sd_insn *
 sd_atom(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
 {
     const uint32_t *x = w->frame->fn->extra + ip->d;
     unsigned bytes = type_bytes[x[1]];
     atom_fn fn = table[x[1]][x[0]];
+    bool together = is_together(w, ip, regs, x);
     uint32_t m;
 
     for (m = w->mask; m != 0; m &= m - 1) {
@@ -171,6 +230,10 @@ sd_atom(struct sd_warp *w, const struct sd_insn *ip, uint8_t *regs)
         p = addr % bytes == 0 ? sd_resolve(w, lane, addr, bytes, true, x[4]) : NULL;
         if (GP_UNLIKELY(p == NULL))
             return sd_fault_access(w, ip, lane, addr, bytes, true);
+        if (together) {
+            atom_together(w, ip, regs, x, p, bytes);
+            break;
+        }
         if (bytes == 16) {
             uint64_t v[2] = {sd_lane_get(regs + ip->b, lane, 8),
                              sd_lane_get(regs + ip->b + 256, lane, 8)};

@@ -1,5 +1,5 @@
 /* backend/driver/soft/exec/core_alu.c -- handlers of the lane-wise operations, from ops.def */
-#include "backend/driver/soft/exec/core.h"
+#include "backend/driver/soft/exec/core_div.h"
 
 #include <math.h>
 
@@ -140,6 +140,9 @@ sd_small_mods(unsigned fl)
         return ip + 1;                                                                             \
     }
 
+#define OP_D(id, name, D, A, B, expr)
+SD_DIV_OPS
+
 #include "backend/driver/soft/exec/ops.def"
 
 void
@@ -157,6 +160,7 @@ SD_NAME(sd_fill_alu)(struct sd_core *core)
 #define OP_I(id, name, D, A, expr)          BOTH(id)
 #define OP_SU(id, name, D, A, expr)         ONE(id)
 #define OP_SB(id, name, D, A, B, expr)      ONE(id)
+#define OP_D(id, name, D, A, B, expr)       ONE(id)
 #define OP_ST(id, name, D, A, B, C, expr)   ONE(id)
 #define OP_SC(id, name, A, B, expr)         ONE(id)
 #include "backend/driver/soft/exec/ops.def"

@@ -61,6 +61,7 @@ enum sd_op {
 #define OP_SB OP_B
 #define OP_ST OP_T
 #define OP_SC OP_C
+#define OP_D  OP_B
 #include "backend/driver/soft/exec/ops.def"
     SD_OP_LANE_WISE, /* all above are; it is no operation and takes no number */
     SD_OP_LANE_WISE_LAST = SD_OP_LANE_WISE - 1,

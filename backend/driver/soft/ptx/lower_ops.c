@@ -16,6 +16,7 @@ static const struct lower_op ops[] = {
 #define OP_I OP_U
 #define OP_SU OP_U
 #define OP_SB OP_B
+#define OP_D OP_B
 #define OP_ST OP_T
 #define OP_SC(id, name, A, B, expr) {name, SD_OP_##id, 1, true, {0, sizeof(A)}},
 #include "backend/driver/soft/exec/ops.def"
