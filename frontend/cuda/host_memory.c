@@ -8,6 +8,7 @@
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/managed.h"
 #include "frontend/cuda/state.h"
+#include "frontend/cuda/upper.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
 #include "transport/kept.h"
@@ -636,6 +637,7 @@ fe_host_look(uint64_t to, const void *bytes, size_t len)
 {
     const uint8_t *from = bytes;
     uint64_t low[2], span[2], word;
+    struct fe_upper upper;
 
     if (atomic_load_explicit(&hidden_count, memory_order_relaxed) == 0)
         return;
@@ -644,11 +646,21 @@ fe_host_look(uint64_t to, const void *bytes, size_t len)
 
         low[i] = atomic_load_explicit(&hidden[i].low, memory_order_relaxed);
         span[i] = high > low[i] ? high - low[i] + 1 : 0;
+        fe_upper_set(&upper, i, low[i], high);
     }
-    for (size_t at = -to % sizeof(word); at + sizeof(word) <= len; at += sizeof(word)) {
-        memcpy(&word, from + at, sizeof(word));
-        if (word - low[0] < span[0] || word - low[1] < span[1])
-            fe_host_want(word);
+    for (size_t at = -to % sizeof(word); at + sizeof(word) <= len;) {
+        size_t end;
+
+        if (len - at >= FE_UPPER_BYTES && !fe_upper_may(&upper, from + at)) {
+            at += FE_UPPER_BYTES;
+            continue;
+        }
+        for (end = gp_min_u64(at + FE_UPPER_BYTES, len); at + sizeof(word) <= end;
+             at += sizeof(word)) {
+            memcpy(&word, from + at, sizeof(word));
+            if (word - low[0] < span[0] || word - low[1] < span[1])
+                fe_host_want(word);
+        }
     }
 }
 
