@@ -4,7 +4,7 @@
  * memory, or its end, right behind; at odd addresses and of odd lengths; of several allocations. */
 #include "drv.h"
 
-#define BYTES ((size_t)8 << 20)
+#define BYTES ((size_t)3 << 20) /* longer than what is copied at once */
 
 static uint8_t *
 pinned(void)
@@ -66,7 +66,7 @@ before_work(CUdeviceptr a, uint8_t *sent, uint8_t *got, uint8_t *later)
 
     CU(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
     fill(sent, 3);
-    for (int round = 0; round < 4; round++) {
+    for (int round = 0; round < 2; round++) {
         CU(cuMemcpyHtoDAsync(a, sent, BYTES, stream));
         CU(cuMemcpyDtoHAsync(got, a, BYTES, stream));
         CU(cuMemsetD8Async(a, (unsigned char)(round + 5), BYTES, stream));
@@ -98,7 +98,7 @@ before_free(uint8_t *got)
 static void
 odd_places(CUdeviceptr a, uint8_t *sent, uint8_t *got)
 {
-    static const size_t skips[] = {1, 3, 8, 63, 4095, 65537};
+    static const size_t skips[] = {1, 63, 65537};
 
     fill(sent, 4);
     for (size_t i = 0; i < COUNT_OF(skips); i++) {
