@@ -209,6 +209,40 @@ class Session:
             taken = [runs.program_seconds(path, env) for _ in range(4)]
         return {"libraries_30ms": min(taken[1:])}
 
+    def copy_server(self, scheme):
+        """A copy from server to server, and what it is worth that it does not go by the client."""
+        pools, table = [], {}
+        try:
+            for serial in ("1", "2"):
+                os.environ["GPUPOOL_SOFT_SERIAL"] = serial  # or two servers would have one device
+                pool = runs.Pool(self.build.folder, runs.SOURCE, scheme,
+                                 ["--log-level", "warn", "--peer", "127.0.0.0/8"])
+                pool.certs = pools[0].certs if pools else pool.certs
+                pools.append(pool)
+                pool.start()
+            for wish in ("", "no_direct"):
+                env = dict(pools[0].environment(), GPUPOOL_PERF=wish,
+                           GPUPOOL_SERVER="+".join(p.url for p in pools))
+                figures, failures = runs.bench_each(self.build, env, ["peer_64m"])
+                for why in failures.values():
+                    self.say("peer_64m with %s: %s" % (wish or "all on", why))
+                table[wish] = {n: f["median"] for n, f in figures.items() if "median" in f}
+        finally:
+            os.environ.pop("GPUPOOL_SOFT_SERIAL", None)
+            for pool in pools:
+                pool.close()
+        return table
+
+    def server_switch(self, scheme, option):
+        """Long copies by a server that was started so."""
+        pool = runs.Pool(self.build.folder, runs.SOURCE, scheme, [*self.pools[scheme].options, option])
+        try:
+            pool.start()
+            figures, _ = runs.bench_each(self.build, pool.environment(), BULK[:2], 3)
+        finally:
+            pool.close()
+        return {n: f["median"] for n, f in figures.items() if "median" in f}
+
     def switches(self):
         """What each optimisation is worth: figures with it off over figures with all on."""
         scheme = next(t for t in reversed(self.options.transports) if t != "shm" or len(self.pools) == 1)
@@ -227,6 +261,10 @@ class Session:
             table[wish].update(self.library_start(scheme, wish))
             for name, why in failures.items():
                 self.say("%s with %s: %s" % (name, wish, why))
+        if self.options.driver == "soft":
+            for wish, figures in self.copy_server("tls").items():  # as servers speak to each other
+                table.setdefault(wish, {}).update(figures)
+            table["--straight=no"] = self.server_switch(scheme, "--straight=no")
         return table
 
 

@@ -183,7 +183,7 @@ class ReportTest(unittest.TestCase):
 
 class WorkloadTest(unittest.TestCase):
     def test_each_workload_runs_on_the_software_device(self):
-        env = dict(os.environ, LD_LIBRARY_PATH=os.path.dirname(BUILD.soft))
+        env = dict(os.environ, LD_LIBRARY_PATH=os.path.dirname(BUILD.soft), GPUPOOL_SOFT_DEVICES="2")
         lines = runs.subprocess.run([BUILD.bench, "--list"], env=env, check=True, text=True,
                                     stdout=runs.subprocess.PIPE).stdout.splitlines()
         names = [line.split()[0] for line in lines]

@@ -5,7 +5,42 @@
 #include <string.h>
 
 #define BIG    ((size_t)256 << 20)
+#define PEER   ((size_t)64 << 20)
 #define MIDDLE ((size_t)64 << 10)
+
+/* From device 0 to device 1, of another server where there are several. */
+static void
+peer(struct bench *b, struct bench_series *series)
+{
+    CUdeviceptr from, to;
+    CUcontext context;
+    CUdevice device;
+    int devices;
+
+    CU(cuDeviceGetCount(&devices));
+    if (!bench_try(series, devices > 1 ? CUDA_SUCCESS : CUDA_ERROR_NOT_SUPPORTED,
+                   "a second device"))
+        return;
+    CU(cuDeviceGet(&device, 1));
+    CU(cuDevicePrimaryCtxRetain(&context, device));
+    CU(cuMemAlloc_v2(&from, PEER));
+    CU(cuMemsetD32_v2(from, 0x9e3779b9, PEER / 4));
+    CU(cuCtxSetCurrent(context));
+    CU(cuMemAlloc_v2(&to, PEER));
+    CU(cuMemcpyPeer(to, context, from, b->context, PEER));
+    CU(cuCtxSynchronize());
+    for (size_t i = 0; i < bench_rounds(b, 5); i++) {
+        uint64_t start = bench_ns();
+
+        CU(cuMemcpyPeer(to, context, from, b->context, PEER));
+        CU(cuCtxSynchronize());
+        bench_add(series, (double)PEER / 1e3 / bench_us(start));
+    }
+    CU(cuMemFree_v2(to));
+    CU(cuCtxSetCurrent(b->context));
+    CU(cuMemFree_v2(from));
+    CU(cuDevicePrimaryCtxRelease_v2(device));
+}
 
 /* Pages that exist and differ, so that neither zero pages nor compression help. */
 static void
@@ -150,6 +185,7 @@ dtoh_64k(struct bench *b, struct bench_series *series)
 }
 
 const struct bench_workload bench_copies[] = {
+    {"peer_64m", "GB/s", peer, "64 MiB from device 0 to device 1, awaited", false},
     {"htod_64k", "us", htod_64k, "cuMemcpyHtoD of 64 KiB, awaited", false},
     {"dtoh_64k", "us", dtoh_64k, "cuMemcpyDtoH of 64 KiB", false},
     {"htod_256m", "GB/s", htod_256m, "256 MiB from pageable memory, awaited", false},
