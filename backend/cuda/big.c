@@ -241,14 +241,9 @@ big_run(struct be_wait *wait, CUresult cr)
 CUresult
 be_big_start(struct be_call *call, const struct be_region *from, uint32_t data, CUstream stream)
 {
-    struct be_big *big = NULL;
+    struct be_big *big = be_pending_new(call->session, sizeof(*big));
     CUresult cr;
 
-    if (be_pending_take(call->session)) {
-        big = calloc(1, sizeof(*big));
-        if (big == NULL)
-            be_pending_put(call->session);
-    }
     if (big == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     big->call = *call;

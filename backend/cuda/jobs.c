@@ -335,14 +335,9 @@ job_queue(struct be_session *session, struct be_job *job)
 static CUresult
 job_start(struct be_call *call, const struct be_region *from, uint32_t data, CUstream stream)
 {
-    struct be_job *job = NULL;
+    struct be_job *job = be_pending_new(call->session, sizeof(*job));
     CUresult cr;
 
-    if (be_pending_take(call->session)) {
-        job = calloc(1, sizeof(*job));
-        if (job == NULL)
-            be_pending_put(call->session);
-    }
     if (job == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     job->call = *call;

@@ -39,6 +39,21 @@ be_lane_key(const struct be_context *context, CUstream stream)
                                                         : (const void *)stream;
 }
 
+/* A wait for what the stream has to do now, in its lane; the event is the wait's. */
+static inline CUresult
+be_wait_mark(struct be_wait *wait, struct be_context *context, CUstream stream,
+             void (*run)(struct be_wait *wait, CUresult cr))
+{
+    CUresult cr = be_context_mark(context, stream, &wait->event);
+
+    wait->kind = BE_WAIT_EVENT;
+    wait->context = context;
+    wait->lane = be_lane_key(context, stream);
+    wait->run = run;
+    wait->done = wait->event;
+    return cr;
+}
+
 /* After the waiters and the contexts are gone. */
 void be_events_destroy(struct be_session *session);
 

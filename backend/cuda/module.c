@@ -147,15 +147,17 @@ owner_free(struct be_session *session, struct be_owner *owner)
     free(owner);
 }
 
+static CUresult
+unload(const struct be_driver_table *driver, CUmodule module, CUlibrary library)
+{
+    return module != NULL ? driver->cuModuleUnload(module) : driver->cuLibraryUnload(library);
+}
+
 void
 be_owner_destroy(struct be_session *session, struct be_owner *owner)
 {
-    const struct be_driver_table *t = &session->driver->table;
-
-    if (owner->library)
-        (void)t->cuLibraryUnload(owner->lib);
-    else if (owner->parent == NULL)
-        (void)t->cuModuleUnload(owner->module);
+    if (owner->parent == NULL)
+        (void)unload(&session->driver->table, owner->library ? NULL : owner->module, owner->lib);
     owner_free(session, owner);
 }
 
@@ -261,12 +263,6 @@ struct unload {
     CUlibrary library;
     uint64_t charged[BE_DRIVER_DEVICES_MAX]; /* till then: what is loaded off is not free yet */
 };
-
-static CUresult
-unload(const struct be_driver_table *driver, CUmodule module, CUlibrary library)
-{
-    return module != NULL ? driver->cuModuleUnload(module) : driver->cuLibraryUnload(library);
-}
 
 static void
 unload_run(struct be_wait *wait, CUresult cr)

@@ -337,8 +337,7 @@ arrival_run(struct be_wait *wait, CUresult cr)
 
     be_context_event_put(wait->context, wait->event);
     put_settle(a->session->puts, a->put, cr);
-    be_pending_put(a->session);
-    free(a);
+    be_pending_drop(a->session, a);
 }
 
 /* put is busy: it stays until this is over. */
@@ -346,29 +345,18 @@ static CUresult
 arrival_await(struct be_call *call, struct be_put *put, CUstream stream)
 {
     struct be_session *session = call->session;
-    struct arrival *a = NULL;
+    struct arrival *a = be_pending_new(session, sizeof(*a));
     CUresult cr;
 
-    if (be_pending_take(session)) {
-        a = calloc(1, sizeof(*a));
-        if (a == NULL)
-            be_pending_put(session);
-    }
     if (a == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     a->session = session;
     a->put = put;
-    a->wait.kind = BE_WAIT_EVENT;
-    a->wait.context = call->context;
-    a->wait.lane = be_lane_key(call->context, stream);
-    a->wait.run = arrival_run;
-    cr = be_context_mark(call->context, stream, &a->wait.event);
+    cr = be_wait_mark(&a->wait, call->context, stream, arrival_run);
     if (cr != CUDA_SUCCESS) {
-        be_pending_put(session);
-        free(a);
+        be_pending_drop(session, a);
         return cr;
     }
-    a->wait.done = a->wait.event;
     be_waits_submit(session->waits, &a->wait);
     return CUDA_SUCCESS;
 }

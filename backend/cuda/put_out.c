@@ -209,15 +209,10 @@ out_run(struct be_wait *wait, CUresult cr)
 static CUresult
 out_create(struct be_call *call, const struct wire_gpPutSend_args *args, struct be_put_out **out_p)
 {
-    struct be_put_out *out = NULL;
+    struct be_put_out *out = be_pending_new(call->session, sizeof(*out));
 
     if (args->bytes == 0 || args->session == 0 || args->url_len >= URL_MAX)
         return CUDA_ERROR_INVALID_VALUE;
-    if (be_pending_take(call->session)) {
-        out = calloc(1, sizeof(*out));
-        if (out == NULL)
-            be_pending_put(call->session);
-    }
     if (out == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     out->call = *call;

@@ -49,37 +49,25 @@ coming_run(struct be_wait *wait, CUresult cr)
     be_relay_tell(session, coming->number, cr);
     be_flush(session);
     be_context_event_put(wait->context, wait->event);
-    be_pending_put(session);
-    free(coming);
+    be_pending_drop(session, coming);
 }
 
 /* Mark where the stream is; what follows is the gate. */
 static CUresult
 coming_create(struct be_call *call, CUstream stream, uint64_t number, struct coming **coming_p)
 {
-    struct coming *coming = NULL;
-    CUresult cr = CUDA_ERROR_OUT_OF_MEMORY;
+    struct coming *coming = be_pending_new(call->session, sizeof(*coming));
+    CUresult cr;
 
-    if (be_pending_take(call->session)) {
-        coming = calloc(1, sizeof(*coming));
-        if (coming == NULL)
-            be_pending_put(call->session);
-    }
     if (coming == NULL)
-        return cr;
+        return CUDA_ERROR_OUT_OF_MEMORY;
     coming->session = call->session;
     coming->number = number;
-    coming->wait.kind = BE_WAIT_EVENT;
-    coming->wait.context = call->context;
-    coming->wait.lane = be_lane_key(call->context, stream);
-    coming->wait.run = coming_run;
-    cr = be_context_mark(call->context, stream, &coming->wait.event);
+    cr = be_wait_mark(&coming->wait, call->context, stream, coming_run);
     if (cr != CUDA_SUCCESS) {
-        be_pending_put(call->session);
-        free(coming);
+        be_pending_drop(call->session, coming);
         return cr;
     }
-    coming->wait.done = coming->wait.event;
     *coming_p = coming;
     return CUDA_SUCCESS;
 }
@@ -90,8 +78,7 @@ coming_drop(struct coming *coming)
     if (coming == NULL)
         return;
     be_context_event_put(coming->wait.context, coming->wait.event);
-    be_pending_put(coming->session);
-    free(coming);
+    be_pending_drop(coming->session, coming);
 }
 
 static unsigned

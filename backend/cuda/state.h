@@ -22,6 +22,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 struct be_agent;
 struct be_trace;
@@ -147,6 +148,28 @@ static inline void
 be_pending_put(struct be_session *session)
 {
     atomic_fetch_sub_explicit(&session->pending, 1, memory_order_relaxed);
+}
+
+/* What is answered later, zeroed and counted; NULL: without memory, or they are too many. */
+static inline void *
+be_pending_new(struct be_session *session, size_t bytes)
+{
+    void *made;
+
+    if (!be_pending_take(session))
+        return NULL;
+    made = calloc(1, bytes);
+    if (made == NULL)
+        be_pending_put(session);
+    return made;
+}
+
+/* It is freed, and not counted any more. */
+static inline void
+be_pending_drop(struct be_session *session, void *made)
+{
+    free(made);
+    be_pending_put(session);
 }
 
 /* Room for a reply's variable fields, empty, valid until the call is answered. */

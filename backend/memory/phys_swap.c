@@ -7,6 +7,7 @@
  */
 #include "backend/memory/phys_priv.h"
 #include "backend/memory/space_priv.h"
+#include "backend/memory/window.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -74,41 +75,20 @@ be_phys_kept_drop(struct be_space *space, struct be_phys *phys)
 static CUresult
 window_open(struct batch *b, struct moved *m, CUmemGenericAllocationHandle handle)
 {
-    const struct be_driver_table *t = &b->space->driver->table;
-    const struct be_access access = {1ull << b->device, 1ull << b->device, 1ull << b->device};
-    uint64_t bytes = m->phys->bytes;
     CUdeviceptr at = 0;
-    CUresult cr;
+    CUresult cr = be_window_open(b->space->driver, handle, m->phys->bytes, b->device, &at);
 
-    cr = t->cuMemAddressReserve(&at, bytes, 0, 0, 0);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    cr = t->cuMemMap(at, bytes, 0, handle, 0);
-    if (cr == CUDA_SUCCESS) {
-        cr = be_access_set(b->space, at, bytes, &access);
-        if (cr != CUDA_SUCCESS)
-            (void)t->cuMemUnmap(at, bytes);
-    }
-    if (cr != CUDA_SUCCESS) {
-        (void)t->cuMemAddressFree(at, bytes);
-        return cr;
-    }
     m->at = at;
-    m->window = true;
-    return CUDA_SUCCESS;
+    m->window = cr == CUDA_SUCCESS;
+    return cr;
 }
 
 static void
 window_close(struct batch *b, struct moved *m)
 {
-    const struct be_driver_table *t = &b->space->driver->table;
-
-    if (!m->window)
-        return;
+    if (m->window)
+        be_window_close(b->space->driver, m->at, m->phys->bytes);
     m->window = false;
-    if (t->cuMemUnmap(m->at, m->phys->bytes) != CUDA_SUCCESS ||
-        t->cuMemAddressFree(m->at, m->phys->bytes) != CUDA_SUCCESS)
-        log_warn("memory: a window of %llu bytes stays", (unsigned long long)m->phys->bytes);
 }
 
 /* By a mapping of all of it that the device may use so, or by a window. */

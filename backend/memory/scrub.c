@@ -1,9 +1,7 @@
 /* backend/memory/scrub.c */
 #include "backend/memory/scrub.h"
 
-#include "protocol/base/log.h"
-
-#include <string.h>
+#include "backend/memory/window.h"
 
 CUresult
 be_scrub_range(const struct be_driver *driver, uint64_t address, uint64_t bytes)
@@ -22,41 +20,13 @@ be_scrub_range(const struct be_driver *driver, uint64_t address, uint64_t bytes)
     return cr;
 }
 
-/* With a context of device current: through a window of addresses of its own. */
-static CUresult
-scrub_window(const struct be_driver *driver, CUmemGenericAllocationHandle handle, uint64_t bytes,
-             int32_t device)
-{
-    const struct be_driver_table *t = &driver->table;
-    CUmemAccessDesc access;
-    CUdeviceptr at = 0;
-    CUresult cr;
-
-    cr = t->cuMemAddressReserve(&at, bytes, 0, 0, 0);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    cr = t->cuMemMap(at, bytes, 0, handle, 0);
-    if (cr == CUDA_SUCCESS) {
-        memset(&access, 0, sizeof(access));
-        access.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
-        access.location.id = device;
-        access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
-        cr = t->cuMemSetAccess(at, bytes, &access, 1);
-        if (cr == CUDA_SUCCESS)
-            cr = be_scrub_range(driver, at, bytes);
-        if (t->cuMemUnmap(at, bytes) != CUDA_SUCCESS)
-            log_warn("memory: a window of %llu bytes stays mapped", (unsigned long long)bytes);
-    }
-    (void)t->cuMemAddressFree(at, bytes);
-    return cr;
-}
-
 CUresult
 be_scrub_handle(const struct be_driver *driver, CUmemGenericAllocationHandle handle, uint64_t bytes,
                 int32_t device)
 {
     const struct be_driver_table *t = &driver->table;
     CUcontext context, out;
+    CUdeviceptr at;
     CUresult cr;
 
     /* Memory can be made without a context, filled it cannot be. */
@@ -65,7 +35,11 @@ be_scrub_handle(const struct be_driver *driver, CUmemGenericAllocationHandle han
         return cr;
     cr = t->cuCtxPushCurrent_v2(context);
     if (cr == CUDA_SUCCESS) {
-        cr = scrub_window(driver, handle, bytes, device);
+        cr = be_window_open(driver, handle, bytes, device, &at);
+        if (cr == CUDA_SUCCESS) {
+            cr = be_scrub_range(driver, at, bytes);
+            be_window_close(driver, at, bytes);
+        }
         (void)t->cuCtxPopCurrent_v2(&out);
     }
     (void)t->cuDevicePrimaryCtxRelease_v2(device);

@@ -231,27 +231,35 @@ conserved(void)
     cr_assert_eq(charged, w.measured_ns);
 }
 
+/* Two tenants with kernels of between least and most, and estimates wrong by these factors. */
+static void
+world_of_two(uint32_t seed, uint32_t a, uint32_t b, uint64_t least_a, uint64_t most_a,
+             uint64_t least_b, uint64_t most_b, double factor_a, double factor_b)
+{
+    struct sim *x, *y;
+
+    world_begin(seed);
+    x = add(0, a, 1, false, 2);
+    y = add(1, b, 1, false, 2);
+    x->least_ns = least_a;
+    x->most_ns = most_a;
+    x->factor = factor_a;
+    y->least_ns = least_b;
+    y->most_ns = most_b;
+    y->factor = factor_b;
+}
+
 static void
 shares(uint32_t a, uint32_t b, uint64_t least_a, uint64_t most_a, uint64_t least_b, uint64_t most_b,
        double factor_a, double factor_b)
 {
     for (uint32_t seed = 1; seed <= 3; seed++) {
-        struct sim *x, *y;
-
-        world_begin(seed);
-        x = add(0, a, 1, false, 2);
-        y = add(1, b, 1, false, 2);
-        x->least_ns = least_a;
-        x->most_ns = most_a;
-        x->factor = factor_a;
-        y->least_ns = least_b;
-        y->most_ns = most_b;
-        y->factor = factor_b;
+        world_of_two(seed, a, b, least_a, most_a, least_b, most_b, factor_a, factor_b);
         run(10 * S);
         cr_assert_float_eq(part(0), a / (double)(a + b), 0.02, "%u/%u seed %u: %f", a, b, seed,
                            part(0));
         /* Work conserving: the device never stood still. */
-        cr_assert_geq(x->service_ns + y->service_ns, 10 * S - 401 * MS);
+        cr_assert_geq(w.sims[0].service_ns + w.sims[1].service_ns, 10 * S - 401 * MS);
         conserved();
     }
 }
@@ -266,23 +274,14 @@ shares_always(uint32_t a, uint32_t b, uint64_t least_a, uint64_t most_a, uint64_
         TEN_S = 20
     };
     uint64_t had[LOOKS][2];
-    struct sim *x, *y;
 
-    world_begin(21);
-    x = add(0, a, 1, false, 2);
-    y = add(1, b, 1, false, 2);
-    x->least_ns = least_a;
-    x->most_ns = most_a;
-    x->factor = factor_a;
-    y->least_ns = least_b;
-    y->most_ns = most_b;
-    y->factor = factor_b;
+    world_of_two(21, a, b, least_a, most_a, least_b, most_b, factor_a, factor_b);
     for (int i = 0; i < LOOKS; i++) {
         double own, others;
 
         run(S / 2);
-        had[i][0] = x->service_ns;
-        had[i][1] = y->service_ns;
+        had[i][0] = w.sims[0].service_ns;
+        had[i][1] = w.sims[1].service_ns;
         if (i < TEN_S)
             continue;
         own = (double)(had[i][0] - had[i - TEN_S][0]);
