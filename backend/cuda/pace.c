@@ -498,6 +498,7 @@ turn_take(struct be_session *session, struct be_pace_device *d, uint64_t est_ns)
             batches_close(session, d, NULL, NULL, true);
             be_parked_hand_over(session);
             be_flush(session);
+            be_count(session->row, BE_COUNT_TURN_WAITS, 1);
             first = false;
             continue;
         }

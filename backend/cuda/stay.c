@@ -653,6 +653,7 @@ bring_in(struct be_stay *stay, const struct want *want)
         if (!good && !refused && until > gp_now_ns())
             be_rooms_await(session->ledger, word, until);
     }
+    be_count(session->row, BE_COUNT_ROOM_WAIT_NS, gp_now_ns() - began);
     log_debug("session: memory paged in, %llu us after it was needed",
               (unsigned long long)((gp_now_ns() - began) / 1000));
     for (int d = 0; !good && d < session->driver->device_count; d++)

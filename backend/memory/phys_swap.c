@@ -298,7 +298,7 @@ be_phys_swap_out(struct be_space *space, CUstream stream, int32_t device, uint64
 
         cr = batch_out(&b);
         if (cr == CUDA_SUCCESS)
-            be_rooms_moved(space->ledger, (unsigned)device, false, b.bytes, gp_now_ns() - began);
+            be_swap_moved(space, device, false, b.bytes, gp_now_ns() - began);
         bytes -= gp_min_u64(bytes, b.bytes);
     }
     return cr;
@@ -444,7 +444,7 @@ be_phys_swap_in(struct be_space *space, CUstream stream, int32_t device)
 
         cr = batch_in(&b);
         if (cr == CUDA_SUCCESS)
-            be_rooms_moved(space->ledger, (unsigned)device, true, b.bytes, gp_now_ns() - began);
+            be_swap_moved(space, device, true, b.bytes, gp_now_ns() - began);
     }
     return cr;
 }

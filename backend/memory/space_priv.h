@@ -37,6 +37,7 @@ struct be_space {
     const struct be_driver *driver;
     struct be_space_events events;
     struct be_ledger *ledger; /* may be NULL */
+    struct be_board_row *row; /* likewise: counts what paging moves */
     bool scrub;               /* fresh memory is filled with zeros */
     /* Calls that may reach any memory were let in: so often, and by when all of them were done. */
     atomic_uint_least64_t reach, quiet;
@@ -103,6 +104,8 @@ CUresult be_space_back(struct be_space *space, const struct be_extent *extent,
 void be_swap_still(struct be_space *space);
 /* Of who moves: this step shall fail, for a test. */
 bool be_swap_fault(struct be_space *space);
+/* So much went one way or the other: for who plans it, and for the operator. */
+void be_swap_moved(struct be_space *space, int32_t device, bool in, uint64_t bytes, uint64_t ns);
 /* Room for so much that is not there yet, with the lock held. */
 uint64_t be_swap_room(const struct be_space *space, int32_t device);
 /* What is kept is in a block. */

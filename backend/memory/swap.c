@@ -3,6 +3,7 @@
 
 #include "backend/memory/phys_priv.h"
 #include "backend/memory/space_priv.h"
+#include "backend/metrics/board.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -65,6 +66,14 @@ stash_fault(void *user)
     return be_swap_fault(user);
 }
 
+void
+be_swap_moved(struct be_space *space, int32_t device, bool in, uint64_t bytes, uint64_t ns)
+{
+    be_rooms_moved(space->ledger, (unsigned)device, in, bytes, ns);
+    be_count(space->row, in ? BE_COUNT_PAGED_IN : BE_COUNT_PAGED_OUT, bytes);
+    be_count(space->row, BE_COUNT_PAGING_NS, ns);
+}
+
 enum gp_status
 be_swap_on(struct be_space *space, const struct be_swap_opts *opts)
 {
@@ -81,6 +90,7 @@ be_swap_on(struct be_space *space, const struct be_swap_opts *opts)
     if (space->stash == NULL)
         return GP_ERR_NO_MEMORY;
     space->fault_every = opts->fault;
+    space->row = opts->row;
     for (int d = 0; d < space->driver->device_count; d++)
         be_rooms_attach(space->ledger, (unsigned)d, opts->keep_bytes);
     return GP_OK;
@@ -478,8 +488,7 @@ rank_out(struct batch *b, enum rank rank, uint64_t *left_p)
 
         cr = out_batch(b);
         if (cr == CUDA_SUCCESS && rank != RANK_BLANK) /* which says nothing of how long it takes */
-            be_rooms_moved(b->space->ledger, (unsigned)b->device, false, b->bytes,
-                           gp_now_ns() - began);
+            be_swap_moved(b->space, b->device, false, b->bytes, gp_now_ns() - began);
         *left_p -= gp_min_u64(*left_p, b->bytes);
     }
     return cr;
@@ -607,7 +616,7 @@ be_swap_in(struct be_space *space, int32_t device, const struct be_swap_named *o
 
         cr = in_batch(&b);
         if (cr == CUDA_SUCCESS)
-            be_rooms_moved(space->ledger, (unsigned)device, true, b.bytes, gp_now_ns() - began);
+            be_swap_moved(space, device, true, b.bytes, gp_now_ns() - began);
     }
     if (cr == CUDA_SUCCESS && only == NULL)
         cr = be_phys_swap_in(space, b.stream, device);

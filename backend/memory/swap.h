@@ -26,7 +26,8 @@ struct be_swap_opts {
     int spill_fd;
     enum be_stash_pack pack;
     bool spill_always;
-    unsigned fault; /* one in so many steps fails, to see that nothing is lost; 0: none */
+    struct be_board_row *row; /* NULL: nobody counts */
+    unsigned fault;           /* one in so many steps fails, to see that nothing is lost; 0: none */
 };
 
 /* Memory may be paged from now on; before the first allocation. */

@@ -43,6 +43,11 @@ enum be_count {
     BE_COUNT_PUT_IN, /* bytes that came from and went to sessions on other servers */
     BE_COUNT_PUT_OUT,
     BE_COUNT_TURN_WAIT_NS, /* waited for the session's turn on a device */
+    BE_COUNT_TURN_WAITS,   /* so often */
+    BE_COUNT_PAGED_IN,     /* bytes that paging moved, and how long that took */
+    BE_COUNT_PAGED_OUT,
+    BE_COUNT_PAGING_NS,
+    BE_COUNT_ROOM_WAIT_NS, /* waited until its memory was on its devices */
     BE_COUNT_END,
 };
 

@@ -326,6 +326,41 @@ tenant_throttled(const struct wire_admin_tenant *t)
     return (double)t->counters.turn_wait_ns / 1e9;
 }
 
+static double
+tenant_turn_waits(const struct wire_admin_tenant *t)
+{
+    return (double)t->counters.turn_waits;
+}
+
+static double
+tenant_paging(const struct wire_admin_tenant *t)
+{
+    return (double)t->counters.paging_ns / 1e9;
+}
+
+static double
+tenant_room_wait(const struct wire_admin_tenant *t)
+{
+    return (double)t->counters.room_wait_ns / 1e9;
+}
+
+static void
+tenant_paged(struct page *p)
+{
+    static const char name[] = "gpupool_tenant_paged_bytes_total";
+
+    family(p, name, "counter",
+           "Device memory of a tenant's sessions that paging moved: in, to the device, or out.");
+    for (uint32_t i = 0; i < p->a->tenant_count; i++) {
+        const struct wire_admin_tenant *t = &p->a->tenants[i];
+
+        sample(p, name, (double)t->counters.paged_in, SERVER(p), "tenant", t->name, "direction",
+               "in", NULL);
+        sample(p, name, (double)t->counters.paged_out, SERVER(p), "tenant", t->name, "direction",
+               "out", NULL);
+    }
+}
+
 static void
 tenant_calls(struct page *p)
 {
@@ -429,6 +464,16 @@ tenants_page(struct page *p)
                use_turns);
     tenant_family(p, "gpupool_tenant_throttled_seconds_total", "counter",
                   "Time that sessions of a tenant waited for their turn.", tenant_throttled);
+    tenant_family(p, "gpupool_tenant_turn_waits_total", "counter",
+                  "Turns that were waited for; the seconds above by this are, for a tenant of high "
+                  "priority, how long preemption takes.",
+                  tenant_turn_waits);
+    tenant_paged(p);
+    tenant_family(p, "gpupool_tenant_paging_seconds_total", "counter",
+                  "Time that moving these bytes took.", tenant_paging);
+    tenant_family(p, "gpupool_tenant_residency_wait_seconds_total", "counter",
+                  "Time that sessions of a tenant waited for their memory to be on the device.",
+                  tenant_room_wait);
     tenant_calls(p);
     tenant_family(p, "gpupool_call_errors_total", "counter", "Calls that ended with an error.",
                   tenant_errors);

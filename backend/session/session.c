@@ -170,8 +170,12 @@ be_session_create(const struct be_session_config *config, struct be_line *line,
     if (status == GP_OK) {
         be_space_set_ledger(session->space, session->ledger);
         be_space_set_scrub(session->space, config->scrub && be_ledger_governed(session->ledger));
-        if (be_ledger_paged(session->ledger))
-            status = be_swap_on(session->space, &config->swap);
+        if (be_ledger_paged(session->ledger)) {
+            struct be_swap_opts swap = config->swap;
+
+            swap.row = session->row;
+            status = be_swap_on(session->space, &swap);
+        }
     }
     if (status == GP_OK)
         status = be_stay_start(session, config->evict_every);

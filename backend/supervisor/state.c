@@ -115,6 +115,11 @@ counters_fill(const uint64_t counts[BE_COUNT_END], struct wire_admin_counters *o
     out->turn_wait_ns += counts[BE_COUNT_TURN_WAIT_NS];
     out->put_in += counts[BE_COUNT_PUT_IN];
     out->put_out += counts[BE_COUNT_PUT_OUT];
+    out->turn_waits += counts[BE_COUNT_TURN_WAITS];
+    out->paged_in += counts[BE_COUNT_PAGED_IN];
+    out->paged_out += counts[BE_COUNT_PAGED_OUT];
+    out->paging_ns += counts[BE_COUNT_PAGING_NS];
+    out->room_wait_ns += counts[BE_COUNT_ROOM_WAIT_NS];
 }
 
 /* The session's share in what its GPUs and its tenant have. */
