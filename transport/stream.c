@@ -148,6 +148,8 @@ send_ended(struct tp_stream *s, enum gp_status status)
         if (atomic_load_explicit(&s->ended, memory_order_relaxed))
             status = GP_ERR_CLOSED;
         s->send_status = status;
+        if (s->bytes->take_back != NULL)
+            s->bytes->take_back(s);
     }
     return status;
 }

@@ -32,6 +32,9 @@ struct tp_stream_ops {
      * lie, with nothing else. It says GP_ERR_AGAIN, with the same bytes to be offered again, until
      * the peer has them and all that was sent before; they may not change meanwhile. */
     size_t (*straight_bytes)(struct tp_stream *s, const void *at, size_t bytes);
+    /* Where straight_bytes is: the peer can take nothing any more of what it was offered, which may
+     * change from here on. Nothing is sent after it. */
+    void (*take_back)(struct tp_stream *s);
     /* NULL, or: push out what write took. GP_ERR_AGAIN while something is left. */
     enum gp_status (*flush)(struct tp_stream *s);
     /* NULL, or: where the next bytes lie, most at most, that a read would copy; and have them read

@@ -85,6 +85,7 @@ struct tp_tls_opts {
 struct tp_rdma_opts {
     const char *const *fabrics;
     size_t fabric_count;
+    uint32_t ports_max; /* bulk goes by so many ports at once; 0: as many as both ends have */
 };
 
 /* Zero means the default in each field but framing. */

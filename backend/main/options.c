@@ -48,6 +48,9 @@ static const struct gp_option be_options[] = {
      "port "
      "(mlx5_0:1), a network (10.9.0.0/16), or *",
      "rdma", "fabric", NULL, false},
+    {"rdma-ports", "N", GP_OPT_NUMBER, "0",
+     "bulk of a session goes by so many ports at once; 0: by all that both ends have", "rdma",
+     "ports", NULL, false},
     {"peer", "NETWORK", GP_OPT_STRINGS, NULL,
      "let sessions copy straight to sessions on servers in NETWORK (10.9.0.0/16, an address, or "
      "*); "

@@ -259,7 +259,9 @@ fabrics(const struct gp_options *options)
 
     for (size_t i = 0; i < count && i < BE_FABRICS_MAX; i++)
         names[i] = gp_options_at(options, "rdma-fabric", i);
-    return (struct tp_rdma_opts){names, gp_min_u64(count, BE_FABRICS_MAX)};
+    return (struct tp_rdma_opts){
+        names, gp_min_u64(count, BE_FABRICS_MAX),
+        (uint32_t)gp_min_u64(gp_options_u64(options, "rdma-ports"), UINT32_MAX)};
 }
 
 /* What the operator wants of a connection. */

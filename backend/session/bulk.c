@@ -17,8 +17,10 @@
  * much; less is read, or waited for, by way of a block. */
 #define NEAR_MIN   (16u << 10)
 #define WAIT_BYTES (4u << 10)
-/* Of one read: what the device copies while the next is on its way. */
-#define BLOCK_BYTES (256u << 10)
+/* Of one read: what the device copies while the next is on its way. Of a lane that reads the
+ * client's memory itself, by several requests at once, so much that it has to wait less often. */
+#define BLOCK_BYTES     (256u << 10)
+#define BLOCK_BYTES_FAR BE_STAGING_BLOCK_MAX
 /* Of one read to where it belongs. */
 #define STRAIGHT_BYTES (1u << 20)
 
@@ -122,6 +124,7 @@ copy_run(struct be_session *session, const struct wire_record *record, const uin
     struct be_copy_in in;
     struct be_call call;
     CUresult cr = be_record_enter(session, record, &call);
+    uint32_t block = strcmp(tp_scheme(lane), "rdma") == 0 ? BLOCK_BYTES_FAR : BLOCK_BYTES;
     bool near_ok = false;
 
     if (cr == CUDA_SUCCESS)
@@ -133,7 +136,7 @@ copy_run(struct be_session *session, const struct wire_record *record, const uin
     if (cr == CUDA_SUCCESS && left > 0 && tp_peeks(lane))
         near_ok = be_context_query(session, call.context) == CUDA_SUCCESS;
     while (left > 0 && cr == CUDA_SUCCESS) {
-        uint32_t bytes = (uint32_t)gp_min_u64(left, BLOCK_BYTES);
+        uint32_t bytes = (uint32_t)gp_min_u64(left, block);
         size_t there = 0;
         const void *near = near_ok ? tp_peek_payload(lane, bytes, &there) : NULL;
 

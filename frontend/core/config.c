@@ -7,6 +7,7 @@
 #include "protocol/base/options.h"
 #include "protocol/base/url.h"
 #include "protocol/base/util.h"
+#include "transport/rdma/rdma.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -39,6 +40,10 @@ static const struct gp_option options[] = {
     {"tcp-send-buffer", "BYTES", GP_OPT_BYTES, "0", "of connections; 0: the system's choice"},
     {"tcp-recv-buffer", "BYTES", GP_OPT_BYTES, "0", "of connections; 0: the system's choice"},
     {"tcp-keepalive", "TIME", GP_OPT_TIME, "30s", "silence before the system probes a connection"},
+    {"rdma-fabric", "NAME", GP_OPT_STRINGS, NULL,
+     "by RDMA over these only: devices (mlx5_0), their ports (mlx5_0:1), networks (10.9.0.0/16)"},
+    {"rdma-ports", "N", GP_OPT_NUMBER, "0",
+     "bulk goes by so many ports of RDMA at once; 0: by all that both ends have"},
     {"lines", "N", GP_OPT_NUMBER, "0",
      "connections of one session for bulk; 0: 4 to other machines, 1 on this one"},
     {"lines-after", "BYTES", GP_OPT_BYTES, "64m", "of a session's data go by one connection"},
@@ -188,6 +193,29 @@ take_servers_file(const struct gp_options *o, struct fe_config *config)
 }
 
 static enum gp_status
+take_fabrics(const struct gp_options *o, struct fe_socket *to)
+{
+    size_t count = gp_options_count(o, "rdma-fabric");
+
+    if (count > FE_FABRICS_MAX) {
+        log_error("%s: at most %d of them", gp_options_where(o, "rdma-fabric"), FE_FABRICS_MAX);
+        return GP_ERR_INVALID;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *text = gp_options_at(o, "rdma-fabric", i);
+
+        if (strlen(text) > FE_FABRIC_MAX || tp_rdma_fabric_check(text) != GP_OK) {
+            log_error("%s: \"%s\" is no device, port or network",
+                      gp_options_where(o, "rdma-fabric"), text);
+            return GP_ERR_INVALID;
+        }
+        snprintf(to->fabrics[i], sizeof(to->fabrics[i]), "%s", text);
+    }
+    to->rdma_ports = (uint32_t)gp_min_u64(gp_options_u64(o, "rdma-ports"), UINT32_MAX);
+    return GP_OK;
+}
+
+static enum gp_status
 take_socket(const struct gp_options *o, struct fe_socket *to)
 {
     const char *congestion = gp_options_text(o, "tcp-congestion");
@@ -204,7 +232,7 @@ take_socket(const struct gp_options *o, struct fe_socket *to)
         (gp_options_u64(o, "tcp-keepalive") + GP_NS_PER_S - 1) / GP_NS_PER_S, INT16_MAX);
     to->lines = (uint32_t)gp_min_u64(gp_options_u64(o, "lines"), UINT32_MAX);
     to->lines_after = gp_options_u64(o, "lines-after");
-    return GP_OK;
+    return take_fabrics(o, to);
 }
 
 /* One server, or several that are used together. */

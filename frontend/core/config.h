@@ -24,6 +24,8 @@
 
 #define FE_SERVERS_MAX 16
 #define FE_LINES       4
+#define FE_FABRICS_MAX 8
+#define FE_FABRIC_MAX  79
 
 /* Of the connections; zero: the system's or the transport's choice. */
 struct fe_socket {
@@ -32,6 +34,9 @@ struct fe_socket {
     uint32_t keepalive_s;
     uint32_t lines; /* at most so many for one session; 0: FE_LINES to other machines, else 1 */
     uint64_t lines_after; /* once so many bytes have travelled */
+    /* RDMA by these only (tp_rdma_fabric_check()); "" after the last, none: by any. */
+    char fabrics[FE_FABRICS_MAX][FE_FABRIC_MAX + 1];
+    uint32_t rdma_ports; /* at most so many at once; 0: all that both ends have */
 };
 
 struct fe_config {

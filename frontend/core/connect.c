@@ -113,8 +113,14 @@ fail_status(struct attempt *a, const char *doing, enum gp_status status)
 /* --- hello and open -------------------------------------------------------------- */
 
 void
-fe_socket_fill(const struct fe_socket *from, struct tp_opts *opts)
+fe_socket_fill(const struct fe_socket *from, const char *fabrics[FE_FABRICS_MAX],
+               struct tp_opts *opts)
 {
+    size_t count = 0;
+
+    for (; count < FE_FABRICS_MAX && from->fabrics[count][0] != '\0'; count++)
+        fabrics[count] = from->fabrics[count];
+    opts->rdma = (struct tp_rdma_opts){fabrics, count, from->rdma_ports};
     opts->congestion = from->congestion[0] != '\0' ? from->congestion : NULL;
     opts->send_buffer_bytes = from->send_buffer_bytes;
     opts->recv_buffer_bytes = from->recv_buffer_bytes;
@@ -133,10 +139,11 @@ dial(struct attempt *a)
         .why = why,
     };
     enum gp_status status;
+    const char *fabrics[FE_FABRICS_MAX];
     const char *place;
     bool named;
 
-    fe_socket_fill(&a->config->socket, &opts);
+    fe_socket_fill(&a->config->socket, fabrics, &opts);
     status = tp_connect(a->url, &opts, &a->lane);
     if (status == GP_OK)
         return true;

@@ -40,7 +40,9 @@ CUresult fe_connect_monitor(const struct fe_config *config, size_t which, uint64
                             struct fe_monitor *monitor, char why[FE_WHY_BYTES]);
 
 /* What the user wants of connections, for each of them. */
-void fe_socket_fill(const struct fe_socket *from, struct tp_opts *opts);
+/* The names of fabrics are put into fabrics, which opts then points to. */
+void fe_socket_fill(const struct fe_socket *from, const char *fabrics[FE_FABRICS_MAX],
+                    struct tp_opts *opts);
 
 /* Map what a server or the transport said to what cuInit returns; for tests. */
 CUresult fe_connect_result(enum gp_status status);

@@ -43,6 +43,7 @@ dial(struct fe_line *l, const char *url, char why[TP_WHY_BYTES], uint64_t deadli
      struct tp_lane **lane_p)
 {
     uint8_t preface[WIRE_PREFACE_BYTES];
+    const char *fabrics[FE_FABRICS_MAX];
     struct tp_opts opts = {
         .framing = &wire_framing,
         .max_payload_bytes = WIRE_FRAME_PAYLOAD_DEFAULT,
@@ -53,7 +54,7 @@ dial(struct fe_line *l, const char *url, char why[TP_WHY_BYTES], uint64_t deadli
         .why = why,
     };
 
-    fe_socket_fill(&l->session->socket, &opts);
+    fe_socket_fill(&l->session->socket, fabrics, &opts);
     wire_preface_encode(l->resume.session_id, preface);
     return tp_connect(url, &opts, lane_p);
 }

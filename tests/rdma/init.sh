@@ -43,29 +43,35 @@ step() {
 # Nobody answers who asks for an address from a machine that has it itself.
 neighbours() {
     for n in 0 1; do
-        /usr/bin/ip neigh replace "10.9.0.$((2 - n))" dev "v$n" \
-            lladdr "$(cat "/sys/class/net/v$((1 - n))/address")"
+        for cable in v:9 w:10; do
+            /usr/bin/ip neigh replace "10.${cable#*:}.0.$((2 - n))" dev "${cable%:*}$n" \
+                lladdr "$(cat "/sys/class/net/${cable%:*}$((1 - n))/address")"
+        done
     done
 }
 
-# Two software devices at the two ends of a cable, so that frames between them really pass it and
-# the cable can be cut. Both ends are this machine's, which must be told to take that for normal.
+# Software devices at the ends of two cables, rxe0 and rxe1 of v, rxe2 and rxe3 of w, so that frames
+# between them really pass it and the cable can be cut. All ends are this machine's, which must be
+# told to take that for normal.
 # By its path: this shell has an ip of its own, which knows less.
 device_make() {
     while read -r module; do insmod "/modules/$module" || return 1; done </modules/order
     /usr/bin/ip link set lo up
-    /usr/bin/ip link add v0 type veth peer name v1
-    for n in 0 1; do
-        /usr/bin/ip addr add "10.9.0.$((n + 1))/24" dev "v$n"
-        /usr/bin/ip link set "v$n" mtu 4200 up
-        echo 1 >"/proc/sys/net/ipv4/conf/v$n/accept_local"
-        echo 0 >"/proc/sys/net/ipv4/conf/v$n/rp_filter"
+    for cable in v:9 w:10; do
+        c=${cable%:*}
+        /usr/bin/ip link add "${c}0" type veth peer name "${c}1"
+        for n in 0 1; do
+            /usr/bin/ip addr add "10.${cable#*:}.0.$((n + 1))/24" dev "$c$n"
+            /usr/bin/ip link set "$c$n" mtu 4200 up
+            echo 1 >"/proc/sys/net/ipv4/conf/$c$n/accept_local"
+            echo 0 >"/proc/sys/net/ipv4/conf/$c$n/rp_filter"
+        done
     done
     neighbours
-    for n in 0 1; do
-        rdma link add "rxe$n" type rxe netdev "v$n" || return 1
+    for n in 0:v0 1:v1 2:w0 3:w1; do
+        rdma link add "rxe${n%:*}" type rxe netdev "${n#*:}" || return 1
     done
-    for n in 0 1; do
+    for n in 0 1 2 3; do
         for _ in $(seq 100); do
             grep -q ACTIVE "/sys/class/infiniband/rxe$n/ports/1/state" && break
             usleep 50000
@@ -87,12 +93,13 @@ lane() { ./test_rdma_lane --jobs 1 --timeout 60; }
 daemon="./gpupoold --driver /programs/soft/libcuda.so.1 --tls-cert /certs/server.crt
     --tls-key /certs/server.key --tls-ca /certs/ca.crt --grace 30s"
 server=
+ports=1 # that a session's bulk may go by
 # server_start [OPTION...]: what else it is started with
 server_start() {
     [ -z "$server" ] || return 0
     rm -f /tmp/ready
     mkfifo /tmp/ready
-    $daemon "$@" --listen rdma://10.9.0.1:0 --rdma-fabric 10.9.0.0/24 --ready-fd 3 \
+    $daemon "$@" --listen rdma://10.9.0.1:0 --rdma-fabric rxe0 --rdma-fabric rxe2 --ready-fd 3 \
         3>/tmp/ready >/tmp/server.log 2>&1 &
     server=$!
     url=$(head -n 1 /tmp/ready)
@@ -122,8 +129,8 @@ client() {
 }
 client_exec() {
     exec env GPUPOOL_LOG=info GPUPOOL_STATS=1 GPUPOOL_SERVER="$url" GPUPOOL_CERT=/certs/alice.crt \
-        GPUPOOL_KEY=/certs/alice.key GPUPOOL_CA=/certs/ca.crt \
-        LD_LIBRARY_PATH=/programs/client "$@"
+        GPUPOOL_KEY=/certs/alice.key GPUPOOL_CA=/certs/ca.crt GPUPOOL_RDMA_FABRIC=rxe1,rxe3 \
+        GPUPOOL_RDMA_PORTS="$ports" LD_LIBRARY_PATH=/programs/client "$@"
 }
 too_slow() { grep -qE 'no pool: .*(timed out|in time)' "$1"; }
 
@@ -271,6 +278,32 @@ choice() {
     grep -q 'rdma by rxe0:1 10.9.0.1' /tmp/server.log
 }
 
+# Bulk goes by both cables, both ways. When one of them is out the session does not notice but for a
+# line of log, and what was under way by it is read again by the other one: with exact bytes.
+stripes() {
+    ports=0
+    server_stop
+    server_start || return 1
+    background /tmp/stripes ./drv_bulk 9 8 pinned || return 2
+    for log in /tmp/stripes /tmp/server.log; do
+        grep 'rdma: bulk by rxe[23]:1 10.10.0.[12] too' $log || return 3
+    done
+    said '^round 3: 0 words' /tmp/stripes || return 4
+    /usr/bin/ip link set w1 down
+    wait "$pid" || { cat /tmp/stripes /tmp/server.log; return 5; }
+    /usr/bin/ip link set w1 up
+    neighbours
+    ports=1
+    cat /tmp/stripes
+    grep -q '^round 8: 0 words' /tmp/stripes || return 6
+    grep -q '^round .*: [1-9][0-9]* words' /tmp/stripes && return 7
+    grep -q 'was lost' /tmp/stripes && return 8
+    said '[1-9][0-9]* KiB of what was received came by rxe2:1' /tmp/server.log || return 9
+    cat /tmp/server.log
+    grep -h 'carries nothing any more' /tmp/stripes /tmp/server.log | sed 's/^/figure: /' | cut -c -150
+    grep -q 'carries nothing any more' /tmp/stripes /tmp/server.log
+}
+
 # What must not start does not, and says why.
 refusals() {
     $daemon --listen rdma://10.9.0.1:0 >/tmp/refused 2>&1 && return 1
@@ -367,6 +400,7 @@ if [ -z "$failed" ]; then
     step cut_cable cut_cable
     [ "$cuts_s" -gt 0 ] && step cuts cuts
     step choice choice
+    step stripes stripes
     step server_ends server_stop
     step figures figures
 fi

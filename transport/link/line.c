@@ -216,6 +216,7 @@ keep_straight(struct tp_link *l)
 {
     if (l->straight.iov_len == 0)
         return true;
+    l->inner->bytes->take_back(l->inner);
     if (tp_store_add(&l->store, &l->straight, 1, l->straight.iov_len) != GP_OK)
         return false;
     l->straight_kept = l->straight.iov_len;
@@ -241,11 +242,11 @@ lose(struct tp_link *l, enum gp_status status, const char *why)
         tp_link_end(l, GP_ERR_IO);
         return;
     }
+    l->inner->bytes->shutdown(l->inner);
     if (!keep_straight(l)) {
         tp_link_end(l, GP_ERR_NO_MEMORY);
         return;
     }
-    l->inner->bytes->shutdown(l->inner);
     show_nothing(l);
     state_set(l, TP_LINK_BROKEN);
 }

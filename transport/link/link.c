@@ -255,6 +255,7 @@ write_straight(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t by
         return status;
     l->straight.iov_len = 0;
     if (status != GP_OK) {
+        l->inner->bytes->take_back(l->inner);
         *failed_p = status;
         return write_kept(l, iov, iovcnt, put_p);
     }
@@ -455,11 +456,13 @@ await_room(struct tp_link *l, uint64_t deadline_ns)
     return status;
 }
 
-/* The sender gives up: the memory is its owner's, whatever the peer does. */
+/* The sender gives up: the memory is its owner's. */
 static void
 straight_end(struct tp_link *l)
 {
     pthread_mutex_lock(&l->tx_lock);
+    if (l->straight.iov_len > 0 && l->inner != NULL)
+        l->inner->bytes->take_back(l->inner);
     l->straight.iov_len = 0;
     l->straight_kept = 0;
     pthread_mutex_unlock(&l->tx_lock);

@@ -40,19 +40,21 @@ failed_work(struct tp_rdma *r, const struct ibv_wc *wc)
 
 /* (Part of) what tells a piece has come, and is copied out before it is looked at. */
 static bool
-take_piece(struct tp_rdma_in *in, uint32_t bytes)
+take_piece(struct tp_rdma *r, uint32_t bytes)
 {
+    struct tp_rdma_in *in = &r->in;
+    uint32_t all = tp_rdma_piece_bytes(r->rail_count);
     uint64_t at = in->tail % in->ring_bytes;
 
-    if (in->bounce_mr == NULL || in->reads_max == 0 || bytes == 0 ||
-        bytes > TP_RDMA_PIECE_BYTES - in->told_bytes || bytes > in->ring_bytes - at)
+    if (in->bounce_mr == NULL || in->reads_max == 0 || bytes == 0 || bytes > all - in->told_bytes ||
+        bytes > in->ring_bytes - at)
         return false;
     if (in->told_bytes == 0)
         in->edge = in->tail;
     memcpy(in->told_piece + in->told_bytes, in->ring + at, bytes);
     in->told_bytes += bytes;
-    return in->told_bytes < TP_RDMA_PIECE_BYTES ||
-           tp_rdma_piece_decode(in->told_piece, &in->piece) == GP_OK;
+    return in->told_bytes < all ||
+           tp_rdma_piece_decode(in->told_piece, r->rail_count, &in->piece) == GP_OK;
 }
 
 static void
@@ -75,7 +77,7 @@ take_message(struct tp_rdma *r, const struct ibv_wc *wc)
         broke(r, "more bytes than there is room for");
     else if (in->came - in->taken >= TP_RDMA_MESSAGES)
         broke(r, "more messages than there is room for");
-    else if ((word & TP_RDMA_STRAIGHT) != 0 && !take_piece(in, bytes))
+    else if ((word & TP_RDMA_STRAIGHT) != 0 && !take_piece(r, bytes))
         broke(r, "a piece of memory that is none");
     else {
         in->tail += bytes;
@@ -121,7 +123,7 @@ tp_rdma_in_sent(struct tp_rdma *r)
     if (ibv_poll_cq(in->pair.sent, 1, &wc) <= 0)
         return false;
     if (wc.wr_id == TP_RDMA_READ_ID)
-        tp_rdma_straight_ended(r, &wc);
+        tp_rdma_read_ended(r, &wc);
     else
         in->credits_done++;
     if (wc.status != IBV_WC_SUCCESS)

@@ -94,6 +94,7 @@ tp_rdma_offer_encode(const struct tp_rdma_offer *offer, uint8_t out[TP_RDMA_OFFE
     put(&out, offer->ring_bytes, 4);
     put(&out, offer->messages, 4);
     put(&out, offer->reads, 4);
+    put(&out, offer->rails, 4);
 }
 
 static bool
@@ -132,32 +133,100 @@ tp_rdma_offer_decode(const uint8_t *in, uint32_t bytes, struct tp_rdma_offer *of
     offer->ring_bytes = (uint32_t)get(&in, 4);
     offer->messages = (uint32_t)get(&in, 4);
     offer->reads = (uint32_t)get(&in, 4);
+    offer->rails = (uint32_t)get(&in, 4);
     return plausible(offer) ? GP_OK : GP_ERR_PROTOCOL;
+}
+
+/* -- rails --------------------------------------------------------------------------------------
+ */
+
+void
+tp_rdma_rails_encode(const struct tp_rdma_rail_offer *rails, size_t count, uint8_t *out)
+{
+    for (; count > 0; count--, rails++) {
+        put(&out, rails->place, 1);
+        put(&out, rails->layer, 1);
+        put(&out, rails->mtu, 1);
+        put(&out, rails->reads, 1);
+        put(&out, rails->lid, 2);
+        put(&out, 0, 2);
+        memcpy(out, rails->gid, sizeof(rails->gid));
+        out += sizeof(rails->gid);
+        put(&out, rails->qpn, 4);
+        put(&out, rails->psn, 4);
+    }
+}
+
+static bool
+rail_plausible(const struct tp_rdma_rail_offer *rail)
+{
+    return rail->place < TP_RDMA_RAILS && rail->mtu >= 1 && rail->mtu <= 5 &&
+           (rail->layer == TP_RDMA_LAYER_INFINIBAND || rail->layer == TP_RDMA_LAYER_ETHERNET) &&
+           rail->reads >= 1 && is_24_bits(rail->qpn) && is_24_bits(rail->psn);
+}
+
+static enum gp_status
+rail_decode(const uint8_t *in, struct tp_rdma_rail_offer *rail)
+{
+    uint64_t rest;
+
+    rail->place = (uint8_t)get(&in, 1);
+    rail->layer = (uint8_t)get(&in, 1);
+    rail->mtu = (uint8_t)get(&in, 1);
+    rail->reads = (uint8_t)get(&in, 1);
+    rail->lid = (uint16_t)get(&in, 2);
+    rest = get(&in, 2);
+    memcpy(rail->gid, in, sizeof(rail->gid));
+    in += sizeof(rail->gid);
+    rail->qpn = (uint32_t)get(&in, 4);
+    rail->psn = (uint32_t)get(&in, 4);
+    return rest == 0 && rail_plausible(rail) ? GP_OK : GP_ERR_PROTOCOL;
+}
+
+enum gp_status
+tp_rdma_rails_decode(const uint8_t *in, uint32_t bytes, struct tp_rdma_rail_offer *rails,
+                     size_t *count_p)
+{
+    size_t count = bytes / TP_RDMA_RAIL_BYTES;
+    unsigned seen = 0;
+
+    if (bytes % TP_RDMA_RAIL_BYTES != 0 || count > TP_RDMA_RAILS)
+        return GP_ERR_PROTOCOL;
+    for (size_t i = 0; i < count; i++, in += TP_RDMA_RAIL_BYTES) {
+        if (rail_decode(in, &rails[i]) != GP_OK || (seen >> rails[i].place & 1) != 0)
+            return GP_ERR_PROTOCOL;
+        seen |= 1u << rails[i].place;
+    }
+    *count_p = count;
+    return GP_OK;
 }
 
 /* -- pieces -------------------------------------------------------------------------------------
  */
 
 void
-tp_rdma_piece_encode(const struct tp_rdma_piece *piece, uint8_t out[TP_RDMA_PIECE_BYTES])
+tp_rdma_piece_encode(const struct tp_rdma_piece *piece, unsigned rails,
+                     uint8_t out[TP_RDMA_PIECE_MOST])
 {
     put(&out, piece->address, 8);
     put(&out, piece->bytes, 8);
     put(&out, piece->key, 4);
-    put(&out, 0, 4);
+    put(&out, piece->by, 4);
+    for (unsigned i = 0; i < rails; i++)
+        put(&out, piece->keys[i], 4);
 }
 
 enum gp_status
-tp_rdma_piece_decode(const uint8_t in[TP_RDMA_PIECE_BYTES], struct tp_rdma_piece *piece)
+tp_rdma_piece_decode(const uint8_t *in, unsigned rails, struct tp_rdma_piece *piece)
 {
-    uint64_t rest;
-
     piece->address = get(&in, 8);
     piece->bytes = get(&in, 8);
     piece->key = (uint32_t)get(&in, 4);
-    rest = get(&in, 4);
+    piece->by = (uint32_t)get(&in, 4);
+    for (unsigned i = 0; i < rails; i++)
+        piece->keys[i] = (uint32_t)get(&in, 4);
     return piece->bytes > 0 && piece->bytes <= TP_RDMA_PIECE_MAX &&
-                   piece->address <= UINT64_MAX - piece->bytes && rest == 0
+                   piece->address <= UINT64_MAX - piece->bytes && piece->by >> rails == 0
                ? GP_OK
                : GP_ERR_PROTOCOL;
 }

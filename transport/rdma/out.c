@@ -193,15 +193,15 @@ static enum gp_status
 tell(struct tp_rdma *r)
 {
     struct tp_rdma_out *o = &r->out;
-    uint8_t bytes[TP_RDMA_PIECE_BYTES];
+    uint8_t bytes[TP_RDMA_PIECE_MOST];
+    size_t all = tp_rdma_piece_bytes(r->rail_count), at = 0, n;
     enum gp_status status = GP_OK;
-    size_t at = 0, n;
 
     tp_rdma_straight_tell(r, bytes);
-    for (; at < sizeof(bytes) && status == GP_OK; at += n) {
-        n = gp_min_u64(sizeof(bytes) - at, room(o));
+    for (; at < all && status == GP_OK; at += n) {
+        n = gp_min_u64(all - at, room(o));
         memcpy(o->staging + o->at % o->staging_bytes, bytes + at, n);
-        status = post(r, n, (uint32_t)n | TP_RDMA_STRAIGHT, true, at + n == sizeof(bytes));
+        status = post(r, n, (uint32_t)n | TP_RDMA_STRAIGHT, true, at + n == all);
     }
     o->straight.posted = true;
     o->straight.end_at = o->at;
@@ -225,7 +225,7 @@ write_straight(struct tp_rdma *r, size_t *put_p)
 
     *put_p = 0;
     for (; status == GP_OK; waited = true) {
-        if (!o->straight.posted && room_for_telling(o) >= TP_RDMA_PIECE_BYTES)
+        if (!o->straight.posted && room_for_telling(o) >= tp_rdma_piece_bytes(r->rail_count))
             status = tell(r);
         if (status == GP_OK && o->straight.posted && straight_over(o)) {
             *put_p = o->straight.bytes;
@@ -240,6 +240,24 @@ write_straight(struct tp_rdma *r, size_t *put_p)
         }
     }
     return status;
+}
+
+/*
+ * What was told cannot be untold: the peer may read it just now, and must not succeed once the
+ * memory is its owner's again, who changes it. So its reads find nobody here (which it takes for a
+ * line that is cut), and then nothing that they were allowed.
+ */
+void
+tp_rdma_out_take_back(struct tp_rdma *r)
+{
+    struct ibv_qp_attr attr = {.qp_state = IBV_QPS_ERR};
+
+    if (!r->out.straight.posted)
+        return;
+    (void)fail(r, GP_ERR_IO);
+    if (r->verbs->modify_qp(r->out.pair.qp, &attr, IBV_QP_STATE) != 0)
+        log_debug("lane %s: take back: %m", r->s.lane.peer.address);
+    tp_rdma_straight_drop(r);
 }
 
 /* Entries before the first one that goes straight. */

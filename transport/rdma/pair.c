@@ -21,7 +21,8 @@
 #define QUEUE_BYTES  (256u << 10)
 #define INLINE_BYTES 220u
 
-/* The device tries again for TIMEOUT * (RETRIES + 1), 2.1 s, before it gives the line up. */
+/* The device tries again for TIMEOUT * (RETRIES + 1), 2.1 s, before it gives the line up; the
+ * software device of Linux takes 7 for without end. */
 #define TIMEOUT     16 /* 4.096 us << 16 */
 #define RETRIES     7
 #define RNR_FOREVER 7
@@ -94,10 +95,10 @@ memory_try(struct tp_rdma *r, uint32_t bytes)
     r->out.staging = r->in.ring + bytes;
     r->in.bounce = r->out.staging + bytes;
     r->in.ring_bytes = r->out.staging_bytes = bytes;
-    r->in.mr = r->verbs->reg_mr(r->pd, r->in.ring, bytes,
+    r->in.mr = r->verbs->reg_mr(r->nic.pd, r->in.ring, bytes,
                                 IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
     if (r->in.mr != NULL)
-        r->out.mr = r->verbs->reg_mr(r->pd, r->out.staging, bytes, IBV_ACCESS_LOCAL_WRITE);
+        r->out.mr = r->verbs->reg_mr(r->nic.pd, r->out.staging, bytes, IBV_ACCESS_LOCAL_WRITE);
     return r->out.mr != NULL;
 }
 
@@ -132,7 +133,7 @@ memory_create(struct tp_rdma *r, const struct tp_opts *opts)
     }
     /* Without it nothing goes past the rings. */
     r->in.bounce_mr =
-        r->verbs->reg_mr(r->pd, r->in.bounce, TP_RDMA_BOUNCE_BYTES, IBV_ACCESS_LOCAL_WRITE);
+        r->verbs->reg_mr(r->nic.pd, r->in.bounce, TP_RDMA_BOUNCE_BYTES, IBV_ACCESS_LOCAL_WRITE);
     if (bytes < RING_BYTES)
         log_warn("rdma: rings of %u KiB only: a larger limit of locked memory makes it faster",
                  bytes >> 10);
@@ -143,8 +144,8 @@ memory_create(struct tp_rdma *r, const struct tp_opts *opts)
  */
 
 static struct ibv_qp *
-qp_create(struct tp_rdma *r, struct tp_rdma_pair *pair, uint32_t sends, uint32_t receives,
-          uint32_t *inline_bytes_p)
+qp_create(const struct tp_verbs *v, struct ibv_pd *pd, const struct tp_rdma_pair *pair,
+          uint32_t sends, uint32_t receives, uint32_t *inline_bytes_p)
 {
     struct ibv_qp_init_attr attr = {
         .send_cq = pair->sent,
@@ -156,35 +157,36 @@ qp_create(struct tp_rdma *r, struct tp_rdma_pair *pair, uint32_t sends, uint32_t
                 .max_recv_sge = 1,
                 .max_inline_data = INLINE_BYTES},
     };
-    struct ibv_qp *qp = r->verbs->create_qp(r->pd, &attr);
+    struct ibv_qp *qp = v->create_qp(pd, &attr);
 
     if (qp == NULL) { /* a device without inline data */
         attr.cap.max_inline_data = 0;
-        qp = r->verbs->create_qp(r->pd, &attr);
+        qp = v->create_qp(pd, &attr);
     }
     *inline_bytes_p = attr.cap.max_inline_data;
     return qp;
 }
 
+/* Without receives: for reads. */
 static enum gp_status
-pair_create(struct tp_rdma *r, struct tp_rdma_pair *pair, uint32_t sends, uint32_t receives,
-            bool written, uint32_t *inline_bytes_p)
+pair_create(const struct tp_verbs *v, const struct tp_rdma_nic *nic, struct tp_rdma_pair *pair,
+            uint32_t sends, uint32_t receives, bool written, uint32_t *inline_bytes_p)
 {
-    const struct tp_verbs *v = r->verbs;
     struct ibv_qp_attr attr = {
         .qp_state = IBV_QPS_INIT,
-        .port_num = r->port.port,
+        .port_num = nic->port.port,
         .qp_access_flags = written ? IBV_ACCESS_REMOTE_WRITE : IBV_ACCESS_REMOTE_READ,
     };
 
-    pair->channel = v->create_comp_channel(r->context);
+    pair->channel = v->create_comp_channel(nic->context);
     if (pair->channel == NULL || fcntl(pair->channel->fd, F_SETFL, O_NONBLOCK) != 0)
         return GP_ERR_LIMIT;
-    pair->sent = v->create_cq(r->context, (int)sends, NULL, pair->channel, 0);
-    pair->came = v->create_cq(r->context, (int)receives, NULL, pair->channel, 0);
+    pair->sent = v->create_cq(nic->context, (int)sends, NULL, pair->channel, 0);
+    pair->came = receives > 0 ? v->create_cq(nic->context, (int)receives, NULL, pair->channel, 0)
+                              : pair->sent;
     if (pair->sent == NULL || pair->came == NULL)
         return GP_ERR_LIMIT;
-    pair->qp = qp_create(r, pair, sends, receives, inline_bytes_p);
+    pair->qp = qp_create(v, nic->pd, pair, sends, receives, inline_bytes_p);
     if (pair->qp == NULL)
         return GP_ERR_LIMIT;
     if (gp_random_bytes(&pair->psn, sizeof(pair->psn)) != GP_OK)
@@ -196,14 +198,23 @@ pair_create(struct tp_rdma *r, struct tp_rdma_pair *pair, uint32_t sends, uint32
     return tp_rdma_pair_expect(pair, receives);
 }
 
-static void
-pair_destroy(const struct tp_verbs *v, struct tp_rdma_pair *pair)
+enum gp_status
+tp_rdma_pair_for_reads(struct tp_rdma_pair *pair, const struct tp_verbs *verbs,
+                       const struct tp_rdma_nic *nic)
+{
+    uint32_t unused;
+
+    return pair_create(verbs, nic, pair, TP_RDMA_READS + 1, 0, false, &unused);
+}
+
+void
+tp_rdma_pair_destroy(const struct tp_verbs *v, struct tp_rdma_pair *pair)
 {
     if (pair->qp != NULL)
         v->destroy_qp(pair->qp);
     if (pair->sent != NULL)
         v->destroy_cq(pair->sent);
-    if (pair->came != NULL)
+    if (pair->came != NULL && pair->came != pair->sent)
         v->destroy_cq(pair->came);
     if (pair->channel != NULL)
         v->destroy_comp_channel(pair->channel);
@@ -239,29 +250,46 @@ tp_rdma_pair_arm(const struct tp_rdma *r, struct tp_rdma_pair *pair, bool sent, 
  */
 
 enum gp_status
+tp_rdma_nic_open(struct tp_rdma_nic *nic, const struct tp_verbs *verbs)
+{
+    nic->context = tp_rdma_open(verbs, nic->port.device);
+    if (nic->context != NULL)
+        nic->pd = verbs->alloc_pd(nic->context);
+    return nic->pd != NULL ? GP_OK : GP_ERR_IO;
+}
+
+void
+tp_rdma_nic_close(struct tp_rdma_nic *nic, const struct tp_verbs *verbs)
+{
+    if (nic->pd != NULL)
+        verbs->dealloc_pd(nic->pd);
+    if (nic->context != NULL)
+        verbs->close_device(nic->context);
+    nic->pd = NULL;
+    nic->context = NULL;
+}
+
+enum gp_status
 tp_rdma_resources_create(struct tp_rdma *r, const struct tp_opts *opts)
 {
     uint32_t unused;
     enum gp_status status;
 
-    r->context = tp_rdma_open(r->verbs, r->port.device);
-    if (r->context != NULL)
-        r->pd = r->verbs->alloc_pd(r->context);
-    if (r->pd == NULL)
-        return tp_fail(opts, GP_ERR_IO, "rdma: %s cannot be opened: %s", r->port.device,
+    if (tp_rdma_nic_open(&r->nic, r->verbs) != GP_OK)
+        return tp_fail(opts, GP_ERR_IO, "rdma: %s cannot be opened: %s", r->nic.port.device,
                        strerror(errno));
     status = memory_create(r, opts);
     if (status != GP_OK)
         return status; /* said */
-    status = pair_create(r, &r->out.pair, TP_RDMA_MESSAGES + 1, TP_RDMA_CREDITS, false,
-                         &r->out.inline_bytes);
+    status = pair_create(r->verbs, &r->nic, &r->out.pair, TP_RDMA_MESSAGES + 1, TP_RDMA_CREDITS,
+                         false, &r->out.inline_bytes);
     if (status == GP_OK)
-        status = pair_create(r, &r->in.pair, TP_RDMA_CREDITS + TP_RDMA_READS + 1,
+        status = pair_create(r->verbs, &r->nic, &r->in.pair, TP_RDMA_CREDITS + TP_RDMA_READS + 1,
                              TP_RDMA_MESSAGES + TP_RDMA_SPARE_MESSAGES, true, &unused);
     if (status != GP_OK && errno == ENOMEM)
         return memory_refused(opts); /* queues are locked memory too */
     if (status != GP_OK)
-        return tp_fail(opts, status, "rdma: %s: no queue pairs: %s", r->port.device,
+        return tp_fail(opts, status, "rdma: %s: no queue pairs: %s", r->nic.port.device,
                        strerror(errno));
     tp_rdma_pair_arm(r, &r->in.pair, false, true);
     r->in.armed = true;
@@ -272,16 +300,12 @@ tp_rdma_resources_create(struct tp_rdma *r, const struct tp_opts *opts)
 void
 tp_rdma_resources_destroy(struct tp_rdma *r)
 {
-    pair_destroy(r->verbs, &r->out.pair);
-    pair_destroy(r->verbs, &r->in.pair);
+    tp_rdma_pair_destroy(r->verbs, &r->out.pair);
+    tp_rdma_pair_destroy(r->verbs, &r->in.pair);
+    tp_rdma_rails_destroy(r);
     tp_rdma_straight_end(r);
     memory_free(r);
-    if (r->pd != NULL)
-        r->verbs->dealloc_pd(r->pd);
-    if (r->context != NULL)
-        r->verbs->close_device(r->context);
-    r->pd = NULL;
-    r->context = NULL;
+    tp_rdma_nic_close(&r->nic, r->verbs);
 }
 
 void
@@ -291,9 +315,9 @@ tp_rdma_offer_fill(const struct tp_rdma *r, struct tp_rdma_offer *offer)
 
     (void)tp_rdma_straight_possible(r, &reads);
     *offer = (struct tp_rdma_offer){
-        .layer = r->port.layer,
-        .mtu = r->port.mtu,
-        .lid = r->port.lid,
+        .layer = r->nic.port.layer,
+        .mtu = r->nic.port.mtu,
+        .lid = r->nic.port.lid,
         .out_qpn = r->out.pair.qp->qp_num,
         .out_psn = r->out.pair.psn,
         .in_qpn = r->in.pair.qp->qp_num,
@@ -304,37 +328,38 @@ tp_rdma_offer_fill(const struct tp_rdma *r, struct tp_rdma_offer *offer)
         .messages = TP_RDMA_MESSAGES,
         .reads = reads,
     };
-    memcpy(offer->gid, r->port.gid, sizeof(offer->gid));
+    memcpy(offer->gid, r->nic.port.gid, sizeof(offer->gid));
 }
 
 /* The global header says where to; on InfiniBand it is needed only beyond the own subnet. */
 static struct ibv_ah_attr
-way_to(const struct tp_rdma *r, const struct tp_rdma_offer *peer)
+way_to(const struct tp_rdma_port *port, const struct tp_rdma_offer *peer)
 {
     struct ibv_ah_attr way = {
         .dlid = peer->lid,
-        .port_num = r->port.port,
-        .is_global = r->port.layer == TP_RDMA_LAYER_ETHERNET || peer->lid == 0 ||
-                     memcmp(peer->gid, r->port.gid, 8) != 0,
-        .grh = {.sgid_index = r->port.gid_index, .hop_limit = HOPS},
+        .port_num = port->port,
+        .is_global = port->layer == TP_RDMA_LAYER_ETHERNET || peer->lid == 0 ||
+                     memcmp(peer->gid, port->gid, 8) != 0,
+        .grh = {.sgid_index = port->gid_index, .hop_limit = HOPS},
     };
 
     memcpy(way.grh.dgid.raw, peer->gid, sizeof(way.grh.dgid.raw));
     return way;
 }
 
-static bool
-pair_join(const struct tp_rdma *r, struct tp_rdma_pair *pair, const struct tp_rdma_offer *peer,
-          uint32_t qpn, uint32_t psn, uint8_t serves, uint8_t reads)
+bool
+tp_rdma_pair_join(const struct tp_verbs *verbs, const struct tp_rdma_nic *nic,
+                  struct tp_rdma_pair *pair, const struct tp_rdma_offer *peer, uint32_t qpn,
+                  uint32_t psn, uint8_t serves, uint8_t reads)
 {
     struct ibv_qp_attr receive = {
         .qp_state = IBV_QPS_RTR,
-        .path_mtu = (enum ibv_mtu)gp_min_u64(peer->mtu, r->port.mtu),
+        .path_mtu = (enum ibv_mtu)gp_min_u64(peer->mtu, nic->port.mtu),
         .dest_qp_num = qpn,
         .rq_psn = psn,
         .max_dest_rd_atomic = serves,
         .min_rnr_timer = RNR_TIMER,
-        .ah_attr = way_to(r, peer),
+        .ah_attr = way_to(&nic->port, peer),
     };
     struct ibv_qp_attr send = {
         .qp_state = IBV_QPS_RTS,
@@ -345,13 +370,13 @@ pair_join(const struct tp_rdma *r, struct tp_rdma_pair *pair, const struct tp_rd
         .max_rd_atomic = reads,
     };
 
-    return r->verbs->modify_qp(pair->qp, &receive,
-                               IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
-                                   IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
-                                   IBV_QP_MIN_RNR_TIMER) == 0 &&
-           r->verbs->modify_qp(pair->qp, &send,
-                               IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
-                                   IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC) == 0;
+    return verbs->modify_qp(pair->qp, &receive,
+                            IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+                                IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER) ==
+               0 &&
+           verbs->modify_qp(pair->qp, &send,
+                            IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+                                IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC) == 0;
 }
 
 enum gp_status
@@ -361,12 +386,12 @@ tp_rdma_join(struct tp_rdma *r, const struct tp_rdma_offer *peer, const struct t
     uint32_t serves;
     uint8_t reads;
 
-    if (peer->layer != r->port.layer)
+    if (peer->layer != r->nic.port.layer)
         return tp_fail(opts, GP_ERR_NOT_SUPPORTED,
                        "rdma: the peer's port is %s, %s here is %s: no way between them",
                        peer->layer == TP_RDMA_LAYER_ETHERNET ? "Ethernet" : "InfiniBand",
-                       r->port.device,
-                       r->port.layer == TP_RDMA_LAYER_ETHERNET ? "Ethernet" : "InfiniBand");
+                       r->nic.port.device,
+                       r->nic.port.layer == TP_RDMA_LAYER_ETHERNET ? "Ethernet" : "InfiniBand");
     o->ring_address = peer->ring_address;
     o->ring_key = peer->ring_key;
     o->ring_bytes = peer->ring_bytes;
@@ -376,12 +401,13 @@ tp_rdma_join(struct tp_rdma *r, const struct tp_rdma_offer *peer, const struct t
     reads = (uint8_t)gp_min_u64(serves, peer->reads);
     o->straight.off = reads == 0;
     r->in.reads_max = reads;
-    if (pair_join(r, &o->pair, peer, peer->in_qpn, peer->in_psn, reads > 0 ? (uint8_t)serves : 0,
-                  0) &&
-        pair_join(r, &r->in.pair, peer, peer->out_qpn, peer->out_psn, 0, reads))
+    if (tp_rdma_pair_join(r->verbs, &r->nic, &o->pair, peer, peer->in_qpn, peer->in_psn,
+                          reads > 0 ? (uint8_t)serves : 0, 0) &&
+        tp_rdma_pair_join(r->verbs, &r->nic, &r->in.pair, peer, peer->out_qpn, peer->out_psn, 0,
+                          reads))
         return GP_OK;
-    return tp_fail(opts, GP_ERR_IO, "rdma: %s: no way to the peer's address: %s", r->port.device,
-                   strerror(errno));
+    return tp_fail(opts, GP_ERR_IO, "rdma: %s: no way to the peer's address: %s",
+                   r->nic.port.device, strerror(errno));
 }
 
 bool

@@ -13,13 +13,6 @@
 /* Of a device. */
 #define GIDS_LOOKED_AT 1024
 
-/* What does not leave the cable: as good as none where there is another. */
-static bool
-is_link_local(const uint8_t *gid)
-{
-    return gid[0] == 0xfe && (gid[1] & 0xc0) == 0x80;
-}
-
 /* The port's addresses among those of its device. */
 static size_t
 probe_port(const struct tp_verbs *verbs, struct ibv_context *context, const char *device,
@@ -161,7 +154,7 @@ tp_rdma_pick(const struct tp_rdma_port *ports, size_t count, int fd, uint8_t lay
             continue;
         if (known && memcmp(p->gid, own, sizeof(own)) == 0)
             value = 3;
-        else if (p->layer == TP_RDMA_LAYER_INFINIBAND || !is_link_local(p->gid))
+        else if (tp_rdma_leaves_cable(p))
             value = 2;
         if (value > best_value) {
             best = p;

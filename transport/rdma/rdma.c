@@ -51,6 +51,12 @@ rdma_straight_bytes(struct tp_stream *s, const void *at, size_t bytes)
 }
 
 static void
+rdma_take_back(struct tp_stream *s)
+{
+    tp_rdma_out_take_back(tp_rdma_of(s));
+}
+
+static void
 rdma_show_room(struct tp_stream *s, bool on)
 {
     struct tp_rdma *r = tp_rdma_of(s);
@@ -100,8 +106,13 @@ rdma_abandon(struct tp_stream *s)
     close(s->write_fd);
     close(r->out.pair.channel->fd);
     close(r->in.pair.channel->fd);
-    close(r->context->async_fd);
-    close(r->context->cmd_fd);
+    close(r->nic.context->async_fd);
+    close(r->nic.context->cmd_fd);
+    for (unsigned i = 0; i < r->rail_count; i++) {
+        close(r->rails[i].pair.channel->fd);
+        close(r->rails[i].nic.context->async_fd);
+        close(r->rails[i].nic.context->cmd_fd);
+    }
     tp_abandon(r->control);
 }
 
@@ -109,6 +120,7 @@ static const struct tp_stream_ops rdma_bytes = {
     .read = rdma_read,
     .write = rdma_write,
     .straight_bytes = rdma_straight_bytes,
+    .take_back = rdma_take_back,
     .buffered = rdma_buffered,
     .arm = rdma_arm,
     .show_room = rdma_show_room,
@@ -134,9 +146,9 @@ static const struct tp_ops rdma_ops = {
 /* -- words inside TLS ---------------------------------------------------------------------------
  */
 
-static enum gp_status
-say(struct tp_rdma *r, enum tp_rdma_kind kind, const void *payload, size_t bytes,
-    uint64_t deadline_ns)
+enum gp_status
+tp_rdma_say(struct tp_rdma *r, enum tp_rdma_kind kind, const void *payload, size_t bytes,
+            uint64_t deadline_ns)
 {
     uint8_t header[TP_RDMA_HEADER_BYTES];
     struct iovec iov[2] = {{header, sizeof(header)}, {(void *)(uintptr_t)payload, bytes}};
@@ -157,35 +169,52 @@ refused(const struct tp_frame *frame, const struct tp_opts *opts)
     return tp_fail(opts, GP_ERR_NOT_SUPPORTED, "rdma: the peer refuses: %s", text);
 }
 
-/* The next frame, which must be of this kind; an offer is taken apart. */
-static enum gp_status
-hear(struct tp_rdma *r, enum tp_rdma_kind kind, const struct tp_opts *opts,
-     struct tp_rdma_offer *offer)
+/* The next frame, which must be of this kind. */
+enum gp_status
+tp_rdma_hear(struct tp_rdma *r, enum tp_rdma_kind kind, const struct tp_opts *opts,
+             struct tp_frame *frame)
 {
     const char *address = r->s.lane.peer.address;
-    struct tp_frame frame;
     enum gp_status status;
 
     do
-        status = tp_recv_frame(r->control, &frame, opts->deadline_ns);
+        status = tp_recv_frame(r->control, frame, opts->deadline_ns);
     while (status == GP_ERR_AGAIN);
     if (status != GP_OK)
         return tp_fail(opts, status, "rdma: %s: no offer came: %s", address,
                        gp_status_text(status));
-    if (tp_rdma_header_kind(frame.header) == TP_RDMA_REFUSAL)
-        return refused(&frame, opts);
-    if (tp_rdma_header_kind(frame.header) != (uint32_t)kind ||
-        (offer != NULL && tp_rdma_offer_decode(frame.payload, frame.payload_bytes, offer) != GP_OK))
+    if (tp_rdma_header_kind(frame->header) == TP_RDMA_REFUSAL)
+        return refused(frame, opts);
+    if (tp_rdma_header_kind(frame->header) != (uint32_t)kind)
         return tp_fail(opts, GP_ERR_PROTOCOL, "rdma: %s: what it says is no offer", address);
     return GP_OK;
+}
+
+static enum gp_status
+hear_offer(struct tp_rdma *r, const struct tp_opts *opts, struct tp_rdma_offer *offer)
+{
+    struct tp_frame frame;
+    enum gp_status status = tp_rdma_hear(r, TP_RDMA_OFFER, opts, &frame);
+
+    if (status == GP_OK && tp_rdma_offer_decode(frame.payload, frame.payload_bytes, offer) != GP_OK)
+        return tp_fail(opts, GP_ERR_PROTOCOL, "rdma: %s: what it says is no offer",
+                       r->s.lane.peer.address);
+    return status;
 }
 
 /* -- from one to the other ----------------------------------------------------------------------
  */
 
+/* What else there is beside the port of the rings. */
+struct others {
+    struct tp_rdma_port at[TP_RDMA_PORTS_MAX];
+    size_t count;
+};
+
 /* layer: of the peer's port, 0 while it is not known. */
 static enum gp_status
-port_choose(struct tp_rdma *r, enum tp_role role, uint8_t layer, const struct tp_opts *opts)
+port_choose(struct tp_rdma *r, enum tp_role role, uint8_t layer, const struct tp_opts *opts,
+            struct others *others)
 {
     const struct tp_rdma_opts *allowed =
         role == TP_SERVER || opts->rdma.fabric_count > 0 ? &opts->rdma : NULL;
@@ -206,21 +235,28 @@ port_choose(struct tp_rdma *r, enum tp_role role, uint8_t layer, const struct tp
         return tp_fail(opts, GP_ERR_NOT_SUPPORTED,
                        "rdma: none of the %zu addresses of ports here is %s", count,
                        allowed != NULL ? "on a fabric that --rdma-fabric lists" : "fit");
-    r->port = *port;
+    r->nic.port = *port;
+    others->count = tp_rdma_others(ports, count, port, allowed, others->at);
     return GP_OK;
 }
 
 /* The peer must be told before it sends anything: the answer is an offer that can be used. */
 static enum gp_status
-offer_send(struct tp_rdma *r, const struct tp_opts *opts)
+offer_send(struct tp_rdma *r, const struct others *others, const struct tp_opts *opts,
+           uint32_t *rails_p)
 {
+    struct others each = *others;
     uint8_t bytes[TP_RDMA_OFFER_BYTES];
     struct tp_rdma_offer offer;
     enum gp_status status;
 
     tp_rdma_offer_fill(r, &offer);
+    if (offer.reads > 0)
+        offer.rails =
+            (uint32_t)tp_rdma_one_each(each.at, each.count, tp_rdma_rails_most(&opts->rdma));
+    *rails_p = offer.rails;
     tp_rdma_offer_encode(&offer, bytes);
-    status = say(r, TP_RDMA_OFFER, bytes, sizeof(bytes), opts->deadline_ns);
+    status = tp_rdma_say(r, TP_RDMA_OFFER, bytes, sizeof(bytes), opts->deadline_ns);
     if (status == GP_OK)
         return GP_OK;
     return tp_fail(opts, status, "rdma: %s: the line is gone", r->s.lane.peer.address);
@@ -230,18 +266,22 @@ static enum gp_status
 agree_as_client(struct tp_rdma *r, const struct tp_opts *opts)
 {
     struct tp_rdma_offer peer;
-    enum gp_status status = port_choose(r, TP_CLIENT, 0, opts);
+    struct others others;
+    uint32_t rails;
+    enum gp_status status = port_choose(r, TP_CLIENT, 0, opts, &others);
 
     if (status == GP_OK)
         status = tp_rdma_resources_create(r, opts);
     if (status == GP_OK)
-        status = offer_send(r, opts);
+        status = offer_send(r, &others, opts, &rails);
     if (status == GP_OK)
-        status = hear(r, TP_RDMA_OFFER, opts, &peer);
+        status = hear_offer(r, opts, &peer);
     if (status == GP_OK)
         status = tp_rdma_join(r, &peer, opts);
     if (status == GP_OK)
-        status = say(r, TP_RDMA_READY, NULL, 0, opts->deadline_ns);
+        status = tp_rdma_say(r, TP_RDMA_READY, NULL, 0, opts->deadline_ns);
+    if (status == GP_OK && rails > 0 && peer.rails > 0)
+        status = tp_rdma_rails_agree(r, TP_CLIENT, others.at, others.count, opts);
     return status;
 }
 
@@ -251,22 +291,30 @@ agree_as_server(struct tp_rdma *r, const struct tp_opts *opts)
     struct tp_opts quiet = *opts;
     char why[TP_WHY_BYTES] = "";
     struct tp_rdma_offer peer;
-    enum gp_status status = hear(r, TP_RDMA_OFFER, opts, &peer);
+    struct tp_frame frame;
+    struct others others;
+    uint32_t rails;
+    enum gp_status status = hear_offer(r, opts, &peer);
 
     if (status != GP_OK)
         return status;
     quiet.why = why; /* which the peer shall hear too */
-    status = port_choose(r, TP_SERVER, peer.layer, &quiet);
+    status = port_choose(r, TP_SERVER, peer.layer, &quiet, &others);
     if (status == GP_OK)
         status = tp_rdma_resources_create(r, &quiet);
     if (status == GP_OK)
         status = tp_rdma_join(r, &peer, &quiet);
     if (status != GP_OK) {
-        (void)!say(r, TP_RDMA_REFUSAL, why, strnlen(why, TP_RDMA_TEXT_MAX), opts->deadline_ns);
+        (void)!tp_rdma_say(r, TP_RDMA_REFUSAL, why, strnlen(why, TP_RDMA_TEXT_MAX),
+                           opts->deadline_ns);
         return tp_fail(opts, status, "%s: %s", r->s.lane.peer.address, why);
     }
-    status = offer_send(r, opts);
-    return status == GP_OK ? hear(r, TP_RDMA_READY, opts, NULL) : status;
+    status = offer_send(r, &others, opts, &rails);
+    if (status == GP_OK)
+        status = tp_rdma_hear(r, TP_RDMA_READY, opts, &frame);
+    if (status == GP_OK && rails > 0 && peer.rails > 0)
+        status = tp_rdma_rails_agree(r, TP_SERVER, others.at, others.count, opts);
+    return status;
 }
 
 /* One descriptor for what the queue shows and for the end of the line that the lane began on. */
@@ -291,7 +339,7 @@ begin(struct tp_rdma *r, enum tp_role role, const struct tp_opts *opts)
 
     if (status != GP_OK)
         return status;
-    tp_rdma_port_text(&r->port, text, sizeof(text));
+    tp_rdma_port_text(&r->nic.port, text, sizeof(text));
     r->s.read_fd = watch(r, &r->in.pair);
     r->s.write_fd = watch(r, &r->out.pair);
     r->s.write_events = POLLIN;

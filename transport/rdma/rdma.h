@@ -42,6 +42,29 @@ bool tp_rdma_allowed(const struct tp_rdma_opts *opts, const struct tp_rdma_port 
 /* GP_ERR_INVALID, why says it: none of the above. */
 GP_CHECK enum gp_status tp_rdma_fabric_check(const char *text);
 
+/*
+ * The addresses among these of ports other than one of them: on fabrics that allowed lists (NULL:
+ * any), of the same layer. The number of those put into others, which takes count.
+ */
+size_t tp_rdma_others(const struct tp_rdma_port *ports, size_t count,
+                      const struct tp_rdma_port *but, const struct tp_rdma_opts *allowed,
+                      struct tp_rdma_port *others);
+/* Of each port one address, those that leave the cable first; the number of those kept, at most
+ * max. */
+bool tp_rdma_leaves_cable(const struct tp_rdma_port *port);
+size_t tp_rdma_one_each(struct tp_rdma_port *ports, size_t count, size_t max);
+
+/* A port of the peer's and one of ours. */
+struct tp_rdma_match {
+    size_t theirs, ours;
+};
+/* Each port of theirs (by its address) goes with the one of ours that is nearest to it, the nearest
+ * first, each once: by how much of the addresses is the same, as networks are made. The number of
+ * those put into matches. */
+size_t tp_rdma_match(const uint8_t (*theirs)[16], size_t their_count,
+                     const struct tp_rdma_port *ours, size_t our_count,
+                     struct tp_rdma_match *matches, size_t max);
+
 /* What one lane needs to lock is within this process's limit; else why (TP_WHY_BYTES) says what to
  * raise. */
 bool tp_rdma_memory_ok(char *why);

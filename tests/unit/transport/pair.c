@@ -90,6 +90,8 @@ test_acceptor_finish(struct test_acceptor *acceptor, struct tp_lane **lane_p)
     return status;
 }
 
+uint32_t test_rdma_ports = 1;
+
 static void
 one_open(const char *name, const struct tp_opts *common, struct test_pair *pair)
 {
@@ -112,7 +114,7 @@ one_open(const char *name, const struct tp_opts *common, struct test_pair *pair)
         return;
     }
     if (strcmp(name, "rdma") == 0)
-        server.rdma = (struct tp_rdma_opts){fabrics, GP_ARRAY_LEN(fabrics)};
+        server.rdma = (struct tp_rdma_opts){fabrics, GP_ARRAY_LEN(fabrics), test_rdma_ports};
     if (strcmp(name, "shm") == 0)
         snprintf(url, sizeof(url), "shm://@gpupool-test-%d-%d", (int)getpid(), (int)gettid());
     else

@@ -33,6 +33,8 @@ enum gp_status test_acceptor_finish(struct test_acceptor *acceptor, struct tp_la
 
 /* spin_us and max_payload_bytes are taken from common; certificates are made for tls. "tls+" is a
  * bundle of three. */
+/* So many ports carry bulk of an rdma pair; 1 unless a test says otherwise. */
+extern uint32_t test_rdma_ports;
 void test_pair_open(const char *name, const struct tp_opts *common, struct test_pair *pair);
 void test_pair_close(struct test_pair *pair);
 

@@ -37,8 +37,11 @@ adopt_server(void *arg)
     struct adoption *a = arg;
     char why[TP_WHY_BYTES];
     static const char *const fabrics[] = {"*"};
-    struct tp_opts opts = {
-        .framing = &wire_framing, .tls = {.psk = a->psk}, .rdma = {fabrics, 1}, .why = why};
+    struct tp_opts opts = {.framing = &wire_framing,
+                           .tls = {.psk = a->psk},
+                           .rdma = {fabrics, 1, 2},
+                           .deadline_ns = test_soon(),
+                           .why = why};
 
     a->status = tp_adopt(a->scheme, a->fd, TP_SERVER, &opts, &a->lane);
     return NULL;
@@ -48,7 +51,8 @@ adopt_server(void *arg)
 static void
 one_line_make(const char *scheme, struct tp_lane *ends[2])
 {
-    struct tp_opts opts = {.framing = &wire_framing, .tls = {.psk = key}};
+    struct tp_opts opts = {
+        .framing = &wire_framing, .tls = {.psk = key}, .deadline_ns = test_soon()};
     struct adoption server = {.scheme = scheme, .psk = key};
     pthread_t thread;
     int fds[2];

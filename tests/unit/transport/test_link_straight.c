@@ -32,7 +32,7 @@ static struct {
     const uint8_t *at;
     size_t done;
 } under_way;
-static _Atomic unsigned straight;
+static _Atomic unsigned straight, offers, taken_back;
 
 static size_t
 straight_bytes(struct tp_stream *s, const void *at, size_t n)
@@ -54,6 +54,7 @@ write_straight(struct tp_stream *s, const struct iovec *iov, size_t *put_p)
         under_way.lane = s;
         under_way.at = iov->iov_base;
         under_way.done = 0;
+        offers++;
     }
     rest.iov_base = (uint8_t *)iov->iov_base + under_way.done;
     rest.iov_len = iov->iov_len - under_way.done;
@@ -71,6 +72,13 @@ write_straight(struct tp_stream *s, const struct iovec *iov, size_t *put_p)
     straight++;
     *put_p = iov->iov_len;
     return GP_OK;
+}
+
+static void
+take_back(struct tp_stream *s)
+{
+    (void)s;
+    taken_back++;
 }
 
 static enum gp_status
@@ -102,6 +110,7 @@ line_make(struct tp_lane *ends[2])
             bytes = *tcp_bytes;
             bytes.write = write_any;
             bytes.straight_bytes = straight_bytes;
+            bytes.take_back = take_back;
         }
         tp_stream_of(ends[i])->bytes = &bytes;
     }
@@ -224,6 +233,55 @@ Test(link_straight, a_cut_in_the_middle_loses_and_doubles_nothing, .timeout = 12
     cr_assert_gt(straight, 0);
     tp_close(links[0]);
     tp_close(links[1]);
+}
+
+struct one {
+    struct tp_lane *link;
+    uint64_t deadline_ns;
+    enum gp_status status;
+};
+
+static void *
+send_one(void *arg)
+{
+    static uint8_t payload[700000];
+    struct wire_frame_header header = {
+        .kind = WIRE_FRAME_DATA, .tag = 4, .payload_bytes = sizeof(payload)};
+    uint8_t head[WIRE_FRAME_HEADER_BYTES];
+    struct iovec iov[2] = {{head, sizeof(head)}, {payload, sizeof(payload)}};
+    struct one *one = arg;
+
+    wire_frame_encode(&header, head);
+    one->status = tp_send_by(one->link, iov, 2, one->deadline_ns);
+    return NULL;
+}
+
+/* The memory is its owner's after a send, however that ended: so the peer must not be able to take
+ * it any more, neither when the lane is lost and the bytes are kept, nor when the sender gives up.
+ */
+Test(link_straight, what_the_peer_has_not_taken_is_taken_back, .timeout = 60)
+{
+    for (int gives_up = 0; gives_up < 2; gives_up++) {
+        struct one one = {.deadline_ns = GP_FOREVER};
+        struct tp_lane *links[2];
+        pthread_t thread;
+
+        offers = taken_back = 0;
+        links_make(links);
+        one.link = links[0];
+        if (gives_up)
+            one.deadline_ns = gp_now_ns() + 50 * GP_NS_PER_MS;
+        pthread_create(&thread, NULL, send_one, &one);
+        while (offers == 0)
+            sched_yield();
+        if (!gives_up)
+            tp_link_break(links[0], "a test cuts it");
+        pthread_join(thread, NULL);
+        cr_assert_eq(one.status, gives_up ? GP_ERR_TIMEOUT : GP_OK);
+        cr_assert_eq(taken_back, 1);
+        tp_close(links[0]);
+        tp_close(links[1]);
+    }
 }
 
 static void *

@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 
 static const char *const any_fabric[] = {"*", "rxe0"};
+static const char *const two_fabrics[2][2] = {{"rxe0", "rxe2"}, {"rxe1", "rxe3"}};
 
 /* Connect by this device of the client's, NULL: any, to a server that allows these. The status of
  * whoever fails first; lanes are left in p where it is GP_OK. */
@@ -218,8 +219,8 @@ Test(rdma, a_cable_that_is_cut_ends_the_lane, .timeout = 60, .fini = cable_mend)
     char why[TP_WHY_BYTES];
 
     cr_assert_eq(attempt_from("rxe1", &any_fabric[1], 1, why, &p), GP_OK, "%s", why);
-    cr_assert_str_eq(inside(p.client)->port.device, "rxe1");
-    cr_assert_str_eq(inside(p.server)->port.device, "rxe0");
+    cr_assert_str_eq(inside(p.client)->nic.port.device, "rxe1");
+    cr_assert_str_eq(inside(p.server)->nic.port.device, "rxe0");
     cr_assert_eq(test_send(p.client, 1, "x", 1), GP_OK);
     expect(p.server, 1, 1);
     cr_assert_eq(system("/usr/bin/ip link set v1 down"), 0);
@@ -307,6 +308,112 @@ Test(rdma, bulk_goes_from_memory_to_memory, .timeout = 60)
         munmap((void *)(uintptr_t)s.bytes, BULK);
     }
     free(plain);
+    test_pair_close(&p);
+}
+
+/* --- several ports -----------------------------------------------------------------------------
+ */
+
+/* Bulk that goes by both cables, both ways if the ports are there. */
+static void
+two_cables_open(struct test_pair *p)
+{
+    struct tp_opts client, server;
+    struct test_acceptor *acceptor;
+
+    test_certs_create();
+    client = test_client_opts();
+    server = test_server_opts();
+    server.rdma = (struct tp_rdma_opts){two_fabrics[0], 2, 0};
+    client.rdma = (struct tp_rdma_opts){two_fabrics[1], 2, 0};
+    acceptor = test_acceptor_start("rdma://127.0.0.1:0", &server);
+    cr_assert_eq(tp_connect(test_acceptor_url(acceptor), &client, &p->client), GP_OK);
+    cr_assert_eq(test_acceptor_finish(acceptor, &p->server), GP_OK);
+    test_certs_destroy();
+    for (int i = 0; i < 2; i++) {
+        struct tp_rdma *r = inside(i == 0 ? p->server : p->client);
+
+        cr_assert_eq(r->rail_count, 1);
+        cr_assert_str_eq(r->nic.port.device, two_fabrics[i][0]);
+        cr_assert_str_eq(r->rails[0].nic.port.device, two_fabrics[i][1]);
+    }
+}
+
+static void
+bulk_over(struct tp_lane *from, struct tp_lane *to, uint8_t seed)
+{
+    struct sending s = {.lane = from, .bytes = bulk_make(TP_KEPT_OWN, seed)};
+    uint8_t *kept = bulk_make(TP_KEPT_OWN, 0);
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, send_bulk, &s);
+    receive_into(to, kept);
+    pthread_join(thread, NULL);
+    cr_assert_eq(s.status, GP_OK);
+    cr_assert(test_is_filled(kept, BULK, seed));
+    tp_memory_forget(kept, BULK);
+    tp_memory_forget(s.bytes, BULK);
+    munmap(kept, BULK);
+    munmap((void *)(uintptr_t)s.bytes, BULK);
+}
+
+Test(rdma, bulk_goes_by_two_ports, .timeout = 60)
+{
+    struct test_pair p;
+
+    two_cables_open(&p);
+    for (uint8_t i = 1; i <= 4; i++) {
+        bulk_over(p.client, p.server, i);
+        bulk_over(p.server, p.client, i);
+    }
+    for (int i = 0; i < 2; i++) {
+        struct tp_rdma *r = inside(i == 0 ? p.server : p.client);
+
+        cr_assert_eq(r->rails[0].state, TP_RDMA_RAIL_GOOD);
+        cr_assert_gt(r->rails[0].bytes, BULK / 4);
+        cr_assert_lt(r->rails[0].bytes, r->in.straight);
+        cr_assert_eq(r->in.straight, 4 * BULK);
+        cr_assert_eq(r->rails[0].cache.bytes, 0);
+    }
+    test_pair_close(&p);
+}
+
+/* A client that may use one port only has no rail, whatever the server has. */
+Test(rdma, one_port_is_enough, .timeout = 60)
+{
+    char why[TP_WHY_BYTES];
+    struct test_pair p;
+
+    cr_assert_eq(attempt_from("rxe1", two_fabrics[0], 2, why, &p), GP_OK, "%s", why);
+    cr_assert_eq(inside(p.client)->rail_count, 0);
+    cr_assert_eq(inside(p.server)->rail_count, 0);
+    bulk_over(p.client, p.server, 9);
+    test_pair_close(&p);
+}
+
+static void
+second_cable_mend(void)
+{
+    cr_assert_eq(system("/usr/bin/ip link set w1 up"), 0);
+}
+
+/* What was under way by it is read again. */
+Test(rdma, a_port_that_fails_is_left_out, .timeout = 60, .fini = second_cable_mend)
+{
+    struct test_pair p;
+    uint64_t by;
+
+    two_cables_open(&p);
+    for (uint8_t i = 1; i <= 3; i++)
+        bulk_over(p.client, p.server, i);
+    by = inside(p.server)->rails[0].bytes;
+    cr_assert_gt(by, 0);
+    cr_assert_eq(system("/usr/bin/ip link set w1 down"), 0);
+    for (uint8_t i = 4; i <= 6; i++)
+        bulk_over(p.client, p.server, i);
+    cr_assert_eq(inside(p.server)->rails[0].state, TP_RDMA_RAIL_BAD);
+    cr_assert_eq(inside(p.server)->rails[0].bytes, by);
+    cr_assert_eq(inside(p.server)->in.straight, 6 * BULK);
     test_pair_close(&p);
 }
 
@@ -421,6 +528,20 @@ Test(rdma, a_peer_reads_nothing_of_another_session_and_nothing_later, .timeout =
     take_it(&o);
     overreach(o.p.server, &o.piece);
     offering_end(&o, GP_OK);
+}
+
+/* Whoever gives up sending may change the memory: nobody reads it there afterwards. */
+Test(rdma, a_peer_reads_nothing_of_a_sender_that_gave_up, .timeout = 60)
+{
+    struct offering o;
+
+    offering_begin(&o);
+    tp_shutdown(o.p.client);
+    pthread_join(o.thread, NULL);
+    cr_assert_eq(o.s.status, GP_ERR_CLOSED);
+    cr_assert_eq(inside(o.p.client)->cache.bytes, 0);
+    overreach(o.p.server, &o.piece);
+    test_pair_close(&o.p);
 }
 
 /* --- hostile peers ---------------------------------------------------------------------------- */

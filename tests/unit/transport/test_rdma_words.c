@@ -2,7 +2,9 @@
 #include "transport/rdma/offer.h"
 #include "transport/rdma/rdma.h"
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 static const struct tp_rdma_offer good = {
@@ -19,6 +21,7 @@ static const struct tp_rdma_offer good = {
     .ring_bytes = 2u << 20,
     .messages = 256,
     .reads = 4,
+    .rails = 3,
 };
 
 Test(rdma_words, an_offer_is_read_as_it_was_written)
@@ -41,6 +44,7 @@ Test(rdma_words, an_offer_is_read_as_it_was_written)
     cr_assert_eq(got.ring_bytes, good.ring_bytes);
     cr_assert_eq(got.messages, good.messages);
     cr_assert_eq(got.reads, good.reads);
+    cr_assert_eq(got.rails, good.rails);
 }
 
 Test(rdma_words, a_piece_is_read_as_it_was_written_and_within_bounds)
@@ -48,20 +52,140 @@ Test(rdma_words, a_piece_is_read_as_it_was_written_and_within_bounds)
     static const struct tp_rdma_piece whole = {0x7f0123456789, TP_RDMA_PIECE_MAX, 0xdeadbeef};
     static const struct tp_rdma_piece bad[] = {
         {0x1000, 0, 1}, {0x1000, TP_RDMA_PIECE_MAX + 1ull, 1}, {UINT64_MAX - 10, 11, 1}};
-    uint8_t bytes[TP_RDMA_PIECE_BYTES];
+    struct tp_rdma_piece railed = whole;
+    uint8_t bytes[TP_RDMA_PIECE_MOST];
     struct tp_rdma_piece got;
 
-    tp_rdma_piece_encode(&whole, bytes);
-    cr_assert_eq(tp_rdma_piece_decode(bytes, &got), GP_OK);
+    tp_rdma_piece_encode(&whole, 0, bytes);
+    cr_assert_eq(tp_rdma_piece_decode(bytes, 0, &got), GP_OK);
     cr_assert_eq(got.address, whole.address);
     cr_assert_eq(got.bytes, whole.bytes);
     cr_assert_eq(got.key, whole.key);
     bytes[TP_RDMA_PIECE_BYTES - 1] = 1;
-    cr_assert_eq(tp_rdma_piece_decode(bytes, &got), GP_ERR_PROTOCOL);
+    cr_assert_eq(tp_rdma_piece_decode(bytes, 0, &got), GP_ERR_PROTOCOL, "a rail too many");
+    railed.by = 5;
+    railed.keys[0] = 11;
+    railed.keys[2] = 13;
+    tp_rdma_piece_encode(&railed, 3, bytes);
+    cr_assert_eq(tp_rdma_piece_decode(bytes, 3, &got), GP_OK);
+    cr_assert_eq(got.by, 5);
+    cr_assert_eq(got.keys[0], 11);
+    cr_assert_eq(got.keys[2], 13);
+    cr_assert_eq(tp_rdma_piece_decode(bytes, 2, &got), GP_ERR_PROTOCOL, "of a rail that is none");
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        tp_rdma_piece_encode(&bad[i], bytes);
-        cr_assert_eq(tp_rdma_piece_decode(bytes, &got), GP_ERR_PROTOCOL);
+        tp_rdma_piece_encode(&bad[i], 0, bytes);
+        cr_assert_eq(tp_rdma_piece_decode(bytes, 0, &got), GP_ERR_PROTOCOL);
     }
+}
+
+Test(rdma_words, a_list_of_rails_is_read_as_it_was_written_and_within_bounds)
+{
+    struct tp_rdma_rail_offer rails[TP_RDMA_RAILS], got[TP_RDMA_RAILS], bad;
+    uint8_t bytes[(TP_RDMA_RAILS + 1) * TP_RDMA_RAIL_BYTES] = {0};
+    size_t count = 0;
+
+    for (uint8_t i = 0; i < TP_RDMA_RAILS; i++)
+        rails[i] = (struct tp_rdma_rail_offer){.place = (uint8_t)(TP_RDMA_RAILS - 1 - i),
+                                               .layer = TP_RDMA_LAYER_ETHERNET,
+                                               .mtu = 4,
+                                               .reads = 3,
+                                               .lid = 7,
+                                               .gid = {10, i},
+                                               .qpn = 17u + i,
+                                               .psn = 0xffffff};
+    tp_rdma_rails_encode(rails, TP_RDMA_RAILS, bytes);
+    cr_assert_eq(tp_rdma_rails_decode(bytes, TP_RDMA_RAILS * TP_RDMA_RAIL_BYTES, got, &count),
+                 GP_OK);
+    cr_assert_eq(count, TP_RDMA_RAILS);
+    for (size_t i = 0; i < count; i++) {
+        cr_assert_eq(got[i].place, rails[i].place);
+        cr_assert_eq(got[i].lid, 7);
+        cr_assert_eq(got[i].gid[1], i);
+        cr_assert_eq(got[i].qpn, 17 + i);
+        cr_assert_eq(got[i].psn, 0xffffff);
+    }
+    cr_assert_eq(tp_rdma_rails_decode(bytes, 0, got, &count), GP_OK);
+    cr_assert_eq(count, 0);
+    cr_assert_eq(tp_rdma_rails_decode(bytes, 31, got, &count), GP_ERR_PROTOCOL);
+    cr_assert_eq(tp_rdma_rails_decode(bytes, sizeof(bytes), got, &count), GP_ERR_PROTOCOL);
+    rails[1].place = rails[0].place;
+    tp_rdma_rails_encode(rails, 2, bytes);
+    cr_assert_eq(tp_rdma_rails_decode(bytes, 64, got, &count), GP_ERR_PROTOCOL, "a place twice");
+#define BAD_RAIL(field, value)                                                                     \
+    bad = rails[0];                                                                                \
+    bad.field = (value);                                                                           \
+    tp_rdma_rails_encode(&bad, 1, bytes);                                                          \
+    cr_assert_eq(tp_rdma_rails_decode(bytes, 32, got, &count), GP_ERR_PROTOCOL, #field)
+    BAD_RAIL(place, TP_RDMA_RAILS);
+    BAD_RAIL(layer, 3);
+    BAD_RAIL(mtu, 6);
+    BAD_RAIL(reads, 0);
+    BAD_RAIL(qpn, 1u << 24);
+    BAD_RAIL(psn, 1u << 24);
+}
+
+static struct tp_rdma_port
+port_at(const char *device, uint8_t number, const char *address)
+{
+    struct tp_rdma_port port = {.port = number, .layer = TP_RDMA_LAYER_ETHERNET};
+
+    snprintf(port.device, sizeof(port.device), "%s", device);
+    if (strchr(address, ':') != NULL) {
+        cr_assert_eq(inet_pton(AF_INET6, address, port.gid), 1);
+        return port;
+    }
+    port.gid[10] = port.gid[11] = 0xff;
+    cr_assert_eq(inet_pton(AF_INET, address, port.gid + 12), 1);
+    return port;
+}
+
+/* Each port of the client's goes with the one of ours that is on its network. */
+Test(rdma_words, ports_go_together_by_their_networks)
+{
+    const struct tp_rdma_port ours[] = {
+        port_at("a", 1, "10.1.0.9"), port_at("b", 1, "fe80::1"), port_at("b", 1, "10.2.0.9"),
+        port_at("c", 1, "10.3.0.9"), port_at("c", 2, "fd00::9"),
+    };
+    const char *const addresses[] = {"10.3.0.1", "10.1.0.1", "fd00::1", "10.200.0.1"};
+    struct tp_rdma_match matches[4];
+    uint8_t theirs[4][16];
+    size_t n;
+
+    for (size_t i = 0; i < 4; i++)
+        memcpy(theirs[i], port_at("x", 1, addresses[i]).gid, 16);
+    n = tp_rdma_match((const uint8_t(*)[16])theirs, 4, ours, 5, matches, 4);
+    cr_assert_eq(n, 4);
+    for (size_t i = 0; i < n; i++) {
+        static const size_t with[] = {3, 0, 4, 2};
+
+        cr_assert_eq(matches[i].ours, with[matches[i].theirs]);
+    }
+    cr_assert_eq(tp_rdma_match((const uint8_t(*)[16])theirs, 4, ours, 5, matches, 2), 2);
+    cr_assert_eq(tp_rdma_match((const uint8_t(*)[16])theirs, 2, ours + 4, 1, matches, 4), 0,
+                 "no way from one family to the other");
+}
+
+Test(rdma_words, other_ports_are_those_of_the_same_kind_that_are_allowed)
+{
+    const char *fabric[] = {"b", "c:2", "d"};
+    const struct tp_rdma_opts some = {fabric, 3, 0};
+    struct tp_rdma_port ports[] = {
+        port_at("b", 1, "10.1.0.9"), port_at("b", 2, "fe80::1"),  port_at("b", 2, "10.2.0.9"),
+        port_at("c", 1, "10.3.0.9"), port_at("c", 2, "10.4.0.9"), port_at("d", 1, "10.5.0.9"),
+    };
+    struct tp_rdma_port found[6];
+    size_t n;
+
+    ports[5].layer = TP_RDMA_LAYER_INFINIBAND;
+    n = tp_rdma_others(ports, 6, &ports[0], &some, found);
+    cr_assert_eq(n, 3);
+    n = tp_rdma_one_each(found, n, 7);
+    cr_assert_eq(n, 2);
+    cr_assert_eq(memcmp(found[0].gid, ports[2].gid, 16), 0, "what leaves the cable goes first");
+    cr_assert_str_eq(found[1].device, "c");
+    n = tp_rdma_others(ports, 6, &ports[0], NULL, found);
+    cr_assert_eq(n, 4);
+    cr_assert_eq(tp_rdma_one_each(found, n, 1), 1);
 }
 
 static void
