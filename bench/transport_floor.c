@@ -333,7 +333,7 @@ main(int argc, char **argv)
     static const char *const any_fabric[] = {"*"}; /* the payload is nobody's secret */
     struct tp_opts opts = {
         .deadline_ns = gp_deadline_after(gp_now_ns(), OPEN_NS),
-        .rdma = {any_fabric, 1},
+        .rdma = {any_fabric, 1, 1}, /* as what it is compared with */
         .framing = &wire_framing,
         .spin_us = (uint32_t)(gp_options_u64(o, "spin") / GP_NS_PER_US),
         .congestion = gp_options_text(o, "congestion"),

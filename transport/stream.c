@@ -218,8 +218,8 @@ spin(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline
             continue;
         if (looks % per_yield == 0)
             sched_yield();
-        else
-            __builtin_ia32_pause();
+        else if (per_yield <= TP_STREAM_LOOKS)
+            __builtin_ia32_pause(); /* to ask a device takes as long by itself */
         now = gp_now_ns();
     }
     return GP_ERR_TIMEOUT;

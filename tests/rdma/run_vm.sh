@@ -74,7 +74,7 @@ with_libraries() {
     done
 }
 tools="$(command -v ip) $(command -v rdma) $(command -v ibv_devinfo) $(command -v ib_write_lat)
-    $(command -v ib_write_bw)"
+    $(command -v ib_write_bw) $(command -v ib_send_lat) $(command -v ib_read_bw)"
 for tool in $tools; do cp -L "$tool" "$tree/usr/bin/"; done
 providers=/usr/lib/x86_64-linux-gnu/libibverbs
 mkdir -p "$tree$providers" "$tree/etc/libibverbs.d"
