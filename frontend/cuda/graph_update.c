@@ -140,30 +140,6 @@ change_locked(struct fe_call *call, CUgraphExec handle, CUgraphNode node, CUgrap
     return cr;
 }
 
-/* body is used up. The call runs in the context of what was instantiated. */
-static CUresult
-change(CUgraphExec handle, CUgraphNode node, CUgraphNodeType type, struct fe_context *ctx,
-       CUresult cr, union fe_node_body *body)
-{
-    struct fe_object *exec = fe_object_get(WIRE_HANDLE_GRAPH_EXEC, handle);
-    struct fe_call call;
-
-    if (cr == CUDA_SUCCESS && exec == NULL)
-        cr = CUDA_ERROR_INVALID_VALUE;
-    if (cr == CUDA_SUCCESS)
-        cr = fe_enter_in(&call, WIRE_CALL_cuGraphExecNodeSetParams, exec->context);
-    if (cr == CUDA_SUCCESS) {
-        fe_graph_lock();
-        cr = change_locked(&call, handle, node, type, ctx, body);
-        fe_graph_unlock();
-        cr = fe_leave(&call, cr);
-    }
-    fe_graph_lock();
-    fe_body_free(type, body);
-    fe_graph_unlock();
-    return cr;
-}
-
 /* The context of the step, where the caller names none. */
 static CUresult
 context_for(CUgraphExec handle, CUgraphNode node, CUgraphNodeType type, CUcontext named,
@@ -184,6 +160,33 @@ context_for(CUgraphExec handle, CUgraphNode node, CUgraphNodeType type, CUcontex
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS && named != NULL && fe_context_get(named, ctx_p) != CUDA_SUCCESS)
         cr = CUDA_ERROR_INVALID_VALUE;
+    return cr;
+}
+
+/* body is used up. The call runs in the context of what was instantiated. */
+static CUresult
+change(CUgraphExec handle, CUgraphNode node, CUgraphNodeType type, struct fe_context *ctx,
+       CUresult cr, union fe_node_body *body)
+{
+    struct fe_object *exec = fe_object_get(WIRE_HANDLE_GRAPH_EXEC, handle);
+    struct fe_context *of_step = NULL;
+    struct fe_call call;
+
+    if (cr == CUDA_SUCCESS && exec == NULL)
+        cr = CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS) /* before the context, which may have failed */
+        cr = context_for(handle, node, type, NULL, &of_step);
+    if (cr == CUDA_SUCCESS)
+        cr = fe_enter_in(&call, WIRE_CALL_cuGraphExecNodeSetParams, exec->context);
+    if (cr == CUDA_SUCCESS) {
+        fe_graph_lock();
+        cr = change_locked(&call, handle, node, type, ctx, body);
+        fe_graph_unlock();
+        cr = fe_leave(&call, cr);
+    }
+    fe_graph_lock();
+    fe_body_free(type, body);
+    fe_graph_unlock();
     return cr;
 }
 

@@ -14,8 +14,9 @@
 
 static _Atomic uint64_t next_id = 1;
 
-CUresult
-fe_green_get(const void *handle, struct fe_green **green_p)
+/* Also of a context that failed. */
+static CUresult
+find(const void *handle, struct fe_green **green_p)
 {
     struct fe_green *green = fe_object_get(WIRE_HANDLE_GREEN_CONTEXT, handle);
 
@@ -26,6 +27,14 @@ fe_green_get(const void *handle, struct fe_green **green_p)
         return CUDA_ERROR_CONTEXT_IS_DESTROYED;
     *green_p = green;
     return CUDA_SUCCESS;
+}
+
+CUresult
+fe_green_get(const void *handle, struct fe_green **green_p)
+{
+    CUresult cr = find(handle, green_p);
+
+    return cr == CUDA_SUCCESS ? fe_context_usable((*green_p)->object.context) : cr;
 }
 
 CUresult
@@ -43,8 +52,7 @@ fe_green_stream_check(const struct fe_stream *stream)
 {
     struct fe_green *green = NULL;
 
-    return fe_green_get(stream->green, &green) == CUDA_SUCCESS &&
-                   green->object.wire == stream->green_wire
+    return find(stream->green, &green) == CUDA_SUCCESS && green->object.wire == stream->green_wire
                ? CUDA_SUCCESS
                : CUDA_ERROR_CONTEXT_IS_DESTROYED;
 }
@@ -129,6 +137,18 @@ struct ending {
     CUresult cr;
 };
 
+/* What its context had on the server is not worth a word after a failure: it ends with that. */
+static bool
+forget_stream(void *object, void *green)
+{
+    struct fe_stream *stream = object;
+
+    if (stream->green == green && stream->green_wire == ((struct fe_green *)green)->object.wire &&
+        (stream->inside || stream == ((struct fe_green *)green)->stream))
+        fe_object_destroy(stream);
+    return true;
+}
+
 /* The server's stream goes; the program's handle stays and tells that its green context is gone. */
 static bool
 end_stream(void *object, void *user)
@@ -180,7 +200,7 @@ cuGreenCtxDestroy(CUgreenCtx handle)
 
     if (fe_state_get(&cr) == NULL)
         return cr;
-    cr = fe_green_get(handle, &green);
+    cr = find(handle, &green);
     if (cr == CUDA_ERROR_CONTEXT_IS_DESTROYED) { /* with its primary context */
         fe_context_unset_green((void *)handle);
         fe_object_destroy((void *)handle);
@@ -190,7 +210,12 @@ cuGreenCtxDestroy(CUgreenCtx handle)
         return cr;
     dev = green->device;
     fe_context_unset_green(green);
-    cr = destroy(green);
+    if (fe_context_usable(green->object.context) == CUDA_SUCCESS) {
+        cr = destroy(green);
+    } else {
+        fe_object_each(WIRE_HANDLE_STREAM, forget_stream, green);
+        fe_object_destroy(green);
+    }
     return cr == CUDA_SUCCESS ? cuDevicePrimaryCtxRelease_v2(dev) : cr;
 }
 

@@ -25,7 +25,8 @@ struct fe_green {
     struct fe_gates gates; /* context_event.h; guarded by the lock there */
 };
 
-/* The object behind a handle. Errors: CUDA_ERROR_INVALID_CONTEXT, CONTEXT_IS_DESTROYED. */
+/* The object behind a handle. Errors: CUDA_ERROR_INVALID_CONTEXT, CONTEXT_IS_DESTROYED, that of its
+ * context if that failed. */
 CUresult fe_green_get(const void *handle, struct fe_green **green_p);
 /* The same of a CUcontext: it was given out as one. */
 CUresult fe_green_of_context(CUcontext handle, struct fe_green **green_p);

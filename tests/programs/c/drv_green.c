@@ -321,6 +321,13 @@ faulted(void)
     CU(cuCtxCreate_v2(&other, 0, dev));
     CU(cuLaunchKernel(where, 1, 1, 1, 1, 1, 1, 0, stream, params, NULL));
     EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuCtxSynchronize_v2(ctx));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuCtxFromGreenCtx(&ctx, green));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuGreenCtxStreamCreate(&stream, green, 0, 0));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuGreenCtxRecordEvent(green, NULL));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS,
+              cuGreenCtxGetDevResource(green, &all, CU_DEV_RESOURCE_TYPE_SM));
+    CU(cuGreenCtxDestroy(green));
+    EXPECT_CU(CUDA_ERROR_INVALID_CONTEXT, cuGreenCtxDestroy(green));
     return drv_result("faulted");
 }
 
