@@ -217,8 +217,11 @@ be_pages_reach(const struct be_session *session, uint64_t address, uint64_t byte
 {
     const struct be_pages *pages = &session->pages;
 
-    /* Host memory that lies elsewhere is in the list by the client's address: few, if any. */
-    if (region_find(pages, address, bytes) != NULL)
+    const struct be_pages_region *named = region_find(pages, address, bytes);
+
+    /* Host memory that lies elsewhere is in the list by the client's address, which is nothing, or
+     * something else, here: few, if any. */
+    if (named != NULL && named->device == named->base)
         return true;
     for (size_t i = 0; i < pages->count; i++) {
         const struct be_pages_region *r = pages->list[i];

@@ -1,5 +1,6 @@
 /* frontend/cuda/graph_body.c -- what nodes do: CUDA's parameter structs, checked and copied */
 #include "cuda_api.h"
+#include "frontend/cuda/displaced.h"
 #include "frontend/cuda/green.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/managed.h"
@@ -251,11 +252,15 @@ static CUresult
 settle_side(const struct fe_session *session, struct fe_side *side, const struct fe_shape *shape,
             bool write)
 {
-    struct fe_alloc *alloc = fe_alloc_around(session, side->base);
-    bool shown = fe_host_shown(side->base, 0), locked = write && fe_host_read_only(side->base);
-    bool device =
-        shown || fe_alloc_in_range(alloc, side->base) || fe_alloc_covers(alloc, side->base, 0);
+    struct fe_alloc *alloc;
+    bool shown, locked, device;
     size_t span;
+
+    fe_side_named(side);
+    alloc = fe_alloc_around(session, side->base);
+    shown = fe_host_shown(side->base, 0);
+    locked = write && fe_host_read_only(side->base);
+    device = shown || fe_alloc_in_range(alloc, side->base) || fe_alloc_covers(alloc, side->base, 0);
 
     if (side->type == CU_MEMORYTYPE_ARRAY)
         return fe_array_settle(side, shape);
@@ -384,7 +389,7 @@ fe_body_fill(const CUDA_MEMSET_NODE_PARAMS *p, struct fe_context **ctx_p,
         if (__builtin_mul_overflow(p->pitch, p->height - 1, &span) ||
             __builtin_add_overflow(span, row, &span))
             return CUDA_ERROR_INVALID_VALUE;
-        cr = may_fill((*ctx_p)->head.session, p->dst, span);
+        cr = may_fill((*ctx_p)->head.session, fe_device_named(p->dst), span);
         if (cr != CUDA_SUCCESS)
             return cr;
     }
@@ -392,6 +397,7 @@ fe_body_fill(const CUDA_MEMSET_NODE_PARAMS *p, struct fe_context **ctx_p,
     if (*body_p == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     (*body_p)->fill = *p;
+    (*body_p)->fill.dst = fe_device_named(p->dst);
     return CUDA_SUCCESS;
 }
 

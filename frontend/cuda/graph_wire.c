@@ -103,8 +103,10 @@ device_side(const struct fe_side *side)
                                         .x = side->x,
                                         .y = side->y,
                                         .z = side->z};
-    return (struct wire_graph_side){
-        .place = WIRE_GRAPH_DEVICE, .base = side->base, .pitch = side->pitch, .slice = side->slice};
+    return (struct wire_graph_side){.place = WIRE_GRAPH_DEVICE,
+                                    .base = fe_host_device(side->base),
+                                    .pitch = side->pitch,
+                                    .slice = side->slice};
 }
 
 static CUresult
@@ -169,6 +171,24 @@ put_event(struct writer *w, CUgraphNodeType type, struct fe_event *event, uint32
                                                    : CUDA_SUCCESS;
 }
 
+/* By the addresses that the device knows; values are at one place, whether written or waited for.
+ */
+static void
+put_values(struct writer *w, const struct fe_node_values *values)
+{
+    struct wire_graph_values head = {values->count, values->flags};
+
+    wire_graph_put(w->out, &head, sizeof(head));
+    for (uint32_t i = 0; i < head.count; i++) {
+        CUstreamBatchMemOpParams op = values->ops[i];
+
+        if (op.operation != CU_STREAM_MEM_OP_BARRIER &&
+            op.operation != CU_STREAM_MEM_OP_FLUSH_REMOTE_WRITES)
+            op.waitValue.address = fe_host_device(op.waitValue.address);
+        wire_graph_put(w->out, &op, sizeof(op));
+    }
+}
+
 static CUresult
 put_conditional(struct writer *w, const struct fe_node_cond *c)
 {
@@ -203,13 +223,9 @@ put_body(struct writer *w, CUgraphNodeType type, union fe_node_body *body, uint3
     case CU_GRAPH_NODE_TYPE_EVENT_RECORD:
     case CU_GRAPH_NODE_TYPE_WAIT_EVENT:
         return put_event(w, type, body->event, number);
-    case CU_GRAPH_NODE_TYPE_BATCH_MEM_OP: {
-        struct wire_graph_values head = {body->values.count, body->values.flags};
-
-        wire_graph_put(w->out, &head, sizeof(head));
-        wire_graph_put(w->out, body->values.ops, head.count * sizeof(*body->values.ops));
+    case CU_GRAPH_NODE_TYPE_BATCH_MEM_OP:
+        put_values(w, &body->values);
         return CUDA_SUCCESS;
-    }
     case CU_GRAPH_NODE_TYPE_GRAPH:
         return describe_graph(w, body->child, false);
     case CU_GRAPH_NODE_TYPE_CONDITIONAL:

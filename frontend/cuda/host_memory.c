@@ -4,6 +4,7 @@
 #include "frontend/cuda/ask.h"
 #include "frontend/cuda/callback.h"
 #include "frontend/cuda/coherent.h"
+#include "frontend/cuda/displaced.h"
 #include "frontend/cuda/graph.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/managed.h"
@@ -370,6 +371,7 @@ hide(const struct fe_host_region *r)
     if (fe_object_state(r->carrier) == FE_OBJECT_LIVE)
         (void)fe_context_wait(r->carrier);
     fe_coherent_remove(r->base, r->bytes);
+    fe_displaced_remove(r->base);
     if (fe_enter_on(&call, WIRE_CALL_gpPagesDrop, r->owner->head.session) != CUDA_SUCCESS)
         return;
     FE_TELL(cr, &call, gpPagesDrop, &args);
@@ -890,10 +892,12 @@ show(struct fe_host_region *r)
     cr = map_on_server(r, &r->device);
     if (cr == CUDA_SUCCESS)
         cr = make_coherent(r);
-    if (cr == CUDA_SUCCESS && r->device != r->base)
+    if (cr == CUDA_SUCCESS && r->device != r->base) {
+        fe_displaced_add(r->base, r->bytes, r->device);
         log_warn("host memory at 0x%" PRIx64 " is 0x%" PRIx64 " to kernels: programs that do not "
                  "ask cuMemHostGetDevicePointer will fault",
                  r->base, r->device);
+    }
     show_end(r, cr == CUDA_SUCCESS);
     /* One that failed meanwhile: the next one is tried. */
     return works(r->carrier) ? cr : CUDA_SUCCESS;

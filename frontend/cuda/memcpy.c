@@ -7,6 +7,7 @@
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/coherent.h"
 #include "frontend/cuda/copy.h"
+#include "frontend/cuda/displaced.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/managed.h"
 #include "frontend/cuda/order.h"
@@ -83,6 +84,7 @@ copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
     CUresult cr;
     bool pulled;
 
+    dst = fe_device_named(dst);
     if (bytes == 0)
         return CUDA_SUCCESS;
     if (src == NULL)
@@ -116,6 +118,7 @@ copy_out(struct fe_call *call, void *dst, uint64_t src, size_t bytes, const stru
 {
     CUresult cr;
 
+    src = fe_device_named(src);
     if (bytes == 0)
         return CUDA_SUCCESS;
     if (dst == NULL || fe_host_read_only((uint64_t)(uintptr_t)dst))
@@ -147,6 +150,8 @@ copy_on_device(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
 {
     CUresult cr;
 
+    dst = fe_device_named(dst);
+    src = fe_device_named(src);
     if (bytes == 0)
         return CUDA_SUCCESS;
     if (elsewhere(call, dst, src))
@@ -174,9 +179,13 @@ static CUresult
 copy_unified(struct fe_call *call, uint64_t dst, uint64_t src, size_t bytes,
              const struct fe_where *where, bool wait)
 {
-    bool to_device = fe_is_device(call, dst), from_device = fe_is_device(call, src);
+    bool to_device, from_device;
     CUresult cr;
 
+    dst = fe_any_named(dst);
+    src = fe_any_named(src);
+    to_device = fe_is_device(call, dst);
+    from_device = fe_is_device(call, src);
     if (bytes == 0)
         return CUDA_SUCCESS;
     if (!to_device && fe_host_read_only(dst))

@@ -10,6 +10,7 @@
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/coherent.h"
 #include "frontend/cuda/copy.h"
+#include "frontend/cuda/displaced.h"
 #include "frontend/cuda/geometry.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/order.h"
@@ -285,8 +286,11 @@ static CUresult
 settle_side(struct fe_call *call, struct fe_side *side, const struct fe_shape *shape, bool source,
             bool *host_p)
 {
-    bool locked = !source && side->type != CU_MEMORYTYPE_ARRAY && fe_host_read_only(side->base);
+    bool locked;
     size_t span;
+
+    fe_side_named(side);
+    locked = !source && side->type != CU_MEMORYTYPE_ARRAY && fe_host_read_only(side->base);
 
     if (side->type == CU_MEMORYTYPE_ARRAY)
         return fe_array_settle(side, shape);

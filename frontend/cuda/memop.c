@@ -7,6 +7,7 @@
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/coherent.h"
 #include "frontend/cuda/copy.h"
+#include "frontend/cuda/displaced.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/order.h"
 #include "frontend/cuda/state.h"
@@ -52,7 +53,7 @@ read_op(const struct fe_call *call, const CUstreamBatchMemOpParams *op, uint64_t
         return CUDA_ERROR_INVALID_VALUE;
     }
     /* Waiting and writing have the same shape. */
-    numbers[1] = op->waitValue.address;
+    numbers[1] = fe_device_named(op->waitValue.address);
     numbers[2] = bytes == 8 ? op->waitValue.value64 : op->waitValue.value;
     numbers[3] = op->waitValue.flags;
     if ((numbers[3] & ~(writes ? (uint64_t)CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER : wait_flags)) !=

@@ -3,6 +3,7 @@
  * An allocation inside the lease is asynchronous. Beyond it the server is asked for more, which is
  * where out-of-memory is decided, so that it falls on the right call.
  */
+#include "frontend/cuda/displaced.h"
 #include "frontend/cuda/memory.h"
 
 #include "cuda_api.h"
@@ -290,11 +291,12 @@ cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdeviceptr address)
     cr = fe_context_usable(fe_context_current());
     if (cr != CUDA_SUCCESS)
         return cr;
+    address = fe_device_named(address);
     if (fe_managed_find(address, &managed)) {
         block.base = managed.base;
         block.bytes = managed.bytes;
     } else if (fe_host_find(address, &region)) {
-        block.base = region.base;
+        block.base = fe_host_device(region.base);
         block.bytes = region.bytes;
     } else if (fe_managed_block(address) ||
                !fe_alloc_find(fe_alloc_around(NULL, address), address, &block)) {

@@ -6,6 +6,7 @@
 #include "cuda_api.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/copy.h"
+#include "frontend/cuda/displaced.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/order.h"
 #include "frontend/cuda/relay.h"
@@ -89,6 +90,7 @@ nothing(CUdeviceptr dst, size_t element)
                                                                                                    \
         if (cr != CUDA_SUCCESS)                                                                    \
             return cr;                                                                             \
+        dst = fe_device_named(dst);                                                                \
         if (count == 0)                                                                            \
             return fe_leave(&call, nothing(dst, element));                                         \
         if (fe_elsewhere(&call, dst))                                                              \
@@ -118,6 +120,7 @@ nothing(CUdeviceptr dst, size_t element)
                                                                                                    \
         if (cr != CUDA_SUCCESS)                                                                    \
             return cr;                                                                             \
+        dst = fe_device_named(dst);                                                                \
         if (width == 0 || height == 0)                                                             \
             return fe_leave(&call, nothing(dst, element));                                         \
         if (fe_elsewhere(&call, dst))                                                              \

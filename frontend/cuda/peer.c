@@ -1,5 +1,6 @@
 /* frontend/cuda/peer.c -- access between devices, and copies that name contexts */
 #include "cuda_api.h"
+#include "frontend/cuda/displaced.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/array.h"
 #include "frontend/cuda/ask.h"
@@ -117,11 +118,13 @@ static CUresult
 copy_peer(CUdeviceptr dst, struct fe_context *to, CUdeviceptr src, struct fe_context *from,
           size_t bytes, CUstream handle, bool wait)
 {
-    struct wire_cuMemcpyPeerAsync_args args = {.dst = dst, .src = src, .bytes = bytes};
+    struct wire_cuMemcpyPeerAsync_args args = {.bytes = bytes};
     struct fe_stream *stream = NULL;
     struct fe_call call;
     CUresult cr = fe_enter(&call, WIRE_CALL_cuMemcpyPeerAsync);
 
+    args.dst = dst = fe_device_named(dst);
+    args.src = src = fe_device_named(src);
     if (cr != CUDA_SUCCESS)
         return cr;
     cr = fe_stream_resolve_capture(&call, handle, &stream, &args.stream);

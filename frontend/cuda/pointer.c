@@ -1,6 +1,7 @@
 /* frontend/cuda/pointer.c -- what a pointer is, from the client's own maps */
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/displaced.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/managed.h"
 #include "frontend/cuda/state.h"
@@ -208,6 +209,7 @@ cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdeviceptr add
     FE_COUNT_LOCAL();
     if (state == NULL)
         return cr;
+    address = fe_any_named(address);
     look_up(state, address, &w);
     if (attribute == CU_POINTER_ATTRIBUTE_P2P_TOKENS && w.type != 0 && data != NULL)
         return fe_refuse("cuPointerGetAttribute of P2P tokens");
@@ -239,6 +241,7 @@ cuPointerGetAttributes(unsigned int count, CUpointer_attribute *attributes, void
     for (unsigned i = 0; i < count; i++)
         if (value_bytes(attributes[i]) == 0)
             return CUDA_ERROR_INVALID_VALUE;
+    address = fe_any_named(address);
     look_up(state, address, &w);
     for (unsigned i = 0; i < count; i++) {
         if (!value_of(&w, attributes[i], address, &value))
