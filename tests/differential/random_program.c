@@ -50,6 +50,7 @@ static CUresult (*stream_get_flags)(CUstream, unsigned *);
 static CUresult (*memset_d8)(CUdeviceptr, unsigned char, size_t);
 static CUresult (*memcpy_dtoh)(void *, CUdeviceptr, size_t);
 static CUresult (*ctx_get_current)(CUcontext *);
+static CUresult (*stream_end_capture)(CUstream, CUgraph *);
 static CUresult (*multicast_add)(CUmemGenericAllocationHandle, CUdevice);
 static CUresult (*ctx_set_current)(CUcontext);
 
@@ -94,6 +95,7 @@ load(void)
     *(void **)&stream_destroy = dlsym(library, "cuStreamDestroy_v2");
     *(void **)&memset_d8 = dlsym(library, "cuMemsetD8_v2");
     *(void **)&memcpy_dtoh = dlsym(library, "cuMemcpyDtoH_v2");
+    *(void **)&stream_end_capture = dlsym(library, "cuStreamEndCapture");
     *(void **)&multicast_add = dlsym(library, "cuMulticastAddDevice");
     *(void **)&ctx_get_current = dlsym(library, "cuCtxGetCurrent");
     *(void **)&ctx_set_current = dlsym(library, "cuCtxSetCurrent");
@@ -597,7 +599,12 @@ look_at_captures(const struct call *call, CUresult cr, int thread)
     CUstreamCaptureStatus status;
     CUcontext current = NULL;
 
-    if (strstr(call->name, "BeginCapture") != NULL && cr == CUDA_SUCCESS) {
+    if (strstr(call->name, "BeginCapture") != NULL && cr == CUDA_SUCCESS && made.value[0] < 2) {
+        CUgraph graph;
+
+        /* A green context's default stream, which can be asked while that is current only. */
+        printf(" ended %d", (int)stream_end_capture((CUstream)(uintptr_t)made.value[0], &graph));
+    } else if (strstr(call->name, "BeginCapture") != NULL && cr == CUDA_SUCCESS) {
         capturing = true;
         note_mode(call, thread);
     }

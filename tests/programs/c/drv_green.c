@@ -308,7 +308,7 @@ faulted(void)
     CUdevResource all;
     CUdevResourceDesc desc;
     CUcontext ctx, other;
-    CUgreenCtx green;
+    CUgreenCtx green, another;
     CUstream stream;
 
     dev = drv_open();
@@ -326,6 +326,8 @@ faulted(void)
     EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuGreenCtxRecordEvent(green, NULL));
     EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS,
               cuGreenCtxGetDevResource(green, &all, CU_DEV_RESOURCE_TYPE_SM));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS,
+              cuGreenCtxCreate(&another, desc, dev, CU_GREEN_CTX_DEFAULT_STREAM));
     CU(cuGreenCtxDestroy(green));
     EXPECT_CU(CUDA_ERROR_INVALID_CONTEXT, cuGreenCtxDestroy(green));
     return drv_result("faulted");

@@ -75,7 +75,9 @@ cuGreenCtxCreate(CUgreenCtx *phCtx, CUdevResourceDesc desc, CUdevice dev, unsign
     green->ctx_id = sd_ctx_id(ctx);
     green->id = atomic_fetch_add(&next_id, 1);
     green->desc = desc;
-    cr = sd_stream_create_green(ctx, green, 0, &green->stream);
+    cr = sd_ctx_check(ctx);
+    if (cr == CUDA_SUCCESS)
+        cr = sd_stream_create_green(ctx, green, 0, &green->stream);
     if (cr != CUDA_SUCCESS) {
         sd_object_free(green);
         (void)cuDevicePrimaryCtxRelease_v2(dev);
