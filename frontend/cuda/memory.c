@@ -3,7 +3,6 @@
  * An allocation inside the lease is asynchronous. Beyond it the server is asked for more, which is
  * where out-of-memory is decided, so that it falls on the right call.
  */
-#include "frontend/cuda/displaced.h"
 #include "frontend/cuda/memory.h"
 
 #include "cuda_api.h"
@@ -11,6 +10,7 @@
 #include "frontend/cuda/ask.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/graph.h"
+#include "frontend/cuda/displaced.h"
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/ipc.h"
 #include "frontend/cuda/managed.h"
