@@ -2,8 +2,10 @@
 #include "frontend/cuda/displaced.h"
 
 #include "frontend/cuda/host.h"
+#include "protocol/base/log.h"
 #include "protocol/base/util.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -39,6 +41,9 @@ fe_displaced_add(uint64_t base, uint64_t bytes, uint64_t device)
     struct displaced *d = calloc(1, sizeof(*d));
     void *want, *got;
 
+    log_warn("host memory at 0x%" PRIx64 " is 0x%" PRIx64 " to kernels: programs that do not "
+             "ask cuMemHostGetDevicePointer will fault",
+             base, device);
     if (d == NULL)
         return;
     *d = (struct displaced){.base = base, .bytes = bytes, .device = device};

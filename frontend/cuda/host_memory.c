@@ -892,12 +892,8 @@ show(struct fe_host_region *r)
     cr = map_on_server(r, &r->device);
     if (cr == CUDA_SUCCESS)
         cr = make_coherent(r);
-    if (cr == CUDA_SUCCESS && r->device != r->base) {
+    if (cr == CUDA_SUCCESS && r->device != r->base)
         fe_displaced_add(r->base, r->bytes, r->device);
-        log_warn("host memory at 0x%" PRIx64 " is 0x%" PRIx64 " to kernels: programs that do not "
-                 "ask cuMemHostGetDevicePointer will fault",
-                 r->base, r->device);
-    }
     show_end(r, cr == CUDA_SUCCESS);
     /* One that failed meanwhile: the next one is tried. */
     return works(r->carrier) ? cr : CUDA_SUCCESS;
