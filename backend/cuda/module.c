@@ -319,28 +319,59 @@ be_hook_cuModuleUnload(struct be_call *call, const struct wire_cuModuleUnload_ar
     return cr;
 }
 
+static CUresult
+global_find(struct be_call *call, uint64_t module, const char *name, struct be_owner **owner_p,
+            CUdeviceptr *address_p, size_t *bytes_p)
+{
+    struct be_handle_slot *slot =
+        be_handles_find(&call->session->handles, WIRE_HANDLE_MODULE, module);
+    CUresult cr;
+
+    if (slot == NULL)
+        return CUDA_ERROR_INVALID_HANDLE;
+    *owner_p = slot->object;
+    cr = call->driver->cuModuleGetGlobal_v2(address_p, bytes_p, (*owner_p)->module, name);
+    return cr == CUDA_SUCCESS ? be_global_add(call, *address_p, *bytes_p, *owner_p) : cr;
+}
+
 CUresult
 be_hook_cuModuleGetGlobal_v2(struct be_call *call,
                              const struct wire_cuModuleGetGlobal_v2_args *args,
                              struct wire_cuModuleGetGlobal_v2_reply *reply)
 {
-    struct be_handle_slot *slot =
-        be_handles_find(&call->session->handles, WIRE_HANDLE_MODULE, args->module);
+    struct be_owner *owner;
     CUdeviceptr address = 0;
     size_t bytes = 0;
-    CUresult cr;
+    CUresult cr = global_find(call, args->module, args->name, &owner, &address, &bytes);
 
-    if (slot == NULL)
-        return CUDA_ERROR_INVALID_HANDLE;
-    cr = call->driver->cuModuleGetGlobal_v2(&address, &bytes,
-                                            ((struct be_owner *)slot->object)->module, args->name);
-    if (cr == CUDA_SUCCESS)
-        cr = be_global_add(call, address, bytes, slot->object);
     if (cr != CUDA_SUCCESS)
         return cr;
     reply->address = address;
     reply->bytes = bytes;
     return CUDA_SUCCESS;
+}
+
+CUresult
+be_hook_gpModuleGlobal(struct be_call *call, const struct wire_gpModuleGlobal_args *args,
+                       struct wire_gpModuleGlobal_reply *reply)
+{
+    struct be_owner *owner;
+    CUdeviceptr address = 0;
+    size_t bytes = 0;
+    int managed = 0;
+    CUresult cr = global_find(call, args->module, args->name, &owner, &address, &bytes);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    if (bytes == 0 || call->driver->cuPointerGetAttribute(&managed, CU_POINTER_ATTRIBUTE_IS_MANAGED,
+                                                          address) != CUDA_SUCCESS)
+        managed = 0;
+    if (managed != 0) /* of a library's module: it goes with the library */
+        cr = be_pages_variable(call, address, bytes, owner->parent != NULL ? owner->parent : owner);
+    reply->address = address;
+    reply->bytes = bytes;
+    reply->managed = managed != 0;
+    return cr;
 }
 
 /* -- libraries

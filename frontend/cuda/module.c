@@ -3,8 +3,10 @@
 #include "cuda_api.h"
 #include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/ask.h"
 #include "frontend/cuda/image.h"
 #include "frontend/cuda/kernels.h"
+#include "frontend/cuda/managed.h"
 #include "frontend/cuda/state.h"
 #include "frontend/cuda/texture.h"
 #include "protocol/base/util.h"
@@ -23,6 +25,7 @@ fe_module_drop(struct fe_module *module)
         return false;
     if (state != NULL)
         fe_alloc_drop_foreign(fe_alloc_of_device(module->object.context->device), module);
+    fe_managed_drop(module);
     fe_texrefs_drop_module(module);
     fe_kernels_destroy(module->kernels, &module->object);
     return true;
@@ -241,46 +244,52 @@ cuModuleEnumerateFunctions(CUfunction *functions, unsigned int count, CUmodule h
     return cr;
 }
 
+/* A managed variable is memory of the host's too: CUDA 11's runtime follows the pointer. */
+static CUresult
+global(struct fe_call *call, struct fe_module *module, const char *name, uint64_t *address_p,
+       uint64_t *bytes_p)
+{
+    struct wire_gpModuleGlobal_args args = {.module = module->object.wire, .name = name};
+    struct wire_gpModuleGlobal_reply reply;
+    struct fe_context *ctx = module->object.context;
+    CUresult cr;
+
+    if (fe_perf(FE_PERF_CACHE) &&
+        fe_kernels_global_get(module->kernels, ctx, name, address_p, bytes_p))
+        return CUDA_SUCCESS;
+    args.name_len = (uint32_t)strlen(name);
+    FE_ASK(cr, call, gpModuleGlobal, &args, &reply);
+    if (cr == CUDA_SUCCESS && reply.managed != 0 && !fe_managed_find(reply.address, NULL))
+        cr = fe_managed_variable(reply.address, reply.bytes, ctx->device, call->session, module);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    fe_global_learn(module->kernels, ctx, module, name, reply.address, reply.bytes);
+    *address_p = reply.address;
+    *bytes_p = reply.bytes;
+    return CUDA_SUCCESS;
+}
+
 GP_EXPORT CUresult
 cuModuleGetGlobal_v2(CUdeviceptr *address, size_t *size, CUmodule handle, const char *name)
 {
     GP_USE();
-    struct wire_cuModuleGetGlobal_v2_args args = {.name = name};
-    struct wire_cuModuleGetGlobal_v2_reply reply;
     struct fe_module *module = NULL;
-    const uint8_t *bytes;
+    uint64_t at = 0, bytes = 0;
     struct fe_call call;
-    size_t len;
     CUresult cr;
-    void *to;
 
     cr = local(handle, &module);
     if (cr == CUDA_SUCCESS) /* a module's context is its own, whatever is current */
-        cr = fe_enter_in(&call, WIRE_CALL_cuModuleGetGlobal_v2, module->object.context);
+        cr = fe_enter_in(&call, WIRE_CALL_gpModuleGlobal, module->object.context);
     if (cr != CUDA_SUCCESS)
         return cr;
     if (name == NULL || (address == NULL && size == NULL) || strlen(name) > NAME_MAX_BYTES)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    if (!fe_perf(FE_PERF_CACHE) || !fe_kernels_global_get(module->kernels, module->object.context,
-                                                          name, &reply.address, &reply.bytes)) {
-        args.module = module->object.wire;
-        args.name_len = (uint32_t)strlen(name);
-        to = fe_post(&call, wire_size_cuModuleGetGlobal_v2_args(&args));
-        if (to == NULL)
-            return fe_leave(&call, fe_lost(&call));
-        wire_put_cuModuleGetGlobal_v2_args(to, &args);
-        fe_post_done(&call);
-        cr = fe_wait(&call, &bytes, &len);
-        if (cr == CUDA_SUCCESS && !wire_get_cuModuleGetGlobal_v2_reply(bytes, len, &reply))
-            cr = fe_malformed(&call);
-        if (cr == CUDA_SUCCESS)
-            fe_global_learn(module->kernels, module->object.context, module, name, reply.address,
-                            reply.bytes);
-    }
+    cr = global(&call, module, name, &at, &bytes);
     if (cr == CUDA_SUCCESS && address != NULL)
-        *address = reply.address;
+        *address = at;
     if (cr == CUDA_SUCCESS && size != NULL)
-        *size = reply.bytes;
+        *size = bytes;
     return fe_leave(&call, cr);
 }
 

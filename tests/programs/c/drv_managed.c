@@ -556,6 +556,41 @@ variables(void)
     CU(cuLibraryUnload(lib));
 }
 
+/* The same by modules alone, as CUDA 11's runtime asks. */
+static void
+module_variables(void)
+{
+    uint32_t n = 10000, wrong = 0;
+    CUdeviceptr words, one, words2;
+    void *params[] = {&n};
+    int is_managed = 0;
+    CUmodule m;
+    CUfunction f;
+    size_t size;
+
+    CU(cuModuleLoadData(&m, coherent_ptx));
+    CU(cuModuleGetGlobal(&words, &size, m, "shared_words"));
+    EXPECT(size == 40000);
+    CU(cuModuleGetGlobal(&one, &size, m, "shared_one"));
+    EXPECT(size == 4 && *host(one) == 7);
+    CU(cuPointerGetAttribute(&is_managed, CU_POINTER_ATTRIBUTE_IS_MANAGED, words));
+    EXPECT(is_managed == 1);
+    for (uint32_t i = 0; i < n; i++)
+        host(words)[i] = 2 * i;
+    *host(one) = 5;
+    CU(cuModuleGetFunction(&f, m, "add_shared"));
+    drv_launch(f, n, NULL, params);
+    CU(cuCtxSynchronize());
+    for (uint32_t i = 0; i < n; i++)
+        wrong += host(words)[i] != 2 * i + 5;
+    CU(cuMemsetD32(words, 3, n));
+    CU(cuModuleGetGlobal(&words2, &size, m, "shared_words"));
+    EXPECT(words2 == words && host(words)[n - 1] == 3);
+    EXPECT(wrong == 0);
+    printf("module's variables: %u wrong\n", wrong);
+    CU(cuModuleUnload(m));
+}
+
 /* Memory of a context that ends, and a child of the process. */
 static void
 ends(CUdevice dev)
@@ -609,6 +644,7 @@ main(void)
     attached();
     host_function();
     variables();
+    module_variables();
     ends(dev);
     drv_close(dev);
     return drv_result("drv_managed");
