@@ -59,7 +59,6 @@ static struct made made;
 static unsigned long call_number;
 static int current_context[THREADS]; /* number of it */
 static bool capturing;               /* some stream: nothing may wait */
-static bool capturing_self[THREADS]; /* that thread's own stream */
 static bool with_graphs;             /* this program */
 static unsigned special;             /* it begins with a green context (1), mapped memory (2) */
 static bool legacy_breaks;        /* a capture: its context's legacy stream is not to be touched */
@@ -534,15 +533,31 @@ draw(unsigned long number, int thread, bool *careful_p)
     return call;
 }
 
+/* NULL without a current context. */
+static struct object *
+context_here(void)
+{
+    CUcontext context = NULL;
+
+    (void)ctx_get_current(&context);
+    return context != NULL ? object_find(KIND_CTX, (uintptr_t)context) : NULL;
+}
+
 static void
 note_current(int thread)
 {
-    CUcontext context = NULL;
-    struct object *o;
+    const struct object *o = context_here();
 
-    (void)ctx_get_current(&context);
-    o = object_find(KIND_CTX, (uintptr_t)context);
     current_context[thread] = o != NULL ? (int)o->number : 0;
+}
+
+/* The stream of a call that names one first. */
+static CUstream
+stream_of(const struct call *call)
+{
+    if (made.value[0] == 0 && strstr(call->name, "_ptsz") != NULL)
+        return CU_STREAM_PER_THREAD;
+    return (CUstream)(uintptr_t)made.value[0];
 }
 
 static void
@@ -555,7 +570,7 @@ note_mode(const struct call *call, int thread)
                : call->args[5] == ARG_ENUM ? (int)made.value[5]
                                            : CU_STREAM_CAPTURE_MODE_GLOBAL;
 
-    (void)stream_get_flags((CUstream)(uintptr_t)made.value[0], &flags);
+    (void)stream_get_flags(stream_of(call), &flags);
     if (mode == CU_STREAM_CAPTURE_MODE_RELAXED || (flags & CU_STREAM_NON_BLOCKING))
         return;
     legacy_breaks = true;
@@ -564,25 +579,17 @@ note_mode(const struct call *call, int thread)
             ctx->legacy_breaks = true;
 }
 
-static bool
-legacy_breaks_here(int thread)
-{
-    for (struct object *ctx = NULL; (ctx = object_next(KIND_CTX, ctx)) != NULL;)
-        if ((int)ctx->number == current_context[thread])
-            return ctx->legacy_breaks;
-    return false;
-}
-
 /* What does not capture may wait; its failures are those of before. Where the legacy stream must
  * not be touched for a capture's sake, no call has got work into it. */
 static void
 wait_beside_captures(int thread)
 {
+    const struct object *ctx = context_here();
     CUstreamCaptureStatus status;
 
-    if (!legacy_breaks_here(thread))
+    if (ctx == NULL || !ctx->legacy_breaks)
         (void)stream_synchronize(CU_STREAM_LEGACY);
-    if (!capturing_self[thread])
+    if (ctx == NULL || (ctx->captures & 1u << thread) == 0)
         (void)stream_synchronize(CU_STREAM_PER_THREAD);
     for (struct object *o = NULL; (o = object_next(KIND_STREAM, o)) != NULL;) {
         status = CU_STREAM_CAPTURE_STATUS_NONE;
@@ -592,18 +599,35 @@ wait_beside_captures(int thread)
     }
 }
 
-/* Whether some stream captures; the thread's own one can be asked for by the thread only. */
+static bool
+captures_in(const struct object *ctx)
+{
+    CUstreamCaptureStatus status;
+
+    for (struct object *o = NULL; (o = object_next(KIND_STREAM, o)) != NULL;) {
+        status = CU_STREAM_CAPTURE_STATUS_NONE;
+        if (o->owner == (int)ctx->number &&
+            stream_is_capturing((CUstream)(uintptr_t)o->value, &status) == CUDA_SUCCESS &&
+            status != CU_STREAM_CAPTURE_STATUS_NONE)
+            return true;
+    }
+    return ctx->captures != 0;
+}
+
+/* Whether some stream captures. A thread's own one, of which it has one in each context, can be
+ * asked for by the thread only, while the context is current. */
 static void
 look_at_captures(const struct call *call, CUresult cr, int thread)
 {
     CUstreamCaptureStatus status;
-    CUcontext current = NULL;
+    struct object *current;
 
-    if (strstr(call->name, "BeginCapture") != NULL && cr == CUDA_SUCCESS && made.value[0] < 2) {
+    if (strstr(call->name, "BeginCapture") != NULL && cr == CUDA_SUCCESS &&
+        (uintptr_t)stream_of(call) < 2) {
         CUgraph graph;
 
         /* A green context's default stream, which can be asked while that is current only. */
-        printf(" ended %d", (int)stream_end_capture((CUstream)(uintptr_t)made.value[0], &graph));
+        printf(" ended %d", (int)stream_end_capture(stream_of(call), &graph));
     } else if (strstr(call->name, "BeginCapture") != NULL && cr == CUDA_SUCCESS) {
         capturing = true;
         note_mode(call, thread);
@@ -615,18 +639,23 @@ look_at_captures(const struct call *call, CUresult cr, int thread)
         return;
     }
     /* Without a context nothing can be asked: it is as it was. */
-    if (ctx_get_current(&current) != CUDA_SUCCESS || current == NULL)
+    current = context_here();
+    if (current == NULL)
         return;
     status = CU_STREAM_CAPTURE_STATUS_NONE;
-    if (stream_is_capturing(CU_STREAM_PER_THREAD, &status) == CUDA_SUCCESS)
-        capturing_self[thread] = status != CU_STREAM_CAPTURE_STATUS_NONE;
+    if (stream_is_capturing(CU_STREAM_PER_THREAD, &status) == CUDA_SUCCESS) {
+        current->captures &= ~(1u << thread);
+        current->captures |= (unsigned)(status != CU_STREAM_CAPTURE_STATUS_NONE) << thread;
+    }
     capturing = false;
-    for (int i = 0; i < THREADS; i++)
-        capturing = capturing || capturing_self[i];
     for (struct object *o = NULL; (o = object_next(KIND_STREAM, o)) != NULL;) {
         status = CU_STREAM_CAPTURE_STATUS_NONE;
         if (stream_is_capturing((CUstream)(uintptr_t)o->value, &status) == CUDA_SUCCESS)
             capturing = capturing || status != CU_STREAM_CAPTURE_STATUS_NONE;
+    }
+    for (struct object *ctx = NULL; (ctx = object_next(KIND_CTX, ctx)) != NULL;) {
+        capturing = capturing || ctx->captures != 0;
+        ctx->legacy_breaks = ctx->legacy_breaks && captures_in(ctx);
     }
 }
 
