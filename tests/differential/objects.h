@@ -21,7 +21,7 @@ struct object {
     bool alive;
     bool broken;        /* a context that had a fault */
     bool legacy_breaks; /* a context: a capture that its legacy stream must not be touched in */
-    unsigned captures;  /* a context: threads whose own stream in it captures, a bit each */
+    unsigned captures;  /* a stream: it does; a context: the threads whose own one does, by bit */
     bool reserved;      /* addresses that the program maps itself */
     bool team;          /* physical memory of several devices */
     bool usable;        /* memory that kernels can certainly reach */
