@@ -525,27 +525,59 @@ sd_capture_event_gone(CUevent event)
     sd_graph_unlock();
 }
 
+/* The stream is going; with it what began there: false then. The lock is held. */
+static bool
+leave(struct sd_capture *capture, struct member *m)
+{
+    CUstream stream = m->stream;
+
+    capture->invalid = true;
+    m->stream = NULL;
+    atomic_store(&stream->capture, NULL);
+    atomic_fetch_sub(&stream->ctx->captures, 1);
+    if (capture->origin != stream)
+        return true;
+    if (capture->own_graph)
+        sd_graph_delete(capture->graph);
+    capture_free(capture);
+    return false;
+}
+
 void
 sd_capture_stream_gone(CUstream stream)
 {
     struct sd_capture *capture;
-    struct member *m;
 
     if (atomic_load(&stream->capture) == NULL)
         return;
     sd_graph_lock();
     capture = atomic_load(&stream->capture);
-    if (capture != NULL) {
-        capture->invalid = true;
-        m = member_of(capture, stream);
-        m->stream = NULL;
-        atomic_store(&stream->capture, NULL);
-        atomic_fetch_sub(&stream->ctx->captures, 1);
-        if (capture->origin == stream) {
-            if (capture->own_graph)
-                sd_graph_delete(capture->graph);
-            capture_free(capture);
-        }
+    if (capture != NULL)
+        (void)leave(capture, member_of(capture, stream));
+    sd_graph_unlock();
+}
+
+/* A member whose stream goes with the context or green context. */
+static struct member *
+going(struct sd_capture *capture, CUcontext ctx, CUgreenCtx green)
+{
+    for (struct member *m = capture->members; m != NULL; m = m->next)
+        if (m->stream != NULL && m->stream->ctx == ctx &&
+            (green == NULL || m->stream->green == green))
+            return m;
+    return NULL;
+}
+
+void
+sd_capture_ctx_gone(CUcontext ctx, CUgreenCtx green)
+{
+    sd_graph_lock();
+    for (struct sd_capture *c = captures, *next; c != NULL; c = next) {
+        struct member *m;
+
+        next = c->next;
+        while ((m = going(c, ctx, green)) != NULL && leave(c, m))
+            ;
     }
     sd_graph_unlock();
 }

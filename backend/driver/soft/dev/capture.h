@@ -27,6 +27,8 @@ CUresult sd_capture_event_asked(CUevent event);
 /* The event's state of capture is forgotten. */
 void sd_capture_event_gone(CUevent event);
 void sd_capture_stream_gone(CUstream stream);
+/* The same of all streams of ctx, or of a green one of it. */
+void sd_capture_ctx_gone(CUcontext ctx, CUgreenCtx green);
 /* With the graphs' lock held: what is captured into it is invalid. */
 void sd_capture_graph_gone(CUgraph graph);
 

@@ -2,6 +2,7 @@
 #include "backend/driver/soft/dev/ctx.h"
 
 #include "backend/driver/soft/dev/array.h"
+#include "backend/driver/soft/dev/capture.h"
 #include "backend/driver/soft/dev/texture.h"
 #include "backend/driver/soft/dev/heap.h"
 #include "backend/driver/soft/dev/mem.h"
@@ -196,6 +197,7 @@ ctx_teardown(CUcontext ctx)
     gp_cudart_ctx_gone(ctx);
     atomic_store_explicit(&ctx->active, false, memory_order_release);
     (void)sd_ctx_drain(ctx);
+    sd_capture_ctx_gone(ctx, NULL);
     sd_modules_of_ctx_gone(ctx);
     sd_textures_of_ctx_gone(ctx);
     sd_arrays_of_ctx_gone(ctx);

@@ -1,6 +1,7 @@
 /* backend/driver/soft/dev/green.c -- green contexts */
 #include "backend/driver/soft/dev/green.h"
 
+#include "backend/driver/soft/dev/capture.h"
 #include "backend/driver/soft/dev/sched.h"
 #include "backend/driver/soft/dev/thread.h"
 #include "cuda_api.h"
@@ -100,6 +101,7 @@ cuGreenCtxDestroy(CUgreenCtx hCtx)
     ctx = hCtx->ctx;
     sd_thread_pop_green(hCtx);
     if (cr != CUDA_ERROR_CONTEXT_IS_DESTROYED) { /* otherwise all of it is gone already */
+        sd_capture_ctx_gone(ctx, hCtx);
         sd_green_drop_streams(hCtx);
         sd_object_free(hCtx);
         return cuDevicePrimaryCtxRelease_v2(ctx->dev->ordinal);
