@@ -86,6 +86,7 @@ fe_captured_event(const struct fe_event *event)
 CUresult fe_capture_event_asked(struct fe_event *event);
 /* The event's state of capture is forgotten: it is recorded again, or destroyed. */
 void fe_capture_event_gone(struct fe_event *event);
+/* Memory of what it captured is left to fe_graph_mem_flush: the caller may hold locks. */
 void fe_capture_stream_gone(struct fe_stream *stream);
 /* With the graphs' lock held: what is captured into it is invalid. */
 void fe_capture_graph_gone(const struct fe_graph *graph);

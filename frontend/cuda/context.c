@@ -192,6 +192,7 @@ fe_context_drop_objects(struct fe_context *ctx)
 {
     fe_capture_drop_context(ctx);
     fe_graph_drop_context(ctx);
+    fe_graph_mem_flush();
     fe_object_each(WIRE_HANDLE_STREAM, drop_if_inside, ctx);
     fe_object_each(WIRE_HANDLE_EVENT, drop_if_inside, ctx);
     fe_object_each(WIRE_HANDLE_MODULE, drop_module, ctx);

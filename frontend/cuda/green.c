@@ -6,6 +6,7 @@
 #include "frontend/cuda/ask.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/context_event.h"
+#include "frontend/cuda/graph.h"
 #include "frontend/cuda/order.h"
 #include "frontend/cuda/resource.h"
 #include "frontend/cuda/state.h"
@@ -188,7 +189,9 @@ destroy(struct fe_green *green)
         FE_TELL(e.cr, &call, cuGreenCtxDestroy, &args);
     fe_object_destroy(green);
     fe_context_event_unlock();
-    return fe_leave(&call, e.cr);
+    cr = fe_leave(&call, e.cr);
+    fe_graph_mem_flush();
+    return cr;
 }
 
 GP_EXPORT CUresult

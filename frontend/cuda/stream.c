@@ -6,6 +6,7 @@
 #include "frontend/core/stats.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/context_event.h"
+#include "frontend/cuda/graph.h"
 #include "frontend/cuda/green.h"
 #include "frontend/cuda/order.h"
 #include "frontend/cuda/pool.h"
@@ -97,6 +98,7 @@ destroy(struct fe_stream *stream)
     void *to;
 
     fe_capture_stream_gone(stream);
+    fe_graph_mem_flush();
     fe_order_ends(stream);
     cr = fe_enter_on(&call, WIRE_CALL_cuStreamDestroy_v2, ctx->head.session);
     if (cr != CUDA_SUCCESS)

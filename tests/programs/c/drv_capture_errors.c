@@ -187,6 +187,117 @@ graph_memory(void)
     printf("memory of a graph: done\n");
 }
 
+static size_t
+reserved_by_graphs(void)
+{
+    cuuint64_t bytes;
+
+    CU(cuDeviceGetGraphMemAttribute(0, CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT, &bytes));
+    return bytes;
+}
+
+static void
+capture_memory(CUstream s)
+{
+    CUdeviceptr p;
+
+    begin(s, CU_STREAM_CAPTURE_MODE_RELAXED);
+    CU(cuMemAllocAsync(&p, 1 << 20, s));
+    EXPECT(reserved_by_graphs() >= 1 << 20);
+}
+
+static void *
+capture_memory_and_go(void *ctx)
+{
+    CU(cuCtxSetCurrent(ctx));
+    capture_memory(CU_STREAM_PER_THREAD);
+    return NULL;
+}
+
+/* A capture that ends with its stream, thread, green context or context keeps no memory. */
+static void
+memory_of_lost_captures(void)
+{
+    CUdevResourceDesc desc;
+    CUcontext ctx, other;
+    CUdevResource sms;
+    CUgreenCtx green;
+    pthread_t thread;
+    CUstream s;
+
+    CU(cuCtxGetCurrent(&ctx));
+    EXPECT(reserved_by_graphs() == 0);
+    CU(cuStreamCreate(&s, CU_STREAM_NON_BLOCKING));
+    capture_memory(s);
+    CU(cuStreamDestroy(s));
+    EXPECT(reserved_by_graphs() == 0);
+
+    pthread_create(&thread, NULL, capture_memory_and_go, ctx);
+    pthread_join(thread, NULL);
+    EXPECT(reserved_by_graphs() == 0);
+
+    CU(cuDeviceGetDevResource(0, &sms, CU_DEV_RESOURCE_TYPE_SM));
+    CU(cuDevResourceGenerateDesc(&desc, &sms, 1));
+    CU(cuGreenCtxCreate(&green, desc, 0, CU_GREEN_CTX_DEFAULT_STREAM));
+    CU(cuGreenCtxStreamCreate(&s, green, CU_STREAM_NON_BLOCKING, 0));
+    capture_memory(s);
+    CU(cuGreenCtxDestroy(green));
+    EXPECT(reserved_by_graphs() == 0);
+
+    CU(cuCtxCreate_v2(&other, 0, 0));
+    CU(cuStreamCreate(&s, CU_STREAM_NON_BLOCKING));
+    capture_memory(s);
+    CU(cuCtxDestroy(other));
+    EXPECT(reserved_by_graphs() == 0);
+    CU(cuCtxSetCurrent(ctx));
+    printf("memory of captures that are lost: done\n");
+}
+
+/* A stream that joined a capture goes with its context. */
+static void
+joined_context_ends(void)
+{
+    CUcontext ctx, other;
+    CUstream joined;
+    CUevent event;
+
+    CU(cuCtxGetCurrent(&ctx));
+    CU(cuEventCreate(&event, CU_EVENT_DISABLE_TIMING));
+    CU(cuCtxCreate_v2(&other, 0, 0));
+    CU(cuStreamCreate(&joined, CU_STREAM_NON_BLOCKING));
+    begin(stream, CU_STREAM_CAPTURE_MODE_RELAXED);
+    CU(cuEventRecord(event, stream));
+    CU(cuStreamWaitEvent(joined, event, 0));
+    CU(cuCtxDestroy(other));
+    CU(cuCtxSetCurrent(ctx));
+    EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, cuMemsetD8Async(a, 1, 16, stream));
+    lost(stream);
+    CU(cuMemsetD8Async(a, 1, 16, stream));
+    CU(cuStreamSynchronize(stream));
+    CU(cuEventDestroy(event));
+    printf("a context that ends with a stream that joined: done\n");
+}
+
+/* A primary context that was reset while its stream captured knows of no capture afterwards. */
+static void
+reset_while_capturing(CUdevice dev)
+{
+    CUcontext ctx;
+    CUdeviceptr p;
+    CUstream s;
+
+    CU(cuStreamCreate(&s, CU_STREAM_DEFAULT));
+    begin(s, CU_STREAM_CAPTURE_MODE_GLOBAL);
+    CU(cuDevicePrimaryCtxReset(dev));
+    CU(cuDevicePrimaryCtxRetain(&ctx, dev));
+    CU(cuCtxSetCurrent(ctx));
+    CU(cuMemAlloc(&p, 64));
+    CU(cuMemsetD8(p, 3, 64));
+    CU(cuCtxSynchronize());
+    EXPECT(drv_word_at(p) == 0x03030303);
+    printf("a reset while a stream captures: done\n");
+}
+
 /* The graph is destroyed that a stream captures into. */
 static void
 graph_ends(void)
@@ -218,8 +329,11 @@ main(void)
     thread_ends();
     pinned_fill();
     graph_memory();
+    memory_of_lost_captures();
+    joined_context_ends();
     graph_ends();
     CU(cuStreamDestroy(stream));
+    reset_while_capturing(dev);
     drv_close(dev);
     return drv_result("drv_capture_errors");
 }
