@@ -209,10 +209,11 @@ out_run(struct be_wait *wait, CUresult cr)
 static CUresult
 out_create(struct be_call *call, const struct wire_gpPutSend_args *args, struct be_put_out **out_p)
 {
-    struct be_put_out *out = be_pending_new(call->session, sizeof(*out));
+    struct be_put_out *out;
 
     if (args->bytes == 0 || args->session == 0 || args->url_len >= URL_MAX)
         return CUDA_ERROR_INVALID_VALUE;
+    out = be_pending_new(call->session, sizeof(*out));
     if (out == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     out->call = *call;
