@@ -31,8 +31,9 @@ cuKernelGetFunction(CUfunction *function, CUkernel handle)
         return cr;
     if (function == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    if (fe_context_current() == NULL)
-        return CUDA_ERROR_INVALID_CONTEXT;
+    cr = fe_context_usable(fe_context_current());
+    if (cr != CUDA_SUCCESS)
+        return cr;
     fe_kernels_lock(kernel->owner);
     f = kernel->function;
     if (f == NULL) {

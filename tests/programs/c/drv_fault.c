@@ -8,8 +8,9 @@
 
 /* What every call says from now on. */
 static void
-context_is_poisoned(CUresult want)
+context_is_poisoned(CUresult want, CUkernel kernel)
 {
+    CUfunction f;
     CUdeviceptr p;
     CUevent e;
 
@@ -17,6 +18,7 @@ context_is_poisoned(CUresult want)
     EXPECT_CU(want, cuMemAlloc(&p, 16));
     EXPECT_CU(want, cuStreamSynchronize(NULL));
     EXPECT_CU(want, cuEventCreate(&e, 0));
+    EXPECT_CU(want, cuKernelGetFunction(&f, kernel));
 }
 
 static int
@@ -25,9 +27,13 @@ fault(const char *kernel, CUdeviceptr where, CUresult want)
     CUdevice dev = drv_open();
     uint32_t value = 1;
     void *params[] = {&where, &value};
+    CUlibrary library;
+    CUkernel of_library;
 
+    CU(cuLibraryLoadData(&library, misc_ptx, NULL, NULL, 0, NULL, NULL, 0));
+    CU(cuLibraryGetKernel(&of_library, library, kernel));
     CU(cuLaunchKernel(drv_kernel(misc_ptx, kernel), 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL));
-    context_is_poisoned(want);
+    context_is_poisoned(want, of_library);
 
     /* a reset of the primary context heals it */
     CU(cuDevicePrimaryCtxReset(dev));
