@@ -269,9 +269,9 @@ Test(launch, is_checked_as_the_driver_does)
           CUDA_ERROR_INVALID_VALUE);
     fails(cuLaunchKernel(d.fill, 1, 1, 1, 1, 1, 1, 49153, NULL, params, NULL),
           CUDA_ERROR_INVALID_VALUE);
-    ok(cuFuncSetAttribute(d.fill, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 98304));
-    ok(cuLaunchKernel(d.fill, 1, 1, 1, 1, 1, 1, 98304, NULL, params, NULL));
-    fails(cuFuncSetAttribute(d.fill, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 200000),
+    ok(cuFuncSetAttribute(d.fill, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 232448));
+    ok(cuLaunchKernel(d.fill, 1, 1, 1, 1, 1, 1, 232448, NULL, params, NULL));
+    fails(cuFuncSetAttribute(d.fill, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 232449),
           CUDA_ERROR_INVALID_VALUE);
     fails(cuLaunchKernel(d.fill, 1, 1, 1, 1, 1, 1, 0, NULL, NULL, NULL),
           CUDA_ERROR_INVALID_VALUE);
