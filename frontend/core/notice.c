@@ -13,6 +13,8 @@
 
 #define JOBS_MAX   65536u /* of a server that asks faster than we can answer */
 #define PULL_BYTES (4u << 20)
+/* The end of what is pulled goes by itself. */
+#define PULL_END_BYTES (4u << 10)
 
 struct job {
     struct job *next;
@@ -171,6 +173,18 @@ run_host(const struct job *job)
     (void)fe_leave(&call, CUDA_SUCCESS);
 }
 
+/* How much of what is left goes next. Long pieces are lent to the lane and copied after they were
+ * sent, where they must be kept (fe_settle()). Once the server has the last byte its queue goes on
+ * and may write to this memory, so the last bytes are few: those are copied before they are sent.
+ */
+static uint32_t
+pulled_piece(uint64_t left)
+{
+    if (left > PULL_BYTES)
+        return PULL_BYTES;
+    return (uint32_t)(left >= FE_TAIL_MIN ? left - PULL_END_BYTES : left);
+}
+
 static void
 send_pulled(struct fe_session *s, uint32_t tag, const uint8_t *from, uint64_t bytes)
 {
@@ -181,7 +195,7 @@ send_pulled(struct fe_session *s, uint32_t tag, const uint8_t *from, uint64_t by
     if (fe_enter_on(&call, WIRE_CALL_gpPulled, s) != CUDA_SUCCESS)
         return;
     do {
-        args.data_len = (uint32_t)gp_min_u64(bytes - args.offset, PULL_BYTES);
+        args.data_len = pulled_piece(bytes - args.offset);
         args.data = from + args.offset;
         to = fe_post_tail(&call, WIRE_HEAD_gpPulled_args, args.data, args.data_len);
         if (to == NULL)
