@@ -3,35 +3,13 @@
 
 #include "cuda_api.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/capture_priv.h"
 #include "frontend/cuda/graph.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct member {
-    struct member *next;
-    struct fe_stream *stream; /* NULL: destroyed meanwhile */
-    struct fe_context *ctx;
-    CUgraphNode *deps;     /* owned */
-    CUgraphEdgeData *data; /* owned: of the edges from deps to the next node */
-    size_t count;
-};
-
-struct fe_capture {
-    struct fe_graph *graph;
-    bool own_graph; /* made by the capture, not given to it */
-    struct fe_stream *origin;
-    struct fe_context *ctx;
-    CUstreamCaptureMode mode;
-    pthread_t thread;
-    cuuint64_t id;
-    bool invalid;
-    bool recorded; /* an event carries some of its nodes */
-    struct member *members;
-    struct fe_capture *next;
-};
 
 /* Guarded by the graphs' lock. */
 static struct fe_capture *captures;
@@ -41,77 +19,13 @@ static __thread CUstreamCaptureMode thread_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
 
 /* -- members ---------------------------------------------------------------------------- */
 
-static struct member *
-member_of(const struct fe_capture *capture, const struct fe_stream *stream)
-{
-    struct member *m = capture->members;
-
-    while (m != NULL && m->stream != stream)
-        m = m->next;
-    return m;
-}
-
-static CUresult
-member_set(struct member *m, const CUgraphNode *nodes, const CUgraphEdgeData *data, size_t count)
-{
-    CUgraphNode *deps = malloc((count + 1) * sizeof(CUgraphNode));
-    CUgraphEdgeData *edges = calloc(count + 1, sizeof(*edges));
-
-    if (deps == NULL || edges == NULL) {
-        free(deps);
-        free(edges);
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    if (count != 0)
-        memcpy(deps, nodes, count * sizeof(CUgraphNode));
-    if (count != 0 && data != NULL)
-        memcpy(edges, data, count * sizeof(*edges));
-    free(m->deps);
-    free(m->data);
-    m->deps = deps;
-    m->data = edges;
-    m->count = count;
-    return CUDA_SUCCESS;
-}
-
-static CUresult
-member_merge(struct member *m, const CUgraphNode *nodes, const CUgraphEdgeData *data, size_t count)
-{
-    CUgraphNode *all = malloc((m->count + count + 1) * sizeof(CUgraphNode));
-    CUgraphEdgeData *edges = calloc(m->count + count + 1, sizeof(*edges));
-    size_t n = m->count;
-    CUresult cr = CUDA_ERROR_OUT_OF_MEMORY;
-
-    if (all != NULL && edges != NULL) {
-        if (n != 0) {
-            memcpy(all, m->deps, n * sizeof(CUgraphNode));
-            memcpy(edges, m->data, n * sizeof(*edges));
-        }
-        for (size_t i = 0; i < count; i++) {
-            bool known = false;
-
-            for (size_t k = 0; k < n && !known; k++)
-                known = all[k] == nodes[i];
-            if (known)
-                continue;
-            if (data != NULL)
-                edges[n] = data[i];
-            all[n++] = nodes[i];
-        }
-        cr = member_set(m, all, edges, n);
-    }
-    free(all);
-    free(edges);
-    return cr;
-}
-
 static CUresult
 member_add(struct fe_capture *capture, struct fe_context *ctx, struct fe_stream *stream,
            const CUgraphNode *nodes, const CUgraphEdgeData *data, size_t count)
 {
-    struct member *m = calloc(1, sizeof(*m));
+    struct fe_member *m = calloc(1, sizeof(*m));
 
-    if (m == NULL || member_set(m, nodes, data, count) != CUDA_SUCCESS) {
+    if (m == NULL || fe_member_set(m, nodes, data, count) != CUDA_SUCCESS) {
         free(m);
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
@@ -140,7 +54,7 @@ forget_event(void *object, void *user)
 }
 
 static void
-member_leave(struct member *m)
+member_leave(struct fe_member *m)
 {
     if (m->stream == NULL)
         return;
@@ -157,7 +71,7 @@ capture_free(struct fe_capture *capture)
     if (capture->recorded)
         fe_object_each(WIRE_HANDLE_EVENT, forget_event, capture);
     while (capture->members != NULL) {
-        struct member *m = capture->members;
+        struct fe_member *m = capture->members;
 
         capture->members = m->next;
         member_leave(m);
@@ -174,7 +88,7 @@ capture_free(struct fe_capture *capture)
 
 /* The stream's capture, or why nothing can be added to it; the lock is held. */
 static CUresult
-active(struct fe_stream *stream, struct fe_capture **capture_p, struct member **m_p)
+active(struct fe_stream *stream, struct fe_capture **capture_p, struct fe_member **m_p)
 {
     struct fe_capture *capture = atomic_load(&stream->capture);
 
@@ -183,7 +97,7 @@ active(struct fe_stream *stream, struct fe_capture **capture_p, struct member **
     if (capture->invalid)
         return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
     *capture_p = capture;
-    *m_p = member_of(capture, stream);
+    *m_p = fe_member_of(capture, stream);
     return CUDA_SUCCESS;
 }
 
@@ -211,7 +125,7 @@ fe_capture_break_context(struct fe_context *ctx, const struct fe_green *green)
         return CUDA_SUCCESS;
     fe_graph_lock();
     for (struct fe_capture *c = captures; c != NULL; c = c->next)
-        for (struct member *m = c->members; m != NULL; m = m->next)
+        for (struct fe_member *m = c->members; m != NULL; m = m->next)
             if (m->stream != NULL && m->ctx == ctx &&
                 (green == NULL || m->stream->green == green)) {
                 c->invalid = true;
@@ -252,7 +166,7 @@ fe_capture_legacy(struct fe_context *ctx)
 
     fe_graph_lock();
     for (struct fe_capture *c = captures; c != NULL; c = c->next) {
-        for (const struct member *m = c->members; m != NULL; m = m->next) {
+        for (const struct fe_member *m = c->members; m != NULL; m = m->next) {
             if (m->stream == NULL || m->ctx != ctx ||
                 (m->stream->flags & CU_STREAM_NON_BLOCKING) != 0 ||
                 c->mode == CU_STREAM_CAPTURE_MODE_RELAXED)
@@ -268,7 +182,7 @@ fe_capture_legacy(struct fe_context *ctx)
 /* -- nodes ------------------------------------------------------------------------------ */
 
 static bool
-only_kernels(const struct member *m)
+only_kernels(const struct fe_member *m)
 {
     for (size_t i = 0; i < m->count; i++) {
         const struct fe_node *node = fe_node_get(m->deps[i]);
@@ -281,8 +195,8 @@ only_kernels(const struct member *m)
 
 /* A new node behind the stream's work so far; the stream's next node depends on it. */
 static CUresult
-append(struct fe_capture *capture, struct member *m, CUgraphNodeType type, struct fe_context *ctx,
-       union fe_node_body *body, bool programmatic)
+append(struct fe_capture *capture, struct fe_member *m, CUgraphNodeType type,
+       struct fe_context *ctx, union fe_node_body *body, bool programmatic)
 {
     static const CUgraphEdgeData edge = {.from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC,
                                          .type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC};
@@ -297,7 +211,7 @@ append(struct fe_capture *capture, struct member *m, CUgraphNodeType type, struc
     if (cr != CUDA_SUCCESS)
         return cr;
     handle = (CUgraphNode)node;
-    return member_set(m, &handle, NULL, 1);
+    return fe_member_set(m, &handle, NULL, 1);
 }
 
 CUresult
@@ -305,7 +219,7 @@ fe_capture_add(struct fe_stream *stream, CUgraphNodeType type, struct fe_context
                union fe_node_body *body, bool programmatic)
 {
     struct fe_capture *capture;
-    struct member *m;
+    struct fe_member *m;
     CUresult cr;
 
     fe_graph_lock();
@@ -384,7 +298,7 @@ static CUresult
 still_active(struct fe_stream *stream)
 {
     struct fe_capture *capture;
-    struct member *m;
+    struct fe_member *m;
     CUresult cr;
 
     fe_graph_lock();
@@ -449,7 +363,7 @@ fe_capture_free(struct fe_stream *stream, uint64_t address)
 
 /* The set of nodes that a wait for the event will depend on; the lock is held. */
 static CUresult
-record_set(struct fe_capture *capture, const struct member *m, struct fe_event *event)
+record_set(struct fe_capture *capture, const struct fe_member *m, struct fe_event *event)
 {
     CUgraphNode *nodes = malloc((m->count + 1) * sizeof(CUgraphNode));
 
@@ -465,7 +379,7 @@ record_set(struct fe_capture *capture, const struct member *m, struct fe_event *
 }
 
 static CUresult
-append_event(struct fe_capture *capture, struct member *m, CUgraphNodeType type,
+append_event(struct fe_capture *capture, struct fe_member *m, CUgraphNodeType type,
              struct fe_event *event)
 {
     union fe_node_body *body = NULL;
@@ -482,7 +396,7 @@ CUresult
 fe_capture_record(struct fe_stream *stream, struct fe_event *event, bool external)
 {
     struct fe_capture *capture;
-    struct member *m;
+    struct fe_member *m;
     CUresult cr;
 
     fe_graph_lock();
@@ -513,8 +427,8 @@ join(struct fe_context *ctx, struct fe_stream *stream, struct fe_event *event,
         return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
     }
     if (capture != NULL)
-        return member_merge(member_of(from, stream), event->capture_nodes, NULL,
-                            event->capture_count);
+        return fe_member_merge(fe_member_of(from, stream), event->capture_nodes, NULL,
+                               event->capture_count);
     return member_add(from, ctx, stream, event->capture_nodes, NULL, event->capture_count);
 }
 
@@ -524,7 +438,7 @@ wait_locked(struct fe_context *ctx, struct fe_stream *stream, struct fe_event *e
 {
     struct fe_capture *from = atomic_load(&event->capture);
     struct fe_capture *capture = atomic_load(&stream->capture);
-    struct member *m;
+    struct fe_member *m;
     CUresult cr;
 
     if (external && capture != NULL) {
@@ -591,7 +505,7 @@ static void
 leave(struct fe_capture *capture, struct fe_stream *stream)
 {
     capture->invalid = true;
-    member_leave(member_of(capture, stream));
+    member_leave(fe_member_of(capture, stream));
     if (capture->origin == stream)
         abandon(capture);
 }
@@ -616,7 +530,7 @@ fe_capture_drop_context(struct fe_context *ctx)
     fe_graph_lock();
     for (struct fe_capture *c = captures, *next; c != NULL; c = next) {
         next = c->next;
-        for (struct member *m = c->members; m != NULL; m = m->next) {
+        for (struct fe_member *m = c->members; m != NULL; m = m->next) {
             if (m->stream == NULL || m->ctx != ctx)
                 continue;
             c->invalid = true;
@@ -626,6 +540,36 @@ fe_capture_drop_context(struct fe_context *ctx)
             abandon(c);
     }
     fe_graph_unlock();
+}
+
+struct dropped {
+    const struct fe_capture *capture;
+    const struct fe_node *node;
+};
+
+static bool
+drop_of_event(void *object, void *user)
+{
+    const struct dropped *dropped = user;
+    struct fe_event *event = object;
+
+    if (atomic_load(&event->capture) == dropped->capture)
+        event->capture_count =
+            fe_nodes_without(event->capture_nodes, NULL, event->capture_count, dropped->node);
+    return true;
+}
+
+void
+fe_capture_node_gone(const struct fe_node *node)
+{
+    for (const struct fe_capture *c = captures; c != NULL; c = c->next) {
+        if (c->graph != node->graph)
+            continue;
+        for (struct fe_member *m = c->members; m != NULL; m = m->next)
+            m->count = fe_nodes_without(m->deps, m->data, m->count, node);
+        if (c->recorded)
+            fe_object_each(WIRE_HANDLE_EVENT, drop_of_event, &(struct dropped){c, node});
+    }
 }
 
 void
@@ -749,7 +693,7 @@ mark_deps(const struct fe_node *node)
 /* All that the origin's next node would come behind. Nodes are mostly behind what they depend on:
  * one or two rounds. */
 static void
-mark_ancestors(struct fe_graph *graph, const struct member *origin)
+mark_ancestors(struct fe_graph *graph, const struct fe_member *origin)
 {
     bool again = true;
 
@@ -775,10 +719,10 @@ mark_ancestors(struct fe_graph *graph, const struct member *origin)
 static bool
 all_joined(struct fe_capture *capture)
 {
-    const struct member *origin = member_of(capture, capture->origin);
+    const struct fe_member *origin = fe_member_of(capture, capture->origin);
 
     mark_ancestors(capture->graph, origin);
-    for (const struct member *m = capture->members; m != NULL; m = m->next) {
+    for (const struct fe_member *m = capture->members; m != NULL; m = m->next) {
         for (size_t i = 0; i < m->count; i++) {
             const struct fe_node *node = fe_node_get(m->deps[i]);
 
@@ -830,7 +774,7 @@ cuStreamEndCapture(CUstream handle, CUgraph *graph)
     fe_graph_lock();
     cr = end_locked(stream, graph);
     fe_graph_unlock();
-    fe_graph_mem_flush();
+    fe_graph_flush();
     return cr;
 }
 
@@ -844,7 +788,7 @@ cuStreamGetCaptureInfo_v3(CUstream handle, CUstreamCaptureStatus *status, cuuint
 {
     struct fe_capture *capture;
     struct fe_stream *stream = NULL;
-    const struct member *m;
+    const struct fe_member *m;
     struct fe_call call;
     CUresult cr;
 
@@ -859,7 +803,7 @@ cuStreamGetCaptureInfo_v3(CUstream handle, CUstreamCaptureStatus *status, cuuint
     if (capture != NULL && capture->invalid) {
         *status = CU_STREAM_CAPTURE_STATUS_INVALIDATED;
     } else if (capture != NULL) {
-        m = member_of(capture, stream);
+        m = fe_member_of(capture, stream);
         *status = CU_STREAM_CAPTURE_STATUS_ACTIVE;
         if (id != NULL)
             *id = capture->id;
@@ -901,7 +845,7 @@ update_locked(struct fe_stream *stream, const CUgraphNode *nodes, const CUgraphE
               size_t count, bool set)
 {
     struct fe_capture *capture;
-    struct member *m;
+    struct fe_member *m;
     CUresult cr = active(stream, &capture, &m);
 
     for (size_t i = 0; cr == CUDA_SUCCESS && i < count; i++) {
@@ -912,7 +856,7 @@ update_locked(struct fe_stream *stream, const CUgraphNode *nodes, const CUgraphE
     }
     if (cr != CUDA_SUCCESS)
         return cr;
-    return set ? member_set(m, nodes, data, count) : member_merge(m, nodes, data, count);
+    return set ? fe_member_set(m, nodes, data, count) : fe_member_merge(m, nodes, data, count);
 }
 
 GP_EXPORT CUresult

@@ -17,6 +17,7 @@
 #include "frontend/cuda/objects.h"
 
 struct fe_graph;
+struct fe_node;
 union fe_node_body;
 
 static inline bool
@@ -86,10 +87,12 @@ fe_captured_event(const struct fe_event *event)
 CUresult fe_capture_event_asked(struct fe_event *event);
 /* The event's state of capture is forgotten: it is recorded again, or destroyed. */
 void fe_capture_event_gone(struct fe_event *event);
-/* Memory of what it captured is left to fe_graph_mem_flush: the caller may hold locks. */
+/* What it captured is left to fe_graph_flush: the caller may hold locks. */
 void fe_capture_stream_gone(struct fe_stream *stream);
-/* With the graphs' lock held: what is captured into it is invalid. */
+/* With the graphs' lock held: what is captured into it is invalid; it is behind no capture's next
+ * node any more. */
 void fe_capture_graph_gone(const struct fe_graph *graph);
+void fe_capture_node_gone(const struct fe_node *node);
 void fe_capture_drop_context(struct fe_context *ctx);
 
 #endif

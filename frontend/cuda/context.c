@@ -180,6 +180,14 @@ drop_if_inside(void *object, void *ctx)
 }
 
 static bool
+drop_event(void *object, void *ctx)
+{
+    if (((struct fe_object *)object)->context == ctx)
+        fe_capture_event_gone(object);
+    return drop_if_inside(object, ctx);
+}
+
+static bool
 drop_module(void *object, void *ctx)
 {
     if (((struct fe_object *)object)->context == ctx)
@@ -192,9 +200,9 @@ fe_context_drop_objects(struct fe_context *ctx)
 {
     fe_capture_drop_context(ctx);
     fe_graph_drop_context(ctx);
-    fe_graph_mem_flush();
+    fe_graph_flush();
     fe_object_each(WIRE_HANDLE_STREAM, drop_if_inside, ctx);
-    fe_object_each(WIRE_HANDLE_EVENT, drop_if_inside, ctx);
+    fe_object_each(WIRE_HANDLE_EVENT, drop_event, ctx);
     fe_object_each(WIRE_HANDLE_MODULE, drop_module, ctx);
     fe_host_drop_context(ctx);
     fe_pools_forget(ctx);
@@ -420,7 +428,9 @@ cuDevicePrimaryCtxRelease_v2(CUdevice dev)
         }
     }
     pthread_mutex_unlock(&context_lock);
-    return fe_leave(&call, cr);
+    cr = fe_leave(&call, cr);
+    fe_users_settle();
+    return cr;
 }
 
 GP_EXPORT CUresult
@@ -463,7 +473,9 @@ cuDevicePrimaryCtxReset_v2(CUdevice dev)
         cr = fe_lost(&call);
     }
     pthread_mutex_unlock(&context_lock);
-    return fe_leave(&call, cr);
+    cr = fe_leave(&call, cr);
+    fe_users_settle();
+    return cr;
 }
 
 GP_EXPORT CUresult
@@ -661,7 +673,9 @@ cuCtxDestroy_v2(CUcontext handle)
     /* As if popped; a context that is current elsewhere is left there, destroyed. */
     if (top() == ctx)
         make_current(stack_pop());
-    return fe_leave(&call, cr);
+    cr = fe_leave(&call, cr);
+    fe_users_settle();
+    return cr;
 }
 
 GP_EXPORT CUresult

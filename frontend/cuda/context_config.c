@@ -6,6 +6,7 @@
 #include "frontend/cuda/ask.h"
 #include "frontend/cuda/capture.h"
 #include "frontend/cuda/context_event.h"
+#include "frontend/cuda/graph.h"
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/state.h"
 #include "protocol/base/util.h"
@@ -261,8 +262,8 @@ synchronize(struct fe_call *call)
     return cr == CUDA_SUCCESS ? wait_all(call) : cr;
 }
 
-GP_EXPORT CUresult
-cuCtxSynchronize(void)
+static CUresult
+synchronize_current(void)
 {
     struct fe_call call;
     CUresult cr = fe_enter(&call, WIRE_CALL_cuCtxSynchronize);
@@ -275,7 +276,16 @@ cuCtxSynchronize(void)
 }
 
 GP_EXPORT CUresult
-cuCtxSynchronize_v2(CUcontext handle)
+cuCtxSynchronize(void)
+{
+    CUresult cr = synchronize_current();
+
+    fe_users_settle();
+    return cr;
+}
+
+static CUresult
+synchronize_named(CUcontext handle)
 {
     struct fe_context *ctx = NULL;
     struct fe_call call;
@@ -291,4 +301,13 @@ cuCtxSynchronize_v2(CUcontext handle)
     if (cr == CUDA_SUCCESS)
         cr = fe_enter_in(&call, WIRE_CALL_cuCtxSynchronize, ctx);
     return cr != CUDA_SUCCESS ? cr : fe_leave(&call, synchronize(&call));
+}
+
+GP_EXPORT CUresult
+cuCtxSynchronize_v2(CUcontext handle)
+{
+    CUresult cr = synchronize_named(handle);
+
+    fe_users_settle();
+    return cr;
 }

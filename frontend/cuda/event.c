@@ -5,6 +5,7 @@
 #include "frontend/core/stats.h"
 #include "frontend/cuda/pool.h"
 #include "frontend/cuda/capture.h"
+#include "frontend/cuda/graph.h"
 #include "frontend/cuda/state.h"
 #include "frontend/cuda/stream.h"
 #include "protocol/base/util.h"
@@ -242,13 +243,19 @@ ask(enum wire_call id, CUevent handle)
 GP_EXPORT CUresult
 cuEventQuery(CUevent handle)
 {
-    return ask(WIRE_CALL_cuEventQuery, handle);
+    CUresult cr = ask(WIRE_CALL_cuEventQuery, handle);
+
+    fe_users_settle();
+    return cr;
 }
 
 GP_EXPORT CUresult
 cuEventSynchronize(CUevent handle)
 {
-    return ask(WIRE_CALL_cuEventSynchronize, handle);
+    CUresult cr = ask(WIRE_CALL_cuEventSynchronize, handle);
+
+    fe_users_settle();
+    return cr;
 }
 
 GP_EXPORT CUresult

@@ -138,6 +138,7 @@ fe_graph_drop(struct fe_node *node)
     struct fe_graph *graph = node->graph;
     size_t at = 0;
 
+    fe_capture_node_gone(node);
     for (size_t i = 0; i < graph->count; i++) {
         if (graph->nodes[i] == node)
             at = i;
@@ -161,17 +162,17 @@ fe_graph_new(struct fe_graph **graph_p)
     return CUDA_SUCCESS;
 }
 
-/* What it holds of the program's objects is taken out before. */
 void
 fe_graph_delete(struct fe_graph *graph)
 {
+    fe_capture_graph_gone(graph);
     for (size_t i = 0; i < graph->count; i++)
         node_free(graph->nodes[i]);
     for (size_t i = 0; i < graph->cond_count; i++)
         fe_cond_put(graph->conds[i]);
     free(graph->conds);
     free(graph->nodes);
-    free(graph->users.list);
+    fe_users_drop(graph->users);
     fe_object_destroy(graph);
 }
 
@@ -210,6 +211,8 @@ fe_graph_clone(struct fe_graph *graph, struct fe_graph **clone_p)
     struct fe_graph *clone = NULL;
     CUresult cr = fe_graph_new(&clone);
 
+    if (cr == CUDA_SUCCESS)
+        cr = fe_users_copy(graph->users, FE_USERS_OF_GRAPH, &clone->users);
     for (size_t i = 0; i < graph->count && cr == CUDA_SUCCESS; i++) {
         const struct fe_node *from = graph->nodes[i];
         union fe_node_body *body = NULL;
@@ -303,7 +306,6 @@ cuGraphCreate(CUgraph *graph, unsigned int flags)
 GP_EXPORT CUresult
 cuGraphDestroy(CUgraph handle)
 {
-    struct fe_user_refs users = {0};
     struct fe_graph *graph;
     CUresult cr = ready();
 
@@ -311,17 +313,12 @@ cuGraphDestroy(CUgraph handle)
         return cr;
     fe_graph_lock();
     graph = fe_graph_get(handle);
-    if (graph == NULL || graph->owner != NULL) {
+    if (graph == NULL || graph->owner != NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
-    } else {
-        users = graph->users;
-        graph->users = (struct fe_user_refs){0};
-        fe_capture_graph_gone(graph);
+    else
         fe_graph_delete(graph);
-    }
     fe_graph_unlock();
-    fe_user_refs_put(&users);
-    fe_graph_mem_flush();
+    fe_graph_flush();
     return cr;
 }
 
@@ -350,12 +347,9 @@ cuGraphClone(CUgraph *clone_p, CUgraph original)
     else
         cr = fe_graph_clone(graph, &clone);
     if (cr == CUDA_SUCCESS)
-        cr = fe_user_refs_copy(&graph->users, &clone->users);
-    if (cr == CUDA_SUCCESS)
         *clone_p = (CUgraph)clone;
-    else if (clone != NULL)
-        fe_graph_delete(clone);
     fe_graph_unlock();
+    fe_users_bury(); /* of a clone that failed */
     return cr;
 }
 
@@ -401,6 +395,7 @@ cuGraphDestroyNode(CUgraphNode handle)
     else
         fe_graph_drop(node);
     fe_graph_unlock();
+    fe_graph_flush();
     return cr;
 }
 

@@ -115,15 +115,7 @@ struct fe_node {
     union fe_node_body *body; /* owned; NULL for EMPTY */
 };
 
-struct fe_user_ref {
-    struct fe_user_object *object;
-    unsigned count;
-};
-
-struct fe_user_refs {
-    struct fe_user_ref *list; /* owned */
-    size_t count;
-};
+struct fe_users; /* graph_user.c: what a graph or an executable one keeps alive for the program */
 
 struct fe_graph {
     struct fe_object object;
@@ -131,7 +123,7 @@ struct fe_graph {
     size_t count, room;
     struct fe_node *owner; /* the node that it is inside of: the program may not destroy it */
     bool moved;            /* into its owner; not a copy */
-    struct fe_user_refs users;
+    struct fe_users *users; /* owned; NULL: none */
     struct fe_cond **conds; /* whose handles were made for it; owned, references */
     size_t cond_count;
 };
@@ -213,16 +205,29 @@ bool fe_graph_mem_free(uint64_t address, CUresult *cr_p);
 bool fe_graph_mem_is(uint64_t address);
 /* Without the lock: memory that nobody has any more goes back. */
 void fe_graph_mem_flush(void);
+/* Without any lock, when graphs may have gone: that, and destructors of the program run. */
+void fe_graph_flush(void);
 
 /* graph_user.c -------------------------------------------------------------------------------- */
 
 void fe_user_object_define(void); /* the slab */
-CUresult fe_user_refs_copy(const struct fe_user_refs *from, struct fe_user_refs *to);
-/* Without the lock: destructors may run. */
-void fe_user_refs_put(struct fe_user_refs *refs);
-/* Room in to for from's, then all of from's become to's. */
-CUresult fe_user_refs_room(struct fe_user_refs *to, const struct fe_user_refs *from);
-void fe_user_refs_move(struct fe_user_refs *to, struct fe_user_refs *from);
+
+/* With the lock held. step: of an executable graph's; FE_USERS_OF_GRAPH: of none. */
+#define FE_USERS_OF_GRAPH UINT32_MAX
+/* References of its own to the same, into *list. */
+CUresult fe_users_copy(const struct fe_users *from, uint32_t step, struct fe_users **list);
+/* Those of the steps from first to before end, out of the list. */
+struct fe_users *fe_users_take(struct fe_users **list, uint32_t first, uint32_t end);
+void fe_users_join(struct fe_users **list, struct fe_users *more);
+/* They are given up by the next fe_users_bury. */
+void fe_users_drop(struct fe_users *list);
+/* The same, but not before the work with number n is over; ctx NULL: it is. */
+void fe_users_retire(struct fe_users *list, struct fe_context *ctx, struct fe_stream *stream,
+                     uint64_t stream_wire, uint64_t n);
+/* Without any lock: destructors may run. */
+void fe_users_bury(void);
+/* Without any lock, when work was proven: the same for what was retired. */
+void fe_users_settle(void);
 
 /* graph_token.c ------------------------------------------------------------------------------- */
 
@@ -296,6 +301,7 @@ struct fe_plan {
     size_t free_count;
     struct fe_cond **conds; /* owned, references */
     size_t cond_count;
+    struct fe_users *users; /* owned: those of the graph and of the graphs inside */
 };
 
 /* With the lock held; the tokens of call's session. plan is empty before; filled in part on error,
@@ -318,8 +324,9 @@ void fe_graph_gone(struct fe_session *s, uint64_t exec);
 void fe_graph_drop_context(struct fe_context *ctx);
 /* With the lock held: the wire id and the plan of an executable graph. */
 CUresult fe_exec_get(CUgraphExec handle, uint64_t *wire_p, struct fe_plan **plan_p);
-/* With the lock held: free these tokens once launches that use them are over. */
-void fe_exec_retire(struct fe_call *call, CUgraphExec handle, struct fe_token *old);
+/* With the lock held: free these tokens and users once launches that use them are over. */
+void fe_exec_retire(struct fe_call *call, CUgraphExec handle, struct fe_token *old,
+                    struct fe_users *users);
 /* Whether a launch that calls host functions or writes host memory may still be under way. */
 bool fe_graphs_pending(void);
 

@@ -213,22 +213,19 @@ add_child(const struct add *a, CUgraph child, bool move)
     fe_graph_lock();
     graph = fe_graph_get(a->graph);
     cr = child_body(graph, child, move, &body);
-    if (cr == CUDA_SUCCESS && move)
-        cr = fe_user_refs_room(&graph->users, &body->child->users);
     if (cr == CUDA_SUCCESS)
         cr = fe_graph_add(graph, CU_GRAPH_NODE_TYPE_GRAPH, NULL, a->deps, a->data, a->count, body,
                           &node);
     if (cr == CUDA_SUCCESS) {
         *a->node_p = (CUgraphNode)node;
         body->child->moved = move;
-        if (move) /* of a child nobody puts any */
-            fe_user_refs_move(&graph->users, &body->child->users);
     } else if (body != NULL && move) {
         free(body); /* the child is still the program's */
     } else {
         fe_body_free(CU_GRAPH_NODE_TYPE_GRAPH, body);
     }
     fe_graph_unlock();
+    fe_users_bury(); /* of a copy that could not be added */
     return cr;
 }
 

@@ -27,7 +27,6 @@ struct life {
     uint64_t wire;
     bool counted; /* the server tells when the last launch is over */
     struct fe_plan plan;
-    struct fe_user_refs users;
     /* The last launch; ctx NULL: none. */
     struct fe_context *ctx;
     struct fe_stream *stream;
@@ -108,8 +107,7 @@ life_end(struct fe_call *call, struct life *life)
     fe_conds_release(&life->plan, life->wire);
     fe_plan_free(call, &life->plan);
     fe_graph_unlock();
-    fe_graph_mem_flush();
-    fe_user_refs_put(&life->users);
+    fe_graph_flush();
     life_put(life);
 }
 
@@ -183,10 +181,8 @@ describe(struct fe_call *call, CUgraph handle, struct gp_buf *buf, struct life *
         cr = fe_conds_claim(graph, life->wire, &life->plan, &o->result, &o->node);
     if (cr == CUDA_SUCCESS)
         cr = fe_graph_describe(call, graph, buf, &life->plan);
-    if (cr == CUDA_SUCCESS)
-        cr = fe_user_refs_copy(&graph->users, &life->users);
     /* Tokens may come later only into graphs inside. */
-    life->counted = life->plan.tokens != NULL || life->users.count > 0 ||
+    life->counted = life->plan.tokens != NULL || life->plan.users != NULL ||
                     (graph != NULL && fe_graph_has(graph, CU_GRAPH_NODE_TYPE_GRAPH));
     fe_graph_unlock();
     return cr;
@@ -328,6 +324,10 @@ exec_end(struct fe_call *call, struct fe_exec *exec)
     if (there(exec)) { /* else another thread was first */
         life = exec->life;
         fe_conds_release(&life->plan, life->wire);
+        if (!life->counted) { /* they came by an update */
+            fe_users_retire(life->plan.users, life->ctx, life->stream, life->stream_wire, life->n);
+            life->plan.users = NULL;
+        }
         fe_object_destroy(exec);
     }
     fe_graph_unlock();
@@ -337,6 +337,7 @@ exec_end(struct fe_call *call, struct fe_exec *exec)
         life_put(life);
     else
         life_end(call, life);
+    fe_users_settle();
 }
 
 GP_EXPORT CUresult
@@ -609,11 +610,14 @@ fe_exec_get(CUgraphExec handle, uint64_t *wire_p, struct fe_plan **plan_p)
 
 /* The lock is held. */
 void
-fe_exec_retire(struct fe_call *call, CUgraphExec handle, struct fe_token *old)
+fe_exec_retire(struct fe_call *call, CUgraphExec handle, struct fe_token *old,
+               struct fe_users *users)
 {
     struct fe_exec *exec = fe_object_get(WIRE_HANDLE_GRAPH_EXEC, handle);
+    const struct life *life = exec != NULL ? exec->life : &(const struct life){.ctx = NULL};
     struct fe_token **end;
 
+    fe_users_retire(users, life->ctx, life->stream, life->stream_wire, life->n);
     if (exec == NULL || over(exec->life)) {
         fe_tokens_free(call, old);
         return;

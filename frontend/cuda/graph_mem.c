@@ -128,6 +128,13 @@ fe_graph_mem_flush(void)
     }
 }
 
+void
+fe_graph_flush(void)
+{
+    fe_graph_mem_flush();
+    fe_users_bury();
+}
+
 bool
 fe_graph_mem_is(uint64_t address)
 {

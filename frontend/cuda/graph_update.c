@@ -101,6 +101,7 @@ adopt(struct fe_call *call, CUgraphExec handle, struct fe_plan *plan, struct fe_
 {
     uint32_t end = step->number + 1 + step->children;
     struct fe_token *old = take_tokens(plan, step->number, end), **tail;
+    struct fe_users *users;
 
     for (tail = &plan->tokens; *tail != NULL;)
         tail = &(*tail)->next;
@@ -109,7 +110,10 @@ adopt(struct fe_call *call, CUgraphExec handle, struct fe_plan *plan, struct fe_
     change_event(plan, step, fresh);
     for (struct fe_token *t = old; t != NULL; t = t->next)
         t->step = UINT32_MAX; /* of no step any more */
-    fe_exec_retire(call, handle, old);
+    users = fe_users_take(&plan->users, step->number, end);
+    fe_users_join(&plan->users, fresh->users);
+    fresh->users = NULL;
+    fe_exec_retire(call, handle, old, users);
 }
 
 static CUresult
@@ -187,6 +191,8 @@ change(CUgraphExec handle, CUgraphNode node, CUgraphNodeType type, struct fe_con
     fe_graph_lock();
     fe_body_free(type, body);
     fe_graph_unlock();
+    fe_graph_flush();
+    fe_users_settle();
     return cr;
 }
 
@@ -496,11 +502,14 @@ adopt_all(struct fe_call *call, CUgraphExec handle, struct fe_plan *plan, struct
     struct fe_cond **conds = plan->conds;
     size_t cond_count = plan->cond_count;
     void *events = plan->events;
+    struct fe_users *users = plan->users;
 
     plan->tokens = fresh->tokens;
     plan->events = fresh->events;
     plan->event_count = fresh->event_count;
+    plan->users = fresh->users;
     fresh->tokens = NULL;
+    fresh->users = NULL;
     fresh->events = events;
     plan->conds = fresh->conds;
     plan->cond_count = fresh->cond_count;
@@ -509,7 +518,7 @@ adopt_all(struct fe_call *call, CUgraphExec handle, struct fe_plan *plan, struct
     conds_leave(plan, fresh);
     for (struct fe_token *t = old; t != NULL; t = t->next)
         t->step = UINT32_MAX;
-    fe_exec_retire(call, handle, old);
+    fe_exec_retire(call, handle, old, users);
 }
 
 static CUresult
@@ -546,6 +555,8 @@ update(struct fe_call *call, CUgraphExec handle, CUgraph graph_handle,
         fe_conds_release(&fresh, wire);
     fe_plan_free(call, &fresh);
     fe_graph_unlock();
+    fe_users_bury();
+    fe_users_settle();
     return cr;
 }
 

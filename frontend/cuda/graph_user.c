@@ -98,61 +98,197 @@ cuUserObjectRelease(CUuserObject handle, unsigned int count)
     return cr;
 }
 
-CUresult
-fe_user_refs_copy(const struct fe_user_refs *from, struct fe_user_refs *to)
+/* -- references of graphs and executable graphs ------------------------------------------ */
+
+struct ref {
+    struct fe_user_object *object;
+    unsigned count;
+};
+
+/* Guarded by the graphs' lock. */
+struct fe_users {
+    struct fe_users *next;
+    struct ref *list; /* an object is there once; owned */
+    size_t count;
+    uint32_t step;
+
+    /* Retired: the work that they wait for. */
+    struct fe_context *ctx;
+    uint64_t ctx_wire;
+    struct fe_stream *stream;
+    uint64_t stream_wire, n;
+};
+
+/* Guarded by the graphs' lock. */
+static struct fe_users *dead, *retired;
+static _Atomic bool any_retired; /* so that synchronisations take no lock */
+
+static struct ref *
+find(const struct fe_users *users, const struct fe_user_object *object)
 {
-    *to = (struct fe_user_refs){0};
-    if (from->count == 0)
-        return CUDA_SUCCESS;
-    to->list = malloc(from->count * sizeof(*to->list));
-    if (to->list == NULL)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    memcpy(to->list, from->list, from->count * sizeof(*to->list));
-    to->count = from->count;
-    for (size_t i = 0; i < to->count; i++)
-        atomic_fetch_add(&to->list[i].object->refs, to->list[i].count);
-    return CUDA_SUCCESS;
+    for (size_t i = 0; users != NULL && i < users->count; i++)
+        if (users->list[i].object == object)
+            return &users->list[i];
+    return NULL;
 }
 
-CUresult
-fe_user_refs_room(struct fe_user_refs *to, const struct fe_user_refs *from)
+/* The caller's references become theirs. */
+static CUresult
+add(struct fe_users **users_p, struct fe_user_object *object, unsigned count)
 {
-    struct fe_user_ref *list;
+    struct ref *ref = find(*users_p, object), *list;
 
-    if (from->count == 0)
+    if (ref != NULL) {
+        if (ref->count > UINT32_MAX - count)
+            return CUDA_ERROR_INVALID_VALUE;
+        ref->count += count;
         return CUDA_SUCCESS;
-    list = realloc(to->list, (to->count + from->count) * sizeof(*list));
+    }
+    if (*users_p == NULL)
+        *users_p = calloc(1, sizeof(**users_p));
+    if (*users_p == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    list = realloc((*users_p)->list, ((*users_p)->count + 1) * sizeof(*list));
     if (list == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    to->list = list;
+    (*users_p)->list = list;
+    list[(*users_p)->count++] = (struct ref){object, count};
     return CUDA_SUCCESS;
 }
 
-void
-fe_user_refs_move(struct fe_user_refs *to, struct fe_user_refs *from)
+CUresult
+fe_users_copy(const struct fe_users *from, uint32_t step, struct fe_users **list)
 {
-    if (from->count == 0)
-        return;
-    memcpy(to->list + to->count, from->list, from->count * sizeof(*from->list));
-    to->count += from->count;
-    free(from->list);
-    *from = (struct fe_user_refs){0};
+    struct fe_users *to;
+
+    if (from == NULL || from->count == 0)
+        return CUDA_SUCCESS;
+    to = calloc(1, sizeof(*to));
+    if (to == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    to->list = malloc(from->count * sizeof(*to->list));
+    if (to->list == NULL) {
+        free(to);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    memcpy(to->list, from->list, from->count * sizeof(*to->list));
+    to->count = from->count;
+    to->step = step;
+    for (size_t i = 0; i < to->count; i++)
+        atomic_fetch_add(&to->list[i].object->refs, to->list[i].count);
+    fe_users_join(list, to);
+    return CUDA_SUCCESS;
+}
+
+struct fe_users *
+fe_users_take(struct fe_users **list, uint32_t first, uint32_t end)
+{
+    struct fe_users **at = list, *taken = NULL;
+
+    while (*at != NULL) {
+        struct fe_users *users = *at;
+
+        if (users->step < first || users->step >= end) {
+            at = &users->next;
+            continue;
+        }
+        *at = users->next;
+        users->next = taken;
+        taken = users;
+    }
+    return taken;
 }
 
 void
-fe_user_refs_put(struct fe_user_refs *refs)
+fe_users_join(struct fe_users **list, struct fe_users *more)
 {
-    for (size_t i = 0; i < refs->count; i++)
-        object_put(refs->list[i].object, refs->list[i].count);
-    free(refs->list);
-    *refs = (struct fe_user_refs){0};
+    while (*list != NULL)
+        list = &(*list)->next;
+    *list = more;
+}
+
+void
+fe_users_drop(struct fe_users *list)
+{
+    fe_users_join(&list, dead);
+    dead = list;
+}
+
+/* Of a context that is gone nothing runs any more. */
+static bool
+over(const struct fe_users *users)
+{
+    return users->ctx == NULL || fe_object_state(users->ctx) != FE_OBJECT_LIVE ||
+           users->ctx->head.object.wire != users->ctx_wire ||
+           fe_work_proven(users->ctx, users->stream, users->stream_wire, users->n);
+}
+
+void
+fe_users_retire(struct fe_users *list, struct fe_context *ctx, struct fe_stream *stream,
+                uint64_t stream_wire, uint64_t n)
+{
+    if (list == NULL)
+        return;
+    for (struct fe_users *users = list; users != NULL; users = users->next) {
+        users->ctx = ctx;
+        users->ctx_wire = ctx != NULL ? ctx->head.object.wire : 0;
+        users->stream = stream;
+        users->stream_wire = stream_wire;
+        users->n = n;
+    }
+    fe_users_join(&list, retired);
+    retired = list;
+    atomic_store(&any_retired, true);
+}
+
+void
+fe_users_bury(void)
+{
+    struct fe_users *users;
+
+    fe_graph_lock();
+    users = dead;
+    dead = NULL;
+    fe_graph_unlock();
+    while (users != NULL) {
+        struct fe_users *next = users->next;
+
+        for (size_t i = 0; i < users->count; i++)
+            object_put(users->list[i].object, users->list[i].count);
+        free(users->list);
+        free(users);
+        users = next;
+    }
+}
+
+void
+fe_users_settle(void)
+{
+    struct fe_users **at = &retired;
+
+    if (GP_LIKELY(!atomic_load_explicit(&any_retired, memory_order_relaxed)))
+        return;
+    fe_graph_lock();
+    while (*at != NULL) {
+        struct fe_users *users = *at;
+
+        if (!over(users)) {
+            at = &users->next;
+            continue;
+        }
+        *at = users->next;
+        users->next = dead;
+        dead = users;
+    }
+    atomic_store(&any_retired, retired != NULL);
+    fe_graph_unlock();
+    fe_users_bury();
 }
 
 GP_EXPORT CUresult
 cuGraphRetainUserObject(CUgraph handle, CUuserObject user, unsigned int count, unsigned int flags)
 {
     struct fe_user_object *object;
-    struct fe_user_ref *list;
     struct fe_graph *graph;
     CUresult cr = object_get(user, count, &object);
 
@@ -162,16 +298,9 @@ cuGraphRetainUserObject(CUgraph handle, CUuserObject user, unsigned int count, u
         return CUDA_ERROR_INVALID_VALUE;
     fe_graph_lock();
     graph = fe_graph_get(handle);
-    list =
-        graph != NULL ? realloc(graph->users.list, (graph->users.count + 1) * sizeof(*list)) : NULL;
-    if (list == NULL) {
-        cr = graph != NULL ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_INVALID_VALUE;
-    } else {
-        graph->users.list = list;
-        list[graph->users.count++] = (struct fe_user_ref){object, count};
-        if ((flags & CU_GRAPH_USER_OBJECT_MOVE) == 0)
-            atomic_fetch_add(&object->refs, count);
-    }
+    cr = graph != NULL ? add(&graph->users, object, count) : CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS && (flags & CU_GRAPH_USER_OBJECT_MOVE) == 0)
+        atomic_fetch_add(&object->refs, count);
     fe_graph_unlock();
     return cr;
 }
@@ -180,27 +309,22 @@ GP_EXPORT CUresult
 cuGraphReleaseUserObject(CUgraph handle, CUuserObject user, unsigned int count)
 {
     struct fe_user_object *object;
+    struct ref *ref = NULL;
     struct fe_graph *graph;
     CUresult cr = object_get(user, count, &object);
-    bool found = false;
 
     if (cr != CUDA_SUCCESS)
         return cr;
     fe_graph_lock();
     graph = fe_graph_get(handle);
-    for (size_t i = 0; graph != NULL && i < graph->users.count && !found; i++) {
-        struct fe_user_ref *ref = &graph->users.list[i];
-
-        if (ref->object != object || ref->count < count)
-            continue;
-        ref->count -= count;
-        if (ref->count == 0)
-            *ref = graph->users.list[--graph->users.count];
-        found = true;
-    }
+    if (graph != NULL)
+        ref = find(graph->users, object);
+    if (ref == NULL || ref->count < count)
+        cr = CUDA_ERROR_INVALID_VALUE;
+    else if ((ref->count -= count) == 0)
+        *ref = graph->users->list[--graph->users->count];
     fe_graph_unlock();
-    if (!found)
-        return CUDA_ERROR_INVALID_VALUE;
-    object_put(object, count);
-    return CUDA_SUCCESS;
+    if (cr == CUDA_SUCCESS)
+        object_put(object, count);
+    return cr;
 }

@@ -376,6 +376,9 @@ describe_graph(struct writer *w, struct fe_graph *graph, bool outermost)
         w->plan->count = graph->count;
         cr = w->plan->steps != NULL ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
     }
+    if (cr == CUDA_SUCCESS) /* of the step that the graph is inside of */
+        cr = fe_users_copy(graph->users, outermost ? FE_USERS_OF_GRAPH : w->number - 1,
+                           &w->plan->users);
     if (cr == CUDA_SUCCESS)
         cr = describe_nodes(w, order, graph->count, outermost);
     if (cr == CUDA_SUCCESS && outermost) {
@@ -419,6 +422,7 @@ void
 fe_plan_free(struct fe_call *call, struct fe_plan *plan)
 {
     fe_tokens_free(call, plan->tokens);
+    fe_users_drop(plan->users);
     for (size_t i = 0; i < plan->alloc_count; i++)
         fe_graph_block_put(plan->allocs[i]);
     free(plan->steps);

@@ -190,7 +190,7 @@ destroy(struct fe_green *green)
     fe_object_destroy(green);
     fe_context_event_unlock();
     cr = fe_leave(&call, e.cr);
-    fe_graph_mem_flush();
+    fe_graph_flush();
     return cr;
 }
 

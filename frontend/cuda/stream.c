@@ -98,7 +98,7 @@ destroy(struct fe_stream *stream)
     void *to;
 
     fe_capture_stream_gone(stream);
-    fe_graph_mem_flush();
+    fe_graph_flush();
     fe_order_ends(stream);
     cr = fe_enter_on(&call, WIRE_CALL_cuStreamDestroy_v2, ctx->head.session);
     if (cr != CUDA_SUCCESS)
@@ -390,13 +390,19 @@ ask(enum wire_call id, CUstream handle)
 GP_EXPORT CUresult
 cuStreamSynchronize(CUstream handle)
 {
-    return ask(WIRE_CALL_cuStreamSynchronize, handle);
+    CUresult cr = ask(WIRE_CALL_cuStreamSynchronize, handle);
+
+    fe_users_settle();
+    return cr;
 }
 
 GP_EXPORT CUresult
 cuStreamQuery(CUstream handle)
 {
-    return ask(WIRE_CALL_cuStreamQuery, handle);
+    CUresult cr = ask(WIRE_CALL_cuStreamQuery, handle);
+
+    fe_users_settle();
+    return cr;
 }
 
 CUresult

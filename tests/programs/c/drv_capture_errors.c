@@ -278,6 +278,52 @@ joined_context_ends(void)
     printf("a context that ends with a stream that joined: done\n");
 }
 
+/* An event that was recorded in a capture, in another context than where that began, is one that
+ * was never recorded when the capture is over; also if it goes before the capture, with its
+ * context. */
+static void
+event_of_another_context(void)
+{
+    CUstream joined;
+    CUevent event, back, kept;
+    CUcontext ctx, other;
+    CUgraph graph;
+
+    CU(cuCtxGetCurrent(&ctx));
+    CU(cuEventCreate(&event, CU_EVENT_DISABLE_TIMING));
+    for (int round = 0; round < 3; round++) {
+        CU(cuCtxCreate_v2(&other, 0, 0));
+        CU(cuStreamCreate(&joined, CU_STREAM_NON_BLOCKING));
+        CU(cuEventCreate(&back, CU_EVENT_DISABLE_TIMING));
+        CU(cuEventCreate(&kept, CU_EVENT_DISABLE_TIMING));
+        begin(stream, CU_STREAM_CAPTURE_MODE_RELAXED);
+        CU(cuEventRecord(event, stream));
+        CU(cuStreamWaitEvent(joined, event, 0));
+        CU(cuEventRecord(back, joined));
+        CU(cuEventRecord(kept, joined));
+        CU(cuStreamWaitEvent(stream, back, 0));
+        if (round == 1)
+            CU(cuEventDestroy(kept));
+        if (round == 2) {
+            CU(cuCtxDestroy(other));
+            CU(cuCtxSetCurrent(ctx));
+            lost(stream);
+            break;
+        }
+        CU(cuStreamEndCapture(stream, &graph));
+        CU(cuGraphDestroy(graph));
+        CU(cuEventQuery(back));
+        CU(cuStreamWaitEvent(joined, back, 0));
+        CU(cuMemsetD8Async(a, 1, 16, joined));
+        CU(cuStreamSynchronize(joined));
+        CU(cuCtxDestroy(other));
+        CU(cuCtxSetCurrent(ctx));
+    }
+    CU(cuEventQuery(event));
+    CU(cuEventDestroy(event));
+    printf("an event of another context: done\n");
+}
+
 /* A primary context that was reset while its stream captured knows of no capture afterwards. */
 static void
 reset_while_capturing(CUdevice dev)
@@ -331,6 +377,7 @@ main(void)
     graph_memory();
     memory_of_lost_captures();
     joined_context_ends();
+    event_of_another_context();
     graph_ends();
     CU(cuStreamDestroy(stream));
     reset_while_capturing(dev);

@@ -30,6 +30,7 @@ struct sd_capture {
     cuuint64_t id;
     bool invalid;
     struct member *members;
+    CUevent events; /* recorded in it, of whatever contexts */
     struct sd_capture *next;
 };
 
@@ -37,20 +38,35 @@ struct sd_capture {
 static struct sd_capture *captures;
 static cuuint64_t next_id = 1;
 
-/* Events that were recorded in a capture are found through it when it ends. */
+/* The event carries nothing of a capture any more. */
 static void
-forget_events(struct sd_capture *capture)
+forget_event(CUevent event)
 {
-    sd_sched_lock();
-    for (CUevent event = capture->ctx->events; event != NULL; event = event->ctx_next) {
-        if (atomic_load(&event->capture) != capture)
-            continue;
-        atomic_store(&event->capture, NULL);
-        free(event->capture_nodes);
-        event->capture_nodes = NULL;
-        event->capture_count = 0;
-    }
-    sd_sched_unlock();
+    struct sd_capture *capture = atomic_load(&event->capture);
+    CUevent *link = capture != NULL ? &capture->events : NULL;
+
+    if (capture == NULL)
+        return;
+    while (*link != event)
+        link = &(*link)->capture_next;
+    *link = event->capture_next;
+    event->capture_next = NULL;
+    atomic_store(&event->capture, NULL);
+    free(event->capture_nodes);
+    event->capture_nodes = NULL;
+    event->capture_count = 0;
+}
+
+/* nodes become the event's. */
+static void
+remember_event(struct sd_capture *capture, CUevent event, CUgraphNode *nodes, size_t count)
+{
+    forget_event(event);
+    event->capture_nodes = nodes;
+    event->capture_count = count;
+    event->capture_next = capture->events;
+    capture->events = event;
+    atomic_store(&event->capture, capture);
 }
 
 static struct member *
@@ -131,7 +147,8 @@ capture_free(struct sd_capture *capture)
 {
     struct sd_capture **link = &captures;
 
-    forget_events(capture);
+    while (capture->events != NULL)
+        forget_event(capture->events);
     while (capture->members != NULL) {
         struct member *m = capture->members;
 
@@ -384,10 +401,7 @@ sd_capture_record(CUstream stream, CUevent event, bool external)
             cr = CUDA_ERROR_OUT_OF_MEMORY;
         } else {
             memcpy(nodes, m->deps, m->count * sizeof(*nodes));
-            free(event->capture_nodes);
-            event->capture_nodes = nodes;
-            event->capture_count = m->count;
-            atomic_store(&event->capture, capture);
+            remember_event(capture, event, nodes, m->count);
         }
     }
     sd_graph_unlock();
@@ -518,10 +532,7 @@ sd_capture_event_gone(CUevent event)
     if (atomic_load(&event->capture) == NULL)
         return;
     sd_graph_lock();
-    atomic_store(&event->capture, NULL);
-    free(event->capture_nodes);
-    event->capture_nodes = NULL;
-    event->capture_count = 0;
+    forget_event(event);
     sd_graph_unlock();
 }
 
@@ -555,6 +566,7 @@ sd_capture_stream_gone(CUstream stream)
     if (capture != NULL)
         (void)leave(capture, member_of(capture, stream));
     sd_graph_unlock();
+    sd_users_bury();
 }
 
 /* A member whose stream goes with the context or green context. */
@@ -568,18 +580,58 @@ going(struct sd_capture *capture, CUcontext ctx, CUgreenCtx green)
     return NULL;
 }
 
+/* An event that goes with the context. */
+static CUevent
+going_event(const struct sd_capture *capture, CUcontext ctx)
+{
+    CUevent event = capture->events;
+
+    while (event != NULL && event->ctx != ctx)
+        event = event->capture_next;
+    return event;
+}
+
 void
 sd_capture_ctx_gone(CUcontext ctx, CUgreenCtx green)
 {
     sd_graph_lock();
     for (struct sd_capture *c = captures, *next; c != NULL; c = next) {
         struct member *m;
+        CUevent event;
 
         next = c->next;
+        while (green == NULL && (event = going_event(c, ctx)) != NULL)
+            forget_event(event);
         while ((m = going(c, ctx, green)) != NULL && leave(c, m))
             ;
     }
     sd_graph_unlock();
+    sd_users_bury();
+}
+
+/* What depended on node depends on nothing of it any more. */
+static size_t
+without(CUgraphNode *nodes, size_t count, CUgraphNode node)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (nodes[i] != node)
+            nodes[kept++] = nodes[i];
+    return kept;
+}
+
+void
+sd_capture_node_gone(CUgraphNode node)
+{
+    for (struct sd_capture *c = captures; c != NULL; c = c->next) {
+        if (c->graph != node->graph)
+            continue;
+        for (struct member *m = c->members; m != NULL; m = m->next)
+            m->count = without(m->deps, m->count, node);
+        for (CUevent event = c->events; event != NULL; event = event->capture_next)
+            event->capture_count = without(event->capture_nodes, event->capture_count, node);
+    }
 }
 
 void
@@ -760,6 +812,7 @@ cuStreamEndCapture(CUstream hStream, CUgraph *phGraph)
     sd_graph_lock();
     cr = end_locked(stream, phGraph);
     sd_graph_unlock();
+    sd_users_bury();
     return cr;
 }
 

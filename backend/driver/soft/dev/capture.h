@@ -29,7 +29,9 @@ void sd_capture_event_gone(CUevent event);
 void sd_capture_stream_gone(CUstream stream);
 /* The same of all streams of ctx, or of a green one of it. */
 void sd_capture_ctx_gone(CUcontext ctx, CUgreenCtx green);
-/* With the graphs' lock held: what is captured into it is invalid. */
+/* With the graphs' lock held: what is captured into it is invalid; it is behind no capture's next
+ * node any more. */
 void sd_capture_graph_gone(CUgraph graph);
+void sd_capture_node_gone(CUgraphNode node);
 
 #endif

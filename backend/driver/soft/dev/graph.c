@@ -315,6 +315,7 @@ sd_graph_drop(CUgraphNode node)
     CUgraph graph = node->graph;
     size_t at = 0;
 
+    sd_capture_node_gone(node);
     for (size_t i = 0; i < graph->count; i++) {
         if (graph->nodes[i] == node)
             at = i;
@@ -347,12 +348,14 @@ sd_graph_new(CUgraph *graph_p)
 void
 sd_graph_delete(CUgraph graph)
 {
+    sd_capture_graph_gone(graph);
     for (size_t i = 0; i < graph->count; i++)
         node_free(graph->nodes[i]);
     free(graph->nodes);
     for (size_t i = 0; i < graph->cond_count; i++)
         sd_cond_put(graph->conds[i]);
     free(graph->conds);
+    sd_users_drop(graph->users);
     sd_object_free(graph);
 }
 
@@ -409,6 +412,8 @@ sd_graph_clone(CUgraph graph, CUgraph *clone_p)
     CUgraphNode node;
     CUresult cr = sd_graph_new(&clone);
 
+    if (cr == CUDA_SUCCESS)
+        cr = sd_users_copy(graph->users, &clone->users);
     for (size_t i = 0; i < graph->count && cr == CUDA_SUCCESS; i++) {
         graph->nodes[i]->index = i;
         cr = sd_graph_add(clone, graph->nodes[i]->type, NULL, NULL, 0, &node);
@@ -447,22 +452,16 @@ cuGraphCreate(CUgraph *phGraph, unsigned int flags)
 GP_EXPORT CUresult
 cuGraphDestroy(CUgraph hGraph)
 {
-    struct sd_user_ref *users = NULL;
-    size_t user_count = 0;
     CUresult cr = CUDA_SUCCESS;
 
     SD_ENTER_READY();
     sd_graph_lock();
-    if (!sd_graph_valid(hGraph) || hGraph->owner != NULL) {
+    if (!sd_graph_valid(hGraph) || hGraph->owner != NULL)
         cr = CUDA_ERROR_INVALID_VALUE;
-    } else {
-        users = hGraph->users;
-        user_count = hGraph->user_count;
-        sd_capture_graph_gone(hGraph);
+    else
         sd_graph_delete(hGraph);
-    }
     sd_graph_unlock();
-    sd_graph_users_put(users, user_count);
+    sd_users_bury();
     return cr;
 }
 
@@ -477,12 +476,8 @@ cuGraphClone(CUgraph *phGraphClone, CUgraph originalGraph)
         cr = CUDA_ERROR_NOT_SUPPORTED; /* as the driver says */
     else if (phGraphClone != NULL && sd_graph_valid(originalGraph))
         cr = sd_graph_clone(originalGraph, phGraphClone);
-    if (cr == CUDA_SUCCESS) {
-        cr = sd_graph_users_copy(originalGraph->users, originalGraph->user_count,
-                                 &(*phGraphClone)->users);
-        (*phGraphClone)->user_count = cr == CUDA_SUCCESS ? originalGraph->user_count : 0;
-    }
     sd_graph_unlock();
+    sd_users_bury(); /* of a clone that failed */
     return cr;
 }
 
@@ -520,6 +515,7 @@ cuGraphDestroyNode(CUgraphNode hNode)
     else
         sd_graph_drop(hNode);
     sd_graph_unlock();
+    sd_users_bury();
     return cr;
 }
 

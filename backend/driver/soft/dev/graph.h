@@ -86,10 +86,7 @@ struct sd_cond {
     bool used;        /* scratch */
 };
 
-struct sd_user_ref {
-    CUuserObject object;
-    unsigned count;
-};
+struct sd_users; /* graph_user.c: what a graph or plan keeps alive for the program */
 
 struct CUgraph_st {
     struct sd_object obj;
@@ -100,8 +97,7 @@ struct CUgraph_st {
     bool moved;             /* into its owner; not a copy */
     struct sd_cond **conds; /* owned references */
     size_t cond_count;
-    struct sd_user_ref *users;
-    size_t user_count;
+    struct sd_users *users; /* owned; NULL: none */
 };
 
 struct sd_plan;
@@ -132,9 +128,7 @@ struct sd_plan {
     bool has_memory;        /* steps that allocate or free, also in its children's plans */
     struct sd_cond **conds; /* owned references; also those of its bodies' plans */
     size_t cond_count;
-    struct sd_user_ref *users; /* the program's objects live as long as launches do */
-    size_t user_count;
-    struct sd_plan *dead_next; /* users are still to be put */
+    struct sd_users *users; /* owned: the program's objects live as long as launches do */
 };
 
 struct CUgraphExec_st {
@@ -175,12 +169,12 @@ void sd_graph_mem_unmap(struct sd_graph_mem *mem);
 bool sd_graph_has_memory(const struct CUgraph_st *graph);
 /* As the driver says. */
 bool sd_graph_may_clone(const struct CUgraph_st *graph);
-CUresult sd_graph_users_copy(const struct sd_user_ref *from, size_t count,
-                             struct sd_user_ref **to_p);
-/* All of from's become to's. */
-CUresult sd_graph_users_move(CUgraph to, CUgraph from);
-/* Without the lock: a destructor of the program may run. */
-void sd_graph_users_put(struct sd_user_ref *users, size_t count);
+/* References of its own to the same; NULL of NULL. */
+CUresult sd_users_copy(const struct sd_users *from, struct sd_users **to_p);
+/* They are given up by the next sd_users_bury. NULL: none. */
+void sd_users_drop(struct sd_users *users);
+/* Without the lock, after graphs or plans may have gone: destructors of the program may run. */
+void sd_users_bury(void);
 
 /* graph_cond.c; the lock is held */
 #define SD_COND_BODIES_MAX 4096u
@@ -203,13 +197,10 @@ void sd_conds_release(const struct sd_plan *plan, CUgraphExec exec);
 
 CUresult sd_plan_make(CUgraph graph, struct sd_plan **plan_p);
 void sd_plan_put(struct sd_plan *plan);
-CUresult sd_plan_users(struct sd_plan *plan, const struct sd_user_ref *users, size_t count);
 /* A plan of its own for an executable graph whose plan is queued somewhere. */
 CUresult sd_plan_own(CUgraphExec exec);
 /* Without the lock: CUDA is ready, and it is one. */
 CUresult sd_exec_get(CUgraphExec exec);
-/* Without the lock, after plans were put: destructors of the program may run. */
-void sd_plan_bury(void);
 
 /* What the parameter structs of CUDA say, as work of a node; checked. */
 CUresult sd_node_set_kernel(CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS *p);

@@ -43,6 +43,7 @@ add_end(const struct add *a, CUgraphNode node, CUresult cr)
     else if (node != NULL)
         sd_graph_drop(node);
     sd_graph_unlock();
+    sd_users_bury();
     return cr;
 }
 
@@ -159,8 +160,7 @@ is_around(const struct CUgraph_st *graph, const struct CUgraph_st *inner)
     return inner == graph;
 }
 
-/* The child as a copy, or itself. Its user objects become the graph's: of a child nobody puts any.
- */
+/* The child as a copy, or itself. */
 static CUresult
 add_child(const struct add *a, CUgraph child, bool move)
 {
@@ -172,8 +172,8 @@ add_child(const struct add *a, CUgraph child, bool move)
         cr = CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS && (move ? sd_graph_has_conditions(child) : !sd_graph_may_clone(child)))
         cr = CUDA_ERROR_NOT_SUPPORTED;
-    if (cr == CUDA_SUCCESS)
-        cr = move ? sd_graph_users_move(a->graph, child) : sd_graph_clone(child, &node->child);
+    if (cr == CUDA_SUCCESS && !move)
+        cr = sd_graph_clone(child, &node->child);
     if (cr == CUDA_SUCCESS) {
         if (move)
             node->child = child;

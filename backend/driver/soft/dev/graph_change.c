@@ -198,6 +198,7 @@ cuGraphExecChildGraphNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode, CU
         hGraphExec->plan->has_memory |= child->has_memory;
     }
     sd_graph_unlock();
+    sd_users_bury();
     return cr;
 }
 
@@ -343,10 +344,8 @@ plan_exchange(CUgraphExec exec, CUgraph graph, struct sd_plan **plan_p)
     struct sd_plan *before = exec->plan, *plan = *plan_p;
     CUgraphInstantiateResult result;
     CUgraphNode node;
-    CUresult cr = sd_plan_users(plan, before->users, before->user_count);
+    CUresult cr = sd_conds_claim(graph, plan, exec, &result, &node);
 
-    if (cr == CUDA_SUCCESS)
-        cr = sd_conds_claim(graph, plan, exec, &result, &node);
     if (cr != CUDA_SUCCESS)
         return cr;
     /* Handles of the nodes that it was made from stay valid for its setters. */
@@ -386,7 +385,7 @@ cuGraphExecUpdate_v2(CUgraphExec hGraphExec, CUgraph hGraph,
         sd_plan_put(plan);
     }
     sd_graph_unlock();
-    sd_plan_bury();
+    sd_users_bury();
     return cr;
 }
 

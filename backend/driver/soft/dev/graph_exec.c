@@ -19,8 +19,6 @@
 
 /* --- plans --- */
 
-static struct sd_plan *dead_plans; /* guarded by the graphs' lock */
-
 static void
 plan_node_fini(struct sd_plan_node *n)
 {
@@ -49,30 +47,8 @@ sd_plan_put(struct sd_plan *plan)
     for (size_t i = 0; i < plan->cond_count; i++)
         sd_cond_put(plan->conds[i]);
     free(plan->conds);
-    if (plan->user_count != 0) {
-        plan->dead_next = dead_plans;
-        dead_plans = plan;
-        return;
-    }
+    sd_users_drop(plan->users);
     free(plan);
-}
-
-void
-sd_plan_bury(void)
-{
-    struct sd_plan *dead;
-
-    sd_graph_lock();
-    dead = dead_plans;
-    dead_plans = NULL;
-    sd_graph_unlock();
-    while (dead != NULL) {
-        struct sd_plan *plan = dead;
-
-        dead = plan->dead_next;
-        sd_graph_users_put(plan->users, plan->user_count);
-        free(plan);
-    }
 }
 
 static struct sd_plan *
@@ -218,6 +194,8 @@ sd_plan_make(CUgraph graph, struct sd_plan **plan_p)
         cr = CUDA_ERROR_INVALID_VALUE; /* a cycle */
     if (cr == CUDA_SUCCESS)
         cr = plan_conds(plan, graph);
+    if (cr == CUDA_SUCCESS)
+        cr = sd_users_copy(graph->users, &plan->users);
     if (cr != CUDA_SUCCESS) {
         if (plan != NULL)
             sd_plan_put(plan);
@@ -225,15 +203,6 @@ sd_plan_make(CUgraph graph, struct sd_plan **plan_p)
     }
     *plan_p = plan;
     return CUDA_SUCCESS;
-}
-
-CUresult
-sd_plan_users(struct sd_plan *plan, const struct sd_user_ref *users, size_t count)
-{
-    CUresult cr = sd_graph_users_copy(users, count, &plan->users);
-
-    plan->user_count = cr == CUDA_SUCCESS ? count : 0;
-    return cr;
 }
 
 static CUresult
@@ -278,7 +247,7 @@ sd_plan_own(CUgraphExec exec)
     if (cr == CUDA_SUCCESS)
         cr = plan_add_conds(plan, from->conds, from->cond_count);
     if (cr == CUDA_SUCCESS)
-        cr = sd_plan_users(plan, from->users, from->user_count);
+        cr = sd_users_copy(from->users, &plan->users);
     if (cr != CUDA_SUCCESS) {
         sd_plan_put(plan);
         return cr;
@@ -421,7 +390,7 @@ sd_graph_work_fini(struct sd_graph_work *graph)
     sd_plan_put(graph->plan);
     sd_graph_unlock();
     free(graph->freed);
-    sd_plan_bury();
+    sd_users_bury();
 }
 
 /* --- instantiation --- */
@@ -446,9 +415,7 @@ exec_fill(CUgraphExec exec, CUgraph graph, struct outcome *o)
             o->result = CUDA_GRAPH_INSTANTIATE_INVALID_STRUCTURE;
         return cr;
     }
-    cr = sd_plan_users(exec->plan, graph->users, graph->user_count);
-    if (cr == CUDA_SUCCESS)
-        cr = sd_conds_claim(graph, exec->plan, exec, &o->result, &o->node);
+    cr = sd_conds_claim(graph, exec->plan, exec, &o->result, &o->node);
     if (cr != CUDA_SUCCESS)
         sd_plan_put(exec->plan);
     return cr;
@@ -478,7 +445,7 @@ instantiate(CUgraphExec *exec_p, CUgraph graph, cuuint64_t flags, struct outcome
     sd_graph_unlock();
     if (cr != CUDA_SUCCESS) {
         sd_object_free(exec);
-        sd_plan_bury();
+        sd_users_bury();
         return cr;
     }
     *exec_p = exec;
@@ -553,7 +520,7 @@ cuGraphExecDestroy(CUgraphExec hGraphExec)
     sd_plan_put(hGraphExec->plan);
     sd_object_free(hGraphExec);
     sd_graph_unlock();
-    sd_plan_bury();
+    sd_users_bury();
     return CUDA_SUCCESS;
 }
 
@@ -778,7 +745,7 @@ cuGraphLaunch(CUgraphExec hGraph, CUstream hStream)
     sd_graph_lock();
     sd_plan_put(plan);
     sd_graph_unlock();
-    sd_plan_bury();
+    sd_users_bury();
     return cr;
 }
 

@@ -71,56 +71,111 @@ cuUserObjectRelease(CUuserObject object, unsigned int count)
     return cr;
 }
 
-CUresult
-sd_graph_users_copy(const struct sd_user_ref *from, size_t count, struct sd_user_ref **to_p)
+/* --- references of graphs and plans --- */
+
+struct ref {
+    CUuserObject object;
+    unsigned count;
+};
+
+/* Guarded by the graphs' lock. */
+struct sd_users {
+    struct ref *list; /* an object is there once; owned */
+    size_t count;
+    struct sd_users *next; /* of the dead */
+};
+
+static struct sd_users *dead; /* guarded by the graphs' lock */
+
+static struct ref *
+find(const struct sd_users *users, CUuserObject object)
 {
-    struct sd_user_ref *to;
+    for (size_t i = 0; users != NULL && i < users->count; i++)
+        if (users->list[i].object == object)
+            return &users->list[i];
+    return NULL;
+}
+
+/* The caller's references become theirs. */
+static CUresult
+add(struct sd_users **users_p, CUuserObject object, unsigned count)
+{
+    struct ref *ref = find(*users_p, object), *list;
+
+    if (ref != NULL) {
+        if (ref->count > UINT32_MAX - count)
+            return CUDA_ERROR_INVALID_VALUE;
+        ref->count += count;
+        return CUDA_SUCCESS;
+    }
+    if (*users_p == NULL)
+        *users_p = calloc(1, sizeof(**users_p));
+    if (*users_p == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    list = realloc((*users_p)->list, ((*users_p)->count + 1) * sizeof(*list));
+    if (list == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    (*users_p)->list = list;
+    list[(*users_p)->count++] = (struct ref){object, count};
+    return CUDA_SUCCESS;
+}
+
+CUresult
+sd_users_copy(const struct sd_users *from, struct sd_users **to_p)
+{
+    struct sd_users *to;
 
     *to_p = NULL;
-    if (count == 0)
+    if (from == NULL || from->count == 0)
         return CUDA_SUCCESS;
-    to = malloc(count * sizeof(*to));
+    to = calloc(1, sizeof(*to));
     if (to == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    memcpy(to, from, count * sizeof(*to));
-    for (size_t i = 0; i < count; i++)
-        atomic_fetch_add(&to[i].object->refs, to[i].count);
+    to->list = malloc(from->count * sizeof(*to->list));
+    if (to->list == NULL) {
+        free(to);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    memcpy(to->list, from->list, from->count * sizeof(*to->list));
+    to->count = from->count;
+    for (size_t i = 0; i < to->count; i++)
+        atomic_fetch_add(&to->list[i].object->refs, to->list[i].count);
     *to_p = to;
     return CUDA_SUCCESS;
 }
 
-CUresult
-sd_graph_users_move(CUgraph to, CUgraph from)
+void
+sd_users_drop(struct sd_users *users)
 {
-    size_t count = to->user_count + from->user_count;
-    struct sd_user_ref *users;
-
-    if (from->user_count == 0)
-        return CUDA_SUCCESS;
-    users = realloc(to->users, count * sizeof(*users));
     if (users == NULL)
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    memcpy(users + to->user_count, from->users, from->user_count * sizeof(*users));
-    to->users = users;
-    to->user_count = count;
-    free(from->users);
-    from->users = NULL;
-    from->user_count = 0;
-    return CUDA_SUCCESS;
+        return;
+    users->next = dead;
+    dead = users;
 }
 
 void
-sd_graph_users_put(struct sd_user_ref *users, size_t count)
+sd_users_bury(void)
 {
-    for (size_t i = 0; i < count; i++)
-        object_put(users[i].object, users[i].count);
-    free(users);
+    struct sd_users *users;
+
+    sd_graph_lock();
+    users = dead;
+    dead = NULL;
+    sd_graph_unlock();
+    while (users != NULL) {
+        struct sd_users *next = users->next;
+
+        for (size_t i = 0; i < users->count; i++)
+            object_put(users->list[i].object, users->list[i].count);
+        free(users->list);
+        free(users);
+        users = next;
+    }
 }
 
 GP_EXPORT CUresult
 cuGraphRetainUserObject(CUgraph graph, CUuserObject object, unsigned int count, unsigned int flags)
 {
-    struct sd_user_ref *users;
     CUresult cr = object_get(object, count);
 
     if (cr != CUDA_SUCCESS)
@@ -128,16 +183,9 @@ cuGraphRetainUserObject(CUgraph graph, CUuserObject object, unsigned int count, 
     if ((flags & ~(unsigned)CU_GRAPH_USER_OBJECT_MOVE) != 0)
         return CUDA_ERROR_INVALID_VALUE;
     sd_graph_lock();
-    users = sd_graph_valid(graph) ? realloc(graph->users, (graph->user_count + 1) * sizeof(*users))
-                                  : NULL;
-    if (users == NULL) {
-        cr = sd_graph_valid(graph) ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_ERROR_INVALID_VALUE;
-    } else {
-        graph->users = users;
-        users[graph->user_count++] = (struct sd_user_ref){object, count};
-        if ((flags & CU_GRAPH_USER_OBJECT_MOVE) == 0)
-            atomic_fetch_add(&object->refs, count);
-    }
+    cr = sd_graph_valid(graph) ? add(&graph->users, object, count) : CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS && (flags & CU_GRAPH_USER_OBJECT_MOVE) == 0)
+        atomic_fetch_add(&object->refs, count);
     sd_graph_unlock();
     return cr;
 }
@@ -146,24 +194,20 @@ GP_EXPORT CUresult
 cuGraphReleaseUserObject(CUgraph graph, CUuserObject object, unsigned int count)
 {
     CUresult cr = object_get(object, count);
-    bool found = false;
+    struct ref *ref = NULL;
 
     if (cr != CUDA_SUCCESS)
         return cr;
     sd_graph_lock();
-    for (size_t i = 0; sd_graph_valid(graph) && i < graph->user_count && !found; i++) {
-        struct sd_user_ref *ref = &graph->users[i];
-
-        if (ref->object != object || ref->count < count)
-            continue;
-        ref->count -= count;
-        if (ref->count == 0)
-            *ref = graph->users[--graph->user_count];
-        found = true;
-    }
+    if (sd_graph_valid(graph))
+        ref = find(graph->users, object);
+    if (ref == NULL || ref->count < count)
+        cr = CUDA_ERROR_INVALID_VALUE;
+    else if ((ref->count -= count) == 0)
+        *ref = graph->users->list[--graph->users->count];
     sd_graph_unlock();
-    if (!found)
-        return CUDA_ERROR_INVALID_VALUE;
+    if (cr != CUDA_SUCCESS)
+        return cr;
     object_put(object, count);
     return CUDA_SUCCESS;
 }

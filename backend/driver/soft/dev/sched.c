@@ -947,7 +947,6 @@ sd_ctx_free_streams(struct CUctx_st *ctx)
         ctx->events = event->ctx_next;
         sd_mark_put(event->mark);
         event->mark = NULL;
-        free(event->capture_nodes);
         if (event->shared != NULL)
             sd_shared_event_free(event->shared);
         sd_object_free(event);

@@ -107,6 +107,7 @@ struct CUevent_st {
 
     /* Graphs' lock: set while its last record was in a capture. */
     _Atomic(struct sd_capture *) capture;
+    struct CUevent_st *capture_next;       /* of the same capture */
     struct CUgraphNode_st **capture_nodes; /* owned */
     size_t capture_count;
 };
