@@ -8,21 +8,25 @@
 
 #define COUNT_MAX 256u
 
-/* The server's numbers of two devices, both of which must be the call's server's. */
+/* Enters the call on the server of both devices, whose numbers there go to. */
 static CUresult
-ordinals(const struct fe_call *call, CUdevice a, CUdevice b, int32_t to[2])
+enter(struct fe_call *call, enum wire_call id, CUdevice a, CUdevice b, int32_t to[2])
 {
-    const struct fe_state *state = fe_state_of(call);
-    const struct fe_device *da = fe_state_device(state, a), *db = fe_state_device(state, b);
+    struct fe_state *state = NULL;
+    const struct fe_device *da, *db;
+    CUresult cr = fe_device_get(a, &state, NULL);
 
-    if (da == NULL || db == NULL)
-        return CUDA_ERROR_INVALID_DEVICE;
-    if (da->session != call->session || db->session != call->session)
-        return fe_refuse("atomic capabilities of a device of another server than the current "
-                         "context's");
+    if (cr == CUDA_SUCCESS)
+        cr = fe_device_get(b, &state, NULL);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    da = fe_state_device(state, a);
+    db = fe_state_device(state, b);
+    if (da->session != db->session)
+        return fe_refuse("atomic capabilities between devices of two servers");
     to[0] = da->server_ordinal;
     to[1] = db->server_ordinal;
-    return CUDA_SUCCESS;
+    return fe_enter_on(call, id, da->session);
 }
 
 GP_EXPORT CUresult
@@ -34,16 +38,14 @@ cuDeviceGetHostAtomicCapabilities(unsigned int *capabilities, const CUatomicOper
     struct wire_cuDeviceGetHostAtomicCapabilities_reply reply;
     struct fe_call call;
     int32_t devices[2] = {0, 0};
-    CUresult cr = fe_enter(&call, WIRE_CALL_cuDeviceGetHostAtomicCapabilities);
+    CUresult cr = enter(&call, WIRE_CALL_cuDeviceGetHostAtomicCapabilities, dev, dev, devices);
 
     if (cr != CUDA_SUCCESS)
         return cr;
     if (capabilities == NULL || operations == NULL || count == 0 || count > COUNT_MAX)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    cr = ordinals(&call, dev, dev, devices);
     args.device = devices[0];
-    if (cr == CUDA_SUCCESS)
-        FE_ASK(cr, &call, cuDeviceGetHostAtomicCapabilities, &args, &reply);
+    FE_ASK(cr, &call, cuDeviceGetHostAtomicCapabilities, &args, &reply);
     if (cr == CUDA_SUCCESS && reply.capabilities_len != count)
         cr = fe_malformed(&call);
     if (cr == CUDA_SUCCESS)
@@ -60,17 +62,17 @@ cuDeviceGetP2PAtomicCapabilities(unsigned int *capabilities, const CUatomicOpera
     struct wire_cuDeviceGetP2PAtomicCapabilities_reply reply;
     struct fe_call call;
     int32_t devices[2] = {0, 0};
-    CUresult cr = fe_enter(&call, WIRE_CALL_cuDeviceGetP2PAtomicCapabilities);
+    CUresult cr = enter(&call, WIRE_CALL_cuDeviceGetP2PAtomicCapabilities, src, dst, devices);
 
     if (cr != CUDA_SUCCESS)
         return cr;
+    if (src == dst)
+        return fe_leave(&call, CUDA_ERROR_INVALID_DEVICE);
     if (capabilities == NULL || operations == NULL || count == 0 || count > COUNT_MAX)
         return fe_leave(&call, CUDA_ERROR_INVALID_VALUE);
-    cr = ordinals(&call, src, dst, devices);
     args.src = devices[0];
     args.dst = devices[1];
-    if (cr == CUDA_SUCCESS)
-        FE_ASK(cr, &call, cuDeviceGetP2PAtomicCapabilities, &args, &reply);
+    FE_ASK(cr, &call, cuDeviceGetP2PAtomicCapabilities, &args, &reply);
     if (cr == CUDA_SUCCESS && reply.capabilities_len != count)
         cr = fe_malformed(&call);
     if (cr == CUDA_SUCCESS)

@@ -174,7 +174,8 @@ order_current(void)
     struct fe_call call;
     CUresult cr;
 
-    if (ctx == NULL || fe_object_state(ctx) != FE_OBJECT_LIVE)
+    if (ctx == NULL || fe_object_state(ctx) != FE_OBJECT_LIVE ||
+        atomic_load(&ctx->head.sticky) != CUDA_SUCCESS) /* nothing is done there any more */
         return CUDA_SUCCESS;
     cr = fe_enter_in(&call, WIRE_CALL_gpBarrier, ctx);
     return cr == CUDA_SUCCESS ? fe_leave(&call, fe_order_share(&call)) : cr;

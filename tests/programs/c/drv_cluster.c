@@ -126,6 +126,12 @@ occupancy(CUfunction f)
     CU(cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1));
     CU(cuOccupancyMaxPotentialClusterSize(&size, f, &config));
     EXPECT(size == 16);
+    /* Attributes are checked as at a launch. */
+    config.numAttrs = 1;
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuOccupancyMaxPotentialClusterSize(&size, f, &config));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuOccupancyMaxActiveClusters(&clusters, f, &config));
+    attr.id = (CUlaunchAttributeID)55;
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuOccupancyMaxPotentialClusterSize(&size, f, &config));
 }
 
 /* A captured launch, and the attribute of a node. */

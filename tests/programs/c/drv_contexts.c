@@ -46,6 +46,8 @@ stack(void)
     unsigned flags;
     CU(cuCtxGetFlags(&flags));
     EXPECT((flags & CU_CTX_SCHED_MASK) == CU_CTX_SCHED_BLOCKING_SYNC);
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, /* two ways to wait */
+              cuCtxSetFlags(CU_CTX_SCHED_YIELD | CU_CTX_SCHED_BLOCKING_SYNC));
     CU(cuCtxPopCurrent(&got));
     EXPECT(got == b);
     CU(cuCtxGetCurrent(&got));

@@ -49,6 +49,28 @@ store(CUdeviceptr p, uint32_t value)
     return cuCtxSynchronize();
 }
 
+/* As the attributes say: natively between devices, not with the host. */
+static void
+atomics(void)
+{
+    CUatomicOperation ops[] = {CU_ATOMIC_OPERATION_INTEGER_ADD, CU_ATOMIC_OPERATION_CAS,
+                               (CUatomicOperation)99};
+    unsigned can[3] = {7, 7, 7};
+    int native;
+
+    CU(cuDeviceGetAttribute(&native, CU_DEVICE_ATTRIBUTE_HOST_NATIVE_ATOMIC_SUPPORTED, 1));
+    CU(cuDeviceGetHostAtomicCapabilities(can, ops, 2, 1));
+    EXPECT((can[0] != 0) == native && (can[1] != 0) == native && can[2] == 7);
+    CU(cuDeviceGetP2PAttribute(&native, CU_DEVICE_P2P_ATTRIBUTE_NATIVE_ATOMIC_SUPPORTED, 0, 1));
+    CU(cuDeviceGetP2PAtomicCapabilities(can, ops, 2, 0, 1));
+    EXPECT(((can[0] & CU_ATOMIC_CAPABILITY_SCALAR_32) != 0) == native);
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuDeviceGetP2PAtomicCapabilities(can, ops, 3, 0, 1));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuDeviceGetHostAtomicCapabilities(can, ops, 0, 0));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuDeviceGetHostAtomicCapabilities(NULL, ops, 1, 0));
+    EXPECT_CU(CUDA_ERROR_INVALID_DEVICE, cuDeviceGetHostAtomicCapabilities(can, ops, 1, 2));
+    EXPECT_CU(CUDA_ERROR_INVALID_DEVICE, cuDeviceGetP2PAtomicCapabilities(can, ops, 1, 1, 1));
+}
+
 static void
 questions(void)
 {
@@ -64,6 +86,7 @@ questions(void)
     EXPECT_CU(CUDA_ERROR_INVALID_DEVICE,
               cuDeviceGetP2PAttribute(&value, CU_DEVICE_P2P_ATTRIBUTE_ACCESS_SUPPORTED, 1, 1));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuDeviceCanAccessPeer(NULL, 0, 1));
+    atomics();
     printf("questions: done\n");
 }
 

@@ -100,6 +100,13 @@ textures(void)
     CU(cuTexRefSetAddress(&offset, lookup, table, sizeof(numbers)));
     CU(cuTexRefGetAddress(&got, lookup));
     EXPECT(offset == 0 && got == table);
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE,
+              cuTexRefSetAddress2D(lookup, &(CUDA_ARRAY_DESCRIPTOR){4, 1, (CUarray_format)77, 1},
+                                   table, 32));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE,
+              cuTexRefSetAddress2D(
+                  lookup, &(CUDA_ARRAY_DESCRIPTOR){4, 1 << 30, CU_AD_FORMAT_SIGNED_INT32, 1}, table,
+                  1 << 20));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuTexRefGetArray(&bound, lookup));
     launch_old(function("fetch"), mem);
     CU(cuMemcpyDtoH(fetched, mem, sizeof(fetched)));

@@ -424,6 +424,77 @@ cuDeviceGetP2PAttribute(int *value, CUdevice_P2PAttribute attrib, CUdevice srcDe
     }
 }
 
+/* Of another device's memory; the host's is not reached by atomic operations, as the attribute
+ * says.
+ */
+static unsigned
+peer_atomics(CUatomicOperation operation)
+{
+    const unsigned both = CU_ATOMIC_CAPABILITY_SIGNED | CU_ATOMIC_CAPABILITY_UNSIGNED,
+                   scalar = CU_ATOMIC_CAPABILITY_SCALAR_32 | CU_ATOMIC_CAPABILITY_SCALAR_64,
+                   reduction = CU_ATOMIC_CAPABILITY_REDUCTION;
+
+    switch (operation) {
+    case CU_ATOMIC_OPERATION_INTEGER_ADD:
+    case CU_ATOMIC_OPERATION_INTEGER_MIN:
+    case CU_ATOMIC_OPERATION_INTEGER_MAX:
+        return both | reduction | scalar;
+    case CU_ATOMIC_OPERATION_INTEGER_INCREMENT:
+    case CU_ATOMIC_OPERATION_INTEGER_DECREMENT:
+        return CU_ATOMIC_CAPABILITY_UNSIGNED | reduction | CU_ATOMIC_CAPABILITY_SCALAR_32;
+    case CU_ATOMIC_OPERATION_AND:
+    case CU_ATOMIC_OPERATION_OR:
+    case CU_ATOMIC_OPERATION_XOR:
+        return CU_ATOMIC_CAPABILITY_UNSIGNED | reduction | scalar;
+    case CU_ATOMIC_OPERATION_EXCHANGE:
+    case CU_ATOMIC_OPERATION_CAS:
+        return CU_ATOMIC_CAPABILITY_UNSIGNED | scalar | CU_ATOMIC_CAPABILITY_SCALAR_128;
+    case CU_ATOMIC_OPERATION_FLOAT_ADD:
+        return CU_ATOMIC_CAPABILITY_SIGNED | reduction | scalar;
+    default:
+        return 0;
+    }
+}
+
+static CUresult
+capabilities(unsigned *to, const CUatomicOperation *operations, unsigned count, bool peer)
+{
+    if (to == NULL || operations == NULL || count == 0)
+        return CUDA_ERROR_INVALID_VALUE;
+    for (unsigned i = 0; i < count; i++)
+        if ((unsigned)operations[i] >= CU_ATOMIC_OPERATION_MAX)
+            return CUDA_ERROR_INVALID_VALUE;
+    for (unsigned i = 0; i < count; i++)
+        to[i] = peer ? peer_atomics(operations[i]) : 0;
+    return CUDA_SUCCESS;
+}
+
+GP_EXPORT CUresult
+cuDeviceGetHostAtomicCapabilities(unsigned int *capabilities_out,
+                                  const CUatomicOperation *operations, unsigned int count,
+                                  CUdevice dev)
+{
+    struct sd_device *device;
+    CUresult cr = device_of(dev, &device);
+
+    return cr == CUDA_SUCCESS ? capabilities(capabilities_out, operations, count, false) : cr;
+}
+
+GP_EXPORT CUresult
+cuDeviceGetP2PAtomicCapabilities(unsigned int *capabilities_out,
+                                 const CUatomicOperation *operations, unsigned int count,
+                                 CUdevice srcDevice, CUdevice dstDevice)
+{
+    struct sd_device *a, *b;
+    CUresult cr = device_of(srcDevice, &a);
+
+    if (cr == CUDA_SUCCESS)
+        cr = device_of(dstDevice, &b);
+    if (cr == CUDA_SUCCESS && a == b)
+        cr = CUDA_ERROR_INVALID_DEVICE;
+    return cr == CUDA_SUCCESS ? capabilities(capabilities_out, operations, count, true) : cr;
+}
+
 GP_EXPORT CUresult
 cuModuleGetLoadingMode(CUmoduleLoadingMode *mode)
 {

@@ -28,8 +28,8 @@ static _Atomic unsigned long long ctx_next_id = 1;
     (((flags)&CU_CTX_SCHED_MASK) != 0 &&                                                           \
      (((flags)&CU_CTX_SCHED_MASK) & (((flags)&CU_CTX_SCHED_MASK) - 1)) != 0)
 
-static bool
-flags_valid(unsigned flags)
+bool
+sd_ctx_flags_valid(unsigned flags)
 {
     return (flags & ~(unsigned)CU_CTX_FLAGS_MASK) == 0 && !CTX_SCHED_BAD(flags);
 }
@@ -323,7 +323,7 @@ cuDevicePrimaryCtxSetFlags_v2(CUdevice dev, unsigned int flags)
     device = sd_device_get(dev);
     if (device == NULL)
         return CUDA_ERROR_INVALID_DEVICE;
-    if (!flags_valid(flags))
+    if (!sd_ctx_flags_valid(flags))
         return CUDA_ERROR_INVALID_VALUE;
     atomic_store(&device->primary->flags, flags | CU_CTX_MAP_HOST);
     return CUDA_SUCCESS;
@@ -345,7 +345,7 @@ ctx_create(CUcontext *pctx, unsigned flags, CUdevice dev)
     CUresult cr;
 
     SD_ENTER_READY();
-    if (pctx == NULL || !flags_valid(flags))
+    if (pctx == NULL || !sd_ctx_flags_valid(flags))
         return CUDA_ERROR_INVALID_VALUE;
     device = sd_device_get(dev);
     if (device == NULL)

@@ -76,6 +76,8 @@ unsigned long long sd_ctx_id(CUcontext ctx);
 /* Waits for all streams of the context, then writes out what its kernels printed.
  * Returns the sticky error. */
 CUresult sd_ctx_drain(CUcontext ctx);
+/* Known ones, and at most one way to wait. */
+bool sd_ctx_flags_valid(unsigned flags);
 
 /* Device printf: called by the machine; the text is written to standard output at the next
  * synchronisation. */

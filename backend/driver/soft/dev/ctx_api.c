@@ -181,7 +181,7 @@ cuCtxSetFlags(unsigned int flags)
     CUcontext ctx;
 
     SD_ENTER(ctx);
-    if ((flags & ~(unsigned)CU_CTX_FLAGS_MASK) != 0)
+    if (!sd_ctx_flags_valid(flags))
         return CUDA_ERROR_INVALID_VALUE;
     atomic_store(&ctx->flags, flags | CU_CTX_MAP_HOST);
     return CUDA_SUCCESS;

@@ -1,5 +1,6 @@
 /* backend/driver/soft/dev/function.c -- functions, their figures and settings */
 #include "backend/driver/soft/dev/mem.h"
+#include "backend/driver/soft/dev/launch.h"
 #include "backend/driver/soft/dev/module.h"
 #include "cuda_api.h"
 
@@ -492,22 +493,16 @@ cuOccupancyAvailableDynamicSMemPerBlock(size_t *dynamicSmemSize, CUfunction func
 /* Blocks of the cluster that a configuration, or else the function, asks for; 0: none that there
  * is. */
 static unsigned
-config_cluster(struct CUfunc_st *fn, const CUlaunchConfig *config)
+config_cluster(struct CUfunc_st *fn, const struct sd_launch_dims *dims)
 {
-    const CUlaunchAttribute *named = NULL;
     unsigned size = 1;
 
-    for (unsigned i = 0; i < config->numAttrs; i++)
-        if (config->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)
-            named = &config->attrs[i];
     for (int i = 0; i < 3; i++) {
         unsigned n = 1;
         int set = 0;
 
-        if (named != NULL)
-            n = i == 0   ? named->value.clusterDim.x
-                : i == 1 ? named->value.clusterDim.y
-                         : named->value.clusterDim.z;
+        if (dims->cluster[0] != 0)
+            n = dims->cluster[i];
         else if (sd_function_attribute(
                      fn, (CUfunction_attribute)(CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH + i),
                      &set) == CUDA_SUCCESS &&
@@ -526,15 +521,20 @@ cuOccupancyMaxActiveClusters(int *numClusters, CUfunction func, const CUlaunchCo
     GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = function_get(func, &fn);
+    struct sd_launch_dims dims;
     unsigned cluster, blocks;
+    CUevent after;
 
     if (cr == CUDA_SUCCESS)
         cr = sd_function_prepare(fn);
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (numClusters == NULL || config == NULL || (config->numAttrs != 0 && config->attrs == NULL))
+    if (numClusters == NULL || config == NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    cluster = config_cluster(fn, config);
+    cr = sd_launch_config(config, &dims, &after);
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    cluster = config_cluster(fn, &dims);
     if (cluster == 0)
         return CUDA_ERROR_INVALID_CLUSTER_SIZE;
     blocks = sd_occupancy_blocks(fn, config->blockDimX * config->blockDimY * config->blockDimZ,
@@ -549,7 +549,9 @@ cuOccupancyMaxPotentialClusterSize(int *clusterSize, CUfunction func, const CUla
     GP_USE();
     struct CUfunc_st *fn;
     CUresult cr = function_get(func, &fn);
+    struct sd_launch_dims dims;
     unsigned size, room;
+    CUevent after;
 
     if (cr == CUDA_SUCCESS)
         cr = sd_function_prepare(fn);
@@ -557,6 +559,9 @@ cuOccupancyMaxPotentialClusterSize(int *clusterSize, CUfunction func, const CUla
         return cr;
     if (clusterSize == NULL || config == NULL)
         return CUDA_ERROR_INVALID_VALUE;
+    cr = sd_launch_config(config, &dims, &after);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     room = sd_occupancy_blocks(fn, config->blockDimX * config->blockDimY * config->blockDimZ,
                                config->sharedMemBytes) *
            (unsigned)fn->mod->ctx->dev->profile.multiprocessors;

@@ -425,10 +425,10 @@ apply_attribute(const CUlaunchAttribute *attr, struct sd_launch_dims *dims, CUev
         return CUDA_SUCCESS;
     case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT:
         *after_p = attr->value.programmaticEvent.event;
-        return CUDA_SUCCESS;
+        return sd_object_is(*after_p, SD_EVENT) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
     case CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT:
         *after_p = attr->value.launchCompletionEvent.event;
-        return CUDA_SUCCESS;
+        return sd_object_is(*after_p, SD_EVENT) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
     case CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE:
         return sd_refuse("cuLaunchKernelEx of a node that the device may update");
     default:
@@ -436,30 +436,38 @@ apply_attribute(const CUlaunchAttribute *attr, struct sd_launch_dims *dims, CUev
     }
 }
 
+CUresult
+sd_launch_config(const CUlaunchConfig *config, struct sd_launch_dims *dims, CUevent *after_p)
+{
+    CUresult cr = CUDA_SUCCESS;
+
+    if (config->numAttrs != 0 && config->attrs == NULL)
+        return CUDA_ERROR_INVALID_VALUE;
+    *dims = (struct sd_launch_dims){
+        .grid = {config->gridDimX, config->gridDimY, config->gridDimZ},
+        .block = {config->blockDimX, config->blockDimY, config->blockDimZ},
+        .shared_bytes = config->sharedMemBytes,
+    };
+    for (unsigned i = 0; i < config->numAttrs && cr == CUDA_SUCCESS; i++)
+        cr = apply_attribute(&config->attrs[i], dims, after_p);
+    return cr;
+}
+
 GP_EXPORT CUresult
 cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **kernelParams, void **extra)
 {
-    struct sd_launch_dims dims = {0};
+    struct sd_launch_dims dims;
     CUevent after = NULL;
     CUcontext ctx;
+    CUresult cr;
 
     SD_ENTER(ctx);
     if (config == NULL)
         return CUDA_ERROR_INVALID_VALUE;
     if (!sd_object_is(f, SD_FUNCTION) && !sd_object_is(f, SD_KERNEL))
         return CUDA_ERROR_INVALID_HANDLE;
-    if (config->numAttrs != 0 && config->attrs == NULL)
-        return CUDA_ERROR_INVALID_VALUE;
-    dims = (struct sd_launch_dims){
-        .grid = {config->gridDimX, config->gridDimY, config->gridDimZ},
-        .block = {config->blockDimX, config->blockDimY, config->blockDimZ},
-        .shared_bytes = config->sharedMemBytes,
-    };
-    for (unsigned i = 0; i < config->numAttrs; i++) {
-        CUresult cr = apply_attribute(&config->attrs[i], &dims, &after);
-
-        if (cr != CUDA_SUCCESS)
-            return cr;
-    }
+    cr = sd_launch_config(config, &dims, &after);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     return launch(f, &dims, config->hStream, kernelParams, extra, config, after);
 }

@@ -18,6 +18,11 @@ struct sd_launch_dims {
 bool sd_shape_valid(const struct sd_kernel *kernel, const unsigned grid[3],
                     const unsigned block[3]);
 
+/* dims of a configuration, whose attributes are checked; *after_p: an event that is recorded behind
+ * it, or untouched. */
+CUresult sd_launch_config(const CUlaunchConfig *config, struct sd_launch_dims *dims,
+                          CUevent *after_p);
+
 /*
  * Checks a launch of fn as the driver does and makes work of it; work->params is owned by it.
  * Errors: CUDA_ERROR_INVALID_VALUE, LAUNCH_OUT_OF_RESOURCES, COOPERATIVE_LAUNCH_TOO_LARGE,

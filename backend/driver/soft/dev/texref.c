@@ -249,6 +249,12 @@ cuTexRefDestroy(CUtexref hTexRef)
 
 /* -- what is bound -------------------------------------------------------------------------- */
 
+static bool
+packed(unsigned channels)
+{
+    return channels == 1 || channels == 2 || channels == 4;
+}
+
 GP_EXPORT CUresult
 cuTexRefSetArray(CUtexref hTexRef, CUarray hArray, unsigned int Flags)
 {
@@ -312,6 +318,24 @@ cuTexRefSetAddress_v2(size_t *ByteOffset, CUtexref hTexRef, CUdeviceptr dptr, si
     return changed(hTexRef);
 }
 
+/* Rows of a known format, of memory that can be read. */
+static bool
+rows_there(const CUDA_ARRAY_DESCRIPTOR *desc, CUdeviceptr dptr, size_t pitch)
+{
+    uint64_t row, bytes;
+
+    if (sd_tex_channel_bytes(desc->Format) == 0 || !packed(desc->NumChannels))
+        return false;
+    if (dptr == 0)
+        return true;
+    return desc->Height != 0 &&
+           !__builtin_mul_overflow(gp_max_u64(desc->Width, 1),
+                                   sd_tex_channel_bytes(desc->Format) * desc->NumChannels, &row) &&
+           !__builtin_mul_overflow(desc->Height - 1, pitch, &bytes) &&
+           !__builtin_add_overflow(bytes, row, &bytes) &&
+           sd_map_reach(dptr, bytes, NULL) >= SD_REACH_READ;
+}
+
 GP_EXPORT CUresult
 cuTexRefSetAddress2D_v3(CUtexref hTexRef, const CUDA_ARRAY_DESCRIPTOR *desc, CUdeviceptr dptr,
                         size_t Pitch)
@@ -320,7 +344,7 @@ cuTexRefSetAddress2D_v3(CUtexref hTexRef, const CUDA_ARRAY_DESCRIPTOR *desc, CUd
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (desc == NULL || dptr % SD_TEXTURE_ALIGNMENT != 0)
+    if (desc == NULL || dptr % SD_TEXTURE_ALIGNMENT != 0 || !rows_there(desc, dptr, Pitch))
         return end(CUDA_ERROR_INVALID_VALUE);
     memset(&hTexRef->from.res, 0, sizeof(hTexRef->from.res));
     hTexRef->format = desc->Format;
@@ -345,8 +369,7 @@ cuTexRefSetFormat(CUtexref hTexRef, CUarray_format fmt, int NumPackedComponents)
 
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (sd_tex_channel_bytes(fmt) == 0 ||
-        (NumPackedComponents != 1 && NumPackedComponents != 2 && NumPackedComponents != 4))
+    if (sd_tex_channel_bytes(fmt) == 0 || !packed((unsigned)NumPackedComponents))
         return end(CUDA_ERROR_INVALID_VALUE);
     hTexRef->format = fmt;
     hTexRef->channels = NumPackedComponents;
