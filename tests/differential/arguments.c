@@ -1,7 +1,7 @@
 /* tests/differential/arguments.c */
 #include "arguments.h"
 
-#include "cuda_api.h"
+#include "arguments_priv.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -25,9 +25,7 @@ const char *const kernel_image =
     " setp.eq.u64 %q, %d1, 0; @%q bra END;\n"
     " atom.global.add.u32 %r1, [%d1], 1;\nEND: ret;\n}\n";
 
-static void say(struct made *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void
+void
 say(struct made *m, const char *fmt, ...)
 {
     va_list args;
@@ -40,7 +38,7 @@ say(struct made *m, const char *fmt, ...)
         m->text_len += (size_t)n < sizeof(m->text) - m->text_len ? (size_t)n : 0;
 }
 
-static void
+void
 host_function(void *data)
 {
     (void)data;
@@ -62,14 +60,11 @@ stream_function(CUstream stream, CUresult status, void *data)
     host_calls++;
 }
 
-static uint64_t
+uint64_t
 one_of(const uint64_t *values, size_t count)
 {
     return values[random_below(count)];
 }
-#define ONE_OF(...)                                                                                \
-    one_of((const uint64_t[]){__VA_ARGS__},                                                        \
-           sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t))
 
 /* --- objects ------------------------------------------------------------------------------- */
 
@@ -82,7 +77,7 @@ stream_value(struct made *m)
     return fixed;
 }
 
-static uint64_t
+uint64_t
 pick_object(struct made *m, int at, enum object_kind kind)
 {
     struct object *o;
@@ -142,7 +137,7 @@ is_unified(const char *name)
            strncmp(name, "cuMemcpyAto", 11) != 0;
 }
 
-static uint64_t
+uint64_t
 pick_address(struct made *m, const struct call *call, int at)
 {
     struct object *o = random_percent(4) ? NULL : object_pick(KIND_ADDRESS);
@@ -213,9 +208,6 @@ pick_image(struct made *m)
 
 /* --- numbers ------------------------------------------------------------------------------- */
 
-/* Far beyond everything: what lies a little behind an allocation is undefined, also in its code. */
-#define TOO_MANY (1ull << 40)
-
 /* Bytes of an element of what is filled. */
 static uint64_t
 element_bytes(const char *name)
@@ -253,6 +245,8 @@ pick_bytes(struct made *m, const struct call *call, int at)
 
     if (strstr(call->name, "HostRegister") != NULL)
         return HOST_BYTES;
+    if (strstr(call->name, "SetAddress2D") != NULL) /* 64 rows of 1,600 bytes at most */
+        return m->left != UINT64_MAX && m->left > 4096 ? (m->left - 1600) / 64 : TOO_MANY;
     for (int i = 0; i < call->count; i++) {
         if (call->args[i] == ARG_NODES)
             return random_below(4);
@@ -323,7 +317,7 @@ pick_number(struct made *m, const struct call *call, int at)
             v = ONE_OF(strstr(call->name, "Green") != NULL, strstr(call->name, "Green") != NULL,
                        strstr(call->name, "Green") != NULL, 0, 2);
         else
-            v = ONE_OF(0, 0, 0, 0, 0, 1, 1, 2, 4, 8, 0x80, 0x80000000);
+            v = ONE_OF(0, 0, 0, 0, 0, 1, 1, 2, 4, 6, 8, 0x80, 0x80000000);
         break;
     case ARG_SMALL:
         if (strstr(call->name, "cuDev") != NULL && strstr(call->name, "Resource") != NULL)
@@ -370,7 +364,7 @@ pick_name(struct made *m)
 /* --- structures ------------------------------------------------------------------------------ */
 
 /* Parameters of `fill` and `count`: memory that is certainly there. */
-static void **
+void **
 kernel_params(struct made *m, int at)
 {
     struct object *o = object_pick(KIND_ADDRESS);
@@ -388,6 +382,31 @@ kernel_params(struct made *m, int at)
     return list;
 }
 
+static void
+launch_attributes(struct made *m, int at, CUlaunchConfig *c)
+{
+    CUlaunchAttribute *list = (void *)(m->room[at].bytes + 1024);
+
+    if (random_percent(60))
+        return;
+    c->attrs = list;
+    c->numAttrs = (unsigned)random_below(3);
+    for (unsigned i = 0; i < c->numAttrs; i++) {
+        list[i].id = (CUlaunchAttributeID)ONE_OF(
+            CU_LAUNCH_ATTRIBUTE_IGNORE, CU_LAUNCH_ATTRIBUTE_COOPERATIVE,
+            CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
+            CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, CU_LAUNCH_ATTRIBUTE_PRIORITY,
+            CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN, random_percent(10) ? 55 : 0);
+        if (list[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) {
+            list[i].value.clusterDim.x = (unsigned)ONE_OF(1, 2, 4, 3, 0);
+            list[i].value.clusterDim.y = list[i].value.clusterDim.z = 1;
+        } else {
+            list[i].value.cooperative = (int)random_below(2);
+        }
+        say(m, " %d=%d", (int)list[i].id, list[i].value.cooperative);
+    }
+}
+
 static uint64_t
 launch_config(struct made *m, int at)
 {
@@ -401,30 +420,43 @@ launch_config(struct made *m, int at)
     say(m, "{%u %u %u ", c->gridDimX, c->blockDimX, c->sharedMemBytes);
     c->hStream = (CUstream)(uintptr_t)pick_object(m, at, KIND_STREAM);
     m->object[at] = NULL;
+    launch_attributes(m, at, c);
     say(m, "}");
     return (uintptr_t)c;
 }
 
-/* One end of a copy; what is behind its start limits the copy's shape. */
-static void
-copy_side(struct made *m, const struct call *call, int at, CUmemorytype *type, CUdeviceptr *device,
-          const void **host, size_t *pitch, uint64_t *left)
+struct side {
+    CUmemorytype type;
+    CUdeviceptr device;
+    const void *host;
+    CUarray array;
+    size_t pitch;
+};
+
+/* One end of a copy; what is behind its start limits the copy's shape. An array's shape is checked
+ * by the call. */
+static struct side
+copy_side(struct made *m, const struct call *call, int at, uint64_t *left)
 {
+    struct side s = {.pitch = (size_t)ONE_OF(0, 64, 64, 100, 256, 256, 16)};
     uint64_t before = *left;
 
     m->left = UINT64_MAX;
-    *pitch = (size_t)ONE_OF(0, 64, 64, 100, 256, 256, 16);
-    if (random_percent(60)) {
-        *type = CU_MEMORYTYPE_DEVICE;
-        *device = pick_address(m, call, at);
+    if (random_percent(25) && object_pick(KIND_ARRAY) != NULL) {
+        s.type = CU_MEMORYTYPE_ARRAY;
+        s.array = (CUarray)(uintptr_t)pick_object(m, at, KIND_ARRAY);
+    } else if (random_percent(60)) {
+        s.type = CU_MEMORYTYPE_DEVICE;
+        s.device = pick_address(m, call, at);
         *left = m->left < before ? m->left : before;
     } else {
-        *type = random_percent(95) ? CU_MEMORYTYPE_HOST : (CUmemorytype)7;
-        *host = host_buffer + random_below(4) * 4096;
+        s.type = random_percent(95) ? CU_MEMORYTYPE_HOST : (CUmemorytype)7;
+        s.host = host_buffer + random_below(4) * 4096;
         say(m, "buffer");
     }
     m->object[at] = NULL;
-    say(m, "/%zu ", *pitch);
+    say(m, "/%zu ", s.pitch);
+    return s;
 }
 
 /* Rows of a copy whose last one certainly ends inside: each takes at most 256 bytes. */
@@ -437,24 +469,35 @@ some_rows(uint64_t left)
 
 /* Whether the sides of a copy may overlap; host memory is all one buffer here. */
 static bool
-one_memory(const void *src_host, CUdeviceptr src, const void *dst_host, CUdeviceptr dst)
+one_memory(const struct side *src, const struct side *dst)
 {
-    return (src_host != NULL && dst_host != NULL) || (src != 0 && src == dst);
+    return (src->host != NULL && dst->host != NULL) ||
+           (src->device != 0 && src->device == dst->device) ||
+           (src->array != NULL && src->array == dst->array);
 }
 
 static uint64_t
 copy_2d(struct made *m, const struct call *call, int at)
 {
     CUDA_MEMCPY2D *c = (void *)m->room[at].bytes;
-    const void *to = NULL;
+    struct side src, dst;
     uint64_t left = 65536;
     bool host;
 
     say(m, "{");
-    copy_side(m, call, at, &c->srcMemoryType, &c->srcDevice, &c->srcHost, &c->srcPitch, &left);
-    copy_side(m, call, at, &c->dstMemoryType, &c->dstDevice, &to, &c->dstPitch, &left);
-    host = c->srcMemoryType == CU_MEMORYTYPE_HOST || to != NULL;
-    c->dstHost = (void *)(uintptr_t)to;
+    src = copy_side(m, call, at, &left);
+    dst = copy_side(m, call, at, &left);
+    host = src.type == CU_MEMORYTYPE_HOST || dst.host != NULL;
+    c->srcMemoryType = src.type;
+    c->srcDevice = src.device;
+    c->srcHost = src.host;
+    c->srcArray = src.array;
+    c->srcPitch = src.pitch;
+    c->dstMemoryType = dst.type;
+    c->dstDevice = dst.device;
+    c->dstHost = (void *)(uintptr_t)dst.host;
+    c->dstArray = dst.array;
+    c->dstPitch = dst.pitch;
     c->srcXInBytes = left >= 1024 ? (size_t)ONE_OF(0, 0, 0, 4, 16) : 0;
     c->dstY = left >= 1024 ? (size_t)ONE_OF(0, 0, 0, 1) : 0;
     c->WidthInBytes = (size_t)ONE_OF(16, 64, 48, 1, 0, 100);
@@ -462,25 +505,34 @@ copy_2d(struct made *m, const struct call *call, int at)
     if (host && c->Height > 64)
         c->Height = 0;
     /* Rows that overlap may be copied in any order. */
-    if (c->Height > 1 && one_memory(c->srcHost, c->srcDevice, c->dstHost, c->dstDevice))
+    if (c->Height > 1 && one_memory(&src, &dst))
         c->Height = left >= 1024;
     say(m, "%zux%zu}", c->WidthInBytes, c->Height);
     return (uintptr_t)c;
 }
 
-static uint64_t
+uint64_t
 copy_3d(struct made *m, const struct call *call, int at)
 {
     CUDA_MEMCPY3D *c = (void *)m->room[at].bytes;
-    const void *to = NULL;
+    struct side src, dst;
     uint64_t left = 65536;
     bool host;
 
     say(m, "{");
-    copy_side(m, call, at, &c->srcMemoryType, &c->srcDevice, &c->srcHost, &c->srcPitch, &left);
-    copy_side(m, call, at, &c->dstMemoryType, &c->dstDevice, &to, &c->dstPitch, &left);
-    host = c->srcMemoryType == CU_MEMORYTYPE_HOST || to != NULL;
-    c->dstHost = (void *)(uintptr_t)to;
+    src = copy_side(m, call, at, &left);
+    dst = copy_side(m, call, at, &left);
+    host = src.type == CU_MEMORYTYPE_HOST || dst.host != NULL;
+    c->srcMemoryType = src.type;
+    c->srcDevice = src.device;
+    c->srcHost = src.host;
+    c->srcArray = src.array;
+    c->srcPitch = src.pitch;
+    c->dstMemoryType = dst.type;
+    c->dstDevice = dst.device;
+    c->dstHost = (void *)(uintptr_t)dst.host;
+    c->dstArray = dst.array;
+    c->dstPitch = dst.pitch;
     c->WidthInBytes = (size_t)ONE_OF(16, 64, 48, 1, 0);
     c->Height = some_rows(left);
     c->Depth = left >= 16384 && c->Height <= 8 ? (size_t)ONE_OF(1, 1, 2, 0) : 1;
@@ -488,7 +540,7 @@ copy_3d(struct made *m, const struct call *call, int at)
     c->dstHeight = (size_t)ONE_OF(0, 8, c->Height);
     if (host && c->Height > 64)
         c->Height = 0;
-    if (one_memory(c->srcHost, c->srcDevice, c->dstHost, c->dstDevice)) {
+    if (one_memory(&src, &dst)) {
         c->Height = c->Height > 1 ? left >= 256 : c->Height;
         c->Depth = c->Depth > 1 ? 1 : c->Depth;
     }
@@ -576,7 +628,10 @@ descriptor(struct made *m, const struct call *call, int at, int what)
                                                            CU_MEM_ALLOCATION_TYPE_PINNED, 0, 9);
         p->location.type = CU_MEM_LOCATION_TYPE_DEVICE;
         p->location.id = device;
-        say(m, "{type %d device %d}", (int)p->type, device);
+        p->requestedHandleTypes =
+            (CUmemAllocationHandleType)ONE_OF(0, 0, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR);
+        say(m, "{type %d device %d handles %d}", (int)p->type, device,
+            (int)p->requestedHandleTypes);
     } else if (what == ARG_ACCESS_DESC) {
         CUmemAccessDesc *d = room;
 
@@ -592,7 +647,9 @@ descriptor(struct made *m, const struct call *call, int at, int what)
         p->allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
         p->location.type = CU_MEM_LOCATION_TYPE_DEVICE;
         p->location.id = device;
-        say(m, "{pool on device %d}", device);
+        p->handleTypes =
+            (CUmemAllocationHandleType)ONE_OF(0, 0, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR);
+        say(m, "{pool on device %d handles %d}", device, (int)p->handleTypes);
     }
     return (uintptr_t)room;
 }
@@ -761,6 +818,8 @@ make_argument(const struct call *call, struct made *m, int at)
         return 0;
     case ARG_FOUR:
         return 4;
+    case ARG_ONE:
+        return m->careful || !random_percent(5);
     case ARG_NULL:
     case ARG_USER_DATA:
         say(m, "-");
@@ -784,6 +843,8 @@ make_argument(const struct call *call, struct made *m, int at)
     case ARG_VALUE:
         return pick_number(m, call, at);
     default:
+        if (arg >= ARG_ANY_NODE)
+            return make_family(call, m, at);
         return arg < ARG_OUT(0) ? pick_object(m, at, (enum object_kind)arg)
                                 : make_structure(call, m, at);
     }
@@ -804,6 +865,8 @@ make_arguments(const struct call *call, struct made *m, bool careful)
         pick_rectangle(m, call);
         return;
     }
+    if (call->count > 0 && call->args[0] == ARG_BATCH)
+        make_batch(call, m);
     for (int i = 0; i < call->count; i++) {
         if (call->args[i] != ARG_BYTES)
             continue;

@@ -155,6 +155,29 @@ objects_die_with_parent(enum object_kind kind, int parent)
         if (objects[i].alive && objects[i].kind == kind && objects[i].parent == parent) {
             object_die(&objects[i]);
             objects[i].made_then = UINT32_MAX;
+            if (kind == KIND_GRAPH)
+                objects_die_with_graph((int)objects[i].number);
+        }
+    }
+}
+
+void
+objects_die_with_graph(int graph)
+{
+    objects_die_with_parent(KIND_NODE, graph);
+    objects_die_with_parent(KIND_COND, graph);
+    objects_die_with_parent(KIND_GRAPH_MEMORY, graph);
+    objects_die_with_parent(KIND_GRAPH, graph); /* those inside of it */
+}
+
+void
+objects_die_with_node(int node)
+{
+    for (unsigned i = 0; i < object_count; i++) {
+        if (objects[i].alive && objects[i].kind == KIND_GRAPH && objects[i].node == node) {
+            object_die(&objects[i]);
+            objects[i].made_then = UINT32_MAX;
+            objects_die_with_graph((int)objects[i].number);
         }
     }
 }
@@ -163,9 +186,10 @@ const char *
 object_kind_name(enum object_kind kind)
 {
     static const char *const names[KIND_COUNT] = {
-        "none", "ctx",  "stream", "event",  "module", "function", "kernel", "library", "graph",
-        "node", "exec", "array",  "mipmap", "pool",   "phys",     "user",   "tex",     "surf",
-        "ref",  "link", "green",  "desc",   "res",    "mem",      "host",
+        "none",  "ctx",  "stream", "event",    "module", "function", "kernel", "library",
+        "graph", "node", "exec",   "array",    "mipmap", "pool",     "phys",   "user",
+        "tex",   "surf", "ref",    "link",     "green",  "desc",     "res",    "cond",
+        "gmem",  "fd",   "ipcmem", "ipcevent", "export", "mem",      "host",
     };
 
     return names[kind];

@@ -18,6 +18,7 @@ struct object {
     uint64_t bytes;  /* of memory that can be used through it; 0: none or unknown */
     int owner;       /* number of the context it was made in, 0: none */
     int parent;      /* number of the module or library it comes from, or 0 */
+    int node;        /* number of the one that a graph is inside of, or 0 */
     bool alive;
     bool broken;        /* a context that had a fault */
     bool legacy_breaks; /* a context: a capture that its legacy stream must not be touched in */
@@ -53,6 +54,10 @@ void object_die(struct object *object);
 /* All that a context or, by parent, a module or library takes with it. */
 void objects_die_with_context(int context);
 void objects_die_with_parent(enum object_kind kind, int parent);
+/* What is inside of it. */
+void objects_die_with_graph(int graph);
+/* The graphs inside of it. */
+void objects_die_with_node(int node);
 const char *object_kind_name(enum object_kind kind);
 
 #endif

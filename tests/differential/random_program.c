@@ -11,6 +11,7 @@
 #include "random_program.h"
 
 #include "arguments.h"
+#include "stand_ins.h"
 
 #include "cuda_api.h"
 
@@ -22,9 +23,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define THREADS     3
-#define FIRST_CALLS 14
-#define POOLED      (-1) /* parent of memory that was allocated in stream order */
+#define THREADS 3
+#define POOLED  (-1) /* parent of memory that was allocated in stream order */
 
 static const struct call calls[] = {
 #include "random_calls.inc.h"
@@ -82,7 +82,7 @@ load(void)
         exit(2);
     }
     for (size_t i = 0; i < CALLS; i++)
-        *(void **)&functions[i] = dlsym(library, calls[i].name);
+        *(void **)&functions[i] = stand_in(calls[i].name, dlsym(library, calls[i].name));
     *(void **)&ctx_synchronize = dlsym(library, "cuCtxSynchronize");
     *(void **)&ctx_synchronize_v2 = dlsym(library, "cuCtxSynchronize_v2");
     *(void **)&stream_is_capturing = dlsym(library, "cuStreamIsCapturing");
@@ -133,26 +133,39 @@ parent_of(const struct call *call)
     return 0;
 }
 
+/* The shape of a copy of all of it, if that is no more than so many bytes. */
+static bool
+whole_array(CUarray array, CUDA_MEMCPY3D *copy, size_t most)
+{
+    CUDA_ARRAY3D_DESCRIPTOR d;
+    size_t bytes;
+
+    memset(copy, 0, sizeof(*copy));
+    if (array_descriptor(&d, array) != CUDA_SUCCESS)
+        return false;
+    bytes = d.Format == CU_AD_FORMAT_UNSIGNED_INT8 ? 1 : d.Format == CU_AD_FORMAT_HALF ? 2 : 4;
+    copy->WidthInBytes = d.Width * d.NumChannels * bytes;
+    copy->Height = d.Height > 0 ? d.Height : 1;
+    copy->Depth = d.Depth > 0 ? d.Depth : 1;
+    return copy->WidthInBytes * copy->Height * copy->Depth <= most;
+}
+
 /* The same for arrays. */
 static void
 fill_array(CUarray array)
 {
     static unsigned char zeros[1u << 20];
-    CUDA_ARRAY3D_DESCRIPTOR d;
-    CUDA_MEMCPY3D copy = {.srcMemoryType = CU_MEMORYTYPE_HOST,
-                          .srcHost = zeros,
-                          .dstMemoryType = CU_MEMORYTYPE_ARRAY,
-                          .dstArray = array};
-    size_t bytes;
+    CUDA_MEMCPY3D copy;
 
-    if (capturing || array_descriptor(&d, array) != CUDA_SUCCESS)
+    if (capturing || !whole_array(array, &copy, sizeof(zeros)))
         return;
-    bytes = d.Format == CU_AD_FORMAT_UNSIGNED_INT8 ? 1 : d.Format == CU_AD_FORMAT_HALF ? 2 : 4;
-    copy.WidthInBytes = copy.srcPitch = d.Width * d.NumChannels * bytes;
-    copy.Height = copy.srcHeight = d.Height > 0 ? d.Height : 1;
-    copy.Depth = d.Depth > 0 ? d.Depth : 1;
-    if (copy.WidthInBytes * copy.Height * copy.Depth <= sizeof(zeros))
-        (void)memcpy_3d(&copy);
+    copy.srcMemoryType = CU_MEMORYTYPE_HOST;
+    copy.srcHost = zeros;
+    copy.srcPitch = copy.WidthInBytes;
+    copy.srcHeight = copy.Height;
+    copy.dstMemoryType = CU_MEMORYTYPE_ARRAY;
+    copy.dstArray = array;
+    (void)memcpy_3d(&copy);
 }
 
 /* What is in new memory is undefined: make it the same everywhere. */
@@ -207,6 +220,8 @@ output_object(const struct call *call, int thread, int at, enum object_kind kind
         o->team = strcmp(call->name, "cuMulticastCreate") == 0;
         if (kind == KIND_ARRAY)
             fill_array((CUarray)(uintptr_t)value);
+        if (kind == KIND_GRAPH && call->args[0] == ARG_IN_NODE && made.object[0] != NULL)
+            o->node = (int)made.object[0]->number;
         if (strstr(call->name, "Managed") != NULL && made.value[2] == CU_MEM_ATTACH_HOST)
             o->usable = false; /* not to kernels */
     }
@@ -229,6 +244,75 @@ output_resource(const CUdevResource *resource)
     o = object_add(KIND_RESOURCE, (uintptr_t)&kept[count++]);
     if (o != NULL)
         printf(" res%u of %u", o->number, resource->sm.smCount);
+}
+
+/* Handles are kept as bytes. */
+static void
+output_bytes(int at, enum object_kind kind)
+{
+    static unsigned char kept[256][64];
+    static unsigned count;
+    struct object *o;
+
+    if (count == sizeof(kept) / sizeof(kept[0]))
+        return;
+    memcpy(kept[count], made.room[at].bytes, sizeof(kept[count]));
+    o = object_add(kind, (uintptr_t)kept[count++]);
+    if (o != NULL)
+        printf(" %s%u", object_kind_name(kind), o->number);
+}
+
+/* What a new node brought along, and what it took. */
+static void
+output_node(const struct call *call, int at)
+{
+    const CUgraphNodeParams *p = (const void *)(uintptr_t)made.value[at];
+    const struct object *graph = made.object[1],
+                        *node = object_find(KIND_NODE, made.room[0].u64[0]);
+    struct object *o = NULL;
+
+    if (strstr(call->name, "AddNode") == NULL || graph == NULL || node == NULL)
+        return;
+    if (p->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC) {
+        o = object_add(KIND_GRAPH_MEMORY, p->alloc.dptr);
+        if (o != NULL)
+            o->parent = (int)graph->number;
+    } else if (p->type == CU_GRAPH_NODE_TYPE_GRAPH &&
+               p->graph.ownership == CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE) {
+        o = object_find(KIND_GRAPH, (uintptr_t)p->graph.graph);
+        if (o != NULL) {
+            o->parent = (int)graph->number;
+            o->node = (int)node->number;
+        }
+    }
+    for (unsigned i = 0; p->type == CU_GRAPH_NODE_TYPE_CONDITIONAL && i < p->conditional.size;
+         i++) {
+        o = object_add(KIND_GRAPH, (uintptr_t)p->conditional.phGraph_out[i]);
+        if (o == NULL)
+            return;
+        o->parent = (int)graph->number;
+        o->node = (int)node->number;
+        printf(" body graph%u", o->number);
+    }
+}
+
+static void
+output_answers(int at)
+{
+    const unsigned *asked = made.room[at - 1].u32;
+    const uint64_t *to = made.room[at].u64;
+
+    for (unsigned i = 0; i < made.value[at - 2]; i++) {
+        if (asked[i] == CU_POINTER_ATTRIBUTE_CONTEXT) {
+            const struct object *o = object_find(KIND_CTX, to[i]);
+
+            printf(" ctx%u", o != NULL ? o->number : 0);
+        } else if (asked[i] == CU_POINTER_ATTRIBUTE_RANGE_SIZE) {
+            printf(" %llu", (unsigned long long)to[i]);
+        } else {
+            printf(" %d", (int)(uint32_t)to[i]);
+        }
+    }
 }
 
 static unsigned
@@ -264,6 +348,12 @@ outputs(const struct call *call, int thread)
         else if (arg == ARG_OUT_RESOURCES)
             for (unsigned n = 0; n < groups_of(call); n++)
                 output_resource((const CUdevResource *)(const void *)made.room[i].bytes + n);
+        else if (arg == ARG_OUT_IPC_MEMORY || arg == ARG_OUT_IPC_EVENT || arg == ARG_OUT_EXPORT)
+            output_bytes(i, (enum object_kind)(arg - ARG_OUT(0)));
+        else if (arg == ARG_ANY_NODE)
+            output_node(call, i);
+        else if (arg == ARG_ANSWERS)
+            output_answers(i);
         else if (arg > ARG_OUT(0) && arg < ARG_OUT_END)
             output_object(call, thread, i, (enum object_kind)(arg - ARG_OUT(0)));
         else if (call->flags & CALL_RESULT_ONLY)
@@ -307,10 +397,10 @@ destroyed(struct object *o)
         objects_die_with_parent(KIND_FUNCTION, (int)o->number);
         objects_die_with_parent(KIND_ADDRESS, (int)o->number);
     }
-    if (o->kind == KIND_GRAPH) {
-        objects_die_with_parent(KIND_NODE, (int)o->number);
-        objects_die_with_parent(KIND_GRAPH, (int)o->number);
-    }
+    if (o->kind == KIND_GRAPH)
+        objects_die_with_graph((int)o->number);
+    if (o->kind == KIND_NODE)
+        objects_die_with_node((int)o->number);
     if (o->kind == KIND_GREEN) {
         struct object *ctx = object_find(KIND_CTX, o->value);
 
@@ -395,91 +485,6 @@ named(const char *name)
     return NULL;
 }
 
-/* What is made first, so that there is something to draw. */
-static const struct call *
-first_call(unsigned long number)
-{
-    static const char *const begin[FIRST_CALLS] = {"cuDevicePrimaryCtxRetain",
-                                                   "cuCtxSetCurrent",
-                                                   "cuCtxCreate_v2",
-                                                   "cuModuleLoadData",
-                                                   "cuModuleGetFunction",
-                                                   "cuMemAlloc_v2",
-                                                   "cuMemAlloc_v2",
-                                                   "cuStreamCreate",
-                                                   "cuEventCreate",
-                                                   "cuMemHostAlloc",
-                                                   "cuStreamCreateWithPriority",
-                                                   "cuMemAllocPitch_v2",
-                                                   "cuModuleGetFunction",
-                                                   "cuModuleGetGlobal_v2"};
-
-    static const char *const green[] = {"cuDeviceGetDevResource",    "cuDevSmResourceSplitByCount",
-                                        "cuDevResourceGenerateDesc", "cuGreenCtxCreate",
-                                        "cuGreenCtxStreamCreate",    "cuCtxFromGreenCtx"};
-    static const char *const mapped[] = {
-        "cuMemAddressReserve", "cuMemCreate",       "cuMemMap",
-        "cuMemSetAccess",      "cuMulticastCreate", "cuMulticastBindMem"};
-    unsigned long more = number - FIRST_CALLS;
-
-    if (number < FIRST_CALLS)
-        return named(begin[number]);
-    if (special == 1 && more < sizeof(green) / sizeof(green[0]))
-        return named(green[more]);
-    return special == 2 && more < sizeof(mapped) / sizeof(mapped[0]) ? named(mapped[more]) : NULL;
-}
-
-/* What others need, which chance alone would seldom have made. */
-static const struct call *
-maker(void)
-{
-    static const char *const names[] = {
-        "cuLibraryLoadData",
-        "cuLibraryGetKernel",
-        "cuKernelGetFunction",
-        "cuGraphCreate",
-        "cuGraphAddKernelNode_v2",
-        "cuGraphAddMemsetNode",
-        "cuGraphAddHostNode",
-        "cuGraphAddMemcpyNode",
-        "cuGraphInstantiateWithFlags",
-        "cuGraphLaunch",
-        "cuGraphClone",
-        "cuArrayCreate_v2",
-        "cuArray3DCreate_v2",
-        "cuMipmappedArrayCreate",
-        "cuMemPoolCreate",
-        "cuMemAllocFromPoolAsync",
-        "cuMemAllocManaged",
-        "cuMemAddressReserve",
-        "cuMemCreate",
-        "cuMemMap",
-        "cuMemSetAccess",
-        "cuTexObjectCreate",
-        "cuSurfObjectCreate",
-        "cuStreamBeginCapture_v2",
-        "cuLaunchKernel",
-        "cuMemAllocAsync",
-        "cuEventRecord",
-        "cuStreamWaitEvent",
-        "cuLaunchHostFunc",
-        "cuMemcpyHtoA_v2",
-        "cuMemHostGetDevicePointer_v2",
-        "cuLinkCreate_v2",
-        "cuUserObjectCreate",
-        "cuDeviceGetDevResource",
-        "cuDevSmResourceSplitByCount",
-        "cuDevResourceGenerateDesc",
-        "cuGreenCtxCreate",
-        "cuCtxFromGreenCtx",
-        "cuGreenCtxStreamCreate",
-        "cuMulticastCreate",
-        "cuMulticastBindMem",
-    };
-
-    return named(names[random_below(sizeof(names) / sizeof(names[0]))]);
-}
-
 /* Areas are as likely as each other, however many calls they have. */
 static const struct call *
 of_some_area(void)
@@ -508,7 +513,8 @@ of_some_area(void)
 static const struct call *
 draw(unsigned long number, int thread, bool *careful_p)
 {
-    const struct call *call = first_call(number);
+    const char *first = first_name(number, special);
+    const struct call *call = first != NULL ? named(first) : NULL;
 
     *careful_p = number >= FIRST_CALLS && call != NULL;
 
@@ -521,7 +527,7 @@ draw(unsigned long number, int thread, bool *careful_p)
         if (capturing && random_percent(6))
             call = named("cuStreamEndCapture");
         else if (random_percent(20)) {
-            call = maker();
+            call = named(maker_name());
             *careful_p = random_percent(50);
         } else
             call = random_percent(50) ? &calls[random_below(CALLS)] : of_some_area();
@@ -759,7 +765,8 @@ one_call(int thread)
             destroyed(made.object[0]);
     }
     if (settled &&
-        (has_arg(call, ARG_HOST) || has_arg(call, ARG_COPY2D) || has_arg(call, ARG_COPY3D)))
+        (has_arg(call, ARG_HOST) || has_arg(call, ARG_COPY2D) || has_arg(call, ARG_COPY3D) ||
+         has_arg(call, ARG_COPY_PEER) || has_arg(call, ARG_BATCH)))
         printf(" buffer %08x", sum_of(host_buffer, HOST_BYTES));
     printf(capturing ? " capturing\n" : "\n");
     note_current(thread);
@@ -820,6 +827,36 @@ read_back(void)
     }
 }
 
+/* The same of arrays. */
+static void
+read_arrays(void)
+{
+    static unsigned char bytes[1u << 20];
+
+    for (struct object *o = NULL; (o = object_next(KIND_ARRAY, o)) != NULL;) {
+        struct object *ctx = NULL;
+        CUDA_MEMCPY3D copy;
+        CUresult cr;
+
+        while ((ctx = object_next(KIND_CTX, ctx)) != NULL && (int)ctx->number != o->owner)
+            ;
+        if (ctx == NULL || ctx->broken ||
+            ctx_set_current((CUcontext)(uintptr_t)ctx->value) != CUDA_SUCCESS ||
+            !whole_array((CUarray)(uintptr_t)o->value, &copy, sizeof(bytes)))
+            continue;
+        copy.srcMemoryType = CU_MEMORYTYPE_ARRAY;
+        copy.srcArray = (CUarray)(uintptr_t)o->value;
+        copy.dstMemoryType = CU_MEMORYTYPE_HOST;
+        copy.dstHost = bytes;
+        copy.dstPitch = copy.WidthInBytes;
+        copy.dstHeight = copy.Height;
+        memset(bytes, 0, sizeof(bytes));
+        cr = memcpy_3d(&copy);
+        printf("array%u %d %08x\n", o->number, (int)cr,
+               sum_of(bytes, copy.WidthInBytes * copy.Height * copy.Depth));
+    }
+}
+
 /* Everything that was queued is done, in whatever context. */
 static void
 finish(void)
@@ -832,6 +869,7 @@ finish(void)
         if (ctx_set_current((CUcontext)(uintptr_t)o->value) == CUDA_SUCCESS)
             o->broken = ctx_synchronize() != CUDA_SUCCESS;
     read_back();
+    read_arrays();
     printf("host functions %u\n", host_calls);
 }
 

@@ -24,10 +24,16 @@ enum object_kind {
     KIND_TEXREF,
     KIND_LINK,
     KIND_GREEN,
-    KIND_DESC,     /* of what a green context has */
-    KIND_RESOURCE, /* SMs; its value is where a copy lies */
-    KIND_ADDRESS,  /* device memory */
-    KIND_HOST,     /* pinned memory */
+    KIND_DESC,         /* of what a green context has */
+    KIND_RESOURCE,     /* SMs; its value is where a copy lies */
+    KIND_COND,         /* a graph's condition */
+    KIND_GRAPH_MEMORY, /* of an allocation node */
+    KIND_FD,           /* of memory or a pool */
+    KIND_IPC_MEMORY,   /* handles of other processes; values are where copies lie */
+    KIND_IPC_EVENT,
+    KIND_EXPORT,  /* what a pool says of an allocation */
+    KIND_ADDRESS, /* device memory */
+    KIND_HOST,    /* pinned memory */
     KIND_COUNT,
 };
 
@@ -56,6 +62,10 @@ enum arg {
     ARG_IN_LINK = ARG_IN(KIND_LINK),
     ARG_IN_GREEN = ARG_IN(KIND_GREEN),
     ARG_IN_DESC = ARG_IN(KIND_DESC),
+    ARG_IN_FD = ARG_IN(KIND_FD),
+    ARG_IN_IPC_MEMORY = ARG_IN(KIND_IPC_MEMORY),
+    ARG_IN_IPC_EVENT = ARG_IN(KIND_IPC_EVENT),
+    ARG_IN_EXPORT = ARG_IN(KIND_EXPORT),
     ARG_ADDRESS = ARG_IN(KIND_ADDRESS),
 
     ARG_OUT_CTX = ARG_OUT(KIND_CTX),
@@ -80,6 +90,11 @@ enum arg {
     ARG_OUT_GREEN = ARG_OUT(KIND_GREEN),
     ARG_OUT_DESC = ARG_OUT(KIND_DESC),
     ARG_OUT_RESOURCE = ARG_OUT(KIND_RESOURCE),
+    ARG_OUT_COND = ARG_OUT(KIND_COND),
+    ARG_OUT_FD = ARG_OUT(KIND_FD),
+    ARG_OUT_IPC_MEMORY = ARG_OUT(KIND_IPC_MEMORY),
+    ARG_OUT_IPC_EVENT = ARG_OUT(KIND_IPC_EVENT),
+    ARG_OUT_EXPORT = ARG_OUT(KIND_EXPORT),
     ARG_OUT_ADDRESS = ARG_OUT(KIND_ADDRESS),
     ARG_OUT_HOST = ARG_OUT(KIND_HOST),
     ARG_OUT_END,
@@ -128,6 +143,20 @@ enum arg {
     ARG_IMAGE_BYTES,
     ARG_ZERO,
     ARG_FOUR,
+    ARG_ONE,
+
+    ARG_ANY_NODE = 400, /* families.c from here on */
+    ARG_MEM_OPS,
+    ARG_OPS_COUNT, /* before ARG_OPS */
+    ARG_OPS,
+    ARG_COPY_PEER,
+    ARG_BATCH, /* all arguments of a call */
+    ARG_ATTRIBUTE,
+    ARG_ASKED_COUNT, /* before ARG_ASKED, which is before ARG_ANSWERS */
+    ARG_ASKED,
+    ARG_ANSWERS,
+    ARG_POOL_VALUE,
+    ARG_FLOAT, /* a whole number that the call gets as a float */
 };
 
 enum {

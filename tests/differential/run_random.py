@@ -138,7 +138,7 @@ class Batch:
                 ended = [x for x in lines if x.startswith(("signal", "exit"))]
                 if ended and at is None:
                     different.append(seed)
-                    print("seed %d, %s: %s behind\n      %s" % (seed, name, ended[0], lines[-3]))
+                    print("seed %d, %s: %s behind\n      %s" % (seed, name, ended[0], lines[-3:][0]))
         return different
 
 
