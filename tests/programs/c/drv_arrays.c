@@ -1,9 +1,9 @@
 /* drv_arrays.c -- arrays: what they are, and every copy that touches one */
 #include "drv.h"
 
-#define W 37u /* texels of two floats in a row */
-#define H 11u
-#define D 5u
+#define W     37u /* texels of two floats in a row */
+#define H     11u
+#define D     5u
 #define TEXEL 8u
 
 static void
@@ -129,21 +129,37 @@ linear(void)
     CU(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
     fill(in, bytes, 7);
     memset(out, 0, bytes);
-    CUDA_MEMCPY2D up = {.srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = in, .srcPitch = W * TEXEL,
-                        .dstMemoryType = CU_MEMORYTYPE_ARRAY, .dstArray = a,
-                        .WidthInBytes = W * TEXEL, .Height = H};
+    CUDA_MEMCPY2D up = {.srcMemoryType = CU_MEMORYTYPE_HOST,
+                        .srcHost = in,
+                        .srcPitch = W * TEXEL,
+                        .dstMemoryType = CU_MEMORYTYPE_ARRAY,
+                        .dstArray = a,
+                        .WidthInBytes = W * TEXEL,
+                        .Height = H};
     CU(cuMemcpy2DAsync(&up, stream));
-    CUDA_MEMCPY2D over = {.srcMemoryType = CU_MEMORYTYPE_ARRAY, .srcArray = a,
-                          .dstMemoryType = CU_MEMORYTYPE_DEVICE, .dstDevice = mem,
-                          .dstPitch = pitch, .WidthInBytes = W * TEXEL, .Height = H};
+    CUDA_MEMCPY2D over = {.srcMemoryType = CU_MEMORYTYPE_ARRAY,
+                          .srcArray = a,
+                          .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+                          .dstDevice = mem,
+                          .dstPitch = pitch,
+                          .WidthInBytes = W * TEXEL,
+                          .Height = H};
     CU(cuMemcpy2DAsync(&over, stream));
-    CUDA_MEMCPY2D back = {.srcMemoryType = CU_MEMORYTYPE_UNIFIED, .srcDevice = mem,
-                          .srcPitch = pitch, .dstMemoryType = CU_MEMORYTYPE_ARRAY, .dstArray = b,
-                          .WidthInBytes = W * TEXEL, .Height = H};
+    CUDA_MEMCPY2D back = {.srcMemoryType = CU_MEMORYTYPE_UNIFIED,
+                          .srcDevice = mem,
+                          .srcPitch = pitch,
+                          .dstMemoryType = CU_MEMORYTYPE_ARRAY,
+                          .dstArray = b,
+                          .WidthInBytes = W * TEXEL,
+                          .Height = H};
     CU(cuMemcpy2DAsync(&back, stream));
-    CUDA_MEMCPY2D down = {.srcMemoryType = CU_MEMORYTYPE_ARRAY, .srcArray = b,
-                          .dstMemoryType = CU_MEMORYTYPE_HOST, .dstHost = out,
-                          .dstPitch = W * TEXEL, .WidthInBytes = W * TEXEL, .Height = H};
+    CUDA_MEMCPY2D down = {.srcMemoryType = CU_MEMORYTYPE_ARRAY,
+                          .srcArray = b,
+                          .dstMemoryType = CU_MEMORYTYPE_HOST,
+                          .dstHost = out,
+                          .dstPitch = W * TEXEL,
+                          .WidthInBytes = W * TEXEL,
+                          .Height = H};
     CU(cuMemcpy2DAsync(&down, stream));
     CU(cuStreamSynchronize(stream));
     EXPECT(memcmp(in, out, bytes) == 0);
@@ -159,7 +175,9 @@ linear(void)
 static void
 rows(void)
 {
-    enum { N = 300 };
+    enum {
+        N = 300
+    };
     unsigned char in[N * TEXEL], out[N * TEXEL], want[N * TEXEL];
     CUarray a = make(N, 0, 0, 0), b = make(N, 0, 0, 0);
     CUdeviceptr mem;
@@ -185,6 +203,15 @@ rows(void)
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemcpyHtoA(a, (N - 1) * TEXEL, in, 16));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemcpyAtoH(out, a, (size_t)0 - 8, 16));
     EXPECT_CU(CUDA_ERROR_INVALID_HANDLE, cuMemcpyAtoH(out, NULL, 0, 16));
+    /* Shapes count before arrays. */
+    CUDA_MEMCPY2D box = {.srcMemoryType = CU_MEMORYTYPE_ARRAY,
+                         .dstMemoryType = CU_MEMORYTYPE_HOST,
+                         .dstHost = out,
+                         .WidthInBytes = 4,
+                         .Height = 2};
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemcpy2D(&box));
+    box.dstPitch = 4;
+    EXPECT_CU(CUDA_ERROR_INVALID_HANDLE, cuMemcpy2D(&box));
     CU(cuMemcpyHtoA(a, 0, in, 0));
     CU(cuArrayDestroy(a));
     CU(cuArrayDestroy(b));
@@ -195,7 +222,9 @@ rows(void)
 static void
 batches(void)
 {
-    enum { N = 64 };
+    enum {
+        N = 64
+    };
     unsigned char in[2][N * TEXEL], out[2][N * TEXEL];
     CUmemcpyAttributes attrs[2] = {{.srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_DURING_API_CALL},
                                    {.srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM}};

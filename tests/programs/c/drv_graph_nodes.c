@@ -745,6 +745,21 @@ as_text(void)
     printf("as text: done\n");
 }
 
+/* Memory of a device whose primary context is not there, and that is not the current one's. */
+static void
+without_context(void)
+{
+    CUDA_MEM_ALLOC_NODE_PARAMS p = alloc_params();
+    CUgraphNode node;
+    CUgraph graph;
+
+    CU(cuCtxSetCurrent(NULL));
+    CU(cuGraphCreate(&graph, 0));
+    EXPECT_CU(CUDA_ERROR_CONTEXT_IS_DESTROYED, cuGraphAddMemAllocNode(&node, graph, NULL, 0, &p));
+    CU(cuGraphDestroy(graph));
+    printf("without a context: done\n");
+}
+
 int
 main(void)
 {
@@ -769,5 +784,6 @@ main(void)
     as_text();
     CU(cuStreamDestroy(stream));
     drv_close(dev);
+    without_context();
     return drv_result("drv_graph_nodes");
 }

@@ -156,6 +156,17 @@ side_place(const struct sd_side *side, const struct sd_box *box, bool write, uin
     return linear_check(side->type, *addr_p, span, write, pageable_p);
 }
 
+/* Whether the box fits the pitch and height of a side in linear memory. */
+static CUresult
+side_fits(const struct sd_side *side, const struct sd_box *box)
+{
+    uint64_t addr, pitch, slice;
+
+    if (side->type == CU_MEMORYTYPE_ARRAY)
+        return CUDA_SUCCESS;
+    return linear_place(side, 0, box, &addr, &pitch, &slice);
+}
+
 CUresult
 sd_copy_make(const struct sd_side *src, const struct sd_side *dst, const struct sd_box *box,
              struct sd_copy_work *work, bool pageable_p[2])
@@ -171,8 +182,12 @@ sd_copy_make(const struct sd_side *src, const struct sd_side *dst, const struct 
         work->depth = 0; /* nothing to do */
         return CUDA_SUCCESS;
     }
-    cr =
-        side_place(src, box, false, &work->src, &work->src_pitch, &work->src_slice, &pageable_p[0]);
+    cr = side_fits(src, box);
+    if (cr == CUDA_SUCCESS)
+        cr = side_fits(dst, box);
+    if (cr == CUDA_SUCCESS)
+        cr = side_place(src, box, false, &work->src, &work->src_pitch, &work->src_slice,
+                        &pageable_p[0]);
     if (cr == CUDA_SUCCESS)
         cr = side_place(dst, box, true, &work->dst, &work->dst_pitch, &work->dst_slice,
                         &pageable_p[1]);

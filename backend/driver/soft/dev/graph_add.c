@@ -267,6 +267,9 @@ add_alloc(const struct add *a, CUDA_MEM_ALLOC_NODE_PARAMS *p)
     if (cr == CUDA_SUCCESS) {
         if (node->ctx == NULL || node->ctx->dev != dev)
             node->ctx = dev->primary;
+        cr = sd_ctx_check(node->ctx);
+    }
+    if (cr == CUDA_SUCCESS) {
         cr = sd_graph_mem_new(node->ctx, p->bytesize, &node->mem);
     }
     if (cr == CUDA_SUCCESS) {
