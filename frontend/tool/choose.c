@@ -17,6 +17,8 @@
 
 #define SOON_NS   (20 * GP_NS_PER_MS) /* changes that come together are one */
 #define BEHIND_NS GP_NS_PER_MS        /* for each who is before us */
+#define ASIDE_NS  GP_NS_PER_S         /* a server that has what nobody had */
+#define ASIDE     (UINT64_MAX - 1)    /* a position that is none */
 
 static const struct gp_option options[] = {
     TOOL_NEED_OPTIONS,
@@ -114,7 +116,10 @@ position_tell(uint64_t position, uint64_t *told_p)
     if (position == *told_p)
         return;
     *told_p = position;
-    if (position == UINT64_MAX)
+    if (position == ASIDE)
+        fprintf(stderr, "gpupool run: no server has what is asked for even when nobody else is "
+                        "there; waiting for one\n");
+    else if (position == UINT64_MAX)
         fprintf(stderr, "gpupool run: nothing is free, waiting\n");
     else
         fprintf(stderr, "gpupool run: nothing is free, waiting, %" PRIu64 " before us\n", position);
@@ -146,10 +151,12 @@ static void
 wait_for_change(struct tool_line *line, uint64_t position, uint64_t began, uint64_t looked,
                 uint64_t end)
 {
-    bool first = position == 0 || position == UINT64_MAX;
+    bool first = position == 0 || position >= ASIDE;
     uint64_t now = gp_now_ns(), after = now + gp_max_u64(SOON_NS, 4 * (now - looked));
 
-    if (!first)
+    if (position == ASIDE)
+        after += ASIDE_NS;
+    else if (!first)
         after += position * BEHIND_NS;
     if (now >= end)
         return;
@@ -161,22 +168,40 @@ wait_for_change(struct tool_line *line, uint64_t position, uint64_t began, uint6
         gp_sleep_ns(after - now);
 }
 
+/* Who is first and waits for what no server has holds nobody up. Where there are no servers nothing
+ * can be said. */
+static bool
+stands_aside(const struct fe_config *config, struct tool_line *line, const struct tool_found *found)
+{
+    bool aside = found->count > 0 && !tool_found_ever(config, found);
+
+    return line != NULL && tool_line_aside(line, aside) && aside;
+}
+
 /* In line: who is first looks, and looks again when something changes. */
 static enum look
 wait_for_one(const struct fe_config *config, struct tool_found *found_p)
 {
     uint64_t began = gp_now_ns(), end = gp_deadline_after(began, config->wait_ns);
-    uint64_t told = UINT64_MAX - 1, position, looked;
+    uint64_t told = UINT64_MAX - 2, position, looked;
     struct tool_line *line = tool_line_join(config);
     enum look seen = LOOK_NOTHING;
+    bool aside = false;
 
     for (bool once = false; !once || gp_now_ns() < end; once = true) {
         looked = gp_now_ns();
         position = line != NULL ? tool_line_position(line) : UINT64_MAX;
-        if (position == 0 || position == UINT64_MAX)
+        if (position == 0 || position == UINT64_MAX || aside) {
             seen = look(config, line, found_p);
-        if (seen == LOOK_FOUND || (seen == LOOK_BLIND && !once))
-            break;
+            if (seen == LOOK_FOUND && aside && position > 0 && position < ASIDE)
+                seen = LOOK_NOTHING; /* those before us may want it */
+            if (seen == LOOK_FOUND || (seen == LOOK_BLIND && !once))
+                break;
+            if (seen == LOOK_NOTHING)
+                aside = stands_aside(config, line, found_p);
+        }
+        if (aside)
+            position = ASIDE;
         position_tell(position, &told);
         wait_for_change(line, position, began, looked, end);
     }

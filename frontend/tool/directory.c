@@ -62,7 +62,7 @@ struct tool_line {
     const struct place_need *need;
     char servers[DIR_KEY_BYTES], prefix[256], key[320]; /* of the region's servers; ours */
     uint64_t revision;                                  /* of the position */
-    bool served;
+    bool served, aside;
     /* As the line was when the position was asked. */
     uint64_t before;
     bool seen;
@@ -145,7 +145,9 @@ line_enter(struct tool_line *line)
 {
     enum gp_status status = dir_etcd_grant(line->etcd, LINE_TTL_S, &line->lease);
 
-    return status == GP_OK ? dir_etcd_put(line->etcd, line->key, "{}", line->lease) : status;
+    line->aside = false;
+    return status == GP_OK ? dir_etcd_put(line->etcd, line->key, DIR_LINE_WAITING, line->lease)
+                           : status;
 }
 
 struct tool_line *
@@ -174,10 +176,16 @@ line_entry(void *user, const char *key, const char *value, uint64_t created)
 
     (void)created; /* they come in this order */
     line->seen = line->seen || strcmp(key, line->key) == 0;
-    if (dir_line_apply(value, line->need, NULL, 0))
+    switch (dir_line_apply(value, line->need, NULL, 0)) {
+    case DIR_LINE_GOES:
         gp_buf_append(&line->going, value, strlen(value) + 1);
-    else
+        break;
+    case DIR_LINE_WAITS:
         line->before += !line->seen;
+        break;
+    case DIR_LINE_ASIDE:
+        break;
+    }
 }
 
 uint64_t
@@ -196,6 +204,21 @@ tool_line_position(struct tool_line *line)
     if (gp_buf_status(&line->going) != GP_OK)
         status = GP_ERR_NO_MEMORY;
     return status == GP_OK && line->seen ? line->before : UINT64_MAX;
+}
+
+bool
+tool_line_aside(struct tool_line *line, bool aside)
+{
+    const char *value = aside ? DIR_LINE_STANDING_ASIDE : DIR_LINE_WAITING;
+
+    if (line->aside == aside)
+        return true;
+    if (dir_etcd_put(line->etcd, line->key, value, line->lease) != GP_OK) {
+        log_info("the line: %s", dir_etcd_why(line->etcd));
+        return false;
+    }
+    line->aside = aside;
+    return true;
 }
 
 bool

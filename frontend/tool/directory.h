@@ -14,6 +14,9 @@ struct tool_line;
 struct tool_line *tool_line_join(const struct fe_config *config);
 /* How many wait before us; UINT64_MAX if that cannot be found out now. */
 uint64_t tool_line_position(struct tool_line *line);
+/* Whether we hold up those behind us; what is wanted is nowhere if not. False: that could not be
+ * said. */
+bool tool_line_aside(struct tool_line *line, bool aside);
 /* Until the line changes, or (servers) the directory, since the position was asked, timeout_ms and
  * a few seconds at most. False: that cannot be waited for. */
 bool tool_line_wait(struct tool_line *line, bool servers, uint64_t timeout_ms);

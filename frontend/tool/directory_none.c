@@ -27,6 +27,14 @@ tool_line_position(struct tool_line *line)
 }
 
 bool
+tool_line_aside(struct tool_line *line, bool aside)
+{
+    (void)line;
+    (void)aside;
+    return false;
+}
+
+bool
 tool_line_wait(struct tool_line *line, bool servers, uint64_t timeout_ms)
 {
     (void)line;

@@ -167,6 +167,12 @@ tool_find(const struct fe_config *config, struct tool_line *line, struct tool_fo
     return ok;
 }
 
+bool
+tool_found_ever(const struct fe_config *config, const struct tool_found *found)
+{
+    return place_ever(&config->need, found->list, found->count, FE_SERVERS_MAX);
+}
+
 void
 tool_found_fini(struct tool_found *found)
 {

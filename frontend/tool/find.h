@@ -24,6 +24,8 @@ struct tool_line;
 /* Ask, measure the way to those that meet the need, and put them in order. False: why. line (or
  * NULL): what those who were served before will take is taken already. */
 bool tool_find(const struct fe_config *config, struct tool_line *line, struct tool_found *found_p);
+/* Some server has it, or several have, once all sessions have ended. */
+bool tool_found_ever(const struct fe_config *config, const struct tool_found *found);
 void tool_found_fini(struct tool_found *found);
 /* The table of what there is, and why not. */
 void tool_found_print(const struct fe_config *config, const struct tool_found *found, FILE *to);

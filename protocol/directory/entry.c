@@ -1,6 +1,8 @@
 /* protocol/directory/entry.c */
 #include "protocol/directory/entry.h"
 
+#include "protocol/directory/number.h"
+
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,16 +135,6 @@ text_take(const json_t *object, const char *name, char *out, size_t bytes)
             *c = '?';
 }
 
-static uint64_t
-number_take(const json_t *object, const char *name, uint64_t most)
-{
-    json_int_t value = json_integer_value(json_object_get(object, name));
-
-    if (value <= 0)
-        return 0;
-    return (uint64_t)value < most ? (uint64_t)value : most;
-}
-
 static void
 gpu_take(struct place_gpu *gpu, const json_t *value)
 {
@@ -152,10 +144,10 @@ gpu_take(struct place_gpu *gpu, const json_t *value)
     text_take(value, "model", gpu->model, sizeof(gpu->model));
     text_take(value, "health", health, sizeof(health));
     gpu->healthy = strcmp(health, "ok") == 0;
-    gpu->total_bytes = number_take(value, "total", UINT64_MAX);
-    gpu->free_bytes = number_take(value, "free", gpu->total_bytes);
-    gpu->share_free = (uint32_t)number_take(value, "share", 100);
-    gpu->sessions = (uint32_t)number_take(value, "sessions", UINT32_MAX);
+    gpu->total_bytes = dir_number(value, "total", UINT64_MAX);
+    gpu->free_bytes = dir_number(value, "free", gpu->total_bytes);
+    gpu->share_free = (uint32_t)dir_number(value, "share", 100);
+    gpu->sessions = (uint32_t)dir_number(value, "sessions", UINT32_MAX);
 }
 
 static void
@@ -170,9 +162,9 @@ server_take(struct place_server *server, const json_t *value)
     server->cost = strcmp(text, "cloud") == 0 ? PLACE_CLOUD : PLACE_ONPREM;
     text_take(value, "state", text, sizeof(text));
     server->draining = strcmp(text, "serving") != 0;
-    server->sessions = (uint32_t)number_take(value, "sessions", UINT32_MAX);
-    server->sessions_max = (uint32_t)number_take(value, "sessions_max", UINT32_MAX);
-    server->opened = number_take(value, "opened", UINT64_MAX);
+    server->sessions = (uint32_t)dir_number(value, "sessions", UINT32_MAX);
+    server->sessions_max = (uint32_t)dir_number(value, "sessions_max", UINT32_MAX);
+    server->opened = dir_number(value, "opened", UINT64_MAX);
     while (server->gpu_count < PLACE_GPUS_MAX && server->gpu_count < json_array_size(gpus)) {
         gpu_take(&server->gpus[server->gpu_count], json_array_get(gpus, server->gpu_count));
         server->gpu_count++;

@@ -1,6 +1,8 @@
 /* protocol/directory/line.c */
 #include "protocol/directory/line.h"
 
+#include "protocol/directory/number.h"
+
 #include <jansson.h>
 #include <string.h>
 
@@ -35,35 +37,30 @@ is_named(const json_t *to, const struct place_server *server)
            strcmp(name, server->name) == 0;
 }
 
-static uint64_t
-number(const json_t *object, const char *name, uint64_t most)
-{
-    json_int_t value = json_integer_value(json_object_get(object, name));
-
-    if (value <= 0)
-        return 0;
-    return (uint64_t)value < most ? (uint64_t)value : most;
-}
-
-bool
+enum dir_line_state
 dir_line_apply(const char *value, const struct place_need *line, struct place_server *servers,
                size_t count)
 {
     json_t *object = json_loads(value, 0, NULL);
     const json_t *all = json_object_get(object, "to"), *to;
     struct place_need need = *line;
-    bool goes = json_array_size(all) > 0;
+    enum dir_line_state state = DIR_LINE_WAITS;
     size_t i;
 
-    need.gpus = (uint32_t)number(object, "gpus", PLACE_GPUS_MAX);
-    need.memory_bytes = number(object, "memory", UINT64_MAX);
-    need.share = (uint32_t)number(object, "share", 100);
+    if (json_array_size(all) > 0)
+        state = DIR_LINE_GOES;
+    else if (json_is_true(json_object_get(object, "aside")))
+        state = DIR_LINE_ASIDE;
+    need.gpus = (uint32_t)dir_number(object, "gpus", PLACE_GPUS_MAX);
+    need.memory_bytes = dir_number(object, "memory", UINT64_MAX);
+    need.share = (uint32_t)dir_number(object, "share", 100);
     json_array_foreach(all, i, to)
     {
         for (size_t s = 0; s < count; s++)
-            if (is_named(to, &servers[s]) && servers[s].opened < number(to, "opened", UINT64_MAX))
+            if (is_named(to, &servers[s]) &&
+                servers[s].opened < dir_number(to, "opened", UINT64_MAX))
                 place_reserve(&need, &servers[s]);
     }
     json_decref(object);
-    return goes;
+    return state;
 }

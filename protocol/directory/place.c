@@ -209,3 +209,37 @@ place_together(const struct place_need *need, const struct place_server *servers
         got += place_server_meets(&one, &servers[order[taken++]], why);
     return got >= need->gpus ? taken : 0;
 }
+
+static void
+server_empty(struct place_server *server)
+{
+    server->sessions = 0;
+    for (uint32_t i = 0; i < server->gpu_count; i++) {
+        struct place_gpu *gpu = &server->gpus[i];
+
+        gpu->free_bytes = gpu->total_bytes;
+        gpu->share_free = 100;
+        gpu->sessions = 0;
+    }
+}
+
+bool
+place_ever(const struct place_need *need, const struct place_server *servers, size_t count,
+           size_t max)
+{
+    struct place_server *empty = calloc(count + 1, sizeof(*empty));
+    uint32_t *order = calloc(count + 1, sizeof(*order));
+    bool ever = true; /* who cannot tell waits as all others */
+
+    if (empty != NULL && order != NULL) {
+        for (size_t i = 0; i < count; i++) {
+            empty[i] = servers[i];
+            server_empty(&empty[i]);
+        }
+        ever = place_order(need, empty, count, order) > 0 ||
+               place_together(need, empty, count, max, order) > 0;
+    }
+    free(empty);
+    free(order);
+    return ever;
+}

@@ -72,6 +72,10 @@ void place_reserve(const struct place_need *need, struct place_server *server);
 size_t place_order(const struct place_need *need, const struct place_server *servers, size_t count,
                    uint32_t *order);
 
+/* Whether servers would have what is needed, alone or so many together, if all sessions ended. */
+bool place_ever(const struct place_need *need, const struct place_server *servers, size_t count,
+                size_t max);
+
 /* Where no server alone meets the need: the servers that do together, by the same order, but to
  * pack as few as it takes, to spread one more for each GPU. Their indexes; 0: not even all of them
  * do, or more than max would be needed. order has room for count. */

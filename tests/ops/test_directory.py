@@ -279,8 +279,45 @@ def line(build, source):
         site.close()
 
 
+def aside(build, source):
+    """Who is first and asks for what no server has holds nobody up, and is served when one comes that has it."""
+    site = Site(build, source, servers=1, limits=("--sessions-max", "1"))
+    waiting = []
+
+    def wait(gpus, *command):
+        process = subprocess.Popen([site.lab.tool, "run", "--wait", "120s", "--gpus", gpus, "--", *command],
+                                   env=site.lab.environment("alice", **site.etcd.environment()), text=True,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        waiting.append(process)
+        return process, process.stderr.readline()
+
+    try:
+        client = site.lab.soak("alice", site.servers["home1"].url, "0")
+        check("it works", client.stdout.read(1) == b".")
+        check("and is told", eventually(lambda: site.of("server/")["server/home/home1"]["sessions"] == 1))
+        greedy, text = wait("4", *SHOW[2:])
+        check("who can never be served is told", "even when nobody else is there" in text, text)
+        modest, text = wait("2", site.lab.tool, "info")
+        check("nobody counts it", "waiting, 0 before us" in text, text)
+        client.stdin.close()
+        out, err = modest.communicate(timeout=60)
+        check("nor waits for it", modest.returncode == 0 and out.count("\ndevice ") == 2, out, err)
+        check("it waits on", greedy.poll() is None)
+        more = site.lab.server("home3", *site.etcd.options(), "--model-key", "*=h200", "--region", "home",
+                               env={"GPUPOOL_SOFT_DEVICES": "2"})
+        out, err = greedy.communicate(timeout=60)
+        check("until a server comes that has it", greedy.returncode == 0 and
+              sorted(out.strip().split("+")) == sorted((site.servers["home1"].url, more.url)), out, err)
+        check("the program ends well", client.wait(timeout=60) == 0)
+    finally:
+        for process in waiting:
+            process.kill()
+            process.wait()
+        site.close()
+
+
 if __name__ == "__main__":
     if etcd.PROGRAM is None:
         print("skipped: etcd is not installed (Debian package etcd-server)")
         sys.exit(77)
-    sys.exit(pool.main({f.__name__: f for f in (registers, outage, quorum, authentication, placement, refusal, line)}))
+    sys.exit(pool.main({f.__name__: f for f in (registers, outage, quorum, authentication, placement, refusal, line, aside)}))

@@ -144,7 +144,7 @@ Test(line, who_was_served_counts_until_he_is_there)
     seen[0].gpus[1].healthy = seen[1].gpus[1].healthy = true;
     memcpy(now, seen, sizeof(now));
     first = dir_line_value(&need, now, which, 1);
-    cr_assert(dir_line_apply(first, &need, now, 2));
+    cr_assert_eq(dir_line_apply(first, &need, now, 2), DIR_LINE_GOES);
     cr_assert(now[0].sessions == 3 && now[1].sessions == 4 && now[1].opened == 71, "%s", first);
     cr_assert_eq(now[1].gpus[0].free_bytes, 2ull << 30);
     second = dir_line_value(&need, now, which, 1);
@@ -153,7 +153,8 @@ Test(line, who_was_served_counts_until_he_is_there)
         memcpy(now, seen, sizeof(now));
         now[1].opened += come;
         now[1].sessions += come;
-        cr_assert(dir_line_apply(first, &need, now, 2) && dir_line_apply(second, &need, now, 2));
+        cr_assert(dir_line_apply(first, &need, now, 2) == DIR_LINE_GOES &&
+                  dir_line_apply(second, &need, now, 2) == DIR_LINE_GOES);
         cr_assert_eq(now[1].sessions, 5, "%u of them came", come);
     }
     free(first);
@@ -163,18 +164,31 @@ Test(line, who_was_served_counts_until_he_is_there)
 Test(line, who_waits_takes_nothing_and_nonsense_neither)
 {
     static const char *const texts[] = {
-        "{}",
+        DIR_LINE_WAITING,
         "",
         "[]",
         "{\"to\":[]}",
         "{\"to\":7}",
-        "{\"to\":[7,{},{\"region\":\"home\"},{\"region\":\"home\",\"name\":5},"
-        "{\"region\":\"home\",\"name\":\"gpu/1 x\",\"opened\":-1}],\"gpus\":-3}"};
+        ("{\"to\":[7,{},{\"region\":\"home\"},{\"region\":\"home\",\"name\":5},"
+         "{\"region\":\"home\",\"name\":\"gpu/1 x\",\"opened\":-1}],\"gpus\":-3}"),
+    };
     struct place_need need = {.gpus = 1};
     struct place_server s = example();
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        cr_expect_eq(dir_line_apply(texts[i], &need, &s, 1), i == 5, "%s", texts[i]);
+        cr_expect_eq(dir_line_apply(texts[i], &need, &s, 1),
+                     i == 5 ? DIR_LINE_GOES : DIR_LINE_WAITS, "%s", texts[i]);
         cr_assert(s.sessions == 3 && s.gpus[0].free_bytes == 7ull << 30);
     }
+}
+
+Test(line, who_stands_aside_is_told_apart)
+{
+    static const char *const texts[] = {"{\"aside\":false}", "{\"aside\":1}",
+                                        "{\"aside\":\"true\"}", "[\"aside\"]"};
+    struct place_need need = {.gpus = 1};
+
+    cr_assert_eq(dir_line_apply(DIR_LINE_STANDING_ASIDE, &need, NULL, 0), DIR_LINE_ASIDE);
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        cr_expect_eq(dir_line_apply(texts[i], &need, NULL, 0), DIR_LINE_WAITS, "%s", texts[i]);
 }

@@ -188,6 +188,41 @@ Test(place, takes_as_few_servers_together_as_have_enough)
     cr_assert_eq(place_together(&need, servers, 4, 16, order), 0);
 }
 
+/* What sessions hold comes back; what is drained, broken or elsewhere does not. */
+Test(place, tells_what_no_server_will_ever_have)
+{
+    struct place_server servers[] = {server("a", "h200", 2, 10), server("b", "h200", 2, 10)};
+    struct place_need need = {.gpus = 4, .memory_bytes = 10 * GIB, .share = 100};
+    uint32_t order[2];
+
+    for (int s = 0; s < 2; s++) {
+        servers[s].sessions = servers[s].sessions_max = 3;
+        for (int g = 0; g < 2; g++) {
+            servers[s].gpus[g].total_bytes = 10 * GIB;
+            servers[s].gpus[g].free_bytes = 0;
+            servers[s].gpus[g].share_free = 0;
+        }
+    }
+    cr_assert_eq(place_order(&need, servers, 2, order), 0);
+    cr_assert(place_ever(&need, servers, 2, 16));
+    cr_assert(!place_ever(&need, servers, 2, 1), "they cannot be used together");
+    cr_assert(servers[0].sessions == 3 && servers[0].gpus[0].free_bytes == 0,
+              "they stay as they are");
+    need.memory_bytes++;
+    cr_assert(!place_ever(&need, servers, 2, 16));
+    need.memory_bytes = 0;
+    snprintf(need.region, sizeof(need.region), "mars");
+    cr_assert(!place_ever(&need, servers, 2, 16));
+    need.region[0] = '\0';
+    servers[1].gpus[1].healthy = false;
+    cr_assert(!place_ever(&need, servers, 2, 16));
+    need.gpus = 3;
+    cr_assert(place_ever(&need, servers, 2, 16));
+    servers[0].draining = true;
+    cr_assert(!place_ever(&need, servers, 2, 16));
+    cr_assert(!place_ever(&need, servers, 0, 16));
+}
+
 Test(place, spreads_over_more_servers_than_it_takes)
 {
     struct place_server servers[] = {server("a", "h200", 4, 10), server("b", "h200", 4, 10),
