@@ -170,8 +170,6 @@ carry(struct be_put_out *out, bool *reached_p, char why[WHY_BYTES])
         return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
     cr = pour(out, way, &whole);
     said = be_put_way_close(way, whole, why);
-    if (cr == CUDA_SUCCESS && said == CUDA_SUCCESS)
-        be_count(out->call.session->row, BE_COUNT_PUT_OUT, out->put.bytes);
     return cr != CUDA_SUCCESS ? cr : said;
 }
 

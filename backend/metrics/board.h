@@ -42,6 +42,8 @@ enum be_count {
     BE_COUNT_BYTES_OUT,
     BE_COUNT_PUT_IN, /* bytes that came from and went to sessions on other servers */
     BE_COUNT_PUT_OUT,
+    BE_COUNT_PUT_IN_RDMA, /* of these, by RDMA */
+    BE_COUNT_PUT_OUT_RDMA,
     BE_COUNT_TURN_WAIT_NS, /* waited for the session's turn on a device */
     BE_COUNT_TURN_WAITS,   /* so often */
     BE_COUNT_PAGED_IN,     /* bytes that paging moved, and how long that took */

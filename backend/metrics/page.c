@@ -321,6 +321,18 @@ tenant_put_out(const struct wire_admin_tenant *t)
 }
 
 static double
+tenant_put_in_rdma(const struct wire_admin_tenant *t)
+{
+    return (double)t->counters.put_in_rdma;
+}
+
+static double
+tenant_put_out_rdma(const struct wire_admin_tenant *t)
+{
+    return (double)t->counters.put_out_rdma;
+}
+
+static double
 tenant_throttled(const struct wire_admin_tenant *t)
 {
     return (double)t->counters.turn_wait_ns / 1e9;
@@ -488,6 +500,12 @@ tenants_page(struct page *p)
     tenant_family(p, "gpupool_tenant_servers_sent_bytes_total", "counter",
                   "Bytes that were copied to a tenant's sessions on other servers.",
                   tenant_put_out);
+    tenant_family(p, "gpupool_tenant_servers_rdma_received_bytes_total", "counter",
+                  "Of what sessions on other servers copied here, the bytes that came by RDMA.",
+                  tenant_put_in_rdma);
+    tenant_family(p, "gpupool_tenant_servers_rdma_sent_bytes_total", "counter",
+                  "Of what was copied to sessions on other servers, the bytes that went by RDMA.",
+                  tenant_put_out_rdma);
 }
 
 void

@@ -9,6 +9,7 @@
 #include "protocol/wire/control.h"
 #include "protocol/wire/frame.h"
 #include "protocol/wire/preface.h"
+#include "transport/rdma/rdma.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,6 +21,7 @@
 #include <string.h>
 
 #define DIAL_NS   (3 * GP_NS_PER_S)
+#define RDMA_NS   (5 * GP_NS_PER_S)  /* the other server tries no longer either */
 #define STALL_NS  (30 * GP_NS_PER_S) /* a side that neither takes nor brings anything */
 #define ANSWER_NS (60 * GP_NS_PER_S) /* the other session may have to wait for its turn */
 #define REASON_NS (1 * GP_NS_PER_S)  /* why it hung up */
@@ -33,7 +35,8 @@ struct be_put_way {
     uint64_t session;
     struct tp_lane *lane; /* NULL while it is being made; guarded by lines.lock until then */
     bool busy;            /* guarded by lines.lock */
-    bool send_failed;     /* its user's */
+    bool send_failed;     /* its user's; the next one too */
+    uint64_t bytes;       /* of the put */
     struct be_put_way *next;
 };
 
@@ -220,6 +223,15 @@ incoming_leave(struct be_put_lines *lines, struct tp_lane *lane)
     pthread_mutex_unlock(&lines->lock);
 }
 
+static void
+put_count(const struct be_put_lines *lines, const struct tp_lane *lane, enum be_count all,
+          enum be_count by_rdma, uint64_t bytes)
+{
+    be_count(lines->config.row, all, bytes);
+    if (strcmp(tp_scheme(lane), "rdma") == 0)
+        be_count(lines->config.row, by_rdma, bytes);
+}
+
 /* True if all bytes came. */
 static bool
 blocks_take(struct tp_lane *lane, struct be_put *put, uint64_t bytes)
@@ -263,7 +275,7 @@ put_take(struct be_put_lines *lines, struct tp_lane *lane, const struct wire_put
                  cr == CUDA_ERROR_INVALID_VALUE ? "for another number of bytes" : "not good");
     }
     if (cr == CUDA_SUCCESS)
-        be_count(lines->config.row, BE_COUNT_PUT_IN, ask->bytes);
+        put_count(lines, lane, BE_COUNT_PUT_IN, BE_COUNT_PUT_IN_RDMA, ask->bytes);
     done.result = (int32_t)cr;
     wire_put_done_encode(&done, message);
     return say(lane, WIRE_FRAME_HELLO, WIRE_CONTROL_PUT_DONE, message, sizeof(message), STALL_NS) &&
@@ -293,7 +305,8 @@ be_put_lines_serve(struct be_put_lines *lines, struct tp_lane *lane, const struc
 {
     struct wire_put ask = *first;
 
-    log_info("session: copies come from the server at %s", tp_peer(lane)->address);
+    log_info("session: copies come from the server at %s by %s", tp_peer(lane)->address,
+             tp_scheme(lane));
     tp_set_max_payload(lane, WIRE_PUT_BLOCK);
     while (put_take(lines, lane, &ask) && put_hear(lane, &ask))
         ;
@@ -410,35 +423,71 @@ connected(int fd, uint64_t deadline_ns, char why[WHY_BYTES])
     return false;
 }
 
+/* False, and why this scheme goes nowhere from here. */
+static bool
+scheme_goes(const struct be_put_lines *lines, const char *scheme, char why[WHY_BYTES])
+{
+    struct tp_rdma_port ports[TP_RDMA_PORTS_MAX];
+
+    _Static_assert(WHY_BYTES >= TP_WHY_BYTES, "a transport's reason fits");
+    if (strcmp(scheme, "tls") == 0 || strcmp(scheme, "tcp") == 0)
+        return true;
+    if (strcmp(scheme, "rdma") != 0)
+        snprintf(why, WHY_BYTES, "this is no address of a server");
+    else if (lines->config.socket.rdma.fabric_count == 0)
+        snprintf(why, WHY_BYTES, "the server trusts no fabric (its option --rdma-fabric)");
+    else
+        return tp_rdma_probe(ports, TP_RDMA_PORTS_MAX, why) > 0;
+    return false;
+}
+
+/* A connection that has said for which session it is; -1, and why. */
+static int
+knock(struct be_put_lines *lines, const struct gp_url *url, uint64_t session, uint64_t deadline_ns,
+      char why[WHY_BYTES])
+{
+    uint8_t preface[WIRE_PREFACE_BYTES];
+    struct sockaddr_storage to;
+    int fd;
+
+    if (!scheme_goes(lines, url->scheme, why))
+        return -1;
+    if (!address_parse(url, &to)) {
+        snprintf(why, WHY_BYTES, "this is no address of a server");
+        return -1;
+    }
+    fd = dial(lines, &to, deadline_ns, why);
+    if (fd < 0)
+        return -1;
+    wire_preface_encode(session, preface);
+    if (connected(fd, deadline_ns, why) &&
+        send(fd, preface, sizeof(preface), MSG_NOSIGNAL) == (ssize_t)sizeof(preface))
+        return fd;
+    if (why[0] == '\0')
+        snprintf(why, WHY_BYTES, "the other server hung up");
+    close(fd);
+    return -1;
+}
+
 static struct tp_lane *
 lane_open(struct be_put_lines *lines, const char *text, uint64_t session,
           const struct wire_put *put, char why[WHY_BYTES])
 {
-    uint64_t deadline = gp_deadline_after(gp_now_ns(), DIAL_NS);
-    uint8_t preface[WIRE_PREFACE_BYTES];
-    char name[WIRE_PUT_NAME_MAX];
     struct tp_opts opts = lines->config.socket;
-    struct sockaddr_storage to;
+    char name[WIRE_PUT_NAME_MAX];
     struct tp_lane *lane;
     struct gp_url url;
+    uint64_t deadline;
     int fd;
 
-    if (gp_url_parse(text, &url) != GP_OK || !address_parse(&url, &to) ||
-        (strcmp(url.scheme, "tls") != 0 && strcmp(url.scheme, "tcp") != 0)) {
+    if (gp_url_parse(text, &url) != GP_OK) {
         snprintf(why, WHY_BYTES, "this is no address of a server");
         return NULL;
     }
-    fd = dial(lines, &to, deadline, why);
+    deadline = gp_deadline_after(gp_now_ns(), strcmp(url.scheme, "rdma") == 0 ? RDMA_NS : DIAL_NS);
+    fd = knock(lines, &url, session, deadline, why);
     if (fd < 0)
         return NULL;
-    wire_preface_encode(session, preface);
-    if (!connected(fd, deadline, why) ||
-        send(fd, preface, sizeof(preface), MSG_NOSIGNAL) != (ssize_t)sizeof(preface)) {
-        if (why[0] == '\0')
-            snprintf(why, WHY_BYTES, "the other server hung up");
-        close(fd);
-        return NULL;
-    }
     wire_put_name(put->id, name);
     opts.framing = &wire_framing;
     opts.max_payload_bytes = WIRE_FRAME_PAYLOAD_MIN;
@@ -484,9 +533,9 @@ idle_locked(struct be_put_lines *lines, const char *url, uint64_t session, bool 
 static bool
 is_stale(const struct be_put_way *way)
 {
-    struct pollfd said = {.fd = tp_event_fd(way->lane), .events = POLLIN | POLLRDHUP};
+    struct tp_frame frame;
 
-    return tp_pending(way->lane) || poll(&said, 1, 0) != 0;
+    return tp_recv_header(way->lane, &frame, TP_NOW) != GP_ERR_AGAIN;
 }
 
 /* The lock is held. */
@@ -531,6 +580,7 @@ announce(struct be_put_way *way, const struct wire_put *put)
     bool said;
 
     way->send_failed = false;
+    way->bytes = put->bytes;
     wire_put_encode(put, message);
     said = say(way->lane, WIRE_FRAME_HELLO, WIRE_CONTROL_PUT, message, sizeof(message), STALL_NS);
     explicit_bzero(message, sizeof(message));
@@ -549,8 +599,11 @@ way_make(struct be_put_way *way, const struct wire_put *put, char why[WHY_BYTES]
     way->lane = lane;
     closed = way->lines->closed;
     pthread_mutex_unlock(&way->lines->lock);
-    if (!closed && announce(way, put))
+    if (!closed && announce(way, put)) {
+        log_info("session: copies go to the server at %s by %s", tp_peer(lane)->address,
+                 tp_scheme(lane));
         return true;
+    }
     snprintf(why, WHY_BYTES, "the other server hung up");
     return false;
 }
@@ -560,6 +613,7 @@ be_put_way_open(struct be_put_lines *lines, const char *url, uint64_t session,
                 const struct wire_put *put, char why[WHY_BYTES])
 {
     struct be_put_way *way;
+    struct gp_url parsed;
 
     why[0] = '\0';
     do {
@@ -578,6 +632,8 @@ be_put_way_open(struct be_put_lines *lines, const char *url, uint64_t session,
     }
     if (way_make(way, put, why))
         return way;
+    if (gp_url_parse(url, &parsed) == GP_OK) /* it can be printed */
+        log_info("session: no copies go to %s: %s", url, why);
     way_drop(way);
     return NULL;
 }
@@ -624,6 +680,7 @@ be_put_way_close(struct be_put_way *way, bool whole, char why[WHY_BYTES])
         way_drop(way);
         return cr;
     }
+    put_count(lines, way->lane, BE_COUNT_PUT_OUT, BE_COUNT_PUT_OUT_RDMA, way->bytes);
     pthread_mutex_lock(&lines->lock);
     way->busy = false;
     pthread_mutex_unlock(&lines->lock);

@@ -115,6 +115,8 @@ counters_fill(const uint64_t counts[BE_COUNT_END], struct wire_admin_counters *o
     out->turn_wait_ns += counts[BE_COUNT_TURN_WAIT_NS];
     out->put_in += counts[BE_COUNT_PUT_IN];
     out->put_out += counts[BE_COUNT_PUT_OUT];
+    out->put_in_rdma += counts[BE_COUNT_PUT_IN_RDMA];
+    out->put_out_rdma += counts[BE_COUNT_PUT_OUT_RDMA];
     out->turn_waits += counts[BE_COUNT_TURN_WAITS];
     out->paged_in += counts[BE_COUNT_PAGED_IN];
     out->paged_out += counts[BE_COUNT_PAGED_OUT];

@@ -161,6 +161,8 @@ struct fe_resume {
     uint8_t key[TP_KEY_BYTES];
     /* Where a session that asked for the best lane went over to RDMA; "": nowhere. */
     char rdma_url[GP_URL_TEXT_MAX + 1];
+    /* Where the server says that it listens for RDMA; "": nowhere. */
+    char rdma_offered[GP_URL_TEXT_MAX + 1];
     uint32_t lines; /* connections for bulk, TP_BUNDLE_MAX at most; less than 2: none but one */
     uint64_t lines_after; /* so many bytes, both ways together */
 

@@ -463,6 +463,18 @@ lines_choose(struct fe_line *l, const struct wire_open_answer *answer)
     l->resume.lines_after = socket->lines_after;
 }
 
+/* For those that look for the server by RDMA later. */
+static void
+offer_note(struct fe_line *l, const struct wire_open_answer *answer)
+{
+    char url[GP_URL_TEXT_MAX + 1];
+
+    for (uint32_t i = 0; i < answer->lane_count; i++)
+        if (fe_lane_url(l->session->url, answer->lanes[i], url, sizeof(url)) &&
+            strncmp(url, "rdma:", 5) == 0)
+            memcpy(l->resume.rdma_offered, url, sizeof(url));
+}
+
 /* Whatever happens, the session goes on. */
 static void
 go_over(struct fe_line *l, const struct wire_open_answer *answer)
@@ -498,6 +510,7 @@ fe_resume_choose(struct fe_line *l, const struct wire_open_answer *answer)
     if (!tp_link_is(l->lane))
         return;
     lines_choose(l, answer);
+    offer_note(l, answer);
     atomic_store(&l->resume.at_work, true); /* what goes meanwhile we see ourselves */
     go_over(l, answer);
     if (l->resume.lines_after == 0)

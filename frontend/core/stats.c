@@ -11,7 +11,7 @@
 
 bool fe_stats_on;
 static bool as_json;
-static _Atomic uint64_t local_calls, between_straight, between_relayed; /* relaxed */
+static _Atomic uint64_t local_calls, between[FE_BETWEEN_WAYS]; /* relaxed */
 
 __attribute__((constructor)) static void
 read_environment(void)
@@ -29,10 +29,15 @@ fe_stats_count_local(void)
 }
 
 void
-fe_stats_count_between(uint64_t bytes, bool straight)
+fe_stats_count_between(uint64_t bytes, enum fe_between way)
 {
-    atomic_fetch_add_explicit(straight ? &between_straight : &between_relayed, bytes,
-                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&between[way], bytes, memory_order_relaxed);
+}
+
+static uint64_t
+copied(enum fe_between way)
+{
+    return atomic_load_explicit(&between[way], memory_order_relaxed);
 }
 
 static void
@@ -134,9 +139,9 @@ fe_stats_print(const struct fe_sessions *all)
     put_number("waited_us", stats.waited_ns / 1000);
     if (all->count > 1) {
         put_number("servers", all->count);
-        put_number("bytes_between_servers",
-                   atomic_load_explicit(&between_straight, memory_order_relaxed));
-        put_number("bytes_relayed", atomic_load_explicit(&between_relayed, memory_order_relaxed));
+        put_number("bytes_between_servers", copied(FE_BETWEEN_TLS) + copied(FE_BETWEEN_RDMA));
+        put_number("bytes_between_by_rdma", copied(FE_BETWEEN_RDMA));
+        put_number("bytes_relayed", copied(FE_BETWEEN_RELAYED));
     }
     put_text("transport", tp_scheme(s->line->lane), false);
     put_text("cipher", tp_peer(s->line->lane)->cipher, false);

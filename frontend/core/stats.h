@@ -29,8 +29,14 @@ struct fe_stats {
 extern bool fe_stats_on; /* set once when the library is loaded */
 void fe_stats_count_local(void);
 
-/* Bytes copied from one server to another, straight or by way of this process. */
-void fe_stats_count_between(uint64_t bytes, bool straight);
+/* Bytes copied from one server to another: straight, by which lane, or by way of this process. */
+enum fe_between {
+    FE_BETWEEN_TLS, /* tcp too, which is for tests */
+    FE_BETWEEN_RDMA,
+    FE_BETWEEN_RELAYED,
+    FE_BETWEEN_WAYS,
+};
+void fe_stats_count_between(uint64_t bytes, enum fe_between way);
 
 /* To standard error, if the environment asks for it; once, at exit. */
 void fe_stats_print(const struct fe_sessions *all);

@@ -4,7 +4,6 @@
 #include "cuda_api.h"
 #include "frontend/core/line.h"
 #include "frontend/core/notice.h"
-#include "frontend/core/perf.h"
 #include "frontend/core/stats.h"
 #include "frontend/cuda/array.h"
 #include "frontend/cuda/ask.h"
@@ -16,14 +15,9 @@
 #include "frontend/cuda/state.h"
 #include "frontend/cuda/stream.h"
 #include "protocol/base/log.h"
-#include "protocol/base/url.h"
 #include "protocol/base/util.h"
-#include "protocol/wire/put.h"
 
-#include <arpa/inet.h>
-#include <netdb.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,6 +104,12 @@ fe_relay_enter(const struct fe_relay_side *side, CUstream *stream_p)
     return enter_for(side, false, stream_p);
 }
 
+CUresult
+fe_relay_enter_to_go(const struct fe_relay_side *side, CUstream *stream_p)
+{
+    return enter_for(side, true, stream_p);
+}
+
 /* -- bytes ------------------------------------------------------------------------------ */
 
 static CUresult
@@ -167,188 +167,6 @@ copy_on_server(const struct fe_relay_side *dst, const struct fe_relay_side *src,
     return cr == CUDA_SUCCESS ? cuStreamSynchronize(stream) : cr;
 }
 
-/* -- from server to server ---------------------------------------------------------------- */
-
-/* Which servers cannot reach which, by their places among the sessions. */
-static _Atomic bool unreachable[FE_SESSIONS_MAX][FE_SESSIONS_MAX];
-
-/* What the destination's session gave out for one copy. */
-struct token {
-    uint64_t session;
-    uint8_t bytes[WIRE_PUT_TOKEN_BYTES];
-    uint32_t len;
-};
-
-static bool
-can_put(const struct fe_session *s)
-{
-    return wire_call_set_has(&s->calls, WIRE_CALL_gpPutToken) &&
-           wire_call_set_has(&s->calls, WIRE_CALL_gpPutDrop) &&
-           wire_call_set_has(&s->calls, WIRE_CALL_gpPutSend);
-}
-
-static bool
-resolve(const struct gp_url *url, char *out, size_t out_bytes)
-{
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-    unsigned port = url->has_port ? url->port : TP_PORT_DEFAULT;
-    char host[INET6_ADDRSTRLEN];
-    struct addrinfo *list;
-    int rc;
-
-    if (getaddrinfo(url->host, NULL, &hints, &list) != 0)
-        return false;
-    rc = getnameinfo(list->ai_addr, list->ai_addrlen, host, sizeof(host), NULL, 0, NI_NUMERICHOST);
-    freeaddrinfo(list);
-    snprintf(out, out_bytes, strchr(host, ':') != NULL ? "tls://[%s]:%u" : "tls://%s:%u", host,
-             port);
-    return rc == 0;
-}
-
-/* Where another server finds this one: where we did. False if that is nowhere for it. */
-static bool
-numeric_url(const struct fe_session *s, char *out, size_t out_bytes)
-{
-    const struct tp_lane *lane = s->line->lane;
-    const char *scheme = tp_scheme(lane);
-    struct gp_url url;
-
-    if (gp_url_parse(s->url, &url) != GP_OK)
-        return false;
-    if (strcmp(scheme, "tls") == 0 || strcmp(scheme, "tcp") == 0) {
-        snprintf(out, out_bytes, "%s://%s", scheme, tp_peer(lane)->address);
-        return true;
-    }
-    /* By RDMA or shared memory: the port where the session began, if it began by TLS. */
-    if (strcmp(url.scheme, "tls") != 0 && strcmp(url.scheme, TP_SCHEME_BEST) != 0)
-        return false;
-    return resolve(&url, out, out_bytes);
-}
-
-/* What else the program has to hear is for a later call of its own. */
-static CUresult
-leave(struct fe_call *call, struct fe_session *session, CUresult cr)
-{
-    CUresult left = fe_leave(call, cr);
-
-    if (cr == CUDA_SUCCESS && left != CUDA_SUCCESS)
-        fe_call_defer(session, left);
-    return cr;
-}
-
-static CUresult
-token_get(const struct fe_relay_side *dst, size_t bytes, struct token *token)
-{
-    struct wire_gpPutToken_args args = {.dst = dst->address, .bytes = bytes};
-    struct wire_gpPutToken_reply reply;
-    struct fe_call call;
-    CUstream stream;
-    CUresult cr = fe_relay_enter(dst, &stream);
-
-    if (cr == CUDA_SUCCESS)
-        cr = fe_enter_in(&call, WIRE_CALL_gpPutToken, dst->ctx);
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    args.stream = ((const struct fe_stream *)stream)->object.wire;
-    FE_ASK(cr, &call, gpPutToken, &args, &reply);
-    if (cr == CUDA_SUCCESS && reply.token_len != sizeof(token->bytes))
-        cr = CUDA_ERROR_UNKNOWN;
-    if (cr == CUDA_SUCCESS) {
-        token->session = reply.session;
-        token->len = reply.token_len;
-        memcpy(token->bytes, reply.token, sizeof(token->bytes));
-    }
-    return leave(&call, dst->ctx->head.session, cr);
-}
-
-/* Nothing comes by it any more, behind what is called next. */
-static void
-token_drop(const struct fe_relay_side *dst, const struct token *token)
-{
-    uint8_t secret[WIRE_PUT_SECRET_BYTES];
-    struct wire_gpPutDrop_args args;
-    struct fe_call call;
-    CUresult cr;
-
-    if (wire_put_token_decode(token->bytes, token->len, &args.id, secret) != GP_OK ||
-        fe_enter_on(&call, WIRE_CALL_gpPutDrop, dst->ctx->head.session) != CUDA_SUCCESS)
-        return; /* with the server its tokens are gone */
-    FE_TELL(cr, &call, gpPutDrop, &args);
-    (void)fe_leave(&call, cr);
-}
-
-static void
-note_unreachable(const struct fe_relay_side *dst, const struct fe_relay_side *src, const char *why)
-{
-    const struct fe_session *to = dst->ctx->head.session, *from = src->ctx->head.session;
-
-    if (!atomic_exchange(&unreachable[from->index][to->index], true))
-        log_warn("copies from %s to %s go through this program: %s",
-                 from->server[0] != '\0' ? from->server : from->url,
-                 to->server[0] != '\0' ? to->server : to->url, why);
-}
-
-static bool
-put_send(const struct fe_relay_side *dst, const struct fe_relay_side *src, size_t bytes,
-         const struct token *token, const char *url)
-{
-    struct wire_gpPutSend_args args = {.src = src->address,
-                                       .bytes = bytes,
-                                       .session = token->session,
-                                       .token = token->bytes,
-                                       .token_len = token->len,
-                                       .url = url,
-                                       .url_len = (uint32_t)strlen(url)};
-    struct fe_session *from = src->ctx->head.session;
-    struct wire_gpPutSend_reply reply;
-    struct fe_call call;
-    CUstream stream;
-    CUresult cr = enter_for(src, true, &stream);
-
-    if (cr == CUDA_SUCCESS)
-        cr = fe_enter_in(&call, WIRE_CALL_gpPutSend, src->ctx);
-    if (cr != CUDA_SUCCESS)
-        return false;
-    args.stream = ((const struct fe_stream *)stream)->object.wire;
-    FE_ASK(cr, &call, gpPutSend, &args, &reply);
-    if (cr == CUDA_SUCCESS && reply.result != CUDA_SUCCESS) {
-        if (reply.reached == 0 || reply.why_len > 0)
-            note_unreachable(dst, src, reply.why);
-        else
-            log_info("a copy from %s goes through this program: error %d", from->url, reply.result);
-        cr = CUDA_ERROR_UNKNOWN;
-    }
-    return leave(&call, from, cr) == CUDA_SUCCESS;
-}
-
-/* By the servers themselves; false: it is to be done here, also where it fails for good, so that
- * the error comes as it does there. */
-static bool
-copy_straight(const struct fe_relay_side *dst, const struct fe_relay_side *src, size_t bytes)
-{
-    const struct fe_session *to = dst->ctx->head.session, *from = src->ctx->head.session;
-    struct token token;
-    char url[128];
-    CUresult cr;
-    bool done;
-
-    if (!fe_perf(FE_PERF_DIRECT) || atomic_load(&unreachable[from->index][to->index]) ||
-        !can_put(to) || !can_put(from) || !numeric_url(to, url, sizeof(url)))
-        return false;
-    cr = token_get(dst, bytes, &token);
-    if (cr == CUDA_ERROR_NOT_SUPPORTED)
-        note_unreachable(dst, src, "no other server finds the session there");
-    if (cr != CUDA_SUCCESS)
-        return false;
-    done = put_send(dst, src, bytes, &token, url);
-    if (done)
-        fe_stats_count_between(bytes, true);
-    else
-        token_drop(dst, &token);
-    explicit_bzero(&token, sizeof(token));
-    return done;
-}
-
 /* While a piece is written the next one is read. The thread's context changes. */
 static CUresult
 copy_through_here(const struct fe_relay_side *dst, const struct fe_relay_side *src,
@@ -380,12 +198,12 @@ fe_relay_bytes(const struct fe_relay_side *dst, const struct fe_relay_side *src,
     if (captured == NULL && dst->ctx != NULL && src->ctx != NULL) {
         if (dst->ctx->head.session == src->ctx->head.session)
             return copy_on_server(dst, src, bytes);
-        if (copy_straight(dst, src, bytes))
+        if (fe_relay_put(dst, src, bytes))
             return CUDA_SUCCESS;
     }
     cr = copy_through_here(dst, src, captured, bytes);
     if (cr == CUDA_SUCCESS && dst->ctx != NULL && src->ctx != NULL)
-        fe_stats_count_between(bytes, false);
+        fe_stats_count_between(bytes, FE_BETWEEN_RELAYED);
     return cr;
 }
 

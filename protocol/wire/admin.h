@@ -116,6 +116,7 @@ struct wire_admin_counters {
     uint64_t errors, waits, bytes_in, bytes_out;
     uint64_t turn_wait_ns;                   /* waited for their turn on a device */
     uint64_t put_in, put_out;                /* bytes from and to sessions on other servers */
+    uint64_t put_in_rdma, put_out_rdma;      /* of these, by RDMA */
     uint64_t turn_waits;                     /* turns that were waited for */
     uint64_t paged_in, paged_out, paging_ns; /* bytes */
     uint64_t room_wait_ns;                   /* waited for their memory to be on the devices */

@@ -46,10 +46,10 @@ def stats(done):
     return {k: int(v) for k, v in re.findall(r"(?m)^gpupool-stats: (\w+) (\d+)$", done.stderr)}
 
 
-def put_bytes(server):
+def put_bytes(server, which="servers"):
     """What came from and went to sessions on other servers, as the server counts it."""
     found = samples(fetch(server))
-    return [value(found, f"gpupool_tenant_servers_{way}_bytes_total") for way in ("received", "sent")]
+    return [value(found, f"gpupool_tenant_{which}_{way}_bytes_total") for way in ("received", "sent")]
 
 
 def from_server_to_server(build, source):
@@ -73,6 +73,34 @@ def from_server_to_server(build, source):
         for way in ("bytes_sent", "bytes_received"):
             saved = other[way] - straight[way]
             check(f"{way}: these bytes did not pass the client", 0.99 * other["bytes_relayed"] < saved, straight, other)
+    finally:
+        three.close()
+
+
+def the_best_lane_between_servers(build, source):
+    """Both listen for RDMA, which this machine may not have: then copies go by tls, and it is said why."""
+    three = Three(build, source, ("--peer", "127.0.0.0/8", "--metrics", "http://127.0.0.1:0", "--listen=tls://127.0.0.1:0",
+                                  "--listen=rdma://127.0.0.1:0", "--rdma-fabric=*"))
+    try:
+        direct, secret = three.direct(), three.run("two", GPUPOOL_STATS="1")
+        check("who asks for tls gets nothing else", secret.returncode == 0 and stats(secret)["bytes_between_by_rdma"] == 0 <
+              stats(secret)["bytes_between_servers"], secret.stderr)
+        check("nor is it tried", not any("no copies go to" in server.log() for server in three.servers),
+              *(server.log() for server in three.servers))
+        three.together = three.together.replace("tls:", "gpupool:")
+        best = three.run(GPUPOOL_STATS="1", GPUPOOL_LOG="info")
+        check("the same is said", best.returncode == 0 and best.stdout == direct.stdout, best.stdout, best.stderr)
+        counts = stats(best)
+        check("nothing is relayed", counts["bytes_relayed"] == 0 < counts["bytes_between_servers"], best.stderr)
+        for one in three.servers:
+            by_rdma = put_bytes(one, "servers_rdma")
+            if "by rdma" not in one.log():
+                check("what does not go by rdma is told, not for each copy", by_rdma == [0, 0] and
+                      2 <= one.log().count("no copies go to rdma://127.0.0.1:") <= 8, one.log())
+                check("and goes by tls", one.log().count("copies go to the server at 127.0.0.1:") >= 2, one.log())
+        if not any("by rdma" in server.log() for server in three.servers):
+            check("the program is told too", counts["bytes_between_by_rdma"] == 0 and
+                  len(re.findall("copies from gpu[123] to gpu[123] do not go by rdma: .", best.stderr)) == 6, best.stderr)
     finally:
         three.close()
 
@@ -185,5 +213,5 @@ def a_lost_one(build, source):
 
 
 if __name__ == "__main__":
-    sys.exit(pool.main({f.__name__: f for f in (all_devices, from_server_to_server, servers_that_may_not, nvml_sees_them, launcher_joins_them, ends_at_gates,
+    sys.exit(pool.main({f.__name__: f for f in (all_devices, from_server_to_server, the_best_lane_between_servers, servers_that_may_not, nvml_sees_them, launcher_joins_them, ends_at_gates,
                                                         a_lost_one)}))

@@ -255,6 +255,34 @@ said() {
     return 1
 }
 
+# Bytes between two servers go by RDMA from one to the other, both ways, and none of them by the
+# client.
+servers() {
+    bytes=$((2 * 4718592 + 9437188)) # that "two" copies
+    server_stop
+    export GPUPOOL_SOFT_DEVICES=3 GPUPOOL_SOFT_SERIAL=1
+    server_start --peer 10.9.0.0/24 --rdma-fabric rxe1 --rdma-ports 1 || return 1
+    first=$server first_url=$url server=
+    mv /tmp/server.log /tmp/first.log # it goes on there
+    GPUPOOL_SOFT_SERIAL=2
+    server_start --peer 10.9.0.0/24 --rdma-fabric rxe1 --rdma-ports 1 || return 2
+    unset GPUPOOL_SOFT_DEVICES GPUPOOL_SOFT_SERIAL
+    url=$first_url+$url
+    client ./drv_servers two || return 3
+    grep -E 'gpupool-stats: bytes|copies' /tmp/client.err
+    grep -q "bytes_between_by_rdma $bytes\$" /tmp/client.err || return 4
+    grep -q "bytes_between_servers $bytes\$" /tmp/client.err || return 5
+    grep -q 'bytes_relayed 0$' /tmp/client.err || return 6
+    for log in /tmp/first.log /tmp/server.log; do
+        grep 'copies go to the server at 10.9.0.1:[0-9]* by rdma' $log || return 7
+        grep 'copies come from the server at 10.9.0.2:[0-9]* by rdma' $log || return 8
+    done
+    echo "figure: $bytes bytes from server to server, all by rdma"
+    server_stop || return 9
+    server=$first
+    server_stop
+}
+
 # Whoever asks for the best lane goes by RDMA, from one device to the other. When no frame gets
 # through any more, though both ports are up, it goes on by TLS and says so, and by RDMA again when
 # that is mended; what is copied meanwhile is exact.
@@ -406,6 +434,7 @@ if [ -z "$failed" ]; then
     step two_clients two_clients
     step cut_cable cut_cable
     [ "$cuts_s" -gt 0 ] && step cuts cuts
+    step servers servers
     step choice choice
     step stripes stripes
     step server_ends server_stop

@@ -654,6 +654,56 @@ lost(void)
     return drv_result("servers");
 }
 
+/* -- two servers, as fast as it can be told --------------------------------------------------- */
+
+/* The first and the last device: there, and both ways at once. */
+static int
+two(void)
+{
+    static const int ends[2] = {0, DEVICES - 1};
+    const size_t half = BIG / 8 * 4;
+    uint32_t bad;
+    int count;
+
+    CU(cuInit(0));
+    CU(cuDeviceGetCount(&count));
+    EXPECT(count == DEVICES);
+    for (int i = 0; i < 2; i++) {
+        CU(cuDevicePrimaryCtxRetain(&ctx[ends[i]], ends[i]));
+        use(ends[i]);
+        CU(cuStreamCreate(&stream[ends[i]], CU_STREAM_NON_BLOCKING));
+        CU(cuMemAlloc(&at[ends[i]], BIG));
+        fill(ends[i], 1000u * (uint32_t)i, BIG);
+        CU(cuCtxSynchronize());
+    }
+    for (int i = 0; i < 2; i++) {
+        int d = ends[i], e = ends[1 - i];
+
+        use(d); /* the lower half there becomes the upper half here */
+        CU(cuMemcpyPeerAsync(at[e] + half, ctx[e], at[d], ctx[d], half, stream[d]));
+    }
+    for (int i = 0; i < 2; i++)
+        CU(cuStreamSynchronize(stream[ends[i]]));
+    for (int i = 0; i < 2; i++) {
+        use(ends[i]);
+        CU(cuMemcpyDtoH(words, at[ends[i]] + half, half));
+        bad = 0;
+        for (size_t k = 0; k < half / 4; k++)
+            bad += words[k] != 1000u * (uint32_t)(1 - i) + (uint32_t)k;
+        EXPECT(bad == 0);
+    }
+    use(ends[0]);
+    CU(cuMemcpyPeer(at[ends[1]], ctx[ends[1]], at[ends[0]], ctx[ends[0]], BIG));
+    use(ends[1]);
+    CU(cuMemcpyDtoH(words, at[ends[1]], half));
+    bad = 0;
+    for (size_t k = 0; k < half / 4; k++)
+        bad += words[k] != (uint32_t)k;
+    EXPECT(bad == 0);
+    printf("two: copied\n");
+    return drv_result("servers");
+}
+
 /* Streams stand at gates and copies behind them when the program ends. */
 static int
 leave(uint32_t rounds)
@@ -686,6 +736,8 @@ main(int argc, char **argv)
         return leave(argc > 2 ? (uint32_t)atoi(argv[2]) : 200000);
     if (argc > 1 && strcmp(argv[1], "lost") == 0)
         return lost();
+    if (argc > 1 && strcmp(argv[1], "two") == 0)
+        return two();
     open_all();
     list();
     access_is_told();
