@@ -124,7 +124,7 @@ on_host(struct fe_session *s, uint64_t number, CUresult status)
     if ((number & WIRE_GRAPH_TOKEN) != 0) {
         forbid_calls();
         look_around();
-        if (!fe_token_call(number))
+        if (!fe_token_call(s, number))
             log_warn("server named a graph's host function that is not there");
         return;
     }

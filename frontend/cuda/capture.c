@@ -244,6 +244,17 @@ fe_capture_copy(struct fe_call *call, struct fe_stream *stream, const struct fe_
 }
 
 CUresult
+fe_capture_between(struct fe_call *call, struct fe_stream *stream, const struct fe_relay_copy *copy)
+{
+    union fe_node_body *body = NULL;
+    CUresult cr = fe_body_copy_between(copy, &body);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    return fe_capture_add(stream, CU_GRAPH_NODE_TYPE_MEMCPY, call->context, body, false);
+}
+
+CUresult
 fe_capture_linear(struct fe_call *call, struct fe_stream *stream, uint64_t dst,
                   CUmemorytype dst_type, uint64_t src, CUmemorytype src_type, size_t bytes)
 {

@@ -62,6 +62,9 @@ CUresult fe_capture_linear(struct fe_call *call, struct fe_stream *stream, uint6
                            size_t bytes);
 CUresult fe_capture_copy(struct fe_call *call, struct fe_stream *stream,
                          const struct fe_copy *copy);
+struct fe_relay_copy;
+CUresult fe_capture_between(struct fe_call *call, struct fe_stream *stream,
+                            const struct fe_relay_copy *copy);
 CUresult fe_capture_fill(struct fe_call *call, struct fe_stream *stream,
                          const CUDA_MEMSET_NODE_PARAMS *fill);
 CUresult fe_capture_host(struct fe_stream *stream, CUhostFn fn, void *data);

@@ -18,6 +18,7 @@
 #include "frontend/cuda/host.h"
 #include "frontend/cuda/kernels.h"
 #include "frontend/cuda/objects.h"
+#include "frontend/cuda/relay.h"
 #include "protocol/base/buf.h"
 #include "protocol/wire/graph.h"
 
@@ -57,6 +58,8 @@ struct fe_node_kernel {
 struct fe_node_copy {
     CUDA_MEMCPY3D params;
     struct fe_copy copy; /* sides settled: HOST or DEVICE */
+    bool between;        /* servers: this process makes it, by these sides */
+    struct fe_relay_side dst, src;
 };
 
 struct fe_node_values {
@@ -164,6 +167,7 @@ CUresult fe_body_copy_params(const CUDA_MEMCPY3D *p, struct fe_context **ctx_p,
                              union fe_node_body **body_p);
 /* Settled sides, as captures have them. */
 CUresult fe_body_copy_sides(const struct fe_copy *copy, union fe_node_body **body_p);
+CUresult fe_body_copy_between(const struct fe_relay_copy *copy, union fe_node_body **body_p);
 CUresult fe_body_fill(const CUDA_MEMSET_NODE_PARAMS *p, struct fe_context **ctx_p,
                       union fe_node_body **body_p);
 CUresult fe_body_values(const CUDA_BATCH_MEM_OP_NODE_PARAMS *p, struct fe_context **ctx_p,
@@ -232,10 +236,11 @@ void fe_users_settle(void);
 /* graph_token.c ------------------------------------------------------------------------------- */
 
 enum fe_token_kind {
-    FE_TOKEN_CALL, /* a host function */
-    FE_TOKEN_MOVE, /* a copy between host memory */
-    FE_TOKEN_PULL, /* a source in host memory */
-    FE_TOKEN_PUSH, /* a destination in host memory */
+    FE_TOKEN_CALL,  /* a host function */
+    FE_TOKEN_MOVE,  /* a copy between host memory */
+    FE_TOKEN_RELAY, /* a copy between servers */
+    FE_TOKEN_PULL,  /* a source in host memory */
+    FE_TOKEN_PUSH,  /* a destination in host memory */
 };
 
 struct fe_token {
@@ -246,7 +251,8 @@ struct fe_token {
     CUhostFn fn;
     void *data;
     struct fe_copy copy;
-    struct fe_host_hold hold; /* PUSH: while it is launched; guarded by the graphs' lock */
+    struct fe_relay_side dst, src; /* RELAY */
+    struct fe_host_hold hold;      /* PUSH: while it is launched; guarded by the graphs' lock */
 };
 
 /* A copy of what, numbered; *list grows by it. */
@@ -255,8 +261,8 @@ CUresult fe_token_new(struct fe_call *call, const struct fe_token *what, struct 
 /* Nothing of the server names them any more. */
 void fe_tokens_free(struct fe_call *call, struct fe_token *list);
 
-/* Notices that name a token. */
-bool fe_token_call(uint64_t id);
+/* Notices of s that name a token. */
+bool fe_token_call(struct fe_session *s, uint64_t id);
 /* What a PULL reads; false if it is not one of so many bytes. */
 bool fe_token_pull(uint64_t id, uint64_t bytes, struct fe_copy *copy_p);
 /* Bytes from the first that a PUSH writes to the last. */
@@ -274,7 +280,7 @@ struct fe_step {
     uint32_t created;              /* place in the order of creation */
     uint32_t dep_first, dep_count; /* in the list of all, places in the order of creation */
     struct fe_context *ctx;
-    bool cooperative, host_src, host_dst, disabled;
+    bool cooperative, host_src, host_dst, between, disabled;
     bool hollow;       /* described as an empty node: nothing to copy, fill or do */
     size_t inside;     /* GRAPH: nodes of the graph inside */
     uint32_t children; /* of these and all inside them */

@@ -327,6 +327,33 @@ fe_body_copy_sides(const struct fe_copy *copy, union fe_node_body **body_p)
 }
 
 CUresult
+fe_body_copy_between(const struct fe_relay_copy *copy, union fe_node_body **body_p)
+{
+    CUresult cr = fe_body_copy_sides(&copy->copy, body_p);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    (*body_p)->copy.between = true;
+    (*body_p)->copy.dst = copy->dst;
+    (*body_p)->copy.src = copy->src;
+    return CUDA_SUCCESS;
+}
+
+static CUresult
+between_params(const CUDA_MEMCPY3D *p, struct fe_context *ctx, const struct fe_copy *copy,
+               union fe_node_body **body_p)
+{
+    struct fe_relay_copy sides;
+    CUresult cr = fe_relay_describe(ctx, copy, &sides);
+
+    if (cr == CUDA_SUCCESS)
+        cr = fe_body_copy_between(&sides, body_p);
+    if (cr == CUDA_SUCCESS)
+        (*body_p)->copy.params = *p;
+    return cr;
+}
+
+CUresult
 fe_body_copy_params(const CUDA_MEMCPY3D *p, struct fe_context **ctx_p, union fe_node_body **body_p)
 {
     struct fe_state *state = NULL;
@@ -341,6 +368,8 @@ fe_body_copy_params(const CUDA_MEMCPY3D *p, struct fe_context **ctx_p, union fe_
         return CUDA_ERROR_INVALID_VALUE;
     cr = fe_copy_from_3d(p, &copy);
     if (cr == CUDA_SUCCESS && !fe_shape_empty(&copy.shape)) {
+        if (fe_relay_is_between(*ctx_p, &copy))
+            return between_params(p, *ctx_p, &copy, body_p);
         cr = settle_side((*ctx_p)->head.session, &copy.src, &copy.shape, false);
         if (cr == CUDA_SUCCESS)
             cr = settle_side((*ctx_p)->head.session, &copy.dst, &copy.shape, true);
@@ -360,6 +389,10 @@ fe_body_copy_params(const CUDA_MEMCPY3D *p, struct fe_context **ctx_p, union fe_
 static CUresult
 may_fill(const struct fe_session *session, uint64_t dst, size_t bytes)
 {
+    const struct fe_call call = {.session = (struct fe_session *)(uintptr_t)session};
+
+    if (fe_elsewhere(&call, dst))
+        return fe_refuse("a graph's fill of memory of another server");
     if (fe_alloc_writable(fe_alloc_around(session, dst), dst, bytes))
         return CUDA_SUCCESS;
     if (!fe_host_pinned(dst, bytes) || fe_host_read_only(dst))

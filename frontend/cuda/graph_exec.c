@@ -223,12 +223,51 @@ instantiate_in(struct fe_call *call, CUgraph graph, cuuint64_t flags, struct fe_
     return CUDA_SUCCESS;
 }
 
+/* The lock is held. Of the first node, here or inside, that has one. */
+static struct fe_context *
+context_of(const struct fe_graph *graph)
+{
+    struct fe_context *ctx = NULL;
+
+    for (size_t i = 0; i < graph->count && ctx == NULL; i++) {
+        const struct fe_node *node = graph->nodes[i];
+
+        ctx = node->ctx;
+        if (ctx == NULL && node->type == CU_GRAPH_NODE_TYPE_GRAPH)
+            ctx = context_of(node->body->child);
+        for (unsigned k = 0; ctx == NULL && node->type == CU_GRAPH_NODE_TYPE_CONDITIONAL &&
+                             k < node->body->cond.size;
+             k++)
+            ctx = context_of(node->body->cond.bodies[k]);
+    }
+    return ctx;
+}
+
+/* A graph's work is of one server, whichever context is current. */
+static CUresult
+enter_graph(struct fe_call *call, CUgraph handle)
+{
+    const struct fe_context *current = fe_context_current();
+    struct fe_context *ctx = NULL;
+    const struct fe_graph *graph;
+
+    if (GP_UNLIKELY(fe_several) && current != NULL) {
+        fe_graph_lock();
+        graph = fe_graph_get(handle);
+        ctx = graph != NULL ? context_of(graph) : NULL;
+        fe_graph_unlock();
+    }
+    if (ctx != NULL && ctx->head.session != current->head.session)
+        return fe_enter_in(call, WIRE_CALL_cuGraphInstantiateWithFlags, ctx);
+    return fe_enter(call, WIRE_CALL_cuGraphInstantiateWithFlags);
+}
+
 static CUresult
 instantiate(CUgraphExec *handle, CUgraph graph, cuuint64_t flags, struct outcome *o)
 {
     struct fe_exec *exec = NULL;
     struct fe_call call;
-    CUresult cr = fe_enter(&call, WIRE_CALL_cuGraphInstantiateWithFlags);
+    CUresult cr = enter_graph(&call, graph);
 
     if (cr != CUDA_SUCCESS)
         return cr;
@@ -519,6 +558,54 @@ launch_post(struct fe_call *call, struct fe_exec *exec, struct fe_stream *stream
     return cr;
 }
 
+/* An executable graph is of one server, and runs in its streams. */
+static CUresult
+check_server(const struct fe_call *call, const struct fe_exec *exec)
+{
+    return exec->object.context->head.session == call->session
+               ? CUDA_SUCCESS
+               : fe_refuse("a graph's launch in a stream of another server");
+}
+
+/* Copies between servers that a launch makes; as many as fit, and how many there are. */
+static size_t
+between_of(const struct fe_exec *exec, struct fe_relay_copy *copies, size_t room)
+{
+    size_t count = 0;
+
+    fe_graph_lock();
+    for (const struct fe_token *t = there(exec) ? exec->life->plan.tokens : NULL; t != NULL;
+         t = t->next) {
+        if (t->kind != FE_TOKEN_RELAY)
+            continue;
+        if (count < room)
+            copies[count] = (struct fe_relay_copy){t->dst, t->src, t->copy};
+        count++;
+    }
+    fe_graph_unlock();
+    return count;
+}
+
+/* Their other servers know nothing of this launch: what the program did there before is waited for.
+ */
+static CUresult
+settle_between(struct fe_call *call, const struct fe_exec *exec)
+{
+    size_t count = between_of(exec, NULL, 0);
+    GP_AUTO_FREE struct fe_relay_copy *copies = NULL;
+    CUresult cr = CUDA_SUCCESS;
+
+    if (count == 0)
+        return CUDA_SUCCESS;
+    copies = malloc(count * sizeof(*copies));
+    if (copies == NULL)
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    count = gp_min_u64(count, between_of(exec, copies, count));
+    for (size_t i = 0; i < count && cr == CUDA_SUCCESS; i++)
+        cr = fe_relay_settle(call, &copies[i]);
+    return cr;
+}
+
 /* Around it, what kernels of the graph may reach. */
 static CUresult
 launch(struct fe_call *call, struct fe_exec *exec, const struct fe_where *where)
@@ -559,7 +646,11 @@ cuGraphLaunch(CUgraphExec handle, CUstream stream_handle)
         cr = fe_refuse("cuGraphLaunch into a capturing stream");
     }
     if (cr == CUDA_SUCCESS)
+        cr = check_server(&call, exec);
+    if (cr == CUDA_SUCCESS)
         cr = fe_order(&call, stream, stream_wire);
+    if (cr == CUDA_SUCCESS && GP_UNLIKELY(fe_several))
+        cr = settle_between(&call, exec);
     if (cr == CUDA_SUCCESS)
         cr = launch(&call, exec, &(struct fe_where){stream, stream_wire});
     return fe_leave(&call, cr);
@@ -581,6 +672,8 @@ cuGraphUpload(CUgraphExec handle, CUstream stream_handle)
     if (cr != CUDA_SUCCESS)
         return cr;
     cr = fe_stream_resolve(&call, stream_handle, &stream, &args.stream);
+    if (cr == CUDA_SUCCESS)
+        cr = check_server(&call, exec);
     if (cr != CUDA_SUCCESS)
         return fe_leave(&call, cr);
     args.exec = exec->object.wire;

@@ -152,7 +152,7 @@ fe_tokens_free(struct fe_call *call, struct fe_token *list)
 /* -- what the server asks for ----------------------------------------------------------- */
 
 bool
-fe_token_call(uint64_t id)
+fe_token_call(struct fe_session *s, uint64_t id)
 {
     struct fe_token *token, copy;
 
@@ -167,6 +167,8 @@ fe_token_call(uint64_t id)
         copy.fn(copy.data);
     else if (copy.kind == FE_TOKEN_MOVE)
         fe_copy_host(&copy.copy);
+    else if (copy.kind == FE_TOKEN_RELAY)
+        fe_relay_run(s, &(const struct fe_relay_copy){copy.dst, copy.src, copy.copy});
     return true;
 }
 

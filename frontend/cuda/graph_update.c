@@ -44,7 +44,8 @@ may_become(const struct fe_step *step, CUgraphNodeType type, const struct fe_con
     if (type == CU_GRAPH_NODE_TYPE_MEMCPY) {
         c = &body->copy.copy;
         if (fe_shape_empty(&c->shape) || (c->src.type == CU_MEMORYTYPE_HOST) != step->host_src ||
-            (c->dst.type == CU_MEMORYTYPE_HOST) != step->host_dst)
+            (c->dst.type == CU_MEMORYTYPE_HOST) != step->host_dst ||
+            body->copy.between != step->between)
             return CUDA_ERROR_INVALID_VALUE;
     }
     if (type == CU_GRAPH_NODE_TYPE_MEMSET && body->fill.width == 0)
@@ -430,7 +431,8 @@ compare_step(const struct fe_plan *a, const struct fe_step *x, const struct fe_p
         return CU_GRAPH_EXEC_UPDATE_ERROR_UNSUPPORTED_FUNCTION_CHANGE;
     if (x->type == CU_GRAPH_NODE_TYPE_KERNEL && x->cooperative != y->cooperative)
         return CU_GRAPH_EXEC_UPDATE_ERROR_ATTRIBUTES_CHANGED;
-    if (x->hollow != y->hollow || x->host_src != y->host_src || x->host_dst != y->host_dst)
+    if (x->hollow != y->hollow || x->host_src != y->host_src || x->host_dst != y->host_dst ||
+        x->between != y->between)
         return CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED;
     return CU_GRAPH_EXEC_UPDATE_SUCCESS;
 }

@@ -109,9 +109,25 @@ device_side(const struct fe_side *side)
                                     .slice = side->slice};
 }
 
+/* It was begun as a host function. */
 static CUresult
-put_copy(struct writer *w, const struct fe_copy *c, uint32_t number)
+put_token(struct writer *w, const struct fe_token *what)
 {
+    struct fe_token *token = NULL;
+    struct wire_graph_id id;
+    CUresult cr = fe_token_new(w->call, what, &w->plan->tokens, &token);
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    id.id = token->id;
+    wire_graph_put(w->out, &id, sizeof(id));
+    return CUDA_SUCCESS;
+}
+
+static CUresult
+put_copy(struct writer *w, const struct fe_node_copy *node, uint32_t number)
+{
+    const struct fe_copy *c = &node->copy;
     struct wire_graph_copy body = {
         .width = c->shape.width,
         .height = c->shape.height,
@@ -123,18 +139,18 @@ put_copy(struct writer *w, const struct fe_copy *c, uint32_t number)
     bool in = c->src.type == CU_MEMORYTYPE_HOST, out = c->dst.type == CU_MEMORYTYPE_HOST;
     CUresult cr = CUDA_SUCCESS;
 
+    if (node->between || (in && out)) {
+        what.kind = node->between ? FE_TOKEN_RELAY : FE_TOKEN_MOVE;
+        what.dst = node->dst;
+        what.src = node->src;
+        return put_token(w, &what);
+    }
     if (in || out) {
-        what.kind = in && out ? FE_TOKEN_MOVE : in ? FE_TOKEN_PULL : FE_TOKEN_PUSH;
+        what.kind = in ? FE_TOKEN_PULL : FE_TOKEN_PUSH;
         cr = fe_token_new(w->call, &what, &w->plan->tokens, &token);
     }
     if (cr != CUDA_SUCCESS)
         return cr;
-    if (in && out) { /* it was begun as a host function */
-        struct wire_graph_id id = {token->id};
-
-        wire_graph_put(w->out, &id, sizeof(id));
-        return CUDA_SUCCESS;
-    }
     if (in)
         body.src = (struct wire_graph_side){.place = WIRE_GRAPH_HOST, .base = token->id};
     if (out)
@@ -146,17 +162,10 @@ put_copy(struct writer *w, const struct fe_copy *c, uint32_t number)
 static CUresult
 put_host(struct writer *w, const CUDA_HOST_NODE_PARAMS *host, uint32_t number)
 {
-    struct fe_token what = {
+    const struct fe_token what = {
         .kind = FE_TOKEN_CALL, .step = number, .fn = host->fn, .data = host->userData};
-    struct fe_token *token = NULL;
-    struct wire_graph_id id;
-    CUresult cr = fe_token_new(w->call, &what, &w->plan->tokens, &token);
 
-    if (cr != CUDA_SUCCESS)
-        return cr;
-    id.id = token->id;
-    wire_graph_put(w->out, &id, sizeof(id));
-    return CUDA_SUCCESS;
+    return put_token(w, &what);
 }
 
 static CUresult
@@ -166,6 +175,8 @@ put_event(struct writer *w, CUgraphNodeType type, struct fe_event *event, uint32
 
     if (fe_object_state(event) != FE_OBJECT_LIVE)
         return CUDA_ERROR_INVALID_HANDLE;
+    if (event->object.context->head.session != w->call->session)
+        return fe_refuse("a graph with an event of another server");
     wire_graph_put(w->out, &id, sizeof(id));
     return type == CU_GRAPH_NODE_TYPE_EVENT_RECORD ? note_event(w->plan, event, number)
                                                    : CUDA_SUCCESS;
@@ -209,7 +220,7 @@ put_body(struct writer *w, CUgraphNodeType type, union fe_node_body *body, uint3
     case CU_GRAPH_NODE_TYPE_KERNEL:
         return put_kernel(w, &body->kernel);
     case CU_GRAPH_NODE_TYPE_MEMCPY:
-        return put_copy(w, &body->copy.copy, number);
+        return put_copy(w, &body->copy, number);
     case CU_GRAPH_NODE_TYPE_MEMSET: {
         const CUDA_MEMSET_NODE_PARAMS *p = &body->fill;
         struct wire_graph_fill fill = {
@@ -246,7 +257,8 @@ wire_type(CUgraphNodeType type, const union fe_node_body *body)
         c = &body->copy.copy;
         if (fe_shape_empty(&c->shape))
             return CU_GRAPH_NODE_TYPE_EMPTY;
-        return c->src.type == CU_MEMORYTYPE_HOST && c->dst.type == CU_MEMORYTYPE_HOST
+        return body->copy.between ||
+                       (c->src.type == CU_MEMORYTYPE_HOST && c->dst.type == CU_MEMORYTYPE_HOST)
                    ? CU_GRAPH_NODE_TYPE_HOST
                    : type;
     case CU_GRAPH_NODE_TYPE_MEMSET:
@@ -273,6 +285,8 @@ put_node(struct writer *w, CUgraphNodeType type, struct fe_context *ctx, uint64_
     if (ctx != NULL &&
         (fe_object_state(ctx) != FE_OBJECT_LIVE || ctx->head.object.wire != ctx_wire))
         return CUDA_ERROR_INVALID_CONTEXT;
+    if (ctx != NULL && ctx->head.session != w->call->session)
+        return fe_refuse("a graph with work of several servers");
     if (ctx != NULL)
         node.context = ctx_wire;
     place = wire_graph_node_begin(w->out, &node, edges);
@@ -304,6 +318,7 @@ fill_step(struct fe_step *s, const struct fe_node *node, uint32_t number)
     } else if (node->type == CU_GRAPH_NODE_TYPE_MEMCPY) {
         s->host_src = body->copy.copy.src.type == CU_MEMORYTYPE_HOST;
         s->host_dst = body->copy.copy.dst.type == CU_MEMORYTYPE_HOST;
+        s->between = body->copy.between;
     }
 }
 

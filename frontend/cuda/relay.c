@@ -393,6 +393,15 @@ settle_copies(const struct fe_call *call, const struct fe_relay_side *side)
     return cr == CUDA_SUCCESS ? fe_leave(&own, fe_order_settle(&own)) : cr;
 }
 
+static struct fe_side
+line_of(const struct fe_relay_side *side, size_t bytes)
+{
+    return (struct fe_side){.type = side->ctx != NULL ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST,
+                            .base = side->address,
+                            .pitch = bytes,
+                            .slice = bytes};
+}
+
 /* What the program's memory is now: it is the program's again when the call returns. */
 static CUresult
 capture(struct fe_call *call, struct relay *r, const struct fe_where *where)
@@ -416,6 +425,21 @@ capture(struct fe_call *call, struct relay *r, const struct fe_where *where)
     return CUDA_SUCCESS;
 }
 
+/* A node in place of the copy. */
+static CUresult
+capture_node(struct fe_call *call, const struct fe_relay_side *dst, const struct fe_relay_side *src,
+             size_t bytes, const struct fe_copy *box, struct fe_stream *stream)
+{
+    struct fe_relay_copy node = {.dst = *dst, .src = *src};
+
+    if (box != NULL)
+        node.copy = *box;
+    else
+        node.copy = (struct fe_copy){
+            .shape = {bytes, 1, 1}, .dst = line_of(dst, bytes), .src = line_of(src, bytes)};
+    return fe_capture_between(call, stream, &node);
+}
+
 static CUresult
 copy_in_order(struct fe_call *call, const struct fe_relay_side *dst,
               const struct fe_relay_side *src, size_t bytes, const struct fe_copy *box,
@@ -426,7 +450,8 @@ copy_in_order(struct fe_call *call, const struct fe_relay_side *dst,
     CUresult cr;
 
     if (fe_capturing(where->stream))
-        return fe_refuse("a captured copy between servers");
+        return wait ? fe_capture_refuse(where->stream)
+                    : capture_node(call, dst, src, bytes, box, where->stream);
     cr = settle_copies(call, src);
     if (cr == CUDA_SUCCESS)
         cr = settle_copies(call, dst);
@@ -563,21 +588,76 @@ find_box_side(struct fe_call *call, struct fe_side *box, const struct fe_shape *
     return cr;
 }
 
+/* Both sides; those of out's copy become what they are. */
+static CUresult
+find_sides(struct fe_call *call, const struct fe_copy *box, struct fe_relay_copy *out)
+{
+    CUresult cr;
+
+    out->copy = *box;
+    cr = find_box_side(call, &out->copy.src, &box->shape, &out->src);
+    if (cr == CUDA_SUCCESS)
+        cr = find_box_side(call, &out->copy.dst, &box->shape, &out->dst);
+    if (cr == CUDA_SUCCESS && out->dst.ctx == NULL && fe_host_read_only(out->copy.dst.base))
+        cr = CUDA_ERROR_INVALID_VALUE;
+    return cr;
+}
+
 CUresult
 fe_relay_copy_box(struct fe_call *call, const struct fe_copy *box, const struct fe_where *where,
                   bool wait)
 {
-    struct fe_relay_side to, from;
-    struct fe_copy own = *box;
-    CUresult cr = find_box_side(call, &own.src, &own.shape, &from);
+    struct fe_relay_copy own;
+    CUresult cr = find_sides(call, box, &own);
 
-    if (cr == CUDA_SUCCESS)
-        cr = find_box_side(call, &own.dst, &own.shape, &to);
-    if (cr == CUDA_SUCCESS && to.ctx == NULL && fe_host_read_only(own.dst.base))
-        cr = CUDA_ERROR_INVALID_VALUE;
     if (cr != CUDA_SUCCESS)
         return cr;
-    return copy_in_order(call, &to, &from, fe_shape_bytes(&own.shape), &own, where, wait);
+    return copy_in_order(call, &own.dst, &own.src, fe_shape_bytes(&box->shape), &own.copy, where,
+                         wait);
+}
+
+/* -- nodes of graphs -------------------------------------------------------------------- */
+
+bool
+fe_relay_is_between(struct fe_context *ctx, const struct fe_copy *copy)
+{
+    const struct fe_call call = {.session = ctx->head.session, .context = ctx};
+
+    return GP_UNLIKELY(fe_several) && fe_relay_has_box(&call, copy);
+}
+
+CUresult
+fe_relay_describe(struct fe_context *ctx, const struct fe_copy *copy, struct fe_relay_copy *out_p)
+{
+    struct fe_call call;
+    CUresult cr = fe_enter_in(&call, WIRE_CALL_cuMemcpy3DAsync_v2, ctx);
+
+    return cr == CUDA_SUCCESS ? fe_leave(&call, find_sides(&call, copy, out_p)) : cr;
+}
+
+CUresult
+fe_relay_settle(const struct fe_call *call, const struct fe_relay_copy *copy)
+{
+    CUresult cr = settle_copies(call, &copy->src);
+
+    return cr == CUDA_SUCCESS ? settle_copies(call, &copy->dst) : cr;
+}
+
+static bool
+is_line(const struct fe_copy *copy)
+{
+    return copy->shape.height == 1 && copy->shape.depth == 1 &&
+           copy->src.type != CU_MEMORYTYPE_ARRAY && copy->dst.type != CU_MEMORYTYPE_ARRAY;
+}
+
+void
+fe_relay_run(struct fe_session *s, const struct fe_relay_copy *copy)
+{
+    CUresult cr = copy_here(&copy->dst, &copy->src, copy->copy.shape.width,
+                            is_line(&copy->copy) ? NULL : &copy->copy);
+
+    if (cr != CUDA_SUCCESS)
+        fe_call_defer(s, cr);
 }
 
 /* -- events ----------------------------------------------------------------------------- */

@@ -13,6 +13,13 @@
 #include "frontend/cuda/copy.h"
 #include "frontend/cuda/objects.h"
 
+/* One end of a copy: device memory of a context, an array, or host memory. */
+struct fe_relay_side {
+    struct fe_context *ctx; /* NULL: host memory */
+    uint64_t ctx_wire;      /* its id then: what was reset is gone */
+    uint64_t address;
+};
+
 /* A copy of which one side or both are memory of another server than the call's, or host memory
  * that such a server has pages of; in the order of the stream. wait: it is made when this returns,
  * which a copy to host memory always is. */
@@ -28,6 +35,22 @@ CUresult fe_relay_copy_peer(struct fe_call *call, uint64_t dst, struct fe_contex
 bool fe_relay_has_box(const struct fe_call *call, const struct fe_copy *box);
 CUresult fe_relay_copy_box(struct fe_call *call, const struct fe_copy *box,
                            const struct fe_where *where, bool wait);
+
+/* The same as a node of a graph: the server has a host function in its place, for which this
+ * process makes the copy. */
+struct fe_relay_copy {
+    struct fe_relay_side dst, src;
+    struct fe_copy copy; /* sides settled */
+};
+/* If one side is memory of another server than the context's; the sides of copy become what they
+ * are. */
+bool fe_relay_is_between(struct fe_context *ctx, const struct fe_copy *copy);
+CUresult fe_relay_describe(struct fe_context *ctx, const struct fe_copy *copy,
+                           struct fe_relay_copy *out_p);
+/* Before a launch from call's context: what the program did to these sides before is done. */
+CUresult fe_relay_settle(const struct fe_call *call, const struct fe_relay_copy *copy);
+/* On the thread of host functions of session s, to which an error goes. */
+void fe_relay_run(struct fe_session *s, const struct fe_relay_copy *copy);
 
 /* What comes in the stream waits for the event's last record, which is another server's. */
 CUresult fe_relay_wait_event(struct fe_call *call, const struct fe_where *where,

@@ -4,13 +4,6 @@
 
 #include "frontend/cuda/relay.h"
 
-/* One end of a copy: device memory of a context, an array, or host memory. */
-struct fe_relay_side {
-    struct fe_context *ctx; /* NULL: host memory */
-    uint64_t ctx_wire;      /* its id then: what was reset is gone */
-    uint64_t address;
-};
-
 /* The thread's context becomes the side's; a stream there that nothing of the program's is in. */
 CUresult fe_relay_enter(const struct fe_relay_side *side, CUstream *stream_p);
 /* The same, with the stream of bytes that go to another server. */
@@ -19,9 +12,9 @@ CUresult fe_relay_enter_to_go(const struct fe_relay_side *side, CUstream *stream
  * source was. The thread's context changes. */
 CUresult fe_relay_bytes(const struct fe_relay_side *dst, const struct fe_relay_side *src,
                         const uint8_t *captured, size_t bytes);
-/* The same by the servers themselves, both sides being device memory of two of them. False: it is to
- * be done by way of this process, also where it fails for good, so that the error comes as it does
- * there. */
+/* The same by the servers themselves, both sides being device memory of two of them. False: it is
+ * to be done by way of this process, also where it fails for good, so that the error comes as it
+ * does there. */
 bool fe_relay_put(const struct fe_relay_side *dst, const struct fe_relay_side *src, size_t bytes);
 /* The same for a box, whose sides these are. */
 CUresult fe_relay_box(const struct fe_relay_side *dst, const struct fe_relay_side *src,

@@ -396,6 +396,118 @@ exchange(void)
     printf("exchange: %u wrong\n", bad);
 }
 
+/* -- graphs ----------------------------------------------------------------------------- */
+
+/* Copies to another device, captured: with the word that the program's memory has at the launch. */
+static CUgraph
+capture_copies(int d, int e, const uint32_t *word)
+{
+    CUgraphNode nodes[4];
+    CUgraphNodeType type;
+    size_t count = 4;
+    int copies = 0;
+    CUgraph graph;
+
+    use(d);
+    CU(cuStreamBeginCapture_v2(stream[d], CU_STREAM_CAPTURE_MODE_RELAXED));
+    launch(burn[d], d, 3, stream[d]);
+    CU(cuMemcpyPeerAsync(at[e], ctx[e], at[d], ctx[d], BYTES, stream[d]));
+    CU(cuMemcpyHtoDAsync(at[e] + BIG - 4, word, 4, stream[d]));
+    launch(burn[d], d, 4, stream[d]);
+    CU(cuStreamEndCapture(stream[d], &graph));
+    CU(cuGraphGetNodes(graph, nodes, &count));
+    EXPECT(count == 4);
+    for (size_t i = 0; i < count; i++) {
+        CU(cuGraphNodeGetType(nodes[i], &type));
+        copies += type == CU_GRAPH_NODE_TYPE_MEMCPY;
+    }
+    EXPECT(copies == 2);
+    return graph;
+}
+
+static uint32_t
+captured(int d, int e)
+{
+    uint32_t bad = 0, got, word = 0;
+    CUgraph graph = capture_copies(d, e, &word);
+    CUgraphExec exec;
+
+    use(0); /* whichever context is current */
+    CU(cuGraphInstantiateWithFlags(&exec, graph, 0));
+    fill(d, 100, BYTES);
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        word = 40 + round;
+        use(d);
+        CU(cuGraphLaunch(exec, stream[d]));
+        CU(cuStreamSynchronize(stream[d]));
+        bad += wrong(e, 100, 7 * round + 3, BYTES);
+        CU(cuMemcpyDtoH(&got, at[e] + BIG - 4, 4));
+        bad += got != word;
+    }
+    use(d);
+    for (uint32_t round = 0; round < ROUNDS; round++) /* one behind the other */
+        CU(cuGraphLaunch(exec, stream[d]));
+    CU(cuStreamSynchronize(stream[d]));
+    bad += wrong(e, 100, 7 * (2 * ROUNDS - 1) + 3, BYTES);
+    bad += wrong(d, 100, 7 * 2 * ROUNDS, BYTES);
+    CU(cuGraphExecDestroy(exec));
+    CU(cuGraphDestroy(graph));
+    return bad;
+}
+
+/* A node that was described, and then has other parameters: rows of a box. */
+static uint32_t
+described(int d, int e)
+{
+    CUDA_MEMCPY3D box = {.srcMemoryType = CU_MEMORYTYPE_DEVICE,
+                         .srcDevice = at[d],
+                         .srcPitch = 256,
+                         .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+                         .dstDevice = at[e],
+                         .dstPitch = 128,
+                         .WidthInBytes = 100,
+                         .Height = 7,
+                         .Depth = 1};
+    uint32_t bad = 0;
+    CUgraphExec exec;
+    CUgraphNode node;
+    CUgraph graph;
+
+    CU(cuGraphCreate(&graph, 0));
+    CU(cuGraphAddMemcpyNode(&node, graph, NULL, 0, &box, ctx[d]));
+    CU(cuGraphInstantiateWithFlags(&exec, graph, 0));
+    for (int round = 0; round < 2; round++) {
+        fill(d, 9, BYTES);
+        use(e);
+        CU(cuMemsetD32(at[e], 0, N));
+        CU(cuCtxSynchronize());
+        use(d);
+        CU(cuGraphLaunch(exec, stream[d]));
+        CU(cuStreamSynchronize(stream[d]));
+        use(e);
+        CU(cuMemcpyDtoH(words, at[e], BYTES));
+        for (uint32_t i = 0; i < N; i++) {
+            uint32_t y = i * 4 / (uint32_t)box.dstPitch, x = i * 4 % (uint32_t)box.dstPitch / 4;
+
+            bad += words[i] != (x < 25 && y < 7 ? 9 + y * 64 + x : 0);
+        }
+        box.dstPitch = 512;
+        CU(cuGraphExecMemcpyNodeSetParams(exec, node, &box, ctx[d]));
+    }
+    CU(cuGraphExecDestroy(exec));
+    CU(cuGraphDestroy(graph));
+    return bad;
+}
+
+static void
+graphs(void)
+{
+    uint32_t bad = captured(1, 2) + captured(5, 0) + captured(2, 3) + described(3, 4);
+
+    EXPECT(bad == 0);
+    printf("graphs: %u wrong\n", bad);
+}
+
 /* -- boxes ------------------------------------------------------------------------------ */
 
 static uint32_t
@@ -750,6 +862,7 @@ main(int argc, char **argv)
     barriers();
     exchange();
     boxes();
+    graphs();
     faults();
     return drv_result("servers");
 }
