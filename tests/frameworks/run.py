@@ -7,6 +7,7 @@ Prints a table in Markdown.  Exit status: 0 all that could run gave the same twi
 1 something did not, 77 not built.
 """
 import argparse
+import glob
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "programs"))
+import limit  # noqa: E402
 import run_both  # noqa: E402
 
 # Environments with their packages.  numba-cuda up to 0.14 links by the driver, which takes PTX; later
@@ -39,6 +41,10 @@ PROGRAMS = {
              "TF_CPP_MIN_LOG_LEVEL": "2"}, True),
     "pynvml": ("all", "pynvml", "pynvml_info.py", {}, True),
 }
+# Only by name: its one large image takes minutes and gigabytes to compile, so all of it gets a limit of memory.
+NCCL = "nccl"
+NCCL_BYTES = 12 << 30
+NCCL_SECONDS = 600
 SKIPPED = {
     "triton": "its compiler makes machine code with ptxas and loads that",
 }
@@ -136,6 +142,58 @@ def run_one(name, parts, server, env, options, table, work):
              direct.seconds, pooled.seconds), flush=True)
 
 
+def nccl_libraries(folder):
+    """NCCL, the number of the CUDA run time's library, and where that is; the toolkit's, or a wheel's."""
+    wheels = os.path.join(folder, "*", "lib", "python*", "site-packages", "nvidia")
+    for library in glob.glob(TOOLKIT + "*/lib*/libnccl.so.2") + glob.glob(wheels + "/nccl/lib/libnccl.so.2"):
+        for runtime in glob.glob(TOOLKIT + "*/lib*/libcudart.so.1?") + glob.glob(wheels + "/*/lib/libcudart.so.1?"):
+            return library, runtime.rsplit(".", 1)[1], os.path.dirname(runtime)
+    return None
+
+
+def run_nccl(parts, work, env, options, table):
+    found = nccl_libraries(options.folder)
+    if found is None:
+        print("| nccl | skipped: libnccl.so.2 or libcudart is neither in %s nor in %s | | |" % (TOOLKIT, options.folder))
+        return
+    try:
+        group = limit.Group(NCCL_BYTES)
+    except limit.NoLimit as why:
+        print("| nccl | skipped: %s | | |" % why)
+        return
+    server = run_both.Server(parts, work, env)
+    try:
+        pooled = run_both.run([parts.tool, "run", "--server", server.url, "--", sys.executable,
+                               os.path.join(HERE, "nccl_one_rank.py")],
+                              dict(server.client_env, GPUPOOL_STATS="1", NCCL_LIBRARY=found[0], NCCL_CUDART=found[1],
+                                   LD_LIBRARY_PATH=found[2], PYTHONDONTWRITEBYTECODE="1"), NCCL_SECONDS)
+    finally:
+        server.stop()
+    results, seconds = steps(pooled)
+    for name, result in results.items():
+        table.add(NCCL, name, result, result, ("", "%.1f" % seconds.get(name, 0)))
+    if pooled.status != 0 or not results:
+        table.bad += 1
+        run_both.show("nccl, pooled", pooled)
+        print(server.text())
+    most = group.most_used()
+    print("| nccl: whole program, %s exposed round trips, %s of memory with its server | %s | | %.1f |"
+          % (run_both.stats_of(pooled.err).get("exposed_round_trips", "no"),
+             "no figure" if most is None else "%.1f GB" % (most / 1e9), found[0], pooled.seconds), flush=True)
+    group.leave()
+
+
+def run_all(names, parts, env, options, table, work):
+    if not names:
+        return
+    server = run_both.Server(parts, work, env)
+    try:
+        for name in names:
+            run_one(name, parts, server, env, options, table, work)
+    finally:
+        server.stop()
+
+
 def main():
     options = parse()
     parts = run_both.Parts(os.path.abspath(options.build))
@@ -144,15 +202,13 @@ def main():
     os.makedirs(options.folder, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gpupool-frameworks-") as work:
         env = run_both.clean_environment(work)
-        server = run_both.Server(parts, work, env)
-        try:
-            table = Table()
-            for name in options.names or PROGRAMS:
-                run_one(name, parts, server, env, options, table, work)
-            for name, why in SKIPPED.items():
-                print("| %s | skipped: %s | | |" % (name, why))
-        finally:
-            server.stop()
+        table = Table()
+        names = options.names or list(PROGRAMS)
+        if NCCL in names:
+            run_nccl(parts, work, env, options, table)
+        run_all([name for name in names if name != NCCL], parts, env, options, table, work)
+        for name, why in SKIPPED.items():
+            print("| %s | skipped: %s | | |" % (name, why))
     print("\n%s" % ("%d of these differ or failed" % table.bad if table.bad else "nothing differs, nothing failed"))
     return 1 if table.bad else 0
 
