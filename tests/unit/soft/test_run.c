@@ -302,6 +302,33 @@ Test(soft_run, threads_are_numbered_in_blocks_of_every_shape)
     }
 }
 
+/* A function is no kernel: what is known before one starts is not before a function does. */
+Test(soft_run, threads_have_their_numbers_inside_of_functions)
+{
+    static const char ptx[] = PTX_HEAD
+        ".func (.param .b32 ret) number() { .reg .b32 %r<9>;\n"
+        "  mov.u32 %r1, %tid.z; mov.u32 %r2, %ntid.y; mov.u32 %r3, %tid.y;\n"
+        "  mad.lo.u32 %r4, %r1, %r2, %r3; mov.u32 %r5, %ntid.x; mov.u32 %r6, %tid.x;\n"
+        "  mad.lo.u32 %r7, %r4, %r5, %r6; mov.u32 %r8, %ctaid.x;\n"
+        "  mad.lo.u32 %r7, %r8, 1000, %r7; st.param.b32 [ret], %r7; ret; }\n"
+        ".visible .entry k(.param .u64 out) { .reg .b32 %r<9>; .reg .b64 %rd<4>;\n"
+        "  { .param .b32 q; call (q), number, (); ld.param.b32 %r1, [q]; }\n"
+        "  mov.u32 %r2, %ctaid.x; rem.u32 %r3, %r1, 1000; mad.lo.u32 %r3, %r2, 48, %r3;\n"
+        "  ld.param.u64 %rd1, [out]; mul.wide.u32 %rd2, %r3, 4; add.u64 %rd3, %rd1, %rd2;\n"
+        "  st.global.u32 [%rd3], %r1; ret; }\n";
+    struct soft *s = soft_open(ptx, 1);
+    uint32_t *out = soft_alloc(s, 2 * 48 * 4), i;
+
+    cr_assert_eq(
+        soft_launch(s, "k",
+                    (struct soft_shape){.grid = 2, .block = 4, .block_y = 3, .block_z = 4},
+                    SOFT_ARGS(SOFT_PTR(out))),
+        CUDA_SUCCESS, "%s", s->fault.what);
+    for (i = 0; i < 2 * 48; i++)
+        cr_assert_eq(out[i], i / 48 * 1000 + i % 48, "thread %u: %u", i, out[i]);
+    soft_close(s);
+}
+
 Test(soft_run, blocks_go_round_the_multiprocessors_that_a_launch_has)
 {
     static const char ptx[] = PTX_HEAD

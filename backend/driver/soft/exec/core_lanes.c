@@ -279,7 +279,7 @@ SD_HANDLER(h_syncwarp)
     return NULL;
 }
 
-/* ---- special registers; flags: bytes of a lane ---- */
+/* ---- special registers; flags: bytes of a lane, b: lanes differ ---- */
 
 SD_HANDLER(h_sreg)
 {

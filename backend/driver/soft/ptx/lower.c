@@ -502,7 +502,7 @@ sreg_row(struct lower *lw, uint32_t sreg, unsigned bytes)
     if (sreg_is_preset(lw, sreg))
         return preset_row(lw, sreg_preset(lw, sreg, bytes));
     row = lower_temp(lw, bytes);
-    lower_emit(lw, SD_OP_sreg, bytes, row, sreg, 0, 0, 0);
+    lower_emit(lw, SD_OP_sreg, bytes, row, sreg, sreg / 4 == SD_SREG_TID, 0, 0);
     return row;
 }
 
