@@ -15,6 +15,8 @@
 /* Bits of the live-in and live-out sets, all blocks together; beyond, every register that is
  * used in more than one block counts as live everywhere. */
 #define LIVE_BITS_MAX (1ull << 31)
+/* As many registers at a time as have sets of about this size. */
+#define LIVE_SET_BYTES (8u << 20)
 
 unsigned
 lower_type_bytes(unsigned type)
@@ -132,7 +134,7 @@ struct live {
     uint32_t nglobal;
     uint32_t *start, *end; /* positions; start UINT32_MAX: never used */
     uint32_t *pos;    /* first position of each block in emission order */
-    uint64_t *sets;   /* per ordered block: in, out, use, def */
+    uint64_t *sets;   /* per ordered block: in, out, use, def; of some of the global ones */
     size_t words;
     uint32_t *stops;  /* instructions before a position that lanes may wait at */
 };
@@ -235,15 +237,43 @@ stretch(struct live *lv, const uint64_t *set, const uint32_t *by_number, uint32_
     }
 }
 
+/* What the blocks use and define of the global registers from number on, 64 to a word. */
+static void
+fill_sets(struct lower *lw, struct live *lv, uint32_t from)
+{
+    uint32_t i, j;
+
+    memset(lv->sets, 0, (size_t)lw->norder * 4 * lv->words * sizeof(uint64_t));
+    for (i = 0; i < lw->norder; i++) {
+        const struct flow_block *blk = &lw->blocks[lw->order[i]];
+        uint64_t *use = set_of(lv, i, 2), *def = set_of(lv, i, 3);
+
+        for (j = lw->refs_at[blk->first]; j < lw->refs_at[blk->last]; j++) {
+            uint32_t reg = lw->refs[j] >> 1, n = lv->number[reg] - from;
+
+            if (lv->home[reg] != UINT32_MAX || n / 64 >= lv->words)
+                continue;
+            if ((lw->refs[j] & 1) != 0)
+                def[n / 64] |= 1ull << (n % 64);
+            else if ((def[n / 64] >> (n % 64) & 1) == 0)
+                use[n / 64] |= 1ull << (n % 64);
+        }
+    }
+}
+
 static bool
 global_ranges(struct lower *lw, struct live *lv, uint32_t total)
 {
     uint32_t *by_number = calloc((size_t)lv->nglobal + 64, sizeof(uint32_t));
-    uint32_t i, j, r;
+    size_t fit = LIVE_SET_BYTES / 4 / sizeof(uint64_t) / lw->norder;
+    uint32_t i, r, from;
 
-    lv->words = (lv->nglobal + 63) / 64;
-    if (by_number == NULL)
+    lv->words = gp_min_u64((lv->nglobal + 63) / 64, fit > 0 ? fit : 1);
+    lv->sets = malloc((size_t)lw->norder * 4 * lv->words * sizeof(uint64_t));
+    if (by_number == NULL || lv->sets == NULL) {
+        free(by_number);
         return false;
+    }
     for (r = 0; r < lw->b->nregs; r++)
         if (lv->home[r] == UINT32_MAX)
             by_number[lv->number[r]] = r;
@@ -255,30 +285,13 @@ global_ranges(struct lower *lw, struct live *lv, uint32_t total)
         free(by_number);
         return true;
     }
-    lv->sets = calloc((size_t)lw->norder * 4 * lv->words + 1, sizeof(uint64_t));
-    if (lv->sets == NULL) {
-        free(by_number);
-        return false;
-    }
-    for (i = 0; i < lw->norder; i++) {
-        const struct flow_block *blk = &lw->blocks[lw->order[i]];
-        uint64_t *use = set_of(lv, i, 2), *def = set_of(lv, i, 3);
-
-        for (j = lw->refs_at[blk->first]; j < lw->refs_at[blk->last]; j++) {
-            uint32_t reg = lw->refs[j] >> 1, n = lv->number[reg];
-
-            if (lv->home[reg] != UINT32_MAX)
-                continue;
-            if ((lw->refs[j] & 1) != 0)
-                def[n / 64] |= 1ull << (n % 64);
-            else if ((def[n / 64] >> (n % 64) & 1) == 0)
-                use[n / 64] |= 1ull << (n % 64);
+    for (from = 0; from < lv->nglobal; from += (uint32_t)lv->words * 64) {
+        fill_sets(lw, lv, from);
+        flow_sets(lw, lv);
+        for (i = 0; i < lw->norder; i++) {
+            stretch(lv, set_of(lv, i, 0), by_number + from, lv->pos[i]);
+            stretch(lv, set_of(lv, i, 1), by_number + from, lv->pos[i + 1]);
         }
-    }
-    flow_sets(lw, lv);
-    for (i = 0; i < lw->norder; i++) {
-        stretch(lv, set_of(lv, i, 0), by_number, lv->pos[i]);
-        stretch(lv, set_of(lv, i, 1), by_number, lv->pos[i + 1]);
     }
     free(by_number);
     return true;
