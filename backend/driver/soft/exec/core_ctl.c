@@ -329,13 +329,23 @@ SD_HANDLER(h_guard)
     return next;
 }
 
+static inline const struct sd_fn *
+function_of(struct sd_warp *w, const struct sd_insn *ip, const struct sd_kernel_code *code,
+            uint32_t index)
+{
+    const struct sd_fn *fn = __atomic_load_n(&code->fns[index], __ATOMIC_ACQUIRE);
+
+    return GP_LIKELY(fn != NULL) ? fn : sd_late_fn(w, ip, index);
+}
+
 SD_HANDLER(h_call)
 {
     const struct sd_fn *fn = w->frame->fn;
     const struct sd_call_site *site = &fn->sites[ip->a];
+    const struct sd_fn *callee = function_of(w, ip, fn->code, site->callee);
 
     (void)regs;
-    return sd_group_call(w, ip, fn->code->fns[site->callee], site, w->mask, ip + 1);
+    return callee != NULL ? sd_group_call(w, ip, callee, site, w->mask, ip + 1) : NULL;
 }
 
 SD_HANDLER(h_call_indirect)
@@ -353,7 +363,9 @@ SD_HANDLER(h_call_indirect)
         code->by_ptx[number] == 0)
         return sd_fault(w, ip, lane, CUDA_ERROR_INVALID_PC, value,
                         "call of an address that is no function");
-    fn = code->fns[code->by_ptx[number] - 1];
+    fn = function_of(w, ip, code, code->by_ptx[number] - 1);
+    if (fn == NULL)
+        return NULL;
     if (fn->param_bytes != site->param_bytes || fn->ret_bytes != site->ret_bytes)
         return sd_fault(w, ip, lane, CUDA_ERROR_INVALID_PC, value,
                         "indirect call of %s with other parameters than it has", fn->name);

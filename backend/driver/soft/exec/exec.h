@@ -217,6 +217,9 @@ const struct sd_kernel *sd_module_kernel_at(const struct sd_module *module, uint
  * with "kernel NAME: line N: opcode ..." in log_p and in the log.
  */
 CUresult sd_kernel_prepare(const struct sd_kernel *kernel, struct sd_text *log_p);
+/* Lower a function of a prepared kernel that was left for its first call: by the machine itself. */
+CUresult sd_kernel_complete(const struct sd_kernel *kernel, uint32_t function,
+                            struct sd_text *log_p);
 
 /* Worker threads that run blocks; threads 0 means one per online CPU. */
 struct sd_pool;

@@ -323,6 +323,23 @@ sd_group_return(struct sd_warp *w, uint32_t lanes, const struct sd_insn *ip)
     return NULL;
 }
 
+const struct sd_fn *
+sd_late_fn(struct sd_warp *w, const struct sd_insn *ip, uint32_t index)
+{
+    const struct sd_kernel *kernel = w->block->grid->launch->kernel;
+    struct sd_text log = {0};
+    CUresult cr = sd_kernel_complete(kernel, index, &log);
+
+    if (cr != CUDA_SUCCESS) {
+        if (log.len > 0 && log.data[log.len - 1] == '\n')
+            log.data[log.len - 1] = '\0';
+        sd_fault(w, ip, sd_first_lane(w->mask), cr, 0, "%s",
+                 log.data != NULL ? log.data : "out of memory for a function's code");
+    }
+    free(log.data);
+    return cr == CUDA_SUCCESS ? kernel->code->fns[index] : NULL;
+}
+
 const struct sd_insn *
 sd_group_call(struct sd_warp *w, const struct sd_insn *ip, const struct sd_fn *fn,
               const struct sd_call_site *site, uint32_t lanes, const struct sd_insn *ret)

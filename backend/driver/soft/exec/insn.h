@@ -138,8 +138,10 @@ struct sd_fn {
     uint32_t ncopies;
 };
 
+struct lower_kernel; /* lower.h */
+
 struct sd_kernel_code {
-    struct sd_fn **fns;  /* fns[0] is the kernel */
+    struct sd_fn **fns;  /* fns[0] is the kernel; NULL: lowered when it is called, see sd_late_fn */
     uint32_t nfns;
     uint32_t *by_ptx;    /* module function index -> index in fns + 1, 0: not here */
     uint32_t nby_ptx;
@@ -147,6 +149,7 @@ struct sd_kernel_code {
     uint32_t static_shared_bytes;
     uint32_t local_bytes;
     uint32_t nsites;     /* memory access sites */
+    struct lower_kernel *late; /* for what is lowered later; NULL: nothing is */
 };
 
 void sd_kernel_code_destroy(struct sd_kernel_code *code);

@@ -300,13 +300,14 @@ sd_module_kernel_at(const struct sd_module *m, uint64_t address)
     return NULL;
 }
 
+/* Of what is lowered: functions left for later count nothing. */
 static uint32_t
 most_registers(const struct sd_kernel_code *code)
 {
     uint32_t i, most = 1;
 
     for (i = 0; i < code->nfns; i++)
-        if (code->fns[i]->registers > most)
+        if (code->fns[i] != NULL && code->fns[i]->registers > most)
             most = code->fns[i]->registers;
     return most;
 }
@@ -349,5 +350,19 @@ sd_kernel_prepare(const struct sd_kernel *kernel, struct sd_text *log_p)
     pthread_mutex_lock(&m->lock);
     cr = prepare_locked(k, log_p);
     pthread_mutex_unlock(&m->lock);
+    return cr;
+}
+
+CUresult
+sd_kernel_complete(const struct sd_kernel *kernel, uint32_t function, struct sd_text *log_p)
+{
+    struct sd_module *m = kernel->module;
+    CUresult cr;
+
+    pthread_mutex_lock(&m->lock);
+    cr = ptx_lower_late(kernel->code, function, log_p);
+    pthread_mutex_unlock(&m->lock);
+    if (cr != CUDA_SUCCESS)
+        log_error("soft device: %s", log_p->data != NULL ? log_p->data : "out of memory");
     return cr;
 }

@@ -213,6 +213,8 @@ const struct sd_insn *sd_group_return(struct sd_warp *w, uint32_t lanes, const s
 const struct sd_insn *sd_group_call(struct sd_warp *w, const struct sd_insn *ip,
                                     const struct sd_fn *fn, const struct sd_call_site *site,
                                     uint32_t lanes, const struct sd_insn *ret);
+/* A function of the kernel's code that is not lowered yet; NULL after a fault. */
+const struct sd_fn *sd_late_fn(struct sd_warp *w, const struct sd_insn *ip, uint32_t index);
 /* All lanes of members that live are in the current group? If not the group parks. */
 bool sd_group_meet(struct sd_warp *w, const struct sd_insn *ip, uint32_t members);
 

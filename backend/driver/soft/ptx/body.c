@@ -231,7 +231,7 @@ find_local(struct body_parser *bp, struct ptx_name n, uint32_t *index_p)
 static bool
 add_selector(struct body_parser *bp, struct ptx_operand *o)
 {
-    o->name = ptx_alloc(&bp->ps.m->arena, sizeof(*o->name));
+    o->name = ptx_alloc(bp->ps.arena, sizeof(*o->name));
     if (o->name == NULL)
         return ptx_fail_memory(&bp->ps);
     *o->name = ptx_tok_name(&bp->ps.lx.tok);
@@ -774,6 +774,7 @@ ptx_body_parse(struct ptx_func *f, struct sd_text *log_p)
     if (bp.b == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     bp.b->func = f;
+    bp.ps.arena = &bp.b->arena;
     ptx_lex_start(&bp.ps.lx, f->body_text, f->body_line);
     ok = enter_params(&bp) && parse_block(&bp, 0) && resolve_labels(&bp);
     ptx_arena_free(&bp.arena);
@@ -791,6 +792,15 @@ ptx_body_parse(struct ptx_func *f, struct sd_text *log_p)
 }
 
 void
+ptx_body_drop(struct ptx_func *f)
+{
+    if (f->keep_body)
+        return;
+    ptx_body_destroy(f->body);
+    f->body = NULL;
+}
+
+void
 ptx_body_destroy(struct ptx_body *b)
 {
     if (b == NULL)
@@ -803,5 +813,6 @@ ptx_body_destroy(struct ptx_body *b)
     free(b->tables);
     free(b->targets);
     free(b->vars);
+    ptx_arena_free(&b->arena);
     free(b);
 }

@@ -68,7 +68,7 @@ reach(struct lower_kernel *k, struct ptx_func *f)
     return CUDA_SUCCESS;
 }
 
-/* All that f names is part of the kernel; an indirect call adds whatever has its address taken. */
+/* All that f names is part of the kernel. */
 static CUresult
 scan(struct lower_kernel *k, struct ptx_func *f)
 {
@@ -92,10 +92,46 @@ scan(struct lower_kernel *k, struct ptx_func *f)
             if (b->operands[in->first + j].kind == OPND_REG)
                 k->indirect = true;
     }
-    if (k->indirect)
-        for (i = 0; i < k->m->nfuncs && cr == CUDA_SUCCESS; i++)
-            if (k->m->funcs[i]->address_taken)
-                cr = reach(k, k->m->funcs[i]);
+    return cr;
+}
+
+/* The same of a function that is lowered when it is called. */
+static CUresult
+look(struct lower_kernel *k, struct ptx_func *f)
+{
+    const struct ptx_names *names;
+    CUresult cr = ptx_names_of(f, &names);
+    uint32_t i;
+
+    if (cr != CUDA_SUCCESS)
+        return cr;
+    for (i = 0; i < names->nfuncs && cr == CUDA_SUCCESS; i++)
+        cr = reach(k, names->funcs[i]);
+    if (cr == CUDA_SUCCESS && names->own_shared) { /* these are placed now */
+        f->keep_body = true;
+        cr = ptx_body_parse(f, k->log);
+    }
+    return cr;
+}
+
+/* What the kernel calls by name, then, if it calls by address, whatever has its address taken: of
+ * a large module only when it is called. */
+static CUresult
+reach_all(struct lower_kernel *k, struct ptx_func *kernel)
+{
+    CUresult cr = reach(k, kernel);
+    uint32_t i;
+
+    for (i = 0; i < k->nfuncs && cr == CUDA_SUCCESS; i++)
+        cr = scan(k, k->funcs[i]);
+    k->nnow = k->nfuncs;
+    for (i = 0; i < k->m->nfuncs && k->indirect && cr == CUDA_SUCCESS; i++)
+        if (k->m->funcs[i]->address_taken)
+            cr = reach(k, k->m->funcs[i]);
+    for (i = k->nnow; i < k->nfuncs && cr == CUDA_SUCCESS; i++)
+        cr = k->m->large ? look(k, k->funcs[i]) : scan(k, k->funcs[i]);
+    if (!k->m->large)
+        k->nnow = k->nfuncs;
     return cr;
 }
 
@@ -140,22 +176,28 @@ place_shared(struct lower_kernel *k, const struct ptx_var *v)
     return CUDA_SUCCESS;
 }
 
+/* Variables that f names or declares, parsed or not. */
 static CUresult
-place_all_shared(struct lower_kernel *k)
+place_shared_of(struct lower_kernel *k, const struct ptx_func *f)
 {
+    const struct ptx_body *b = f->body;
     CUresult cr = CUDA_SUCCESS;
-    uint32_t i, j;
+    uint32_t i;
 
-    for (i = 0; i < k->nfuncs && cr == CUDA_SUCCESS; i++) {
-        const struct ptx_body *b = k->funcs[i]->body;
-
-        for (j = 0; j < b->noperands && cr == CUDA_SUCCESS; j++)
-            if (b->operands[j].kind == OPND_VAR)
-                cr = place_shared(k, b->operands[j].var);
-        for (j = 0; j < b->nvars && cr == CUDA_SUCCESS; j++)
-            cr = place_shared(k, b->vars[j]);
-    }
+    for (i = 0; b == NULL && i < f->names->nshared && cr == CUDA_SUCCESS; i++)
+        cr = place_shared(k, f->names->shared[i]);
+    for (i = 0; b != NULL && i < b->noperands && cr == CUDA_SUCCESS; i++)
+        if (b->operands[i].kind == OPND_VAR)
+            cr = place_shared(k, b->operands[i].var);
+    for (i = 0; b != NULL && i < b->nvars && cr == CUDA_SUCCESS; i++)
+        cr = place_shared(k, b->vars[i]);
     return cr;
+}
+
+static bool
+is_dynamic(const struct ptx_var *v)
+{
+    return v->space == SPACE_SHARED && ptx_var_final(v)->bytes == 0;
 }
 
 static bool
@@ -165,13 +207,64 @@ uses_dynamic(const struct lower_kernel *k)
 
     for (i = 0; i < k->nfuncs; i++) {
         const struct ptx_body *b = k->funcs[i]->body;
+        const struct ptx_names *names = k->funcs[i]->names;
 
-        for (j = 0; j < b->noperands; j++)
-            if (b->operands[j].kind == OPND_VAR && b->operands[j].var->space == SPACE_SHARED &&
-                ptx_var_final(b->operands[j].var)->bytes == 0)
+        for (j = 0; b == NULL && j < names->nshared; j++)
+            if (is_dynamic(names->shared[j]))
+                return true;
+        for (j = 0; b != NULL && j < b->noperands; j++)
+            if (b->operands[j].kind == OPND_VAR && is_dynamic(b->operands[j].var))
                 return true;
     }
     return false;
+}
+
+static CUresult
+place_all_shared(struct lower_kernel *k)
+{
+    CUresult cr = CUDA_SUCCESS;
+    uint32_t i;
+
+    for (i = 0; i < k->nfuncs && cr == CUDA_SUCCESS; i++)
+        cr = place_shared_of(k, k->funcs[i]);
+    if (cr == CUDA_SUCCESS && uses_dynamic(k))
+        k->shared_bytes = (uint32_t)gp_align_up_u64(k->shared_bytes, 16);
+    return cr;
+}
+
+static void
+destroy_fn(struct sd_fn *fn)
+{
+    if (fn == NULL)
+        return;
+    free(fn->insns);
+    free(fn->lines);
+    free(fn->presets);
+    free(fn->extra);
+    free(fn->sites);
+    free(fn->copies);
+    free(fn);
+}
+
+/* The function's body is parsed. */
+static CUresult
+lower_one(struct lower_kernel *k, uint32_t index)
+{
+    struct sd_fn *fn = calloc(1, sizeof(*fn));
+    CUresult cr = CUDA_ERROR_OUT_OF_MEMORY;
+
+    if (fn == NULL)
+        return cr;
+    fn->code = k->code;
+    fn->index = index;
+    fn->name = ptx_strdup(&k->m->arena, k->funcs[index]->name);
+    if (fn->name == NULL || !lower_function(k, k->funcs[index], fn, &cr)) {
+        destroy_fn(fn);
+        return cr;
+    }
+    /* A kernel that runs may be looking for it. */
+    __atomic_store_n(&k->code->fns[index], fn, __ATOMIC_RELEASE);
+    return CUDA_SUCCESS;
 }
 
 static CUresult
@@ -184,18 +277,36 @@ lower_functions(struct lower_kernel *k)
     code->fns = calloc((size_t)k->nfuncs + 1, sizeof(struct sd_fn *));
     if (code->fns == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    for (i = 0; i < k->nfuncs; i++) {
-        struct sd_fn *fn = calloc(1, sizeof(*fn));
+    code->nfns = k->nfuncs;
+    for (i = 0; i < k->nnow && cr == CUDA_SUCCESS; i++)
+        cr = lower_one(k, i);
+    return cr;
+}
 
-        if (fn == NULL)
-            return CUDA_ERROR_OUT_OF_MEMORY;
-        fn->code = code;
-        fn->index = i;
-        fn->name = ptx_strdup(&k->m->arena, k->funcs[i]->name);
-        code->fns[code->nfns++] = fn;
-        if (!lower_function(k, k->funcs[i], fn, &cr))
-            return cr;
-    }
+/* Nobody lowers a kernel twice, and of a large module what several kernels call is parsed again. */
+static void
+drop_bodies(struct lower_kernel *k)
+{
+    uint32_t i;
+
+    for (i = 0; i < k->nnow; i++)
+        if (k->m->large || k->funcs[i]->entry)
+            ptx_body_drop(k->funcs[i]);
+}
+
+/* What was left for later needs to know all this. */
+static CUresult
+keep_for_later(struct lower_kernel *k)
+{
+    struct lower_kernel *late = k->nnow < k->nfuncs ? malloc(sizeof(*late)) : NULL;
+
+    if (late == NULL)
+        return k->nnow < k->nfuncs ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS;
+    *late = *k;
+    late->log = NULL;
+    k->code->late = late;
+    k->funcs = NULL;
+    k->shared = NULL;
     return CUDA_SUCCESS;
 }
 
@@ -217,27 +328,42 @@ ptx_lower_kernel(struct ptx_func *kernel, struct sd_text *log_p, struct sd_kerne
         return CUDA_ERROR_OUT_OF_MEMORY;
     k.code->by_ptx = calloc((size_t)k.m->nfuncs + 1, sizeof(uint32_t));
     k.code->nby_ptx = k.m->nfuncs;
-    cr = k.code->by_ptx == NULL ? CUDA_ERROR_OUT_OF_MEMORY : reach(&k, kernel);
-    for (i = 0; i < k.nfuncs && cr == CUDA_SUCCESS; i++)
-        cr = scan(&k, k.funcs[i]);
+    cr = k.code->by_ptx == NULL ? CUDA_ERROR_OUT_OF_MEMORY : reach_all(&k, kernel);
     if (cr == CUDA_SUCCESS)
         cr = place_all_shared(&k);
-    if (cr == CUDA_SUCCESS) {
-        if (uses_dynamic(&k))
-            k.shared_bytes = (uint32_t)gp_align_up_u64(k.shared_bytes, 16);
+    if (cr == CUDA_SUCCESS)
         cr = lower_functions(&k);
-    }
+    drop_bodies(&k);
     if (cr == CUDA_SUCCESS) {
         k.code->param_bytes = kernel->param_bytes;
         k.code->static_shared_bytes = k.shared_bytes;
-        for (i = 0; i < k.code->nfns; i++)
+        for (i = 0; i < k.nnow; i++)
             k.code->local_bytes += k.code->fns[i]->local_bytes;
-        *code_p = k.code;
-    } else {
-        sd_kernel_code_destroy(k.code);
+        cr = keep_for_later(&k);
     }
+    if (cr == CUDA_SUCCESS)
+        *code_p = k.code;
+    else
+        sd_kernel_code_destroy(k.code);
     free(k.funcs);
     free(k.shared);
+    return cr;
+}
+
+CUresult
+ptx_lower_late(const struct sd_kernel_code *code, uint32_t index, struct sd_text *log_p)
+{
+    struct lower_kernel *k = code->late;
+    CUresult cr;
+
+    if (code->fns[index] != NULL)
+        return CUDA_SUCCESS;
+    k->log = log_p;
+    cr = ptx_body_parse(k->funcs[index], log_p);
+    if (cr == CUDA_SUCCESS)
+        cr = lower_one(k, index);
+    ptx_body_drop(k->funcs[index]);
+    k->log = NULL;
     return cr;
 }
 
@@ -248,16 +374,12 @@ sd_kernel_code_destroy(struct sd_kernel_code *code)
 
     if (code == NULL)
         return;
-    for (i = 0; i < code->nfns; i++) {
-        struct sd_fn *fn = code->fns[i];
-
-        free(fn->insns);
-        free(fn->lines);
-        free(fn->presets);
-        free(fn->extra);
-        free(fn->sites);
-        free(fn->copies);
-        free(fn);
+    for (i = 0; i < code->nfns; i++)
+        destroy_fn(code->fns[i]);
+    if (code->late != NULL) {
+        free(code->late->funcs);
+        free(code->late->shared);
+        free(code->late);
     }
     free(code->fns);
     free(code->by_ptx);

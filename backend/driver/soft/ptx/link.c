@@ -128,6 +128,21 @@ list_module(struct linker *ln, struct ptx_module *m)
         root->version = m->version;
 }
 
+/* Many small modules are a large one: they were parsed to find their errors, that was all. */
+static void
+drop_bodies(struct linker *ln)
+{
+    const struct ptx_module *m;
+    size_t len = 0;
+    uint32_t i;
+
+    for (m = ln->root->linked; m != NULL; m = m->linked)
+        len += m->len;
+    ln->root->large = len > PTX_LARGE_TEXT;
+    for (i = 0; i < ln->root->nfuncs && ln->root->large; i++)
+        ptx_body_drop(ln->root->funcs[i]);
+}
+
 CUresult
 ptx_link(struct ptx_module **modules, size_t count, struct sd_text *log_p,
          struct ptx_module **module_p)
@@ -154,6 +169,8 @@ ptx_link(struct ptx_module **modules, size_t count, struct sd_text *log_p,
     }
     for (i = 0; i < count && ln.cr == CUDA_SUCCESS; i++)
         list_module(&ln, modules[i]);
+    if (ln.cr == CUDA_SUCCESS)
+        drop_bodies(&ln);
     if (ln.cr != CUDA_SUCCESS) {
         ptx_module_destroy(ln.root);
         return ln.cr;

@@ -1,7 +1,8 @@
 /* backend/driver/soft/ptx/lower.h -- from parsed bodies to decoded instructions
  *
  * ptx_lower_kernel makes the code of one kernel: its own function and all that it can call, each
- * lowered for this kernel alone (so that shared variables have one layout per kernel).
+ * lowered for this kernel alone (so that shared variables have one layout per kernel). Of a large
+ * module (module.h) what can only be called by its address is left until it is called.
  * Inside, one struct lower works on one function:
  *   flow.c   basic blocks in reverse post-order
  *   live.c   live ranges, a row of the register file for each register
@@ -16,6 +17,8 @@
 
 CUresult ptx_lower_kernel(struct ptx_func *kernel, struct sd_text *log_p,
                           struct sd_kernel_code **code_p);
+/* One of the functions that were left for their first call. */
+CUresult ptx_lower_late(const struct sd_kernel_code *code, uint32_t index, struct sd_text *log_p);
 
 /* Values of function pointers and addresses of variables as kernels see them. */
 uint64_t ptx_func_address(const struct ptx_func *f);
@@ -85,6 +88,7 @@ struct lower_kernel {
     struct sd_kernel_code *code;
     struct ptx_func **funcs; /* funcs[i] becomes code->fns[i] */
     uint32_t nfuncs, funcs_cap;
+    uint32_t nnow; /* that are lowered with the kernel; the others when they are called */
     struct lower_var *shared;
     uint32_t nshared, shared_cap;
     uint32_t shared_bytes;

@@ -1,7 +1,9 @@
 /* backend/driver/soft/ptx/module.h -- a parsed PTX module
  *
  * All names are slices of the module's own copy of the text or of its arena, so everything lives
- * until ptx_module_destroy. Function bodies are parsed when they are needed: ptx_body_parse.
+ * until ptx_module_destroy. Function bodies are parsed when they are needed: ptx_body_parse. In a
+ * large module they go again when they are lowered, and what is only called by its address is not
+ * even parsed before it is called: ptx_names_of tells what such a function needs.
  * Threads: one at a time, except read-only use after the module was finished.
  */
 #ifndef SD_PTX_MODULE_H
@@ -15,6 +17,11 @@
 struct ptx_name {
     const char *text;
     uint32_t len;
+};
+
+struct ptx_arena {
+    struct ptx_chunk *chunks;
+    char *p, *end;
 };
 
 /* ---- types ---- */
@@ -112,6 +119,7 @@ struct ptx_var {
     uint64_t address;  /* of device variables, once placed */
     struct ptx_module *module;
     struct ptx_var *alias_of; /* the definition in another module, after linking */
+    const struct ptx_func *named_by;
 };
 
 struct ptx_param {
@@ -148,10 +156,16 @@ struct ptx_func {
     uint32_t min_nctapersm;
     const char *body_text; /* at the opening brace */
     uint32_t body_line;
-    struct ptx_body *body; /* NULL until parsed */
+    struct ptx_body *body; /* NULL until parsed, or given up since */
+    bool keep_body;        /* others point into it */
+    struct ptx_names *names; /* NULL until asked for */
+    const struct ptx_func *named_by; /* the last one that was found to name it */
     uint32_t index;        /* in the module; the number in a function pointer */
     struct ptx_func *alias_of;
 };
+
+/* Text of a module, or of all that were linked, from which on it is large. */
+#define PTX_LARGE_TEXT (1u << 20)
 
 /* ---- function bodies ---- */
 
@@ -246,6 +260,16 @@ struct ptx_body {
     struct ptx_var **vars; /* .local and .shared variables of the function */
     uint32_t nvars, vars_cap;
     uint32_t call_param_bytes;
+    struct ptx_arena arena; /* what belongs to it alone */
+};
+
+/* What a function's text names, each once. Some of it may be hidden by names of its own. */
+struct ptx_names {
+    struct ptx_func **funcs;
+    uint32_t nfuncs, funcs_cap;
+    struct ptx_var **shared; /* of the module */
+    uint32_t nshared, shared_cap;
+    bool own_shared; /* it declares shared variables itself */
 };
 
 /* Text into a module; log_p may be NULL. Errors as sd_module_parse. */
@@ -256,6 +280,11 @@ void ptx_module_destroy(struct ptx_module *m);
 /* Parse a body; once parsed it stays. Errors: INVALID_PTX, OUT_OF_MEMORY. */
 CUresult ptx_body_parse(struct ptx_func *f, struct sd_text *log_p);
 void ptx_body_destroy(struct ptx_body *b);
+/* Give a parsed body up that can be parsed again. */
+void ptx_body_drop(struct ptx_func *f);
+/* What a function names, found without parsing it: names.c. Errors: OUT_OF_MEMORY. */
+CUresult ptx_names_of(struct ptx_func *f, const struct ptx_names **names_p);
+void ptx_names_destroy(struct ptx_names *names);
 
 /* Calls between functions: the parameters' common layout. */
 void ptx_params_layout(struct ptx_param *params, uint32_t n, uint32_t *bytes_p);
@@ -293,17 +322,13 @@ struct ptx_symtab {
     uint32_t nsyms;
 };
 
-struct ptx_arena {
-    struct ptx_chunk *chunks;
-    char *p, *end;
-};
-
 struct ptx_module {
     char *text;
     size_t len;
     uint32_t version;  /* 90 for 9.0 */
     uint32_t target;   /* 75 for sm_75 */
     bool seen_version;
+    bool large; /* bodies are parsed when they are needed, functions lowered when they are called */
     struct ptx_arena arena;
     struct ptx_symtab symbols;
     struct ptx_var **vars; /* global and constant variables, and module shared ones */

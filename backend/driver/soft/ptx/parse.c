@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define EAGER_TEXT_MAX   (1u << 20)
 #define PTX_TEXT_MAX     (1ull << 31)
 #define VERSION_MAX      99u
 #define FUNC_PARAMS_MAX  8192u
@@ -269,7 +268,7 @@ ptx_parse_params(struct ptx_parser *ps, struct ptx_param **params_p, uint32_t *n
     if (ok)
         ok = ptx_expect(ps, ')');
     if (ok && n > 0) {
-        *params_p = ptx_alloc(&ps->m->arena, n * sizeof(*list));
+        *params_p = ptx_alloc(ps->arena, n * sizeof(*list));
         if (*params_p == NULL)
             ok = ptx_fail_memory(ps);
         else
@@ -505,7 +504,8 @@ parse_all(struct ptx_parser *ps)
         (void)parse_item(ps);
     if (ps->cr == CUDA_SUCCESS && !m->seen_version)
         ptx_fail(ps, "no .version");
-    if (ps->cr != CUDA_SUCCESS || m->len > EAGER_TEXT_MAX)
+    m->large = m->len > PTX_LARGE_TEXT;
+    if (ps->cr != CUDA_SUCCESS || m->large)
         return ps->cr;
     for (i = 0; i < m->nfuncs; i++) {
         CUresult cr = m->funcs[i]->defined ? ptx_body_parse(m->funcs[i], ps->log) : CUDA_SUCCESS;
@@ -537,6 +537,7 @@ ptx_module_parse(const char *text, size_t len, struct sd_text *log_p, struct ptx
     m->len = strnlen(text, len);
     memcpy(m->text, text, m->len);
     ps.m = m;
+    ps.arena = &m->arena;
     cr = parse_all(&ps);
     if (cr != CUDA_SUCCESS) {
         ptx_module_destroy(m);
@@ -551,9 +552,12 @@ destroy_one(struct ptx_module *m)
 {
     uint32_t i;
 
-    for (i = 0; i < m->nfuncs; i++)
-        if (m->funcs[i]->module == m)
-            ptx_body_destroy(m->funcs[i]->body);
+    for (i = 0; i < m->nfuncs; i++) {
+        if (m->funcs[i]->module != m)
+            continue;
+        ptx_body_destroy(m->funcs[i]->body);
+        ptx_names_destroy(m->funcs[i]->names);
+    }
     ptx_arena_free(&m->arena);
     free(m->symbols.buckets);
     free(m->vars);

@@ -8,6 +8,7 @@
 struct ptx_parser {
     struct ptx_lexer lx;
     struct ptx_module *m;
+    struct ptx_arena *arena; /* the module's, or that of the body which is parsed */
     struct sd_text *log;
     CUresult cr; /* the first error; parsing goes on only while CUDA_SUCCESS */
 };
@@ -35,11 +36,11 @@ struct ptx_var_head {
     bool managed;
 };
 bool ptx_parse_var_head(struct ptx_parser *ps, struct ptx_var_head *head);
-/* One declarator; *var_p lives in the module's arena. */
+/* One declarator; *var_p lives in the parser's arena. */
 bool ptx_parse_var(struct ptx_parser *ps, const struct ptx_var_head *head, struct ptx_var **var_p);
 /* ".param .align 8 .b8 name[24]" or ".reg .b32 name" at the current token. */
 bool ptx_parse_param(struct ptx_parser *ps, struct ptx_param *param_p);
-/* "(.param .b32 a, ...)"; the list lives in the module's arena. */
+/* "(.param .b32 a, ...)"; the list lives in the parser's arena. */
 bool ptx_parse_params(struct ptx_parser *ps, struct ptx_param **params_p, uint32_t *n_p);
 enum ptx_space ptx_space_of(const struct ptx_tok *t);
 

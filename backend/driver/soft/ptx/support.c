@@ -8,9 +8,11 @@
 
 struct ptx_chunk {
     struct ptx_chunk *next;
-    size_t pad; /* keeps the data 16-byte aligned */
+    size_t size; /* of the data, which is 16-byte aligned behind this */
 };
 
+/* The first chunk's bytes, and those that it doubles to: bodies have small arenas of their own. */
+#define ARENA_FIRST (1u << 10)
 #define ARENA_CHUNK (64u << 10)
 
 void *
@@ -24,11 +26,14 @@ ptx_alloc(struct ptx_arena *a, size_t bytes)
         return NULL;
     bytes = (bytes + 15) & ~(size_t)15;
     if ((size_t)(a->end - a->p) < bytes) {
-        size = bytes > ARENA_CHUNK ? bytes : ARENA_CHUNK;
+        size = a->chunks == NULL ? ARENA_FIRST : a->chunks->size * 2;
+        size = size < ARENA_CHUNK ? size : ARENA_CHUNK;
+        size = bytes > size ? bytes : size;
         c = calloc(1, sizeof(*c) + size);
         if (c == NULL)
             return NULL;
         c->next = a->chunks;
+        c->size = size;
         a->chunks = c;
         a->p = (char *)(c + 1);
         a->end = a->p + size;

@@ -336,8 +336,8 @@ parse_initialiser(struct ptx_parser *ps, struct init *in)
     v->init = NULL;
     if (ok) {
         v->init_bytes = in->at < in->cap ? in->at : in->cap;
-        v->init = ptx_alloc(&ps->m->arena, v->init_bytes + 1);
-        v->relocs = ptx_alloc(&ps->m->arena, v->nrelocs * sizeof(*v->relocs) + 1);
+        v->init = ptx_alloc(ps->arena, v->init_bytes + 1);
+        v->relocs = ptx_alloc(ps->arena, v->nrelocs * sizeof(*v->relocs) + 1);
         if (v->init == NULL || v->relocs == NULL)
             ok = ptx_fail_memory(ps);
         else {
@@ -431,7 +431,7 @@ parse_dims(struct ptx_parser *ps, struct init *in, uint64_t *count_p)
 bool
 ptx_parse_var(struct ptx_parser *ps, const struct ptx_var_head *head, struct ptx_var **var_p)
 {
-    struct ptx_var *var = ptx_alloc(&ps->m->arena, sizeof(*var));
+    struct ptx_var *var = ptx_alloc(ps->arena, sizeof(*var));
     struct init in = {.var = var};
     uint64_t count;
 
