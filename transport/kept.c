@@ -61,23 +61,35 @@ room_make(void)
     return true;
 }
 
-void
-tp_memory_keep(void *base, size_t bytes, enum tp_kept_kind kind)
+static void
+keep(const struct tp_kept *kept)
 {
     size_t i;
 
-    if (bytes == 0)
+    if (kept->bytes == 0)
         return;
     pthread_mutex_lock(&tp_kept_lock);
-    forget_locked(base, bytes);
+    forget_locked(kept->base, kept->bytes);
     if (room_make()) {
-        i = lower(base);
+        i = lower(kept->base);
         memmove(&list[i + 1], &list[i], (count++ - i) * sizeof(*list));
-        list[i] = (struct tp_kept){base, bytes, kind};
+        list[i] = *kept;
     } else {
-        log_debug("memory: %zu bytes are not listed: no memory", bytes);
+        log_debug("memory: %zu bytes are not listed: no memory", kept->bytes);
     }
     pthread_mutex_unlock(&tp_kept_lock);
+}
+
+void
+tp_memory_keep(void *base, size_t bytes, enum tp_kept_kind kind)
+{
+    keep(&(struct tp_kept){.base = base, .bytes = bytes, .kind = kind});
+}
+
+void
+tp_memory_keep_device(void *base, size_t bytes, const struct tp_device_memory *device)
+{
+    keep(&(struct tp_kept){.base = base, .bytes = bytes, .kind = TP_KEPT_DEVICE, .device = device});
 }
 
 void

@@ -17,18 +17,30 @@
 #include <stdint.h>
 
 enum tp_kept_kind {
-    TP_KEPT_OWN,  /* nobody but who tells maps and unmaps it: a device may be told once */
-    TP_KEPT_LENT, /* a program's own, pinned by its word: a device is told anew for each use */
+    TP_KEPT_OWN,    /* nobody but who tells maps and unmaps it: a device may be told once */
+    TP_KEPT_LENT,   /* a program's own, pinned by its word: a device is told anew for each use */
+    TP_KEPT_DEVICE, /* another device's, which no processor may be asked to read or write */
+};
+
+/* Memory of a device, as those that others are told of by. */
+struct tp_device_memory {
+    /* A dma-buf whose bytes from *offset_p on are these, for the caller to close; -1: there is
+     * none, so others may be told by the address only. The list's lock is held. */
+    int (*dmabuf)(void *user, const void *base, size_t bytes, uint64_t *offset_p);
+    void *user;
 };
 
 struct tp_kept {
     uint8_t *base;
     size_t bytes;
     enum tp_kept_kind kind;
+    const struct tp_device_memory *device; /* TP_KEPT_DEVICE; borrowed */
 };
 
 /* It replaces what it overlaps. Where there is no memory for the list nothing is listed. */
 void tp_memory_keep(void *base, size_t bytes, enum tp_kept_kind kind);
+/* The same with a device's, which stays in its place until it is forgotten; *device too. */
+void tp_memory_keep_device(void *base, size_t bytes, const struct tp_device_memory *device);
 /* Before any of it is unmapped, freed or protected: everything that overlaps goes from the list,
  * and from all devices. NULL is allowed. */
 void tp_memory_forget(const void *base, size_t bytes);

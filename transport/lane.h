@@ -39,6 +39,12 @@ struct tp_ops {
                                 const struct iovec *lent, int lents, uint64_t deadline_ns);
     enum gp_status (*settle)(struct tp_lane *lane, const void *base, size_t bytes);
 
+    enum gp_status (*send_direct)(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
+                                  const struct tp_direct *direct, uint64_t deadline_ns);
+    enum gp_status (*recv_direct)(struct tp_lane *lane, void *dst, size_t bytes,
+                                  uint64_t deadline_ns, size_t *got_p, size_t *others_p);
+    bool (*takes_device)(struct tp_lane *lane, const void *at, size_t bytes, char *why);
+
     /* NULL where what is received lies in no memory of both ends. */
     const void *(*peek_payload)(struct tp_lane *lane, size_t most, size_t *bytes_p);
     void (*skip_payload)(struct tp_lane *lane, size_t bytes);

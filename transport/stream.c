@@ -7,11 +7,15 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
 /* Pieces handed to one write; a batch of more goes in several. */
 #define WRITE_PIECES 256
+/* Of a device's memory that is sent by way of ours. */
+#define FETCH_BYTES (256u << 10)
 /* Fruitless looking shrinks to this share of spin_us. */
 #define SPIN_SHARE_MIN 32
 /* What a sleep and a wake-up at both ends add to a wait that looking would have made short. */
@@ -141,6 +145,53 @@ fill_all(struct tp_stream *s, const struct tp_fill *fill, uint64_t deadline_ns)
     return status;
 }
 
+/* Through memory of ours, some at a time. */
+static enum gp_status
+write_fetched(struct tp_stream *s, const struct tp_direct *direct, size_t from, size_t *put_p)
+{
+    GP_AUTO_FREE uint8_t *room = malloc(FETCH_BYTES);
+    struct iovec iov = {room, gp_min_u64(direct->bytes - from, FETCH_BYTES)};
+
+    if (room == NULL)
+        return GP_ERR_NO_MEMORY;
+    direct->fetch(direct->user, room, (const uint8_t *)direct->at + from, iov.iov_len);
+    return s->bytes->write(s, &iov, 1, put_p);
+}
+
+static enum gp_status
+write_direct(struct tp_stream *s, const struct tp_direct *direct, size_t from, size_t *put_p)
+{
+    struct iovec iov = {(uint8_t *)(uintptr_t)direct->at + from, direct->bytes - from};
+    size_t straight = 0;
+
+    if (s->bytes->write_direct != NULL)
+        return s->bytes->write_direct(s, direct, from, put_p);
+    if (s->bytes->straight_bytes != NULL)
+        straight = s->bytes->straight_bytes(s, iov.iov_base, iov.iov_len);
+    if (straight == 0)
+        return write_fetched(s, direct, from, put_p);
+    iov.iov_len = straight;
+    return s->bytes->write(s, &iov, 1, put_p);
+}
+
+static enum gp_status
+direct_all(struct tp_stream *s, const struct tp_direct *direct, uint64_t deadline_ns)
+{
+    enum gp_status status = GP_OK;
+    size_t put;
+
+    for (size_t at = 0; at < direct->bytes && status == GP_OK;) {
+        status = write_direct(s, direct, at, &put);
+        if (status == GP_ERR_AGAIN) {
+            status = wait_writable(s, deadline_ns);
+        } else if (status == GP_OK) {
+            tp_count(&s->lane.bytes_sent, put);
+            at += put;
+        }
+    }
+    return status == GP_OK ? write_all(s, NULL, 0, deadline_ns) : status; /* what is to be pushed */
+}
+
 static enum gp_status
 send_ended(struct tp_stream *s, enum gp_status status)
 {
@@ -152,6 +203,33 @@ send_ended(struct tp_stream *s, enum gp_status status)
             s->bytes->take_back(s);
     }
     return status;
+}
+
+enum gp_status
+tp_stream_send_direct(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
+                      const struct tp_direct *direct, uint64_t deadline_ns)
+{
+    struct tp_stream *s = tp_stream_of(lane);
+    enum gp_status status = s->send_status;
+
+    if (status != GP_OK)
+        return status;
+    tp_count(&lane->sends, 1);
+    status = write_all(s, iov, iovcnt, deadline_ns);
+    if (status == GP_OK)
+        status = direct_all(s, direct, deadline_ns);
+    return send_ended(s, status);
+}
+
+bool
+tp_stream_takes_device(struct tp_lane *lane, const void *at, size_t bytes, char *why)
+{
+    struct tp_stream *s = tp_stream_of(lane);
+
+    if (s->bytes->takes_device != NULL)
+        return s->bytes->takes_device(s, at, bytes, why);
+    snprintf(why, TP_WHY_BYTES, "%s has no device of its own", tp_scheme(lane));
+    return false;
 }
 
 bool
@@ -194,6 +272,14 @@ take_wake(struct tp_stream *s)
     return atomic_exchange_explicit(&s->woken, false, memory_order_acquire);
 }
 
+/* GP_OK: bytes, or where they are to be put into a device's memory that others come. */
+static enum gp_status
+read_once(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *got_p)
+{
+    return s->others == NULL ? s->bytes->read(s, iov, iovcnt, got_p)
+                             : s->bytes->read_direct(s, iov, got_p, s->others);
+}
+
 /* Look at the line without sleeping. GP_ERR_TIMEOUT: looked long enough. */
 static enum gp_status
 spin(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline_ns, size_t *got_p)
@@ -209,7 +295,7 @@ spin(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline
     s->spin_ns = gp_min_u64(gp_max_u64(s->spin_ns, most / SPIN_SHARE_MIN), most);
     end = gp_min_u64(gp_deadline_after(now, s->spin_ns), deadline_ns);
     for (unsigned looks = 1; now < end; looks++) {
-        status = s->bytes->read(s, iov, iovcnt, got_p);
+        status = read_once(s, iov, iovcnt, got_p);
         if (status != GP_ERR_AGAIN)
             return status;
         if (atomic_load_explicit(&s->woken, memory_order_relaxed) && take_wake(s))
@@ -277,12 +363,12 @@ static enum gp_status
 read_waiting(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline_ns,
              size_t *got_p)
 {
-    enum gp_status status = s->bytes->read(s, iov, iovcnt, got_p);
+    enum gp_status status = read_once(s, iov, iovcnt, got_p);
     uint64_t start;
 
     if (deadline_ns == TP_NOW)
         while (status == GP_ERR_AGAIN && armed_late(s))
-            status = s->bytes->read(s, iov, iovcnt, got_p);
+            status = read_once(s, iov, iovcnt, got_p);
     if (status != GP_ERR_AGAIN || deadline_ns == TP_NOW || take_wake(s))
         return status;
     start = gp_now_ns();
@@ -293,7 +379,7 @@ read_waiting(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t 
         status = armed_late(s) ? GP_OK : wait_readable(s, deadline_ns);
         if (status != GP_OK)
             break;
-        status = s->bytes->read(s, iov, iovcnt, got_p);
+        status = read_once(s, iov, iovcnt, got_p);
     } while (status == GP_ERR_AGAIN);
     learn(s, gp_now_ns() - start);
     return status;

@@ -35,6 +35,17 @@ struct tp_stream_ops {
     /* Where straight_bytes is: the peer can take nothing any more of what it was offered, which may
      * change from here on. Nothing is sent after it. */
     void (*take_back)(struct tp_stream *s);
+    /* NULL, or: as read into memory of a device (struct tp_direct). Where other bytes come first,
+     * or come another way, *others_p says how many, with GP_OK and *got_p 0. Of no bytes: whether
+     * some are there. */
+    enum gp_status (*read_direct)(struct tp_stream *s, const struct iovec *to, size_t *got_p,
+                                  size_t *others_p);
+    /* NULL, or: as tp_takes_device(). */
+    bool (*takes_device)(struct tp_stream *s, const void *at, size_t bytes, char *why);
+    /* NULL: by straight_bytes and write. Or: as write, of the next bytes of direct from `from` on.
+     */
+    enum gp_status (*write_direct)(struct tp_stream *s, const struct tp_direct *direct, size_t from,
+                                   size_t *put_p);
     /* NULL, or: push out what write took. GP_ERR_AGAIN while something is left. */
     enum gp_status (*flush)(struct tp_stream *s);
     /* NULL, or: where the next bytes lie, most at most, that a read would copy; and have them read
@@ -91,6 +102,7 @@ struct tp_stream {
     uint32_t payload_bytes; /* of the frame whose header was taken last */
     bool partial;           /* tp_recv_frame() has taken a header and waits for its payload */
     bool dry;               /* the last read found nothing */
+    size_t *others;         /* while it receives into a device's memory: read_direct's */
     uint8_t *buf;           /* TP_STREAM_BUFFER bytes; [head, tail) is unread */
     size_t head, tail;
     uint8_t *big; /* payloads that do not fit buf */
@@ -123,6 +135,11 @@ enum gp_status tp_stream_recv_payload(struct tp_lane *lane, void *dst, size_t by
 /* Where struct tp_stream_ops has peek and skip. */
 const void *tp_stream_peek_payload(struct tp_lane *lane, size_t most, size_t *bytes_p);
 void tp_stream_skip_payload(struct tp_lane *lane, size_t bytes);
+enum gp_status tp_stream_recv_direct(struct tp_lane *lane, void *dst, size_t bytes,
+                                     uint64_t deadline_ns, size_t *got_p, size_t *others_p);
+enum gp_status tp_stream_send_direct(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
+                                     const struct tp_direct *direct, uint64_t deadline_ns);
+bool tp_stream_takes_device(struct tp_lane *lane, const void *at, size_t bytes, char *why);
 /* Where it has room and filled. */
 bool tp_stream_fills(const struct tp_lane *lane);
 enum gp_status tp_stream_send_filled(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
@@ -136,10 +153,11 @@ void tp_stream_close(struct tp_lane *lane);
 void tp_stream_abandon(struct tp_lane *lane);
 
 #define TP_STREAM_OPS                                                                              \
-    .send = tp_stream_send, .recv_frame = tp_stream_recv_frame,                                    \
-    .recv_header = tp_stream_recv_header, .recv_payload = tp_stream_recv_payload,                  \
-    .pending = tp_stream_pending, .event_fd = tp_stream_event_fd, .end_fd = tp_stream_end_fd,      \
-    .wake = tp_stream_wake, .shutdown = tp_stream_shutdown, .close = tp_stream_close,              \
-    .abandon = tp_stream_abandon
+    .send = tp_stream_send, .send_direct = tp_stream_send_direct,                                  \
+    .recv_direct = tp_stream_recv_direct, .takes_device = tp_stream_takes_device,                  \
+    .recv_frame = tp_stream_recv_frame, .recv_header = tp_stream_recv_header,                      \
+    .recv_payload = tp_stream_recv_payload, .pending = tp_stream_pending,                          \
+    .event_fd = tp_stream_event_fd, .end_fd = tp_stream_end_fd, .wake = tp_stream_wake,            \
+    .shutdown = tp_stream_shutdown, .close = tp_stream_close, .abandon = tp_stream_abandon
 
 #endif

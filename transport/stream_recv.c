@@ -160,6 +160,34 @@ tp_stream_recv_payload(struct tp_lane *lane, void *dst, size_t bytes, uint64_t d
     return status;
 }
 
+enum gp_status
+tp_stream_recv_direct(struct tp_lane *lane, void *dst, size_t bytes, uint64_t deadline_ns,
+                      size_t *got_p, size_t *others_p)
+{
+    struct tp_stream *s = tp_stream_of(lane);
+    struct iovec to = {dst, bytes};
+    enum gp_status status;
+
+    s->dry = false;
+    *got_p = 0;
+    *others_p = gp_min_u64(available(s), bytes);
+    if (available(s) > 0)
+        return GP_OK;
+    if (s->bytes->read_direct == NULL) {
+        *others_p = bytes;
+        return GP_OK;
+    }
+    s->others = others_p;
+    status = tp_stream_read(s, &to, 1, deadline_ns, got_p);
+    s->others = NULL;
+    if (status == GP_ERR_CLOSED)
+        s->recv_status = status = GP_ERR_IO; /* in the middle of a frame */
+    if (status != GP_OK)
+        *got_p = 0;
+    lane->payload_left -= (uint32_t)*got_p;
+    return status;
+}
+
 const void *
 tp_stream_peek_payload(struct tp_lane *lane, size_t most, size_t *bytes_p)
 {

@@ -358,6 +358,39 @@ tp_settle(struct tp_lane *lane, const void *base, size_t bytes)
 }
 
 bool
+tp_takes_device(struct tp_lane *lane, const void *at, size_t bytes, char *why)
+{
+    if (lane->ops->takes_device != NULL && bytes > 0)
+        return lane->ops->takes_device(lane, at, bytes, why);
+    snprintf(why, TP_WHY_BYTES, "%s has no device of its own", tp_scheme(lane));
+    return false;
+}
+
+enum gp_status
+tp_send_direct(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
+               const struct tp_direct *direct, uint64_t deadline_ns)
+{
+    if (iovcnt < 0)
+        return GP_ERR_INVALID;
+    if (lane->ops->send_direct == NULL)
+        return GP_ERR_NOT_SUPPORTED;
+    return lane->ops->send_direct(lane, iov, iovcnt, direct, deadline_ns);
+}
+
+enum gp_status
+tp_recv_direct(struct tp_lane *lane, void *dst, size_t bytes, uint64_t deadline_ns, size_t *got_p,
+               size_t *others_p)
+{
+    *got_p = *others_p = 0;
+    if (bytes > lane->payload_left)
+        return GP_ERR_INVALID;
+    if (lane->ops->recv_direct != NULL)
+        return lane->ops->recv_direct(lane, dst, bytes, deadline_ns, got_p, others_p);
+    *others_p = bytes;
+    return GP_OK;
+}
+
+bool
 tp_fills(const struct tp_lane *lane)
 {
     return lane->ops->fills != NULL && lane->ops->fills(lane);

@@ -244,6 +244,44 @@ GP_CHECK enum gp_status tp_send_filled(struct tp_lane *lane, const struct iovec 
 /* What was true once stays true. Any thread. */
 bool tp_fills(const struct tp_lane *lane);
 
+/* Bytes of a device's memory (transport/kept.h), which the processor may not touch. */
+struct tp_direct {
+    const void *at;
+    size_t bytes;
+    /* Copy some of them to where the processor reaches; any thread, and locks of the lane are held.
+     * What cannot be had any more is whatever it leaves there, and the owner's to say. */
+    void (*fetch)(void *user, void *to, const void *from, size_t bytes);
+    void *user;
+};
+
+/*
+ * Whether the device that carries this lane now reads and writes memory of that device by itself,
+ * which is on the list of kept memory; why (TP_WHY_BYTES) says how, or why not. To try tells it.
+ * Not by the sender's thread in the middle of a send.
+ */
+bool tp_takes_device(struct tp_lane *lane, const void *at, size_t bytes, char *why);
+
+/*
+ * Send iov, which ends within a frame, and behind it the frame's last bytes, from where they lie in
+ * a device's memory as far as the lane's device takes them there, and else fetched. They may not
+ * change before this returns.
+ *
+ * Errors: as tp_send_by().
+ */
+GP_CHECK enum gp_status tp_send_direct(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
+                                       const struct tp_direct *direct, uint64_t deadline_ns);
+
+/*
+ * Receive the next bytes of the payload into a device's memory, if they come by a way that puts
+ * them there: *got_p of them. Where others come first, or they come another way, nothing is
+ * received and *others_p says how many are to be had by tp_recv_payload() before this is worth
+ * another try. bytes 0 waits until one of both can be done.
+ *
+ * Errors: as tp_recv_payload().
+ */
+GP_CHECK enum gp_status tp_recv_direct(struct tp_lane *lane, void *dst, size_t bytes,
+                                       uint64_t deadline_ns, size_t *got_p, size_t *others_p);
+
 /*
  * Receive the next frame whole, into the lane's memory (which grows to the largest frame seen).
  * What was not fetched of an earlier frame's payload is skipped. A receive that ended with

@@ -106,6 +106,22 @@ tp_link_take(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t *got
     return status;
 }
 
+enum gp_status
+tp_link_take_direct(struct tp_link *l, const struct iovec *to, size_t *got_p, size_t *others_p)
+{
+    enum gp_status status = GP_OK;
+
+    *got_p = 0;
+    *others_p = to->iov_len;
+    if (l->inner->bytes->read_direct != NULL)
+        status = l->inner->bytes->read_direct(l->inner, to, got_p, others_p);
+    if (status == GP_OK && *got_p > 0) {
+        walk_all(l, to, *got_p); /* of a payload, which it only counts */
+        count_received(l, *got_p);
+    }
+    return status;
+}
+
 static bool
 ahead_full(const struct tp_link *l)
 {
@@ -210,14 +226,33 @@ tell_changed(struct tp_link *l)
         l->changed(l->user);
 }
 
+enum gp_status
+tp_link_keep_direct(struct tp_link *l, const struct tp_direct *direct, const void *from,
+                    size_t bytes)
+{
+    GP_AUTO_FREE uint8_t *room = malloc(bytes);
+    struct iovec iov = {room, bytes};
+
+    if (room == NULL)
+        return GP_ERR_NO_MEMORY;
+    direct->fetch(direct->user, room, from, bytes);
+    return tp_store_add(&l->store, &iov, 1, bytes);
+}
+
 /* Both locks held. The sender still waits with it, and the peer may have all of it. */
 static bool
 keep_straight(struct tp_link *l)
 {
-    if (l->straight.iov_len == 0)
+    const struct iovec *straight = &l->straight;
+    enum gp_status status;
+
+    if (straight->iov_len == 0)
         return true;
     l->inner->bytes->take_back(l->inner);
-    if (tp_store_add(&l->store, &l->straight, 1, l->straight.iov_len) != GP_OK)
+    status = l->direct != NULL
+                 ? tp_link_keep_direct(l, l->direct, straight->iov_base, straight->iov_len)
+                 : tp_store_add(&l->store, straight, 1, straight->iov_len);
+    if (status != GP_OK)
         return false;
     l->straight_kept = l->straight.iov_len;
     l->straight.iov_len = 0;

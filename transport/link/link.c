@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -70,6 +71,19 @@ show_room(struct tp_link *l)
     pthread_mutex_unlock(&l->rx_lock);
 }
 
+/* After a read by a lane of this generation, if it was live. */
+static enum gp_status
+read_ended(struct tp_link *l, bool live, unsigned generation, enum gp_status status)
+{
+    if (live && status != GP_OK && status != GP_ERR_AGAIN) {
+        tp_link_lose(l, generation, status, NULL);
+        return GP_ERR_AGAIN; /* how it ended the next read says */
+    }
+    tp_link_ack_if_due(l);
+    show_room(l);
+    return status;
+}
+
 static enum gp_status
 link_read(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *got_p)
 {
@@ -89,14 +103,44 @@ link_read(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *got_
     else if (l->state == TP_LINK_OVER)
         status = l->over_status;
     pthread_mutex_unlock(&l->rx_lock);
+    return read_ended(l, live, generation, status);
+}
 
-    if (live && status != GP_OK && status != GP_ERR_AGAIN) {
-        tp_link_lose(l, generation, status, NULL);
-        return GP_ERR_AGAIN; /* how it ended the next read says */
-    }
-    tp_link_ack_if_due(l);
-    show_room(l);
-    return status;
+static enum gp_status
+link_read_direct(struct tp_stream *s, const struct iovec *to, size_t *got_p, size_t *others_p)
+{
+    struct tp_link *l = link_of(s);
+    enum gp_status status = GP_ERR_AGAIN;
+    unsigned generation;
+    bool live;
+
+    pthread_mutex_lock(&l->rx_lock);
+    generation = l->generation;
+    live = l->state == TP_LINK_LIVE;
+    *got_p = 0;
+    *others_p = gp_min_u64(l->ahead.len - l->ahead_at, to->iov_len);
+    if (l->ahead_at < l->ahead.len)
+        status = GP_OK;
+    else if (live)
+        status = tp_link_take_direct(l, to, got_p, others_p);
+    else if (l->state == TP_LINK_OVER)
+        status = l->over_status;
+    pthread_mutex_unlock(&l->rx_lock);
+    return read_ended(l, live, generation, status);
+}
+
+static bool
+link_takes_device(struct tp_stream *s, const void *at, size_t bytes, char *why)
+{
+    struct tp_link *l = link_of(s);
+    bool takes = false;
+
+    snprintf(why, TP_WHY_BYTES, "%s has no device of its own", tp_scheme(&s->lane));
+    pthread_mutex_lock(&l->rx_lock);
+    if (l->state == TP_LINK_LIVE && l->inner->bytes->takes_device != NULL)
+        takes = l->inner->bytes->takes_device(l->inner, at, bytes, why);
+    pthread_mutex_unlock(&l->rx_lock);
+    return takes;
 }
 
 static bool
@@ -265,6 +309,36 @@ write_straight(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t by
     return GP_OK;
 }
 
+/* The same from a device's memory, where what is kept must be fetched. */
+static enum gp_status
+write_through_direct(struct tp_link *l, const struct tp_direct *direct, const struct iovec *iov,
+                     size_t *put_p, enum gp_status *failed_p)
+{
+    enum gp_status status = l->sent_at < l->store.end ? tp_link_push(l) : GP_OK;
+    size_t bytes = status == GP_OK ? straight_bytes(l, iov) : 0;
+
+    if (status == GP_ERR_AGAIN)
+        return status;
+    if (bytes > 0) {
+        l->straight = (struct iovec){iov->iov_base, bytes};
+        l->direct = direct;
+        status = l->inner->bytes->write(l->inner, &l->straight, 1, put_p);
+        if (status == GP_ERR_AGAIN)
+            return status;
+        l->straight.iov_len = 0;
+        if (status == GP_OK) {
+            tp_store_drop(&l->store, l->store.end);
+            tp_store_pass(&l->store, *put_p);
+            l->sent_at = l->store.end;
+            return GP_OK;
+        }
+        l->inner->bytes->take_back(l->inner);
+    }
+    *failed_p = status; /* GP_OK: it comes another way, and is pushed */
+    *put_p = bytes > 0 ? bytes : gp_min_u64(iov->iov_len, PART_BYTES);
+    return tp_link_keep_direct(l, direct, iov->iov_base, *put_p);
+}
+
 /* tx_lock held, live: kept, then sent from iov. In this order, because what iov points at may be
  * the program's own memory, which it may change once the peer has said that it has the bytes. What
  * is kept is a copy, but of what is lent.
@@ -323,6 +397,32 @@ link_write(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *put
         status = write_through(l, iov, iovcnt, put_p, &failed);
     else if (status == GP_OK)
         status = write_kept(l, iov, iovcnt, put_p);
+    pthread_mutex_unlock(&l->tx_lock);
+    if (failed != GP_OK)
+        tp_link_lose(l, generation, failed, NULL);
+    return status;
+}
+
+static enum gp_status
+link_write_direct(struct tp_stream *s, const struct tp_direct *direct, size_t from, size_t *put_p)
+{
+    struct tp_link *l = link_of(s);
+    struct iovec iov = {(uint8_t *)(uintptr_t)direct->at + from, direct->bytes - from};
+    enum gp_status status, failed = GP_OK;
+    unsigned generation;
+
+    pthread_mutex_lock(&l->tx_lock);
+    generation = l->generation;
+    status = l->state == TP_LINK_OVER ? l->over_status : drop_acknowledged(l);
+    if (status == GP_OK && l->straight_kept > 0) {
+        *put_p = l->straight_kept;
+        l->straight_kept = 0;
+    } else if (status == GP_OK && l->state == TP_LINK_LIVE) {
+        status = write_through_direct(l, direct, &iov, put_p, &failed);
+    } else if (status == GP_OK) {
+        *put_p = gp_min_u64(iov.iov_len, PART_BYTES);
+        status = tp_link_keep_direct(l, direct, iov.iov_base, *put_p);
+    }
     pthread_mutex_unlock(&l->tx_lock);
     if (failed != GP_OK)
         tp_link_lose(l, generation, failed, NULL);
@@ -465,6 +565,7 @@ straight_end(struct tp_link *l)
         l->inner->bytes->take_back(l->inner);
     l->straight.iov_len = 0;
     l->straight_kept = 0;
+    l->direct = NULL;
     pthread_mutex_unlock(&l->tx_lock);
 }
 
@@ -496,6 +597,23 @@ link_send_lent(struct tp_lane *lane, const struct iovec *iov, int iovcnt, const 
     l->lents = lents;
     status = link_send(lane, iov, iovcnt, deadline_ns);
     l->lents = 0;
+    return status;
+}
+
+static enum gp_status
+link_send_direct(struct tp_lane *lane, const struct iovec *iov, int iovcnt,
+                 const struct tp_direct *direct, uint64_t deadline_ns)
+{
+    struct tp_link *l = tp_link_of(lane);
+    enum gp_status status = await_room(l, deadline_ns);
+
+    if (status != GP_OK)
+        return status;
+    atomic_store_explicit(&l->in_send, true, memory_order_relaxed);
+    status = tp_stream_send_direct(lane, iov, iovcnt, direct, deadline_ns);
+    straight_end(l);
+    atomic_store_explicit(&l->in_send, false, memory_order_relaxed);
+    tp_link_ack_if_due(l);
     return status;
 }
 
@@ -593,6 +711,9 @@ link_abandon(struct tp_stream *s)
 static const struct tp_stream_ops link_bytes = {
     .read = link_read,
     .write = link_write,
+    .read_direct = link_read_direct,
+    .takes_device = link_takes_device,
+    .write_direct = link_write_direct,
     .flush = link_flush,
     .room = link_room,
     .filled = link_filled,
@@ -655,6 +776,7 @@ link_create(struct tp_lane *lane, const struct tp_link_opts *opts, struct tp_lin
     };
     l->ops.send = link_send;
     l->ops.send_lent = link_send_lent;
+    l->ops.send_direct = link_send_direct;
     l->ops.settle = link_settle;
     l->ops.fills = link_fills;
     l->ops.send_filled = link_send_filled;

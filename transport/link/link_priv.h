@@ -55,6 +55,7 @@ struct tp_link {
      * much of it is kept, so that it counts as sent. */
     struct iovec straight;
     size_t straight_kept;
+    const struct tp_direct *direct; /* what straight is of; NULL: memory that we reach */
     /* Between a frame's first and last byte: nothing else may be put in. Relaxed: the sender takes
      * tx_lock between setting it and its first byte, and between its last byte and clearing it. */
     _Atomic bool in_send;
@@ -83,6 +84,12 @@ tp_link_of(const struct tp_lane *lane)
 /* Have event_fd show what comes; true: something is here already. */
 bool tp_link_arm(struct tp_link *l);
 enum gp_status tp_link_take(struct tp_link *l, const struct iovec *iov, int iovcnt, size_t *got_p);
+/* The same into a device's memory, where the lane underneath can. */
+enum gp_status tp_link_take_direct(struct tp_link *l, const struct iovec *to, size_t *got_p,
+                                   size_t *others_p);
+/* tx_lock held: keep what lies in a device's memory. All or nothing. */
+enum gp_status tp_link_keep_direct(struct tp_link *l, const struct tp_direct *direct,
+                                   const void *from, size_t bytes);
 enum gp_status tp_link_take_ahead(struct tp_link *l, size_t *got_p);
 /* No lock held: the lane of this generation failed; whoever comes second finds it done. */
 void tp_link_lose(struct tp_link *l, unsigned generation, enum gp_status status, const char *why);

@@ -64,14 +64,14 @@ tp_cache_fini(struct tp_cache *cache)
     pthread_mutex_unlock(&tp_kept_lock);
 }
 
-/* False if everything is held. */
+/* Of all, or of a device's memory only. False if everything is held. */
 static bool
-drop_oldest(struct tp_cache *cache)
+drop_oldest(struct tp_cache *cache, bool device)
 {
     unsigned oldest = cache->count;
 
     for (unsigned i = 0; i < cache->count; i++)
-        if (cache->entries[i]->holds == 0 &&
+        if (cache->entries[i]->holds == 0 && (cache->entries[i]->device || !device) &&
             (oldest == cache->count ||
              cache->entries[i]->used_at < cache->entries[oldest]->used_at))
             oldest = i;
@@ -83,19 +83,23 @@ drop_oldest(struct tp_cache *cache)
 
 /* Older ones make room for it where the device or our own limit wants that. */
 static struct tp_cache_entry *
-entry_make(struct tp_cache *cache, uint8_t *base, size_t bytes, bool peer)
+entry_make(struct tp_cache *cache, const struct tp_kept *kept, uint8_t *base, size_t bytes,
+           bool peer)
 {
     struct tp_cache_entry *entry = calloc(1, sizeof(*entry));
+    bool device = kept->kind == TP_KEPT_DEVICE;
     int error;
 
     if (entry == NULL)
         return NULL;
-    while (cache->bytes + bytes > cache->bytes_max && drop_oldest(cache))
+    while (cache->bytes + bytes > cache->bytes_max && drop_oldest(cache, false))
         ;
     do {
-        entry->key = cache->ops->add(cache->user, base, bytes, peer);
+        entry->key = device ? cache->ops->add_device(cache->user, kept->device, base, bytes)
+                            : cache->ops->add(cache->user, base, bytes, peer);
         error = errno;
-    } while (entry->key == NULL && (error == ENOMEM || error == EAGAIN) && drop_oldest(cache));
+    } while (entry->key == NULL && (error == ENOMEM || error == EAGAIN) &&
+             drop_oldest(cache, device));
     if (entry->key == NULL) {
         free(entry);
         errno = error;
@@ -103,6 +107,7 @@ entry_make(struct tp_cache *cache, uint8_t *base, size_t bytes, bool peer)
     }
     entry->base = base;
     entry->bytes = bytes;
+    entry->device = device;
     cache->bytes += bytes;
     return entry;
 }
@@ -122,15 +127,15 @@ static struct tp_cache_entry *
 granule_get(struct tp_cache *cache, const struct tp_kept *kept, const uint8_t *at)
 {
     struct tp_cache_entry *entry = entry_find(cache, at);
+    uint64_t most = kept->kind == TP_KEPT_DEVICE ? TP_CACHE_DEVICE_GRANULE : TP_CACHE_GRANULE;
     uint64_t from;
 
     if (entry != NULL)
         return entry;
-    if (cache->count == TP_CACHE_ENTRIES && !drop_oldest(cache))
+    if (cache->count == TP_CACHE_ENTRIES && !drop_oldest(cache, false))
         return NULL;
-    from = (uint64_t)(at - kept->base) / TP_CACHE_GRANULE * TP_CACHE_GRANULE;
-    entry = entry_make(cache, kept->base + from, gp_min_u64(TP_CACHE_GRANULE, kept->bytes - from),
-                       false);
+    from = (uint64_t)(at - kept->base) / most * most;
+    entry = entry_make(cache, kept, kept->base + from, gp_min_u64(most, kept->bytes - from), false);
     if (entry != NULL)
         cache->entries[cache->count++] = entry;
     return entry;
@@ -147,8 +152,12 @@ get_locked(struct tp_cache *cache, uint8_t *at, size_t bytes, bool peer,
         return TP_CACHE_NOT_KEPT;
     bytes = gp_min_u64(bytes, (uint64_t)(kept.base + kept.bytes - at));
     errno = ENOMEM;
-    if (peer || kept.kind == TP_KEPT_LENT) {
-        entry = entry_make(cache, at, gp_min_u64(bytes, TP_CACHE_GRANULE), peer);
+    if (kept.kind == TP_KEPT_DEVICE) {
+        entry = cache->ops->add_device != NULL ? granule_get(cache, &kept, at) : NULL;
+        if (entry == NULL)
+            return TP_CACHE_APART;
+    } else if (peer || kept.kind == TP_KEPT_LENT) {
+        entry = entry_make(cache, &kept, at, gp_min_u64(bytes, TP_CACHE_GRANULE), peer);
         if (entry != NULL)
             entry->once = true;
     } else {

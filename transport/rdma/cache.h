@@ -2,7 +2,9 @@
  *
  * Memory of its owner's (transport/kept.h) is registered in granules and stays so until it is
  * forgotten or others need the place. A program's own, which it may map anew without a word, is
- * registered for one use and to the byte. Everything else is not registered at all.
+ * registered for one use and to the byte. Memory of a device is registered in granules for reading
+ * by the peer too, since to tell a device of it takes long and all of it is the session's.
+ * Everything else is not registered at all.
  *
  * Threads: any; all under tp_kept_lock. Pure but for ops.
  */
@@ -13,11 +15,16 @@
 
 /* Of kept memory, counted from its beginning. */
 #define TP_CACHE_GRANULE (16u << 20)
-#define TP_CACHE_ENTRIES 256u
+/* Of a device's, which is told of by larger pieces of its own. */
+#define TP_CACHE_DEVICE_GRANULE (64u << 20)
+#define TP_CACHE_ENTRIES        256u
 
 struct tp_cache_ops {
     /* NULL: it cannot be; errno says why. peer: the peer may read it, which lasts for one use. */
     void *(*add)(void *user, void *base, size_t bytes, bool peer);
+    /* The same of a device's memory, for both; NULL: that is refused. */
+    void *(*add_device)(void *user, const struct tp_device_memory *device, void *base,
+                        size_t bytes);
     void (*remove)(void *user, void *key);
 };
 
@@ -27,7 +34,8 @@ struct tp_cache_entry {
     void *key;
     uint64_t used_at; /* by the cache's own count */
     unsigned holds;
-    bool once; /* nobody else finds it, and it goes with its last hold */
+    bool once;   /* nobody else finds it, and it goes with its last hold */
+    bool device; /* its memory is a device's */
 };
 
 struct tp_cache {
@@ -55,6 +63,7 @@ enum tp_cache_answer {
     TP_CACHE_HELD,
     TP_CACHE_NOT_KEPT, /* nobody says when this memory ends */
     TP_CACHE_REFUSED,  /* by the device; errno says why */
+    TP_CACHE_APART,    /* it is another device's, and this one does not take it; errno says why */
 };
 
 /* For this lane's device to read or write, or its peer to read; it stays until tp_cache_put(). */

@@ -215,6 +215,30 @@ tp_rdma_in_read(struct tp_rdma *r, const struct iovec *iov, int iovcnt, size_t *
     return total > 0 ? GP_OK : nothing_here(in);
 }
 
+enum gp_status
+tp_rdma_in_read_direct(struct tp_rdma *r, const struct iovec *to, size_t *got_p, size_t *others_p)
+{
+    struct tp_rdma_in *in = &r->in;
+    enum gp_status status = GP_OK;
+    uint64_t here;
+
+    look(r);
+    here = (in->told_bytes > 0 ? in->edge : in->tail) - in->head;
+    *got_p = 0;
+    *others_p = gp_min_u64(here, to->iov_len);
+    if (here == 0 && in->piece.bytes == 0) {
+        status = nothing_here(in);
+    } else if (here == 0 && in->status == GP_OK && to->iov_len > 0) {
+        *got_p = tp_rdma_direct_read(r, to);
+        *others_p = *got_p == 0 ? gp_min_u64(in->piece.bytes, to->iov_len) : 0;
+        if (*got_p == 0 && in->status != GP_OK)
+            status = in->status;
+    }
+    if (in->status == GP_OK && (in->owing || credit_due(in)))
+        credit_send(r);
+    return status;
+}
+
 bool
 tp_rdma_in_has(const struct tp_rdma_in *in)
 {

@@ -257,6 +257,16 @@ tp_rdma_out_take_back(struct tp_rdma *r)
     (void)fail(r, GP_ERR_IO);
     if (r->verbs->modify_qp(r->out.pair.qp, &attr, IBV_QP_STATE) != 0)
         log_debug("lane %s: take back: %m", r->s.lane.peer.address);
+    /* What is opened for this piece only is closed with it; a device's memory stays open. */
+    for (unsigned i = 0; i < r->rail_count; i++) {
+        struct tp_rdma_rail *rail = &r->rails[i];
+
+        if (rail->hold.entry == NULL || !rail->hold.entry->device)
+            continue;
+        atomic_store_explicit(&rail->bad, true, memory_order_relaxed);
+        if (r->verbs->modify_qp(rail->pair.qp, &attr, IBV_QP_STATE) != 0)
+            log_debug("lane %s: take back: %m", r->s.lane.peer.address);
+    }
     tp_rdma_straight_drop(r);
 }
 

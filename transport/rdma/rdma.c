@@ -50,6 +50,18 @@ rdma_straight_bytes(struct tp_stream *s, const void *at, size_t bytes)
     return tp_rdma_straight_bytes(tp_rdma_of(s), at, bytes);
 }
 
+static enum gp_status
+rdma_read_direct(struct tp_stream *s, const struct iovec *to, size_t *got_p, size_t *others_p)
+{
+    return tp_rdma_in_read_direct(tp_rdma_of(s), to, got_p, others_p);
+}
+
+static bool
+rdma_takes_device(struct tp_stream *s, const void *at, size_t bytes, char *why)
+{
+    return tp_rdma_takes_device(tp_rdma_of(s), at, bytes, why);
+}
+
 static void
 rdma_take_back(struct tp_stream *s)
 {
@@ -121,6 +133,8 @@ static const struct tp_stream_ops rdma_bytes = {
     .write = rdma_write,
     .straight_bytes = rdma_straight_bytes,
     .take_back = rdma_take_back,
+    .read_direct = rdma_read_direct,
+    .takes_device = rdma_takes_device,
     .buffered = rdma_buffered,
     .arm = rdma_arm,
     .show_room = rdma_show_room,

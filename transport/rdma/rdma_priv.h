@@ -44,6 +44,10 @@ struct tp_rdma_nic {
     struct tp_rdma_port port;
     struct ibv_context *context;
     struct ibv_pd *pd;
+    /* How another device's memory was told of last, or why it could not be: errno, 0 for what was
+     * not tried or went well. Under tp_kept_lock. */
+    int dmabuf_error, address_error;
+    bool by_dmabuf;
 };
 
 /* A queue pair and what becomes of its work. */
@@ -100,7 +104,8 @@ struct tp_rdma_straight {
     struct tp_cache_hold hold;   /* while there is one */
     bool posted;                 /* the peer is told */
     uint64_t end_at, end_posted; /* where what tells it ends, by bytes and messages */
-    uint64_t total;
+    uint64_t total, total_device;
+    bool apart_said;
 };
 
 /* The sender's. */
@@ -155,7 +160,7 @@ struct tp_rdma_in {
     unsigned reads_max;       /* at once */
     struct tp_rdma_span redo[TP_RDMA_RAILS * TP_RDMA_READS + 1]; /* what a rail has lost */
     unsigned redos;
-    uint64_t straight;
+    uint64_t straight, straight_device;
     enum gp_status status; /* what follows the bytes that are here */
 };
 
@@ -229,6 +234,9 @@ void tp_rdma_out_end(struct tp_rdma *r);
 enum gp_status tp_rdma_in_read(struct tp_rdma *r, const struct iovec *iov, int iovcnt,
                                size_t *got_p);
 bool tp_rdma_in_arm(struct tp_rdma *r);
+/* The same into memory of a device; *others_p: so many of the bytes come another way. */
+enum gp_status tp_rdma_in_read_direct(struct tp_rdma *r, const struct iovec *to, size_t *got_p,
+                                      size_t *others_p);
 /* A message or a piece can be read. */
 bool tp_rdma_in_has(const struct tp_rdma_in *in);
 /* Something else than a message is done, if any: false if nothing is. */
@@ -269,6 +277,10 @@ void tp_rdma_straight_begin(struct tp_rdma *r);
 void tp_rdma_rail_begin(struct tp_rdma_rail *rail);
 void tp_rdma_straight_end(struct tp_rdma *r);
 
+/* Whether the lane's device takes memory of another device: why (TP_WHY_BYTES) says how, or why
+ * not. */
+bool tp_rdma_takes_device(struct tp_rdma *r, const void *at, size_t bytes, char *why);
+
 /* How many of these bytes the next write will have the peer read, none of them or at least some. */
 size_t tp_rdma_straight_bytes(struct tp_rdma *r, const void *at, size_t bytes);
 /* What tells the peer, tp_rdma_piece_bytes() of it; tp_rdma_straight_bytes() said so. */
@@ -284,6 +296,8 @@ void tp_rdma_straight_drop(struct tp_rdma *r);
 /* in->piece is due: read some of it, into the first piece of iov. When it returns the device writes
  * nowhere. May wait for the devices, not for the peer's program. */
 size_t tp_rdma_straight_read(struct tp_rdma *r, const struct iovec *iov, int iovcnt);
+/* The same into memory of a device; 0 also where it does not come there. */
+size_t tp_rdma_direct_read(struct tp_rdma *r, const struct iovec *to);
 /* Of this process: something was wrong that would be so on each lane. */
 bool tp_rdma_reads_are_broken(void);
 /* One of the reads by the port of the rings has ended. */

@@ -396,3 +396,22 @@ tp_rdma_straight_read(struct tp_rdma *r, const struct iovec *iov, int iovcnt)
     took(in, bytes);
     return bytes;
 }
+
+size_t
+tp_rdma_direct_read(struct tp_rdma *r, const struct iovec *to)
+{
+    size_t bytes = gp_min_u64(gp_min_u64(to->iov_len, r->in.piece.bytes), TURN_BYTES);
+    struct tp_cache_hold hold = {0};
+    bool ok;
+
+    if (tp_cache_get(&r->cache, to->iov_base, bytes, false, &hold) != TP_CACHE_HELD)
+        return 0;
+    bytes = hold.bytes;
+    ok = read_kept(r, to->iov_base, &hold);
+    tp_cache_put(&r->cache, &hold);
+    if (!ok)
+        return 0;
+    took(&r->in, bytes);
+    r->in.straight_device += bytes;
+    return bytes;
+}

@@ -8,6 +8,8 @@
 #include "transport/rdma/rdma_priv.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 /* What a lane's device may hold of this machine's memory. */
@@ -25,6 +27,33 @@ key_add(void *user, void *base, size_t bytes, bool peer)
                                   peer ? IBV_ACCESS_REMOTE_READ : IBV_ACCESS_LOCAL_WRITE);
 }
 
+/* By a dma-buf where there is one and this device takes it, else as memory of this process: that is
+ * what a module of the kernel's may make of it (nvidia-peermem), and the software device's is. */
+static void *
+key_add_device(void *user, const struct tp_device_memory *device, void *base, size_t bytes)
+{
+    const int access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ;
+    const struct tp_verbs *verbs = tp_verbs(NULL);
+    struct tp_rdma_nic *nic = user;
+    struct ibv_mr *mr = NULL;
+    uint64_t offset = 0;
+    int fd = -1;
+
+    nic->dmabuf_error = EOPNOTSUPP;
+    if (verbs->reg_dmabuf_mr != NULL)
+        fd = device->dmabuf(device->user, base, bytes, &offset);
+    if (fd >= 0) {
+        mr = verbs->reg_dmabuf_mr(nic->pd, offset, bytes, (uintptr_t)base, fd, access);
+        nic->dmabuf_error = mr == NULL ? errno : 0;
+        close(fd);
+    }
+    nic->by_dmabuf = mr != NULL;
+    if (mr == NULL)
+        mr = verbs->reg_mr(nic->pd, base, bytes, access);
+    nic->address_error = mr == NULL ? errno : 0;
+    return mr;
+}
+
 static void
 key_remove(void *user, void *key)
 {
@@ -34,7 +63,8 @@ key_remove(void *user, void *key)
         log_warn("rdma: memory is not given back by %s", nic->port.device);
 }
 
-static const struct tp_cache_ops keys = {.add = key_add, .remove = key_remove};
+static const struct tp_cache_ops keys = {
+    .add = key_add, .add_device = key_add_device, .remove = key_remove};
 
 static struct ibv_mr *
 mr_of(const struct tp_cache_hold *hold)
@@ -97,6 +127,36 @@ tp_rdma_straight_end(struct tp_rdma *r)
         log_info("lane %s: rdma: %llu KiB sent and %llu KiB received past the rings",
                  r->s.lane.peer.address, (unsigned long long)s->total >> 10,
                  (unsigned long long)r->in.straight >> 10);
+    if (s->total_device + r->in.straight_device > 0)
+        log_info("lane %s: rdma: %llu KiB of these from and %llu KiB to device memory by %s alone",
+                 r->s.lane.peer.address, (unsigned long long)s->total_device >> 10,
+                 (unsigned long long)r->in.straight_device >> 10, r->nic.port.device);
+}
+
+bool
+tp_rdma_takes_device(struct tp_rdma *r, const void *at, size_t bytes, char *why)
+{
+    const char *device = r->nic.port.device;
+    struct tp_cache_hold hold = {0};
+    enum tp_cache_answer answer;
+
+    if (r->in.reads_max == 0) {
+        snprintf(why, TP_WHY_BYTES, "nothing goes past the rings");
+        return false;
+    }
+    answer = tp_cache_get(&r->cache, at, bytes, false, &hold);
+    tp_cache_put(&r->cache, &hold);
+    pthread_mutex_lock(&tp_kept_lock);
+    if (answer == TP_CACHE_HELD)
+        snprintf(why, TP_WHY_BYTES, "%s takes it by %s", device,
+                 r->nic.by_dmabuf ? "dma-buf" : "address");
+    else if (answer == TP_CACHE_APART)
+        snprintf(why, TP_WHY_BYTES, "%s takes it neither by dma-buf (%s) nor by address (%s)",
+                 device, strerror(r->nic.dmabuf_error), strerror(r->nic.address_error));
+    else
+        snprintf(why, TP_WHY_BYTES, "it is not listed");
+    pthread_mutex_unlock(&tp_kept_lock);
+    return answer == TP_CACHE_HELD;
 }
 
 static void
@@ -162,6 +222,12 @@ tp_rdma_straight_bytes(struct tp_rdma *r, const void *at, size_t bytes)
         s->bytes = hold.bytes;
         rails_hold(r, at, s->bytes);
         return s->bytes;
+    case TP_CACHE_APART:
+        if (!s->apart_said)
+            log_info("lane %s: rdma: %s takes no more device memory, what lies there is copied: %m",
+                     r->s.lane.peer.address, r->nic.port.device);
+        s->apart_said = true;
+        break;
     case TP_CACHE_REFUSED:
         s->off = true;
         say_refused(r, bytes);
@@ -202,6 +268,10 @@ tp_rdma_straight_drop(struct tp_rdma *r)
 void
 tp_rdma_straight_done(struct tp_rdma *r)
 {
-    r->out.straight.total += r->out.straight.bytes;
+    struct tp_rdma_straight *s = &r->out.straight;
+
+    s->total += s->bytes;
+    if (s->hold.entry->device)
+        s->total_device += s->bytes;
     tp_rdma_straight_drop(r);
 }

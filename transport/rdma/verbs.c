@@ -49,6 +49,7 @@ load(void)
 #undef TP_VERB
     if (!find(library, "_ibv_query_gid_table", &table.query_gid_table))
         return;
+    *(void **)&table.reg_dmabuf_mr = dlsym(library, "ibv_reg_dmabuf_mr");
     /* Before anything is registered, so that a child never shares memory that is. Too late if the
      * program uses verbs itself: then it has decided that, and our rings stay out of children. */
     error = table.fork_init();

@@ -53,6 +53,9 @@ struct tp_verbs {
 #undef TP_VERB
     ssize_t (*query_gid_table)(struct ibv_context *context, struct ibv_gid_entry *entries,
                                size_t max, uint32_t flags, size_t entry_bytes);
+    /* NULL: rdma-core before 34. */
+    struct ibv_mr *(*reg_dmabuf_mr)(struct ibv_pd *pd, uint64_t offset, size_t bytes, uint64_t iova,
+                                    int fd, int access);
     /* Children get their own copies of what is registered: the kernel sees to it. */
     bool copies_on_fork;
 };

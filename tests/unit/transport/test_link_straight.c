@@ -10,6 +10,7 @@
 #include "transport/stream.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <linux/sockios.h>
 #include <pthread.h>
 #include <sched.h>
@@ -42,6 +43,21 @@ straight_bytes(struct tp_stream *s, const void *at, size_t n)
     return n >= STRAIGHT_MIN ? n : 0;
 }
 
+/* Addresses of a device's memory: nothing but the device may be asked for what is there. */
+#define APART (1ull << 47)
+
+static void *
+apart(const void *at)
+{
+    return (void *)((uintptr_t)at | APART);
+}
+
+static void *
+reached(const void *at)
+{
+    return (void *)((uintptr_t)at & ~APART);
+}
+
 static enum gp_status
 write_straight(struct tp_stream *s, const struct iovec *iov, size_t *put_p)
 {
@@ -56,7 +72,7 @@ write_straight(struct tp_stream *s, const struct iovec *iov, size_t *put_p)
         under_way.done = 0;
         offers++;
     }
-    rest.iov_base = (uint8_t *)iov->iov_base + under_way.done;
+    rest.iov_base = (uint8_t *)reached(iov->iov_base) + under_way.done;
     rest.iov_len = iov->iov_len - under_way.done;
     if (rest.iov_len > 0) {
         status = tcp_bytes->write(s, &rest, 1, &put);
@@ -79,6 +95,28 @@ take_back(struct tp_stream *s)
 {
     (void)s;
     taken_back++;
+}
+
+/* The other way: the device brings what has come, but every third time it comes otherwise. */
+static enum gp_status
+read_direct(struct tp_stream *s, const struct iovec *to, size_t *got_p, size_t *others_p)
+{
+    struct iovec there = {reached(to->iov_base), to->iov_len};
+    static _Atomic unsigned n;
+    uint8_t byte;
+    ssize_t rc;
+
+    *got_p = *others_p = 0;
+    rc = recv(s->read_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (rc <= 0)
+        return rc == 0 ? GP_ERR_CLOSED : errno == EAGAIN ? GP_ERR_AGAIN : GP_ERR_IO;
+    if (to->iov_len == 0)
+        return GP_OK;
+    if (n++ % 3 == 0) {
+        *others_p = gp_min_u64(1000, to->iov_len);
+        return GP_OK;
+    }
+    return tcp_bytes->read(s, &there, 1, got_p);
 }
 
 static enum gp_status
@@ -111,6 +149,7 @@ line_make(struct tp_lane *ends[2])
             bytes.write = write_any;
             bytes.straight_bytes = straight_bytes;
             bytes.take_back = take_back;
+            bytes.read_direct = read_direct;
         }
         tp_stream_of(ends[i])->bytes = &bytes;
     }
@@ -326,4 +365,138 @@ Test(link_straight, what_was_lent_goes_once, .timeout = 60)
     pthread_join(thread, NULL);
     tp_close(links[0]);
     tp_close(links[1]);
+}
+
+/* -- a device's memory --------------------------------------------------------------------------
+ */
+
+static _Atomic unsigned fetched, direct;
+
+static void
+fetch(void *user, void *to, const void *from, size_t n)
+{
+    (void)user;
+    fetched++;
+    memcpy(to, reached(from), n);
+}
+
+static void *
+send_all_direct(void *lane)
+{
+    for (uint32_t tag = 0; tag < FRAMES; tag++) {
+        size_t n = size_of(tag);
+        uint8_t *payload = malloc(n + 1), head[WIRE_FRAME_HEADER_BYTES];
+        struct wire_frame_header header = {
+            .kind = WIRE_FRAME_DATA, .tag = tag, .payload_bytes = (uint32_t)n};
+        struct tp_direct from = {.at = apart(payload), .bytes = n, .fetch = fetch};
+        struct iovec iov = {head, sizeof(head)};
+
+        test_fill(payload, n, tag);
+        wire_frame_encode(&header, head);
+        need(tp_send_direct(lane, &iov, 1, &from, GP_FOREVER) == GP_OK);
+        memset(payload, 0xee, n + 1);
+        free(payload);
+    }
+    return NULL;
+}
+
+/* As a server does: first ask, then take what comes one way or the other. */
+static void
+take_direct(struct tp_lane *lane, uint8_t *to, size_t n)
+{
+    size_t at = 0, got, others;
+    enum gp_status status;
+
+    while (at < n) {
+        status = tp_recv_direct(lane, apart(to + at), n - at, test_soon(), &got, &others);
+        if (status == GP_ERR_AGAIN)
+            continue;
+        need(status == GP_OK && (got > 0) != (others > 0) && got + others <= n - at);
+        direct += got > 0;
+        at += got;
+        while (others > 0) {
+            status = tp_recv_payload(lane, to + at, others, test_soon(), &got);
+            need(status == GP_OK || status == GP_ERR_AGAIN);
+            at += got;
+            others -= got;
+        }
+    }
+}
+
+static void *
+receive_all_direct(void *lane)
+{
+    uint8_t *payload = malloc(700000);
+
+    for (uint32_t tag = 0; tag < FRAMES;) {
+        struct wire_frame_header header;
+        struct tp_frame frame;
+        enum gp_status status = tp_recv_header(lane, &frame, test_soon());
+
+        if (status == GP_ERR_AGAIN)
+            continue;
+        need(status == GP_OK);
+        need(wire_frame_decode(frame.header, UINT32_MAX, &header) == GP_OK);
+        if (header.kind == WIRE_FRAME_ACK)
+            continue;
+        need(header.tag == tag && frame.payload_bytes == size_of(tag));
+        take_direct(lane, payload, frame.payload_bytes);
+        need(test_is_filled(payload, frame.payload_bytes, tag));
+        arrived = ++tag;
+    }
+    free(payload);
+    return NULL;
+}
+
+/* Nobody but the device touches it, at either end, and cut anywhere it is fetched by whoever has
+ * it: each frame comes once and whole. */
+Test(link_straight, memory_of_a_device_is_left_to_it, .timeout = 120)
+{
+    struct tp_lane *links[2];
+    pthread_t reader, writer;
+
+    links_make(links);
+    pthread_create(&reader, NULL, receive_all_direct, links[1]);
+    pthread_create(&writer, NULL, send_all_direct, links[0]);
+    for (uint32_t i = 0; i < BREAKS; i++) {
+        uint64_t until = test_soon();
+        uint32_t at = i * (FRAMES - 10) / BREAKS;
+
+        while (arrived < at && gp_now_ns() < until)
+            sched_yield();
+        for (uint32_t n = 0; n < i * 37; n++)
+            sched_yield();
+        tp_link_break(links[i % 2], "a test cuts it");
+        links_join(links);
+    }
+    pthread_join(writer, NULL);
+    pthread_join(reader, NULL);
+    cr_assert_eq(arrived, FRAMES);
+    cr_assert_gt(straight, 0);
+    cr_assert_gt(fetched, 0);
+    cr_assert_gt(direct, 0);
+    tp_close(links[0]);
+    tp_close(links[1]);
+}
+
+/* A lane that has no device of its own: all of it is fetched, all of it comes otherwise. */
+Test(link_straight, memory_of_a_device_goes_by_lanes_without_one, .timeout = 60)
+{
+    struct tp_lane *ends[2];
+    pthread_t reader, writer;
+    char why[TP_WHY_BYTES];
+
+    line_make(ends);
+    for (int i = 0; i < 2; i++)
+        tp_stream_of(ends[i])->bytes = tcp_bytes;
+    cr_assert_not(tp_takes_device(ends[0], apart(why), 1, why));
+    cr_assert_str_eq(why, "tcp has no device of its own");
+    pthread_create(&reader, NULL, receive_all_direct, ends[1]);
+    pthread_create(&writer, NULL, send_all_direct, ends[0]);
+    pthread_join(writer, NULL);
+    pthread_join(reader, NULL);
+    cr_assert_eq(straight + direct, 0);
+    cr_assert_geq(fetched, FRAMES / 7 * 6);
+    tp_close(ends[0]);
+    tp_close(ends[1]);
 }

@@ -14,7 +14,7 @@ struct device {
     struct told {
         uint8_t *base;
         size_t bytes;
-        bool peer;
+        bool peer, other;
     } told[1024];
     unsigned count, adds, removes;
     size_t bytes, limit;
@@ -31,9 +31,21 @@ device_add(void *user, void *base, size_t bytes, bool peer)
         errno = ENOMEM;
         return NULL;
     }
-    *t = (struct told){base, bytes, peer};
+    *t = (struct told){base, bytes, peer, false};
     d->bytes += bytes;
     d->adds++;
+    return t;
+}
+
+static void *
+device_add_device(void *user, const struct tp_device_memory *other, void *base, size_t bytes)
+{
+    struct told *t = other->user != NULL ? device_add(user, base, bytes, true) : NULL;
+
+    if (t == NULL)
+        errno = other->user != NULL ? ENOMEM : EFAULT;
+    else
+        t->other = true;
     return t;
 }
 
@@ -47,7 +59,8 @@ device_remove(void *user, void *key)
     free(key);
 }
 
-static const struct tp_cache_ops ops = {.add = device_add, .remove = device_remove};
+static const struct tp_cache_ops ops = {
+    .add = device_add, .add_device = device_add_device, .remove = device_remove};
 static struct device device;
 static struct tp_cache cache;
 
@@ -226,4 +239,70 @@ Test(cache, more_memories_than_entries)
     cr_assert_eq(device.adds - device.removes, TP_CACHE_ENTRIES);
     tp_memory_forget(memory, 2 * TP_CACHE_ENTRIES * 8192);
     cr_assert_eq(device.adds, device.removes);
+}
+
+/* -- another device's memory --------------------------------------------------------------------
+ */
+
+static const struct tp_device_memory taken = {.user = &device}, refused = {0};
+
+#define DEVICE_GRANULE ((size_t)TP_CACHE_DEVICE_GRANULE)
+
+/* Told once for reads by both, in granules of its own, until it is unmapped. */
+Test(cache, memory_of_a_device_stays_known_for_whoever_asks)
+{
+    struct tp_cache_hold hold;
+    const struct told *t;
+
+    tp_memory_keep_device(memory, DEVICE_GRANULE + 4096, &taken);
+    for (int i = 0; i < 4; i++) {
+        cr_assert_eq(get(memory + 8192, GRANULE, i % 2 == 0, &hold), TP_CACHE_HELD);
+        cr_assert_eq(hold.bytes, GRANULE);
+        cr_assert(hold.entry->device);
+        t = hold.entry->key;
+        cr_assert(t->other && t->base == memory && t->bytes == DEVICE_GRANULE);
+        tp_cache_put(&cache, &hold);
+    }
+    cr_assert_eq(device.adds, 1);
+    cr_assert_eq(get(memory + DEVICE_GRANULE, 1 << 20, true, &hold), TP_CACHE_HELD);
+    cr_assert_eq(hold.bytes, 4096);
+    tp_cache_put(&cache, &hold);
+    tp_memory_forget(memory, 1);
+    cr_assert_eq(device.removes, 2);
+    cr_assert_eq(get(memory, 4096, false, &hold), TP_CACHE_NOT_KEPT);
+}
+
+/* What a device does not take is no reason to ask it for nothing else. */
+Test(cache, memory_of_a_device_that_is_not_taken_is_told_apart)
+{
+    struct tp_cache_hold hold = {0};
+
+    tp_memory_keep_device(memory, GRANULE, &refused);
+    cr_assert_eq(get(memory, 4096, false, &hold), TP_CACHE_APART);
+    cr_assert_eq(errno, EFAULT);
+    cr_assert_null(hold.entry);
+    tp_memory_keep(memory, GRANULE, TP_KEPT_OWN);
+    cr_assert_eq(get(memory, 4096, false, &hold), TP_CACHE_HELD);
+    tp_cache_put(&cache, &hold);
+    tp_memory_forget(memory, GRANULE);
+}
+
+/* Where the device has room for so much of it, older pieces make room, and nothing else does. */
+Test(cache, memory_of_a_device_makes_room_for_its_own)
+{
+    struct tp_cache_hold hold;
+
+    tp_memory_keep(memory, GRANULE, TP_KEPT_OWN);
+    cr_assert_eq(get(memory, 1, false, &hold), TP_CACHE_HELD);
+    tp_cache_put(&cache, &hold);
+    device.limit = GRANULE + 2 * DEVICE_GRANULE;
+    tp_memory_keep_device(memory + GRANULE, 4 * DEVICE_GRANULE, &taken);
+    for (unsigned i = 0; i < 4; i++) {
+        cr_assert_eq(get(memory + GRANULE + i * DEVICE_GRANULE, 1, false, &hold), TP_CACHE_HELD);
+        tp_cache_put(&cache, &hold);
+    }
+    cr_assert_eq(device.adds, 5);
+    cr_assert_eq(device.removes, 2);
+    cr_assert_eq(device.bytes, device.limit);
+    tp_memory_forget(memory, GRANULE + 4 * DEVICE_GRANULE);
 }
