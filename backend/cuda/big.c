@@ -20,6 +20,8 @@
 #define BE_BIG_NEAR_SLOTS (BE_BIG_DEPTH + 1)
 #define BE_BIG_NEAR_BYTES (256u << 10)
 #define BE_BIG_LEND_BYTES (1u << 20) /* of a frame that is sent from the device's memory */
+#define BE_BIG_DIRECT_BYTES                                                                        \
+    (8u << 20) /* of one that the line's device reads in the device's memory */
 #define BE_BIG_FILL_BYTES (1u << 20) /* of a frame that is written to where the client reads it */
 #define BE_BIG_COPYING    4          /* copies at a time, of a session */
 
@@ -28,7 +30,8 @@ struct be_big {
     struct be_call call; /* tag != 0: answer when all is sent */
     struct be_region from;
     uint32_t data;
-    bool near; /* the device's memory is ours */
+    bool near;   /* the device's memory is ours */
+    bool direct; /* the line's device reads it */
     uint64_t number;
     CUstream copier;
     struct be_staging *staging;
@@ -192,6 +195,66 @@ big_lend(struct be_big *big)
     return CUDA_SUCCESS;
 }
 
+/* -- by the line's device ------------------------------------------------------------------------
+ */
+
+struct big_fetch {
+    struct be_big *big;
+    CUresult cr;
+};
+
+/* tp_direct: what that device does not read, or has not read when its line was lost. */
+static void
+direct_fetch(void *user, void *to, const void *from, size_t bytes)
+{
+    struct big_fetch *f = user;
+    const struct be_driver_table *t = f->big->call.driver;
+    CUcontext popped;
+
+    if (f->cr == CUDA_SUCCESS)
+        f->cr = t->cuCtxPushCurrent_v2(f->big->wait.context->handle);
+    if (f->cr != CUDA_SUCCESS)
+        return;
+    f->cr = t->cuMemcpyDtoHAsync_v2(to, (CUdeviceptr)(uintptr_t)from, bytes, f->big->copier);
+    if (f->cr == CUDA_SUCCESS)
+        f->cr = t->cuStreamSynchronize(f->big->copier);
+    (void)t->cuCtxPopCurrent_v2(&popped);
+}
+
+bool
+be_big_direct(struct be_session *session, const struct be_region *from)
+{
+    return from->array == NULL && from->height == 1 && from->depth == 1 &&
+           be_direct_wanted(session, from->width) &&
+           be_direct_ready(session, from->base, from->width, false);
+}
+
+/* As big_fill(): that all of it is right is told apart. */
+static CUresult
+big_direct(struct be_big *big)
+{
+    struct be_session *session = big->call.session;
+    const uint8_t *base = (const uint8_t *)(uintptr_t)big->from.base;
+    uint64_t most = gp_min_u64(BE_BIG_DIRECT_BYTES, be_data_most(session)), left = big->from.width;
+    struct big_fetch f = {.big = big};
+    struct tp_direct direct = {.fetch = direct_fetch, .user = &f};
+    struct wire_data head = {0};
+
+    while (left > 0 && f.cr == CUDA_SUCCESS) {
+        direct.at = base + head.offset;
+        direct.bytes = gp_min_u64(left, most);
+        if (!be_data_send_direct(session, big->data, &head, &direct))
+            break;
+        be_count(session->row, BE_COUNT_DIRECT_BYTES, direct.bytes);
+        head.offset += direct.bytes;
+        left -= direct.bytes;
+    }
+    head = (struct wire_data){.flags = WIRE_DATA_LAST, .offset = big->from.width};
+    if (left == 0 && f.cr == CUDA_SUCCESS)
+        (void)be_data_send(session, big->data, &head, NULL, 0); /* false: nobody is there */
+    return f.cr;
+}
+
 static void
 turn_take(struct be_session *session)
 {
@@ -221,6 +284,7 @@ big_run(struct be_wait *wait, CUresult cr)
     if (cr == CUDA_SUCCESS) {
         turn_take(session);
         cr = big->near                           ? big_lend(big)
+             : big->direct                       ? big_direct(big)
              : be_big_fills(session, &big->from) ? big_fill(big)
                                                  : big_copy(big);
         turn_give(session);
@@ -253,6 +317,7 @@ be_big_start(struct be_call *call, const struct be_region *from, uint32_t data, 
         (void)be_array_get(from->array);
     big->data = data;
     big->near = be_big_near(call->session, from);
+    big->direct = !big->near && be_big_direct(call->session, from);
     big->number = call->session->next_job++;
     big->wait.kind = BE_WAIT_EVENT;
     big->wait.context = call->context;

@@ -80,6 +80,12 @@ struct tp_fill;
 bool be_data_fill(struct be_session *session, uint32_t data, const struct wire_data *head,
                   const struct tp_fill *fill);
 bool be_data_fills(const struct be_session *session);
+/* Whether the line's device takes memory of a device (tp_takes_device()). */
+bool be_data_takes(struct be_session *session, const void *at, size_t bytes, char *why);
+/* The same from a device's memory (tp_send_direct()). */
+struct tp_direct;
+bool be_data_send_direct(struct be_session *session, uint32_t data, const struct wire_data *head,
+                         const struct tp_direct *direct);
 /* False where the line takes from, and brings to, memory that it has been told of. */
 bool be_data_plain(const struct be_session *session);
 size_t be_data_most(const struct be_session *session);

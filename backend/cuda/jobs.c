@@ -376,7 +376,8 @@ is_job(struct be_session *session, const struct be_region *from)
     if (bytes > BE_JOB_STAGED_MAX || be_cut_count(from) > BE_JOB_PIECES_MAX)
         return false;
     return bytes <= BE_JOB_FILLED_MAX ||
-           (!be_big_near(session, from) && !be_big_fills(session, from));
+           (!be_big_near(session, from) && !be_big_fills(session, from) &&
+            !be_big_direct(session, from));
 }
 
 CUresult

@@ -67,6 +67,8 @@ CUresult be_big_start(struct be_call *call, const struct be_region *from, uint32
 
 /* Whether that sends what lies there. Executor. */
 bool be_big_near(struct be_session *session, const struct be_region *from);
+/* Whether the line's device reads it there. Executor. */
+bool be_big_direct(struct be_session *session, const struct be_region *from);
 /* Whether that copies from there straight to where the client reads. */
 bool be_big_fills(const struct be_session *session, const struct be_region *from);
 

@@ -7,6 +7,7 @@
 
 #include "backend/cuda/call.h"
 #include "backend/cuda/context.h"
+#include "backend/cuda/direct.h"
 #include "backend/cuda/handles.h"
 #include "backend/cuda/pages.h"
 #include "backend/cuda/promise.h"
@@ -49,6 +50,7 @@ struct be_limits {
     uint64_t put_ns;       /* a token for a copy from another server is good so long */
     uint32_t spin_us;      /* look for completion this long before a thread waits */
     bool straight;         /* bytes go from and to a device's memory that is the process's own */
+    bool direct;           /* a line's device may read and write a device's memory (direct.h) */
 };
 
 /* Address range of a module's variable, which copies may name. */
@@ -84,6 +86,7 @@ struct be_session {
     uint32_t primary_refs[BE_DRIVER_DEVICES_MAX];
     struct be_upload uploads[BE_UPLOADS_MAX];
     struct be_promises promises;
+    struct be_direct direct;
     struct be_images images; /* where they are kept for later sessions */
     struct be_global *globals;
     size_t global_count, global_cap;

@@ -152,6 +152,10 @@ static const struct gp_option be_options[] = {
     {"straight", NULL, GP_OPT_FLAG, "yes",
      "bytes of long copies go from and to the software device's memory without another copy", NULL,
      NULL, NULL, false},
+    {"gpudirect", NULL, GP_OPT_FLAG, "yes",
+     "a session's RDMA device reads and writes device memory by itself, where driver, kernel and "
+     "device agree on it",
+     "rdma", "gpudirect", NULL, false},
     {"sandbox", NULL, GP_OPT_FLAG, "yes",
      "workers may run no programs, make no connections and write no files", NULL, NULL, NULL,
      false},

@@ -225,6 +225,8 @@ config_fill(const struct gp_options *options, const struct be_driver *driver,
     config->session.limits.upload_bytes = gp_options_u64(options, "image-max");
     config->session.limits.put_ns = gp_options_u64(options, "peer-time");
     config->session.limits.straight = gp_options_flag(options, "straight");
+    config->session.limits.direct =
+        gp_options_flag(options, "gpudirect") && gp_options_count(options, "rdma-fabric") > 0;
     config->session.limits.spin_us = (uint32_t)(gp_options_u64(options, "spin") / GP_NS_PER_US);
     config->max_payload_bytes =
         (uint32_t)gp_min_u64(gp_options_u64(options, "frame-max"), WIRE_FRAME_PAYLOAD_MAX);

@@ -36,6 +36,7 @@ struct be_extent {
     uint32_t *taken;      /* bitmap of units, shared granules only */
     bool imported;        /* another session's memory, charged there */
     bool shared;          /* others hold it too: it stays where it is */
+    bool told;            /* the caller's: transport/kept.h has it on its list */
 
     /* A mapping by the client itself, of a part of an object: be_granules_map(). */
     struct be_phys *phys;           /* NULL: of an allocation */

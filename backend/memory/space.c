@@ -104,6 +104,22 @@ usage_find(struct be_space *space)
     }
 }
 
+void
+be_space_set_direct(struct be_space *space, bool direct)
+{
+    const struct be_driver_table *t = &space->driver->table;
+
+    for (int i = 0; i < space->driver->device_count && direct; i++) {
+        CUdevice device;
+        int can = 0;
+
+        if (t->cuDeviceGet(&device, i) == CUDA_SUCCESS)
+            (void)t->cuDeviceGetAttribute(
+                &can, CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_WITH_CUDA_VMM_SUPPORTED, device);
+        space->devices[i].direct = can != 0;
+    }
+}
+
 /* -- mapping ---------------------------------------------------------------------------------- */
 
 CUresult
@@ -121,6 +137,7 @@ be_space_back(struct be_space *space, const struct be_extent *extent,
     prop.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
     prop.location.id = extent->device;
     prop.allocFlags.usage = space->devices[extent->device].usage;
+    prop.allocFlags.gpuDirectRDMACapable = space->devices[extent->device].direct;
     /* Another session may be let in later, and then it is too late to ask for that. */
     prop.requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
     cr = t->cuMemCreate(&handle, bytes, &prop, 0);
@@ -231,6 +248,15 @@ extent_forget(struct be_space *space, struct be_extent *extent)
 }
 
 void
+be_space_untell(struct be_space *space, struct be_extent *extent)
+{
+    if (extent->told)
+        tp_memory_forget((const void *)(uintptr_t)be_extent_address(space, extent),
+                         be_extent_bytes(space, extent));
+    extent->told = false;
+}
+
+void
 be_space_extent_gone(void *user, struct be_extent *extent)
 {
     struct be_space *space = user;
@@ -244,6 +270,7 @@ be_space_extent_gone(void *user, struct be_extent *extent)
         extent_forget(space, extent);
         return;
     }
+    be_space_untell(space, extent);
     cr = space->driver->table.cuMemUnmap(address, bytes);
     if (cr == CUDA_SUCCESS)
         cr = space->driver->table.cuMemRelease(extent->handle);
@@ -282,8 +309,8 @@ extent_map(struct be_space *space, struct be_extent *extent)
 
     extent->seen = atomic_load_explicit(&space->reach, memory_order_relaxed);
     /* What runs still might be told of it. */
-    extent->blank = space->scrub &&
-                    extent->seen == atomic_load_explicit(&space->quiet, memory_order_relaxed);
+    extent->blank =
+        space->scrub && extent->seen == atomic_load_explicit(&space->quiet, memory_order_relaxed);
     if (!be_space_room(space, extent->device, bytes)) {
         extent->mapped = extent->out = true;
         be_space_away(space, extent->device, bytes, 0);
@@ -865,21 +892,68 @@ be_space_mapped(struct be_space *space, uint64_t address, uint64_t bytes)
     return mapped;
 }
 
-bool
-be_space_own(struct be_space *space, uint64_t address, uint64_t bytes)
+static bool
+own_locked(struct be_space *space, uint64_t address, uint64_t bytes)
 {
     const struct be_extent *extent;
     uint64_t at = address;
-    bool own;
+    bool own = be_granules_mapped(space->map, address, bytes);
 
-    pthread_mutex_lock(&space->lock);
-    own = be_granules_mapped(space->map, address, bytes);
     while (own && at < address + bytes) {
         extent = be_granules_at(space->map, at);
         own = extent->phys == NULL && !extent->imported && !extent->shared && !extent->out &&
               !extent->moving;
         at = space->base + (extent->first + extent->count) * space->granularity;
     }
+    return own;
+}
+
+bool
+be_space_own(struct be_space *space, uint64_t address, uint64_t bytes)
+{
+    bool own;
+
+    pthread_mutex_lock(&space->lock);
+    own = own_locked(space, address, bytes);
     pthread_mutex_unlock(&space->lock);
     return own;
+}
+
+bool
+be_space_tell(struct be_space *space, uint64_t address, uint64_t bytes,
+              const struct tp_device_memory *memory, int32_t *device_p)
+{
+    struct be_extent *extent;
+    uint64_t at = address;
+    int32_t device = -1;
+    bool own;
+
+    pthread_mutex_lock(&space->lock);
+    own = own_locked(space, address, bytes);
+    while (own && at < address + bytes) {
+        extent = be_granules_at(space->map, at);
+        own = device < 0 || device == extent->device;
+        device = extent->device;
+        if (own && !extent->told)
+            tp_memory_keep_device((void *)(uintptr_t)be_extent_address(space, extent),
+                                  be_extent_bytes(space, extent), memory);
+        extent->told = extent->told || own;
+        at = be_extent_address(space, extent) + be_extent_bytes(space, extent);
+    }
+    pthread_mutex_unlock(&space->lock);
+    *device_p = device;
+    return own;
+}
+
+int32_t
+be_space_device(struct be_space *space, uint64_t address)
+{
+    const struct be_extent *extent;
+    int32_t device;
+
+    pthread_mutex_lock(&space->lock);
+    extent = be_granules_at(space->map, address);
+    device = extent != NULL ? extent->device : -1;
+    pthread_mutex_unlock(&space->lock);
+    return device;
 }

@@ -13,6 +13,7 @@
 #include "backend/driver/driver.h"
 #include "backend/tenant/ledger.h"
 #include "protocol/base/status.h"
+#include "transport/kept.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -54,6 +55,9 @@ uint64_t be_space_granularity(const struct be_space *space);
 void be_space_set_ledger(struct be_space *space, struct be_ledger *ledger);
 /* Fill memory with zeros before the client gets it; before anything else. */
 void be_space_set_scrub(struct be_space *space, bool scrub);
+/* Physical memory is made so that other devices may reach it, where the driver can; before anything
+ * else. */
+void be_space_set_direct(struct be_space *space, bool direct);
 /* The lease a device begins with, without a ledger; before the first allocation only. */
 void be_space_set_lease(struct be_space *space, int32_t device, uint64_t bytes);
 /* Grow the lease by up to bytes, at once; what was granted. free_bytes: of the device, now. */
@@ -98,6 +102,12 @@ CUresult be_space_open(struct be_space *space, uint64_t address, uint64_t readab
 bool be_space_inside(const struct be_space *space, uint64_t address, uint64_t bytes);
 /* True if allocations of this session alone are all of it, with their memory on the device. */
 bool be_space_own(struct be_space *space, uint64_t address, uint64_t bytes);
+/* The same, and all of it is on the list of memory that lines' devices may be told of by device,
+ * until it is unmapped. *device_p: whose it is; false too where it is not one device's. */
+bool be_space_tell(struct be_space *space, uint64_t address, uint64_t bytes,
+                   const struct tp_device_memory *memory, int32_t *device_p);
+/* Whose memory is there; -1: nobody's. */
+int32_t be_space_device(struct be_space *space, uint64_t address);
 /* True if physical memory is behind all of it. */
 bool be_space_mapped(struct be_space *space, uint64_t address, uint64_t bytes);
 

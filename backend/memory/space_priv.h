@@ -28,6 +28,7 @@ struct be_space_device {
     uint64_t fixed_bytes; /* of those, never paged */
     uint64_t held_bytes;  /* room that we have on the device: be_room_member.held_bytes */
     uint16_t usage;       /* CU_MEM_CREATE_USAGE_* of its allocations; written once */
+    bool direct;          /* they are made for other devices too; written once */
     uint64_t peers;       /* devices that its allocations are open to, a bit for each */
     uint32_t peer_counts[BE_DRIVER_DEVICES_MAX];
 };
@@ -119,6 +120,8 @@ CUresult be_access_extent(struct be_space *space, const struct be_extent *extent
 /* ... though the books say that it is not on the device. */
 CUresult be_access_apply(struct be_space *space, const struct be_extent *extent);
 
+/* With the lock held: before it is unmapped, devices of lines give it back. */
+void be_space_untell(struct be_space *space, struct be_extent *extent);
 /* be_extent_gone_fn: unmaps and releases what is behind an extent; user is the space. */
 void be_space_extent_gone(void *user, struct be_extent *extent);
 

@@ -420,6 +420,7 @@ out_release(struct be_space *space, struct be_extent *extent, struct be_kept *ke
     uint64_t bytes = be_extent_bytes(space, extent);
     CUresult cr;
 
+    be_space_untell(space, extent);
     cr = be_swap_fault(space) ? CUDA_ERROR_UNKNOWN
                               : t->cuMemUnmap(be_extent_address(space, extent), bytes);
     if (cr != CUDA_SUCCESS)

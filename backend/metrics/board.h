@@ -50,6 +50,7 @@ enum be_count {
     BE_COUNT_PAGED_OUT,
     BE_COUNT_PAGING_NS,
     BE_COUNT_ROOM_WAIT_NS, /* waited until its memory was on its devices */
+    BE_COUNT_DIRECT_BYTES, /* between line and device memory by the line's device alone */
     BE_COUNT_END,
 };
 

@@ -309,6 +309,12 @@ tenant_out(const struct wire_admin_tenant *t)
 }
 
 static double
+tenant_direct(const struct wire_admin_tenant *t)
+{
+    return (double)t->counters.direct_bytes;
+}
+
+static double
 tenant_put_in(const struct wire_admin_tenant *t)
 {
     return (double)t->counters.put_in;
@@ -495,6 +501,10 @@ tenants_page(struct page *p)
                   "Bytes that came from a tenant's clients.", tenant_in);
     tenant_family(p, "gpupool_tenant_sent_bytes_total", "counter",
                   "Bytes that went to a tenant's clients.", tenant_out);
+    tenant_family(p, "gpupool_tenant_gpudirect_bytes_total", "counter",
+                  "Bytes that RDMA devices moved between a tenant's clients and device memory "
+                  "without staging.",
+                  tenant_direct);
     tenant_family(p, "gpupool_tenant_servers_received_bytes_total", "counter",
                   "Bytes that a tenant's sessions on other servers copied here.", tenant_put_in);
     tenant_family(p, "gpupool_tenant_servers_sent_bytes_total", "counter",

@@ -113,6 +113,56 @@ straight_run(struct be_session *session, const struct wire_cuMemcpyHtoDAsync_v2_
     }
 }
 
+/* Wait until the next bytes are there; true: they come where they belong by themselves. False too
+ * where the line is over. */
+static bool
+direct_comes(struct be_session *session, void *to)
+{
+    enum gp_status status;
+    size_t got, others;
+
+    busy(session, false);
+    do
+        status = tp_recv_direct(session->line->lane, to, 0, GP_FOREVER, &got, &others);
+    while (status == GP_ERR_AGAIN || status == GP_ERR_TIMEOUT);
+    busy(session, true);
+    return status == GP_OK && others == 0;
+}
+
+/* By the line's device alone, as far as the bytes come that way: what is left is its sender's to
+ * stage. Memory may be paged out while they are long in coming. */
+static CUresult
+direct_run(struct be_session *session, const struct wire_record *record, const uint8_t *fixed,
+           struct be_copy_in *in, uint32_t *left_p)
+{
+    struct tp_lane *lane = session->line->lane;
+    CUresult cr = CUDA_SUCCESS;
+    bool goes = true;
+
+    while (*left_p > 0 && goes && cr == CUDA_SUCCESS &&
+           direct_comes(session, (void *)(uintptr_t)in->dst)) {
+        enum be_stay_verdict verdict = be_stay_enter(session, record->call, fixed,
+                                                     WIRE_HEAD_cuMemcpyHtoDAsync_v2_args + *left_p);
+        enum gp_status status = GP_ERR_NOT_SUPPORTED;
+        size_t got = 0, others = 0;
+
+        if (verdict != BE_STAY_GO)
+            return verdict == BE_STAY_REFUSED ? CUDA_ERROR_OUT_OF_MEMORY
+                                              : CUDA_ERROR_DEVICE_UNAVAILABLE;
+        if (be_direct_ready(session, in->dst, *left_p, true))
+            status =
+                tp_recv_direct(lane, (void *)(uintptr_t)in->dst, *left_p, TP_NOW, &got, &others);
+        goes = status == GP_ERR_AGAIN || (status == GP_OK && got > 0);
+        if (got > 0)
+            cr = be_direct_seal(session, in->dst);
+        be_count(session->row, BE_COUNT_DIRECT_BYTES, got);
+        in->dst += got;
+        *left_p -= (uint32_t)got;
+        be_stay_leave(session);
+    }
+    return cr;
+}
+
 /* What is not taken of the payload the next receive skips. */
 static void
 copy_run(struct be_session *session, const struct wire_record *record, const uint8_t *fixed,
@@ -133,6 +183,9 @@ copy_run(struct be_session *session, const struct wire_record *record, const uin
         straight_run(session, args);
         left = 0;
     }
+    if (cr == CUDA_SUCCESS && be_direct_wanted(session, left) &&
+        be_context_query(session, call.context) == CUDA_SUCCESS)
+        cr = direct_run(session, record, fixed, &in, &left);
     if (cr == CUDA_SUCCESS && left > 0 && tp_peeks(lane))
         near_ok = be_context_query(session, call.context) == CUDA_SUCCESS;
     while (left > 0 && cr == CUDA_SUCCESS) {

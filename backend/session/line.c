@@ -370,10 +370,25 @@ data_copied(struct be_line *line, uint32_t data, const struct wire_data *head, c
     return ok;
 }
 
-/* With sending set: what was gathered before, and the frame, of bytes that are lent or filled. */
+/* A frame's bytes, one of these. */
+struct data_from {
+    const struct iovec *lent; /* to be settled */
+    const struct tp_fill *fill;
+    const struct tp_direct *direct;
+};
+
+static size_t
+data_bytes(const struct data_from *from)
+{
+    return from->fill != NULL     ? from->fill->bytes
+           : from->direct != NULL ? from->direct->bytes
+                                  : from->lent->iov_len;
+}
+
+/* With sending set: what was gathered before, and the frame. */
 static enum gp_status
 data_frame(struct be_line *line, const uint8_t *header, const struct wire_data *head,
-           const struct iovec *lent, const struct tp_fill *fill)
+           const struct data_from *from)
 {
     struct iovec iov[4] = {
         {line->back.data, line->back.len},
@@ -384,18 +399,19 @@ data_frame(struct be_line *line, const uint8_t *header, const struct wire_data *
 
     if (line->lane == NULL)
         return GP_OK;
-    if (fill != NULL)
-        return tp_send_filled(line->lane, iov + skip, 3 - skip, fill, GP_FOREVER);
-    iov[3] = *lent;
-    return tp_send_lent(line->lane, iov + skip, 4 - skip, lent, 1, GP_FOREVER);
+    if (from->fill != NULL)
+        return tp_send_filled(line->lane, iov + skip, 3 - skip, from->fill, GP_FOREVER);
+    if (from->direct != NULL)
+        return tp_send_direct(line->lane, iov + skip, 3 - skip, from->direct, GP_FOREVER);
+    iov[3] = *from->lent;
+    return tp_send_lent(line->lane, iov + skip, 4 - skip, from->lent, 1, GP_FOREVER);
 }
 
-/* One of lent, which is to be settled, and fill. */
 static bool
 data_direct(struct be_line *line, uint32_t data, const struct wire_data *head,
-            const struct iovec *lent, const struct tp_fill *fill)
+            const struct data_from *from)
 {
-    size_t bytes = fill != NULL ? fill->bytes : lent->iov_len;
+    size_t bytes = data_bytes(from);
     uint8_t header[WIRE_FRAME_HEADER_BYTES];
     enum gp_status status;
     struct gp_buf full;
@@ -415,7 +431,7 @@ data_direct(struct be_line *line, uint32_t data, const struct wire_data *head,
     line->sending = true;
     pthread_mutex_unlock(&line->lock);
 
-    status = data_frame(line, header, head, lent, fill);
+    status = data_frame(line, header, head, from);
 
     pthread_mutex_lock(&line->lock);
     line->sending = false;
@@ -433,8 +449,9 @@ data_piece(struct be_line *line, uint32_t data, const struct wire_data *head, co
 {
     const struct iovec lent = {(void *)(uintptr_t)payload, bytes};
 
-    return bytes <= BE_LINE_COPIED_BYTES ? data_copied(line, data, head, payload, bytes)
-                                         : data_direct(line, data, head, &lent, NULL);
+    return bytes <= BE_LINE_COPIED_BYTES
+               ? data_copied(line, data, head, payload, bytes)
+               : data_direct(line, data, head, &(struct data_from){.lent = &lent});
 }
 
 /* pack_lock held. Packed bytes in pack_room; false where that does not pay. */
@@ -506,6 +523,14 @@ be_data_plain(const struct be_session *session)
 }
 
 bool
+be_data_takes(struct be_session *session, const void *at, size_t bytes, char *why)
+{
+    const struct be_line *line = session->line;
+
+    return line->lane != NULL && tp_takes_device(line->lane, at, bytes, why);
+}
+
+bool
 be_data_fills(const struct be_session *session)
 {
     const struct tp_lane *lane = session->line->lane;
@@ -523,7 +548,14 @@ bool
 be_data_fill(struct be_session *session, uint32_t data, const struct wire_data *head,
              const struct tp_fill *fill)
 {
-    return data_direct(session->line, data, head, NULL, fill);
+    return data_direct(session->line, data, head, &(struct data_from){.fill = fill});
+}
+
+bool
+be_data_send_direct(struct be_session *session, uint32_t data, const struct wire_data *head,
+                    const struct tp_direct *direct)
+{
+    return data_direct(session->line, data, head, &(struct data_from){.direct = direct});
 }
 
 void

@@ -152,6 +152,7 @@ be_session_create(const struct be_session_config *config, struct be_line *line,
     session->fresh_tail = &session->fresh;
     be_handles_init(&session->handles);
     be_jobs_init(session);
+    be_direct_init(session);
     be_pages_init(&session->pages, &config->driver->table);
     pthread_mutex_init(&session->callbacks_lock, NULL);
     pthread_cond_init(&session->callbacks_done, NULL);
@@ -169,6 +170,7 @@ be_session_create(const struct be_session_config *config, struct be_line *line,
                                  &events, &session->space);
     if (status == GP_OK) {
         be_space_set_ledger(session->space, session->ledger);
+        be_space_set_direct(session->space, session->limits.direct);
         be_space_set_scrub(session->space, config->scrub && be_ledger_governed(session->ledger));
         if (be_ledger_paged(session->ledger)) {
             struct be_swap_opts swap = config->swap;

@@ -120,6 +120,7 @@ struct wire_admin_counters {
     uint64_t turn_waits;                     /* turns that were waited for */
     uint64_t paged_in, paged_out, paging_ns; /* bytes */
     uint64_t room_wait_ns;                   /* waited for their memory to be on the devices */
+    uint64_t direct_bytes;                   /* of theirs, that RDMA devices moved by themselves */
 };
 
 enum wire_admin_session_state {
