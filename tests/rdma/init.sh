@@ -159,21 +159,30 @@ programs() {
     grep -q '^gpupool-stats: transport rdma' /tmp/client.err || return 4
     client ./drv_copies || return 5
     grep -q 'rdma by rxe0:1 10.9.0.1' /tmp/server.log || return 6
-    # Pinned memory goes and comes past the rings: both ways, all of it.
+    # Pinned memory goes and comes past the rings: both ways, all of it, and by the RDMA device alone.
     client ./drv_bulk 1 16 pinned || return 7
     straight 16384 || return 8
-    client ./drv_bulk 2 4 lent || return 9
-    straight 8192
+    by_device 16384 || return 9
+    grep -q 'device 0: GPUDirect, .* rxe0 takes it by address' /tmp/server.log || return 10
+    client ./drv_bulk 2 4 lent || return 11
+    straight 8192 || return 12
+    by_device 8192
 }
 
 # straight KIB: exactly so much went each way past the rings of a session that has just ended
-straight() {
-    for _ in $(seq 100); do
-        grep -q "rdma: $1 KiB sent and $1 KiB received past the rings" /tmp/server.log && return 0
-        usleep 100000
-    done
-    cat /tmp/server.log
-    return 1
+straight() { said "rdma: $1 KiB sent and $1 KiB received past the rings" /tmp/server.log; }
+# by_device KIB: ... between the client's memory and the software device's, staged nowhere
+by_device() { said "rdma: $1 KiB of these from and $1 KiB to device memory by rxe0" /tmp/server.log; }
+
+# Memory that is paged out after each frame, and comes back elsewhere, is taken back before that, and
+# told anew. A step of paging in so many fails.
+paged() {
+    server_stop
+    server_start --oversubscribe=2 --evict-every=1 --swap-fault=50 || return 1
+    client ./drv_bulk 4 4 pinned || return 2
+    straight 16384 || return 3
+    by_device 16384 || return 4
+    server_stop
 }
 
 # Two at once, of which one is killed in the middle; the server goes on.
@@ -288,7 +297,7 @@ servers() {
 # that is mended; what is copied meanwhile is exact.
 choice() {
     server_stop
-    server_start --listen tls://10.9.0.1:0 --offer-shm=no || return 1
+    server_start --listen tls://10.9.0.1:0 --offer-shm=no --gpudirect=no || return 1
     url=gpupool://${url#tls://}
     background /tmp/choice ./drv_bulk 1000 4 pinned || return 2
     grep -q 'rdma by rxe1:1 10.9.0.2' /tmp/choice || return 3
@@ -303,6 +312,7 @@ choice() {
     grep -q '^round .*: [1-9][0-9]* words' /tmp/choice && return 7
     kill "$pid"
     wait "$pid"
+    grep -q GPUDirect /tmp/server.log && return 8 # it was told not to
     grep -q 'rdma by rxe0:1 10.9.0.1' /tmp/server.log
 }
 
@@ -431,6 +441,7 @@ if [ -z "$failed" ]; then
     /usr/bin/ip route replace local 10.9.0.1 dev v0 table local proto kernel scope host src 10.9.0.2
     step refusals refusals
     step programs programs
+    step paged paged
     step two_clients two_clients
     step cut_cable cut_cable
     [ "$cuts_s" -gt 0 ] && step cuts cuts
