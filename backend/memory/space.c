@@ -141,6 +141,10 @@ be_space_back(struct be_space *space, const struct be_extent *extent,
     /* Another session may be let in later, and then it is too late to ask for that. */
     prop.requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
     cr = t->cuMemCreate(&handle, bytes, &prop, 0);
+    if (cr != CUDA_SUCCESS && prop.allocFlags.gpuDirectRDMACapable != 0) {
+        prop.allocFlags.gpuDirectRDMACapable = 0;
+        cr = t->cuMemCreate(&handle, bytes, &prop, 0);
+    }
     if (cr != CUDA_SUCCESS) {
         prop.requestedHandleTypes = CU_MEM_HANDLE_TYPE_NONE;
         cr = t->cuMemCreate(&handle, bytes, &prop, 0);

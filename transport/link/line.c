@@ -484,7 +484,7 @@ tp_link_use(struct tp_link *l, struct tp_stream *inner)
     l->s.write_events = inner->write_events;
     l->s.looks_per_yield = inner->looks_per_yield;
     l->s.first_looks = inner->first_looks;
-    l->room_shown = false;
+    atomic_store_explicit(&l->room_shown, false, memory_order_relaxed);
     inner->linked = true;
     l->inner = inner;
     atomic_store_explicit(&l->scheme, inner->lane.ops->scheme, memory_order_relaxed);

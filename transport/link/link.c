@@ -62,12 +62,12 @@ show_room(struct tp_link *l)
         stuck && atomic_load_explicit(&l->s.write_events, memory_order_relaxed) == POLLOUT
             ? (short)(POLLIN | POLLOUT)
             : (short)POLLIN;
-    if (GP_LIKELY(stuck == l->room_shown))
+    if (GP_LIKELY(stuck == atomic_load_explicit(&l->room_shown, memory_order_relaxed)))
         return;
     pthread_mutex_lock(&l->rx_lock);
     if (l->state == TP_LINK_LIVE && l->inner->bytes->show_room != NULL)
         l->inner->bytes->show_room(l->inner, stuck);
-    l->room_shown = stuck;
+    atomic_store_explicit(&l->room_shown, stuck, memory_order_relaxed);
     pthread_mutex_unlock(&l->rx_lock);
 }
 

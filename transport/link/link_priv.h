@@ -46,7 +46,8 @@ struct tp_link {
     struct gp_buf ahead; /* [ahead_at, len) was received and not asked for yet */
     size_t ahead_at;
     struct tp_walk walk;
-    bool room_shown; /* by event_fd, where the lane underneath must be told */
+    _Atomic bool room_shown; /* by event_fd, where the lane underneath must be told; written under
+                              * rx_lock, read by the receiver without; relaxed */
 
     /* Under tx_lock. */
     struct tp_store store;

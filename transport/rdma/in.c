@@ -44,7 +44,7 @@ take_piece(struct tp_rdma *r, uint32_t bytes)
 {
     struct tp_rdma_in *in = &r->in;
     uint32_t all = tp_rdma_piece_bytes(r->rail_count);
-    uint64_t at = in->tail % in->ring_bytes;
+    uint64_t at = tp_rdma_place(in->tail, in->ring_bytes);
 
     if (in->bounce_mr == NULL || in->reads_max == 0 || bytes == 0 || bytes > all - in->told_bytes ||
         bytes > in->ring_bytes - at)
@@ -178,7 +178,7 @@ copy_out(struct tp_rdma_in *in, uint8_t *to, size_t most)
     size_t total = 0;
 
     while (total < most && in->head < end) {
-        uint64_t at = in->head % in->ring_bytes;
+        uint64_t at = tp_rdma_place(in->head, in->ring_bytes);
         size_t n = gp_min_u64(gp_min_u64(most - total, end - in->head), in->ring_bytes - at);
 
         memcpy(to + total, in->ring + at, n);
@@ -205,6 +205,9 @@ tp_rdma_in_read(struct tp_rdma *r, const struct iovec *iov, int iovcnt, size_t *
     size_t total = 0;
 
     look(r);
+    *got_p = 0;
+    if (!tp_rdma_in_has(in) && !in->owing) /* what there is to look for most of the time */
+        return nothing_here(in);
     for (int i = 0; i < iovcnt && tp_rdma_in_has(in); i++)
         total += copy_out(in, iov[i].iov_base, iov[i].iov_len);
     if (total == 0 && in->piece.bytes > 0 && in->status == GP_OK)

@@ -92,7 +92,8 @@ messages_left(const struct tp_rdma_out *o)
 static size_t
 room(const struct tp_rdma_out *o)
 {
-    uint64_t staging_at = o->at % o->staging_bytes, ring_at = o->at % o->ring_bytes;
+    uint64_t staging_at = tp_rdma_place(o->at, o->staging_bytes);
+    uint64_t ring_at = tp_rdma_place(o->at, o->ring_bytes);
     uint64_t n = PIECE_BYTES;
 
     if (messages_left(o) <= 1)
@@ -120,7 +121,7 @@ post(struct tp_rdma *r, size_t bytes, uint32_t word, bool told, bool wake)
 {
     struct tp_rdma_out *o = &r->out;
     struct ibv_sge sge = {
-        .addr = (uintptr_t)(o->staging + o->at % o->staging_bytes),
+        .addr = (uintptr_t)(o->staging + tp_rdma_place(o->at, o->staging_bytes)),
         .length = (uint32_t)bytes,
         .lkey = o->mr->lkey,
     };
@@ -130,7 +131,8 @@ post(struct tp_rdma *r, size_t bytes, uint32_t word, bool told, bool wake)
         .num_sge = bytes > 0,
         .opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
         .imm_data = htonl(word),
-        .wr.rdma = {.remote_addr = o->ring_address + o->at % o->ring_bytes, .rkey = o->ring_key},
+        .wr.rdma = {.remote_addr = o->ring_address + tp_rdma_place(o->at, o->ring_bytes),
+                    .rkey = o->ring_key},
     };
     struct ibv_send_wr *bad;
 
@@ -200,7 +202,7 @@ tell(struct tp_rdma *r)
     tp_rdma_straight_tell(r, bytes);
     for (; at < all && status == GP_OK; at += n) {
         n = gp_min_u64(all - at, room(o));
-        memcpy(o->staging + o->at % o->staging_bytes, bytes + at, n);
+        memcpy(o->staging + tp_rdma_place(o->at, o->staging_bytes), bytes + at, n);
         status = post(r, n, (uint32_t)n | TP_RDMA_STRAIGHT, true, at + n == all);
     }
     o->straight.posted = true;
@@ -288,19 +290,21 @@ tp_rdma_out_write(struct tp_rdma *r, const struct iovec *iov, int iovcnt, size_t
     enum gp_status status = plenty(o) ? o->status : look(r);
     int staged = staged_entries(r, iov, iovcnt);
     struct tp_iov_walk walk = {iov, staged, 0};
-    size_t total = 0, most, n;
+    size_t total = 0, most = room(o), n;
+    bool ended = false;
 
     if (status == GP_OK && atomic_load_explicit(&r->s.ended, memory_order_relaxed))
         status = fail(r, GP_ERR_CLOSED);
     if (status == GP_OK && iovcnt > 0 && staged == 0)
         return write_straight(r, put_p);
-    if (status == GP_OK && room(o) == 0)
+    if (status == GP_OK && most == 0)
         status = wait_for_room(r);
-    while (status == GP_OK && (most = room(o)) > 0) {
-        n = gather(&walk, o->staging + o->at % o->staging_bytes, most);
+    while (status == GP_OK && !ended && (most = room(o)) > 0) {
+        n = gather(&walk, o->staging + tp_rdma_place(o->at, o->staging_bytes), most);
+        ended = tp_iov_ended(&walk);
         if (n == 0)
             break;
-        status = post(r, n, (uint32_t)n, false, tp_iov_ended(&walk) && staged == iovcnt);
+        status = post(r, n, (uint32_t)n, false, ended && staged == iovcnt);
         total += n;
         if (status == GP_OK && n == PIECE_BYTES)
             status = look(r);

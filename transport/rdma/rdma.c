@@ -14,6 +14,8 @@
 #define WAY_NS (3 * GP_NS_PER_S)
 /* The peer is on another machine, and the device on no core. */
 #define LOOKS_PER_YIELD 64
+/* ... and no look at the clock: some microseconds. */
+#define FIRST_LOOKS 100
 
 /* -- the lane -----------------------------------------------------------------------------------
  */
@@ -359,6 +361,7 @@ begin(struct tp_rdma *r, enum tp_role role, const struct tp_opts *opts)
     r->s.write_events = POLLIN;
     r->s.end_fd = r->control_fd;
     r->s.looks_per_yield = LOOKS_PER_YIELD;
+    r->s.first_looks = FIRST_LOOKS;
     if (r->s.read_fd < 0 || r->s.write_fd < 0)
         return tp_fail(opts, GP_ERR_LIMIT, "rdma: no descriptors: %s", strerror(errno));
     if (tp_rdma_out_probe(r, gp_min_u64(opts->deadline_ns, gp_now_ns() + WAY_NS)) != GP_OK)

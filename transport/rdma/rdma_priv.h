@@ -182,6 +182,13 @@ struct tp_rdma {
     struct tp_rdma_in in;
 };
 
+/* Where the at-th byte of a row lies in a ring, whose length is a power of two. */
+static inline uint64_t
+tp_rdma_place(uint64_t at, uint32_t ring_bytes)
+{
+    return at & (ring_bytes - 1);
+}
+
 static inline struct tp_rdma *
 tp_rdma_of(const struct tp_stream *s)
 {
