@@ -1,6 +1,9 @@
 /* tests/unit/soft/test_sync.c -- threads that wait for each other */
 #include "tests/unit/soft/soft_test.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #define LOCKS_PTX PTX_HEAD                                                                         \
     ".visible .entry count(.param .u64 lock, .param .u64 counter) {\n"                             \
     "  .reg .pred %p<2>; .reg .b32 %r<4>; .reg .b64 %rd<3>;\n"                                     \
@@ -291,4 +294,157 @@ Test(soft_sync, a_ring_carries_numbers_from_block_to_block)
         cr_assert_eq(ring[2], sum);
         soft_close(s);
     }
+}
+
+/* Quarters of a warp with masks of their own, as a cooperative group's tiles have: one instruction
+ * for all of them, and each among its own lanes. */
+#define TILE_HEAD                                                                                  \
+    ".visible .entry k(.param .u64 out) {\n"                                                       \
+    "  .reg .pred %p<9>; .reg .b32 %r<20>; .reg .b64 %rd<4>;\n"                                    \
+    "  ld.param.u64 %rd1, [out]; mov.u32 %r1, %tid.x; shr.u32 %r2, %r1, 3; shl.b32 %r3, %r2, 3;\n" \
+    "  shl.b32 %r4, 0xff, %r3; mul.wide.u32 %rd2, %r1, 32; add.u64 %rd3, %rd1, %rd2;\n"            \
+    "  and.b32 %r5, %r1, 1;\n"
+
+static void
+check_tiles(const uint32_t (*out)[8])
+{
+    for (uint32_t i = 0; i < 32; i++) {
+        const uint32_t shift = i & 24, odd = 0xaau << shift, sum = 8 * shift + 28;
+
+        cr_assert_eq(out[i][0], odd, "lane %u: ballot %x", i, out[i][0]);
+        cr_assert_eq(out[i][1], i >= 24, "lane %u: any", i);
+        cr_assert_eq(out[i][2], i % 2 ? odd : 0x55u << shift, "lane %u: match %x", i, out[i][2]);
+        cr_assert_eq(out[i][3], sum, "lane %u: redux %u", i, out[i][3]);
+        cr_assert_eq(out[i][4], shift, "lane %u: elect %u", i, out[i][4]);
+        cr_assert_eq(out[i][5], i < 8 ? 0xffu : 0, "lane %u: match.all %x", i, out[i][5]);
+    }
+}
+
+static const char tiles[] = PTX_HEAD TILE_HEAD
+    "  setp.eq.u32 %p1, %r5, 1; setp.ge.u32 %p2, %r1, 27; setp.lt.u32 %p7, %r1, 8;\n"
+    "  selp.b32 %r11, 7, %r1, %p7;\n"
+    /* Lanes of a tile come by different ways, and those of others at other times. */
+    "  and.b32 %r6, %r1, 5; setp.eq.u32 %p3, %r6, 4; @%p3 bra LATE;\n"
+    "  mov.u32 %r7, %r1; bra MEET;\n"
+    "LATE: add.u32 %r7, %r1, 0; add.u32 %r7, %r7, 0;\n"
+    "MEET: vote.sync.ballot.b32 %r8, %p1, %r4; vote.sync.any.pred %p4, %p2, %r4;\n"
+    "  match.any.sync.b32 %r9, %r5, %r4; redux.sync.add.u32 %r10, %r7, %r4;\n"
+    "  match.all.sync.b32 %r12|%p6, %r11, %r4;\n"
+    "  elect.sync %r13|%p5, %r4; selp.u32 %r14, 1, 0, %p4;\n"
+    "  st.global.u32 [%rd3], %r8; st.global.u32 [%rd3+4], %r14; st.global.u32 [%rd3+8], %r9;\n"
+    "  st.global.u32 [%rd3+12], %r10; st.global.u32 [%rd3+16], %r13;\n"
+    "  st.global.u32 [%rd3+20], %r12; ret; }\n";
+
+Test(soft_sync, tiles_of_a_warp_vote_each_for_itself)
+{
+    struct soft *s = soft_open(tiles, 1);
+    uint32_t (*out)[8] = soft_alloc(s, 32 * sizeof(*out));
+
+    cr_assert_eq(soft_launch(s, "k", (struct soft_shape){.grid = 1, .block = 32},
+                             SOFT_ARGS(SOFT_PTR(out))),
+                 CUDA_SUCCESS, "%s", s->fault.what);
+    check_tiles((const uint32_t(*)[8])out);
+    soft_close(s);
+}
+
+/* A tile is complete while the rest of its warp waits for what it does next, at barriers of their
+ * own or at the same one. */
+Test(soft_sync, a_tile_goes_on_without_the_others)
+{
+    static const char ptx[] = PTX_HEAD
+        ".shared .align 4 .u32 flag;\n" TILE_HEAD
+        "  mov.u32 %r8, flag; st.shared.u32 [%r8], 0; bar.warp.sync -1;\n"
+        /* Half of each other tile waits until the first tile has passed and set the flag. */
+        "  setp.ge.u32 %p1, %r1, 8; and.b32 %r6, %r1, 4; setp.ne.u32 %p2, %r6, 0;\n"
+        "  and.pred %p3, %p1, %p2; @!%p3 bra MEET;\n"
+        "WAIT: ld.volatile.shared.u32 %r7, [%r8]; setp.eq.u32 %p4, %r7, 0; @%p4 bra WAIT;\n"
+        "MEET: OP\n"
+        "  @!%p1 st.volatile.shared.u32 [%r8], 1;\n"
+        "  st.global.u32 [%rd3], %r9; ret; }\n";
+    static const char *const ops[] = {
+        "mov.u32 %r9, %r4; bar.warp.sync %r4;",
+        "vote.sync.ballot.b32 %r9, 1, %r4;",
+    };
+
+    for (unsigned k = 0; k < GP_ARRAY_LEN(ops); k++) {
+        char text[sizeof(ptx) + 64];
+        const char *at = strstr(ptx, "OP\n");
+        struct soft *s;
+        uint32_t (*out)[8];
+
+        snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - ptx), ptx, ops[k], at + 2);
+        s = soft_open(text, 1);
+        out = soft_alloc(s, 32 * sizeof(*out));
+        s->cancel_after = 2000;
+        cr_assert_eq(soft_launch(s, "k", (struct soft_shape){.grid = 1, .block = 32},
+                                 SOFT_ARGS(SOFT_PTR(out))),
+                     CUDA_SUCCESS, "%s: %s", ops[k], s->fault.what);
+        for (unsigned i = 0; i < 32; i++)
+            cr_assert_eq(out[i][0], 0xffu << (i & 24), "%s: lane %u: %x", ops[k], i, out[i][0]);
+        soft_close(s);
+    }
+}
+
+/* PTX counts warps at a barrier, each once all of its threads that have not exited have come, in
+ * however many parts: lanes that are gone, or were never there, count too. */
+Test(soft_sync, named_barriers_count_warps_whose_lanes_come_in_parts_or_have_gone)
+{
+    static const char ptx[] = PTX_HEAD
+        ".visible .entry k(.param .u64 out, .param .u32 how) {\n"
+        "  .reg .pred %p<6>; .reg .b32 %r<9>; .reg .b64 %rd<4>;\n"
+        "  ld.param.u64 %rd1, [out]; mov.u32 %r1, %tid.x; mul.wide.u32 %rd2, %r1, 4;\n"
+        "  add.u64 %rd3, %rd1, %rd2; ld.param.u32 %r2, [how];\n"
+        "  setp.eq.u32 %p1, %r2, 1; @%p1 bra PARTS;\n"
+        /* 0: the lower half of the first warp goes after the upper one has come. */
+        "  setp.lt.u32 %p2, %r1, 16; @%p2 bra GONE;\n"
+        "  barrier.sync 1, 64; mov.u32 %r3, 1; st.global.u32 [%rd3], %r3; ret;\n"
+        "GONE: mov.u32 %r3, 2; st.global.u32 [%rd3], %r3; exit;\n"
+        /* 1: odd lanes come later than even ones, at another instruction; one of them arrives. */
+        "PARTS: and.b32 %r4, %r1, 1; setp.eq.u32 %p3, %r4, 1; @%p3 bra ODD;\n"
+        "  barrier.sync 1, 64; mov.u32 %r3, 3; st.global.u32 [%rd3], %r3; ret;\n"
+        "ODD: setp.gt.u32 %p4, %r1, 32; @%p4 bra ARRIVE;\n"
+        "  barrier.sync 1, 64; mov.u32 %r3, 4; st.global.u32 [%rd3], %r3; ret;\n"
+        "ARRIVE: barrier.arrive 1, 64; mov.u32 %r3, 5; st.global.u32 [%rd3], %r3; ret; }\n";
+    struct soft *s = soft_open(ptx, 1);
+    uint32_t *out = soft_alloc(s, 64 * 4);
+
+    for (unsigned threads = 40; threads <= 64; threads += 8) {
+        for (unsigned how = 0; how < 2; how++) {
+            cr_assert_eq(soft_launch(s, "k", (struct soft_shape){.grid = 1, .block = threads},
+                                     SOFT_ARGS(SOFT_PTR(out), how)),
+                         CUDA_SUCCESS, "%u threads, %u: %s", threads, how, s->fault.what);
+            for (unsigned i = 0; i < threads; i++)
+                cr_assert_eq(out[i],
+                             how == 0   ? (i < 16 ? 2 : 1)
+                             : i % 2 == 0 ? 3
+                             : i < 32     ? 4
+                                          : 5,
+                             "%u threads, %u: thread %u left %u", threads, how, i, out[i]);
+        }
+    }
+    soft_close(s);
+}
+
+/* Two of three warps reduce, then the second and the third at the same barrier: what the first gets
+ * is its own result, however late it looks. */
+Test(soft_sync, a_reduction_is_not_overtaken_by_the_next_at_its_barrier)
+{
+    static const char ptx[] = PTX_HEAD
+        ".visible .entry k(.param .u64 out) {\n"
+        "  .reg .pred %p<6>; .reg .b32 %r<9>; .reg .b64 %rd<4>;\n"
+        "  ld.param.u64 %rd1, [out]; mov.u32 %r1, %tid.x; mul.wide.u32 %rd2, %r1, 4;\n"
+        "  add.u64 %rd3, %rd1, %rd2; setp.ge.u32 %p1, %r1, 64; setp.lt.u32 %p2, %r1, 32;\n"
+        "  setp.lt.u32 %p3, %r1, 48; mov.u32 %r3, 0; @%p1 bra SECOND;\n"
+        "  barrier.red.popc.u32 %r2, 1, 64, %p3; add.u32 %r3, %r3, %r2; @%p2 bra OUT;\n"
+        "SECOND: barrier.red.popc.u32 %r2, 1, 64, %p1; mad.lo.u32 %r3, %r2, 100, %r3;\n"
+        "OUT: st.global.u32 [%rd3], %r3; ret; }\n";
+    struct soft *s = soft_open(ptx, 1);
+    uint32_t *out = soft_alloc(s, 96 * 4);
+
+    cr_assert_eq(soft_launch(s, "k", (struct soft_shape){.grid = 1, .block = 96},
+                             SOFT_ARGS(SOFT_PTR(out))),
+                 CUDA_SUCCESS, "%s", s->fault.what);
+    for (unsigned i = 0; i < 96; i++)
+        cr_assert_eq(out[i], i < 32 ? 48 : i < 64 ? 3248 : 3200, "thread %u: %u", i, out[i]);
+    soft_close(s);
 }

@@ -27,16 +27,16 @@ sd_barrier_release(struct sd_block *block, unsigned id)
     uint32_t i;
     unsigned k;
 
-    bar->result_popc = bar->popc;
-    bar->result_n = bar->nred;
-    if (bar->waiting > 0) {
-        for (i = 0; i < block->nwarps; i++) {
-            struct sd_warp *w = &block->warps[i];
+    for (i = 0; bar->waiting > 0 && i < block->nwarps; i++) {
+        struct sd_warp *w = &block->warps[i];
 
-            for (k = 0; k < w->nwait; k++)
-                if (w->wait[k].state == SD_AT_BARRIER && w->wait[k].sync == id)
-                    w->wait[k].state = SD_RUN;
-        }
+        w->came[id] = 0;
+        for (k = 0; k < w->nwait; k++)
+            if (w->wait[k].state == SD_AT_BARRIER && w->wait[k].sync == id) {
+                w->wait[k].state = SD_RUN;
+                /* Others may have been here again before it looks. */
+                w->reduced[id] = (struct sd_reduced){bar->popc, bar->nred};
+            }
     }
     bar->arrived = bar->expected = bar->waiting = bar->popc = bar->nred = 0;
     block->active_barriers &= ~(1u << id);
@@ -48,16 +48,28 @@ barrier_complete(const struct sd_block *block, const struct sd_barrier *bar)
     return bar->arrived >= (bar->expected != 0 ? bar->expected : block->nlive);
 }
 
+/* With a count, a warp whose living lanes have all come counts 32 even when it has fewer. */
+static void
+count_whole(struct sd_warp *w, unsigned id)
+{
+    if ((w->live & ~w->came[id]) != 0)
+        return;
+    w->block->bars[id].arrived += 32 - (uint32_t)__builtin_popcount(w->came[id]);
+    w->came[id] = 0;
+}
+
 bool
 sd_barrier_arrive(struct sd_warp *w, unsigned id, uint32_t count, uint32_t lanes)
 {
     struct sd_block *block = w->block;
     struct sd_barrier *bar = &block->bars[id];
 
-    /* With a count, whole warps count 32 even when they have fewer lanes. */
-    bar->arrived += count != 0 && lanes == w->live ? 32 : (uint32_t)__builtin_popcount(lanes);
-    if (count != 0)
+    bar->arrived += (uint32_t)__builtin_popcount(lanes);
+    if (count != 0) {
         bar->expected = count;
+        w->came[id] = (w->came[id] & lanes) == 0 ? w->came[id] | lanes : lanes;
+        count_whole(w, id);
+    }
     block->active_barriers |= 1u << id;
     return barrier_complete(block, bar);
 }
@@ -71,6 +83,23 @@ check_barriers(struct sd_block *block)
     for (; m != 0; m &= m - 1) {
         unsigned id = sd_first_lane(m);
 
+        if (block->bars[id].waiting > 0 && barrier_complete(block, &block->bars[id]))
+            sd_barrier_release(block, id);
+    }
+}
+
+void
+sd_barrier_exit(struct sd_warp *w)
+{
+    struct sd_block *block = w->block;
+    uint32_t m;
+
+    for (m = block->active_barriers; m != 0; m &= m - 1) {
+        unsigned id = sd_first_lane(m);
+
+        if (w->came[id] == 0)
+            continue;
+        count_whole(w, id);
         if (block->bars[id].waiting > 0 && barrier_complete(block, &block->bars[id]))
             sd_barrier_release(block, id);
     }
@@ -121,6 +150,7 @@ init_warp(struct sd_block *b, struct sd_warp *w, uint32_t index, const struct sd
     w->force = 0;
     w->yields = 0;
     w->turn = 0;
+    memset(w->came, 0, sizeof(w->came));
     w->index = index;
     w->block = b;
     w->shared = b->shared;

@@ -6,20 +6,47 @@
 #include "backend/driver/soft/exec/core.h"
 #include "backend/driver/soft/exec/lanes.h"
 
-static inline uint32_t
-members_of(const struct sd_warp *w, const uint8_t *regs, uint32_t row)
+/* Are those there whom the lanes wait for? Lanes for whom they are not leave the group. */
+static inline bool
+meet(struct sd_warp *w, const struct sd_insn *ip, const uint8_t *regs)
 {
-    return ((const uint32_t *)(const void *)(regs + row))[sd_first_lane(w->mask)];
+    return GP_LIKELY(w->mask == w->live) ||
+           sd_group_meet_each(w, ip, SD_ROW(const uint32_t, ip->d));
 }
 
+/*
+ * The lanes that take part may be several sets, each with members of its own: the tiles of a
+ * cooperative group. Lanes of *left_p that have the members of its first, out of it.
+ */
+static inline uint32_t
+take_set(const uint32_t *row, uint32_t *left_p, uint32_t *members_p)
+{
+    const uint32_t first = row[sd_first_lane(*left_p)];
+    int32_t truth[SD_LANES] __attribute__((aligned(64)));
+    uint32_t set;
+
+    SD_EACH_LANE(i)
+        truth[i] = row[i] == first ? -1 : 0;
+    set = sd_signs32(truth) & *left_p;
+    *left_p &= ~set;
+    *members_p = first;
+    return set;
+}
+
+/* in: the members of a set that are there. */
+#define EACH_SET_OF_LANES(set, in)                                                                 \
+    for (uint32_t left_ = w->mask, set, in;                                                        \
+         left_ != 0 && (set = take_set(SD_ROW(const uint32_t, ip->d), &left_, &in),                \
+                        in &= w->mask, true);)
+
 static inline void
-broadcast32(const struct sd_warp *w, uint8_t *regs, uint32_t row, uint32_t v)
+broadcast32(uint8_t *regs, uint32_t row, uint32_t v, uint32_t lanes)
 {
     uint32_t tmp[SD_LANES] __attribute__((aligned(64)));
 
     SD_EACH_LANE(i)
         tmp[i] = v;
-    sd_blend32(SD_ROW(uint32_t, row), tmp, w->mask);
+    sd_blend32(SD_ROW(uint32_t, row), tmp, lanes);
 }
 
 /* ---- shfl ---- */
@@ -34,7 +61,7 @@ SD_HANDLER(h_shfl)
     uint32_t from[SD_LANES] __attribute__((aligned(64)));
     uint32_t in_range = 0;
 
-    if (!sd_group_meet(w, ip, members_of(w, regs, ip->d)))
+    if (!meet(w, ip, regs))
         return NULL;
 #define SHFL(expr, test)                                                                           \
     SD_EACH_LANE(i)                                                                                \
@@ -66,56 +93,63 @@ SD_HANDLER(h_shfl)
 
 SD_HANDLER(h_vote_ballot)
 {
-    uint32_t members = members_of(w, regs, ip->d);
-
-    if (!sd_group_meet(w, ip, members))
+    if (!meet(w, ip, regs))
         return NULL;
-    broadcast32(w, regs, ip->dst, SD_PRED(ip->a) & w->mask & members);
+    EACH_SET_OF_LANES(set, in)
+        broadcast32(regs, ip->dst, SD_PRED(ip->a) & in, set);
     return ip + 1;
 }
 
 SD_HANDLER(h_vote)
 {
-    uint32_t members = members_of(w, regs, ip->d);
-    uint32_t in, yes;
-    bool v;
+    uint32_t result = 0;
 
-    if (!sd_group_meet(w, ip, members))
+    if (!meet(w, ip, regs))
         return NULL;
-    in = w->mask & members;
-    yes = SD_PRED(ip->a) & in;
-    v = ip->flags == SD_VOTE_ALL ? yes == in : ip->flags == SD_VOTE_ANY ? yes != 0
-                                                                       : yes == in || yes == 0;
-    sd_pred_set(&SD_PRED(ip->dst), v ? SD_LANES_ALL : 0, w->mask);
+    EACH_SET_OF_LANES(set, in)
+    {
+        const uint32_t yes = SD_PRED(ip->a) & in;
+        const bool v = ip->flags == SD_VOTE_ALL   ? yes == in
+                       : ip->flags == SD_VOTE_ANY ? yes != 0
+                                                  : yes == in || yes == 0;
+
+        result |= v ? set : 0;
+    }
+    sd_pred_set(&SD_PRED(ip->dst), result, w->mask);
     return ip + 1;
 }
 
+/* flags: 0: any, 1: all */
 #define MATCH(n, T)                                                                                \
     SD_HANDLER(h_match##n)                                                                         \
     {                                                                                              \
         const T *a = SD_ROW(const T, ip->a);                                                       \
         uint32_t *d = SD_ROW(uint32_t, ip->dst);                                                   \
-        uint32_t members = members_of(w, regs, ip->d), left, first = 0;                            \
-        if (!sd_group_meet(w, ip, members))                                                        \
+        uint32_t agree = 0;                                                                        \
+        if (!meet(w, ip, regs))                                                                    \
             return NULL;                                                                           \
-        for (left = w->mask & members; left != 0;) {                                               \
-            const T v = a[sd_first_lane(left)];                                                    \
-            uint32_t same = 0;                                                                     \
-            SD_EACH_SET(i, left)                                                                   \
-                same |= a[i] == v ? 1u << i : 0;                                                   \
-            if (first == 0)                                                                        \
-                first = same;                                                                      \
-            left &= ~same;                                                                         \
-            if (ip->flags == 0)                                                                    \
+        EACH_SET_OF_LANES(set, in)                                                                 \
+        {                                                                                          \
+            uint32_t left = in & set;                                                              \
+            while (left != 0) {                                                                    \
+                const T v = a[sd_first_lane(left)];                                                \
+                uint32_t same = 0;                                                                 \
+                SD_EACH_SET(i, left)                                                               \
+                    same |= a[i] == v ? 1u << i : 0;                                               \
+                if (ip->flags != 0) {                                                              \
+                    const bool all = same == left;                                                 \
+                    agree |= all ? set : 0;                                                        \
+                    SD_EACH_SET(k, left)                                                           \
+                        d[k] = all ? same : 0;                                                     \
+                    break;                                                                         \
+                }                                                                                  \
+                left &= ~same;                                                                     \
                 SD_EACH_SET(k, same)                                                               \
                     d[k] = same;                                                                   \
+            }                                                                                      \
         }                                                                                          \
-        if (ip->flags != 0) {                                                                      \
-            bool all = first == (w->mask & members);                                               \
-            SD_EACH_SET(k, w->mask & members)                                                      \
-                d[k] = all ? first : 0;                                                            \
-            sd_pred_set(&SD_PRED(ip->b), all ? SD_LANES_ALL : 0, w->mask);                         \
-        }                                                                                          \
+        if (ip->flags != 0)                                                                        \
+            sd_pred_set(&SD_PRED(ip->b), agree, w->mask);                                          \
         return ip + 1;                                                                             \
     }
 MATCH(32, uint32_t)
@@ -140,62 +174,74 @@ redux_step(unsigned kind, uint32_t a, uint32_t b)
 SD_HANDLER(h_redux)
 {
     const uint32_t *a = SD_ROW(const uint32_t, ip->a);
-    uint32_t members = members_of(w, regs, ip->d), v;
-    uint32_t in;
 
-    if (!sd_group_meet(w, ip, members))
+    if (!meet(w, ip, regs))
         return NULL;
-    in = w->mask & members;
-    v = a[sd_first_lane(in != 0 ? in : w->mask)];
-    SD_EACH_SET(i, in & (in - 1))
-        v = redux_step(ip->flags, v, a[i]);
-    broadcast32(w, regs, ip->dst, v);
+    EACH_SET_OF_LANES(set, in)
+    {
+        uint32_t v = a[sd_first_lane(in != 0 ? in : set)];
+
+        SD_EACH_SET(i, in & (in - 1))
+            v = redux_step(ip->flags, v, a[i]);
+        broadcast32(regs, ip->dst, v, set);
+    }
     return ip + 1;
 }
 
-SD_HANDLER(h_redux_f32)
+static float
+redux_f32(unsigned flags, const float *a, uint32_t in)
 {
-    const float *a = SD_ROW(const float, ip->a);
-    uint32_t members = members_of(w, regs, ip->d), in;
-    bool nan = (ip->flags & SD_REDUX_NAN) != 0;
+    bool nan = (flags & SD_REDUX_NAN) != 0, any = false;
     float v = 0;
-    bool any = false;
 
-    if (!sd_group_meet(w, ip, members))
-        return NULL;
-    in = w->mask & members;
     SD_EACH_SET(i, in)
     {
-        float x = (ip->flags & SD_REDUX_ABS) != 0 ? sd_abs_f32(a[i]) : a[i];
+        float x = (flags & SD_REDUX_ABS) != 0 ? sd_abs_f32(a[i]) : a[i];
 
         if (!any)
             v = sd_canon_f32(x);
-        else if ((ip->flags & 7) == SD_REDUX_MIN)
+        else if ((flags & 7) == SD_REDUX_MIN)
             v = nan ? sd_min_nan_f32(v, x) : sd_min_f32(v, x);
         else
             v = nan ? sd_max_nan_f32(v, x) : sd_max_f32(v, x);
         any = true;
     }
-    broadcast32(w, regs, ip->dst, sd_bits_f32(v));
+    return v;
+}
+
+SD_HANDLER(h_redux_f32)
+{
+    if (!meet(w, ip, regs))
+        return NULL;
+    EACH_SET_OF_LANES(set, in)
+    {
+        const float v = redux_f32(ip->flags, SD_ROW(const float, ip->a), in);
+
+        broadcast32(regs, ip->dst, sd_bits_f32(v), set);
+    }
     return ip + 1;
 }
 
 SD_HANDLER(h_activemask)
 {
-    broadcast32(w, regs, ip->dst, w->mask);
+    broadcast32(regs, ip->dst, w->mask, w->mask);
     return ip + 1;
 }
 
 SD_HANDLER(h_elect)
 {
-    uint32_t members = members_of(w, regs, ip->d), in;
+    uint32_t leaders = 0;
 
-    if (!sd_group_meet(w, ip, members))
+    if (!meet(w, ip, regs))
         return NULL;
-    in = w->mask & members;
-    in = in != 0 ? in : w->mask;
-    broadcast32(w, regs, ip->dst, sd_first_lane(in));
-    sd_pred_set(&SD_PRED(ip->b), 1u << sd_first_lane(in), w->mask);
+    EACH_SET_OF_LANES(set, in)
+    {
+        const unsigned leader = sd_first_lane(in != 0 ? in : set);
+
+        leaders |= 1u << leader;
+        broadcast32(regs, ip->dst, leader, set);
+    }
+    sd_pred_set(&SD_PRED(ip->b), leaders, w->mask);
     return ip + 1;
 }
 
@@ -220,6 +266,7 @@ SD_HANDLER(h_bar)
         bar->nred += (uint32_t)__builtin_popcount(w->mask);
     }
     if (sd_barrier_arrive(w, id, count, w->mask)) {
+        w->reduced[id] = (struct sd_reduced){bar->popc, bar->nred};
         sd_barrier_release(w->block, id);
         if (w->nwait == 0)
             return ip + 1;
@@ -255,27 +302,24 @@ SD_HANDLER(h_bar_arrive)
 /* flags: 0 or, 1 and, 2 popc */
 SD_HANDLER(h_bar_result)
 {
-    const struct sd_barrier *bar =
-        &w->block->bars[SD_ROW(const uint32_t, ip->a)[sd_first_lane(w->mask)] % SD_BARRIERS];
+    const struct sd_reduced *r =
+        &w->reduced[SD_ROW(const uint32_t, ip->a)[sd_first_lane(w->mask)] % SD_BARRIERS];
     bool v;
 
     if (ip->flags == 2) {
-        broadcast32(w, regs, ip->dst, bar->result_popc);
+        broadcast32(regs, ip->dst, r->popc, w->mask);
         return ip + 1;
     }
-    v = ip->flags == 1 ? bar->result_popc == bar->result_n : bar->result_popc != 0;
+    v = ip->flags == 1 ? r->popc == r->n : r->popc != 0;
     sd_pred_set(&SD_PRED(ip->dst), v ? SD_LANES_ALL : 0, w->mask);
     return ip + 1;
 }
 
 SD_HANDLER(h_syncwarp)
 {
-    uint32_t members = members_of(w, regs, ip->a);
-
-    if ((members & w->live & ~w->mask) == 0)
+    if (GP_LIKELY(w->mask == w->live) ||
+        sd_group_sync_each(w, ip, SD_ROW(const uint32_t, ip->a)))
         return ip + 1;
-    sd_group_park(w, ip + 1, SD_AT_WARP, members);
-    sd_group_pick(w);
     return NULL;
 }
 

@@ -63,6 +63,11 @@ struct sd_group {
     uint32_t sync;
 };
 
+/* What a reduction at a barrier gave. */
+struct sd_reduced {
+    uint32_t popc, n;
+};
+
 struct sd_warp {
     uint32_t mask;               /* lanes of the current group; 0: none chosen */
     uint32_t live;               /* lanes that have not exited */
@@ -88,6 +93,8 @@ struct sd_warp {
     uint32_t yields;             /* since groups were rotated */
     uint8_t spun;                /* hints since the last yield: what programs wait with */
     uint8_t force;               /* the next meeting counts as complete */
+    uint32_t came[SD_BARRIERS];  /* lanes that a counted barrier has, some missing */
+    struct sd_reduced reduced[SD_BARRIERS]; /* read by lanes that a barrier has let go */
     size_t local_cap;
     struct sd_group wait[32];
 };
@@ -98,7 +105,6 @@ struct sd_barrier {
     uint32_t waiting;  /* groups parked */
     uint32_t popc;
     uint32_t nred;     /* threads that took part in a reduction */
-    uint32_t result_popc, result_n;
 };
 
 /* The blocks of a cluster; a block without one is a cluster of itself. It lies in its first block,
@@ -217,6 +223,11 @@ const struct sd_insn *sd_group_call(struct sd_warp *w, const struct sd_insn *ip,
 const struct sd_fn *sd_late_fn(struct sd_warp *w, const struct sd_insn *ip, uint32_t index);
 /* All lanes of members that live are in the current group? If not the group parks. */
 bool sd_group_meet(struct sd_warp *w, const struct sd_insn *ip, uint32_t members);
+/* The same where each lane has members of its own: lanes whose members are there stay the current
+ * group, the others park; false if none stays. */
+bool sd_group_meet_each(struct sd_warp *w, const struct sd_insn *ip, const uint32_t *members);
+/* The same at a bar.warp.sync, where lanes that park go on behind it. */
+bool sd_group_sync_each(struct sd_warp *w, const struct sd_insn *ip, const uint32_t *members);
 
 /* ---- frames and presets (frame.c) ---- */
 
@@ -231,6 +242,8 @@ uint64_t sd_sreg_value(const struct sd_warp *w, uint32_t sreg, unsigned lane);
 
 /* All lanes of a barrier have come: wake the groups that wait there. */
 void sd_barrier_release(struct sd_block *block, unsigned id);
+/* Lanes of a warp have ended: it may have come to a barrier whole thereby. */
+void sd_barrier_exit(struct sd_warp *w);
 /* Arrive; true if that completed the barrier. */
 bool sd_barrier_arrive(struct sd_warp *w, unsigned id, uint32_t count, uint32_t lanes);
 
