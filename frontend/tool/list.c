@@ -62,6 +62,7 @@ static const struct tool_column session_columns[] = {
     {"ERRORS", "errors", true},
     {"RECEIVED", "received_bytes", true},
     {"SENT", "sent_bytes", true},
+    {"GPUDIRECT", "gpudirect_bytes", true},
     {"VIA", "transport", true},
     {"NAME", "common_name", true},
     {"PID", "pid", true},
@@ -219,6 +220,7 @@ list_session(const struct wire_admin_answer *a, const struct wire_admin_session 
     tool_rows_number(rows, TOOL_NUMBER, s->counters.errors);
     tool_rows_number(rows, TOOL_BYTES, s->counters.bytes_in);
     tool_rows_number(rows, TOOL_BYTES, s->counters.bytes_out);
+    tool_rows_number(rows, TOOL_BYTES, s->counters.direct_bytes);
     tool_rows_text(rows, s->transport);
     tool_rows_text(rows, s->common_name);
     tool_rows_number(rows, TOOL_NUMBER, s->pid);

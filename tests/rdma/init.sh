@@ -153,7 +153,7 @@ background() {
 }
 
 programs() {
-    server_start || return 1
+    server_start --metrics http://127.0.0.1:9470 || return 1
     client ./gpupool-demo /tmp/picture.png 32 24 || return 2
     client ./drv_bulk || return 3
     grep -q '^gpupool-stats: transport rdma' /tmp/client.err || return 4
@@ -166,7 +166,9 @@ programs() {
     grep -q 'device 0: GPUDirect, .* rxe0 takes it by address' /tmp/server.log || return 10
     client ./drv_bulk 2 4 lent || return 11
     straight 8192 || return 12
-    by_device 8192
+    by_device 8192 || return 13
+    wget -qO- http://127.0.0.1:9470/metrics | grep gpudirect | tee /tmp/metrics
+    grep -q '^gpupool_tenant_gpudirect_bytes_total{.*} [1-9]' /tmp/metrics
 }
 
 # straight KIB: exactly so much went each way past the rings of a session that has just ended
@@ -393,7 +395,7 @@ json() { sed -n "s/.*\"$2\".*\"$1\": \([0-9.]*\).*/\1/p" "$3"; }
 # without sleeping has the shorter way, and takes the cores from the software device: so the one for
 # the ping, the other for the stream. What bounds them is measured too: a lane is told of a message
 # by a completion, as ib_send_lat is, and not by looking at memory, where no completion says that all
-# of a message is there; and bulk past the rings is read, as by ib_read_bw.
+# of a message is there; and bulk past the rings is read, as by ib_read_bw, in pieces as clients send.
 figures() {
     for _ in 1 2 3; do
         perftest ib_write_lat 5 96 -s 96 -n 1000 >>/tmp/their_lat || return 1
@@ -405,7 +407,7 @@ figures() {
         json gb_per_s stream_out /tmp/floor >>/tmp/our_bw
         json gb_per_s stream_in /tmp/floor >>/tmp/our_bw
         perftest ib_read_bw 4 65536 -s 65536 -n 400 >>/tmp/read_bw || return 5
-        floor --rounds 1 --stream 24m --kept >/tmp/floor 2>&1 || { cat /tmp/floor; return 6; }
+        floor --rounds 1 --stream 24m --kept --chunk 2m >/tmp/floor 2>&1 || { cat /tmp/floor; return 6; }
         json gb_per_s stream_out /tmp/floor >>/tmp/kept_bw
         json gb_per_s stream_in /tmp/floor >>/tmp/kept_bw
     done
