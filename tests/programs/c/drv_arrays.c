@@ -210,6 +210,9 @@ rows(void)
                          .WidthInBytes = 4,
                          .Height = 2};
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemcpy2D(&box));
+    box.dstMemoryType = (CUmemorytype)7;
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemcpy2D(&box));
+    box.dstMemoryType = CU_MEMORYTYPE_HOST;
     box.dstPitch = 4;
     EXPECT_CU(CUDA_ERROR_INVALID_HANDLE, cuMemcpy2D(&box));
     CU(cuMemcpyHtoA(a, 0, in, 0));

@@ -156,7 +156,8 @@ side_place(const struct sd_side *side, const struct sd_box *box, bool write, uin
     return linear_check(side->type, *addr_p, span, write, pageable_p);
 }
 
-/* Whether the box fits the pitch and height of a side in linear memory. */
+/* Whether the box fits the pitch and height of a side in linear memory; of an array's place the
+ * array decides. */
 static CUresult
 side_fits(const struct sd_side *side, const struct sd_box *box)
 {
@@ -164,6 +165,9 @@ side_fits(const struct sd_side *side, const struct sd_box *box)
 
     if (side->type == CU_MEMORYTYPE_ARRAY)
         return CUDA_SUCCESS;
+    if (side->type != CU_MEMORYTYPE_HOST && side->type != CU_MEMORYTYPE_DEVICE &&
+        side->type != CU_MEMORYTYPE_UNIFIED)
+        return CUDA_ERROR_INVALID_VALUE;
     return linear_place(side, 0, box, &addr, &pitch, &slice);
 }
 

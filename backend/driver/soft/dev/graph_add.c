@@ -269,9 +269,8 @@ add_alloc(const struct add *a, CUDA_MEM_ALLOC_NODE_PARAMS *p)
             node->ctx = dev->primary;
         cr = sd_ctx_check(node->ctx);
     }
-    if (cr == CUDA_SUCCESS) {
+    if (cr == CUDA_SUCCESS)
         cr = sd_graph_mem_new(node->ctx, p->bytesize, &node->mem);
-    }
     if (cr == CUDA_SUCCESS) {
         p->dptr = node->mem->address;
         node->alloc_params = *p;
