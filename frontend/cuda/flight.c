@@ -1,6 +1,8 @@
 /* frontend/cuda/flight.c */
 #include "frontend/cuda/flight.h"
 
+#include "frontend/cuda/ask.h"
+
 #include <stdlib.h>
 
 static struct {
@@ -126,16 +128,10 @@ fe_flight_ended(const struct fe_flight *b)
     const uint8_t *bytes;
     CUresult cr = fe_enter_in(&call, WIRE_CALL_cuStreamQuery, b->ctx), left;
     size_t len;
-    void *to;
 
     if (cr != CUDA_SUCCESS)
         return true;
-    to = fe_post(&call, wire_size_cuStreamQuery_args(&args));
-    if (to == NULL)
-        return fe_leave(&call, fe_lost(&call)) != CUDA_SUCCESS;
-    wire_put_cuStreamQuery_args(to, &args);
-    fe_post_done(&call);
-    cr = fe_wait(&call, &bytes, &len);
+    FE_ASK_BYTES(cr, &call, cuStreamQuery, &args, &bytes, &len);
     left = fe_leave(&call, cr);
     /* What came along of earlier calls. A fault stays with its context. */
     if (left != cr && left != CUDA_SUCCESS &&
