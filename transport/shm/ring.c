@@ -1,6 +1,7 @@
 /* transport/shm/ring.c */
 #include "transport/shm/ring.h"
 
+#include "protocol/base/tsan.h"
 #include "protocol/base/util.h"
 #include "transport/shm/flow.h"
 #include "transport/walk.h"
@@ -16,6 +17,9 @@
 #define FAR_BYTES  (128u << 10)
 /* A writer that sleeps is woken when this share of the ring is free. */
 #define ROOM_SHARE 2
+
+/* Stands for the other processes, whose order of what they get and give is seen by nobody here. */
+static const char others;
 
 /* -- counts --------------------------------------------------------------------------------------
  */
@@ -69,6 +73,7 @@ tp_ring_get(struct tp_ring *ring, const struct iovec *iov, int iovcnt, size_t *g
         n = tp_iov_next(&walk, in_a_row(ring, ring->seen - ring->pos), &to);
         if (n == 0)
             break;
+        GP_TSAN_GOT(&others);
         if (n >= FLOW_BYTES && walk.iov->iov_len >= FAR_BYTES)
             tp_flow_out(to, from, n);
         else
@@ -90,6 +95,7 @@ tp_ring_peek(struct tp_ring *ring, size_t most, size_t *bytes_p)
     if (there == 0 || there > ring->size)
         return NULL;
     ring->seen = ring->pos + there;
+    GP_TSAN_GOT(&others);
     *bytes_p = gp_min_u64(gp_min_u64(most, there), ring->size - at);
     return ring->data + at;
 }
@@ -126,6 +132,7 @@ tp_ring_room(struct tp_ring *ring, size_t most, void **to_p, size_t *bytes_p)
 void
 tp_ring_filled(struct tp_ring *ring, size_t bytes)
 {
+    GP_TSAN_GIVEN(&others);
     ring->pos += bytes;
     atomic_store(&ring->shared->tail, ring->pos);
 }
@@ -154,10 +161,12 @@ tp_ring_put(struct tp_ring *ring, const struct iovec *iov, int iovcnt, size_t *p
         if (total - told < PART_BYTES)
             continue; /* what is small is seen at once: a header does not wake anybody alone */
         told = total;
+        GP_TSAN_GIVEN(&others);
         atomic_store_explicit(&ring->shared->tail, ring->pos, memory_order_release);
     }
     if (total == 0)
         return GP_ERR_AGAIN;
+    GP_TSAN_GIVEN(&others);
     atomic_store(&ring->shared->tail, ring->pos);
     *put_p = total;
     return GP_OK;
