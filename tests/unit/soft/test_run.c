@@ -329,6 +329,50 @@ Test(soft_run, threads_have_their_numbers_inside_of_functions)
     soft_close(s);
 }
 
+/* __half and structs of a few bytes by value: each has a place of its own, whoever calls. */
+Test(soft_run, functions_take_parameters_of_less_than_a_word)
+{
+    static const char ptx[] = PTX_HEAD
+        ".func (.param .align 2 .b8 ret[2]) mix(.param .align 2 .b8 a[2], .param .align 2 .b8 b[2],\n"
+        "  .param .align 1 .b8 c[3], .param .b8 d, .param .b64 e) {\n"
+        "  .reg .b16 %rs<9>; .reg .b64 %rd<3>; ld.param.u16 %rs1, [a]; ld.param.u16 %rs2, [b];\n"
+        "  ld.param.u8 %rs3, [c]; ld.param.u8 %rs4, [c+2]; ld.param.s8 %rs5, [d];\n"
+        "  ld.param.u64 %rd1, [e]; cvt.u16.u64 %rs6, %rd1; mad.lo.u16 %rs1, %rs2, 3, %rs1;\n"
+        "  mad.lo.u16 %rs1, %rs3, 5, %rs1; mad.lo.u16 %rs1, %rs4, 7, %rs1;\n"
+        "  mad.lo.u16 %rs1, %rs5, 11, %rs1; mad.lo.u16 %rs1, %rs6, 13, %rs1;\n"
+        "  st.param.b16 [ret], %rs1; ret; }\n"
+        ".global .u64 table[1] = {mix};\n"
+        ".visible .entry k(.param .u64 out) { .reg .b16 %rs<9>; .reg .b64 %rd<6>; .reg .b32 %r<4>;\n"
+        "  ld.param.u64 %rd1, [out]; mov.u32 %r1, %tid.x; cvt.u16.u32 %rs1, %r1;\n"
+        "  cvt.u64.u32 %rd2, %r1; ld.global.u64 %rd4, [table]; mul.wide.u32 %rd3, %r1, 4;\n"
+        "  add.u64 %rd3, %rd1, %rd3;\n"
+        "  proto: .callprototype (.param .align 2 .b8 _[2]) _ (.param .align 2 .b8 _[2],\n"
+        "    .param .align 2 .b8 _[2], .param .align 1 .b8 _[3], .param .b8 _, .param .b64 _);\n"
+#define CALL_MIX(how, to)                                                                          \
+    "  { .param .align 2 .b8 p0[2]; st.param.b16 [p0], %rs1; .param .align 2 .b8 p1[2];\n"         \
+    "    add.u16 %rs2, %rs1, 100; st.param.b16 [p1], %rs2; .param .align 1 .b8 p2[3];\n"           \
+    "    st.param.b8 [p2], 1; st.param.b8 [p2+1], 99; st.param.b8 [p2+2], %rs1; .param .b8 p3;\n"  \
+    "    neg.s16 %rs3, %rs1; st.param.b8 [p3], %rs3; .param .b64 p4; st.param.b64 [p4], %rd2;\n"   \
+    "    .param .align 2 .b8 q[2]; call (q), " how ";\n"                                           \
+    "    ld.param.b16 " to ", [q]; }\n"
+        CALL_MIX("mix, (p0, p1, p2, p3, p4)", "%rs4")
+        CALL_MIX("%rd4, (p0, p1, p2, p3, p4), proto", "%rs5")
+        "  st.global.u16 [%rd3], %rs4; st.global.u16 [%rd3+2], %rs5; ret; }\n";
+    struct soft *s = soft_open(ptx, 1);
+    uint16_t (*out)[2] = soft_alloc(s, 32 * 4);
+
+    cr_assert_eq(soft_launch(s, "k", (struct soft_shape){.grid = 1, .block = 32},
+                             SOFT_ARGS(SOFT_PTR(out))),
+                 CUDA_SUCCESS, "%s", s->fault.what);
+    for (int i = 0; i < 32; i++) {
+        const uint16_t want = (uint16_t)(i + 3 * (i + 100) + 5 + 7 * i - 11 * i + 13 * i);
+
+        cr_assert_eq(out[i][0], want, "lane %d: %u", i, out[i][0]);
+        cr_assert_eq(out[i][1], want, "lane %d, by its address: %u", i, out[i][1]);
+    }
+    soft_close(s);
+}
+
 Test(soft_run, blocks_go_round_the_multiprocessors_that_a_launch_has)
 {
     static const char ptx[] = PTX_HEAD

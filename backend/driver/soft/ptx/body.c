@@ -504,14 +504,14 @@ parse_prototype(struct body_parser *bp, struct ptx_table *table)
     if (ptx_tok_is(&ps->lx.tok, '(')) {
         if (!ptx_parse_params(ps, &params, &table->nrets))
             return false;
-        ptx_params_layout(params, table->nrets, &table->ret_bytes);
+        ptx_params_layout(params, table->nrets, false, &table->ret_bytes);
     }
     if (!ptx_expect_name(ps, &ignored))
         return false;
     if (ptx_tok_is(&ps->lx.tok, '(')) {
         if (!ptx_parse_params(ps, &params, &table->nparams))
             return false;
-        ptx_params_layout(params, table->nparams, &table->param_bytes);
+        ptx_params_layout(params, table->nparams, false, &table->param_bytes);
     }
     return ptx_skip_statement(ps);
 }

@@ -140,7 +140,7 @@ copy_side(struct lower *lw, const struct ptx_insn *in, const struct ptx_operand 
         if (params != NULL && params[i].bytes != size)
             return lower_fail(lw, in, "argument %u of %u bytes where %u are expected", i, size,
                               params[i].bytes);
-        at = (uint32_t)gp_align_up_u64(at, align);
+        at = (uint32_t)gp_align_up_u64(at, align > 4 ? align : 4); /* as ptx_params_layout */
         if (o->kind == OPND_PARAM) {
             if (lw->b->pvars[o->reg].klass != 2 && !(results && lw->b->pvars[o->reg].klass == 1))
                 return lower_unsupported(lw, in);
@@ -149,7 +149,7 @@ copy_side(struct lower *lw, const struct ptx_insn *in, const struct ptx_operand 
         } else {
             row = results ? lower_temp(lw, size == 8 ? 8 : 4) : reg_arg(lw, in, o, size);
         }
-        if (row == ROW_NONE || at % 4 != 0)
+        if (row == ROW_NONE)
             return lower_unsupported(lw, in);
         if (!add_copy(lw, row, at / 4, words_of(size)))
             return false;

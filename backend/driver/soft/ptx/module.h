@@ -286,8 +286,8 @@ void ptx_body_drop(struct ptx_func *f);
 CUresult ptx_names_of(struct ptx_func *f, const struct ptx_names **names_p);
 void ptx_names_destroy(struct ptx_names *names);
 
-/* Calls between functions: the parameters' common layout. */
-void ptx_params_layout(struct ptx_param *params, uint32_t n, uint32_t *bytes_p);
+/* The parameters' layout: a kernel's is what launches fill, of a function each begins a word. */
+void ptx_params_layout(struct ptx_param *params, uint32_t n, bool kernel, uint32_t *bytes_p);
 
 /* The module that owns the numbering of functions. */
 struct ptx_module *ptx_root(struct ptx_module *m);

@@ -222,13 +222,13 @@ parse_module_vars(struct ptx_parser *ps, enum ptx_linkage linkage)
 /* ---- functions ---- */
 
 void
-ptx_params_layout(struct ptx_param *params, uint32_t n, uint32_t *bytes_p)
+ptx_params_layout(struct ptx_param *params, uint32_t n, bool kernel, uint32_t *bytes_p)
 {
     uint32_t at = 0;
     uint32_t i;
 
     for (i = 0; i < n; i++) {
-        at = (uint32_t)gp_align_up_u64(at, params[i].align);
+        at = (uint32_t)gp_align_up_u64(at, kernel || params[i].align > 4 ? params[i].align : 4);
         params[i].offset = at;
         at += params[i].bytes;
     }
@@ -402,8 +402,8 @@ parse_func(struct ptx_parser *ps, enum ptx_linkage linkage, bool entry)
         return false;
     if (ptx_tok_is(&ps->lx.tok, '(') && !ptx_parse_params(ps, &f->params, &f->nparams))
         return false;
-    ptx_params_layout(f->params, f->nparams, &f->param_bytes);
-    ptx_params_layout(f->rets, f->nrets, &f->ret_bytes);
+    ptx_params_layout(f->params, f->nparams, entry, &f->param_bytes);
+    ptx_params_layout(f->rets, f->nrets, entry, &f->ret_bytes);
     if (entry && f->param_bytes > 32764)
         return ptx_fail(ps, "kernel with more than 32764 bytes of parameters");
     if (!parse_directives(ps, f))
