@@ -48,6 +48,8 @@ CUresult fe_check_device(const struct fe_call *call, uint64_t address, size_t by
 /* The same for memory that the device shall write: not what was registered as read-only, or mapped
  * so. */
 CUresult fe_check_target(const struct fe_call *call, uint64_t address, size_t bytes);
+/* memop.c: a value that is written or waited for there. */
+CUresult fe_check_value(const struct fe_call *call, const CUstreamBatchMemOpParams *op);
 /* Whether address is, or was, device memory. */
 bool fe_is_device(const struct fe_call *call, uint64_t address);
 

@@ -436,6 +436,19 @@ fe_body_fill(const CUDA_MEMSET_NODE_PARAMS *p, struct fe_context **ctx_p,
 
 /* -- the rest --------------------------------------------------------------------------- */
 
+/* As in a stream. Pinned memory is shown to the server now. */
+static CUresult
+values_there(const struct fe_context *ctx, const CUDA_BATCH_MEM_OP_NODE_PARAMS *p)
+{
+    const struct fe_call call = {.session =
+                                     ctx != NULL ? ctx->head.session : fe_sessions()->list[0]};
+    CUresult cr = CUDA_SUCCESS;
+
+    for (unsigned i = 0; i < p->count && cr == CUDA_SUCCESS; i++)
+        cr = fe_check_value(&call, &p->paramArray[i]);
+    return cr == CUDA_SUCCESS ? fe_host_show_wanted() : cr;
+}
+
 CUresult
 fe_body_values(const CUDA_BATCH_MEM_OP_NODE_PARAMS *p, struct fe_context **ctx_p,
                union fe_node_body **body_p)
@@ -448,6 +461,8 @@ fe_body_values(const CUDA_BATCH_MEM_OP_NODE_PARAMS *p, struct fe_context **ctx_p
         return CUDA_ERROR_INVALID_VALUE;
     if (p->ctx != NULL)
         cr = fe_context_get(p->ctx, ctx_p);
+    if (cr == CUDA_SUCCESS)
+        cr = values_there(*ctx_p, p);
     if (cr != CUDA_SUCCESS)
         return cr;
     body = calloc(1, sizeof(*body));

@@ -68,6 +68,15 @@ read_op(const struct fe_call *call, const CUstreamBatchMemOpParams *op, uint64_t
                   : fe_check_device(call, numbers[1], bytes);
 }
 
+CUresult
+fe_check_value(const struct fe_call *call, const CUstreamBatchMemOpParams *op)
+{
+    uint64_t numbers[NUMBERS];
+    struct fe_span span;
+
+    return read_op(call, op, numbers, &span);
+}
+
 static CUresult
 post(struct fe_call *call, const struct fe_where *where, uint64_t *ops, unsigned count)
 {

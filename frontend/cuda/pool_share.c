@@ -117,7 +117,7 @@ cuMemPoolExportPointer(CUmemPoolPtrExportData *data, CUdeviceptr address)
         b.base != address || b.kind != FE_BLOCK_POOL)
         return CUDA_ERROR_INVALID_VALUE;
     pool = b.object;
-    if (!pool->exports)
+    if (!pool->exports || atomic_load(&pool->gone))
         return CUDA_ERROR_INVALID_VALUE;
     cr = fe_enter_in(&call, WIRE_CALL_cuIpcGetMemHandle, (struct fe_context *)(uintptr_t)b.owner);
     if (cr == CUDA_SUCCESS)

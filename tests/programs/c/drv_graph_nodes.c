@@ -745,6 +745,37 @@ as_text(void)
     printf("as text: done\n");
 }
 
+/* Values of a node are checked as a stream's are. */
+static void
+values_checked(void)
+{
+    CUstreamBatchMemOpParams op = {.operation = CU_STREAM_MEM_OP_WRITE_VALUE_32};
+    CUDA_BATCH_MEM_OP_NODE_PARAMS p = {.ctx = ctx, .count = 1, .paramArray = &op};
+    CUdeviceptr word;
+    CUgraphNode node;
+    CUgraphExec exec;
+    CUgraph graph;
+
+    CU(cuMemAlloc(&word, 8));
+    CU(cuGraphCreate(&graph, 0));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuGraphAddBatchMemOpNode(&node, graph, NULL, 0, &p));
+    op.writeValue.address = word + 2;
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuGraphAddBatchMemOpNode(&node, graph, NULL, 0, &p));
+    op.writeValue.address = word;
+    op.writeValue.value = 77;
+    CU(cuGraphAddBatchMemOpNode(&node, graph, NULL, 0, &p));
+    CU(cuGraphInstantiateWithFlags(&exec, graph, 0));
+    op.operation = (CUstreamBatchMemOpType)77;
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuGraphBatchMemOpNodeSetParams(node, &p));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuGraphExecBatchMemOpNodeSetParams(exec, node, &p));
+    run(exec);
+    EXPECT(drv_word_at(word) == 77);
+    CU(cuGraphExecDestroy(exec));
+    CU(cuGraphDestroy(graph));
+    CU(cuMemFree(word));
+    printf("values checked: done\n");
+}
+
 /* Memory of a device whose primary context is not there, and that is not the current one's. */
 static void
 without_context(void)
@@ -781,6 +812,7 @@ main(void)
     any_kind();
     user_objects();
     moved();
+    values_checked();
     as_text();
     CU(cuStreamDestroy(stream));
     drv_close(dev);

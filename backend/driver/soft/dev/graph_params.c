@@ -83,6 +83,9 @@ sd_values_params_work(const CUDA_BATCH_MEM_OP_NODE_PARAMS *p, CUcontext ctx, str
 {
     if (p->paramArray == NULL || p->count == 0 || p->count > 256 || p->flags != 0)
         return CUDA_ERROR_INVALID_VALUE;
+    for (unsigned i = 0; i < p->count; i++)
+        if (sd_value_op_check(&p->paramArray[i]) != CUDA_SUCCESS)
+            return CUDA_ERROR_INVALID_VALUE;
     memset(work, 0, sizeof(*work));
     work->ctx = p->ctx != NULL ? p->ctx : ctx;
     work->values.ops = malloc(p->count * sizeof(*p->paramArray));

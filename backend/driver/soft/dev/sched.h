@@ -134,6 +134,9 @@ CUresult sd_stream_get(CUstream handle, CUstream *stream_p);
 /* The same for a call that no capture can hold: a capturing stream's capture is invalidated. */
 CUresult sd_stream_get_running(CUstream handle, CUstream *stream_p);
 
+/* A value that is written or waited for: INVALID_VALUE if it cannot be. */
+CUresult sd_value_op_check(const CUstreamBatchMemOpParams *op);
+
 /* NULL without memory. */
 struct sd_op *sd_op_new(enum sd_work_kind kind, struct CUctx_st *ctx);
 void sd_op_free(struct sd_op *op);

@@ -296,8 +296,8 @@ cuStreamAddCallback(CUstream hStream, CUstreamCallback callback, void *userData,
 
 /* --- wait and write values --- */
 
-static CUresult
-value_op_valid(const CUstreamBatchMemOpParams *op)
+CUresult
+sd_value_op_check(const CUstreamBatchMemOpParams *op)
 {
     const unsigned wait_flags = CU_STREAM_WAIT_VALUE_NOR | CU_STREAM_WAIT_VALUE_FLUSH;
     unsigned known = wait_flags;
@@ -345,7 +345,7 @@ cuStreamBatchMemOp_v2(CUstream hStream, unsigned int count, CUstreamBatchMemOpPa
     if (paramArray == NULL || count == 0 || count > 256 || flags != 0)
         return CUDA_ERROR_INVALID_VALUE;
     for (unsigned i = 0; i < count; i++) {
-        cr = value_op_valid(&paramArray[i]);
+        cr = sd_value_op_check(&paramArray[i]);
         if (cr != CUDA_SUCCESS)
             return cr;
     }
