@@ -160,6 +160,23 @@ be_context_query(struct be_session *session, struct be_context *context)
     return cr;
 }
 
+CUresult
+be_context_query_stream(struct be_session *session, struct be_context *context, CUstream stream)
+{
+    const struct be_driver_table *t = &session->driver->table;
+    unsigned flags = 0;
+    CUresult cr;
+
+    if (stream == NULL || stream == CU_STREAM_LEGACY)
+        return be_context_query(session, context);
+    cr = t->cuStreamQuery(stream);
+    if (cr == CUDA_SUCCESS)
+        cr = t->cuStreamGetFlags(stream, &flags);
+    if (cr == CUDA_SUCCESS && (flags & CU_STREAM_NON_BLOCKING) == 0)
+        cr = t->cuStreamQuery(CU_STREAM_LEGACY);
+    return cr;
+}
+
 /* -- which one is current -----------------------------------------------------------------------
  */
 

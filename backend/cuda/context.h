@@ -60,6 +60,9 @@ CUresult be_context_gates(struct be_context *context, struct be_gates **gates_p)
 CUresult be_context_pager(struct be_context *context, CUstream *stream_p);
 /* True if nothing of the context runs now; CUDA_ERROR_NOT_READY, or its sticky error. */
 CUresult be_context_query(struct be_session *session, struct be_context *context);
+/* The same of what a call in this stream of the context would come behind. */
+CUresult be_context_query_stream(struct be_session *session, struct be_context *context,
+                                 CUstream stream);
 
 /* Ends all contexts of the session; its waiters have nothing left. */
 void be_contexts_destroy(struct be_session *session);

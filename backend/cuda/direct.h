@@ -6,9 +6,9 @@
  * be copied, at its first copy, and said in the log; where none does bytes go by way of pinned
  * memory.
  *
- * No stream knows of such a copy: it is made while nothing of the context runs, or while a gate
- * holds the stream. Memory that is unmapped or paged out is taken back from the line's device
- * first.
+ * No stream knows of such a copy: it is made while nothing is left that would come before it, or
+ * while a gate holds the stream. Memory that is unmapped or paged out is taken back from the line's
+ * device first.
  *
  * Threads: the executor, but for what it hands to transport/.
  */

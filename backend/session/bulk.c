@@ -184,7 +184,7 @@ copy_run(struct be_session *session, const struct wire_record *record, const uin
         left = 0;
     }
     if (cr == CUDA_SUCCESS && be_direct_wanted(session, left) &&
-        be_context_query(session, call.context) == CUDA_SUCCESS)
+        be_context_query_stream(session, call.context, in.stream) == CUDA_SUCCESS)
         cr = direct_run(session, record, fixed, &in, &left);
     if (cr == CUDA_SUCCESS && left > 0 && tp_peeks(lane))
         near_ok = be_context_query(session, call.context) == CUDA_SUCCESS;

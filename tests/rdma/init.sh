@@ -167,6 +167,9 @@ programs() {
     client ./drv_bulk 2 4 lent || return 11
     straight 8192 || return 12
     by_device 8192 || return 13
+    client ./drv_bulk_order || return 14
+    client ./drv_bulk_order beside || return 15 # of three copies while another stream is busy
+    by_device 9216 || return 16
     wget -qO- http://127.0.0.1:9470/metrics | grep gpudirect | tee /tmp/metrics
     grep -q '^gpupool_tenant_gpudirect_bytes_total{.*} [1-9]' /tmp/metrics
 }

@@ -92,7 +92,7 @@ ln -sfn ../usr/lib/x86_64-linux-gnu "$tree/lib/x86_64-linux-gnu"
 own="tests/unit/transport/test_transport_frames tests/unit/transport/test_transport_link
     tests/unit/transport/test_rdma_lane tests/unit/transport/test_transport_stress
     bench/transport_floor backend/gpupoold frontend/tool/gpupool deploy/demo/gpupool-demo
-    tests/programs/drv_bulk tests/programs/drv_copies tests/programs/drv_servers tests/chaos/exact"
+    tests/programs/drv_bulk tests/programs/drv_bulk_order tests/programs/drv_copies tests/programs/drv_servers tests/chaos/exact"
 ninja -C "$build" deploy/demo/gpupool-demo >/dev/null || exit 1 # the only one that is built on demand
 for name in $own; do
     [ -e "$build/$name" ] || { echo "run_vm.sh: $name is not built" >&2; exit 1; }

@@ -79,6 +79,31 @@ before_work(CUdeviceptr a, uint8_t *sent, uint8_t *got, uint8_t *later)
     CU(cuStreamDestroy(stream));
 }
 
+/* Work of another stream does not hold it up, at which end it may. */
+static void
+beside_work(CUdeviceptr a, CUdeviceptr word, uint8_t *sent, uint8_t *got)
+{
+    CUstream stream, other;
+
+    CU(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    CU(cuStreamCreate(&other, CU_STREAM_NON_BLOCKING));
+    CU(cuMemsetD32(word, 0, 1));
+    CU(cuCtxSynchronize());
+    CU(cuStreamWaitValue32(other, word, 1, CU_STREAM_WAIT_VALUE_EQ));
+    for (uint32_t round = 0; round < 3; round++) {
+        fill(sent, 7 + round);
+        CU(cuMemcpyHtoDAsync(a, sent, BYTES, stream));
+        CU(cuMemcpyDtoHAsync(got, a, BYTES, stream));
+        CU(cuStreamSynchronize(stream));
+        EXPECT(memcmp(got, sent, BYTES) == 0);
+    }
+    EXPECT_CU(CUDA_ERROR_NOT_READY, cuStreamQuery(other));
+    CU(cuStreamWriteValue32(stream, word, 1, 0));
+    CU(cuStreamSynchronize(other));
+    CU(cuStreamDestroy(stream));
+    CU(cuStreamDestroy(other));
+}
+
 static void
 before_free(uint8_t *got)
 {
@@ -114,8 +139,9 @@ odd_places(CUdeviceptr a, uint8_t *sent, uint8_t *got)
     }
 }
 
+/* usage: drv_bulk_order [beside]: only what other streams do not hold up */
 int
-main(void)
+main(int argc, char **argv)
 {
     CUdevice dev = drv_open();
     uint8_t *one = pinned(), *two = pinned(), *three = pinned();
@@ -124,10 +150,14 @@ main(void)
     CU(cuMemAlloc(&a, BYTES));
     CU(cuMemAlloc(&b, BYTES));
     CU(cuMemAlloc(&word, 4));
-    behind_work(a, b, word, one, two, three);
-    before_work(a, one, two, three);
-    before_free(three);
-    odd_places(a, one, two);
+    (void)argv;
+    beside_work(a, word, one, two);
+    if (argc == 1) {
+        behind_work(a, b, word, one, two, three);
+        before_work(a, one, two, three);
+        before_free(three);
+        odd_places(a, one, two);
+    }
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemcpyDtoH(one, a + 1, (size_t)1 << 40));
     CU(cuMemFree(a));
     CU(cuMemFree(b));
