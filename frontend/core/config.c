@@ -308,6 +308,16 @@ fe_config_load(struct fe_config *config)
     return status;
 }
 
+size_t
+fe_config_choices(const struct fe_config *config, size_t from)
+{
+    size_t choices = 0;
+
+    for (size_t i = from; i < config->server_count; i++)
+        choices += i == from || !config->together[i];
+    return choices;
+}
+
 void
 fe_config_fini(struct fe_config *config)
 {

@@ -65,4 +65,7 @@ struct fe_config {
 GP_CHECK enum gp_status fe_config_load(struct fe_config *config_p);
 void fe_config_fini(struct fe_config *config);
 
+/* How many servers, or groups that are used together, there are to try from this one on. */
+size_t fe_config_choices(const struct fe_config *config, size_t from);
+
 #endif

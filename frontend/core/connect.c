@@ -764,7 +764,7 @@ each_server(const struct fe_config *config, uint64_t deadline_ns, bool monitor,
     for (i = 0; a != NULL && i < config->server_count; i += a->together) {
         uint64_t now = gp_now_ns();
         /* A dead server leaves time for those behind it. */
-        uint64_t share = deadline_ns > now ? (deadline_ns - now) / (config->server_count - i) : 0;
+        uint64_t share = deadline_ns > now ? (deadline_ns - now) / fe_config_choices(config, i) : 0;
 
         memset(a, 0, sizeof(*a));
         a->url = config->servers[i];

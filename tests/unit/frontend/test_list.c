@@ -38,6 +38,20 @@ Test(list, is_what_the_configuration_joins)
     fe_config_fini(&config);
 }
 
+/* Those that are used together have the time of one. */
+Test(list, has_as_many_choices_as_groups)
+{
+    struct fe_config config;
+
+    setenv("GPUPOOL_SERVER", "tls://a:1+tls://b:2+tls://c:3,tls://d:4,tls://e:5+tls://f:6", 1);
+    cr_assert_eq(fe_config_load(&config), GP_OK);
+    cr_assert_eq(fe_config_choices(&config, 0), 3);
+    cr_assert_eq(fe_config_choices(&config, 3), 2);
+    cr_assert_eq(fe_config_choices(&config, 4), 1);
+    cr_assert_eq(fe_config_choices(&config, 6), 0);
+    fe_config_fini(&config);
+}
+
 Test(list, with_something_that_is_no_url_is_refused, .init = cr_redirect_stderr)
 {
     struct fe_config config;
