@@ -3,7 +3,7 @@
 #
 # usage: tests/frameworks.sh DIR [NAME...]     NAME: cupy numba torch taichi cuda-python pycuda pynvml jax nccl
 #
-# Without a name all but nccl, which takes minutes and gigabytes and runs under a limit of memory.
+# Without a name all but nccl, which runs under a limit of memory.
 # DIR gets virtual environments (about 7 GB); packages that are there stay as they are. The programs
 # are tests/frameworks/*.py. What is skipped is named with the reason. BUILD names another build folder.
 set -eu
