@@ -123,7 +123,7 @@ chmod +x "$tree/init"
 # -- go ------------------------------------------------------------------------------------------
 
 log=$vm/log
-timeout "${VM_SECONDS:-300}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max,-erms,-fsrm -smp 2 -m 1536 \
+timeout "${VM_SECONDS:-480}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max,-erms,-fsrm -smp 2 -m 1536 \
     -nographic -no-reboot -net none -kernel "$vm"/kernel/boot/vmlinuz-* -initrd "$vm/initramfs" \
     -append "console=ttyS0 panic=-1 quiet mitigations=off nokaslr tsc=reliable clocksource=tsc steps=${steps// /,} cuts_s=$cuts" \
     </dev/null 2>&1 | tee "$vm/console" | tr -d "\r" | sed -un '/^vm: /,$p' | tee "$log" || true
