@@ -108,7 +108,6 @@ class Batch:
             direct, pooled = (p.get(seed, []) for p in self.both(seed, seed))
             if pooled[:1] != [NO_SERVER] and first_difference(direct, pooled) is not None:
                 return True
-        print("seed %d differed once and not in %d further runs" % (seed, AGAIN))
         return False
 
     def both(self, first, last):
@@ -131,7 +130,10 @@ class Batch:
             at = first_difference(a, b)
             if self.options.show:
                 print("\n".join(["--- direct"] + a + ["--- pooled"] + b))
-            if at is not None and self.steady(seed):
+            if at is not None and not self.steady(seed):
+                print("seed %d differed once and not in %d further runs: direct %s, pooled %s"
+                      % (seed, AGAIN, a[at] if at < len(a) else "(nothing)", b[at] if at < len(b) else "(nothing)"))
+            elif at is not None:
                 different.append(seed)
                 self.classes.add(seed, a, b)
                 if not self.options.classes:
