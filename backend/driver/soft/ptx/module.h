@@ -165,7 +165,9 @@ struct ptx_func {
 };
 
 /* Text of a module, or of all that were linked, from which on it is large. */
+#ifndef PTX_LARGE_TEXT /* the fuzzer's is small */
 #define PTX_LARGE_TEXT (1u << 20)
+#endif
 
 /* ---- function bodies ---- */
 
