@@ -334,6 +334,21 @@ tenant_name(const struct be_session_config *with, const struct tp_lane *lane,
     return be_images_scope(session->tenant, session->images.scope);
 }
 
+/* The tenant's class, on all devices alike. */
+static void
+priority_tell(const struct be_session_config *with, struct wire_device *devices)
+{
+    GP_AUTO_FREE struct be_policy *policy = calloc(1, sizeof(*policy));
+
+    _Static_assert(BE_PRIORITY_HIGH + 1 == WIRE_PRIORITY_HIGH &&
+                       BE_PRIORITY_LOW + 1 == WIRE_PRIORITY_LOW,
+                   "one less than on the line");
+    if (policy == NULL || !be_ledger_policy(with->ledger, policy))
+        return;
+    for (int i = 0; i < with->driver->device_count; i++)
+        devices[i].priority = (uint32_t)policy->priority + 1;
+}
+
 static enum gp_status
 answer(const struct be_open_config *config, struct be_line *line, struct be_session *session,
        bool monitor, struct wire_device *devices, struct be_opened *opened)
@@ -357,6 +372,7 @@ answer(const struct be_open_config *config, struct be_line *line, struct be_sess
         snprintf(out.lanes[out.lane_count++], sizeof(out.lanes[0]), "%s", config->lanes[i]);
     snprintf(out.driver, sizeof(out.driver), "%s", config->session.driver->text);
     snprintf(out.server, sizeof(out.server), "%s", config->server_name);
+    priority_tell(&config->session, devices);
     status = gp_random_bytes(&out.session_id, sizeof(out.session_id));
     if (status == GP_OK)
         status = gp_random_bytes(out.resume_secret, sizeof(out.resume_secret));

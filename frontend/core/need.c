@@ -47,6 +47,15 @@ amounts_fill(const struct gp_options *o, struct place_need *need)
     return GP_OK;
 }
 
+static enum place_priority
+priority_of(const char *text)
+{
+    return strcmp(text, "high") == 0     ? PLACE_HIGH
+           : strcmp(text, "normal") == 0 ? PLACE_NORMAL
+           : strcmp(text, "low") == 0    ? PLACE_LOW
+                                         : PLACE_UNKNOWN;
+}
+
 bool
 fe_need_fill(const struct gp_options *o, struct place_need *need, enum gp_status *status_p)
 {
@@ -55,6 +64,7 @@ fe_need_fill(const struct gp_options *o, struct place_need *need, enum gp_status
     memset(need, 0, sizeof(*need));
     need->only_preferred = strncmp(prefer, "only-", 5) == 0;
     need->prefer = strstr(prefer, "cloud") != NULL ? PLACE_CLOUD : PLACE_ONPREM;
+    need->priority = priority_of(gp_options_text(o, "priority"));
     need->spread = strcmp(gp_options_text(o, "order"), "spread") == 0;
     if (region != NULL)
         snprintf(need->region, sizeof(need->region), "%.*s", PLACE_TEXT - 1, region);
@@ -62,7 +72,17 @@ fe_need_fill(const struct gp_options *o, struct place_need *need, enum gp_status
     if (*status_p == GP_OK)
         *status_p = amounts_fill(o, need);
     return gp_options_is_set(o, "gpus") || need->model_count > 0 || need->memory_bytes > 0 ||
-           need->share > 0 || region != NULL || need->only_preferred;
+           need->share > 0 || need->priority != PLACE_UNKNOWN || region != NULL ||
+           need->only_preferred;
+}
+
+/* Where there are no classes nobody goes before others. */
+static enum place_priority
+priority_there(const struct wire_device *device)
+{
+    _Static_assert((int)PLACE_HIGH == WIRE_PRIORITY_HIGH && (int)PLACE_LOW == WIRE_PRIORITY_LOW,
+                   "as on the line");
+    return device->priority == 0 ? PLACE_NORMAL : (enum place_priority)device->priority;
 }
 
 struct place_gpu
@@ -71,6 +91,7 @@ fe_need_gpu(const struct wire_device *device)
     struct place_gpu gpu = {.total_bytes = device->total_bytes,
                             .free_bytes = device->free_bytes,
                             .share_free = 100, /* not told */
+                            .priority = priority_there(device),
                             .healthy = true};
 
     if (device->model[0] != '\0')

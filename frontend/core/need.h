@@ -21,6 +21,14 @@
         {"memory", "BYTES", GP_OPT_BYTES, NULL, "free memory that each GPU shall have"},           \
         {"share", "PERCENT", GP_OPT_NUMBER, NULL,                                                  \
          "of each GPU's time that nobody else was promised (by the directory)"},                   \
+        {"priority",                                                                               \
+         "CLASS",                                                                                  \
+         GP_OPT_ENUM,                                                                              \
+         "any",                                                                                    \
+         "servers only where the tenant has at least this class",                                  \
+         NULL,                                                                                     \
+         NULL,                                                                                     \
+         "any|high|normal|low"},                                                                   \
         {"region", "NAME", GP_OPT_TEXT, NULL, "servers of this region only"},                      \
         {"prefer",                                                                                 \
          "CLASS",                                                                                  \

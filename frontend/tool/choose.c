@@ -39,11 +39,17 @@ bool
 tool_need_set(const struct gp_options *o)
 {
     static const char *const names[][2] = {
-        {"gpus", "GPUPOOL_GPUS"},     {"model", "GPUPOOL_MODEL"},
-        {"memory", "GPUPOOL_MEMORY"}, {"share", "GPUPOOL_SHARE"},
-        {"region", "GPUPOOL_REGION"}, {"prefer", "GPUPOOL_PREFER"},
-        {"order", "GPUPOOL_ORDER"},   {"wait", "GPUPOOL_WAIT"},
-        {"etcd", "GPUPOOL_ETCD"},     {"servers-file", "GPUPOOL_SERVERS_FILE"},
+        {"gpus", "GPUPOOL_GPUS"},
+        {"model", "GPUPOOL_MODEL"},
+        {"memory", "GPUPOOL_MEMORY"},
+        {"share", "GPUPOOL_SHARE"},
+        {"priority", "GPUPOOL_PRIORITY"},
+        {"region", "GPUPOOL_REGION"},
+        {"prefer", "GPUPOOL_PREFER"},
+        {"order", "GPUPOOL_ORDER"},
+        {"wait", "GPUPOOL_WAIT"},
+        {"etcd", "GPUPOOL_ETCD"},
+        {"servers-file", "GPUPOOL_SERVERS_FILE"},
     };
 
     for (size_t i = 0; i < GP_ARRAY_LEN(names); i++)

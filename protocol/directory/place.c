@@ -18,11 +18,18 @@ model_meets(const struct place_need *need, const struct place_gpu *gpu)
     return need->model_count == 0;
 }
 
+/* What the server has not said yet it will. */
+static bool
+priority_meets(const struct place_need *need, const struct place_gpu *gpu)
+{
+    return need->priority == PLACE_UNKNOWN || gpu->priority <= need->priority;
+}
+
 bool
 place_gpu_meets(const struct place_need *need, const struct place_gpu *gpu)
 {
     return gpu->healthy && model_meets(need, gpu) && gpu->free_bytes >= need->memory_bytes &&
-           gpu->share_free >= need->share;
+           gpu->share_free >= need->share && priority_meets(need, gpu);
 }
 
 /* Who says nothing means the owner's own machines. */
@@ -52,12 +59,13 @@ place_server_meets(const struct place_need *need, const struct place_server *ser
                    char why[PLACE_TEXT])
 {
     const char *lacks = server_lacks(need, server);
-    uint32_t models = 0, memory = 0, met = 0;
+    uint32_t models = 0, classes = 0, memory = 0, met = 0;
 
     for (uint32_t i = 0; i < server->gpu_count; i++) {
         const struct place_gpu *gpu = &server->gpus[i];
 
         models += model_meets(need, gpu);
+        classes += model_meets(need, gpu) && priority_meets(need, gpu);
         memory += model_meets(need, gpu) && gpu->free_bytes >= need->memory_bytes;
         met += place_gpu_meets(need, gpu);
     }
@@ -68,6 +76,9 @@ place_server_meets(const struct place_need *need, const struct place_server *ser
         snprintf(why, PLACE_TEXT, "%s", lacks);
     else if (models < need->gpus)
         snprintf(why, PLACE_TEXT, "%u of %u GPUs of that model", models, need->gpus);
+    else if (classes < need->gpus)
+        snprintf(why, PLACE_TEXT, "%u of %u GPUs where the tenant has that priority", classes,
+                 need->gpus);
     else if (memory < need->gpus)
         snprintf(why, PLACE_TEXT, "%u of %u GPUs with so much memory free", memory, need->gpus);
     else

@@ -30,15 +30,24 @@ enum place_cost {
     PLACE_CLOUD,
 };
 
+/* A tenant's, by which its work goes before others'. */
+enum place_priority {
+    PLACE_UNKNOWN, /* of a GPU: only its server knows; of a need: any will do */
+    PLACE_HIGH,
+    PLACE_NORMAL,
+    PLACE_LOW,
+};
+
 struct place_need {
     uint32_t gpus;        /* at least 1 */
     uint32_t model_count; /* 0: any */
     char models[PLACE_MODELS_MAX][DIR_MODEL_BYTES];
-    uint64_t memory_bytes;   /* free on each GPU */
-    uint32_t share;          /* percent of each GPU that nobody else was promised */
-    char region[PLACE_TEXT]; /* "": any */
-    enum place_cost prefer;  /* PLACE_ANY is PLACE_ONPREM by default */
-    bool only_preferred;     /* the other class is not used at all */
+    uint64_t memory_bytes;        /* free on each GPU */
+    uint32_t share;               /* percent of each GPU that nobody else was promised */
+    enum place_priority priority; /* or a higher one */
+    char region[PLACE_TEXT];      /* "": any */
+    enum place_cost prefer;       /* PLACE_ANY is PLACE_ONPREM by default */
+    bool only_preferred;          /* the other class is not used at all */
     bool spread;
 };
 
@@ -46,6 +55,7 @@ struct place_gpu {
     char model[DIR_MODEL_BYTES], uuid[64];
     uint64_t total_bytes, free_bytes;
     uint32_t share_free, sessions;
+    enum place_priority priority; /* that this client has on it */
     bool healthy;
 };
 

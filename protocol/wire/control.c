@@ -232,6 +232,7 @@ give_device(struct wire_pool *pool, const struct wire_device *in, uint32_t devic
     msg->uuid = wire_give_bytes(in->uuid, WIRE_UUID_BYTES);
     msg->uuid_v2 = wire_give_bytes(in->uuid_v2, WIRE_UUID_BYTES);
     msg->hidden = in->hidden;
+    msg->priority = in->priority;
     msg->total_bytes = in->total_bytes;
     msg->free_bytes = in->free_bytes;
     msg->lease_bytes = in->lease_bytes;
@@ -324,6 +325,7 @@ take_device_numbers(const Wire__Pb__Device *msg, struct wire_device *out)
     for (size_t i = 0; i < msg->n_peer_bits; i++)
         out->peer_bits[i] = msg->peer_bits[i];
     out->hidden = msg->hidden;
+    out->priority = (uint32_t)gp_min_u64(msg->priority, WIRE_PRIORITY_LOW);
     out->total_bytes = msg->total_bytes;
     out->free_bytes = msg->free_bytes;
     out->lease_bytes = msg->lease_bytes;

@@ -48,6 +48,9 @@
 #define WIRE_CALL_IDS          65536 /* call ids are 16 bits */
 #define WIRE_DEVICES_MAX       64
 #define WIRE_WANTED_MAX        64
+#define WIRE_PRIORITY_HIGH     1
+#define WIRE_PRIORITY_NORMAL   2
+#define WIRE_PRIORITY_LOW      3
 #define WIRE_ATTRIBUTES_MAX    256
 #define WIRE_UUID_BYTES        16
 #define WIRE_SECRET_BYTES      32
@@ -136,6 +139,7 @@ struct wire_device {
     uint8_t uuid_v2[WIRE_UUID_BYTES]; /* differs for MIG instances */
     char pci_bus_id[32];              /* "0000:3b:00.0" */
     char model[32];                   /* "h200", what clients ask for; empty from older servers */
+    uint32_t priority;                /* WIRE_PRIORITY_*: the client's class; 0: there are none */
     uint64_t total_bytes;             /* as the tenant sees it */
     uint64_t free_bytes;              /* at the time of the answer */
     uint64_t lease_bytes;             /* the client may allocate this much without asking */

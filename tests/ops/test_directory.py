@@ -220,6 +220,18 @@ def refusal(build, source):
         check("the next candidate takes it", "free" in lab.run(*show, who="bob").stdout)
         done = lab.run("run", "--servers-file", servers, "--prefer", "cloud", *SHOW[1:], who="bob", GPUPOOL_GPUS="1")
         check("a list is ordered by the same rules", done.stdout.strip().startswith(free.url), done)
+        low = lab.server("low", config='[tenant "all"]\nmatch = *\npriority = low\n')
+        high = lab.server("high", config='[tenant "all"]\nmatch = *\npriority = high\n')
+        classes = lambda which, *urls: lab.run("run", "--servers-file", lab.write("classes", "\n".join(urls) + "\n"),
+                                               "--priority", which, "--", lab.tool, "info", who="bob")
+        done = classes("high", free.url, low.url, high.url)
+        check("who needs the high class goes where it has it", f"({high.url})" in done.stdout, done)
+        done = classes("normal", low.url, free.url)
+        check("where there are no classes all are alike", f"({free.url})" in done.stdout, done)
+        done = classes("normal", low.url)
+        check("or hears why not", done.returncode == 1 and "has that priority" in done.stderr, done)
+        low.stop()
+        high.stop()
         free.stop()
         waiting = subprocess.Popen([lab.tool, "run", "--server", full.url, "--wait", "60s", "--", lab.tool, "info"],
                                    env=lab.environment("bob"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -114,6 +114,27 @@ Test(place, what_does_not_meet_the_need_is_left_out_and_told)
     }
 }
 
+Test(place, a_class_that_is_not_told_is_its_servers_to_tell)
+{
+    static const enum place_priority here[] = {PLACE_UNKNOWN, PLACE_HIGH, PLACE_NORMAL, PLACE_LOW};
+    struct place_server s[] = {server("silent", "h200", 1, 80), server("high", "h200", 1, 80),
+                               server("normal", "h200", 1, 80), server("slow", "h200", 1, 80)};
+    struct place_need need = {.gpus = 1};
+    char text[PLACE_TEXT];
+
+    for (size_t i = 0; i < 4; i++)
+        s[i].gpus[0].priority = here[i];
+    cr_assert_str_eq(order_of(&need, s, 4), "high normal silent slow");
+    need.priority = PLACE_LOW;
+    cr_assert_str_eq(order_of(&need, s, 4), "high normal silent slow");
+    need.priority = PLACE_NORMAL;
+    cr_assert_str_eq(order_of(&need, s, 4), "high normal silent");
+    need.priority = PLACE_HIGH;
+    cr_assert_str_eq(order_of(&need, s, 4), "high silent");
+    cr_assert_eq(place_server_meets(&need, &s[2], text), 0);
+    cr_assert_str_eq(text, "0 of 1 GPUs where the tenant has that priority");
+}
+
 Test(place, class_then_distance_then_fit_then_name)
 {
     struct place_server s[] = {server("cloud", "h200", 1, 40),  server("far", "h200", 1, 40),
