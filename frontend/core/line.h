@@ -111,10 +111,13 @@ struct fe_submit {
     bool napping;      /* so it does, for a moment: whoever waits sends by himself */
     unsigned brief;    /* waits in a row that followed on few records */
     uint32_t waited;   /* what posted was at the last of them */
+    uint64_t held_ns;  /* since when what gathers is not sent because of the nap; 0: nothing is */
+    uint64_t owed_ns;  /* what holding back has cost and waits have not brought in yet */
     uint64_t next_seq; /* of CALLS frames */
 
     /* Relaxed, written under lock: statistics, and a hint for the spinning sender. */
     _Atomic uint64_t calls_async, calls_sync;
+    _Atomic uint64_t held; /* times that no wait followed in time on what was held back for it */
     _Atomic uint32_t posted;
     /* Futex of the sending thread. */
     _Atomic uint32_t bell;

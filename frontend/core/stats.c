@@ -56,6 +56,7 @@ add(const struct fe_line *l, struct fe_stats *stats)
     stats->bytes_received += lane.bytes_received;
     stats->batches += lane.sends;
     stats->wakes += atomic_load_explicit(&l->submit.bell, memory_order_relaxed);
+    stats->held += atomic_load_explicit(&l->submit.held, memory_order_relaxed);
 }
 
 static void
@@ -136,6 +137,7 @@ fe_stats_print(const struct fe_sessions *all)
     put_number("bytes_received", stats.bytes_received);
     put_number("batches", stats.batches);
     put_number("wakes", stats.wakes);
+    put_number("held", stats.held);
     put_number("waited_us", stats.waited_ns / 1000);
     if (all->count > 1) {
         put_number("servers", all->count);

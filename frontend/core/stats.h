@@ -17,6 +17,7 @@ struct fe_stats {
     uint64_t bytes_sent, bytes_received; /* frames, without TLS's own */
     uint64_t batches;                    /* writes to the line */
     uint64_t wakes;                      /* of the sending thread */
+    uint64_t held; /* times that calls lay unsent for a wait that did not follow in time */
 };
 
 /* Count a call that was answered here. Nothing unless statistics were asked for. */

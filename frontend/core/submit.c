@@ -22,11 +22,16 @@
 #define PONG_NONE    UINT32_MAX
 /* Where so many waits in a row each followed on so few records, the sending thread is not woken
  * for the first of them: the call that waits would send them before it got up. It looks by itself
- * after a nap, longer ones while that goes on, and is woken again once nobody had sent them. */
+ * after a nap, longer ones while that goes on, since on few cores each of its wake-ups holds up
+ * the wait that it meets. */
 #define BRIEF_WAITS   4u
 #define BRIEF_RECORDS 16u
 #define NAP_MIN_NS    (50 * GP_NS_PER_US)
-#define NAP_MAX_NS    (1 * GP_NS_PER_MS)
+#define NAP_MAX_NS    (8 * GP_NS_PER_MS)
+/* Records that lay longer than a wake-up takes, because no wait followed, have cost that time: the
+ * thread naps again once so many waits have brought it in, each so much. */
+#define HELD_NS (50 * GP_NS_PER_US)
+#define PAID_NS (1 * GP_NS_PER_US)
 
 _Static_assert(FE_SLOTS == 1u << SLOT_BITS, "a tag is generation and slot");
 
@@ -140,6 +145,7 @@ send_gathered(struct fe_line *l)
     sub->fill ^= 1;
     sub->filling++;
     sub->sending = true;
+    sub->held_ns = 0;
     pthread_mutex_unlock(&sub->lock);
 
     status = send_now(l, b, &c, seq, GP_FOREVER);
@@ -363,10 +369,28 @@ fe_submit_end(struct fe_line *l, bool wake)
     else if (GP_UNLIKELY(b->len >= FE_BATCH_SELF) && /* the thread gets no core, the server idles */
              !sub->sending && !line_over(l))
         send_gathered(l);
-    if (wake)
-        unlock_and_ring(sub);
-    else
+    if (!wake) {
         pthread_mutex_unlock(&sub->lock);
+        return;
+    }
+    if (sub->napping && sub->held_ns == 0 && sub->batch[sub->fill].records > 0)
+        sub->held_ns = gp_now_ns();
+    unlock_and_ring(sub);
+}
+
+/* submit.lock held: true if what gathers was held back for a wait that did not come in time. */
+static bool
+held_long(struct fe_submit *sub)
+{
+    uint64_t held_ns = sub->held_ns != 0 ? gp_now_ns() - sub->held_ns : 0;
+
+    if (held_ns < HELD_NS)
+        return false;
+    sub->brief = 0;
+    sub->owed_ns += held_ns;
+    atomic_store_explicit(&sub->held, atomic_load_explicit(&sub->held, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    return true;
 }
 
 /* submit.lock held: a call is about to wait. */
@@ -377,10 +401,19 @@ note_wait(struct fe_submit *sub)
     uint32_t records = now - sub->waited;
 
     sub->waited = now;
-    if (records > BRIEF_RECORDS)
+    if (records > BRIEF_RECORDS) {
         sub->brief = 0;
-    else if (records > 0 && sub->brief < BRIEF_WAITS)
-        sub->brief++;
+    } else if (records > 0 && !held_long(sub)) {
+        sub->brief += sub->brief < BRIEF_WAITS;
+        sub->owed_ns -= gp_min_u64(sub->owed_ns, PAID_NS);
+    }
+}
+
+/* submit.lock held: waits follow on what is posted. */
+static bool
+waits_follow(const struct fe_submit *sub)
+{
+    return sub->brief == BRIEF_WAITS && sub->owed_ns == 0;
 }
 
 void
@@ -494,14 +527,15 @@ nap(struct fe_line *l)
         nap_ns = gp_min_u64(nap_ns * 2, NAP_MAX_NS);
         if (sub->sending || !anything_due(sub))
             due = UINT64_MAX;
-        else if (due != sub->filling)
+        else if (!held_long(sub) && due != sub->filling)
             due = sub->filling;
         else
             sub->brief = 0;
     } while (
-        sub->napping && sub->brief == BRIEF_WAITS && !line_over(l) &&
+        sub->napping && waits_follow(sub) && !line_over(l) &&
         (due == sub->filling || seen != atomic_load_explicit(&sub->posted, memory_order_relaxed)));
     sub->napping = false;
+    sub->held_ns = 0;
 }
 
 /* submit.lock held, which is given away meanwhile: until somebody rings. */
@@ -534,7 +568,7 @@ fe_submit_thread(void *line)
             send_gathered(l);
             continue;
         }
-        if (sub->brief == BRIEF_WAITS) {
+        if (waits_follow(sub)) {
             nap(l);
         } else {
             pthread_mutex_unlock(&sub->lock);

@@ -239,6 +239,33 @@ Test(calls, that_nobody_waits_for_leave_after_many_that_were_waited_for, .timeou
     cr_assert_eq(order.next[0], n);
 }
 
+/* Ten waits, each right after its call, and one call that no wait follows, again and again: leaving
+ * it to a wait costs more than ten of those bring in, so that soon it is not done any more. */
+Test(calls, are_not_held_back_for_waits_that_do_not_follow, .timeout = 60)
+{
+    struct order order = {0};
+    struct fe_stats stats;
+    struct fake f;
+    uint64_t n = 0, waits = 0;
+    unsigned seen = 0, i, k;
+
+    fake_start(&f, &(struct fake_opts){.on_record = check_and_count, .user = &order});
+    cr_assert_eq(fe_start(), CUDA_SUCCESS);
+    for (i = 0; i < 400; i++) {
+        for (k = 0; k < 10; k++, waits++) {
+            cr_assert_eq(post_upload(0, n++, NULL, 0), CUDA_SUCCESS);
+            cr_assert_eq(barrier(), CUDA_SUCCESS);
+        }
+        cr_assert_eq(post_upload(0, n++, NULL, 0), CUDA_SUCCESS);
+        seen += 2 * k + 1;
+        fake_await(&f, seen);
+    }
+    fe_stats_get(&stats);
+    fake_stop(&f);
+    cr_assert_eq(order.next[0], n);
+    cr_assert_leq(stats.held, waits / 50 + 1);
+}
+
 static _Atomic uint64_t flood_posted;
 static uint64_t flood_lag; /* how far posting was ahead of the server at most */
 
