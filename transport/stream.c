@@ -20,6 +20,11 @@
 #define SPIN_SHARE_MIN 32
 /* What a sleep and a wake-up at both ends add to a wait that looking would have made short. */
 #define SLEEP_COST_NS (100 * GP_NS_PER_US)
+/* A yield that took so long let somebody run who did little, as a peer does that answers. */
+#define PEER_MIN_NS 700u
+#define PEER_MAX_NS (50 * GP_NS_PER_US)
+/* After so many waits in a row that ended with such a yield the peer runs on our core. */
+#define PEER_HERE 4u
 
 enum gp_status
 tp_stream_init(struct tp_stream *s, const struct tp_ops *ops, const struct tp_stream_ops *bytes,
@@ -280,6 +285,26 @@ read_once(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *got_
                              : s->bytes->read_direct(s, iov, got_p, s->others);
 }
 
+/* How long the core was somebody else's. */
+static uint64_t
+offer_core(void)
+{
+    uint64_t begin = gp_now_ns();
+
+    sched_yield();
+    return gp_now_ns() - begin;
+}
+
+/* What we waited for was there, right after a yield of so long; 0: without one. */
+static void
+note_peer(struct tp_stream *s, uint64_t gone_ns)
+{
+    if (gone_ns < PEER_MIN_NS || gone_ns > PEER_MAX_NS)
+        s->peer_here = 0;
+    else if (s->peer_here < PEER_HERE)
+        s->peer_here++;
+}
+
 /* Look at the line without sleeping. GP_ERR_TIMEOUT: looked long enough. */
 static enum gp_status
 spin(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline_ns, size_t *got_p)
@@ -287,23 +312,30 @@ spin(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline
     uint64_t most = atomic_load_explicit(&s->lane.spin_us, memory_order_relaxed) * GP_NS_PER_US;
     unsigned per_yield = atomic_load_explicit(&s->looks_per_yield, memory_order_relaxed);
     unsigned first = atomic_load_explicit(&s->first_looks, memory_order_relaxed);
-    uint64_t now = gp_now_ns(), end;
+    uint64_t now = gp_now_ns(), end, gone_ns = 0;
     enum gp_status status;
 
     if (most == 0)
         return GP_ERR_TIMEOUT;
+    if (s->peer_here == PEER_HERE && per_yield <= TP_STREAM_LOOKS) {
+        first = 0; /* while we look it cannot answer */
+        per_yield = 1;
+    }
     s->spin_ns = gp_min_u64(gp_max_u64(s->spin_ns, most / SPIN_SHARE_MIN), most);
     end = gp_min_u64(gp_deadline_after(now, s->spin_ns), deadline_ns);
     for (unsigned looks = 1; now < end; looks++) {
         status = read_once(s, iov, iovcnt, got_p);
-        if (status != GP_ERR_AGAIN)
+        if (status != GP_ERR_AGAIN) {
+            note_peer(s, gone_ns);
             return status;
+        }
         if (atomic_load_explicit(&s->woken, memory_order_relaxed) && take_wake(s))
             return GP_ERR_AGAIN;
         if (looks <= first)
             continue;
+        gone_ns = 0;
         if (looks % per_yield == 0)
-            sched_yield();
+            gone_ns = offer_core();
         else if (per_yield <= TP_STREAM_LOOKS)
             __builtin_ia32_pause(); /* to ask a device takes as long by itself */
         now = gp_now_ns();

@@ -107,7 +107,8 @@ struct tp_stream {
     size_t head, tail;
     uint8_t *big; /* payloads that do not fit buf */
     size_t big_bytes, big_got;
-    uint64_t spin_ns; /* how long it pays to look, between a share of spin_us and all of it */
+    uint64_t spin_ns;   /* how long it pays to look, between a share of spin_us and all of it */
+    unsigned peer_here; /* waits in a row that ended because we left the core to somebody */
 };
 
 /* Prepare everything but the bytes; on failure nothing is left to undo. */
