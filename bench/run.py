@@ -313,6 +313,8 @@ def parse():
     p.add_argument("--switches", action="store_true", help="what each GPUPOOL_PERF switch is worth")
     p.add_argument("--first", action="store_true",
                    help="before all other work of the machine: root, sched_autogroup_enabled")
+    p.add_argument("--realtime", action="store_true",
+                   help="the same at real-time priority: as on an idle machine, and nobody else gets much")
     p.add_argument("--no-bulk", dest="bulk", action="store_false", help="no copies of 256 MiB")
     p.add_argument("--out", metavar="FILE", help="write all figures as JSON")
     p.add_argument("--svg", metavar="FOLDER", help="draw them")
@@ -332,7 +334,8 @@ def measure(options, build):
     result = {"format": 1, "date": datetime.datetime.now(datetime.timezone.utc).isoformat(
         timespec="seconds"), **commit(), "buildtype": buildtype(build), "machine": machine(),
         "driver": options.driver, "instant": options.driver == "soft", "gbit": options.gbit,
-        "first": options.first, "spin": {"client": runs.client_spin(), "server": runs.SERVER_SPIN}}
+        "first": options.first, "realtime": options.realtime,
+        "spin": {"client": runs.client_spin(), "server": runs.SERVER_SPIN}}
     try:
         session.start()
         session.weigh()
@@ -370,6 +373,9 @@ def main():
     runs.FIRST = options.first
     if options.first and not runs.put_first():
         print("bench: --first: not allowed, or not this kernel's way", file=sys.stderr)
+        return 1
+    if options.realtime and not runs.put_realtime():
+        print("bench: --realtime: not allowed", file=sys.stderr)
         return 1
     result = measure(options, build)
     if options.out:

@@ -124,6 +124,17 @@ def put_first(pid="self"):
     return True
 
 
+def put_realtime():
+    """This process and those it starts run whenever they can: other work of the machine then takes no
+    time from them (but caches and memory, and what sched_rt_runtime_us leaves it). Whether that is
+    allowed."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except OSError:
+        return False
+    return True
+
+
 class Outcome:
     """What one run of pool_bench said."""
 
@@ -221,4 +232,4 @@ def middle(values):
 
 
 __all__ = ["Build", "Line", "Outcome", "Pool", "SOURCE", "bench", "bench_each", "clean_environment",
-           "client_spin", "floor", "middle", "program_seconds", "put_first", "program_trips", "pss_mib", "round_trips"]
+           "client_spin", "floor", "middle", "program_seconds", "put_first", "put_realtime", "program_trips", "pss_mib", "round_trips"]
