@@ -6,6 +6,7 @@
  */
 #include "backend/cuda/array.h"
 #include "backend/cuda/jobs.h"
+#include "backend/cuda/pace.h"
 
 #include "protocol/base/util.h"
 #include "protocol/wire/data.h"
@@ -331,6 +332,7 @@ be_big_start(struct be_call *call, const struct be_region *from, uint32_t data, 
     if (cr == CUDA_SUCCESS)
         cr = be_context_mark(call->context, stream, &big->wait.event);
     if (cr == CUDA_SUCCESS) {
+        be_pace_cut(call, stream); /* the client may read as slowly as it likes */
         cr = be_gate_close(big->gates, stream, &big->gate);
         if (cr != CUDA_SUCCESS)
             be_context_event_put(call->context, big->wait.event);

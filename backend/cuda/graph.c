@@ -434,6 +434,7 @@ exec_adopt(struct be_exec *exec, struct be_exec *from)
     struct be_cond *conds = exec->conds;
 
     be_exec_keep_hosts(exec, from);
+    exec->halts = exec->halts || from->halts;
     exec->conds = from->conds;
     exec->cond_count = from->cond_count;
     from->conds = conds;

@@ -73,6 +73,7 @@ struct be_exec {
     size_t array_count;
     uint64_t charged; /* device memory that instantiating it took */
     bool counted;     /* the client wants to know its end */
+    bool halts;       /* some node may wait for more than the device */
     struct be_wait gone;
 
     /* Guarded by graphs_lock. */

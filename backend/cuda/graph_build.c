@@ -534,6 +534,14 @@ read_edges(struct be_build *b, const struct wire_graph_item *item)
     }
 }
 
+/* For the client, a value in memory, or an event of a stream that may wait for these. */
+static bool
+halts(const struct be_graph_node *n)
+{
+    return n->host != NULL || n->type == CU_GRAPH_NODE_TYPE_BATCH_MEM_OP ||
+           n->type == CU_GRAPH_NODE_TYPE_WAIT_EVENT;
+}
+
 static CUresult
 build_item(struct be_build *b, const struct wire_graph_item *item, uint32_t place,
            struct be_params *p)
@@ -546,6 +554,7 @@ build_item(struct be_build *b, const struct wire_graph_item *item, uint32_t plac
     cr = params_read(b->call, b->exec, item, p);
     n->context = b->call->context;
     n->host = p->host_side;
+    b->exec->halts = b->exec->halts || halts(n);
     read_edges(b, item);
     if (cr == CUDA_SUCCESS)
         cr = add_node(b, item, p, n);
@@ -649,6 +658,7 @@ change_child(struct be_call *call, struct be_exec *exec, const struct be_graph_n
              : cr;
     /* Also where it failed: whether the driver took some of them is its secret. */
     be_exec_keep_hosts(exec, &inside);
+    exec->halts = exec->halts || inside.halts;
     return cr;
 }
 

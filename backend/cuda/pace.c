@@ -1,7 +1,8 @@
 /* backend/cuda/pace.c */
-#include "backend/cuda/pace.h"
+#include "backend/cuda/pace_priv.h"
 
 #include "backend/cuda/callback.h"
+#include "backend/cuda/graph.h"
 #include "backend/cuda/named.h"
 #include "backend/sched/estimate.h"
 #include "backend/tenant/turns.h"
@@ -12,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OPEN_MAX        32
-#define SPARE_MAX       16
 #define BATCH_CALLS_MAX 64u
 #define BATCH_NS        1000000u
 /* So that there is still something to run when the first one's end is seen. */
@@ -21,69 +20,11 @@
 #define UNKNOWN_NS        100000u
 #define DRAIN_NS          (300 * GP_NS_PER_MS) /* at most, before work of unknown length */
 #define LOOK_NS           (100 * GP_NS_PER_MS) /* while waiting: is the client still there? */
-#define BASE_MS           8000.0f              /* times are counted from an event not older */
 
 /* Who is alone is not measured, but may not queue for ever: so many marks may lie ahead. */
-#define MARKS_MAX      8
 #define MARK_NS        8000000u /* about so far apart */
 #define MARK_CALLS_MAX 256u
 #define MARK_NAP_NS    20000
-
-/* Calls on one stream, one after the other. */
-struct be_pace_batch {
-    struct be_context *context;
-    CUstream stream;
-    CUevent start, end;
-    uint64_t est_ns, key; /* key: of the only call, 0: of several */
-    unsigned calls;
-    bool measure;
-    struct be_pace_batch *next;
-};
-
-/* An event behind work that nobody counted. */
-struct mark {
-    struct be_context *context;
-    CUstream stream;
-    CUevent event;
-};
-
-/* One that nobody waits for any more: making one costs more than recording it. */
-struct spare {
-    struct be_context *context;
-    CUevent event;
-};
-
-struct be_pace_device {
-    /* Set once. */
-    struct be_session *session;
-    unsigned device;
-    const atomic_uint *only; /* be_turns_only() */
-    unsigned own;
-    pthread_t thread;
-
-    /* The executor's. */
-    struct be_pace_batch *open[OPEN_MAX];
-    struct mark marks[MARKS_MAX]; /* oldest first */
-    struct mark passed;           /* the last one that happened */
-    unsigned mark_count, mark_calls, mark_every;
-    uint64_t batch_ns; /* as long as a batch gets, about */
-
-    pthread_mutex_t lock; /* rank 36 */
-    pthread_cond_t came, went;
-    /* Guarded by lock. */
-    struct be_pace_batch *head, **tail; /* closed ones */
-    bool in_hand, stop;
-    unsigned open_count; /* open ones, and a call that was let in and has none yet */
-    uint64_t under_way_ns;
-    struct be_estimates estimates;
-    struct spare spares[SPARE_MAX];
-    unsigned spare_count;
-
-    /* The thread's. */
-    struct be_context *base_context;
-    CUevent base;
-    float covered_ms; /* since base: charged up to here */
-};
 
 struct be_pace {
     struct be_pace_device *devices[BE_DRIVER_DEVICES_MAX];
@@ -101,7 +42,8 @@ enum call_class {
 static enum call_class
 class_by_name(const struct wire_call_info *info)
 {
-    static const char *const edges[] = {"cuLaunchHostFunc", "gpPullAsync", "cuStream", "cuEvent"};
+    static const char *const edges[] = {"cuLaunchHostFunc", "gpPullAsync", "gpGateClose", "gpPut",
+                                        "cuStream",         "cuEvent"};
 
     if (info->name == NULL || info->stream_at == UINT16_MAX || !info->context)
         return CALL_OTHER;
@@ -181,16 +123,16 @@ event_take(struct be_pace_device *d, struct be_context *context)
 }
 
 /* Nobody waits for its last record any more; a further one takes its place. */
-static void
-event_give(struct be_pace_device *d, struct be_context *context, CUevent event)
+void
+be_pace_event_give(struct be_pace_device *d, struct be_context *context, CUevent event)
 {
     bool kept = false;
 
     if (event == NULL)
         return;
     pthread_mutex_lock(&d->lock);
-    if (d->spare_count < SPARE_MAX) {
-        d->spares[d->spare_count++] = (struct spare){context, event};
+    if (d->spare_count < BE_PACE_SPARES_MAX) {
+        d->spares[d->spare_count++] = (struct be_pace_spare){context, event};
         kept = true;
     }
     pthread_mutex_unlock(&d->lock);
@@ -217,11 +159,11 @@ spares_drop(struct be_pace_device *d, const struct be_context *of)
 
 /* -- batches ----------------------------------------------------------------------------------- */
 
-static void
-batch_free(struct be_pace_device *d, struct be_pace_batch *batch)
+void
+be_pace_batch_free(struct be_pace_device *d, struct be_pace_batch *batch)
 {
-    event_give(d, batch->context, batch->start);
-    event_give(d, batch->context, batch->end);
+    be_pace_event_give(d, batch->context, batch->start);
+    be_pace_event_give(d, batch->context, batch->end);
     free(batch);
 }
 
@@ -231,9 +173,8 @@ open_less(struct be_pace_device *d, uint64_t under_way_ns)
 {
     pthread_mutex_lock(&d->lock);
     d->open_count--;
-    d->under_way_ns -= gp_min_u64(under_way_ns, d->under_way_ns);
-    if (d->head == NULL && !d->in_hand && d->open_count == 0)
-        be_turns_drained(d->session->ledger, d->device);
+    be_pace_less(d, under_way_ns);
+    be_pace_drained(d);
     pthread_mutex_unlock(&d->lock);
 }
 
@@ -246,7 +187,7 @@ batch_open(struct be_pace_device *d, struct be_context *context, CUstream stream
     struct be_pace_batch *batch;
     int free_at = -1;
 
-    for (int i = 0; i < OPEN_MAX; i++) {
+    for (int i = 0; i < BE_PACE_OPEN_MAX; i++) {
         if (d->open[i] == NULL)
             free_at = i;
         else if (d->open[i]->stream == stream && d->open[i]->context == context)
@@ -261,7 +202,7 @@ batch_open(struct be_pace_device *d, struct be_context *context, CUstream stream
     batch->end = event_take(d, context);
     if (batch->start == NULL || batch->end == NULL ||
         t->cuEventRecord(batch->start, stream) != CUDA_SUCCESS) {
-        batch_free(d, batch);
+        be_pace_batch_free(d, batch);
         return NULL;
     }
     d->open[free_at] = batch;
@@ -274,7 +215,7 @@ batch_close(struct be_pace_device *d, struct be_pace_batch *batch)
 {
     bool recorded;
 
-    for (int i = 0; i < OPEN_MAX; i++)
+    for (int i = 0; i < BE_PACE_OPEN_MAX; i++)
         if (d->open[i] == batch)
             d->open[i] = NULL;
     recorded =
@@ -285,6 +226,14 @@ batch_close(struct be_pace_device *d, struct be_pace_batch *batch)
     }
     pthread_mutex_lock(&d->lock);
     d->open_count--;
+    d->moved_ns = gp_now_ns();
+    batch->stalled = be_pace_behind_stalled(d, batch);
+    if (batch->stalled) {
+        be_pace_less(d, batch->est_ns);
+        be_pace_drained(d);
+    } else {
+        d->lively++;
+    }
     batch->next = NULL;
     *d->tail = batch;
     d->tail = &batch->next;
@@ -298,7 +247,7 @@ batches_close(struct be_session *session, struct be_pace_device *d, const struct
 {
     struct be_context *current = session->current;
 
-    for (int i = 0; i < OPEN_MAX; i++) {
+    for (int i = 0; i < BE_PACE_OPEN_MAX; i++) {
         struct be_pace_batch *batch = d->open[i];
 
         if (batch == NULL || (!all && (batch->context != of || batch->stream != stream)))
@@ -318,131 +267,6 @@ be_pace_flush(struct be_session *session)
     for (int i = 0; i < session->driver->device_count; i++)
         if (session->pace->devices[i] != NULL)
             batches_close(session, session->pace->devices[i], NULL, NULL, true);
-}
-
-/* -- the thread that sees them end -------------------------------------------------------------
- */
-
-static void
-base_drop(struct be_pace_device *d)
-{
-    if (d->base != NULL)
-        (void)d->session->driver->table.cuEventDestroy_v2(d->base);
-    d->base = NULL;
-    d->base_context = NULL;
-}
-
-/* Until the batch is done; a tenant may be bounded in how long its work runs. */
-static CUresult
-batch_wait(struct be_pace_device *d, const struct be_pace_batch *batch)
-{
-    const struct be_driver_table *t = &d->session->driver->table;
-    uint64_t limit = be_ledger_max_kernel_ns(d->session->ledger), began = 0;
-    struct timespec nap = {.tv_nsec = 20000};
-    CUresult cr;
-
-    if (limit == 0) {
-        /* Who looks whether the turn is stuck shall know that the device is at it. */
-        if (t->cuEventQuery(batch->end) == CUDA_ERROR_NOT_READY &&
-            (batch->start == NULL || t->cuEventSynchronize(batch->start) == CUDA_SUCCESS))
-            be_turns_begun(d->session->ledger, d->device);
-        return t->cuEventSynchronize(batch->end);
-    }
-    while ((cr = t->cuEventQuery(batch->end)) == CUDA_ERROR_NOT_READY) {
-        /* Not before it has begun: its stream may wait for something else. */
-        if (began == 0 && t->cuEventQuery(batch->start) == CUDA_SUCCESS) {
-            began = gp_now_ns();
-            be_turns_begun(d->session->ledger, d->device);
-        }
-        if (began != 0 && gp_now_ns() - began > limit) {
-            be_client_end(d->session, CUDA_ERROR_LAUNCH_TIMEOUT,
-                          "a kernel ran for longer than the tenant's max-kernel-time");
-            return t->cuEventSynchronize(batch->end); /* or the process's end */
-        }
-        (void)nanosleep(&nap, NULL);
-        if (nap.tv_nsec < 1000000)
-            nap.tv_nsec *= 2;
-    }
-    return cr;
-}
-
-/* Milliseconds of the batch that no earlier one was charged for, and its own length. */
-static float
-batch_busy(struct be_pace_device *d, struct be_pace_batch *batch, float *length_p)
-{
-    const struct be_driver_table *t = &d->session->driver->table;
-    float start = 0, end = 0, busy;
-
-    if (d->base != NULL &&
-        (d->base_context != batch->context || d->covered_ms > BASE_MS ||
-         t->cuEventElapsedTime(&start, d->base, batch->start) != CUDA_SUCCESS || start < 0))
-        base_drop(d);
-    if (d->base == NULL) {
-        d->base = batch->start;
-        d->base_context = batch->context;
-        d->covered_ms = 0;
-        batch->start = NULL;
-        start = 0;
-    }
-    if (t->cuEventElapsedTime(&end, d->base, batch->end) != CUDA_SUCCESS || end < start)
-        end = start;
-    *length_p = end - start;
-    busy = end - (start > d->covered_ms ? start : d->covered_ms);
-    if (end > d->covered_ms)
-        d->covered_ms = end;
-    return busy > 0 ? busy : 0;
-}
-
-static void
-batch_account(struct be_pace_device *d, struct be_pace_batch *batch)
-{
-    const struct be_driver_table *t = &d->session->driver->table;
-    float busy_ms = 0, length_ms = 0;
-    bool known = false;
-
-    if (batch->end != NULL && t->cuCtxSetCurrent(batch->context->handle) == CUDA_SUCCESS &&
-        batch_wait(d, batch) == CUDA_SUCCESS) {
-        busy_ms = batch_busy(d, batch, &length_ms);
-        known = true;
-    }
-    be_turns_charge(d->session->ledger, d->device, batch->est_ns, (uint64_t)(busy_ms * 1e6f));
-    pthread_mutex_lock(&d->lock);
-    if (known && batch->calls == 1)
-        be_estimate_learn(&d->estimates, batch->key, (uint64_t)(length_ms * 1e6f));
-    d->under_way_ns -= gp_min_u64(batch->est_ns, d->under_way_ns);
-    pthread_mutex_unlock(&d->lock);
-    batch_free(d, batch);
-}
-
-static void *
-pace_main(void *arg)
-{
-    struct be_pace_device *d = arg;
-    struct be_pace_batch *batch;
-
-    pthread_mutex_lock(&d->lock);
-    for (;;) {
-        while (d->head == NULL && !d->stop)
-            pthread_cond_wait(&d->came, &d->lock);
-        batch = d->head;
-        if (batch == NULL)
-            break;
-        d->head = batch->next;
-        if (d->head == NULL)
-            d->tail = &d->head;
-        d->in_hand = true;
-        pthread_mutex_unlock(&d->lock);
-        batch_account(d, batch);
-        pthread_mutex_lock(&d->lock);
-        d->in_hand = false;
-        if (d->head == NULL && d->open_count == 0) {
-            d->under_way_ns = 0;
-            be_turns_drained(d->session->ledger, d->device);
-        }
-        pthread_cond_broadcast(&d->went);
-    }
-    pthread_mutex_unlock(&d->lock);
-    return NULL;
 }
 
 /* -- the executor's way in ----------------------------------------------------------------------
@@ -513,9 +337,9 @@ turn_take(struct be_session *session, struct be_pace_device *d, uint64_t est_ns)
  */
 
 static void
-mark_drop(struct be_pace_device *d, struct mark *mark)
+mark_drop(struct be_pace_device *d, struct be_pace_mark *mark)
 {
-    event_give(d, mark->context, mark->event);
+    be_pace_event_give(d, mark->context, mark->event);
     memset(mark, 0, sizeof(*mark));
 }
 
@@ -540,7 +364,7 @@ marks_drop(struct be_pace_device *d, const struct be_context *of)
 static void
 mark_pass(struct be_pace_device *d)
 {
-    struct mark mark = d->marks[0];
+    struct be_pace_mark mark = d->marks[0];
     float ms = 0;
 
     memmove(&d->marks[0], &d->marks[1], --d->mark_count * sizeof(d->marks[0]));
@@ -574,7 +398,7 @@ marks_wait(struct be_pace_device *d)
 
         if (cr != CUDA_ERROR_NOT_READY)
             mark_pass(d);
-        if (d->mark_count < MARKS_MAX || be_callbacks_pending(d->session) ||
+        if (d->mark_count < BE_PACE_MARKS_MAX || be_callbacks_pending(d->session) ||
             !be_turns_alone(d->session->ledger, d->device))
             return true;
         if (cr != CUDA_ERROR_NOT_READY)
@@ -593,18 +417,19 @@ marks_wait(struct be_pace_device *d)
     return true;
 }
 
-/* A mark is due behind work of a session that is alone; no more than MARKS_MAX lie ahead. */
+/* A mark is due behind work of a session that is alone; no more than BE_PACE_MARKS_MAX lie ahead.
+ */
 static bool
 alone_enter(struct be_call *call, struct be_pace_device *d, CUstream stream)
 {
     const struct be_driver_table *t = &d->session->driver->table;
-    struct mark *mark = &d->marks[d->mark_count];
+    struct be_pace_mark *mark = &d->marks[d->mark_count];
 
     d->mark_calls = 0;
-    if (d->mark_count == MARKS_MAX) {
+    if (d->mark_count == BE_PACE_MARKS_MAX) {
         if (!marks_wait(d))
             return false;
-        if (d->mark_count == MARKS_MAX)
+        if (d->mark_count == BE_PACE_MARKS_MAX)
             return true;
         mark = &d->marks[d->mark_count];
     }
@@ -629,7 +454,7 @@ marks_charge(struct be_session *session, struct be_pace_device *d)
 {
     const struct be_driver_table *t = &session->driver->table;
     struct be_pace_batch *batch;
-    struct mark first;
+    struct be_pace_mark first;
 
     while (d->mark_count != 0 && t->cuEventQuery(d->marks[0].event) == CUDA_SUCCESS)
         mark_pass(d);
@@ -667,7 +492,7 @@ drain_wait(struct be_session *session, struct be_pace_device *d)
     bool busy, there = true;
 
     pthread_mutex_lock(&d->lock);
-    busy = d->head != NULL || d->in_hand || d->open_count != 0;
+    busy = d->lively != 0 || d->open_count != 0;
     pthread_mutex_unlock(&d->lock);
     if (!busy)
         return true;
@@ -680,13 +505,26 @@ drain_wait(struct be_session *session, struct be_pace_device *d)
                               .tv_nsec = (long)(look % GP_NS_PER_S)};
 
         pthread_mutex_lock(&d->lock);
-        busy = d->head != NULL || d->in_hand;
+        busy = d->lively != 0;
         if (busy)
             (void)pthread_cond_timedwait(&d->went, &d->lock, &at);
         pthread_mutex_unlock(&d->lock);
         there = be_client_look(session, &beat);
     }
     return there;
+}
+
+/* A graph with a node for the client's sake, or one that waits for a value. */
+static bool
+call_halts(struct be_session *session, uint16_t id, const uint8_t *body, size_t len)
+{
+    struct wire_cuGraphLaunch_args args;
+    struct be_exec *exec;
+
+    return id == WIRE_CALL_cuGraphLaunch && wire_get_cuGraphLaunch_args(body, len, &args) &&
+           be_handle_get(session, WIRE_HANDLE_GRAPH_EXEC, args.exec, false, &exec) ==
+               CUDA_SUCCESS &&
+           exec->halts;
 }
 
 static bool
@@ -768,16 +606,33 @@ be_pace_enter(struct be_call *call, const struct wire_record *record, const uint
         batches_close(session, d, call->context, stream, false);
         return true;
     }
-    return work_enter(call, d, stream, key_of(record->call, body, len), pass);
+    if (!work_enter(call, d, stream, key_of(record->call, body, len), pass))
+        return false;
+    if (pass->batch != NULL && call_halts(session, record->call, body, len))
+        pass->batch->halts = true;
+    return true;
+}
+
+void
+be_pace_cut(struct be_call *call, CUstream stream)
+{
+    struct be_pace *pace = call->session->pace;
+
+    if (pace != NULL && pace->devices[call->context->device] != NULL)
+        batches_close(call->session, pace->devices[call->context->device], call->context, stream,
+                      false);
 }
 
 void
 be_pace_leave(struct be_pace_pass *pass)
 {
     struct be_pace_batch *batch = pass->batch;
+    bool open = false;
 
-    if (batch != NULL && (batch->measure || batch->calls >= BATCH_CALLS_MAX ||
-                          batch->est_ns >= pass->device->batch_ns))
+    for (int i = 0; batch != NULL && i < BE_PACE_OPEN_MAX && !open; i++)
+        open = pass->device->open[i] == batch; /* else be_pace_cut() has closed it */
+    if (open && (batch->measure || batch->calls >= BATCH_CALLS_MAX ||
+                 batch->est_ns >= pass->device->batch_ns))
         batch_close(pass->device, batch);
 }
 
@@ -802,7 +657,7 @@ device_create(struct be_session *session, unsigned device)
     pthread_cond_init(&d->came, &attr);
     pthread_cond_init(&d->went, &attr);
     pthread_condattr_destroy(&attr);
-    if (pthread_create(&d->thread, NULL, pace_main, d) != 0) {
+    if (pthread_create(&d->thread, NULL, be_pace_main, d) != 0) {
         log_error("session: cannot make a thread: %m");
         pthread_cond_destroy(&d->came);
         pthread_cond_destroy(&d->went);
@@ -847,19 +702,50 @@ be_pace_forget(struct be_session *session, struct be_context *context)
     while (d->head != NULL || d->in_hand)
         pthread_cond_wait(&d->went, &d->lock);
     if (d->base_context == context)
-        base_drop(d);
+        be_pace_base_drop(d);
     pthread_mutex_unlock(&d->lock);
     /* Those that could not be closed because their context could not be made current. */
-    for (int i = 0; i < OPEN_MAX; i++) {
+    for (int i = 0; i < BE_PACE_OPEN_MAX; i++) {
         struct be_pace_batch *batch = d->open[i];
 
         if (batch == NULL || batch->context != context)
             continue;
         d->open[i] = NULL;
         open_less(d, batch->est_ns);
-        batch_free(d, batch);
+        be_pace_batch_free(d, batch);
     }
     spares_drop(d, context);
+}
+
+/* Its handle may soon be another one's. What it has under way stays. */
+static void
+stream_forget(struct be_session *session, struct be_pace_device *d, CUstream stream)
+{
+    CUstream gone = NULL;
+
+    for (int i = 0; i < BE_PACE_OPEN_MAX; i++)
+        if (d->open[i] != NULL && d->open[i]->stream == stream)
+            batches_close(session, d, d->open[i]->context, stream, false);
+    for (unsigned i = 0; i < d->mark_count; i++)
+        if (d->marks[i].stream == stream)
+            d->marks[i].stream = CU_STREAM_LEGACY;
+    pthread_mutex_lock(&d->lock);
+    for (struct be_pace_batch *b = d->head; b != NULL; b = b->next) {
+        if (b->stream != stream)
+            continue;
+        if (gone == NULL)
+            gone = (CUstream)b;
+        b->stream = gone;
+    }
+    pthread_mutex_unlock(&d->lock);
+}
+
+void
+be_pace_forget_stream(struct be_session *session, CUstream stream)
+{
+    for (int i = 0; session->pace != NULL && i < session->driver->device_count; i++)
+        if (session->pace->devices[i] != NULL)
+            stream_forget(session, session->pace->devices[i], stream);
 }
 
 void

@@ -3,7 +3,8 @@
  * Before a call that gives the device work, the executor asks for the turn; while it has to wait it
  * reads nothing more of the client's. Work is gathered in batches, one open for each stream, with a
  * timed event before and behind: what a batch took is charged, and where it was one call alone,
- * learned as the estimate for the next of its kind. A thread for each device sees batches end.
+ * learned as the estimate for the next of its kind. A thread for each device sees batches end,
+ * whichever stream's does; those whose stream waits for something else count for nothing meanwhile.
  *
  * Where nobody else works on the device, none of this happens; but that a session does not queue
  * for ever, there are marks (events) among its calls, about 8 ms of work apart, and it waits where
@@ -22,6 +23,8 @@
 CUresult be_pace_attach(struct be_session *session, struct be_context *context);
 /* All work of the context is done: forget its batches and events. It is current. */
 void be_pace_forget(struct be_session *session, struct be_context *context);
+/* A stream is about to be destroyed. */
+void be_pace_forget_stream(struct be_session *session, CUstream stream);
 /* At the session's end, after its contexts. */
 void be_pace_destroy(struct be_session *session);
 
@@ -35,6 +38,8 @@ bool be_pace_enter(struct be_call *call, const struct wire_record *record, const
                    size_t len, struct be_pace_pass *pass);
 /* The call was handed to the driver. */
 void be_pace_leave(struct be_pace_pass *pass);
+/* What follows on the stream waits for more than the device: no batch reaches over it. */
+void be_pace_cut(struct be_call *call, CUstream stream);
 /* No more calls are here for now: what is gathered is measured. */
 void be_pace_flush(struct be_session *session);
 

@@ -1,5 +1,6 @@
 /* backend/cuda/stream.c -- streams: ordering and synchronisation */
 #include "backend/cuda/jobs.h"
+#include "backend/cuda/pace.h"
 #include "be_hooks.h"
 
 CUresult
@@ -13,6 +14,7 @@ be_hook_cuStreamDestroy_v2(struct be_call *call, const struct wire_cuStreamDestr
         return cr;
     be_parked_forget_lane(call->session, stream);
     be_jobs_forget_stream(call->session, stream);
+    be_pace_forget_stream(call->session, stream);
     return be_ended(call->driver->cuStreamDestroy_v2(stream));
 }
 

@@ -133,16 +133,19 @@ paid_at(const struct be_fair_group *g, uint64_t now)
     return now + ((uint64_t)-g->tokens_ns + 1) * 100 / g->rights.share + 1;
 }
 
-/* What a group is owed of its floor grows while it waits. */
+/* What a group is owed of its floor grows while it waits, once it has waited for what it had too
+ * much. */
 static void
 floor_grow(struct be_fair_group *g, uint64_t est_ns, uint64_t now)
 {
-    uint64_t most = gp_max_u64(BE_FAIR_FLOOR_NS, 2 * est_ns);
+    uint64_t most = gp_max_u64(BE_FAIR_FLOOR_NS, 2 * est_ns), grown, back;
 
     if (g->floor_since_ns == 0 || now <= g->floor_since_ns)
         return;
-    g->floor_ns = gp_min_u64(most, g->floor_ns + gp_min_u64(now - g->floor_since_ns, 1ull << 50) *
-                                                     g->rights.floor / 100);
+    grown = gp_min_u64(now - g->floor_since_ns, 1ull << 50) * g->rights.floor / 100;
+    back = gp_min_u64(g->floor_debt_ns, grown);
+    g->floor_debt_ns -= back;
+    g->floor_ns = gp_min_u64(most, g->floor_ns + grown - back);
     g->floor_since_ns = now;
 }
 
@@ -192,31 +195,59 @@ behind_count(struct be_fair *f, uint32_t member, uint64_t busy_ns)
         }
 }
 
+/* The group, and member in it, had so much of the device. */
+static void
+pay(struct be_fair *f, uint32_t member, uint64_t ns, uint64_t now)
+{
+    struct be_fair_group *g = group_of(f, member);
+    uint64_t step = ns * 100 / g->rights.share, owed = gp_min_u64(g->floor_ns, ns);
+
+    refill(g, now);
+    f->members[member].vtime += ns;
+    g->vtime += step;
+    f->leap = gp_max_u64(step, f->leap - gp_min_u64(f->leap, ns));
+    g->charged_ns = now;
+    g->floor_ns -= owed;
+    if (f->by_floor && f->holder == member + 1)
+        g->floor_debt_ns += ns - owed;
+    if (g->rights.force)
+        g->tokens_ns -= (int64_t)ns;
+}
+
 void
 be_fair_charge(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t busy_ns, uint64_t now)
 {
     struct be_fair_member *m = &f->members[member];
-    struct be_fair_group *g;
-    uint64_t step;
+    uint64_t ahead;
 
     if (m->group == 0)
         return;
-    g = group_of(f, member);
-    step = busy_ns * 100 / g->rights.share;
-    refill(g, now);
     scale_learn(m, est_ns, busy_ns);
     behind_count(f, member, busy_ns);
-    if (f->holder == member + 1)
+    if (f->holder == member + 1) {
         f->began_ns = 0;
-    m->vtime += busy_ns;
+        f->paid_ns = now;
+    }
     m->active_ns = now;
-    g->vtime += step;
-    f->leap = gp_max_u64(step, f->leap - gp_min_u64(f->leap, busy_ns));
-    g->service_ns += busy_ns;
-    g->charged_ns = now;
-    g->floor_ns -= gp_min_u64(g->floor_ns, busy_ns);
-    if (g->rights.force)
-        g->tokens_ns -= (int64_t)busy_ns;
+    ahead = gp_min_u64(m->ahead_ns, busy_ns);
+    m->ahead_ns -= ahead;
+    pay(f, member, busy_ns - ahead, now);
+    group_of(f, member)->service_ns += busy_ns;
+    vtime_move(f);
+}
+
+/* The holder's turn ends, though its work has not: nobody else had the device meanwhile. What runs
+ * is measured once it is done, and then this is taken off. */
+static void
+turn_end(struct be_fair *f, uint64_t now)
+{
+    uint32_t member = f->holder - 1;
+    uint64_t ns = now - gp_min_u64(f->paid_ns, now);
+
+    if (f->began_ns != 0)
+        f->members[member].ahead_ns += ns;
+    pay(f, member, ns, now);
+    f->holder = 0;
     vtime_move(f);
 }
 
@@ -371,6 +402,7 @@ grant(struct be_fair *f, uint32_t member, uint64_t now)
     f->idle = false;
     f->slice_used_ns = 0;
     f->began_ns = 0;
+    f->paid_ns = now;
     f->stuck_ns = now + BE_FAIR_STUCK_NS;
 }
 
@@ -386,11 +418,13 @@ pick(struct be_fair *f, uint64_t now, uint64_t *until_p)
             *until_p = gp_min_u64(*until_p, f->stuck_ns);
             return BE_FAIR_NONE;
         }
-        f->holder = 0; /* it waits for something else than the device: others may work */
+        turn_end(f, now); /* it waits for something else than the device: others may work */
     }
     next = best_waiting(f, BE_FAIR_NONE, now, &best, until_p);
-    if (next != BE_FAIR_NONE)
+    if (next != BE_FAIR_NONE) {
         grant(f, next, now);
+        f->by_floor = best.class == 0;
+    }
     return next;
 }
 
@@ -514,8 +548,10 @@ entered(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t under_way_
     struct be_fair_member *m = &f->members[member];
 
     gap_learn(f, m, now);
-    if (f->idle)
+    if (f->idle) {
         breath_learn(f, false);
+        f->paid_ns = now;
+    }
     if (m->waiting)
         wait_end(f, member, now);
     m->idle_ns = 0;
@@ -607,4 +643,28 @@ be_fair_drained(struct be_fair *f, uint32_t member, uint64_t now)
         f->holder = 0;
     next = pick(f, now, &until);
     return next == BE_FAIR_NONE && until != FOREVER ? BE_FAIR_ALL : next;
+}
+
+bool
+be_fair_stalled(struct be_fair *f, uint32_t member, uint64_t since_ns, uint64_t now,
+                uint32_t *picked_p)
+{
+    uint64_t most = BE_FAIR_STALL_NS, until = FOREVER;
+
+    *picked_p = BE_FAIR_NONE;
+    if (f->holder != member + 1 || f->idle)
+        return false;
+    for (uint32_t i = 0; i < f->end; i++)
+        if (f->members[i].group != 0 && f->members[i].waiting &&
+            class_of(f, i) < class_of(f, member))
+            most = BE_FAIR_STALL_HIGH_NS;
+    if (now < gp_max_u64(since_ns, f->paid_ns) + most)
+        return true;
+    f->began_ns = 0;
+    turn_end(f, now);
+    f->members[member].idle_ns = now;
+    *picked_p = pick(f, now, &until);
+    if (*picked_p == BE_FAIR_NONE && until != FOREVER)
+        *picked_p = BE_FAIR_ALL;
+    return false;
 }

@@ -12,8 +12,11 @@
  *   slice    while others of its class wait, a turn ends after so much work
  *   scale    estimates of a member that are wrong by a factor are corrected by it
  *   window   work under way is bounded, and very short while a higher class may come
- *   hold     when a higher class pauses, lower ones wait a moment before they begin; and long work
- *            of who had its share does, when who had the turn and is owed more pauses
+ *   stalled  work that has not begun, for its stream waits for something else than the device,
+ * keeps nobody waiting for long; a turn that ends by it, or without an end in sight, is paid for by
+ * the clock, so that who takes turns in vain has no more of them than its share hold     when a
+ * higher class pauses, lower ones wait a moment before they begin; and long work of who had its
+ * share does, when who had the turn and is owed more pauses
  *
  * Pure: time comes in as an argument (nanoseconds, never going back), estimates too; no locks, no
  * pointers inside, so it may lie in memory that processes share. A process may die between any two
@@ -47,6 +50,8 @@
 #define BE_FAIR_ACTIVE_NS     1000000000ull /* who did nothing for so long is not counted */
 #define BE_FAIR_STUCK_NS      100000000ull  /* a turn without an end in sight, at least */
 #define BE_FAIR_LONG_NS       2000000000ull /* ... whose work has begun, and is what takes long */
+#define BE_FAIR_STALL_NS      20000000ull   /* ... of whose work nothing has begun */
+#define BE_FAIR_STALL_HIGH_NS 1000000ull    /* ... while a higher class waits */
 
 struct be_fair_rights {
     uint32_t share;    /* percent, 1 .. 100 */
@@ -63,6 +68,7 @@ struct be_fair_group {
     int64_t tokens_ns;     /* force */
     uint64_t refilled_ns;
     uint64_t floor_ns;       /* what it is owed of its floor */
+    uint64_t floor_debt_ns;  /* had beyond it, in turns that it got by it */
     uint64_t floor_since_ns; /* waiting since; 0: it does not */
     uint64_t charged_ns;     /* when it was charged last */
     uint64_t service_ns;     /* charged so far */
@@ -77,14 +83,17 @@ struct be_fair_member {
     uint64_t active_ns;               /* did something last */
     uint64_t idle_ns;                 /* its work was done last; 0: it runs */
     uint64_t est_sum_ns, busy_sum_ns; /* lately: how right its estimates are */
+    uint64_t ahead_ns;                /* paid for work that runs still */
 };
 
 struct be_fair {
     uint32_t holder; /* member + 1; 0: nobody */
     uint32_t only;   /* member + 1 of the only active one, who need not ask; 0: none */
     bool idle;       /* the holder has nothing under way */
+    bool by_floor;   /* its class would not have the turn, its floor was due */
     uint32_t end;    /* no member from here on */
     uint64_t slice_used_ns, stuck_ns;
+    uint64_t paid_ns;   /* the holder's time was charged up to here */
     uint64_t piece_ns;  /* the holder's last launch */
     uint64_t began_ns;  /* the device works since then on the oldest of it; 0: not known */
     uint64_t behind_ns; /* lower classes' work that was done while a higher one waited */
@@ -122,6 +131,10 @@ void be_fair_leave(struct be_fair *f, uint32_t member);
 uint32_t be_fair_drained(struct be_fair *f, uint32_t member, uint64_t now);
 /* The device works on what the holder gave it. */
 void be_fair_begun(struct be_fair *f, uint32_t member, uint64_t now);
+/* Nothing of what member has under way has begun since so long: true while it has the turn still.
+ * *picked_p: as of be_fair_drained(). */
+bool be_fair_stalled(struct be_fair *f, uint32_t member, uint64_t since_ns, uint64_t now,
+                     uint32_t *picked_p);
 /* The device worked so long for member, on what was thought to take est_ns. */
 void be_fair_charge(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t busy_ns,
                     uint64_t now);

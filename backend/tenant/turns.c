@@ -210,6 +210,18 @@ be_turns_drained(struct be_ledger *ledger, unsigned device)
     picked_wake(ledger, picked);
 }
 
+bool
+be_turns_stalled(struct be_ledger *ledger, unsigned device, uint64_t since_ns)
+{
+    struct be_segment_turns *t = turns_lock(ledger, device);
+    uint32_t picked;
+    bool holds = be_fair_stalled(&t->fair, ledger->slot, since_ns, gp_now_ns(), &picked);
+
+    turns_unlock(t);
+    picked_wake(ledger, picked);
+    return holds;
+}
+
 /* -- sleeping ---------------------------------------------------------------------------------- */
 
 uint32_t

@@ -29,6 +29,8 @@ void be_turns_leave(struct be_ledger *ledger, unsigned device);
 void be_turns_begun(struct be_ledger *ledger, unsigned device);
 void be_turns_charge(struct be_ledger *ledger, unsigned device, uint64_t est_ns, uint64_t busy_ns);
 void be_turns_drained(struct be_ledger *ledger, unsigned device);
+/* As be_fair_stalled(). */
+bool be_turns_stalled(struct be_ledger *ledger, unsigned device, uint64_t since_ns);
 
 /* Sleep until the word is no longer seen, or until a time. */
 uint32_t be_turns_word(const struct be_ledger *ledger);

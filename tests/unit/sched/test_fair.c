@@ -12,6 +12,7 @@
 #define MS 1000000ull
 #define S  1000000000ull
 
+#define SILENT    UINT64_MAX
 #define SIMS_MAX  8
 #define QUEUE_MAX 4096
 
@@ -26,6 +27,9 @@ struct sim {
     /* One in so many kernels has its client come late with the next one, by up to so much. */
     unsigned late_one_in;
     uint64_t late_ns;
+    /* Its streams wait for something that never comes: nothing it has let in runs. So often it says
+     * so; SILENT: it does not. */
+    uint64_t stall_ns;
 
     /* The state. */
     uint64_t est_ns, real_ns; /* of the next kernel; 0: none chosen yet */
@@ -37,6 +41,7 @@ struct sim {
     uint64_t *latencies; /* request: arrival to end, and to the first kernel's begin */
     uint64_t *begins;
     unsigned requests;
+    uint64_t stalled_ns, look_ns; /* since then nothing of it has begun; it says so next */
     bool waiting, begun;
 };
 
@@ -93,6 +98,12 @@ add(uint32_t group, uint32_t share, uint32_t priority, bool force, uint32_t floo
 }
 
 static void
+kernels(struct sim *s, uint64_t ns)
+{
+    s->least_ns = s->most_ns = ns;
+}
+
+static void
 choose(struct sim *s)
 {
     double scale = (double)s->most_ns / (double)s->least_ns;
@@ -136,6 +147,13 @@ ask(uint32_t i)
         s->waiting = verdict == BE_FAIR_WAIT || verdict == BE_FAIR_DRAIN;
         if (s->waiting)
             return;
+        if (s->stall_ns != 0) {
+            s->real_ns = 0;
+            s->stalled_ns = w.now;
+            s->look_ns = s->stall_ns == SILENT ? SILENT : w.now + s->stall_ns;
+            s->arrives_ns = UINT64_MAX; /* till it has lost the turn */
+            return;
+        }
         cr_assert_lt(w.tail - w.head, QUEUE_MAX);
         w.queue[w.tail++ % QUEUE_MAX] = (struct work){.who = i,
                                                       .first = !s->begun && s->request != 0,
@@ -183,6 +201,29 @@ done(void)
     }
 }
 
+/* Whose work never begins tells of it, and asks again once it has lost the turn. */
+static void
+stalls(void)
+{
+    uint32_t picked = BE_FAIR_NONE;
+
+    for (unsigned i = 0; i < w.count; i++) {
+        struct sim *s = &w.sims[i];
+
+        if (s->stall_ns == 0 || s->arrives_ns != UINT64_MAX)
+            continue;
+        if (s->look_ns <= w.now) {
+            s->look_ns = w.now + s->stall_ns;
+            (void)be_fair_stalled(&w.f, i, s->stalled_ns, w.now, &picked);
+        }
+        if (w.f.holder != i + 1)
+            s->arrives_ns = w.now;
+        for (unsigned j = 0; j < w.count; j++)
+            if (picked == j || picked == BE_FAIR_ALL)
+                w.sims[j].ask_ns = w.now + w.wake_ns;
+    }
+}
+
 static void
 run(uint64_t span)
 {
@@ -191,6 +232,7 @@ run(uint64_t span)
     while (w.now < until) {
         uint64_t next = until;
 
+        stalls();
         for (unsigned i = 0; i < w.count; i++)
             ask(i);
         for (unsigned i = 0; i < w.count; i++) /* who was picked meanwhile */
@@ -204,6 +246,8 @@ run(uint64_t span)
                 next = s->arrives_ns;
             if (s->waiting && s->ask_ns > w.now && s->ask_ns < next)
                 next = s->ask_ns;
+            if (s->arrives_ns == UINT64_MAX && s->look_ns > w.now && s->look_ns < next)
+                next = s->look_ns;
         }
         w.now = next;
         if (w.head != w.tail && w.now >= w.head_began + w.queue[w.head % QUEUE_MAX].real_ns)
@@ -470,6 +514,84 @@ Test(fair, a_turn_that_does_not_end_is_given_to_others)
     w.now = until;
     cr_assert_eq(be_fair_enter(&w.f, 1, MS, 0, w.now, &picked, &until), BE_FAIR_GO);
     cr_assert_eq(be_fair_enter(&w.f, 0, MS, MS, w.now, &picked, &until), BE_FAIR_WAIT);
+}
+
+/* The other one has its share, though each turn of the first is one in vain, and long. */
+static void
+turns_in_vain(uint64_t stall_ns, double least)
+{
+    world_begin(9);
+    add(0, 50, 1, false, 2)->stall_ns = stall_ns;
+    kernels(add(1, 50, 1, false, 2), MS);
+    run(10 * S);
+    cr_assert_geq((double)w.sims[1].service_ns, least * 10e9, "%f",
+                  (double)w.sims[1].service_ns / 10e9);
+    conserved();
+}
+
+Test(fair, turns_in_vain_are_paid_for)
+{
+    turns_in_vain(MS, 0.48);
+    turns_in_vain(SILENT, 0.48);
+}
+
+Test(fair, a_floor_is_no_more_than_it_says)
+{
+    /* Nothing is known of its kernels, which are long. */
+    world_begin(9);
+    kernels(add(0, 100, 0, false, 0), MS);
+    kernels(add(1, 100, 2, false, 2), 200 * MS);
+    w.sims[1].factor = 0.0005;
+    run(10 * S);
+    cr_assert_leq(w.sims[1].service_ns, 10 * S / 100 * 5, "%f",
+                  (double)w.sims[1].service_ns / 10e9);
+    conserved();
+}
+
+Test(fair, a_floor_buys_no_more_turns_in_vain)
+{
+    world_begin(9);
+    kernels(add(0, 100, 0, false, 0), MS);
+    add(1, 100, 2, false, 2)->stall_ns = SILENT;
+    run(10 * S);
+    cr_assert_geq(w.sims[0].service_ns, 10 * S / 100 * 95, "%f",
+                  (double)w.sims[0].service_ns / 10e9);
+}
+
+Test(fair, a_higher_class_waits_little_for_work_that_has_not_begun)
+{
+    uint32_t picked;
+    uint64_t until;
+
+    world_begin(10);
+    add(0, 50, 2, false, 0);
+    add(1, 50, 0, false, 0);
+    cr_assert_eq(be_fair_enter(&w.f, 0, MS, 0, w.now, &picked, &until), BE_FAIR_GO);
+    cr_assert(be_fair_stalled(&w.f, 0, w.now, w.now + 2 * MS, &picked), "nobody waits");
+    cr_assert_eq(be_fair_enter(&w.f, 1, MS, 0, w.now, &picked, &until), BE_FAIR_WAIT);
+    cr_assert_not(be_fair_stalled(&w.f, 0, w.now, w.now + 2 * MS, &picked));
+    cr_assert_eq(picked, 1);
+    cr_assert_eq(be_fair_enter(&w.f, 1, MS, 0, w.now + 2 * MS, &picked, &until), BE_FAIR_GO);
+}
+
+Test(fair, what_was_paid_ahead_is_not_paid_twice)
+{
+    uint32_t picked;
+    uint64_t until;
+
+    world_begin(11);
+    add(0, 50, 1, false, 2);
+    add(1, 50, 1, false, 2);
+    cr_assert_eq(be_fair_enter(&w.f, 0, MS, 0, w.now, &picked, &until), BE_FAIR_GO);
+    be_fair_begun(&w.f, 0, w.now);
+    cr_assert_eq(be_fair_enter(&w.f, 1, MS, 0, w.now, &picked, &until), BE_FAIR_WAIT);
+    w.now += 3 * S;
+    cr_assert_eq(be_fair_enter(&w.f, 1, MS, 0, w.now, &picked, &until), BE_FAIR_GO);
+    cr_assert_eq(w.f.groups[0].vtime, 6 * S, "3 s of half a share");
+    be_fair_charge(&w.f, 0, MS, 5 * S, w.now + 2 * S);
+    cr_assert_eq(w.f.groups[0].vtime, 10 * S);
+    cr_assert_eq(w.f.groups[0].service_ns, 5 * S);
+    cr_assert_eq(w.f.members[0].ahead_ns, 0);
 }
 
 /* -- priority ---------------------------------------------------------------------------------- */

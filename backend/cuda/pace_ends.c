@@ -1,0 +1,311 @@
+/* backend/cuda/pace_ends.c -- the thread that sees batches end, and what it means if they do not */
+#include "backend/cuda/pace_priv.h"
+
+#include "backend/sched/fair.h"
+#include "backend/tenant/turns.h"
+#include "protocol/base/clock.h"
+#include "protocol/base/util.h"
+
+#define BASE_MS 8000.0f /* times are counted from an event not older */
+/* While nothing has begun, or a graph may wait for the client, the thread looks so often. */
+#define NAP_LEAST_NS 20000u
+#define NAP_MOST_NS  1000000u
+#define NAP_LONG_NS  10000000u /* ... once it is known that nothing will soon */
+
+/* -- what waits for something else than the device ----------------------------------------------
+ */
+
+static bool
+same_stream(const struct be_pace_batch *a, const struct be_pace_batch *b)
+{
+    return a->stream == b->stream && a->context == b->context;
+}
+
+/* The lock is held, as in the next ones. What is closed behind a stalled one is stalled. */
+bool
+be_pace_behind_stalled(const struct be_pace_device *d, const struct be_pace_batch *batch)
+{
+    for (const struct be_pace_batch *b = d->head; b != NULL; b = b->next)
+        if (b->stalled && same_stream(b, batch))
+            return true;
+    return false;
+}
+
+void
+be_pace_less(struct be_pace_device *d, uint64_t ns)
+{
+    d->under_way_ns -= gp_min_u64(ns, d->under_way_ns);
+}
+
+/* Nothing of it is at work: nobody knows when it will be. */
+static void
+all_stall(struct be_pace_device *d)
+{
+    for (struct be_pace_batch *b = d->head; b != NULL; b = b->next) {
+        if (!b->stalled)
+            be_pace_less(d, b->est_ns);
+        b->stalled = true;
+    }
+    d->lively = 0;
+    pthread_cond_broadcast(&d->went);
+}
+
+/* The stream of this one goes on. */
+static void
+stream_revive(struct be_pace_device *d, const struct be_pace_batch *of)
+{
+    for (struct be_pace_batch *b = d->head; b != NULL; b = b->next) {
+        if (!b->stalled || !same_stream(b, of))
+            continue;
+        b->stalled = false;
+        d->lively++;
+        d->under_way_ns += b->est_ns;
+    }
+}
+
+void
+be_pace_drained(struct be_pace_device *d)
+{
+    if (d->lively == 0 && d->open_count == 0)
+        be_turns_drained(d->session->ledger, d->device);
+}
+
+/* -- the thread that sees them end -------------------------------------------------------------
+ */
+
+void
+be_pace_base_drop(struct be_pace_device *d)
+{
+    if (d->base != NULL)
+        (void)d->session->driver->table.cuEventDestroy_v2(d->base);
+    d->base = NULL;
+    d->base_context = NULL;
+}
+
+static void
+overdue_end(struct be_pace_device *d)
+{
+    be_client_end(d->session, CUDA_ERROR_LAUNCH_TIMEOUT,
+                  "a kernel ran for longer than the tenant's max-kernel-time");
+}
+
+/* Until the batch, which is at work, is done; a tenant may be bounded in how long its work runs. */
+static CUresult
+batch_wait(struct be_pace_device *d, const struct be_pace_batch *batch)
+{
+    const struct be_driver_table *t = &d->session->driver->table;
+    uint64_t limit = be_ledger_max_kernel_ns(d->session->ledger);
+    struct timespec nap = {.tv_nsec = NAP_LEAST_NS};
+    CUresult cr;
+
+    /* Who looks whether the turn is stuck shall know that the device is at it. */
+    if (t->cuEventQuery(batch->end) == CUDA_ERROR_NOT_READY)
+        be_turns_begun(d->session->ledger, d->device);
+    while (limit != 0 && (cr = t->cuEventQuery(batch->end)) == CUDA_ERROR_NOT_READY) {
+        if (gp_now_ns() - batch->began_ns > limit) {
+            overdue_end(d);
+            break;
+        }
+        (void)nanosleep(&nap, NULL);
+        if (nap.tv_nsec < NAP_MOST_NS)
+            nap.tv_nsec *= 2;
+    }
+    return t->cuEventSynchronize(batch->end); /* or the process's end */
+}
+
+/* Milliseconds of the batch that no earlier one was charged for, and its own length. */
+static float
+batch_busy(struct be_pace_device *d, struct be_pace_batch *batch, float *length_p)
+{
+    const struct be_driver_table *t = &d->session->driver->table;
+    float start = 0, end = 0, busy;
+
+    if (d->base != NULL &&
+        (d->base_context != batch->context || d->covered_ms > BASE_MS ||
+         t->cuEventElapsedTime(&start, d->base, batch->start) != CUDA_SUCCESS || start < 0))
+        be_pace_base_drop(d);
+    if (d->base == NULL) {
+        d->base = batch->start;
+        d->base_context = batch->context;
+        d->covered_ms = 0;
+        batch->start = NULL;
+        start = 0;
+    }
+    if (t->cuEventElapsedTime(&end, d->base, batch->end) != CUDA_SUCCESS || end < start)
+        end = start;
+    *length_p = end - start;
+    busy = end - (start > d->covered_ms ? start : d->covered_ms);
+    if (end > d->covered_ms)
+        d->covered_ms = end;
+    return busy > 0 ? busy : 0;
+}
+
+static void
+batch_account(struct be_pace_device *d, struct be_pace_batch *batch)
+{
+    const struct be_driver_table *t = &d->session->driver->table;
+    float busy_ms = 0, length_ms = 0;
+    bool known = false;
+
+    if (batch->end != NULL && t->cuCtxSetCurrent(batch->context->handle) == CUDA_SUCCESS &&
+        batch_wait(d, batch) == CUDA_SUCCESS) {
+        busy_ms = batch_busy(d, batch, &length_ms);
+        known = true;
+    }
+    be_turns_charge(d->session->ledger, d->device, batch->est_ns, (uint64_t)(busy_ms * 1e6f));
+    pthread_mutex_lock(&d->lock);
+    if (known && batch->calls == 1)
+        be_estimate_learn(&d->estimates, batch->key, (uint64_t)(length_ms * 1e6f));
+    if (!batch->stalled) {
+        be_pace_less(d, batch->est_ns);
+        d->lively--;
+    }
+    pthread_mutex_unlock(&d->lock);
+    be_pace_batch_free(d, batch);
+}
+
+enum progress {
+    NOT_BEGUN,
+    AT_WORK,
+    OVER, /* or nobody can tell any more */
+};
+
+static enum progress
+batch_look(struct be_pace_device *d, struct be_pace_batch *batch)
+{
+    const struct be_driver_table *t = &d->session->driver->table;
+
+    if (batch->end == NULL || t->cuEventQuery(batch->end) != CUDA_ERROR_NOT_READY)
+        return OVER;
+    if (batch->began_ns == 0 && t->cuEventQuery(batch->start) != CUDA_ERROR_NOT_READY)
+        batch->began_ns = gp_now_ns();
+    return batch->began_ns != 0 ? AT_WORK : NOT_BEGUN;
+}
+
+/* Streams whose first batch was looked at; of more than these, each batch is. */
+struct streams {
+    unsigned count;
+    const struct be_pace_batch *of[BE_PACE_OPEN_MAX];
+};
+
+static bool
+streams_have(struct streams *streams, const struct be_pace_batch *batch)
+{
+    for (unsigned i = 0; i < streams->count; i++)
+        if (same_stream(streams->of[i], batch))
+            return true;
+    if (streams->count < BE_PACE_OPEN_MAX)
+        streams->of[streams->count++] = batch;
+    return false;
+}
+
+/* With the lock held: take out one that is over, or else the first that the device alone can end;
+ * NULL: there is none, and what there is holds nobody else's batches up. *busy_ns_p: until then a
+ * graph that may wait for the client can be thought to be at work. */
+static struct be_pace_batch *
+batch_take(struct be_pace_device *d, uint64_t *busy_ns_p)
+{
+    struct be_pace_batch **found = NULL, *batch;
+    struct streams streams = {0};
+    enum progress progress = NOT_BEGUN;
+    bool begun;
+
+    *busy_ns_p = 0;
+    for (struct be_pace_batch **at = &d->head; *at != NULL && progress != OVER; at = &(*at)->next) {
+        batch = *at;
+        if (streams_have(&streams, batch))
+            continue;
+        begun = batch->began_ns != 0;
+        progress = batch_look(d, batch);
+        if (batch->stalled && (progress == OVER || (progress == AT_WORK && !begun)))
+            stream_revive(d, batch);
+        if (progress == OVER || (progress == AT_WORK && !batch->halts && found == NULL))
+            found = at;
+        else if (progress == AT_WORK && batch->halts)
+            *busy_ns_p = gp_max_u64(
+                *busy_ns_p, batch->began_ns + gp_min_u64(2 * batch->est_ns, BE_FAIR_STUCK_NS));
+    }
+    if (found == NULL)
+        return NULL;
+    batch = *found;
+    *found = batch->next;
+    if (*found == NULL)
+        d->tail = found;
+    return batch;
+}
+
+/* With the lock held: a graph that may wait for the client has run for too long. */
+static bool
+any_overdue(struct be_pace_device *d)
+{
+    uint64_t limit = be_ledger_max_kernel_ns(d->session->ledger), now = gp_now_ns();
+
+    for (const struct be_pace_batch *b = d->head; limit != 0 && b != NULL; b = b->next)
+        if (b->halts && b->began_ns != 0 && now - b->began_ns > limit)
+            return true;
+    return false;
+}
+
+/* With the lock held, which is given up meanwhile: nothing can be waited for. Who waits for the
+ * turn shall not wait for what waits for something else; how long to sleep the next time. */
+static uint64_t
+doze(struct be_pace_device *d, uint64_t busy_ns, uint64_t nap_ns)
+{
+    uint64_t now = gp_now_ns(), since = gp_max_u64(d->moved_ns, busy_ns), until;
+    bool holds = d->lively != 0;
+    struct timespec at;
+
+    if (any_overdue(d)) {
+        pthread_mutex_unlock(&d->lock);
+        overdue_end(d);
+        pthread_mutex_lock(&d->lock);
+        nap_ns = NAP_LONG_NS;
+    }
+    if (holds && d->open_count == 0 && now > since && now - since >= BE_FAIR_STALL_HIGH_NS) {
+        holds = be_turns_stalled(d->session->ledger, d->device, since);
+        if (!holds && now - since >= BE_FAIR_STALL_NS)
+            all_stall(d);
+        else if (!holds)
+            pthread_cond_broadcast(&d->went);
+    }
+    until = now + nap_ns;
+    at = (struct timespec){.tv_sec = (time_t)(until / GP_NS_PER_S),
+                           .tv_nsec = (long)(until % GP_NS_PER_S)};
+    if (!d->stop)
+        (void)pthread_cond_timedwait(&d->came, &d->lock, &at);
+    return gp_min_u64(2 * nap_ns, holds ? NAP_MOST_NS : NAP_LONG_NS);
+}
+
+void *
+be_pace_main(void *arg)
+{
+    uint64_t nap_ns = NAP_LEAST_NS, busy_ns;
+    struct be_pace_device *d = arg;
+    struct be_pace_batch *batch;
+
+    pthread_mutex_lock(&d->lock);
+    for (;;) {
+        while (d->head == NULL && !d->stop)
+            pthread_cond_wait(&d->came, &d->lock);
+        if (d->head == NULL)
+            break;
+        batch = batch_take(d, &busy_ns);
+        if (batch == NULL) {
+            nap_ns = doze(d, busy_ns, nap_ns);
+            continue;
+        }
+        nap_ns = NAP_LEAST_NS;
+        d->in_hand = true;
+        pthread_mutex_unlock(&d->lock);
+        batch_account(d, batch);
+        pthread_mutex_lock(&d->lock);
+        d->in_hand = false;
+        d->moved_ns = gp_now_ns();
+        if (d->head == NULL && d->open_count == 0)
+            d->under_way_ns = 0;
+        be_pace_drained(d);
+        pthread_cond_broadcast(&d->went);
+    }
+    pthread_mutex_unlock(&d->lock);
+    return NULL;
+}
