@@ -527,6 +527,19 @@ call_halts(struct be_session *session, uint16_t id, const uint8_t *body, size_t 
            exec->halts;
 }
 
+/* be_stay_enter() has let this launch in: all memory is reached. */
+static void
+quick_note(struct be_session *session, struct be_pace_device *d, const struct be_context *context)
+{
+    struct be_quick *q = &session->quick;
+
+    q->context = context;
+    q->only = d->only;
+    q->own = d->own;
+    q->calls = &d->mark_calls;
+    q->most = d->mark_every;
+}
+
 static bool
 work_enter(struct be_call *call, struct be_pace_device *d, CUstream stream, uint64_t key,
            struct be_pace_pass *pass)
@@ -590,8 +603,12 @@ be_pace_enter(struct be_call *call, const struct wire_record *record, const uint
     if (d == NULL)
         return true;
     alone = atomic_load_explicit(d->only, memory_order_acquire) == d->own;
-    if (alone && (class == CALL_EDGE || ++d->mark_calls < d->mark_every))
+    if (alone && (class == CALL_EDGE || ++d->mark_calls < d->mark_every)) {
+        if (record->call == WIRE_CALL_cuLaunchKernelEx)
+            quick_note(session, d, call->context);
         return true;
+    }
+    be_quick_forget(&session->quick);
     memcpy(&id, body + info->stream_at, sizeof(id));
     if (be_handle_get(session, WIRE_HANDLE_STREAM, id, true, &stream) != CUDA_SUCCESS)
         return true; /* the call will say so */
@@ -673,6 +690,7 @@ be_pace_attach(struct be_session *session, struct be_context *context)
 {
     unsigned device = (unsigned)context->device;
 
+    be_quick_forget(&session->quick);
     if (!be_ledger_governed(session->ledger))
         return CUDA_SUCCESS;
     if (session->pace == NULL)
@@ -694,6 +712,7 @@ be_pace_forget(struct be_session *session, struct be_context *context)
     struct be_pace_device *d =
         session->pace != NULL ? session->pace->devices[context->device] : NULL;
 
+    be_quick_forget(&session->quick);
     if (d == NULL)
         return;
     batches_close(session, d, NULL, NULL, true);

@@ -11,6 +11,7 @@
 #include "backend/cuda/handles.h"
 #include "backend/cuda/pages.h"
 #include "backend/cuda/promise.h"
+#include "backend/cuda/quick.h"
 #include "backend/cuda/waits.h"
 #include "backend/driver/driver.h"
 #include "backend/images/keeper.h"
@@ -79,6 +80,7 @@ struct be_session {
     char tenant[BE_SHARE_TENANT_MAX]; /* who may share with whom */
 
     /* The executor's. */
+    struct be_quick quick;
     struct be_share *share; /* made when first needed */
     struct be_handles handles;
     struct be_context *current; /* on the executor thread */

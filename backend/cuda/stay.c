@@ -521,6 +521,7 @@ static void
 go_out(struct be_stay *stay)
 {
     stay->in = stay->reached = false;
+    be_quick_forget(&stay->session->quick);
     stay->pass_until_ns = 0;
     be_rooms_work_end(stay->session->ledger);
     atomic_store(&stay->inside, false);
@@ -768,6 +769,8 @@ be_stay_enter(struct be_session *session, uint16_t call, const uint8_t *body, si
     else
         be_swap_reached(session->space);
     stay->reached = need != NEED_NAMED;
+    if (!stay->reached)
+        be_quick_forget(&session->quick);
     return verdict;
 }
 
@@ -852,6 +855,7 @@ be_stay_start(struct be_session *session, unsigned evict_every)
         free(stay);
         return GP_ERR_NO_MEMORY;
     }
+    session->quick.closed = &stay->closed;
     session->stay = stay;
     return GP_OK;
 }
@@ -864,6 +868,7 @@ be_stay_stop(struct be_session *session)
     if (stay == NULL)
         return;
     session->stay = NULL;
+    session->quick = (struct be_quick){0};
     pthread_mutex_lock(&stay->lock);
     atomic_store(&stay->stop, true);
     atomic_store(&stay->inside, false);

@@ -282,32 +282,53 @@ be_record_enter(struct be_session *session, const struct wire_record *record, st
 }
 
 static void
+record_refuse(const struct be_call *call, CUresult cr)
+{
+    if (call->tag != 0)
+        be_reply_plain(call, cr);
+    else
+        be_defer(call, cr);
+}
+
+/* In the session's turn, with its memory there; false: nobody is there to hear of it. */
+static bool
+record_call(struct be_call *call, const struct wire_record *record, const uint8_t *body, size_t len)
+{
+    struct be_pace_pass pass;
+
+    if (record->call == WIRE_CALL_cuLaunchKernelEx &&
+        be_quick_pass(&call->session->quick, call->context)) {
+        be_dispatch[record->call](call, body, len);
+        return true;
+    }
+    switch (be_stay_enter(call->session, record->call, body, len)) {
+    case BE_STAY_GONE:
+        return false;
+    case BE_STAY_REFUSED:
+        record_refuse(call, CUDA_ERROR_OUT_OF_MEMORY);
+        return true;
+    default:
+        break;
+    }
+    if (!be_pace_enter(call, record, body, len, &pass))
+        return false;
+    be_dispatch[record->call](call, body, len);
+    be_pace_leave(&pass);
+    return true;
+}
+
+static void
 record_run(struct be_session *session, const struct wire_record *record, const uint8_t *body,
            size_t len)
 {
     uint64_t begin_ns = GP_UNLIKELY(session->trace != NULL) ? gp_now_ns() : 0;
-    struct be_pace_pass pass;
     struct be_call call;
     CUresult cr = be_record_enter(session, record, &call);
 
-    if (cr == CUDA_SUCCESS) {
-        enum be_stay_verdict verdict = be_stay_enter(session, record->call, body, len);
-
-        if (verdict == BE_STAY_GONE)
-            return;
-        if (verdict == BE_STAY_REFUSED)
-            cr = CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    if (cr == CUDA_SUCCESS) {
-        if (!be_pace_enter(&call, record, body, len, &pass))
-            return; /* nobody is there any more to hear of it */
-        be_dispatch[record->call](&call, body, len);
-        be_pace_leave(&pass);
-    } else if (call.tag != 0) {
-        be_reply_plain(&call, cr);
-    } else {
-        be_defer(&call, cr);
-    }
+    if (cr != CUDA_SUCCESS)
+        record_refuse(&call, cr);
+    else if (!record_call(&call, record, body, len))
+        return;
     if (GP_UNLIKELY(session->trace != NULL) && begin_ns != 0)
         be_trace_add(session, record->call, begin_ns);
 }
