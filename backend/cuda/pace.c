@@ -25,6 +25,8 @@
 #define MARK_NS        8000000u /* about so far apart */
 #define MARK_CALLS_MAX 256u
 #define MARK_NAP_NS    20000
+#define MARKS_NS       (8 * GP_NS_PER_S)    /* so long they are waited for: one long kernel */
+#define MARKS_VALUE_NS (100 * GP_NS_PER_MS) /* ... where it may be for a later call */
 
 struct be_pace {
     struct be_pace_device *devices[BE_DRIVER_DEVICES_MAX];
@@ -389,6 +391,7 @@ static bool
 marks_wait(struct be_pace_device *d)
 {
     const struct be_driver_table *t = &d->session->driver->table;
+    uint64_t most = d->awaits_values ? MARKS_VALUE_NS : MARKS_NS;
     struct timespec nap = {.tv_nsec = MARK_NAP_NS};
     uint64_t began = gp_now_ns(), beat = began;
     bool handed = false;
@@ -411,8 +414,12 @@ marks_wait(struct be_pace_device *d)
         (void)nanosleep(&nap, NULL);
         if (!be_client_look(d->session, &beat))
             return false;
-        if (gp_now_ns() - began > 8 * GP_NS_PER_S) /* one long kernel, or a wait for a later call */
+        if (gp_now_ns() - began > most) {
+            /* Perhaps they wait for a call behind this one: they tell nothing. */
+            marks_drop(d, NULL);
+            d->mark_every = (unsigned)gp_min_u64(MARK_CALLS_MAX, 2 * (uint64_t)d->mark_every);
             return true;
+        }
     }
     return true;
 }
@@ -602,6 +609,8 @@ be_pace_enter(struct be_call *call, const struct wire_record *record, const uint
     d = session->pace->devices[call->context->device];
     if (d == NULL)
         return true;
+    if (record->call == WIRE_CALL_cuStreamBatchMemOp_v2)
+        d->awaits_values = true;
     alone = atomic_load_explicit(d->only, memory_order_acquire) == d->own;
     if (alone && (class == CALL_EDGE || ++d->mark_calls < d->mark_every)) {
         if (record->call == WIRE_CALL_cuLaunchKernelEx)

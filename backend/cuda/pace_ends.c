@@ -21,13 +21,17 @@ same_stream(const struct be_pace_batch *a, const struct be_pace_batch *b)
     return a->stream == b->stream && a->context == b->context;
 }
 
-/* The lock is held, as in the next ones. What is closed behind a stalled one is stalled. */
+/* The lock is held, as in the next ones. What is closed behind a stalled one is stalled; but no
+ * more than a window of it before that is looked at again, for it may begin at any time. */
 bool
-be_pace_behind_stalled(const struct be_pace_device *d, const struct be_pace_batch *batch)
+be_pace_behind_stalled(struct be_pace_device *d, const struct be_pace_batch *batch)
 {
-    for (const struct be_pace_batch *b = d->head; b != NULL; b = b->next)
-        if (b->stalled && same_stream(b, batch))
-            return true;
+    for (const struct be_pace_batch *b = d->head; b != NULL; b = b->next) {
+        if (!b->stalled || !same_stream(b, batch))
+            continue;
+        d->behind_ns += batch->est_ns;
+        return d->behind_ns <= BE_FAIR_WINDOW_NS;
+    }
     return false;
 }
 
@@ -47,6 +51,7 @@ all_stall(struct be_pace_device *d)
         b->stalled = true;
     }
     d->lively = 0;
+    d->behind_ns = 0;
     pthread_cond_broadcast(&d->went);
 }
 

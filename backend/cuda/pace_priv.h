@@ -55,7 +55,8 @@ struct be_pace_device {
     struct be_pace_mark marks[BE_PACE_MARKS_MAX]; /* oldest first */
     struct be_pace_mark passed;                   /* the last one that happened */
     unsigned mark_count, mark_calls, mark_every;
-    uint64_t batch_ns; /* as long as a batch gets, about */
+    bool awaits_values; /* its streams have waited for a value in memory, and may again */
+    uint64_t batch_ns;  /* as long as a batch gets, about */
 
     pthread_mutex_t lock; /* rank 36 */
     pthread_cond_t came, went;
@@ -65,7 +66,8 @@ struct be_pace_device {
     unsigned open_count; /* open ones, and a call that was let in and has none yet */
     unsigned lively;     /* closed ones, also the one in hand, that are not stalled */
     uint64_t under_way_ns;
-    uint64_t moved_ns; /* one was closed, or was over, last */
+    uint64_t behind_ns; /* closed behind stalled ones since they are */
+    uint64_t moved_ns;  /* one was closed, or was over, last */
     struct be_estimates estimates;
     struct be_pace_spare spares[BE_PACE_SPARES_MAX];
     unsigned spare_count;
@@ -83,8 +85,8 @@ void be_pace_batch_free(struct be_pace_device *d, struct be_pace_batch *batch);
 /* -- pace_ends.c, with the lock held ------------------------------------------------------------
  */
 
-/* An earlier one of its stream is stalled. */
-bool be_pace_behind_stalled(const struct be_pace_device *d, const struct be_pace_batch *batch);
+/* It is stalled, for an earlier one of its stream is. */
+bool be_pace_behind_stalled(struct be_pace_device *d, const struct be_pace_batch *batch);
 /* So much less is under way. */
 void be_pace_less(struct be_pace_device *d, uint64_t ns);
 /* If nothing is at work, or will be by itself, somebody else may have the turn. */

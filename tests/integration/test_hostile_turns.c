@@ -177,6 +177,23 @@ Test(hostile_turns, a_stream_that_waits_hides_no_work_of_others)
     test_tenants_stop(&server);
 }
 
+/* Alone, too: what is queued behind the wait is not waited for, for 8 s at each call. */
+Test(hostile_turns, who_is_alone_may_queue_behind_a_value)
+{
+    struct test_server server = server_start(equals);
+    struct test_client bob;
+    uint64_t began;
+
+    begin(&bob, &server, "bob");
+    work_a_little(&bob);
+    began = gp_now_ns();
+    wait_for_a_word(&bob);
+    write_the_word(&bob);
+    cr_assert_lt(gp_now_ns() - began, 7 * GP_NS_PER_S);
+    test_client_close(&bob);
+    test_tenants_stop(&server);
+}
+
 /* bob asks for more than fits pinned memory and reads nothing of it. */
 Test(hostile_turns, nobody_waits_for_who_does_not_read)
 {
