@@ -301,9 +301,9 @@ turn_wait(struct be_session *session, struct be_pace_device *d, enum be_fair_ver
 static enum be_fair_verdict
 turn_take(struct be_session *session, struct be_pace_device *d, uint64_t est_ns)
 {
-    uint64_t until, window, beat = gp_now_ns();
+    uint64_t until, window, began = gp_now_ns(), beat = began;
+    bool first = true, others = false;
     enum be_fair_verdict verdict;
-    bool first = true;
 
     for (;;) {
         uint32_t word = be_turns_word(session->ledger);
@@ -317,8 +317,12 @@ turn_take(struct be_session *session, struct be_pace_device *d, uint64_t est_ns)
         }
         pthread_mutex_unlock(&d->lock);
         d->batch_ns = gp_min_u64(BATCH_NS, window / BATCHES_IN_WINDOW);
-        if (verdict == BE_FAIR_GO || verdict == BE_FAIR_FREE)
+        if (verdict == BE_FAIR_GO || verdict == BE_FAIR_FREE) {
+            if (others)
+                be_count_turn(session->row, gp_now_ns() - began);
             return verdict;
+        }
+        others = others || verdict == BE_FAIR_WAIT;
         if (first) {
             /* Nothing of ours may wait for us: not what is open, nor who waits for answers. */
             batches_close(session, d, NULL, NULL, true);

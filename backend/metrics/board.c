@@ -168,6 +168,19 @@ be_board_row_frame(struct be_board_row *row, const char *scheme, uint64_t bytes_
     atomic_store_explicit(&row->active_ns, gp_now_ns(), memory_order_relaxed);
 }
 
+void
+be_count_turn(struct be_board_row *row, uint64_t ns)
+{
+    static const uint32_t upto_us[BE_TURN_BUCKETS - 1] = {500,   1000,  2000,   5000,
+                                                          10000, 50000, 200000, 1000000};
+    unsigned i = 0;
+
+    while (i < BE_TURN_BUCKETS - 1 && ns > upto_us[i] * 1000ull)
+        i++;
+    be_count(row, (enum be_count)(BE_COUNT_TURNS + i), 1);
+    be_count(row, BE_COUNT_TURNS_NS, ns);
+}
+
 /* -- the supervisor ---------------------------------------------------------------------------- */
 
 static void

@@ -26,6 +26,9 @@
 #define BE_BOARD_GPUS 64
 #define BE_BOARD_TEXT 128
 
+/* Up to 500 us, 1, 2, 5, 10, 50, 200 ms, 1 s, and longer. */
+#define BE_TURN_BUCKETS 9
+
 /* What a call is about. */
 enum be_count {
     BE_COUNT_LAUNCHES,
@@ -51,6 +54,8 @@ enum be_count {
     BE_COUNT_PAGING_NS,
     BE_COUNT_ROOM_WAIT_NS, /* waited until its memory was on its devices */
     BE_COUNT_DIRECT_BYTES, /* between line and device memory by the line's device alone */
+    BE_COUNT_TURNS,        /* that others had when asked for, by how long it took: a few of them */
+    BE_COUNT_TURNS_NS = BE_COUNT_TURNS + BE_TURN_BUCKETS, /* all of that */
     BE_COUNT_END,
 };
 
@@ -128,6 +133,9 @@ be_count(struct be_board_row *row, enum be_count which, uint64_t by)
     if (row != NULL)
         atomic_fetch_add_explicit(&row->counts[which], by, memory_order_relaxed);
 }
+
+/* A turn that others had was waited for so long. */
+void be_count_turn(struct be_board_row *row, uint64_t ns);
 
 /* -- the supervisor ---------------------------------------------------------------------------- */
 

@@ -402,6 +402,46 @@ tenant_calls(struct page *p)
     }
 }
 
+/* How long who wanted to work waited for others to let the device go: for a tenant of high
+ * priority, what preemption takes, from its arrival until its first kernel is given to the device.
+ */
+static void
+tenant_turns(struct page *p)
+{
+    static const char name[] = "gpupool_tenant_turn_wait_seconds";
+    char bucket[64], count[64], sum[64];
+
+    family(
+        p, name, "histogram",
+        "Turns that others had when a tenant wanted to work, by how long that took; for a tenant "
+        "of high priority, the latency of preemption.");
+    snprintf(bucket, sizeof(bucket), "%s_bucket", name);
+    snprintf(count, sizeof(count), "%s_count", name);
+    snprintf(sum, sizeof(sum), "%s_sum", name);
+    for (uint32_t i = 0; i < p->a->tenant_count; i++) {
+        const struct wire_admin_tenant *t = &p->a->tenants[i];
+        const struct wire_admin_counters *c = &t->counters;
+        const struct {
+            const char *upto;
+            uint64_t count;
+        } buckets[] = {
+            {"0.0005", c->turns_500us}, {"0.001", c->turns_1ms}, {"0.002", c->turns_2ms},
+            {"0.005", c->turns_5ms},    {"0.01", c->turns_10ms}, {"0.05", c->turns_50ms},
+            {"0.2", c->turns_200ms},    {"1", c->turns_1s},      {"+Inf", c->turns_longer},
+        };
+        uint64_t all = 0;
+
+        for (size_t b = 0; b < sizeof(buckets) / sizeof(buckets[0]); b++) {
+            all += buckets[b].count;
+            sample(p, bucket, (double)all, SERVER(p), "tenant", t->name, "priority", t->priority,
+                   "le", buckets[b].upto, NULL);
+        }
+        sample(p, sum, (double)c->turns_ns / 1e9, SERVER(p), "tenant", t->name, "priority",
+               t->priority, NULL);
+        sample(p, count, (double)all, SERVER(p), "tenant", t->name, "priority", t->priority, NULL);
+    }
+}
+
 /* Of those that have one. */
 static void
 tenant_quotas(struct page *p)
@@ -483,9 +523,9 @@ tenants_page(struct page *p)
     tenant_family(p, "gpupool_tenant_throttled_seconds_total", "counter",
                   "Time that sessions of a tenant waited for their turn.", tenant_throttled);
     tenant_family(p, "gpupool_tenant_turn_waits_total", "counter",
-                  "Turns that were waited for; the seconds above by this are, for a tenant of high "
-                  "priority, how long preemption takes.",
+                  "Turns that were waited for, also for one's own work to be done.",
                   tenant_turn_waits);
+    tenant_turns(p);
     tenant_paged(p);
     tenant_family(p, "gpupool_tenant_paging_seconds_total", "counter",
                   "Time that moving these bytes took.", tenant_paging);

@@ -123,6 +123,16 @@ counters_fill(const uint64_t counts[BE_COUNT_END], struct wire_admin_counters *o
     out->paging_ns += counts[BE_COUNT_PAGING_NS];
     out->room_wait_ns += counts[BE_COUNT_ROOM_WAIT_NS];
     out->direct_bytes += counts[BE_COUNT_DIRECT_BYTES];
+    out->turns_500us += counts[BE_COUNT_TURNS + 0];
+    out->turns_1ms += counts[BE_COUNT_TURNS + 1];
+    out->turns_2ms += counts[BE_COUNT_TURNS + 2];
+    out->turns_5ms += counts[BE_COUNT_TURNS + 3];
+    out->turns_10ms += counts[BE_COUNT_TURNS + 4];
+    out->turns_50ms += counts[BE_COUNT_TURNS + 5];
+    out->turns_200ms += counts[BE_COUNT_TURNS + 6];
+    out->turns_1s += counts[BE_COUNT_TURNS + 7];
+    out->turns_longer += counts[BE_COUNT_TURNS + 8];
+    out->turns_ns += counts[BE_COUNT_TURNS_NS];
 }
 
 /* The session's share in what its GPUs and its tenant have. */

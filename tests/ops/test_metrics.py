@@ -164,6 +164,38 @@ def paging(build, source):
         lab.close()
 
 
+def turns(build, source):
+    """Two that want one device: who waits for the other, and for how long."""
+    lab = pool.Lab(build, source)
+    clients = []
+    try:
+        server = lab.server("gpu1", "--metrics", "http://127.0.0.1:0",
+                            config='[tenant "a"]\nmatch = cn:alice\npriority = high\n[tenant "b"]\nmatch = cn:bob\n')
+        for who in ("alice", "bob"):
+            env = lab.environment(who, GPUPOOL_SERVER=server.url, LD_LIBRARY_PATH=os.path.join(build, "frontend/cuda"))
+            clients.append(subprocess.Popen([sys.executable, "-c", PAGER], env=env, stdin=subprocess.PIPE))
+        name = "gpupool_tenant_turn_wait_seconds"
+        check("both waited", eventually(lambda: all(value(samples(fetch(server)), name + "_count", tenant=t) > 0 for t in "ab"), 60),
+              *(line for line in fetch(server).splitlines() if "turn" in line))
+        now = samples(fetch(server))
+        for tenant, priority in (("a", "high"), ("b", "normal")):
+            of = {"tenant": tenant, "priority": priority}
+            buckets = [value(now, name + "_bucket", le=le, **of)
+                       for le in ("0.0005", "0.001", "0.002", "0.005", "0.01", "0.05", "0.2", "1", "+Inf")]
+            check("each holds those before", buckets == sorted(buckets), buckets)
+            check("all of them", buckets[-1] == value(now, name + "_count", **of) > 0)
+            total, least = value(now, name + "_sum", **of), 0.0005 * (buckets[-1] - buckets[0])
+            check("and their time", total > 0 and total >= least, total, least)
+        for client in clients:
+            client.stdin.close()
+        check("they end well", [c.wait(timeout=60) for c in clients] == [0, 0])
+        server.stop()
+    finally:
+        for client in clients:
+            client.kill()
+        lab.close()
+
+
 def hostile(build, source):
     """Slow, silent and rude readers keep nobody else from being served."""
     lab = pool.Lab(build, source)
@@ -192,7 +224,9 @@ def dashboards(build, source):
     lab = pool.Lab(build, source)
     try:
         server = lab.server("gpu1", "--metrics", "http://127.0.0.1:0", config=TENANTS)
-        told = set(re.findall(r"^# TYPE (\S+)", fetch(server), re.M))
+        page = fetch(server)
+        told = set(re.findall(r"^# TYPE (\S+)", page, re.M))
+        told |= {name + "_bucket" for name in re.findall(r"^# TYPE (\S+) histogram", page, re.M)}
         server.stop()
         folder = os.path.join(source, "deploy/monitoring")
         for name in ("dashboard.json", "rules.yml"):
@@ -206,4 +240,4 @@ def dashboards(build, source):
 
 
 if __name__ == "__main__":
-    sys.exit(pool.main({f.__name__: f for f in (figures, lanes, paging, hostile, dashboards)}))
+    sys.exit(pool.main({f.__name__: f for f in (figures, lanes, paging, turns, hostile, dashboards)}))
