@@ -2,7 +2,8 @@
  *
  * Calls that travel, waits, sends and arriving data on the client's clock; what the server's
  * executor did, moved from its clock to ours. %p in FILE becomes the process's id. The file is
- * whole JSON after each write; a process that is killed loses what it had gathered, 64 KiB at most.
+ * whole JSON after each write; a process that is killed loses what it had gathered, 64 KiB at most,
+ * and the list's end if that comes in the middle of a write.
  *
  * Threads: any; one lock inside, a leaf.
  */

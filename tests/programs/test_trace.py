@@ -59,8 +59,17 @@ def whole(path):
     check(load_there["dur"] <= load_here["dur"], "longer there than here")
 
 
+def load_cut(path):
+    """A kill may come in the middle of a write, of which the kernel then leaves so many pages: without the list's end."""
+    with open(path, encoding="ascii") as file:
+        text = file.read()
+    if not text.endswith("]}\n"):
+        text = text[:text.rindex(",\n{")] + "\n]}\n"
+    return json.loads(text)["traceEvents"]
+
+
 def killed(server, command, path):
-    """A process that is killed leaves a whole file, of what it had written."""
+    """A process that is killed leaves what it had written."""
     process = subprocess.Popen(pooled(server, command), env=dict(server.client_env, GPUPOOL_TRACE=path),
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60
@@ -69,7 +78,7 @@ def killed(server, command, path):
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    check(len(load(path)) > 100, "little is left")
+    check(len(load_cut(path)) > 100, "little is left")
 
 
 def main():
