@@ -476,8 +476,23 @@ one_memory(const struct side *src, const struct side *dst)
            (src->array != NULL && src->array == dst->array);
 }
 
-static uint64_t
-copy_2d(struct made *m, const struct call *call, int at)
+static /* Of a copy in two or three dimensions, whose structures name their fields alike. */
+#define SIDES_FILL(c, src, dst)                                                                    \
+    do {                                                                                           \
+        (c)->srcMemoryType = (src).type;                                                           \
+        (c)->srcDevice = (src).device;                                                             \
+        (c)->srcHost = (src).host;                                                                 \
+        (c)->srcArray = (src).array;                                                               \
+        (c)->srcPitch = (src).pitch;                                                               \
+        (c)->dstMemoryType = (dst).type;                                                           \
+        (c)->dstDevice = (dst).device;                                                             \
+        (c)->dstHost = (void *)(uintptr_t)(dst).host;                                              \
+        (c)->dstArray = (dst).array;                                                               \
+        (c)->dstPitch = (dst).pitch;                                                               \
+    } while (0)
+
+    uint64_t
+    copy_2d(struct made *m, const struct call *call, int at)
 {
     CUDA_MEMCPY2D *c = (void *)m->room[at].bytes;
     struct side src, dst;
@@ -488,16 +503,7 @@ copy_2d(struct made *m, const struct call *call, int at)
     src = copy_side(m, call, at, &left);
     dst = copy_side(m, call, at, &left);
     host = src.type == CU_MEMORYTYPE_HOST || dst.host != NULL;
-    c->srcMemoryType = src.type;
-    c->srcDevice = src.device;
-    c->srcHost = src.host;
-    c->srcArray = src.array;
-    c->srcPitch = src.pitch;
-    c->dstMemoryType = dst.type;
-    c->dstDevice = dst.device;
-    c->dstHost = (void *)(uintptr_t)dst.host;
-    c->dstArray = dst.array;
-    c->dstPitch = dst.pitch;
+    SIDES_FILL(c, src, dst);
     c->srcXInBytes = left >= 1024 ? (size_t)ONE_OF(0, 0, 0, 4, 16) : 0;
     c->dstY = left >= 1024 ? (size_t)ONE_OF(0, 0, 0, 1) : 0;
     c->WidthInBytes = (size_t)ONE_OF(16, 64, 48, 1, 0, 100);
@@ -523,16 +529,7 @@ copy_3d(struct made *m, const struct call *call, int at)
     src = copy_side(m, call, at, &left);
     dst = copy_side(m, call, at, &left);
     host = src.type == CU_MEMORYTYPE_HOST || dst.host != NULL;
-    c->srcMemoryType = src.type;
-    c->srcDevice = src.device;
-    c->srcHost = src.host;
-    c->srcArray = src.array;
-    c->srcPitch = src.pitch;
-    c->dstMemoryType = dst.type;
-    c->dstDevice = dst.device;
-    c->dstHost = (void *)(uintptr_t)dst.host;
-    c->dstArray = dst.array;
-    c->dstPitch = dst.pitch;
+    SIDES_FILL(c, src, dst);
     c->WidthInBytes = (size_t)ONE_OF(16, 64, 48, 1, 0);
     c->Height = some_rows(left);
     c->Depth = left >= 16384 && c->Height <= 8 ? (size_t)ONE_OF(1, 1, 2, 0) : 1;

@@ -72,7 +72,6 @@ BY_HAND = {
     "cuGraphInstantiate": "OUT_EXEC IN_GRAPH NULL NULL ZERO",
     "cuGraphInstantiate_v2": "OUT_EXEC IN_GRAPH NULL NULL ZERO",
     "cuPointerGetAttribute": "OUT_BYTES ENUM ADDRESS", "cuMemPoolGetAttribute": "IN_POOL ENUM OUT_BYTES",
-    "cuMemPoolSetAttribute": "IN_POOL ENUM OUT_BYTES",
     "cuMemRangeGetAttribute": "OUT_32 FOUR ENUM ADDRESS BYTES",
     "cuMemRetainAllocationHandle": "OUT_PHYS ADDRESS",
     "cuKernelGetFunction": "OUT_BYTES IN_KERNEL",  # one for all contexts through a pool

@@ -134,6 +134,19 @@ while not select.select([0], [], [], 0)[0]:
 """
 
 
+def pagers_begin(lab, server, build, clients):
+    """Alice and bob use the device until they are told to end."""
+    for who in ("alice", "bob"):
+        env = lab.environment(who, GPUPOOL_SERVER=server.url, LD_LIBRARY_PATH=os.path.join(build, "frontend/cuda"))
+        clients.append(subprocess.Popen([sys.executable, "-c", PAGER], env=env, stdin=subprocess.PIPE))
+
+
+def pagers_end(clients):
+    for client in clients:
+        client.stdin.close()
+    check("they end well", [c.wait(timeout=60) for c in clients] == [0, 0])
+
+
 def paging(build, source):
     """Two whose memory does not fit together: what moves, how long that takes, and who waits for it."""
     lab = pool.Lab(build, source)
@@ -142,9 +155,7 @@ def paging(build, source):
         server = lab.server("gpu1", "--metrics", "http://127.0.0.1:0", "--oversubscribe", "2.0",
                             config='[tenant "a"]\nmatch = cn:alice\nmemory = 64m\n[tenant "b"]\nmatch = cn:bob\nmemory = 64m\n',
                             env={"GPUPOOL_SOFT_MEMORY": "80m"})
-        for who in ("alice", "bob"):
-            env = lab.environment(who, GPUPOOL_SERVER=server.url, LD_LIBRARY_PATH=os.path.join(build, "frontend/cuda"))
-            clients.append(subprocess.Popen([sys.executable, "-c", PAGER], env=env, stdin=subprocess.PIPE))
+        pagers_begin(lab, server, build, clients)
         names = ("gpupool_tenant_paging_seconds_total", "gpupool_tenant_residency_wait_seconds_total")
 
         def told():
@@ -154,9 +165,7 @@ def paging(build, source):
                     for d in ("in", "out"))
 
         check("it is told", eventually(told, 60), *(line for line in fetch(server).splitlines() if "pag" in line or "resid" in line))
-        for client in clients:
-            client.stdin.close()
-        check("they end well", [c.wait(timeout=60) for c in clients] == [0, 0])
+        pagers_end(clients)
         server.stop()
     finally:
         for client in clients:
@@ -171,9 +180,7 @@ def turns(build, source):
     try:
         server = lab.server("gpu1", "--metrics", "http://127.0.0.1:0",
                             config='[tenant "a"]\nmatch = cn:alice\npriority = high\n[tenant "b"]\nmatch = cn:bob\n')
-        for who in ("alice", "bob"):
-            env = lab.environment(who, GPUPOOL_SERVER=server.url, LD_LIBRARY_PATH=os.path.join(build, "frontend/cuda"))
-            clients.append(subprocess.Popen([sys.executable, "-c", PAGER], env=env, stdin=subprocess.PIPE))
+        pagers_begin(lab, server, build, clients)
         name = "gpupool_tenant_turn_wait_seconds"
         check("both waited", eventually(lambda: all(value(samples(fetch(server)), name + "_count", tenant=t) > 0 for t in "ab"), 60),
               *(line for line in fetch(server).splitlines() if "turn" in line))
@@ -186,9 +193,7 @@ def turns(build, source):
             check("all of them", buckets[-1] == value(now, name + "_count", **of) > 0)
             total, least = value(now, name + "_sum", **of), 0.0005 * (buckets[-1] - buckets[0])
             check("and their time", total > 0 and total >= least, total, least)
-        for client in clients:
-            client.stdin.close()
-        check("they end well", [c.wait(timeout=60) for c in clients] == [0, 0])
+        pagers_end(clients)
         server.stop()
     finally:
         for client in clients:
