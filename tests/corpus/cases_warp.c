@@ -164,6 +164,37 @@ ballot_in_branch(const uint64_t *a, const uint64_t *b, const uint64_t *c, uint64
         d[i] = i < 12 ? low : high;
 }
 
+/* Odd and even lanes at instructions of their own, which are one all the same. */
+static void
+shfl_in_both(const uint64_t *a, const uint64_t *b, const uint64_t *c, uint64_t *d)
+{
+    int i;
+
+    (void)b, (void)c;
+    for (i = 0; i < LANES; i++)
+        d[i] = (uint32_t)(i % 2 != 0 ? a[i ^ 1] * 5 : a[i ^ 1] + 3);
+}
+
+#define IN_BOTH(odd, even)                                                                         \
+    "mov.u32 x32, %laneid; and.b32 x32, x32, 1; setp.eq.u32 p, x32, 0; setp.lt.s32 q, a, 0; "      \
+    "@p bra even; " odd " bra done; even: " even " done: bar.warp.sync -1;"
+#define APART                                                                                      \
+    ROW(shfl_in_both_branches,                                                                     \
+        IN_BOTH("add.u32 y32, a, 3; shfl.sync.bfly.b32 d, y32, 1, 0x1f, -1;",                      \
+                "mul.lo.u32 z32, a, 5; shfl.sync.bfly.b32 d, z32, 1, 0x1f, -1;"),                  \
+        I32, I32, NO, 75, shfl_in_both)                                                            \
+    ROW(ballot_in_both_branches,                                                                   \
+        IN_BOTH("vote.sync.ballot.b32 d, q, -1;", "not.pred q, q; not.pred q, q; "                 \
+                "vote.sync.ballot.b32 d, q, -1;"),                                                 \
+        I32, I32, NO, 75, vote_ballot)                                                             \
+    ROW(match_in_both_branches,                                                                    \
+        "and.b32 y32, a, 7; " IN_BOTH("match.any.sync.b32 d, y32, -1;",                            \
+                                      "mov.b32 z32, y32; match.any.sync.b32 d, z32, -1;"),         \
+        I32, I32, NO, 75, match_any)                                                               \
+    ROW(redux_in_both_branches,                                                                    \
+        IN_BOTH("redux.sync.add.u32 d, a, -1;", "mov.b32 z32, a; redux.sync.add.u32 d, z32, -1;"), \
+        I32, I32, NO, 80, redux_add)
+
 /* All lanes of a warp, or every other one, add to one place. */
 FOLD(sum_64, 0, r += a[i])
 FOLD(sum_odd, 0, r = (uint32_t)(r + (i % 2 != 0 ? a[i] : 0)))
@@ -254,5 +285,5 @@ const struct corpus_case corpus_warp[] = {
                                                 "vote.sync.ballot.b32 d, q, 0xfffff000; bra done; "
                                                 "low: vote.sync.ballot.b32 d, q, 0xfff; done: "
                                                 "bar.warp.sync -1;",
-                                                I32, I32, NO, 75, ballot_in_branch) TOGETHER{.name = NULL},
+                                                I32, I32, NO, 75, ballot_in_branch) APART TOGETHER{.name = NULL},
 };

@@ -147,7 +147,6 @@ init_warp(struct sd_block *b, struct sd_warp *w, uint32_t index, const struct sd
     w->done = 0;
     w->sticky = 0;
     w->spun = 0;
-    w->force = 0;
     w->yields = 0;
     w->turn = 0;
     memset(w->came, 0, sizeof(w->came));
@@ -379,21 +378,34 @@ run_warp(struct sd_cpu *cpu, struct sd_block *b, struct sd_warp *w, unsigned *yi
 void
 sd_block_deadlock(struct sd_block *b)
 {
+    const struct sd_group *g;
+    struct sd_warp *w;
+    unsigned lane;
     uint32_t i;
 
-    for (i = 0; i < b->nwarps; i++) {
-        struct sd_warp *w = &b->warps[i];
-
-        if (w->done || w->nwait == 0)
-            continue;
-        w->frame = w->wait[0].frame;
-        if (w->wait[0].state == SD_AT_CLUSTER)
-            sd_fault(w, w->wait[0].ip, sd_first_lane(w->wait[0].mask), CUDA_ERROR_LAUNCH_FAILED, 0,
-                     "deadlock: threads wait at the cluster's barrier that the others never reach");
-        else
-            sd_fault(w, w->wait[0].ip, sd_first_lane(w->wait[0].mask), CUDA_ERROR_LAUNCH_FAILED, 0,
-                     "deadlock: threads wait at barrier %u that the others never reach",
-                     w->wait[0].sync);
+    for (i = 0; i < b->nwarps && (b->warps[i].done || b->warps[i].nwait == 0); i++)
+        ;
+    if (i == b->nwarps)
+        return;
+    w = &b->warps[i];
+    g = &w->wait[0];
+    lane = sd_first_lane(g->mask);
+    w->frame = g->frame;
+    /* All but what is executed again go on behind what they wait at. */
+    switch (g->state) {
+    case SD_AT_CLUSTER:
+        sd_fault(w, g->ip - 1, lane, CUDA_ERROR_LAUNCH_FAILED, 0,
+                 "deadlock: threads wait at the cluster's barrier that the others never reach");
+        return;
+    case SD_AT_BARRIER:
+        sd_fault(w, g->ip - 1, lane, CUDA_ERROR_LAUNCH_FAILED, 0,
+                 "deadlock: threads wait at barrier %u that the others never reach", g->sync);
+        return;
+    default:
+        sd_fault(w, g->ip - (g->state == SD_AT_WARP), lane, CUDA_ERROR_LAUNCH_FAILED, 0,
+                 "deadlock: lanes 0x%08x wait for 0x%08x of their warp, which never come to an "
+                 "instruction of the same kind with the same members",
+                 g->mask, g->sync & w->live & ~g->mask);
         return;
     }
 }

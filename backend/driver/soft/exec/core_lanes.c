@@ -1,17 +1,26 @@
 /* backend/driver/soft/exec/core_lanes.c -- shuffles, votes, barriers, special registers
  *
- * d is the row of the lanes that take part. Instructions that need lanes which are elsewhere
- * park their group and are executed again when those have come.
+ * d is the row of the lanes that take part. Instructions that need lanes which are elsewhere park
+ * their group, and are executed again when those have come, here or in meet.c: what they use but for
+ * the rows of operands that meet.c names they cannot count on.
  */
 #include "backend/driver/soft/exec/core.h"
 #include "backend/driver/soft/exec/lanes.h"
+
+/* All lanes are there, and all name the same. */
+static inline bool
+all_meet(const struct sd_warp *w, const uint32_t *members)
+{
+    return GP_LIKELY(w->mask == w->live) && GP_LIKELY(sd_follow32(members, 0));
+}
 
 /* Are those there whom the lanes wait for? Lanes for whom they are not leave the group. */
 static inline bool
 meet(struct sd_warp *w, const struct sd_insn *ip, const uint8_t *regs)
 {
-    return GP_LIKELY(w->mask == w->live) ||
-           sd_group_meet_each(w, ip, SD_ROW(const uint32_t, ip->d));
+    const uint32_t *members = SD_ROW(const uint32_t, ip->d);
+
+    return all_meet(w, members) || sd_group_meet_each(w, ip, members);
 }
 
 /*
@@ -317,10 +326,9 @@ SD_HANDLER(h_bar_result)
 
 SD_HANDLER(h_syncwarp)
 {
-    if (GP_LIKELY(w->mask == w->live) ||
-        sd_group_sync_each(w, ip, SD_ROW(const uint32_t, ip->a)))
-        return ip + 1;
-    return NULL;
+    const uint32_t *members = SD_ROW(const uint32_t, ip->a);
+
+    return all_meet(w, members) || sd_group_sync_each(w, ip, members) ? ip + 1 : NULL;
 }
 
 /* ---- special registers; flags: bytes of a lane, b: lanes differ ---- */

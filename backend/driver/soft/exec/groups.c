@@ -65,70 +65,6 @@ sd_group_park(struct sd_warp *w, const struct sd_insn *ip, uint32_t state, uint3
     w->mask = 0;
 }
 
-/* Lanes that wait at the same instruction as g for others to come there too. */
-static uint32_t
-lanes_beside(const struct sd_warp *w, const struct sd_group *g)
-{
-    uint32_t met = 0;
-    unsigned i;
-
-    for (i = 0; i < w->nwait; i++) {
-        const struct sd_group *o = &w->wait[i];
-
-        if (o->state == SD_AT_SYNC && o->ip == g->ip && o->frame == g->frame)
-            met |= o->mask;
-    }
-    return met;
-}
-
-/* They meet at one instruction, which is executed again by all that are there. */
-static void
-resolve_meeting(struct sd_warp *w, const struct sd_group *g)
-{
-    unsigned i;
-
-    if ((g->sync & w->live & ~lanes_beside(w, g)) != 0)
-        return;
-    for (i = 0; i < w->nwait; i++) {
-        struct sd_group *o = &w->wait[i];
-
-        if (o->state == SD_AT_SYNC && o->ip == g->ip && o->frame == g->frame &&
-            (o == g || (o->mask & g->sync) != 0))
-            o->state = SD_RUN;
-    }
-}
-
-/* They meet at any bar.warp.sync, and go on behind it. */
-static void
-resolve_warp_barrier(struct sd_warp *w, const struct sd_group *g)
-{
-    uint32_t met = 0;
-    unsigned i;
-
-    for (i = 0; i < w->nwait; i++)
-        if (w->wait[i].state == SD_AT_WARP)
-            met |= w->wait[i].mask;
-    if ((g->sync & w->live & ~met) != 0)
-        return;
-    for (i = 0; i < w->nwait; i++)
-        if (w->wait[i].state == SD_AT_WARP && (w->wait[i].mask & ~g->sync) == 0)
-            w->wait[i].state = SD_RUN;
-}
-
-/* Groups that wait for lanes of their warp: together now? */
-static void
-resolve_syncs(struct sd_warp *w)
-{
-    unsigned i;
-
-    for (i = 0; i < w->nwait; i++) {
-        if (w->wait[i].state == SD_AT_SYNC)
-            resolve_meeting(w, &w->wait[i]);
-        else if (w->wait[i].state == SD_AT_WARP)
-            resolve_warp_barrier(w, &w->wait[i]);
-    }
-}
-
 static int
 best_waiting(const struct sd_warp *w)
 {
@@ -167,34 +103,14 @@ take(struct sd_warp *w, unsigned index)
     sd_group_update(w);
 }
 
-/* Lanes wait for others of their warp that will never come: on hardware this is undefined;
- * here those that are there go on. */
-static int
-force_sync(struct sd_warp *w)
-{
-    unsigned i;
-
-    for (i = 0; i < w->nwait; i++) {
-        if (w->wait[i].state == SD_AT_BARRIER || w->wait[i].state == SD_AT_CLUSTER)
-            return -1;
-    }
-    if (w->nwait == 0)
-        return -1;
-    w->force = w->wait[0].state == SD_AT_SYNC;
-    w->wait[0].state = SD_RUN;
-    return 0;
-}
-
 void
 sd_group_pick(struct sd_warp *w)
 {
     int best;
 
     w->sticky = 0;
-    resolve_syncs(w);
+    sd_group_resolve(w);
     best = best_waiting(w);
-    if (best < 0)
-        best = force_sync(w);
     if (best >= 0)
         take(w, (unsigned)best);
     else
@@ -408,80 +324,4 @@ sd_group_call(struct sd_warp *w, const struct sd_insn *ip, const struct sd_fn *f
     if (w->budget < 0)
         w->event = SD_EV_YIELD;
     return NULL;
-}
-
-bool
-sd_group_meet(struct sd_warp *w, const struct sd_insn *ip, uint32_t members)
-{
-    if (GP_LIKELY((members & w->live & ~w->mask) == 0))
-        return true;
-    if (w->force) {
-        w->force = 0;
-        return true;
-    }
-    sd_group_park(w, ip, SD_AT_SYNC, members);
-    sd_group_pick(w);
-    return false;
-}
-
-/* Lanes of the current group that have the same members as its first, out of *left_p. */
-static uint32_t
-take_same(const uint32_t *members, uint32_t *left_p)
-{
-    const uint32_t first = members[sd_first_lane(*left_p)];
-    uint32_t same = 0, m;
-
-    for (m = *left_p; m != 0; m &= m - 1)
-        same |= members[sd_first_lane(m)] == first ? m & -m : 0;
-    *left_p &= ~same;
-    return same;
-}
-
-/* Park the lanes whose members are not all in the current group, by their members, at ip; the
- * others stay. */
-static bool
-part(struct sd_warp *w, const struct sd_insn *ip, enum sd_group_state state,
-     const uint32_t *members)
-{
-    const uint32_t all = w->mask;
-    uint32_t stay = 0, left, same;
-
-    for (left = all; left != 0;) {
-        const uint32_t wanted = members[sd_first_lane(left)];
-
-        same = take_same(members, &left);
-        stay |= (wanted & w->live & ~all) == 0 ? same : 0;
-    }
-    if (stay == all)
-        return true;
-    if (state == SD_AT_SYNC && w->force) {
-        w->force = 0;
-        return true;
-    }
-    for (left = all & ~stay; left != 0;) {
-        const uint32_t wanted = members[sd_first_lane(left)];
-
-        w->mask = take_same(members, &left);
-        sd_group_park(w, ip, state, wanted);
-    }
-    if (stay == 0) {
-        sd_group_pick(w);
-        return false;
-    }
-    w->mask = stay;
-    resolve_syncs(w);
-    sd_group_update(w);
-    return true;
-}
-
-bool
-sd_group_meet_each(struct sd_warp *w, const struct sd_insn *ip, const uint32_t *members)
-{
-    return part(w, ip, SD_AT_SYNC, members);
-}
-
-bool
-sd_group_sync_each(struct sd_warp *w, const struct sd_insn *ip, const uint32_t *members)
-{
-    return part(w, ip + 1, SD_AT_WARP, members);
 }

@@ -28,7 +28,7 @@ struct sd_grid;
 enum sd_event {
     SD_EV_NONE,
     SD_EV_YIELD,   /* the budget is used up */
-    SD_EV_BARRIER, /* all groups wait at barriers of the block */
+    SD_EV_BARRIER, /* all groups wait: at barriers, or for lanes that do */
     SD_EV_DONE,    /* no lane is left */
     SD_EV_FAULT,   /* noted in the grid */
 };
@@ -50,8 +50,8 @@ struct sd_frame {
 enum sd_group_state {
     SD_RUN,
     SD_AT_BARRIER, /* sync: the barrier's number */
-    SD_AT_SYNC,    /* sync: the lanes that must meet at this very instruction */
-    SD_AT_WARP,    /* sync: the lanes that must come to any bar.warp.sync */
+    SD_AT_SYNC,    /* sync: the lanes that must come to such an instruction, with these members */
+    SD_AT_WARP,    /* sync: the lanes that must come to any bar.warp.sync with these members */
     SD_AT_CLUSTER, /* the barrier of the cluster */
 };
 
@@ -92,7 +92,6 @@ struct sd_warp {
     uint32_t turn;               /* for fairness between groups */
     uint32_t yields;             /* since groups were rotated */
     uint8_t spun;                /* hints since the last yield: what programs wait with */
-    uint8_t force;               /* the next meeting counts as complete */
     uint32_t came[SD_BARRIERS];  /* lanes that a counted barrier has, some missing */
     struct sd_reduced reduced[SD_BARRIERS]; /* read by lanes that a barrier has let go */
     size_t local_cap;
@@ -221,6 +220,11 @@ const struct sd_insn *sd_group_call(struct sd_warp *w, const struct sd_insn *ip,
                                     uint32_t lanes, const struct sd_insn *ret);
 /* A function of the kernel's code that is not lowered yet; NULL after a fault. */
 const struct sd_fn *sd_late_fn(struct sd_warp *w, const struct sd_insn *ip, uint32_t index);
+
+/* ---- meetings (meet.c) ---- */
+
+/* Groups that wait for lanes of their warp which have come by now can run. */
+void sd_group_resolve(struct sd_warp *w);
 /* All lanes of members that live are in the current group? If not the group parks. */
 bool sd_group_meet(struct sd_warp *w, const struct sd_insn *ip, uint32_t members);
 /* The same where each lane has members of its own: lanes whose members are there stay the current
