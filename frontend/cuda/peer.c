@@ -167,7 +167,8 @@ cuMemcpyPeerAsync(CUdeviceptr dst, CUcontext dst_context, CUdeviceptr src, CUcon
     return copy_peer(dst, to, src, from, bytes, stream, false);
 }
 
-/* A synchronous copy comes behind all work of both contexts and before what they do later. */
+/* A synchronous copy comes behind all work of both contexts and before what they do later; an empty
+ * one, behind the first only: it is no work of any stream, not even of one that captures. */
 static CUresult
 wait_for(CUcontext dst_context, CUcontext src_context)
 {
@@ -203,7 +204,7 @@ cuMemcpyPeer(CUdeviceptr dst, CUcontext dst_context, CUdeviceptr src, CUcontext 
     if (cr == CUDA_SUCCESS)
         cr = copy_peer(dst, context_of(dst_context), src, context_of(src_context), bytes, NULL,
                        true);
-    if (cr == CUDA_SUCCESS && others(dst_context, src_context))
+    if (cr == CUDA_SUCCESS && bytes != 0 && others(dst_context, src_context))
         cr = cuStreamSynchronize(NULL);
     return cr;
 }
@@ -252,7 +253,8 @@ cuMemcpy3DPeer(const CUDA_MEMCPY3D_PEER *copy)
     cr = wait_for(to, from);
     if (cr == CUDA_SUCCESS)
         cr = cuMemcpy3D_v2(&plain);
-    if (cr == CUDA_SUCCESS && others(to, from))
+    if (cr == CUDA_SUCCESS && plain.WidthInBytes != 0 && plain.Height != 0 && plain.Depth != 0 &&
+        others(to, from))
         cr = cuStreamSynchronize(NULL);
     return cr;
 }

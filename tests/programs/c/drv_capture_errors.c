@@ -7,6 +7,18 @@
 CUresult cuMemcpy_ptds(CUdeviceptr, CUdeviceptr, size_t);
 CUresult cuMemcpyDtoD_v2_ptds(CUdeviceptr, CUdeviceptr, size_t);
 CUresult cuMemcpyPeer_ptds(CUdeviceptr, CUcontext, CUdeviceptr, CUcontext, size_t);
+CUresult cuMemcpyHtoD_v2_ptds(CUdeviceptr, const void *, size_t);
+CUresult cuMemcpyDtoH_v2_ptds(void *, CUdeviceptr, size_t);
+CUresult cuMemcpy2D_v2_ptds(const CUDA_MEMCPY2D *);
+CUresult cuMemcpy2DUnaligned_v2_ptds(const CUDA_MEMCPY2D *);
+CUresult cuMemcpy3D_v2_ptds(const CUDA_MEMCPY3D *);
+CUresult cuMemcpy3DPeer_ptds(const CUDA_MEMCPY3D_PEER *);
+CUresult cuMemsetD8_v2_ptds(CUdeviceptr, unsigned char, size_t);
+CUresult cuMemsetD2D32_v2_ptds(CUdeviceptr, size_t, unsigned, size_t, size_t);
+CUresult cuMemcpyPeerAsync_ptsz(CUdeviceptr, CUcontext, CUdeviceptr, CUcontext, size_t, CUstream);
+CUresult cuMemcpy3DPeerAsync_ptsz(const CUDA_MEMCPY3D_PEER *, CUstream);
+CUresult cuMemsetD8Async_ptsz(CUdeviceptr, unsigned char, size_t, CUstream);
+CUresult cuMemcpy2DAsync_v2_ptsz(const CUDA_MEMCPY2D *, CUstream);
 
 static CUstream stream;
 static CUdeviceptr a, b;
@@ -40,6 +52,77 @@ synchronous_copies(void)
     EXPECT_CU(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, cuMemcpyPeer_ptds(a, ctx, b, ctx, 64));
     lost(CU_STREAM_PER_THREAD);
     printf("synchronous copies: done\n");
+}
+
+/* Boxes with one side that is none, between two contexts. */
+static void
+empty_boxes(CUcontext ctx, CUcontext other, int side)
+{
+    CUDA_MEMCPY3D_PEER peer = {.srcMemoryType = CU_MEMORYTYPE_DEVICE,
+                               .srcDevice = a,
+                               .srcContext = ctx,
+                               .srcPitch = 64,
+                               .srcHeight = 4,
+                               .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+                               .dstDevice = b,
+                               .dstContext = other,
+                               .dstPitch = 64,
+                               .dstHeight = 4,
+                               .WidthInBytes = side == 0 ? 0 : 16,
+                               .Height = side == 1 ? 0 : 4,
+                               .Depth = side == 2 ? 0 : 2};
+    CUDA_MEMCPY2D flat = {.srcMemoryType = CU_MEMORYTYPE_DEVICE,
+                          .srcDevice = a,
+                          .srcPitch = 64,
+                          .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+                          .dstDevice = b,
+                          .dstPitch = 64,
+                          .WidthInBytes = peer.WidthInBytes,
+                          .Height = side == 2 ? 0 : peer.Height};
+    CUDA_MEMCPY3D box;
+
+    CU(cuMemcpy3DPeer_ptds(&peer));
+    CU(cuMemcpy3DPeerAsync_ptsz(&peer, NULL));
+    memcpy(&box, &peer, sizeof(box));
+    box.reserved0 = box.reserved1 = NULL;
+    CU(cuMemcpy3D_v2_ptds(&box));
+    CU(cuMemcpy2D_v2_ptds(&flat));
+    CU(cuMemcpy2DUnaligned_v2_ptds(&flat));
+    CU(cuMemcpy2DAsync_v2_ptsz(&flat, NULL));
+    CU(cuMemsetD2D32_v2_ptds(a, 64, 1, peer.WidthInBytes / 4, flat.Height));
+}
+
+/* Copies and fills of nothing are no work: a capture neither holds nor refuses them. */
+static void
+nothing_in_a_capture(void)
+{
+    CUcontext ctx, other;
+    CUgraph graph;
+    size_t nodes;
+    char word[4];
+
+    CU(cuCtxGetCurrent(&ctx));
+    CU(cuCtxCreate_v2(&other, 0, 0));
+    CU(cuCtxSetCurrent(ctx));
+    begin(CU_STREAM_PER_THREAD, CU_STREAM_CAPTURE_MODE_GLOBAL);
+    for (int side = 0; side < 3; side++)
+        empty_boxes(ctx, other, side);
+    CU(cuMemcpyPeer_ptds(a, other, b, ctx, 0));
+    CU(cuMemcpyPeer_ptds(a, ctx, b, ctx, 0));
+    CU(cuMemcpyPeerAsync_ptsz(a, other, b, ctx, 0, NULL));
+    CU(cuMemcpy_ptds(a, b, 0));
+    CU(cuMemcpyDtoD_v2_ptds(a, b, 0));
+    CU(cuMemcpyHtoD_v2_ptds(a, word, 0));
+    CU(cuMemcpyDtoH_v2_ptds(word, a, 0));
+    CU(cuMemsetD8_v2_ptds(a, 1, 0));
+    CU(cuMemsetD8Async_ptsz(a, 1, 0, NULL));
+    CU(cuStreamEndCapture(CU_STREAM_PER_THREAD, &graph));
+    CU(cuGraphGetNodes(graph, NULL, &nodes));
+    EXPECT(nodes == 0);
+    CU(cuGraphDestroy(graph));
+    CU(cuCtxDestroy(other));
+    CU(cuCtxSetCurrent(ctx));
+    printf("nothing in a capture: done\n");
 }
 
 /* What cannot be captured is refused before its arguments are looked at. */
@@ -370,6 +453,7 @@ main(void)
     CU(cuMemAlloc(&a, 4096));
     CU(cuMemAlloc(&b, 4096));
     synchronous_copies();
+    nothing_in_a_capture();
     refused_first();
     legacy_first();
     thread_ends();

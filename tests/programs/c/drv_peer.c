@@ -209,6 +209,46 @@ boxes(void)
     printf("boxes: %u wrong\n", wrong);
 }
 
+/* A synchronous copy comes before what the other context does next, also while it still waits for
+ * work of the current one. */
+static void
+before_later_work(void)
+{
+    CUdeviceptr a = alloc_on(0, N * 4), b = alloc_on(1, N * 4);
+    CUDA_MEMCPY3D_PEER copy = {.srcMemoryType = CU_MEMORYTYPE_DEVICE,
+                               .srcDevice = b,
+                               .srcContext = ctx[1],
+                               .srcPitch = 64,
+                               .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+                               .dstDevice = a,
+                               .dstContext = ctx[0],
+                               .dstPitch = 64,
+                               .WidthInBytes = 64,
+                               .Height = N * 4 / 64,
+                               .Depth = 1};
+    CUdeviceptr busy = alloc_on(0, N * 4);
+    uint32_t rounds = 20000, n = N;
+    void *params[] = {&busy, &rounds, &n};
+    CUfunction burn = drv_kernel(vector_ptx, "burn");
+
+    for (uint32_t round = 1; round < 3; round++) {
+        CU(cuCtxSetCurrent(ctx[1]));
+        CU(cuMemsetD32(b, round, N));
+        CU(cuCtxSetCurrent(ctx[0]));
+        drv_launch(burn, N, NULL, params);
+        CU(round == 1 ? cuMemcpy3DPeer(&copy) : cuMemcpyPeer(a, ctx[0], b, ctx[1], N * 4));
+        CU(cuCtxSetCurrent(ctx[1]));
+        CU(cuMemsetD32(b, 99, N));
+        CU(cuCtxSynchronize());
+        CU(cuCtxSetCurrent(ctx[0]));
+        EXPECT(drv_word_at(a) == round && drv_word_at(a + 4 * (N - 1)) == round);
+    }
+    CU(cuMemFree(a));
+    CU(cuMemFree(b));
+    CU(cuMemFree(busy));
+    printf("before later work: done\n");
+}
+
 static void
 access_by_kernels(void)
 {
@@ -333,6 +373,7 @@ good(void)
     copies();
     managed();
     boxes();
+    before_later_work();
     access_by_kernels();
     mappings();
     pools();

@@ -218,7 +218,7 @@ cuMemcpyPeer(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice,
     cr = wait_for_contexts(dstContext, srcContext);
     if (cr == CUDA_SUCCESS)
         cr = copy_line(device_side(srcDevice), device_side(dstDevice), ByteCount, NULL, COPY_SYNC);
-    if (cr == CUDA_SUCCESS && (dstContext != ctx || srcContext != ctx))
+    if (cr == CUDA_SUCCESS && ByteCount != 0 && (dstContext != ctx || srcContext != ctx))
         cr = cuStreamSynchronize(NULL);
     return cr;
 }
@@ -363,8 +363,9 @@ cuMemcpy3DAsync_v2(const CUDA_MEMCPY3D *pCopy, CUstream hStream)
 static CUresult
 copy_3d_peer(const CUDA_MEMCPY3D_PEER *p, CUstream hStream, enum copy_mode mode)
 {
+    CUcontext ctx, to, from;
     CUDA_MEMCPY3D q;
-    CUcontext ctx;
+    CUresult cr;
 
     SD_ENTER(ctx);
     if (p == NULL)
@@ -372,18 +373,20 @@ copy_3d_peer(const CUDA_MEMCPY3D_PEER *p, CUstream hStream, enum copy_mode mode)
     if ((p->srcMemoryType != CU_MEMORYTYPE_HOST && !sd_ctx_named(p->srcContext)) ||
         (p->dstMemoryType != CU_MEMORYTYPE_HOST && !sd_ctx_named(p->dstContext)))
         return CUDA_ERROR_INVALID_CONTEXT;
-    if (mode == COPY_SYNC) {
-        CUcontext to = p->dstMemoryType != CU_MEMORYTYPE_HOST ? p->dstContext : ctx;
-        CUcontext from = p->srcMemoryType != CU_MEMORYTYPE_HOST ? p->srcContext : ctx;
-        CUresult cr = wait_for_contexts(to, from);
-
-        if (cr != CUDA_SUCCESS)
-            return cr;
-    }
     /* The two structs differ only in the contexts, which stand where the other is reserved. */
     _Static_assert(sizeof(q) == sizeof(*p), "same shape");
     memcpy(&q, p, sizeof(q));
-    return copy_3d(&q, hStream, mode);
+    if (mode == COPY_ASYNC)
+        return copy_3d(&q, hStream, mode);
+    to = p->dstMemoryType != CU_MEMORYTYPE_HOST ? p->dstContext : ctx;
+    from = p->srcMemoryType != CU_MEMORYTYPE_HOST ? p->srcContext : ctx;
+    cr = wait_for_contexts(to, from);
+    if (cr == CUDA_SUCCESS)
+        cr = copy_3d(&q, hStream, mode);
+    if (cr == CUDA_SUCCESS && q.WidthInBytes != 0 && q.Height != 0 && q.Depth != 0 &&
+        (to != ctx || from != ctx))
+        cr = cuStreamSynchronize(NULL);
+    return cr;
 }
 
 GP_EXPORT CUresult
