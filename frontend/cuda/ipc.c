@@ -346,7 +346,8 @@ cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr address)
     struct memory_ticket ticket;
     struct fe_block b;
     struct fe_call call;
-    CUresult cr = fe_enter(&call, WIRE_CALL_cuIpcGetMemHandle);
+    /* It needs a context, as this does. */
+    CUresult cr = fe_enter(&call, WIRE_CALL_cuIpcOpenMemHandle_v2);
 
     if (cr == CUDA_SUCCESS && (cr = fe_call_home(&call, address)) != CUDA_SUCCESS)
         return fe_leave(&call, cr);

@@ -101,6 +101,19 @@ export_pointer(struct fe_call *call, const struct fe_block *b, const struct fe_p
     return cr == CUDA_SUCCESS ? fe_ipc_offer(call, b, pool->number, data) : cr;
 }
 
+/* In the context that it was allocated in, for what that copied must be there when the other
+ * program looks; where that has failed or is gone, nothing is done any more, and none is needed. */
+static CUresult
+enter_export(struct fe_call *call, const struct fe_block *b)
+{
+    CUresult cr =
+        fe_enter_in(call, WIRE_CALL_cuIpcGetMemHandle, (struct fe_context *)(uintptr_t)b->owner);
+
+    return b->owner == NULL || cr == CUDA_SUCCESS
+               ? cr
+               : fe_enter_on(call, WIRE_CALL_cuIpcGetMemHandle, fe_device_session(b->device));
+}
+
 GP_EXPORT CUresult
 cuMemPoolExportPointer(CUmemPoolPtrExportData *data, CUdeviceptr address)
 {
@@ -119,7 +132,7 @@ cuMemPoolExportPointer(CUmemPoolPtrExportData *data, CUdeviceptr address)
     pool = b.object;
     if (!pool->exports || atomic_load(&pool->gone))
         return CUDA_ERROR_INVALID_VALUE;
-    cr = fe_enter_in(&call, WIRE_CALL_cuIpcGetMemHandle, (struct fe_context *)(uintptr_t)b.owner);
+    cr = enter_export(&call, &b);
     if (cr == CUDA_SUCCESS)
         cr = fe_leave(&call, export_pointer(&call, &b, pool, data));
     return cr;

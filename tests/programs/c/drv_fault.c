@@ -80,6 +80,39 @@ trap(void)
     return fault("trap_now", 0, CUDA_ERROR_LAUNCH_FAILED);
 }
 
+/* What no context is needed for goes on: an allocation of a pool is told to other programs. */
+static int
+exported(void)
+{
+    CUmemPoolProps props = {.allocType = CU_MEM_ALLOCATION_TYPE_PINNED,
+                            .handleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR,
+                            .location = {CU_MEM_LOCATION_TYPE_DEVICE, 0}};
+    CUmemPoolPtrExportData before, after;
+    CUdeviceptr memory, word, nowhere = 0;
+    uint32_t value = 1;
+    void *params[] = {&nowhere, &value};
+    CUipcMemHandle handle;
+    CUmemoryPool pool;
+    int fd = -1;
+
+    drv_open();
+    CU(cuMemPoolCreate(&pool, &props));
+    CU(cuMemAllocFromPoolAsync(&memory, 4096, pool, NULL));
+    CU(cuMemAlloc(&word, 4));
+    CU(cuCtxSynchronize());
+    CU(cuMemPoolExportPointer(&before, memory));
+    CU(cuMemcpyHtoD(memory, &value, 4)); /* something to wait for, had it not failed */
+    CU(cuLaunchKernel(drv_kernel(misc_ptx, "store_at"), 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuCtxSynchronize());
+    CU(cuMemPoolExportPointer(&after, memory));
+    EXPECT(memcmp(&before, &after, sizeof(before)) == 0);
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuMemPoolExportPointer(&after, memory + 4));
+    CU(cuMemPoolExportToShareableHandle(&fd, pool, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0));
+    close(fd);
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuIpcGetMemHandle(&handle, word));
+    return drv_result("exported");
+}
+
 int
 main(void)
 {
@@ -91,6 +124,7 @@ main(void)
         {"misaligned store", misaligned_store},
         {"store to freed memory", freed_store},
         {"trap", trap},
+        {"exported", exported},
     };
 
     int status[COUNT_OF(cases)];
