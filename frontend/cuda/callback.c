@@ -115,6 +115,13 @@ look_around(void)
         fe_fault_allow();
 }
 
+void
+fe_host_begin(void)
+{
+    forbid_calls();
+    look_around();
+}
+
 /* On the callback thread. */
 static void
 on_host(struct fe_session *s, uint64_t number, CUresult status)
@@ -122,8 +129,7 @@ on_host(struct fe_session *s, uint64_t number, CUresult status)
     struct queued *q;
 
     if ((number & WIRE_GRAPH_TOKEN) != 0) {
-        forbid_calls();
-        look_around();
+        fe_host_begin();
         if (!fe_token_call(s, number))
             log_warn("server named a graph's host function that is not there");
         return;
@@ -135,8 +141,7 @@ on_host(struct fe_session *s, uint64_t number, CUresult status)
         return;
     }
     fe_notice_expect(s, -1);
-    forbid_calls();
-    look_around();
+    fe_host_begin();
     if (q->callback != NULL)
         q->callback(q->stream, status, q->data);
     else if (status == CUDA_SUCCESS)

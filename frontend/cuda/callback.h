@@ -9,6 +9,10 @@
 /* Whether a host function was queued and did not return yet: it may write any host memory. */
 bool fe_callbacks_pending(void);
 
+/* The calling thread, which is ours, runs a function of the program: calls are refused in it, and
+ * it may look at what came before. */
+void fe_host_begin(void);
+
 /* Host to device from memory that queued work may still write: read when the stream gets there.
  * The bytes must stay valid until then; the caller entered with call, in any call id. */
 CUresult fe_pull(struct fe_call *call, uint64_t dst, const void *src, uint64_t bytes,

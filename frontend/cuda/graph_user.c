@@ -1,12 +1,15 @@
 /* frontend/cuda/graph_user.c -- user objects: what graphs keep alive for the program
  *
- * Destructors run in this process: on the thread that gives up the last reference, or on the one
- * of host functions where that is the end of a launch.
+ * Destructors run in this process, on a thread of their own, in the order in which the last
+ * references went: who gives one up may hold a lock that the destructor takes.
  */
 #include "cuda_api.h"
+#include "frontend/core/line.h"
 #include "frontend/core/stats.h"
+#include "frontend/cuda/callback.h"
 #include "frontend/cuda/graph.h"
 #include "frontend/cuda/state.h"
+#include "protocol/base/later.h"
 #include "protocol/base/util.h"
 
 #include <stdlib.h>
@@ -15,9 +18,13 @@
 struct fe_user_object {
     struct fe_object object;
     _Atomic uint64_t refs;
+    /* Set once. */
     void *ptr;
     CUhostFn destroy;
+    struct gp_later end; /* without references */
 };
+
+static struct gp_later_queue ended = GP_LATER_QUEUE_INIT;
 
 void
 fe_user_object_define(void)
@@ -37,20 +44,40 @@ object_get(CUuserObject handle, unsigned count, struct fe_user_object **object_p
     return *object_p != NULL && count != 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
+/* Once the process ends, no destructor begins any more. */
+static void *
+destroy_all(void *unused)
+{
+    (void)unused;
+    for (;;) {
+        struct fe_user_object *object = gp_later_next(&ended);
+
+        if (fe_session_error() == CUDA_ERROR_DEINITIALIZED)
+            return NULL;
+        fe_host_begin();
+        object->destroy(object->ptr);
+        fe_object_rest(object);
+    }
+}
+
+static bool
+start(void)
+{
+    return fe_thread_create("gpupool-object", destroy_all, NULL) == GP_OK;
+}
+
 /* More than there are is taken for all. */
 static void
 object_put(struct fe_user_object *object, unsigned count)
 {
     uint64_t refs = atomic_load(&object->refs);
-    void *ptr = object->ptr;
-    CUhostFn destroy = object->destroy;
 
     while (!atomic_compare_exchange_weak(&object->refs, &refs, refs > count ? refs - count : 0))
         ;
     if (refs > count || refs == 0)
         return;
-    fe_object_destroy(object);
-    destroy(ptr);
+    if (fe_object_close(object))
+        gp_later_add(&ended, &object->end);
 }
 
 GP_EXPORT CUresult
@@ -66,12 +93,13 @@ cuUserObjectCreate(CUuserObject *handle, void *ptr, CUhostFn destroy, unsigned i
     if (handle == NULL || destroy == NULL || refs == 0 || refs > INT32_MAX ||
         flags != CU_USER_OBJECT_NO_DESTRUCTOR_SYNC)
         return CUDA_ERROR_INVALID_VALUE;
-    object = fe_object_create(WIRE_HANDLE_USER_OBJECT, NULL);
+    object = gp_later_serve(&ended, start) ? fe_object_create(WIRE_HANDLE_USER_OBJECT, NULL) : NULL;
     if (object == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     atomic_store(&object->refs, refs);
     object->ptr = ptr;
     object->destroy = destroy;
+    object->end.object = object;
     *handle = (CUuserObject)object;
     return CUDA_SUCCESS;
 }

@@ -627,6 +627,15 @@ any_kind(void)
     printf("any kind: %u %d\n", x[0], calls);
 }
 
+/* A destructor runs late, on another thread. */
+static bool
+freed_becomes(int want)
+{
+    for (int i = 0; i < 5000 && __atomic_load_n(&freed, __ATOMIC_SEQ_CST) != want; i++)
+        usleep(1000);
+    return __atomic_load_n(&freed, __ATOMIC_SEQ_CST) == want;
+}
+
 static void
 user_objects(void)
 {
@@ -643,7 +652,7 @@ user_objects(void)
     CU(cuUserObjectCreate(&b, &ten, on_free, 2, CU_USER_OBJECT_NO_DESTRUCTOR_SYNC));
     CU(cuUserObjectRetain(a, 1));
     CU(cuUserObjectRelease(a, 2));
-    EXPECT(freed == 1);
+    EXPECT(freed_becomes(1));
     EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuUserObjectRelease(a, 1));
     CU(cuGraphCreate(&graph, 0));
     void *params[] = {&words, &rounds, &n};
@@ -662,9 +671,7 @@ user_objects(void)
     CU(cuGraphLaunch(exec, stream));
     CU(cuGraphExecDestroy(exec));
     CU(cuStreamSynchronize(stream));
-    for (int i = 0; i < 5000 && __atomic_load_n(&freed, __ATOMIC_SEQ_CST) == 1; i++)
-        usleep(1000); /* it may come late, from another thread */
-    EXPECT(freed == 11);
+    EXPECT(freed_becomes(11));
     printf("user objects: %d\n", freed);
     CU(cuMemFree(words));
 }
@@ -711,9 +718,7 @@ moved(void)
     CU(cuGraphExecDestroy(exec));
     EXPECT(freed == before);
     CU(cuGraphDestroy(graph));
-    for (int i = 0; i < 5000 && __atomic_load_n(&freed, __ATOMIC_SEQ_CST) == before; i++)
-        usleep(1000); /* it may come late, from another thread */
-    EXPECT(freed == before + 100);
+    EXPECT(freed_becomes(before + 100));
     printf("moved: %u\n", x[0]);
 }
 

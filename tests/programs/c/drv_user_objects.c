@@ -1,9 +1,11 @@
 /* tests/programs/c/drv_user_objects.c -- what graphs keep alive for the program, and until when:
- * graphs that captures lose, graphs inside of others, changes of executable graphs */
+ * graphs that captures lose, graphs inside of others, changes of executable graphs; and where and
+ * when destructors run */
 #include "drv.h"
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static CUcontext ctx;
@@ -357,11 +359,135 @@ child_changes(void)
     printf("a child changes: %d\n", gone_now() - before);
 }
 
+/* -- the destructors' thread -------------------------------------------------------------- */
+
+static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
+static int order[8], ordered;
+static pthread_t destructors;
+
+static void
+under_lock(void *number)
+{
+    CUdeviceptr p;
+
+    EXPECT_CU(CUDA_ERROR_NOT_PERMITTED, cuMemAlloc(&p, 4)); /* it must not call */
+    pthread_mutex_lock(&held);
+    if (ordered == 0)
+        destructors = pthread_self();
+    EXPECT(pthread_equal(destructors, pthread_self()));
+    order[ordered++] = (int)(intptr_t)number;
+    pthread_mutex_unlock(&held);
+    on_gone(NULL);
+}
+
+static CUuserObject
+numbered(int number)
+{
+    CUuserObject object;
+
+    CU(cuUserObjectCreate(&object, (void *)(intptr_t)number, under_lock, 1,
+                          CU_USER_OBJECT_NO_DESTRUCTOR_SYNC));
+    return object;
+}
+
+static CUgraph
+graph_with(CUuserObject object)
+{
+    CUgraph graph = graph_of_a_fill(1, NULL);
+
+    CU(cuGraphRetainUserObject(graph, object, 1, CU_GRAPH_USER_OBJECT_MOVE));
+    return graph;
+}
+
+/* Who lets objects go may hold a lock that their destructors take: these run on one thread of their
+ * own, one after the other, as the objects went. */
+static void
+with_a_lock(void)
+{
+    CUuserObject released = numbered(1);
+    CUgraph destroyed = graph_with(numbered(0)), launched = graph_with(numbered(2)), last;
+    CUgraphExec exec;
+    int before = gone_now();
+
+    CU(cuGraphInstantiateWithFlags(&exec, launched, 0));
+    CU(cuGraphDestroy(launched));
+    pthread_mutex_lock(&held);
+    CU(cuGraphDestroy(destroyed));
+    CU(cuUserObjectRelease(released, 1));
+    CU(cuGraphLaunch(exec, stream));
+    CU(cuGraphExecDestroy(exec));
+    CU(cuLaunchHostFunc(stream, wait_at_gate, NULL)); /* behind the launch's end, which waits not */
+    pass_gate();
+    released = numbered(3);
+    last = graph_with(released);
+    EXPECT(gone_now() == before && ordered == 0);
+    pthread_mutex_unlock(&held);
+    EXPECT(gone_becomes(before + 3));
+    CU(cuGraphReleaseUserObject(last, released, 1));
+    EXPECT(gone_becomes(before + 4));
+    CU(cuGraphDestroy(last));
+    pthread_mutex_lock(&held);
+    for (int i = 0; i < 4; i++)
+        EXPECT(order[i] == i);
+    EXPECT(!pthread_equal(destructors, pthread_self()));
+    pthread_mutex_unlock(&held);
+    printf("with a lock: %d\n", gone_now() - before);
+}
+
+static sem_t began;
+
+static void
+never_return(void *unused)
+{
+    (void)unused;
+    sem_post(&began);
+    for (;;)
+        pause();
+}
+
+/* The process's end waits for no destructor, and begins none. */
+static int
+end_while_one_runs(void)
+{
+    CUuserObject object;
+
+    (void)drv_open();
+    sem_init(&began, 0, 0);
+    CU(cuUserObjectCreate(&object, NULL, never_return, 1, CU_USER_OBJECT_NO_DESTRUCTOR_SYNC));
+    CU(cuUserObjectRelease(object, 1));
+    while (sem_wait(&began) != 0)
+        ;
+    CU(cuUserObjectCreate(&object, NULL, never_return, 1, CU_USER_OBJECT_NO_DESTRUCTOR_SYNC));
+    CU(cuUserObjectRelease(object, 1));
+    return drv_result("end while one runs");
+}
+
+/* Objects are the process's that made them, not its children's. */
+static void
+child_of_a_process(void)
+{
+    int before = gone_now(), status = -1;
+    CUuserObject object;
+    pid_t child;
+
+    CU(cuUserObjectCreate(&object, NULL, on_gone, 1, CU_USER_OBJECT_NO_DESTRUCTOR_SYNC));
+    fflush(stdout);
+    child = fork();
+    if (child == 0)
+        _exit(cuUserObjectRelease(object, 1) == CUDA_ERROR_NOT_INITIALIZED ? 0 : 1);
+    EXPECT(waitpid(child, &status, 0) == child && status == 0 && gone_now() == before);
+    CU(cuUserObjectRelease(object, 1));
+    EXPECT(gone_becomes(before + 1));
+    printf("a child of a process: done\n");
+}
+
 int
 main(void)
 {
+    int ended = drv_in_child(end_while_one_runs); /* before CUDA is touched */
     CUdevice dev = drv_open();
 
+    EXPECT(ended == 0);
     sem_init(&open_gate, 0, 0);
     CU(cuCtxGetCurrent(&ctx));
     CU(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
@@ -373,6 +499,8 @@ main(void)
     updates();
     updated_and_gone();
     child_changes();
+    with_a_lock();
+    child_of_a_process();
     CU(cuMemFree(word));
     CU(cuStreamDestroy(stream));
     drv_close(dev);

@@ -1,15 +1,26 @@
-/* backend/driver/soft/dev/graph_user.c -- user objects: what graphs keep alive for the program */
+/* backend/driver/soft/dev/graph_user.c -- user objects: what graphs keep alive for the program
+ *
+ * Destructors run on a thread of their own, in the order in which the last references went: who
+ * gives one up may hold a lock that the destructor takes.
+ */
 #include "backend/driver/soft/dev/graph.h"
+#include "backend/driver/soft/dev/sched.h"
+#include "backend/driver/soft/dev/thread.h"
 #include "cuda_api.h"
+#include "protocol/base/later.h"
 
 #include <string.h>
 
 struct CUuserObject_st {
     struct sd_object obj;
     _Atomic unsigned refs;
+    /* Set once. */
     void *ptr;
     CUhostFn destroy;
+    struct gp_later end; /* without references */
 };
+
+static struct gp_later_queue ended = GP_LATER_QUEUE_INIT;
 
 static CUresult
 object_get(CUuserObject object, unsigned count)
@@ -19,16 +30,33 @@ object_get(CUuserObject object, unsigned count)
                                                               : CUDA_ERROR_INVALID_VALUE;
 }
 
+static void *
+destroy_all(void *unused)
+{
+    (void)unused;
+    sd_thread_host_function(1);
+    for (;;) {
+        CUuserObject object = gp_later_next(&ended);
+
+        object->destroy(object->ptr);
+        sd_object_rest(SD_USER_OBJECT, object);
+    }
+    return NULL;
+}
+
+static bool
+start(void)
+{
+    return sd_thread_start(destroy_all);
+}
+
 static void
 object_put(CUuserObject object, unsigned count)
 {
-    void *ptr = object->ptr;
-    CUhostFn destroy = object->destroy;
-
     if (atomic_fetch_sub(&object->refs, count) != count)
         return;
-    sd_object_free(object);
-    destroy(ptr);
+    sd_object_close(object);
+    gp_later_add(&ended, &object->end);
 }
 
 GP_EXPORT CUresult
@@ -41,12 +69,13 @@ cuUserObjectCreate(CUuserObject *object_out, void *ptr, CUhostFn destroy,
     if (object_out == NULL || destroy == NULL || initialRefcount == 0 ||
         initialRefcount > INT32_MAX || flags != CU_USER_OBJECT_NO_DESTRUCTOR_SYNC)
         return CUDA_ERROR_INVALID_VALUE;
-    object = sd_object_new(SD_USER_OBJECT, sizeof(*object));
+    object = gp_later_serve(&ended, start) ? sd_object_new(SD_USER_OBJECT, sizeof(*object)) : NULL;
     if (object == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
     atomic_store(&object->refs, initialRefcount);
     object->ptr = ptr;
     object->destroy = destroy;
+    object->end.object = object;
     *object_out = object;
     return CUDA_SUCCESS;
 }

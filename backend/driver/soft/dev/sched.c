@@ -4,6 +4,7 @@
 #include "backend/driver/soft/dev/green.h"
 #include "backend/driver/soft/dev/ipc_event.h"
 #include "backend/driver/soft/dev/texture.h"
+#include "backend/driver/soft/dev/thread.h"
 #include "protocol/base/use.h"
 #include "protocol/base/clock.h"
 
@@ -263,28 +264,11 @@ queue_pop(void)
 static void *executor_main(void *arg);
 
 static void
-thread_start(void *(*body)(void *))
-{
-    pthread_attr_t attr;
-    pthread_t thread;
-    int rc;
-
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    rc = pthread_create(&thread, &attr, body, NULL);
-    pthread_attr_destroy(&attr);
-    if (rc != 0)
-        log_error("software device: start a thread: %s", strerror(rc));
-    else if (body == executor_main)
-        executors++;
-}
-
-static void
 make_ready(struct CUstream_st *stream)
 {
     queue_push(stream);
     if (atomic_load_explicit(&queued, memory_order_relaxed) > idle && executors < EXECUTORS_MAX)
-        thread_start(executor_main);
+        executors += sd_thread_start(executor_main);
     else
         pthread_cond_signal(&sched_cond);
 }
@@ -402,7 +386,7 @@ poll_add(struct CUstream_st *stream)
     polling = stream;
     if (!poller_runs) {
         poller_runs = true;
-        thread_start(poller_main);
+        (void)sd_thread_start(poller_main);
     }
     pthread_cond_signal(&poll_cond);
 }

@@ -4,6 +4,8 @@
 #include "backend/driver/soft/dev/capture.h"
 #include "backend/driver/soft/dev/sched.h"
 
+#include <string.h>
+
 /* A per-thread default stream; ids tell a context or stream that has gone from a new one. */
 struct thread_stream {
     struct thread_stream *next;
@@ -192,6 +194,22 @@ sd_thread_stream(CUcontext ctx, CUstream *stream_p)
     self.streams = ts;
     *stream_p = ts->stream;
     return CUDA_SUCCESS;
+}
+
+bool
+sd_thread_start(void *(*body)(void *))
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    int rc;
+
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    rc = pthread_create(&thread, &attr, body, NULL);
+    pthread_attr_destroy(&attr);
+    if (rc != 0)
+        log_error("software device: start a thread: %s", strerror(rc));
+    return rc == 0;
 }
 
 void

@@ -21,6 +21,9 @@ CUcontext sd_thread_handle(void);
 /* CU_STREAM_PER_THREAD of the calling thread in ctx; made at the first use. */
 CUresult sd_thread_stream(CUcontext ctx, CUstream *stream_p);
 
+/* A thread of the device's own, that never ends; false (logged): it could not be made. */
+bool sd_thread_start(void *(*body)(void *));
+
 /* Counts how deep the thread is in host functions. */
 void sd_thread_host_function(int change);
 
