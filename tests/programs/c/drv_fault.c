@@ -113,6 +113,42 @@ exported(void)
     return drv_result("exported");
 }
 
+/* A stream of a green context goes as any other does, and no other context hears of it. */
+static int
+green_stream(void)
+{
+    CUdeviceptr nowhere = 0, word;
+    uint32_t value = 7, got = 0;
+    void *params[] = {&nowhere, &value};
+    CUcontext failed, other;
+    CUdevResourceDesc desc;
+    CUfunction store;
+    CUdevResource sms;
+    CUgreenCtx green;
+    CUstream s;
+
+    drv_open();
+    CU(cuCtxGetCurrent(&failed));
+    store = drv_kernel(misc_ptx, "store_at");
+    CU(cuDeviceGetDevResource(0, &sms, CU_DEV_RESOURCE_TYPE_SM));
+    CU(cuDevResourceGenerateDesc(&desc, &sms, 1));
+    CU(cuGreenCtxCreate(&green, desc, 0, CU_GREEN_CTX_DEFAULT_STREAM));
+    CU(cuGreenCtxStreamCreate(&s, green, CU_STREAM_NON_BLOCKING, 0));
+    CU(cuCtxCreate_v2(&other, 0, 0));
+    CU(cuMemAlloc(&word, 4));
+    CU(cuMemsetD32(word, 7, 1));
+    CU(cuCtxSetCurrent(failed));
+    CU(cuLaunchKernel(store, 1, 1, 1, 1, 1, 1, 0, s, params, NULL));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuStreamSynchronize(s));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuStreamDestroy(s));
+    EXPECT_CU(CUDA_ERROR_INVALID_HANDLE, cuStreamDestroy(s));
+    CU(cuCtxSetCurrent(other));
+    CU(cuMemcpyDtoH(&got, word, 4));
+    CU(cuCtxSynchronize());
+    EXPECT(got == 7);
+    return drv_result("green stream");
+}
+
 int
 main(void)
 {
@@ -125,6 +161,7 @@ main(void)
         {"store to freed memory", freed_store},
         {"trap", trap},
         {"exported", exported},
+        {"a green context's stream", green_stream},
     };
 
     int status[COUNT_OF(cases)];

@@ -16,7 +16,7 @@ sd_green_check(CUgreenCtx green)
     if (!sd_object_is(green, SD_GREEN))
         return CUDA_ERROR_INVALID_CONTEXT;
     cr = sd_ctx_check(green->ctx);
-    if (cr == CUDA_SUCCESS && sd_ctx_id(green->ctx) != green->ctx_id)
+    if (cr != CUDA_ERROR_INVALID_CONTEXT && sd_ctx_id(green->ctx) != green->ctx_id)
         cr = CUDA_ERROR_CONTEXT_IS_DESTROYED; /* the primary context was reset */
     return cr;
 }

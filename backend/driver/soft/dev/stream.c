@@ -19,15 +19,19 @@ green_stream(CUgreenCtx green, CUstream *stream_p)
     return cr;
 }
 
-/* A stream's green context is still there. */
+/* A stream's green context is still there, also if it failed. */
 static CUresult
 green_check(CUstream stream)
 {
+    CUresult cr;
+
     if (stream->green == NULL)
         return CUDA_SUCCESS;
-    return sd_green_check(stream->green) == CUDA_SUCCESS && stream->green->id == stream->green_id
-               ? CUDA_SUCCESS
-               : CUDA_ERROR_CONTEXT_IS_DESTROYED;
+    cr = sd_green_check(stream->green);
+    return cr == CUDA_ERROR_INVALID_CONTEXT || cr == CUDA_ERROR_CONTEXT_IS_DESTROYED ||
+                   stream->green->id != stream->green_id
+               ? CUDA_ERROR_CONTEXT_IS_DESTROYED
+               : CUDA_SUCCESS;
 }
 
 CUresult
