@@ -16,6 +16,8 @@
 
 /* What a session may take to end before its process does so by force. */
 #define BE_END_MS 5000
+/* ... where it is known that its work will not. */
+#define BE_END_HOPELESS_MS 300
 /* What a client may take to go after BYE. */
 #define BE_FAREWELL_MS 500
 /* How often we look at a peer that has gone, while what it said is still being taken in. */
@@ -28,31 +30,49 @@ end_by_force(struct be_watch *watch)
 {
     struct pollfd end = {.fd = watch->end, .events = POLLIN};
 
-    if (poll(&end, 1, BE_END_MS) > 0)
+    if (poll(&end, 1, atomic_load(&watch->line->hopeless) ? BE_END_HOPELESS_MS : BE_END_MS) > 0)
         return;
     log_warn("worker: the session's work on the device does not end, the process does");
     _exit(0);
+}
+
+struct bye {
+    struct be_watch *watch;
+    enum wire_control_code code;
+};
+
+static void
+bye_say(void *user)
+{
+    const struct bye *bye = user;
+
+    be_line_frame(bye->watch->line, WIRE_FRAME_BYE, bye->code, NULL, 0);
+}
+
+/* A client that is still sending when we close hears of the closed line before it has read why,
+ * and looks for another one: let it go first. */
+static void
+bye_wait(void *user)
+{
+    const struct be_watch *watch = ((const struct bye *)user)->watch;
+    struct pollfd gone[] = {{.fd = watch->end, .events = POLLIN},
+                            {.fd = tp_event_fd(watch->lane), .events = POLLRDHUP}};
+
+    if (watch->lost_ns == 0)
+        (void)poll(gone, GP_ARRAY_LEN(gone), BE_FAREWELL_MS);
 }
 
 /* The server ends, or an operator wants this session to. */
 static void
 drain(struct be_watch *watch)
 {
-    struct pollfd gone[] = {{.fd = watch->end, .events = POLLIN},
-                            {.fd = tp_event_fd(watch->lane), .events = POLLRDHUP}};
+    struct bye bye = {watch, WIRE_CODE_DRAINING};
     struct signalfd_siginfo info;
-    enum wire_control_code code = WIRE_CODE_DRAINING;
 
     if (read(watch->signals, &info, sizeof(info)) == (ssize_t)sizeof(info) &&
         info.ssi_signo == SIGUSR1)
-        code = WIRE_CODE_KICKED;
-    be_line_frame(watch->line, WIRE_FRAME_BYE, code, NULL, 0);
-    be_line_flush(watch->line);
-    /* A client that is still sending when we close hears of the closed line before it has read why,
-     * and looks for another one: let it go first. */
-    if (watch->lost_ns == 0)
-        (void)poll(gone, GP_ARRAY_LEN(gone), BE_FAREWELL_MS);
-    tp_shutdown(watch->lane);
+        bye.code = WIRE_CODE_KICKED;
+    be_line_farewell(watch->line, bye_say, bye_wait, &bye);
 }
 
 /* A few bytes more fit into the line: it says so, or what it has not been told of is little. */

@@ -17,6 +17,7 @@
 #define BE_LINE_FULL_BYTES   (8u << 20)  /* nobody adds more before some is sent */
 #define BE_LINE_COPIED_BYTES (16u << 10) /* data up to here travels with the records */
 #define BE_BEAT_NS           (5 * GP_NS_PER_S)
+#define BE_FAREWELL_NS       500000000 /* to say why a session ends */
 
 void
 be_line_init(struct be_line *line, struct tp_lane *lane, uint32_t max_payload_bytes)
@@ -107,6 +108,55 @@ be_line_flush(struct be_line *line)
     if (!line->sending)
         flush_locked(line);
     pthread_mutex_unlock(&line->lock);
+}
+
+struct farewell {
+    struct be_line *line;
+    void (*say)(void *user);
+    void *user;
+    bool said; /* guarded by line.lock */
+};
+
+static void *
+farewell_main(void *arg)
+{
+    struct farewell *f = arg;
+
+    f->say(f->user);
+    be_line_flush(f->line);
+    pthread_mutex_lock(&f->line->lock);
+    f->said = true;
+    pthread_cond_broadcast(&f->line->turn);
+    pthread_mutex_unlock(&f->line->lock);
+    return NULL;
+}
+
+void
+be_line_farewell(struct be_line *line, void (*say)(void *user), void (*then)(void *user),
+                 void *user)
+{
+    struct farewell f = {.line = line, .say = say, .user = user};
+    struct timespec until;
+    pthread_t thread;
+    bool there;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += BE_FAREWELL_NS;
+    until.tv_sec += until.tv_nsec / (long)GP_NS_PER_S;
+    until.tv_nsec %= (long)GP_NS_PER_S;
+    there = pthread_create(&thread, NULL, farewell_main, &f) == 0;
+    pthread_mutex_lock(&line->lock);
+    while (there && (!f.said || line->sending) && !line->closed &&
+           pthread_cond_timedwait(&line->turn, &line->lock, &until) == 0)
+        ;
+    pthread_mutex_unlock(&line->lock);
+    if (then != NULL)
+        then(user);
+    if (line->lane != NULL)
+        tp_shutdown(line->lane);
+    be_line_end(line);
+    if (there)
+        pthread_join(thread, NULL);
 }
 
 void

@@ -34,6 +34,7 @@ struct be_line {
     uint64_t received_seq; /* the executor's: of the last numbered frame */
     /* When the executor went to work on what it had received; 0: it receives. Relaxed: a hint. */
     _Atomic uint64_t busy_since_ns;
+    atomic_bool hopeless; /* what runs for the session will not end by itself */
 
     pthread_mutex_t lock; /* rank 50 */
     pthread_cond_t turn;  /* nobody sends any more */
@@ -58,6 +59,10 @@ void be_line_fini(struct be_line *line);
 void be_line_frame(struct be_line *line, enum wire_frame_kind kind, uint32_t tag,
                    const void *payload, size_t bytes);
 void be_line_flush(struct be_line *line);
+/* Any thread. The session ends: its client is told by say(), if it listens within half a second;
+ * after then() (or NULL) the lane is shut, so that nobody waits for it any more. */
+void be_line_farewell(struct be_line *line, void (*say)(void *user), void (*then)(void *user),
+                      void *user);
 /* Nobody listens any more: what is said from now on goes nowhere. */
 void be_line_end(struct be_line *line);
 bool be_line_closed(struct be_line *line);

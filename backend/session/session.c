@@ -390,14 +390,30 @@ number_follows(struct be_line *line, uint64_t seq)
     return true;
 }
 
+struct loss {
+    struct be_session *session;
+    CUresult cr;
+    const char *why;
+};
+
+static void
+loss_say(void *user)
+{
+    const struct loss *loss = user;
+
+    session_lost(loss->session, loss->cr, loss->why);
+}
+
 void
 be_client_end(struct be_session *session, CUresult cr, const char *why)
 {
+    struct loss loss = {session, cr, why};
+
     log_warn("session: %s", why);
-    session_lost(session, cr, why);
-    be_line_flush(session->line);
-    if (session->line->lane != NULL)
-        tp_shutdown(session->line->lane); /* the watch sees it and ends the process, if need be */
+    if (cr == CUDA_ERROR_LAUNCH_TIMEOUT)
+        atomic_store(&session->line->hopeless, true);
+    /* The watch sees that it is over, and ends the process if need be. */
+    be_line_farewell(session->line, loss_say, NULL, &loss);
 }
 
 void

@@ -359,6 +359,46 @@ Test(tenants, a_kernel_that_runs_for_ever_ends_its_session_only)
     test_tenants_stop(&server);
 }
 
+/* Copies that the client asks for and does not read, so that whoever has something to tell it
+ * waits; behind them stands the kernel without an end. */
+Test(tenants, who_does_not_listen_is_ended_all_the_same)
+{
+    enum {
+        BIG = 96 * (int)MIB,
+        SMALL = 16384
+    };
+    struct test_server server =
+        test_tenants_start("[tenant \"red\"]\nmatch = cn:alice\nmax-kernel-time = 1s\n");
+    struct test_client a;
+    uint64_t until;
+
+    test_tenants_open(&a, &server, "alice");
+    TEST_ADD(&a, gpLease, .device = 0, .bytes = BIG);
+    cr_assert_eq(test_client_call(&a), CUDA_SUCCESS);
+    TEST_ADD(&a, cuMemAlloc_v2, .address = a.answer.device_range.base, .bytes = BIG);
+    cr_assert_eq(test_client_module(&a, ID(1), endless), CUDA_SUCCESS);
+    for (unsigned s = 1; s <= 3; s++)
+        TEST_ADD(&a, cuStreamCreateWithPriority, .phStream = ID(s), .flags = 1);
+    TEST_ADD(&a, cuMemcpyDtoHAsync_v2, .src = a.answer.device_range.base, .bytes = BIG, .data = 1,
+             .stream = ID(1));
+    test_client_send(&a);
+    while (a.data.len == 0)
+        cr_assert(test_client_receive(&a, gp_now_ns() + 20 * GP_NS_PER_S));
+    for (uint32_t i = 0; i < 1000; i++)
+        TEST_ADD(&a, cuMemcpyDtoHAsync_v2, .src = a.answer.device_range.base, .bytes = SMALL,
+                 .data = 2 + i, .stream = ID(2));
+    TEST_ADD(&a, cuLaunchKernelEx, .function = wire_function_id(false, ID(1), 0), .grid = {1, 1, 1},
+             .block = {1, 1, 1}, .stream = ID(3));
+    test_client_send(&a);
+    until = gp_now_ns() + 20 * GP_NS_PER_S;
+    while (!test_server_logged(&server, "the process does")) {
+        cr_assert_lt(gp_now_ns(), until, "it goes on");
+        usleep(10000);
+    }
+    test_client_abandon(&a);
+    test_tenants_stop(&server);
+}
+
 Test(tenants, memory_comes_without_what_was_in_it)
 {
     struct test_server server = test_tenants_start(TWO);
