@@ -93,6 +93,8 @@ void be_data_settle(struct be_session *session, const void *payload, size_t byte
 
 /* Any thread. End the session, with a reason for its user: what runs for it may run for ever. */
 void be_client_end(struct be_session *session, CUresult cr, const char *why);
+/* Any thread. Tell its program's user, on standard error and by the hook command. */
+void be_client_tell(struct be_session *session, const char *text);
 /* Executor, now and then while it waits: false, the client hung up. Tells it every 5 s that we are
  * alive; *beat_ns_p is when that was last, at first when the wait began. */
 bool be_client_look(struct be_session *session, uint64_t *beat_ns_p);

@@ -32,6 +32,12 @@ struct be_pace {
     struct be_pace_device *devices[BE_DRIVER_DEVICES_MAX];
 };
 
+enum turn {
+    TURN_GO,
+    TURN_GONE,  /* the client is */
+    TURN_AGAIN, /* the memory is wanted meanwhile */
+};
+
 /* -- what a call is ---------------------------------------------------------------------------- */
 
 enum call_class {
@@ -297,7 +303,8 @@ turn_wait(struct be_session *session, struct be_pace_device *d, enum be_fair_ver
     return be_client_look(session, beat_p);
 }
 
-/* With the turn asked for until it is there; FREE or GO, or WAIT: the client is gone. */
+/* With the turn asked for until it is there; FREE or GO, or WAIT: the client is gone, DRAIN: others
+ * want the memory meanwhile. */
 static enum be_fair_verdict
 turn_take(struct be_session *session, struct be_pace_device *d, uint64_t est_ns)
 {
@@ -331,6 +338,10 @@ turn_take(struct be_session *session, struct be_pace_device *d, uint64_t est_ns)
             be_count(session->row, BE_COUNT_TURN_WAITS, 1);
             first = false;
             continue;
+        }
+        if (be_stay_asked(session)) {
+            be_turns_leave(session->ledger, d->device);
+            return BE_FAIR_DRAIN;
         }
         if (!turn_wait(session, d, verdict, word, until, &beat)) {
             be_turns_leave(session->ledger, d->device);
@@ -551,7 +562,7 @@ quick_note(struct be_session *session, struct be_pace_device *d, const struct be
     q->most = d->mark_every;
 }
 
-static bool
+static enum turn
 work_enter(struct be_call *call, struct be_pace_device *d, CUstream stream, uint64_t key,
            struct be_pace_pass *pass)
 {
@@ -566,9 +577,9 @@ work_enter(struct be_call *call, struct be_pace_device *d, CUstream stream, uint
     pthread_mutex_unlock(&d->lock);
     if (est_ns == UINT64_MAX) {
         if (!drain_wait(session, d))
-            return false;
+            return TURN_GONE;
         if (be_use_context(session, call->context) != CUDA_SUCCESS)
-            return true;
+            return TURN_GO;
         pthread_mutex_lock(&d->lock); /* perhaps it is known now */
         est_ns = be_estimate_get(&d->estimates, key, UNKNOWN_NS, &measure);
         pthread_mutex_unlock(&d->lock);
@@ -577,12 +588,14 @@ work_enter(struct be_call *call, struct be_pace_device *d, CUstream stream, uint
         batches_close(session, d, call->context, stream, false);
     verdict = turn_take(session, d, est_ns);
     if (verdict != BE_FAIR_GO)
-        return verdict == BE_FAIR_FREE;
+        return verdict == BE_FAIR_FREE    ? TURN_GO
+               : verdict == BE_FAIR_DRAIN ? TURN_AGAIN
+                                          : TURN_GONE;
     batch = batch_open(d, call->context, stream);
     if (batch == NULL) { /* it cannot be measured: it is charged as it was thought */
         be_turns_charge(session->ledger, d->device, est_ns, est_ns);
         open_less(d, est_ns);
-        return true;
+        return TURN_GO;
     }
     if (batch->calls != 0)
         open_less(d, 0); /* it is counted already */
@@ -592,55 +605,72 @@ work_enter(struct be_call *call, struct be_pace_device *d, CUstream stream, uint
     batch->measure = measure;
     pass->device = d;
     pass->batch = batch;
-    return true;
+    return TURN_GO;
 }
 
-bool
-be_pace_enter(struct be_call *call, const struct wire_record *record, const uint8_t *body,
-              size_t len, struct be_pace_pass *pass)
+static enum turn
+turn_enter(struct be_call *call, const struct wire_record *record, const uint8_t *body, size_t len,
+           struct be_pace_pass *pass)
 {
     const struct wire_call_info *info = &wire_calls[record->call];
     struct be_session *session = call->session;
     enum call_class class = class_of(record->call);
     struct be_pace_device *d;
     CUstream stream;
+    enum turn turn;
     uint64_t id;
     bool alone;
 
     memset(pass, 0, sizeof(*pass));
     if (class == CALL_OTHER || session->pace == NULL || call->context == NULL)
-        return true;
+        return TURN_GO;
     d = session->pace->devices[call->context->device];
     if (d == NULL)
-        return true;
+        return TURN_GO;
     if (record->call == WIRE_CALL_cuStreamBatchMemOp_v2)
         d->awaits_values = true;
     alone = atomic_load_explicit(d->only, memory_order_acquire) == d->own;
     if (alone && (class == CALL_EDGE || ++d->mark_calls < d->mark_every)) {
         if (record->call == WIRE_CALL_cuLaunchKernelEx)
             quick_note(session, d, call->context);
-        return true;
+        return TURN_GO;
     }
     be_quick_forget(&session->quick);
     memcpy(&id, body + info->stream_at, sizeof(id));
     if (be_handle_get(session, WIRE_HANDLE_STREAM, id, true, &stream) != CUDA_SUCCESS)
-        return true; /* the call will say so */
+        return TURN_GO; /* the call will say so */
     if (alone)
-        return alone_enter(call, d, stream);
+        return alone_enter(call, d, stream) ? TURN_GO : TURN_GONE;
     if (d->mark_count != 0) {
         marks_charge(session, d);
         if (be_use_context(session, call->context) != CUDA_SUCCESS)
-            return true;
+            return TURN_GO;
     }
     if (class == CALL_EDGE) {
         batches_close(session, d, call->context, stream, false);
-        return true;
+        return TURN_GO;
     }
-    if (!work_enter(call, d, stream, key_of(record->call, body, len), pass))
-        return false;
+    turn = work_enter(call, d, stream, key_of(record->call, body, len), pass);
     if (pass->batch != NULL && call_halts(session, record->call, body, len))
         pass->batch->halts = true;
-    return true;
+    return turn;
+}
+
+enum be_stay_verdict
+be_pace_enter(struct be_call *call, const struct wire_record *record, const uint8_t *body,
+              size_t len, struct be_pace_pass *pass)
+{
+    enum be_stay_verdict verdict;
+    enum turn turn = TURN_AGAIN;
+
+    /* Who waits for its turn keeps nobody from the memory. */
+    while (turn == TURN_AGAIN) {
+        verdict = be_stay_enter(call->session, record->call, body, len);
+        if (verdict != BE_STAY_GO)
+            return verdict;
+        turn = turn_enter(call, record, body, len, pass);
+    }
+    return turn == TURN_GO ? BE_STAY_GO : BE_STAY_GONE;
 }
 
 void

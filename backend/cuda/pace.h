@@ -17,6 +17,7 @@
 #define BE_PACE_H
 
 #include "backend/cuda/state.h"
+#include "backend/cuda/stay.h"
 #include "protocol/wire/codec.h"
 
 /* Nothing is made where the session takes no part in turns. */
@@ -33,9 +34,9 @@ struct be_pace_pass {
     struct be_pace_batch *batch;
 };
 
-/* Wait for the turn for this call; false: the client is gone, do not run it. */
-bool be_pace_enter(struct be_call *call, const struct wire_record *record, const uint8_t *body,
-                   size_t len, struct be_pace_pass *pass);
+/* Wait until this call's memory is there, and for its turn. */
+enum be_stay_verdict be_pace_enter(struct be_call *call, const struct wire_record *record,
+                                   const uint8_t *body, size_t len, struct be_pace_pass *pass);
 /* The call was handed to the driver. */
 void be_pace_leave(struct be_pace_pass *pass);
 /* What follows on the stream waits for more than the device: no batch reaches over it. */

@@ -384,8 +384,8 @@ piece_copy(struct be_call *call, const struct be_put *put, const struct be_put_p
         return cr;
     memcpy(in.block->data, piece->from, piece->bytes);
     wire_head_cuMemcpyHtoDAsync_v2_args(head, &args);
-    verdict = be_stay_enter(call->session, record.call, head, len);
-    if (verdict != BE_STAY_GO || !be_pace_enter(call, &record, head, len, &pass)) {
+    verdict = be_pace_enter(call, &record, head, len, &pass);
+    if (verdict != BE_STAY_GO) {
         be_staging_put(in.staging, in.block);
         /* Or the client is gone. */
         return verdict == BE_STAY_REFUSED ? CUDA_ERROR_OUT_OF_MEMORY

@@ -3,8 +3,10 @@
 
 #include "backend/cuda/callback.h"
 #include "backend/cuda/named.h"
+#include "backend/cuda/need.h"
 #include "backend/cuda/pace.h"
 #include "backend/memory/swap.h"
+#include "backend/tenant/turns.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -19,6 +21,8 @@
 #define STUCK_NS    (1 * GP_NS_PER_S)    /* ... or for who knows what */
 #define STUCK_MAX   (16 * GP_NS_PER_S)
 #define YIELD_NS    (1 * GP_NS_PER_S) /* for what is under way to end, before it is in the way */
+#define COMPLAIN_NS (1 * GP_NS_PER_S)
+#define IDLER_NS    (20 * GP_NS_PER_MS) /* who has nothing under way is found idle at once */
 
 struct stay_context {
     CUcontext handle; /* NULL: a free place */
@@ -62,6 +66,10 @@ struct be_stay {
     /* The gate. Who goes in says so and then looks at closed; who closes looks at inside then. */
     atomic_bool inside, closed, stop;
     atomic_bool waits; /* the executor: it would work if it could */
+    /* Since when the pager waits for the end of what is under way, or of the executor's call; 0: it
+     * does not. */
+    _Atomic uint64_t syncs_ns, calls_ns;
+    _Atomic uint64_t lacks_ns; /* the executor waits for memory since; 0: it does not */
 
     pthread_mutex_t lock; /* rank 8 */
     pthread_cond_t changed;
@@ -75,121 +83,14 @@ struct be_stay {
     int32_t yield_device;
     uint64_t yield_bytes;
     const struct be_swap_named *yield_but; /* of our own will: what may go first, but these */
+
+    /* The agent's: who looks whether the session is idle, since it may not be for ever. */
+    pthread_t idler;
+    bool idler_there;
+    /* Guarded by lock. */
+    bool idler_done;
+    uint64_t idler_ns, idler_work;
 };
-
-/* -- calls that touch no device memory --------------------------------------------------------- */
-
-enum need {
-    NEED_UNKNOWN,
-    NEED_NOTHING,
-    NEED_BY_ADDRESS,
-    NEED_NAMED, /* of what it names, if it can be told (named.h) */
-    NEED_MEMORY
-};
-
-/* What is not among them waits: that is slow at worst. Nothing here may read or write memory of the
- * session or have the driver look at its addresses. */
-static enum need
-need_find(uint16_t call)
-{
-    const char *name = wire_calls[call].name;
-
-    static const char *const nothing[] = {
-        "cuArray",
-        "cuCoredump",
-        "cuCtx",
-        "cuDevice",
-        "cuEvent",
-        "cuFunc",
-        "cuGraphExecDestroy",
-        "cuGraphNodeSetEnabled",
-        "cuIpcGetEventHandle",
-        "cuIpcOpenEventHandle",
-        "cuKernel",
-        "cuLibrary",
-        "cuLink",
-        "cuMemAlloc",
-        "cuMemCreate",
-        "cuMemFree",
-        "cuMemGetInfo",
-        "cuMemMap",
-        "cuMemRelease",
-        "cuMemSetAccess",
-        "cuMipmappedArray",
-        "cuModule",
-        "cuOccupancy",
-        "cuProfiler",
-        "cuStreamCreate",
-        "cuStreamDestroy",
-        "cuStreamQuery",
-        "cuStreamSynchronize",
-        "cuStreamWaitEvent",
-        "cuSurfObjectDestroy",
-        "cuTexObjectDestroy",
-        "cuTexRefDestroy",
-        "cuTexRefGet",
-        "gpBarrier",
-        "gpDeviceStatus",
-        "gpEventTell",
-        "gpGateOpen",
-        "gpHostDone",
-        "gpHostMap",
-        "gpKernelInfo",
-        "gpLease",
-        "gpLink",
-        "gpMemoryLimits",
-        "gpPulled",
-        "gpPutDrop",
-        "gpPutToken",
-        "gpUpload",
-    };
-
-    for (size_t i = 0; name != NULL && i < GP_ARRAY_LEN(nothing); i++)
-        if (strncmp(name, nothing[i], strlen(nothing[i])) == 0)
-            return NEED_NOTHING;
-    if (be_names(call))
-        return NEED_NAMED;
-    return name != NULL && strncmp(name, "gpPages", 7) == 0 ? NEED_BY_ADDRESS : NEED_MEMORY;
-}
-
-static enum need
-need_of(uint16_t call)
-{
-    static uint8_t needs[WIRE_CALL_COUNT]; /* the executor's: filled as they come */
-
-    if (needs[call] == NEED_UNKNOWN)
-        needs[call] = (uint8_t)need_find(call);
-    return (enum need)needs[call];
-}
-
-/* Pages of host memory are the host's, and a kernel may be waiting for them. */
-static bool
-pages_need_memory(const struct be_session *session, uint16_t call, const uint8_t *body, size_t len)
-{
-    union {
-        struct wire_gpPagesDrop_args drop;
-        struct wire_gpPagesPush_args push;
-        struct wire_gpPagesMerge_args merge;
-        struct wire_gpPagesFetch_args fetch;
-    } a;
-
-    switch (call) {
-    case WIRE_CALL_gpPagesDrop:
-        return wire_get_gpPagesDrop_args(body, len, &a.drop) &&
-               be_space_inside(session->space, a.drop.address, 1);
-    case WIRE_CALL_gpPagesPush:
-        return wire_get_gpPagesPush_args(body, len, &a.push) &&
-               be_space_inside(session->space, a.push.address, 1);
-    case WIRE_CALL_gpPagesMerge:
-        return wire_get_gpPagesMerge_args(body, len, &a.merge) &&
-               be_space_inside(session->space, a.merge.address, 1);
-    case WIRE_CALL_gpPagesFetch:
-        return wire_get_gpPagesFetch_args(body, len, &a.fetch) &&
-               be_space_inside(session->space, a.fetch.address, 1);
-    default:
-        return true;
-    }
-}
 
 /* -- contexts ---------------------------------------------------------------------------------- */
 
@@ -270,7 +171,7 @@ context_unuse(struct be_stay *stay, size_t at)
 
 /* Until nothing of the session is under way. A context with a sticky error runs nothing. */
 static void
-contexts_sync(struct be_stay *stay)
+contexts_wait(struct be_stay *stay)
 {
     CUcontext handle;
 
@@ -280,6 +181,15 @@ contexts_sync(struct be_stay *stay)
         (void)stay->session->driver->table.cuCtxSynchronize();
         context_unuse(stay, i);
     }
+}
+
+/* The same of the pager, for others' sake. */
+static void
+contexts_sync(struct be_stay *stay)
+{
+    atomic_store(&stay->syncs_ns, gp_now_ns());
+    contexts_wait(stay);
+    atomic_store(&stay->syncs_ns, 0);
 }
 
 /* -- moving ------------------------------------------------------------------------------------ */
@@ -359,10 +269,13 @@ moves_begin(struct be_stay *stay)
     pthread_mutex_lock(&stay->lock);
     stay->closing = true;
     atomic_store(&stay->closed, true);
+    be_turns_wake(stay->session->ledger);
     for (;;) {
+        atomic_store(&stay->calls_ns, gp_now_ns());
         while ((atomic_load(&stay->inside) || stay->moves) && !atomic_load(&stay->stop) &&
                stay->yield != YIELD_ASKED)
             pthread_cond_wait(&stay->changed, &stay->lock);
+        atomic_store(&stay->calls_ns, 0);
         if (atomic_load(&stay->stop) || stay->yield == YIELD_ASKED)
             break;
         work = be_rooms_work(stay->session->ledger);
@@ -393,7 +306,7 @@ moves_end(struct be_stay *stay)
 
 /* Others wait for room: when did this session work last? 0: it works. */
 static uint64_t
-idle_since(struct be_stay *stay, uint64_t *work_p)
+idle_since(struct be_stay *stay, void (*wait)(struct be_stay *stay), uint64_t *work_p)
 {
     uint64_t work = be_rooms_work(stay->session->ledger), began = gp_now_ns(), now;
 
@@ -403,7 +316,7 @@ idle_since(struct be_stay *stay, uint64_t *work_p)
     if (atomic_load(&stay->inside) || atomic_load(&stay->waits) ||
         be_callbacks_pending(stay->session))
         return 0;
-    contexts_sync(stay);
+    wait(stay);
     now = gp_now_ns();
     if (atomic_load(&stay->inside) || atomic_load(&stay->waits) ||
         be_rooms_work(stay->session->ledger) != work)
@@ -423,7 +336,7 @@ look(struct be_stay *stay, uint64_t *until_p)
 
         if (!be_rooms_wanted(session->ledger, (unsigned)d))
             continue;
-        idle = idle_since(stay, &work);
+        idle = idle_since(stay, contexts_sync, &work);
         bytes = be_rooms_look(session->ledger, (unsigned)d, idle, work, &until);
         if (bytes != 0 && moves_begin(stay)) {
             /* Perhaps it is not wanted any more. */
@@ -634,15 +547,28 @@ jammed(const struct be_session *session)
     return false;
 }
 
+/* Those who keep it from its memory shall look how long they do already. */
+static void
+complain(struct be_session *session, uint64_t *next_ns)
+{
+    uint64_t now = gp_now_ns();
+
+    if (now < *next_ns)
+        return;
+    *next_ns = now + COMPLAIN_NS;
+    be_ledger_ring(session->ledger);
+}
+
 /* Until all that is wanted is on all devices. */
 static enum be_stay_verdict
 bring_in(struct be_stay *stay, const struct want *want)
 {
     struct be_session *session = stay->session;
     struct be_context *current = session->current;
-    uint64_t began = gp_now_ns();
+    uint64_t began = gp_now_ns(), complain_ns = began + COMPLAIN_NS;
     bool good = false, there = true, refused = false;
 
+    atomic_store(&stay->lacks_ns, began);
     while (!good && !refused && (there = be_client_look(session, &stay->beat_ns))) {
         uint32_t word = be_rooms_word(session->ledger);
         uint64_t until = gp_now_ns() + LOOK_NS;
@@ -653,7 +579,10 @@ bring_in(struct be_stay *stay, const struct want *want)
         refused = !good && (stay->refused || jammed(session));
         if (!good && !refused && until > gp_now_ns())
             be_rooms_await(session->ledger, word, until);
+        if (!good)
+            complain(session, &complain_ns);
     }
+    atomic_store(&stay->lacks_ns, 0);
     be_count(session->row, BE_COUNT_ROOM_WAIT_NS, gp_now_ns() - began);
     log_debug("session: memory paged in, %llu us after it was needed",
               (unsigned long long)((gp_now_ns() - began) / 1000));
@@ -744,34 +673,48 @@ be_stay_enter(struct be_session *session, uint16_t call, const uint8_t *body, si
     enum be_stay_verdict verdict = BE_STAY_GO;
     struct be_stay *stay = session->stay;
     struct be_swap_named named;
-    enum need need;
+    enum be_need need;
 
     if (stay == NULL)
         return BE_STAY_GO;
-    need = need_of(call);
-    if (need == NEED_NOTHING ||
-        (need == NEED_BY_ADDRESS && !pages_need_memory(session, call, body, len)))
+    need = be_need_of(call);
+    if (need == BE_NEED_NOTHING ||
+        (need == BE_NEED_BY_ADDRESS && !be_need_pages(session, call, body, len)))
         return BE_STAY_GO;
-    if (stay->reached && need == NEED_MEMORY && !atomic_load(&stay->closed))
+    if (stay->reached && need == BE_NEED_MEMORY && !atomic_load(&stay->closed))
         return BE_STAY_GO;
     if (!stay->in)
         go_in(stay);
     if (!stay->paged)
         return BE_STAY_GO;
-    if (need == NEED_NAMED &&
+    if (need == BE_NEED_NAMED &&
         !(be_named(call, body, len, &named) && be_swap_known(session->space, &named)))
-        need = NEED_MEMORY;
+        need = BE_NEED_MEMORY;
     if (atomic_load(&stay->closed))
-        verdict = gate_try(stay, need == NEED_NAMED ? &named : NULL);
+        verdict = gate_try(stay, need == BE_NEED_NAMED ? &named : NULL);
     /* Nothing moves any more now. */
-    if (need == NEED_NAMED)
+    if (need == BE_NEED_NAMED)
         be_swap_touched(session->space, &named);
     else
         be_swap_reached(session->space);
-    stay->reached = need != NEED_NAMED;
+    stay->reached = need != BE_NEED_NAMED;
     if (!stay->reached)
         be_quick_forget(&session->quick);
     return verdict;
+}
+
+bool
+be_stay_asked(struct be_session *session)
+{
+    struct be_stay *stay = session->stay;
+    bool asked;
+
+    if (stay == NULL || !stay->in || !atomic_load(&stay->closed))
+        return false;
+    pthread_mutex_lock(&stay->lock);
+    asked = stay->closing && gp_now_ns() >= stay->pass_until_ns;
+    pthread_mutex_unlock(&stay->lock);
+    return asked;
 }
 
 void
@@ -818,12 +761,76 @@ be_stay_room(struct be_session *session, int32_t device, uint64_t bytes)
 }
 
 uint64_t
+be_stay_busy(const struct be_session *session, bool *call_p)
+{
+    const struct be_stay *stay = session->stay;
+    uint64_t syncs_ns, calls_ns;
+
+    *call_p = false;
+    if (stay == NULL)
+        return 0;
+    syncs_ns = atomic_load(&stay->syncs_ns);
+    calls_ns = atomic_load(&stay->calls_ns);
+    *call_p = syncs_ns == 0 && calls_ns != 0;
+    return syncs_ns != 0 ? syncs_ns : calls_ns;
+}
+
+uint64_t
+be_stay_lacks(const struct be_session *session)
+{
+    return session->stay != NULL ? atomic_load(&session->stay->lacks_ns) : 0;
+}
+
+static void *
+idler_main(void *arg)
+{
+    struct be_stay *stay = arg;
+    uint64_t work, ns = idle_since(stay, contexts_wait, &work);
+
+    pthread_mutex_lock(&stay->lock);
+    stay->idler_ns = ns;
+    stay->idler_work = work;
+    stay->idler_done = true;
+    pthread_cond_broadcast(&stay->changed);
+    pthread_mutex_unlock(&stay->lock);
+    return NULL;
+}
+
+/* True if it is done, then it is no more there. */
+static bool
+idler_end(struct be_stay *stay, uint64_t until)
+{
+    struct timespec at = {.tv_sec = (time_t)(until / GP_NS_PER_S),
+                          .tv_nsec = (long)(until % GP_NS_PER_S)};
+    bool done;
+
+    pthread_mutex_lock(&stay->lock);
+    while (!stay->idler_done && gp_now_ns() < until)
+        (void)pthread_cond_timedwait(&stay->changed, &stay->lock, &at);
+    done = stay->idler_done;
+    pthread_mutex_unlock(&stay->lock);
+    if (done)
+        pthread_join(stay->idler, NULL);
+    stay->idler_there = !done;
+    return done;
+}
+
+uint64_t
 be_stay_idle(struct be_session *session, uint64_t *work_p)
 {
+    struct be_stay *stay = session->stay;
+
     *work_p = be_rooms_work(session->ledger);
-    if (atomic_load_explicit(&session->pending, memory_order_relaxed) != 0)
+    if (stay == NULL || atomic_load_explicit(&session->pending, memory_order_relaxed) != 0)
         return 0; /* somebody waits for what is under way */
-    return session->stay != NULL ? idle_since(session->stay, work_p) : 0;
+    if (!stay->idler_there) {
+        stay->idler_done = false;
+        stay->idler_there = pthread_create(&stay->idler, NULL, idler_main, stay) == 0;
+    }
+    if (!stay->idler_there || !idler_end(stay, gp_now_ns() + IDLER_NS) ||
+        stay->idler_work != *work_p)
+        return 0;
+    return stay->idler_ns;
 }
 
 /* -- life -------------------------------------------------------------------------------------- */
@@ -874,6 +881,8 @@ be_stay_stop(struct be_session *session)
     atomic_store(&stay->inside, false);
     pthread_cond_broadcast(&stay->changed);
     pthread_mutex_unlock(&stay->lock);
+    if (stay->idler_there)
+        pthread_join(stay->idler, NULL);
     if (stay->paged) {
         be_rooms_wake(session->ledger);
         pthread_join(stay->pager, NULL);

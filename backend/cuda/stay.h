@@ -44,11 +44,18 @@ enum be_stay_verdict {
 /* Wait until this call's memory is there. */
 enum be_stay_verdict be_stay_enter(struct be_session *session, uint16_t call, const uint8_t *body,
                                    size_t len);
+/* While such a call waits for its turn: others want the memory, and it has to be entered again. */
+bool be_stay_asked(struct be_session *session);
 /* No more calls are here for now. */
 void be_stay_leave(struct be_session *session);
-/* Any thread: when the session's last work was done, 0 while some is under way; waits for it, not
- * for the client. *work_p counts work (be_rooms_work()). */
+/* The agent: when the session's last work was done, 0 while some is under way. *work_p counts work
+ * (be_rooms_work()). */
 uint64_t be_stay_idle(struct be_session *session, uint64_t *work_p);
+/* Any thread: since when the session's memory cannot go because what it has under way does not end,
+ * 0: that is not so; *call_p: because a call does not end. */
+uint64_t be_stay_busy(const struct be_session *session, bool *call_p);
+/* Any thread: since when the session waits for memory of its own, 0: it does not. */
+uint64_t be_stay_lacks(const struct be_session *session);
 /* Memory was allocated: perhaps there was no room for it. */
 void be_stay_grown(struct be_session *session);
 /* Wait for room for bytes that cannot be paged, beside all that the session has; false: the client

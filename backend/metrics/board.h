@@ -53,6 +53,7 @@ enum be_count {
     BE_COUNT_PAGED_OUT,
     BE_COUNT_PAGING_NS,
     BE_COUNT_ROOM_WAIT_NS, /* waited until its memory was on its devices */
+    BE_COUNT_HELD_NS,      /* others waited for its memory, while its work did not end */
     BE_COUNT_DIRECT_BYTES, /* between line and device memory by the line's device alone */
     BE_COUNT_TURNS,        /* that others had when asked for, by how long it took: a few of them */
     BE_COUNT_TURNS_NS = BE_COUNT_TURNS + BE_TURN_BUCKETS, /* all of that */

@@ -362,6 +362,12 @@ tenant_room_wait(const struct wire_admin_tenant *t)
     return (double)t->counters.room_wait_ns / 1e9;
 }
 
+static double
+tenant_held(const struct wire_admin_tenant *t)
+{
+    return (double)t->counters.held_ns / 1e9;
+}
+
 static void
 tenant_paged(struct page *p)
 {
@@ -532,6 +538,10 @@ tenants_page(struct page *p)
     tenant_family(p, "gpupool_tenant_residency_wait_seconds_total", "counter",
                   "Time that sessions of a tenant waited for their memory to be on the device.",
                   tenant_room_wait);
+    tenant_family(p, "gpupool_tenant_held_seconds_total", "counter",
+                  "Time that others waited for memory which a tenant's sessions could not let go, "
+                  "since what they had under way did not end.",
+                  tenant_held);
     tenant_calls(p);
     tenant_family(p, "gpupool_call_errors_total", "counter", "Calls that ended with an error.",
                   tenant_errors);

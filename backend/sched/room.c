@@ -369,3 +369,69 @@ be_room_jammed(const struct be_room *r, uint32_t member, uint64_t now)
     }
     return true;
 }
+
+/* -- who keeps others waiting ------------------------------------------------------------------ */
+
+/* For how long member has kept the first one waiting because its work does not end. */
+static uint64_t
+keeps_ns(const struct be_room *r, uint32_t first, uint32_t member, uint64_t now)
+{
+    const struct be_room_member *m = &r->members[member], *f = &r->members[first];
+
+    if (member == first || !m->there || m->busy_ns == 0 || m->held_bytes <= m->fixed_bytes ||
+        (m->class == 0 && f->class != 0))
+        return 0;
+    return sub_sat(now, gp_max_u64(m->busy_ns, f->since_ns));
+}
+
+static bool
+over_limit(const struct be_room *r, uint32_t first, uint32_t member, uint64_t now)
+{
+    uint64_t limit = r->members[member].limit_ns;
+
+    return limit != 0 && keeps_ns(r, first, member, now) >= limit;
+}
+
+/* True if the first one waits for more than is free or will be, as who was asked leaves; of who has
+ * not done so for limit_ns nothing is hoped. */
+static bool
+lacks(const struct be_room *r, uint32_t first, uint64_t limit_ns, uint64_t now)
+{
+    uint64_t coming = be_room_free(r);
+
+    for (uint32_t i = 0; i < r->end; i++)
+        if (i != first && keeps_ns(r, first, i, now) < limit_ns)
+            coming += r->members[i].leave_bytes;
+    return r->members[first].need_bytes > r->members[first].held_bytes + coming;
+}
+
+uint64_t
+be_room_busy(struct be_room *r, uint32_t member, uint64_t busy_ns, uint64_t limit_ns, uint64_t now)
+{
+    struct be_room_member *m = &r->members[member];
+    uint32_t first = be_room_first(r);
+
+    m->busy_ns = busy_ns;
+    m->limit_ns = limit_ns;
+    return first != BE_ROOM_NONE ? keeps_ns(r, first, member, now) : 0;
+}
+
+bool
+be_room_overdue(const struct be_room *r, uint32_t member, uint64_t now)
+{
+    uint32_t first = be_room_first(r);
+    uint64_t ns;
+
+    if (first == BE_ROOM_NONE || !over_limit(r, first, member, now) ||
+        !lacks(r, first, r->members[member].limit_ns, now))
+        return false;
+    ns = keeps_ns(r, first, member, now);
+    for (uint32_t i = 0; i < r->end; i++) {
+        uint64_t other = keeps_ns(r, first, i, now);
+
+        if (i != member && over_limit(r, first, i, now) &&
+            (other > ns || (other == ns && i < member)))
+            return false;
+    }
+    return true;
+}

@@ -13,6 +13,8 @@
  *             higher ones at once
  *   stuck     who waits and cannot leave either, because what it has under way waits for what it
  *             would do next, is served before all others, so that it can go on
+ *   keeping   who is waited for, because its work does not end, may keep others waiting for so long
+ *             only as its tenant's policy says
  *
  * Pure: time comes in (nanoseconds, never going back); no locks, no pointers inside, so it may lie
  * in memory that processes share. A process may die between any two stores: be_room_detach() of
@@ -40,19 +42,21 @@
 
 struct be_room_member {
     bool there, waiting;
-    bool asked;              /* it was woken, or looks by itself: it need not be woken */
-    uint32_t class;          /* 0 goes first, and is never asked for others */
-    uint64_t held_bytes;     /* on the device, or promised to it */
-    uint64_t fixed_bytes;    /* of those: cannot leave */
-    uint64_t need_bytes;     /* waiting: it wants to hold so many */
-    uint64_t leave_bytes;    /* it is asked to give so many */
-    uint64_t since_ns;       /* waiting since */
-    uint64_t stuck_ns;       /* ... and cannot leave since; 0: it can, as far as is known */
-    uint64_t came_ns;        /* complete since; 0: it is not */
-    uint64_t brought_bytes;  /* ... for which so many came in */
-    uint64_t idle_ns;        /* its work was done then; 0: it works */
-    uint64_t work;           /* the caller's: what it knew of its work when that was so */
-    uint64_t not_before_ns;  /* it could not leave */
+    bool asked;             /* it was woken, or looks by itself: it need not be woken */
+    uint32_t class;         /* 0 goes first, and is never asked for others */
+    uint64_t held_bytes;    /* on the device, or promised to it */
+    uint64_t fixed_bytes;   /* of those: cannot leave */
+    uint64_t need_bytes;    /* waiting: it wants to hold so many */
+    uint64_t leave_bytes;   /* it is asked to give so many */
+    uint64_t since_ns;      /* waiting since */
+    uint64_t stuck_ns;      /* ... and cannot leave since; 0: it can, as far as is known */
+    uint64_t came_ns;       /* complete since; 0: it is not */
+    uint64_t brought_bytes; /* ... for which so many came in */
+    uint64_t idle_ns;       /* its work was done then; 0: it works */
+    uint64_t work;          /* the caller's: what it knew of its work when that was so */
+    uint64_t not_before_ns; /* it could not leave */
+    uint64_t busy_ns;       /* the end of its work is waited for since then; 0: it is not */
+    uint64_t limit_ns; /* ... and it may keep others waiting by that for so long; 0: for ever */
     uint64_t moved_in_bytes; /* since it began to wait */
     uint64_t turn_ns;        /* it works for about so long when it is there; 0: not known */
 };
@@ -105,6 +109,15 @@ void be_room_cannot(struct be_room *r, uint32_t member, uint64_t now);
 /* True if nobody who waits will ever be served, because all who have room are stuck, and member got
  * stuck last: it has to do without what it waits for. */
 bool be_room_jammed(const struct be_room *r, uint32_t member, uint64_t now);
+
+/* So that it can leave the end of its work is waited for since then, 0: it is not; and it may keep
+ * others waiting by that for limit_ns, 0: for ever. How long it has done so by now: 0 if nobody
+ * waits whom its room would help. */
+uint64_t be_room_busy(struct be_room *r, uint32_t member, uint64_t busy_ns, uint64_t limit_ns,
+                      uint64_t now);
+/* True if it is over its limit, what others will leave soon is not enough, and of those for whom
+ * that is so member is the one that has kept others waiting for longest. */
+bool be_room_overdue(const struct be_room *r, uint32_t member, uint64_t now);
 
 /* So many bytes came in or went out in so long. */
 void be_room_moved(struct be_room *r, uint32_t member, bool in, uint64_t bytes, uint64_t ns);

@@ -71,10 +71,10 @@ block_run(struct be_call *call, const struct wire_record *record, const uint8_t 
     struct be_session *session = call->session;
     size_t len = WIRE_HEAD_cuMemcpyHtoDAsync_v2_args + bytes; /* of arguments as long as this */
     struct be_pace_pass pass;
-    enum be_stay_verdict verdict = be_stay_enter(session, record->call, fixed, len);
+    enum be_stay_verdict verdict = be_pace_enter(call, record, fixed, len, &pass);
     CUresult cr;
 
-    if (verdict != BE_STAY_GO || !be_pace_enter(call, record, fixed, len, &pass)) {
+    if (verdict != BE_STAY_GO) {
         if (near == NULL)
             be_staging_put(in->staging, in->block);
         /* Or nobody is there any more to hear of it. */

@@ -301,7 +301,7 @@ record_call(struct be_call *call, const struct wire_record *record, const uint8_
         be_dispatch[record->call](call, body, len);
         return true;
     }
-    switch (be_stay_enter(call->session, record->call, body, len)) {
+    switch (be_pace_enter(call, record, body, len, &pass)) {
     case BE_STAY_GONE:
         return false;
     case BE_STAY_REFUSED:
@@ -310,8 +310,6 @@ record_call(struct be_call *call, const struct wire_record *record, const uint8_
     default:
         break;
     }
-    if (!be_pace_enter(call, record, body, len, &pass))
-        return false;
     be_dispatch[record->call](call, body, len);
     be_pace_leave(&pass);
     return true;
@@ -414,6 +412,20 @@ be_client_end(struct be_session *session, CUresult cr, const char *why)
         atomic_store(&session->line->hopeless, true);
     /* The watch sees that it is over, and ends the process if need be. */
     be_line_farewell(session->line, loss_say, NULL, &loss);
+}
+
+void
+be_client_tell(struct be_session *session, const char *text)
+{
+    struct wire_gpNoticeText_args args = {.text = text, .text_len = (uint32_t)strlen(text)};
+    uint8_t *to =
+        be_notice_begin(session, WIRE_CALL_gpNoticeText, 0, wire_size_gpNoticeText_args(&args));
+
+    if (to == NULL)
+        return;
+    wire_put_gpNoticeText_args(to, &args);
+    be_notice_end(session);
+    be_flush(session);
 }
 
 void

@@ -156,7 +156,7 @@ quota(struct be_supervisor *s, const char *who, const struct wire_admin_request 
         case GP_ERR_NOT_FOUND:
             refuse(answer, WIRE_CODE_NOT_SUPPORTED,
                    "memory, memory-total, share, floor, policy, priority, sessions, "
-                   "max-kernel-time; the rest is in the configuration file",
+                   "max-kernel-time, max-hold-time; the rest is in the configuration file",
                    "%s is nothing that can be changed so", setting->key);
             return;
         default:

@@ -122,6 +122,7 @@ counters_fill(const uint64_t counts[BE_COUNT_END], struct wire_admin_counters *o
     out->paged_out += counts[BE_COUNT_PAGED_OUT];
     out->paging_ns += counts[BE_COUNT_PAGING_NS];
     out->room_wait_ns += counts[BE_COUNT_ROOM_WAIT_NS];
+    out->held_ns += counts[BE_COUNT_HELD_NS];
     out->direct_bytes += counts[BE_COUNT_DIRECT_BYTES];
     out->turns_500us += counts[BE_COUNT_TURNS + 0];
     out->turns_1ms += counts[BE_COUNT_TURNS + 1];

@@ -377,6 +377,17 @@ be_ledger_max_kernel_ns(struct be_ledger *ledger)
     return ns;
 }
 
+uint64_t
+be_ledger_max_hold_ns(struct be_ledger *ledger)
+{
+    struct be_policy policy = {.max_hold_ns = BE_HOLD_UNSET};
+
+    (void)be_ledger_policy(ledger, &policy);
+    if (policy.max_hold_ns != BE_HOLD_UNSET)
+        return policy.max_hold_ns;
+    return policy.max_kernel_ns != 0 ? 2 * policy.max_kernel_ns : BE_HOLD_DEFAULT;
+}
+
 void
 be_ledger_idle(struct be_ledger *ledger, uint64_t *idle_ns_p, uint64_t *grace_ns_p)
 {

@@ -107,6 +107,10 @@ bool be_ledger_policy(struct be_ledger *ledger, struct be_policy *policy_p);
 /* Of this worker's tenant; 0: none. */
 uint64_t be_ledger_max_kernel_ns(struct be_ledger *ledger);
 
+/* For how long its session may keep others from memory because its work does not end; 0: for ever.
+ */
+uint64_t be_ledger_max_hold_ns(struct be_ledger *ledger);
+
 /* Of this worker's tenant: after how long without work a session is told, and then ended; 0: never.
  */
 void be_ledger_idle(struct be_ledger *ledger, uint64_t *idle_ns_p, uint64_t *grace_ns_p);

@@ -32,6 +32,10 @@ static const struct gp_option policy_options[] = {
      NULL, false},
     {"max-kernel-time", "TIME", GP_OPT_TIME, NULL,
      "end a session whose kernel or graph runs for longer; unset: never", NULL, NULL, NULL, false},
+    {"max-hold-time", "TIME", GP_OPT_TIME, NULL,
+     "end a session whose work does not end for so long, while others wait for memory of a device "
+     "that it holds (--oversubscribe); 0: never; unset: twice max-kernel-time, without that 10m",
+     NULL, NULL, NULL, false},
     {"idle", "TIME", GP_OPT_TIME, NULL,
      "end a session that gave the devices no work for so long, after it was told; unset: never",
      NULL, NULL, NULL, false},
@@ -221,6 +225,9 @@ policy_fill(struct be_policy *policy, const struct gp_options *options)
     policy->idle_ns = gp_options_u64(options, "idle");
     policy->grace_ns = gp_options_u64(options, "idle-grace");
     policy->max_kernel_ns = gp_options_u64(options, "max-kernel-time");
+    policy->max_hold_ns = gp_options_text(options, "max-hold-time") != NULL
+                              ? gp_options_u64(options, "max-hold-time")
+                              : BE_HOLD_UNSET;
     policy->sessions = sessions > UINT32_MAX ? UINT32_MAX : (uint32_t)sessions;
     return GP_OK;
 }
@@ -262,6 +269,8 @@ policy_change(struct be_policy *policy, const struct gp_options *options, const 
         policy->priority = priority_of(gp_options_text(options, key));
     else if (strcmp(key, "max-kernel-time") == 0)
         policy->max_kernel_ns = number;
+    else if (strcmp(key, "max-hold-time") == 0)
+        policy->max_hold_ns = number;
     else if (strcmp(key, "sessions") == 0)
         policy->sessions = number > UINT32_MAX ? UINT32_MAX : (uint32_t)number;
     else

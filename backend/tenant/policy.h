@@ -29,6 +29,9 @@
 #define BE_TENANT_LISTED_MAX   16
 #define BE_TENANT_LISTED_BYTES 64
 
+#define BE_HOLD_UNSET   UINT64_MAX    /* twice max_kernel_ns, or else: */
+#define BE_HOLD_DEFAULT 600000000000u /* ns */
+
 /* Lower is served first. */
 enum be_priority {
     BE_PRIORITY_HIGH,
@@ -52,6 +55,7 @@ struct be_policy {
     uint32_t sessions;          /* 0: unlimited */
     uint64_t idle_ns, grace_ns; /* without work for so long it is told, then ended; 0: never */
     uint64_t max_kernel_ns;     /* a session whose work takes longer is ended; 0: never */
+    uint64_t max_hold_ns;       /* ... or whose work keeps others from memory for so long */
 };
 
 /* Who wants in. */

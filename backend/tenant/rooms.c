@@ -260,6 +260,24 @@ be_rooms_jammed(struct be_ledger *ledger, unsigned device)
     return jammed;
 }
 
+uint64_t
+be_rooms_busy(struct be_ledger *ledger, unsigned device, uint64_t busy_ns, uint64_t limit_ns,
+              bool *overdue_p)
+{
+    struct be_segment_rooms *rooms;
+    uint64_t now, ns;
+
+    *overdue_p = false;
+    if (!takes_part(ledger, device))
+        return 0;
+    rooms = rooms_lock(ledger, device);
+    now = gp_now_ns();
+    ns = be_room_busy(&rooms->room, ledger->slot, busy_ns, limit_ns, now);
+    *overdue_p = be_room_overdue(&rooms->room, ledger->slot, now);
+    rooms_unlock(rooms);
+    return ns;
+}
+
 void
 be_rooms_moved(struct be_ledger *ledger, unsigned device, bool in, uint64_t bytes, uint64_t ns)
 {

@@ -34,6 +34,10 @@ uint64_t be_rooms_look(struct be_ledger *ledger, unsigned device, uint64_t idle_
                        uint64_t *until_p);
 void be_rooms_cannot(struct be_ledger *ledger, unsigned device);
 bool be_rooms_jammed(struct be_ledger *ledger, unsigned device);
+/* busy_ns: the end of this session's work is waited for since then, so that its memory can go; 0:
+ * it is not. How long it has kept others waiting by that; *overdue_p: it has to be ended for it. */
+uint64_t be_rooms_busy(struct be_ledger *ledger, unsigned device, uint64_t busy_ns,
+                       uint64_t limit_ns, bool *overdue_p);
 void be_rooms_moved(struct be_ledger *ledger, unsigned device, bool in, uint64_t bytes,
                     uint64_t ns);
 /* True if somebody waits for room on the device. */

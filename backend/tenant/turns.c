@@ -235,3 +235,9 @@ be_turns_await(struct be_ledger *ledger, uint32_t seen, uint64_t until_ns)
 {
     be_word_await(&ledger->segment->slots[ledger->slot].word, seen, until_ns);
 }
+
+void
+be_turns_wake(struct be_ledger *ledger)
+{
+    be_word_ring(&ledger->segment->slots[ledger->slot].word);
+}

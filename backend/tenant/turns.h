@@ -35,6 +35,8 @@ bool be_turns_stalled(struct be_ledger *ledger, unsigned device, uint64_t since_
 /* Sleep until the word is no longer seen, or until a time. */
 uint32_t be_turns_word(const struct be_ledger *ledger);
 void be_turns_await(struct be_ledger *ledger, uint32_t seen, uint64_t until_ns);
+/* Wake who sleeps so in this worker. */
+void be_turns_wake(struct be_ledger *ledger);
 
 /* For the ledger: a slot's process is gone; policies changed. */
 void be_turns_slot_gone(struct be_ledger *ledger, unsigned slot);

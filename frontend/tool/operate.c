@@ -194,11 +194,9 @@ static const struct gp_option quota_options[] = {
 static const struct gp_option_set quota_set = {"gpupool quota", "TENANT KEY=VALUE...", NULL, NULL,
                                                quota_options};
 static const char quota_examples[] =
-    "\nKeys: memory, memory-total, share, floor, policy, priority, sessions, max-kernel-time, as "
-    "in\n"
-    "the server's configuration. All are set or none, at once, for running sessions too, until "
-    "the\n"
-    "server starts or reads its configuration again.\n\nExamples:\n"
+    "\nKeys: memory, memory-total, share, floor, policy, priority, sessions, max-kernel-time,\n"
+    "max-hold-time, as in the server's configuration. All are set or none, at once, for running\n"
+    "sessions too, until the server starts or reads its configuration again.\n\nExamples:\n"
     "  gpupool quota research memory=16g share=40\n"
     "  gpupool quota batch priority=low sessions=8 --server tls://gpu1.example:7470\n"
     "Exit code 0, 1: a server did not do it, 2: wrong usage.\n";

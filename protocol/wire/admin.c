@@ -149,18 +149,23 @@ ROW(use);
 
 #define M Wire__Pb__AdminCounters
 #define S struct wire_admin_counters
-static const struct field counters_fields[] = {
-    U64(launches),     U64(copies),      U64(memory),
-    U64(modules),      U64(streams),     U64(graphs),
-    U64(others),       U64(errors),      U64(waits),
-    U64(bytes_in),     U64(bytes_out),   U64(turn_wait_ns),
-    U64(put_in),       U64(put_out),     U64(turn_waits),
-    U64(paged_in),     U64(paged_out),   U64(paging_ns),
-    U64(room_wait_ns), U64(put_in_rdma), U64(put_out_rdma),
-    U64(direct_bytes), U64(turns_500us), U64(turns_1ms),
-    U64(turns_2ms),    U64(turns_5ms),   U64(turns_10ms),
-    U64(turns_50ms),   U64(turns_200ms), U64(turns_1s),
-    U64(turns_longer), U64(turns_ns),    {0}};
+static const struct field counters_fields[] = {U64(launches),     U64(copies),
+                                               U64(memory),       U64(modules),
+                                               U64(streams),      U64(graphs),
+                                               U64(others),       U64(errors),
+                                               U64(waits),        U64(bytes_in),
+                                               U64(bytes_out),    U64(turn_wait_ns),
+                                               U64(put_in),       U64(put_out),
+                                               U64(turn_waits),   U64(paged_in),
+                                               U64(paged_out),    U64(paging_ns),
+                                               U64(room_wait_ns), U64(put_in_rdma),
+                                               U64(put_out_rdma), U64(direct_bytes),
+                                               U64(turns_500us),  U64(turns_1ms),
+                                               U64(turns_2ms),    U64(turns_5ms),
+                                               U64(turns_10ms),   U64(turns_50ms),
+                                               U64(turns_200ms),  U64(turns_1s),
+                                               U64(turns_longer), U64(turns_ns),
+                                               U64(held_ns),      {0}};
 ROW(counters);
 #undef M
 #undef S

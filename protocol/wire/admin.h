@@ -120,6 +120,7 @@ struct wire_admin_counters {
     uint64_t turn_waits;                     /* turns that were waited for */
     uint64_t paged_in, paged_out, paging_ns; /* bytes */
     uint64_t room_wait_ns;                   /* waited for their memory to be on the devices */
+    uint64_t held_ns;                        /* others waited for theirs, as work did not end */
     uint64_t direct_bytes;                   /* of theirs, that RDMA devices moved by themselves */
     /* Turns that others had when they were asked for, by how long that took, and all of that. */
     uint64_t turns_500us, turns_1ms, turns_2ms, turns_5ms, turns_10ms, turns_50ms, turns_200ms;

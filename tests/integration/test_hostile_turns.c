@@ -226,3 +226,60 @@ Test(hostile_turns, nobody_waits_for_who_does_not_read)
     test_client_close(&bob);
     test_tenants_stop(&server);
 }
+
+/* carol works for eight seconds, bob may not meanwhile, and alice needs his memory. */
+Test(hostile_turns, who_waits_for_its_turn_keeps_nobody_from_memory)
+{
+    enum {
+        MIB = 1 << 20
+    };
+    static const char three[] =
+        "[tenant \"a\"]\nmatch = cn:alice\nmemory = 36m\nsessions = 1\n"
+        "[tenant \"c\"]\nmatch = cn:carol\nmemory = 2m\n"
+        "[tenant \"b\"]\nmatch = cn:bob\nmemory = 36m\npriority = low\nfloor = 0\n";
+    struct test_client alice, bob, carol;
+    struct test_server server;
+    uint64_t began;
+    uint32_t tag;
+
+    test_tenants_share_device();
+    setenv("GPUPOOL_SOFT_THREAD_RATE", "1000000", 1);
+    setenv("GPUPOOL_SOFT_INSTANT", "yes", 1);
+    setenv("GPUPOOL_SOFT_MEMORY", "40m", 1);
+    server = test_tenants_start_with(
+        three, (const char *const[]){"--oversubscribe=2.0", "--paging-eager", NULL});
+    begin(&carol, &server, "carol");
+    begin(&bob, &server, "bob");
+    begin(&alice, &server, "alice");
+    for (int i = 0; i < 2; i++) {
+        struct test_client *c = i == 0 ? &bob : &alice;
+
+        TEST_ADD(c, gpLease, .device = 0, .bytes = 32 * MIB);
+        cr_assert_eq(test_client_call(c), CUDA_SUCCESS);
+        TEST_ADD(c, cuMemAlloc_v2, .address = c->answer.device_range.base, .bytes = 32 * MIB);
+        launch(c, ID(1), 1000);
+        settle(c);
+    }
+    launch(&bob, ID(1), 1000); /* he holds his now */
+    settle(&bob);
+    launch(&carol, ID(1), 400000); /* so that it is known how long they take */
+    settle(&carol);
+    for (int i = 0; i < 20; i++)
+        launch(&carol, ID(1), 400000);
+    test_client_send(&carol);
+    TEST_ADD(&bob, cuMemGetInfo_v2, 0);
+    tag = bob.tags;
+    for (int i = 0; i < 100; i++)
+        launch(&bob, ID(1), 1000);
+    test_client_send(&bob);
+    cr_assert_eq(test_client_wait(&bob, tag), CUDA_SUCCESS);
+    began = gp_now_ns();
+    TEST_ADD(&alice, cuFlushGPUDirectRDMAWrites, 0); /* of no turn, but of all memory */
+    (void)test_client_call(&alice);
+    cr_assert_lt(gp_now_ns() - began, 5 * GP_NS_PER_S, "%llu ms",
+                 (unsigned long long)((gp_now_ns() - began) / GP_NS_PER_MS));
+    test_client_abandon(&carol);
+    test_client_abandon(&bob);
+    test_client_close(&alice);
+    test_tenants_stop(&server);
+}

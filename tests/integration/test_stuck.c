@@ -7,8 +7,10 @@
  */
 #include "tests/support/tenants.h"
 
+#include "protocol/base/clock.h"
 #include "protocol/base/util.h"
 #include "protocol/wire/control.h"
+#include "protocol/wire/kernel_table.h"
 
 #include <criterion/criterion.h>
 
@@ -122,6 +124,126 @@ Test(stuck, who_cannot_leave_is_served_first)
     cr_assert_eq(word_of(&bob, 9), 8);
     test_client_close(&alice);
     test_client_close(&bob);
+    test_tenants_stop(&server);
+}
+
+/* -- who never lets go ------------------------------------------------------------------------- */
+
+static const char bounded[] = "[tenant \"a\"]\nmatch = cn:alice\nmemory = 38m\n"
+                              "[tenant \"b\"]\nmatch = cn:bob\nmemory = 38m\n"
+                              "max-hold-time = 500ms\n";
+
+static const char kernels[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
+                              ".visible .entry endless()\n{\nL:\nbra L;\n}\n"
+                              ".visible .entry nothing()\n{\nret;\n}\n";
+
+static void
+launch(struct test_client *c, const char *kernel)
+{
+    int row;
+
+    cr_assert_eq(test_client_module(c, ID(1), kernels), CUDA_SUCCESS);
+    row = test_client_kernel(c, kernel);
+    cr_assert_geq(row, 0);
+    TEST_ADD(c, cuLaunchKernelEx, .function = wire_function_id(false, ID(1), (uint32_t)row),
+             .grid = {1, 1, 1}, .block = {1, 1, 1});
+}
+
+/* bob is told why he is ended, and what he held is there for alice. */
+static void
+alice_gets_what_bob_held(struct test_client *alice, struct test_client *bob)
+{
+    struct wire_gpNoticeLost_args lost;
+    struct wire_record record;
+    size_t at = 0;
+
+    take(alice, 0, PIECES);
+    for (unsigned p = 0; p < PIECES; p++)
+        set(alice, p, p);
+    launch(alice, "nothing"); /* which may reach all of it */
+    TEST_ADD(alice, cuCtxSynchronize, 0);
+    cr_assert_eq(test_client_call(alice), CUDA_SUCCESS);
+    for (unsigned p = 0; p < PIECES; p++)
+        cr_assert_eq(word_of(alice, p), p);
+    while (test_client_receive(bob, gp_now_ns() + 20 * GP_NS_PER_S))
+        ;
+    for (;;) { /* a warning came before */
+        cr_assert_geq(bob->notices.len, at + sizeof(record));
+        memcpy(&record, bob->notices.data + at, sizeof(record));
+        if (record.call == WIRE_CALL_gpNoticeLost)
+            break;
+        at += record.bytes;
+    }
+    cr_assert(wire_get_gpNoticeLost_args(bob->notices.data + at + sizeof(record),
+                                         record.bytes - sizeof(record), &lost));
+    cr_assert_eq(lost.result, CUDA_ERROR_LAUNCH_TIMEOUT);
+}
+
+static struct test_server
+bounded_start(void)
+{
+    test_tenants_share_device();
+    setenv("GPUPOOL_SOFT_MEMORY", "40m", 1);
+    return test_tenants_start_with(bounded, (const char *const[]){"--oversubscribe=2.0", NULL});
+}
+
+/* A value that nobody writes. bob may go on for as long as nobody wants his memory. */
+Test(stuck, who_waits_for_ever_keeps_its_memory_from_nobody_for_ever)
+{
+    struct test_server server = bounded_start();
+    struct test_client alice, bob;
+    uint64_t until;
+
+    begin(&bob, &server, "bob");
+    take(&bob, 0, PIECES);
+    wait_for_one(&bob);
+    until = gp_now_ns() + GP_NS_PER_S;
+    while (gp_now_ns() < until) {
+        TEST_ADD(&bob, cuMemGetInfo_v2, 0);
+        cr_assert_eq(test_client_call(&bob), CUDA_SUCCESS, "nobody wants his memory");
+    }
+    begin(&alice, &server, "alice");
+    alice_gets_what_bob_held(&alice, &bob);
+    test_client_abandon(&bob);
+    test_client_close(&alice);
+    test_tenants_stop(&server);
+}
+
+Test(stuck, a_kernel_without_an_end_keeps_memory_from_nobody_for_ever)
+{
+    struct test_server server = bounded_start();
+    struct test_client alice, bob;
+
+    begin(&bob, &server, "bob");
+    take(&bob, 0, PIECES);
+    launch(&bob, "endless");
+    TEST_ADD(&bob, cuCtxSynchronize, 0);
+    test_client_send(&bob);
+    begin(&alice, &server, "alice");
+    alice_gets_what_bob_held(&alice, &bob);
+    test_client_abandon(&bob);
+    test_client_close(&alice);
+    test_tenants_stop(&server);
+}
+
+/* A host function that never returns; and bob goes on with other calls, as if he were at work. */
+Test(stuck, a_host_function_without_an_end_keeps_memory_from_nobody_for_ever)
+{
+    struct test_server server = bounded_start();
+    struct test_client alice, bob;
+
+    begin(&bob, &server, "bob");
+    take(&bob, 0, PIECES);
+    TEST_ADD(&bob, cuStreamCreateWithPriority, .phStream = WAITS, .flags = 1);
+    TEST_ADD(&bob, cuLaunchHostFunc, .callback = 5, .stream = WAITS);
+    cr_assert_eq(test_client_deferred(&bob), CUDA_SUCCESS);
+    for (unsigned i = 0; i < 2000; i++)
+        set(&bob, i % PIECES, i);
+    test_client_send(&bob);
+    begin(&alice, &server, "alice");
+    alice_gets_what_bob_held(&alice, &bob);
+    test_client_abandon(&bob);
+    test_client_close(&alice);
     test_tenants_stop(&server);
 }
 

@@ -437,3 +437,100 @@ Test(room, where_all_are_stuck_one_has_to_do_without)
     cr_assert_not(be_room_jammed(&w.r, 0, w.now));
     cr_assert_not(be_room_jammed(&w.r, 1, w.now), "the other one may go on now");
 }
+
+/* -- who keeps others waiting ------------------------------------------------------------------ */
+
+/* 0, 1 and 2 hold 300 MiB each; 3 waits for 500 since w.now, of which 100 are free. */
+static void
+three_hold(void)
+{
+    world(1000 * MIB, 25000 * MIB);
+    for (uint32_t i = 0; i < 4; i++)
+        be_room_attach(&w.r, i, 1);
+    for (uint32_t i = 0; i < 3; i++)
+        cr_assert(be_room_grow(&w.r, i, 300 * MIB, w.now));
+    w.now += 20 * S; /* nobody has just come */
+    cr_assert_not(enter(3, 500 * MIB, false));
+}
+
+Test(room, who_keeps_others_waiting_is_overdue_after_its_limit_only)
+{
+    uint64_t began;
+
+    world(1000 * MIB, 25000 * MIB);
+    be_room_attach(&w.r, 0, 1);
+    cr_assert(be_room_grow(&w.r, 0, 900 * MIB, w.now));
+    began = w.now;
+    w.now += 1000 * S;
+    cr_assert_eq(be_room_busy(&w.r, 0, began, 10 * S, w.now), 0, "nobody wants it");
+    cr_assert_not(be_room_overdue(&w.r, 0, w.now));
+    be_room_attach(&w.r, 1, 1);
+    cr_assert_not(enter(1, 500 * MIB, false));
+    began = w.now;
+    w.now += 10 * S - 1;
+    cr_assert_eq(be_room_busy(&w.r, 0, 1, 10 * S, w.now), 10 * S - 1, "since it is wanted");
+    cr_assert_not(be_room_overdue(&w.r, 0, w.now));
+    w.now++;
+    cr_assert(be_room_overdue(&w.r, 0, w.now));
+    (void)be_room_busy(&w.r, 0, 1, 0, w.now);
+    cr_assert_not(be_room_overdue(&w.r, 0, w.now + 1000 * S), "its tenant has no limit");
+    (void)be_room_busy(&w.r, 0, 0, 10 * S, w.now);
+    cr_assert_not(be_room_overdue(&w.r, 0, w.now + 1000 * S), "its work has ended");
+    (void)be_room_busy(&w.r, 0, w.now, 10 * S, w.now);
+    cr_assert_not(be_room_overdue(&w.r, 0, w.now + 9 * S), "other work, since then");
+    be_room_leave(&w.r, 1);
+    cr_assert_not(be_room_overdue(&w.r, 0, w.now + 1000 * S), "nobody waits any more");
+}
+
+/* It is not asked again and again only because it gets more meanwhile, or says that it cannot. */
+Test(room, nothing_that_it_does_makes_it_less_overdue)
+{
+    three_hold();
+    for (uint32_t i = 0; i < 3; i++)
+        (void)be_room_busy(&w.r, i, w.now, i == 0 ? 10 * S : 0, w.now);
+    for (int i = 0; i < 10; i++) {
+        w.now += S;
+        be_room_cannot(&w.r, 0, w.now);
+        be_room_give(&w.r, 0, 2 * MIB);
+        (void)be_room_grow(&w.r, 0, 2 * MIB, w.now);
+        (void)enter(0, 302 * MIB, false);
+        be_room_leave(&w.r, 0);
+    }
+    cr_assert(be_room_overdue(&w.r, 0, w.now));
+}
+
+Test(room, of_several_that_keep_others_waiting_one_is_ended_at_a_time)
+{
+    three_hold();
+    (void)be_room_busy(&w.r, 0, w.now + 2, 10 * S, w.now);
+    (void)be_room_busy(&w.r, 1, w.now + 1, 10 * S, w.now);
+    (void)be_room_busy(&w.r, 2, w.now + 1, 10 * S, w.now);
+    w.now += 11 * S;
+    cr_assert(be_room_overdue(&w.r, 1, w.now), "for longest, and the first of two");
+    cr_assert_not(be_room_overdue(&w.r, 0, w.now));
+    cr_assert_not(be_room_overdue(&w.r, 2, w.now));
+    be_room_detach(&w.r, 1);
+    cr_assert(be_room_overdue(&w.r, 2, w.now), "400 of 500 MiB are there");
+    be_room_detach(&w.r, 2);
+    cr_assert_not(be_room_overdue(&w.r, 0, w.now), "there is enough now");
+}
+
+Test(room, who_leaves_in_time_saves_who_does_not)
+{
+    three_hold();
+    for (uint32_t i = 0; i < 3; i++)
+        w.r.members[i].leave_bytes = i < 2 ? 200 * MIB : 0;
+    (void)be_room_busy(&w.r, 2, w.now, 10 * S, w.now);
+    cr_assert_not(be_room_overdue(&w.r, 2, w.now + 20 * S), "the others are about to");
+}
+
+Test(room, the_high_class_keeps_its_memory_from_lower_ones_for_as_long_as_it_works)
+{
+    world(1000 * MIB, 25000 * MIB);
+    be_room_attach(&w.r, 0, 0);
+    be_room_attach(&w.r, 1, 1);
+    cr_assert(be_room_grow(&w.r, 0, 900 * MIB, w.now));
+    cr_assert_not(enter(1, 500 * MIB, false));
+    cr_assert_eq(be_room_busy(&w.r, 0, w.now, 10 * S, w.now + 100 * S), 0);
+    cr_assert_not(be_room_overdue(&w.r, 0, w.now + 100 * S));
+}
