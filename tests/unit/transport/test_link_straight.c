@@ -172,9 +172,10 @@ links_join(struct tp_lane *links[2])
     uint64_t received[2];
     struct tp_lane *ends[2];
 
-    line_make(ends);
+    /* First of all, since until then somebody may be sending by the old lane. */
     for (int i = 0; i < 2; i++)
         cr_assert_eq(tp_link_detach(links[i], &received[i]), GP_OK);
+    line_make(ends);
     for (int i = 0; i < 2; i++)
         cr_assert_eq(tp_link_attach(links[i], ends[i], received[1 - i]), GP_OK);
     for (int i = 0; i < 2; i++)
