@@ -24,7 +24,9 @@
 #define OPEN_NS (60 * GP_NS_PER_S)
 
 static const struct gp_option floor_options[] = {
-    {"transport", "NAME", GP_OPT_ENUM, "tcp", "what to measure", .choices = "tcp|tls|shm|rdma"},
+    {"transport", "NAME", GP_OPT_ENUM, "tcp",
+     "what to measure; tls-key: as a session's further connections, tls-kernel: by the kernel",
+     .choices = "tcp|tls|tls-key|tls-kernel|shm|rdma"},
     {"cert", "FILE", GP_OPT_PATH, NULL, "certificate of both ends, PEM (tls, rdma)"},
     {"key", "FILE", GP_OPT_PATH, NULL, "its private key, PEM"},
     {"ca", "FILE", GP_OPT_PATH, NULL, "who signed it, PEM"},
@@ -164,7 +166,7 @@ ping(struct tp_lane *lane, uint8_t *memory, const struct plan *plan)
 static void
 say_rate(const struct plan *plan, const char *what, uint64_t ns)
 {
-    printf("{\"transport\": \"%s\", \"what\": \"%s\", \"bytes\": %llu, \"gb_per_s\": %.3f}\n",
+    printf("{\"transport\": \"%s\", \"what\": \"%s\", \"bytes\": %llu, \"gb_per_s\": %.5f}\n",
            plan->transport, what, (unsigned long long)(chunks(plan) * plan->chunk_bytes),
            (double)(chunks(plan) * plan->chunk_bytes) / (double)ns);
 }
@@ -266,7 +268,8 @@ run(const struct plan *plan, const struct tp_opts *opts)
     if (strcmp(plan->transport, "shm") == 0)
         snprintf(url, sizeof(url), "shm://@gpupool-floor-%d", (int)getpid());
     else
-        snprintf(url, sizeof(url), "%s://127.0.0.1:0", plan->transport);
+        snprintf(url, sizeof(url), "%.*s://127.0.0.1:0", (int)strcspn(plan->transport, "-"),
+                 plan->transport);
     if (tp_listen(url, opts, &listener) != GP_OK)
         return 1;
     if (plan->ready_fd >= 0) {
@@ -330,6 +333,7 @@ main(int argc, char **argv)
     if (plan.chunk_bytes > 0)
         plan.memory_bytes =
             (plan.memory_bytes + plan.chunk_bytes - 1) / plan.chunk_bytes * plan.chunk_bytes;
+    static const uint8_t nobodys_key[TP_KEY_BYTES];
     static const char *const any_fabric[] = {"*"}; /* the payload is nobody's secret */
     struct tp_opts opts = {
         .deadline_ns = gp_deadline_after(gp_now_ns(), OPEN_NS),
@@ -342,6 +346,9 @@ main(int argc, char **argv)
                 .ca_path = gp_options_text(o, "ca"),
                 .server_name = gp_options_text(o, "server-name")},
     };
+    if (strchr(plan.transport, '-') != NULL)
+        opts.tls = (struct tp_tls_opts){.psk = nobodys_key};
+    opts.kernel_tls = strcmp(plan.transport, "tls-kernel") == 0;
     rc = read_role(o, &plan) && plan.chunk_bytes > 0 ? run(&plan, &opts) : 2;
     gp_options_destroy(o);
     return rc;

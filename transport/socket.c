@@ -1,6 +1,7 @@
 /* transport/socket.c */
 #include "transport/socket.h"
 
+#include "protocol/base/log.h"
 #include "transport/lane.h"
 #include "transport/resolve.h"
 
@@ -18,6 +19,7 @@
 #define KEEPALIVE_DEFAULT_S 30
 #define KEEPALIVE_EVERY_S   10
 #define KEEPALIVE_PROBES    4
+#define PAGE_BYTES          4096u
 
 bool
 tp_socket_is_loopback(const struct sockaddr *addr)
@@ -384,4 +386,32 @@ tp_socket_listen(struct gp_url *url, bool loopback_only, const struct tp_opts *o
 out:
     tp_addresses_free(&found);
     return status;
+}
+
+/* Memory of the program's that is none: it shall fail as it would in a copy, not end the line. */
+static void
+touch(const struct iovec *iov, int iovcnt)
+{
+    for (int i = 0; i < iovcnt; i++)
+        for (size_t at = 0; at < iov[i].iov_len; at += PAGE_BYTES)
+            (void)((const volatile char *)iov[i].iov_base)[at];
+    errno = EFAULT;
+}
+
+enum gp_status
+tp_socket_send(int fd, const struct iovec *iov, int iovcnt, const char *who, size_t *put_p)
+{
+    struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)iovcnt};
+    ssize_t put = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    if (put < 0 && errno == EFAULT)
+        touch(iov, iovcnt);
+    if (put < 0 && (errno == EAGAIN || errno == EINTR))
+        return GP_ERR_AGAIN;
+    if (put < 0) {
+        log_info("lane %s: send: %m", who);
+        return GP_ERR_IO;
+    }
+    *put_p = (size_t)put;
+    return GP_OK;
 }

@@ -37,6 +37,11 @@ void tp_socket_address_text(const struct sockaddr *addr, socklen_t len, char *ou
 /* The peer's. */
 void tp_socket_peer_text(int fd, char *out, size_t out_bytes);
 
+/* Send what the socket takes without waiting. GP_OK with *put_p > 0, GP_ERR_AGAIN or, logged as of
+ * who, GP_ERR_IO. Memory that is none ends the program, as a copy of it would. */
+GP_CHECK enum gp_status tp_socket_send(int fd, const struct iovec *iov, int iovcnt, const char *who,
+                                       size_t *put_p);
+
 bool tp_socket_is_loopback(const struct sockaddr *addr);
 
 #endif

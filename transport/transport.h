@@ -102,6 +102,9 @@ struct tp_opts {
     const void *preface;
     size_t preface_bytes;
     struct tp_tls_opts tls;
+    bool kernel_tls;      /* with tls.psk: the kernel ciphers, if it can; the peer need not know */
+    uint64_t rekey_bytes; /* tls: new keys after so much in a direction; 0: 64 GiB, 256 GiB of
+                             the kernel's */
     struct tp_rdma_opts rdma;
     char *why; /* TP_WHY_BYTES; takes the one-line reason of a failure, which is then not logged */
 };

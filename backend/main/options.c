@@ -43,6 +43,12 @@ static const struct gp_option be_options[] = {
      "recv-buffer", NULL, false},
     {"tcp-keepalive", "TIME", GP_OPT_TIME, "30s", "silence before the system probes a connection",
      "tcp", "keepalive", NULL, false},
+    {"tls-kernel", NULL, GP_OPT_FLAG, "yes",
+     "have the kernel cipher a session's further connections, where it has TLS (modprobe tls)",
+     "tls", "kernel", NULL, false},
+    {"tls-rekey", "BYTES", GP_OPT_BYTES, "0",
+     "new TLS keys after so much in a direction; 0: 64 GiB, 256 GiB where the kernel ciphers",
+     "tls", "rekey", NULL, false},
     {"rdma-fabric", "NAME", GP_OPT_STRINGS, NULL,
      "trust NAME with sessions that RDMA carries, which nobody encrypts: a device (mlx5_0), its "
      "port "

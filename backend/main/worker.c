@@ -276,6 +276,8 @@ socket_fill(const struct gp_options *options, struct tp_opts *opts)
     opts->recv_buffer_bytes =
         (uint32_t)gp_min_u64(gp_options_u64(options, "tcp-recv-buffer"), INT32_MAX);
     opts->rdma = fabrics(options);
+    opts->kernel_tls = gp_options_flag(options, "tls-kernel");
+    opts->rekey_bytes = gp_options_u64(options, "tls-rekey");
     opts->keepalive_s = (uint32_t)gp_min_u64(
         (gp_options_u64(options, "tcp-keepalive") + GP_NS_PER_S - 1) / GP_NS_PER_S, INT16_MAX);
 }

@@ -40,6 +40,10 @@ static const struct gp_option options[] = {
     {"tcp-send-buffer", "BYTES", GP_OPT_BYTES, "0", "of connections; 0: the system's choice"},
     {"tcp-recv-buffer", "BYTES", GP_OPT_BYTES, "0", "of connections; 0: the system's choice"},
     {"tcp-keepalive", "TIME", GP_OPT_TIME, "30s", "silence before the system probes a connection"},
+    {"tls-kernel", NULL, GP_OPT_FLAG, "yes",
+     "have the kernel cipher a session's further connections, where it has TLS (modprobe tls)"},
+    {"tls-rekey", "BYTES", GP_OPT_BYTES, "0",
+     "new TLS keys after so much in a direction; 0: 64 GiB, 256 GiB where the kernel ciphers"},
     {"rdma-fabric", "NAME", GP_OPT_STRINGS, NULL,
      "by RDMA over these only: devices (mlx5_0), their ports (mlx5_0:1), networks (10.9.0.0/16)"},
     {"rdma-ports", "N", GP_OPT_NUMBER, "0",
@@ -230,6 +234,8 @@ take_socket(const struct gp_options *o, struct fe_socket *to)
     to->recv_buffer_bytes = (uint32_t)gp_min_u64(gp_options_u64(o, "tcp-recv-buffer"), INT32_MAX);
     to->keepalive_s = (uint32_t)gp_min_u64(
         (gp_options_u64(o, "tcp-keepalive") + GP_NS_PER_S - 1) / GP_NS_PER_S, INT16_MAX);
+    to->kernel_tls = gp_options_flag(o, "tls-kernel");
+    to->rekey_bytes = gp_options_u64(o, "tls-rekey");
     to->lines = (uint32_t)gp_min_u64(gp_options_u64(o, "lines"), UINT32_MAX);
     to->lines_after = gp_options_u64(o, "lines-after");
     return take_fabrics(o, to);

@@ -32,6 +32,8 @@ struct fe_socket {
     char congestion[16]; /* as the kernel calls it */
     uint32_t send_buffer_bytes, recv_buffer_bytes;
     uint32_t keepalive_s;
+    bool kernel_tls;      /* further connections are ciphered by the kernel, if it can */
+    uint64_t rekey_bytes; /* new TLS keys after so much in a direction */
     uint32_t lines; /* at most so many for one session; 0: FE_LINES to other machines, else 1 */
     uint64_t lines_after; /* once so many bytes have travelled */
     /* RDMA by these only (tp_rdma_fabric_check()); "" after the last, none: by any. */

@@ -125,6 +125,8 @@ fe_socket_fill(const struct fe_socket *from, const char *fabrics[FE_FABRICS_MAX]
     opts->send_buffer_bytes = from->send_buffer_bytes;
     opts->recv_buffer_bytes = from->recv_buffer_bytes;
     opts->keepalive_s = from->keepalive_s;
+    opts->kernel_tls = from->kernel_tls;
+    opts->rekey_bytes = from->rekey_bytes;
 }
 
 static bool

@@ -350,6 +350,42 @@ stripes() {
     grep -q 'carries nothing any more' /tmp/stripes /tmp/server.log
 }
 
+# The kernel's TLS, for which the kernel of this machine is as good as any.
+kernel_frames() {
+    TEST_TRANSPORT=ktls ./test_transport_frames --jobs 2 --timeout 60 \
+        --filter 'frames/@(receive|send_to|shutdown|what_was|end_in|both_ends|last_words|many)*'
+}
+tls_stat() { awk -v name="$1" '$1 == name {print $2}' /proc/net/tls_stat; }
+
+# A session goes by three connections, which the kernel ciphers at both ends. This kernel takes no
+# second key, so each of them ends after 8 MiB, and others take its place; and the cable is out for
+# a while: 64 MiB each way are exact.
+kernel_tls() {
+    server_stop
+    server_start --listen tls://10.9.0.1:0 --offer-shm=no --tls-rekey=8m --heartbeat=1s || return 1
+    export GPUPOOL_TLS_REKEY=8m GPUPOOL_LINES=3 GPUPOOL_LINES_AFTER=0
+    background /tmp/ktls ./drv_bulk 16 4 || return 2
+    unset GPUPOOL_TLS_REKEY GPUPOOL_LINES GPUPOOL_LINES_AFTER
+    said '^round 7: 0 words' /tmp/ktls || return 3
+    /usr/bin/ip link set v1 down
+    sleep 1
+    /usr/bin/ip link set v1 up
+    neighbours
+    wait "$pid" || { cat /tmp/ktls /tmp/server.log; return 4; }
+    cat /tmp/ktls
+    grep -q '^round 15: 0 words' /tmp/ktls || return 5
+    grep -q '^round .*: [1-9][0-9]* words' /tmp/ktls && return 6
+    for log in /tmp/ktls /tmp/server.log; do
+        grep -q 'SHA256 by the kernel' $log || return 7
+        grep -q 'takes no further key' $log || return 8
+    done
+    [ "$(tls_stat TlsTxSw)" -gt 5 ] || return 9
+    [ "$(tls_stat TlsDecryptError)" = 0 ] || return 10
+    echo "figure: $(tls_stat TlsTxSw) connections ciphered by the kernel," \
+        "$(grep -c 'the session goes on' /tmp/ktls) times the session went on by others"
+    server_stop
+}
+
 # What must not start does not, and says why.
 refusals() {
     $daemon --listen rdma://10.9.0.1:0 >/tmp/refused 2>&1 && return 1
@@ -430,6 +466,25 @@ figures() {
             kept, v[1] / kept, v[4], v[4] / kept}' /tmp/bw
 }
 
+# By hand (--steps tls_figures): connections by a session's key, ciphered by OpenSSL and by the
+# kernel, in turn; the best of each.
+tls_figures() {
+    for _ in 1 2 3; do
+        for by in key kernel; do
+            ./transport_floor --transport tls-$by --rounds 300 --spin 100ms --stream 8m --chunk 256k \
+                >/tmp/floor 2>&1 || { cat /tmp/floor; return 1; }
+            json median_us pingpong /tmp/floor >>/tmp/lat_$by
+            json gb_per_s stream_out /tmp/floor >>/tmp/bw_$by
+            json gb_per_s stream_in /tmp/floor >>/tmp/bw_$by
+        done
+    done
+    for by in key kernel; do
+        awk -v by=$by '{if (NR == 1 || $1 < best) best = $1}
+            END {printf "figure: by %s: 64 B ping-pong %.0f us", by, best}' /tmp/lat_$by
+        awk '{if ($1 > best) best = $1} END {printf ", stream %.1f MiB/s\n", best * 1e9 / 1048576}' /tmp/bw_$by
+    done
+}
+
 wanted=$(sed -n 's/.*steps=\([^ ]*\).*/,\1,/p' /proc/cmdline)
 [ "$wanted" = ,, ] && wanted=
 cuts_s=$(sed -n 's/.*cuts_s=\([0-9]*\).*/\1/p' /proc/cmdline)
@@ -447,6 +502,8 @@ if [ -z "$failed" ]; then
     step lane lane
     # Sessions go by the cable: connections to v0's address come from v1's.
     /usr/bin/ip route replace local 10.9.0.1 dev v0 table local proto kernel scope host src 10.9.0.2
+    step kernel_frames kernel_frames
+    step kernel_tls kernel_tls
     step refusals refusals
     step programs programs
     step paged paged
@@ -458,6 +515,7 @@ if [ -z "$failed" ]; then
     step stripes stripes
     step server_ends server_stop
     step figures figures
+    [ -n "$wanted" ] && step tls_figures tls_figures
 fi
 say "over after $(uptime_s) s"
 if [ -z "$failed" ]; then say passed; else say failed; fi

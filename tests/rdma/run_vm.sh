@@ -106,7 +106,7 @@ strip -o "$tree/programs/soft/libcuda.so.1" "$build/backend/driver/soft/libcuda.
 with_libraries $tools "$providers"/librxe-rdmav*.so "$verbs" "$tree"/programs/* "$tree"/programs/*/*
 
 modules=$vm/modules
-for module in rdma_rxe crc32_generic ib_uverbs veth; do
+for module in rdma_rxe crc32_generic ib_uverbs veth aesni_intel ghash_clmulni_intel gcm tls; do
     modprobe -d "$vm/kernel" -S "$version" --show-depends "$module"
 done | awk '$1 == "insmod" && !seen[$2]++ {print $2}' >"$modules"
 while read -r module; do cp "$module" "$tree/modules/"; done <"$modules"

@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PAGE_BYTES 4096u
-
 struct tcp_lane {
     struct tp_stream s; /* first */
     int fd;
@@ -21,11 +19,11 @@ fd_of(const struct tp_stream *s)
 }
 
 static enum gp_status
-said(const struct tp_stream *s, const char *what)
+receive_failed(const struct tp_stream *s)
 {
     if (errno == EAGAIN || errno == EINTR)
         return GP_ERR_AGAIN;
-    log_info("lane %s: %s: %m", s->lane.peer.address, what);
+    log_info("lane %s: receive: %m", s->lane.peer.address);
     return GP_ERR_IO;
 }
 
@@ -36,35 +34,17 @@ tcp_read(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *got_p
     ssize_t got = recvmsg(fd_of(s), &msg, MSG_DONTWAIT);
 
     if (got < 0)
-        return said(s, "receive");
+        return receive_failed(s);
     if (got == 0)
         return GP_ERR_CLOSED;
     *got_p = (size_t)got;
     return GP_OK;
 }
 
-/* Memory of the program's that is none: it shall fail as it would in a copy, not end the line. */
-static void
-touch(const struct iovec *iov, int iovcnt)
-{
-    for (int i = 0; i < iovcnt; i++)
-        for (size_t at = 0; at < iov[i].iov_len; at += PAGE_BYTES)
-            (void)((const volatile char *)iov[i].iov_base)[at];
-    errno = EFAULT;
-}
-
 static enum gp_status
 tcp_write(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *put_p)
 {
-    struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)iovcnt};
-    ssize_t put = sendmsg(fd_of(s), &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-    if (put < 0 && errno == EFAULT)
-        touch(iov, iovcnt);
-    if (put < 0)
-        return said(s, "send");
-    *put_p = (size_t)put;
-    return GP_OK;
+    return tp_socket_send(fd_of(s), iov, iovcnt, s->lane.peer.address, put_p);
 }
 
 static void

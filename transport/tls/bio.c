@@ -18,9 +18,9 @@ static BIO_METHOD *method;
 
 /* Note how a receive went. Bytes, or 0 with drained or ended set. */
 static size_t
-receive(struct tls_lane *t, void *to, size_t bytes)
+receive(struct tls_lane *t, void *to, size_t bytes, int flags)
 {
-    ssize_t got = recv(t->fd, to, bytes, MSG_DONTWAIT);
+    ssize_t got = recv(t->fd, to, bytes, MSG_DONTWAIT | flags);
 
     if (got > 0) {
         t->drained = (size_t)got < bytes;
@@ -40,10 +40,15 @@ tp_tls_look(struct tls_lane *t)
 {
     if (t->in_head < t->in_tail || t->ended)
         return t->ended ? GP_ERR_CLOSED : GP_OK;
-    t->in_head = 0;
-    t->in_tail = receive(t, t->in, TP_TLS_LOOK_BYTES);
-    if (t->in_tail > 0)
-        return GP_OK;
+    t->in_head = t->in_tail = 0;
+    if (t->exact) {
+        if (receive(t, t->in, 1, MSG_PEEK) > 0)
+            return GP_OK;
+    } else {
+        t->in_tail = receive(t, t->in, TP_TLS_LOOK_BYTES, 0);
+        if (t->in_tail > 0)
+            return GP_OK;
+    }
     return t->ended ? GP_ERR_CLOSED : GP_ERR_AGAIN;
 }
 
@@ -59,7 +64,7 @@ bio_read(BIO *bio, char *to, size_t bytes, size_t *got_p)
         memcpy(to, t->in + t->in_head, n);
         t->in_head += n;
     } else if (!t->drained && !t->ended) {
-        n = receive(t, to, bytes);
+        n = receive(t, to, bytes, 0);
     }
     *got_p = n;
     if (n == 0 && !t->ended)

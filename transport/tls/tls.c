@@ -79,6 +79,8 @@ tls_read(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *got_p
     struct tls_lane *t = tls_of(s);
     size_t got;
 
+    if (t->kernel.receives)
+        return tp_tls_kernel_read(t, iov, iovcnt, got_p);
     if (t->read_status != GP_OK)
         return t->read_status;
     if (!t->more && tp_tls_look(t) == GP_ERR_AGAIN)
@@ -172,8 +174,11 @@ static enum gp_status
 tls_write(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t *put_p)
 {
     struct tls_lane *t = tls_of(s);
-    enum gp_status status = tp_tls_send_leaving(t); /* what is encrypted already goes first */
+    enum gp_status status;
 
+    if (t->kernel.sends)
+        return tp_tls_kernel_write(t, iov, iovcnt, put_p);
+    status = tp_tls_send_leaving(t); /* what is encrypted already goes first */
     if (status != GP_OK)
         return status;
     tp_turn_take_to_send(&t->turn);
@@ -211,7 +216,9 @@ tls_finish(struct tp_stream *s)
 {
     struct tls_lane *t = tls_of(s);
 
-    if (t->read_status == GP_OK || t->read_status == GP_ERR_CLOSED) {
+    if (t->kernel.sends) {
+        tp_tls_kernel_finish(t);
+    } else if (t->read_status == GP_OK || t->read_status == GP_ERR_CLOSED) {
         ERR_clear_error();
         (void)SSL_shutdown(t->ssl); /* writes close_notify; the peer's is not waited for */
         if (tp_tls_push(t) != GP_OK)
@@ -233,6 +240,7 @@ tls_destroy(struct tp_stream *s)
     gp_buf_fini(&t->leaving);
     free(t->record);
     free(t->in);
+    explicit_bzero(&t->kernel, sizeof(t->kernel));
     tp_turn_fini(&t->turn);
 }
 
@@ -295,7 +303,7 @@ tls_create(int fd, enum tp_role role, const struct gp_url *url, const struct tp_
     tp_turn_init(&t->turn);
     t->fd = t->s.read_fd = t->s.write_fd = fd;
     t->role = role;
-    t->rekey_bytes = TP_TLS_REKEY_BYTES;
+    t->rekey_bytes = opts->rekey_bytes;
     if (name == NULL && url != NULL)
         name = url->host;
     if (role == TP_CLIENT && name != NULL)
@@ -336,6 +344,8 @@ tls_adopt(int fd, enum tp_role role, const struct gp_url *url, const struct tp_o
         SSL_set_accept_state(t->ssl);
     else
         SSL_set_connect_state(t->ssl);
+    if (opts->tls.psk != NULL && opts->kernel_tls)
+        tp_tls_kernel_prepare(t);
     status = tp_tls_handshake(t, opts);
     /* TLS 1.3 needs our key no more; what has tenant input in it must not hold it. */
     SSL_certs_clear(t->ssl);
@@ -349,7 +359,11 @@ tls_adopt(int fd, enum tp_role role, const struct gp_url *url, const struct tp_o
         return status;
     }
     tp_tls_identity(t->ssl, &t->s.lane.peer);
-    t->more = true; /* the handshake may have read past its end */
+    if (t->exact)
+        tp_tls_kernel_take(t);
+    if (t->rekey_bytes == 0)
+        t->rekey_bytes = t->kernel.sends ? TP_TLS_KERNEL_REKEY_BYTES : TP_TLS_REKEY_BYTES;
+    t->more = !t->kernel.receives; /* the handshake may have read past its end */
     *lane_p = &t->s.lane;
     return GP_OK;
 }

@@ -15,6 +15,24 @@
 #define TP_TLS_CHUNK_BYTES  (256u << 10)
 /* New keys after this much, far below AES-GCM's limit of 2^24.5 records. */
 #define TP_TLS_REKEY_BYTES (64ull << 30)
+/* Where a kernel may not take a second one: as late as that limit allows (2^38.5 bytes), with what
+ * a record of a few bytes counts beside them. */
+#define TP_TLS_KERNEL_REKEY_BYTES (256ull << 30)
+#define TP_TLS_RECORD_COST        32u
+#define TP_TLS_SECRET_BYTES       32u
+
+/* What a direction's keys are made of. */
+struct tls_secret {
+    uint8_t bytes[TP_TLS_SECRET_BYTES];
+    bool known;
+};
+
+/* What the kernel does of a lane (kernel.c). */
+struct tls_kernel {
+    bool sends, receives;  /* set once the handshake is over */
+    struct tls_secret out; /* the sender's */
+    struct tls_secret in;  /* the receiver's */
+};
 
 struct tls_lane {
     struct tp_stream s; /* first */
@@ -37,11 +55,14 @@ struct tls_lane {
     /* The receiver's; OpenSSL reads them through the BIO, in the receiver's thread only. */
     uint8_t *in; /* TP_TLS_LOOK_BYTES of ciphertext; [in_head, in_tail) is unread */
     size_t in_head, in_tail;
+    bool exact;   /* handshake: take nothing from the socket that OpenSSL did not ask for */
     bool drained; /* the socket was empty when last asked */
     bool ended;   /* the socket has ended or failed; in_error tells */
     int in_error; /* errno, 0 for an end */
     bool more;    /* OpenSSL may have plaintext that needs no socket */
     enum gp_status read_status;
+
+    struct tls_kernel kernel;
 };
 
 /* transport/tls/bio.c: OpenSSL's view of the line. Neither direction ever waits. */
@@ -55,6 +76,16 @@ void tp_tls_take_out(struct tls_lane *t);
 /* Both, as long as it goes, while nobody else uses the lane. GP_ERR_AGAIN while something is left.
  */
 GP_CHECK enum gp_status tp_tls_push(struct tls_lane *t);
+
+/* transport/tls/kernel.c: before the handshake, where the kernel may take over; and after it, if it
+ * can. Then for the directions that it has; neither ever waits. */
+void tp_tls_kernel_prepare(struct tls_lane *t);
+void tp_tls_kernel_take(struct tls_lane *t);
+GP_CHECK enum gp_status tp_tls_kernel_write(struct tls_lane *t, const struct iovec *iov, int iovcnt,
+                                            size_t *put_p);
+GP_CHECK enum gp_status tp_tls_kernel_read(struct tls_lane *t, const struct iovec *iov, int iovcnt,
+                                           size_t *got_p);
+void tp_tls_kernel_finish(struct tls_lane *t); /* say the end, if there is room */
 
 /* transport/tls/handshake.c: until deadline_ns, nothing else uses the lane meanwhile. */
 GP_CHECK enum gp_status tp_tls_handshake(struct tls_lane *t, const struct tp_opts *opts);

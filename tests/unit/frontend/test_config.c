@@ -132,13 +132,15 @@ Test(config, says_what_connections_shall_be_like)
     struct fe_config config;
 
     put(".config/gpupool/client.ini", "[client]\nserver = tls://a:1\ntcp-keepalive = 1500ms\n"
-                                      "tcp-send-buffer = 1m\n");
+                                      "tcp-send-buffer = 1m\ntls-rekey = 1g\n");
     setenv("GPUPOOL_TCP_CONGESTION", "reno", 1);
     cr_assert_eq(fe_config_load(&config), GP_OK);
     cr_assert_str_eq(config.socket.congestion, "reno");
     cr_assert_eq(config.socket.keepalive_s, 2);
     cr_assert_eq(config.socket.send_buffer_bytes, 1 << 20);
     cr_assert_eq(config.socket.recv_buffer_bytes, 0);
+    cr_assert(config.socket.kernel_tls);
+    cr_assert_eq(config.socket.rekey_bytes, 1u << 30);
     fe_config_fini(&config);
     setenv("GPUPOOL_TCP_CONGESTION", "no-such-congestion-control", 1);
     cr_assert_eq(fe_config_load(&config), GP_ERR_INVALID);

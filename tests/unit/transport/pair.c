@@ -98,7 +98,9 @@ one_open(const char *name, const struct tp_opts *common, struct test_pair *pair)
     struct tp_opts client, server;
     struct test_acceptor *acceptor;
     static const char *const fabrics[] = {"*"};
+    static const uint8_t key[TP_KEY_BYTES] = "of both ends, and of nobody else";
     bool certs = strcmp(name, "tls") == 0 || strcmp(name, "rdma") == 0;
+    bool kernel = strcmp(name, "ktls") == 0; /* needs a kernel that has it: tests/rdma */
     char url[64];
 
     if (certs)
@@ -108,6 +110,7 @@ one_open(const char *name, const struct tp_opts *common, struct test_pair *pair)
     if (common != NULL) {
         client.spin_us = server.spin_us = common->spin_us;
         client.max_payload_bytes = server.max_payload_bytes = common->max_payload_bytes;
+        client.rekey_bytes = server.rekey_bytes = common->rekey_bytes;
     }
     if (strcmp(name, "loop") == 0) {
         need(tp_loop_pair(&client, NULL, &pair->client, &pair->server) == GP_OK);
@@ -115,15 +118,23 @@ one_open(const char *name, const struct tp_opts *common, struct test_pair *pair)
     }
     if (strcmp(name, "rdma") == 0)
         server.rdma = (struct tp_rdma_opts){fabrics, GP_ARRAY_LEN(fabrics), test_rdma_ports};
+    if (kernel)
+        client.tls = server.tls = (struct tp_tls_opts){.psk = key};
+    client.kernel_tls = server.kernel_tls = kernel;
+    client.deadline_ns = server.deadline_ns = test_soon();
     if (strcmp(name, "shm") == 0)
         snprintf(url, sizeof(url), "shm://@gpupool-test-%d-%d", (int)getpid(), (int)gettid());
     else
-        snprintf(url, sizeof(url), "%s://127.0.0.1:0", name);
+        snprintf(url, sizeof(url), "%s://127.0.0.1:0", kernel ? "tls" : name);
     acceptor = test_acceptor_start(url, &server);
     need(tp_connect(test_acceptor_url(acceptor), &client, &pair->client) == GP_OK);
     need(test_acceptor_finish(acceptor, &pair->server) == GP_OK);
     if (certs)
         test_certs_destroy(); /* a lane needs its files no more */
+    if (kernel) {
+        need(strstr(tp_peer(pair->client)->cipher, "SHA256 by the kernel") != NULL);
+        need(strstr(tp_peer(pair->server)->cipher, "SHA256 by the kernel") != NULL);
+    }
 }
 
 void

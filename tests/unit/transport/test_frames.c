@@ -402,6 +402,7 @@ EVERY_TRANSPORT(bytes_that_are_no_frame_are_refused)
 
 EVERY_TRANSPORT(both_ends_count_the_same_bytes)
 {
+    const char *scheme = param->name;
     struct tp_stats sent, got;
     struct tp_frame frame;
     struct test_pair p;
@@ -417,7 +418,9 @@ EVERY_TRANSPORT(both_ends_count_the_same_bytes)
     cr_assert_eq(sent.sends, 5);
     cr_assert_eq(got.bytes_received, 5 * 40);
     cr_assert_eq(got.frames_received, 5);
-    cr_assert_eq(strncmp(tp_scheme(p.client), param->name, strcspn(param->name, "+")), 0);
+    if (strncmp(scheme, "ktls", 4) == 0) /* as the others, but that the kernel ciphers */
+        scheme = "tls";
+    cr_assert_eq(strncmp(tp_scheme(p.client), scheme, strcspn(scheme, "+")), 0);
     test_pair_close(&p);
 }
 

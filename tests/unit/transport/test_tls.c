@@ -357,3 +357,30 @@ Test(tls, hash_is_sha256)
     cr_assert_eq(tp_sha256_finish(hash, out), GP_OK);
     cr_assert_eq(memcmp(out, abc, sizeof(abc)), 0);
 }
+
+/* Whether or not the kernel then takes them. */
+Test(tls, both_ends_would_tell_their_kernels_the_same_secrets)
+{
+    static const uint8_t key[TP_KEY_BYTES] = "of both ends, and of nobody else";
+    struct tp_opts opts = {.framing = &wire_framing, .tls = {.psk = key}, .kernel_tls = true};
+    struct test_acceptor *acceptor = test_acceptor_start("tls://127.0.0.1:0", &opts);
+    struct tls_kernel *at_client, *at_server;
+    struct tp_lane *c, *s;
+    struct tp_frame frame;
+
+    cr_assert_eq(tp_connect(test_acceptor_url(acceptor), &opts, &c), GP_OK);
+    cr_assert_eq(test_acceptor_finish(acceptor, &s), GP_OK);
+    at_client = &((struct tls_lane *)c)->kernel;
+    at_server = &((struct tls_lane *)s)->kernel;
+    cr_assert(at_client->out.known && at_client->in.known);
+    cr_assert_arr_eq(at_client->out.bytes, at_server->in.bytes, TP_TLS_SECRET_BYTES);
+    cr_assert_arr_eq(at_client->in.bytes, at_server->out.bytes, TP_TLS_SECRET_BYTES);
+    cr_assert_arr_neq(at_client->in.bytes, at_client->out.bytes, TP_TLS_SECRET_BYTES);
+    cr_assert_eq(test_send(c, 1, "hello", 5), GP_OK);
+    cr_assert_eq(tp_recv_frame(s, &frame, test_soon()), GP_OK);
+    cr_assert_eq(test_send(s, 2, "hello", 5), GP_OK);
+    cr_assert_eq(tp_recv_frame(c, &frame, test_soon()), GP_OK);
+    tp_close(c);
+    cr_assert_eq(tp_recv_frame(s, &frame, test_soon()), GP_ERR_CLOSED);
+    tp_close(s);
+}
