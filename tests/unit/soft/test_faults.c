@@ -297,6 +297,9 @@ Test(soft_faults, bad_text_is_refused_with_its_line)
         {PTX_HEAD ".visible .entry k() {\n  bra NOWHERE;\n}", CUDA_ERROR_INVALID_PTX, "NOWHERE"},
         {PTX_HEAD ".visible .entry k() {\n  ret\n}", CUDA_ERROR_INVALID_PTX, "expected"},
         {PTX_HEAD ".visible .entry k() {", CUDA_ERROR_INVALID_PTX, "without an end"},
+        {PTX_HEAD ".func f(.reg .b32 %a, .reg .b32) { ret; }\n"
+                  ".visible .entry k() { call f, (1, 2); ret; }",
+         CUDA_ERROR_INVALID_PTX, "name"},
         {PTX_HEAD ".global .u32 a[2] = {1, 2, 3};", CUDA_ERROR_INVALID_PTX, "too many"},
     };
     unsigned i;

@@ -475,7 +475,7 @@ ptx_parse_param(struct ptx_parser *ps, struct ptx_param *param_p)
     ptx_lex_next(&ps->lx);
     if (!ptx_parse_var_head(ps, &head))
         return false;
-    if (ps->lx.tok.kind == TOK_NAME && !ptx_expect_name(ps, &param_p->name))
+    if (!ptx_expect_name(ps, &param_p->name))
         return false;
     if (!parse_dims(ps, &in, &count))
         return false;
