@@ -90,9 +90,9 @@ writes_of(struct be_session *session, int32_t device)
 static void
 say(struct be_direct *direct, int32_t device, bool takes, const char *why)
 {
-    if (strcmp(direct->said, why) == 0)
+    if (strcmp(direct->said[device], why) == 0)
         return;
-    snprintf(direct->said, sizeof(direct->said), "%s", why);
+    snprintf(direct->said[device], sizeof(direct->said[device]), "%s", why);
     log_info("session: device %d: %s: %s", device,
              takes ? "GPUDirect, its memory is read and written where it lies"
                    : "no GPUDirect, bulk is staged",

@@ -28,8 +28,8 @@ struct be_session;
 struct be_direct {
     struct tp_device_memory memory; /* set once */
     _Atomic(CUcontext) context;     /* of the last copy; relaxed: any that is there will do */
-    char said[TP_WHY_BYTES];
-    uint64_t refused_until_ns; /* not tried before that */
+    char said[BE_DRIVER_DEVICES_MAX][TP_WHY_BYTES]; /* of each device, last */
+    uint64_t refused_until_ns;                      /* not tried before that */
     /* What has writes of other devices seen by a device's work. */
     enum be_direct_writes {
         BE_DIRECT_UNKNOWN,

@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INPUTS_BYTES_FACTOR 4u /* of the limit for one image */
+#define LINKS_MAX           256u /* of a session, at once */
+#define INPUTS_BYTES_FACTOR 4u   /* of the limit for one image: of all links together */
 
 struct be_link {
     CUlinkState state;
@@ -27,6 +28,8 @@ void
 be_link_end(struct be_session *session, struct be_link *link)
 {
     (void)session->driver->table.cuLinkDestroy(link->state);
+    session->link_bytes -= link->input_bytes;
+    session->link_count--;
     be_jit_fini(&link->jit);
     free(link);
 }
@@ -41,6 +44,8 @@ be_hook_cuLinkCreate_v2(struct be_call *call, const struct wire_cuLinkCreate_v2_
     (void)reply;
     if (call->driver->cuLinkCreate_v2 == NULL)
         return CUDA_ERROR_NOT_SUPPORTED;
+    if (call->session->link_count == LINKS_MAX)
+        return CUDA_ERROR_OUT_OF_MEMORY;
     link = calloc(1, sizeof(*link));
     if (link == NULL)
         return CUDA_ERROR_OUT_OF_MEMORY;
@@ -57,6 +62,7 @@ be_hook_cuLinkCreate_v2(struct be_call *call, const struct wire_cuLinkCreate_v2_
         free(link);
         return cr;
     }
+    call->session->link_count++;
     if (be_handles_add(&call->session->handles, WIRE_HANDLE_LINK, args->link, link,
                        call->context->index) != GP_OK) {
         be_link_end(call->session, link);
@@ -114,12 +120,14 @@ be_hook_cuLinkAddData_v2(struct be_call *call, const struct wire_cuLinkAddData_v
         return cr;
     if (!container_ok(args->type, data, bytes))
         return CUDA_ERROR_INVALID_IMAGE;
-    if (bytes > call->session->limits.upload_bytes * INPUTS_BYTES_FACTOR - link->input_bytes)
+    if (bytes >
+        call->session->limits.upload_bytes * INPUTS_BYTES_FACTOR - call->session->link_bytes)
         return CUDA_ERROR_OUT_OF_MEMORY;
     cr = be_jit_init(&jit, args->options, args->options_len, args->values, args->values_len, 0, 0);
     if (cr != CUDA_SUCCESS)
         return cr;
     link->input_bytes += bytes;
+    call->session->link_bytes += bytes;
     cr = call->driver->cuLinkAddData_v2(link->state, (CUjitInputType)args->type, data, bytes,
                                         args->name_len > 0 ? args->name : NULL, jit.count,
                                         jit.options, jit.values);

@@ -253,7 +253,7 @@ be_hook_cuTexRefDestroy(struct be_call *call, const struct wire_cuTexRefDestroy_
     CUresult cr;
 
     (void)reply;
-    if (ref == NULL)
+    if (ref == NULL || ref->owner != NULL) /* a module's goes with it */
         return CUDA_ERROR_INVALID_HANDLE;
     cr = call->driver->cuTexRefDestroy(ref->ref);
     if (cr == CUDA_SUCCESS) {

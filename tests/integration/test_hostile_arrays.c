@@ -204,3 +204,33 @@ Test(hostile_arrays, links_take_what_was_uploaded_and_give_what_they_made)
     memset(&c, 0, sizeof(c));
     cr_assert(test_client_open(&c, server.url[0], NULL), "%s", c.refused.reason);
 }
+
+/* What the driver keeps for links is the host's memory. */
+Test(hostile_arrays, links_are_bounded_all_together)
+{
+    enum {
+        BYTES = 4096
+    };
+    const char *args[] = {"--image-max=4096", NULL};
+    static uint8_t spaces[BYTES];
+
+    test_client_close(&c);
+    test_server_stop(&server);
+    server = test_server_start(args);
+    test_client_start(&c, server.url[0]);
+    memset(spaces, ' ', sizeof(spaces));
+    for (unsigned i = 1; i <= 256; i++)
+        ASKED(CUDA_SUCCESS, cuLinkCreate_v2, .link = ID(i));
+    ASKED(CUDA_ERROR_OUT_OF_MEMORY, cuLinkCreate_v2, .link = ID(257));
+    TOLD(CUDA_SUCCESS, cuLinkDestroy, .link = ID(256));
+    ASKED(CUDA_SUCCESS, cuLinkCreate_v2, .link = ID(257));
+    for (unsigned i = 1; i <= 5; i++) {
+        TEST_ADD(&c, gpUpload, .upload = i, .total = BYTES, .data = spaces, .data_len = BYTES);
+        TEST_ADD(&c, cuLinkAddData_v2, .link = ID(i), .type = CU_JIT_INPUT_PTX, .upload = i,
+                 .name = "");
+        if (i < 5)
+            cr_assert_neq(test_client_call(&c), CUDA_ERROR_OUT_OF_MEMORY, "of link %u", i);
+        else
+            cr_assert_eq(test_client_call(&c), CUDA_ERROR_OUT_OF_MEMORY);
+    }
+}

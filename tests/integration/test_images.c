@@ -150,6 +150,39 @@ Test(images, of_libraries_are_foretold_to_the_next_session_of_the_program)
     test_server_stop(&server);
 }
 
+/* A client says that its image is ptx. Who comes next and has ptx shall not be told otherwise. */
+Test(images, of_another_name_foretell_nothing)
+{
+    static const char other[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
+                                ".visible .entry evilish()\n{\nret;\n}\n";
+    struct test_server server = test_server_start(NULL);
+    struct test_client liar, c;
+
+    cr_assert_eq(sizeof(other), sizeof(ptx));
+    start_promised(&liar, &server);
+    offer(&liar, 5, ptx, sizeof(ptx));
+    TEST_ADD(&liar, gpUpload, .upload = 5, .total = sizeof(other), .data = (const uint8_t *)other,
+             .data_len = sizeof(other));
+    TEST_ADD(&liar, cuLibraryLoadData, .library = ID(3), .upload = 5);
+    cr_assert_eq(test_client_call(&liar), CUDA_SUCCESS, "it is its own business");
+
+    start_promised(&c, &server);
+    offer(&c, 5, ptx, sizeof(ptx));
+    TEST_ADD(&c, gpUpload, .upload = 5, .total = sizeof(ptx), .data = (const uint8_t *)ptx,
+             .data_len = sizeof(ptx));
+    TEST_ADD(&c, cuLibraryLoadData, .library = ID(3), .upload = 5);
+    cr_assert_eq(test_client_call(&c), CUDA_SUCCESS);
+    test_client_close(&c);
+    test_client_close(&liar); /* its word is the last */
+
+    start_promised(&c, &server);
+    cr_assert_eq(foretold(&c), 1);
+    adopt(&c, 4, ptx, sizeof(ptx));
+    cr_assert_eq(launch(&c, 4), CUDA_SUCCESS);
+    test_client_close(&c);
+    test_server_stop(&server);
+}
+
 Test(images, that_the_driver_refuses_are_not_kept)
 {
     static const char bad[] =
