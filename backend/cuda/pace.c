@@ -293,7 +293,7 @@ turn_wait(struct be_session *session, struct be_pace_device *d, enum be_fair_ver
         at = (struct timespec){.tv_sec = (time_t)(until / GP_NS_PER_S),
                                .tv_nsec = (long)(until % GP_NS_PER_S)};
         pthread_mutex_lock(&d->lock);
-        if (d->head != NULL || d->in_hand)
+        if (d->head != NULL || d->in_hand != 0)
             (void)pthread_cond_timedwait(&d->went, &d->lock, &at);
         pthread_mutex_unlock(&d->lock);
     } else {
@@ -698,6 +698,28 @@ be_pace_leave(struct be_pace_pass *pass)
 
 /* -- life -------------------------------------------------------------------------------------- */
 
+/* The threads are not there. */
+static void
+device_free(struct be_pace_device *d)
+{
+    pthread_cond_destroy(&d->came);
+    pthread_cond_destroy(&d->went);
+    pthread_cond_destroy(&d->looks);
+    pthread_mutex_destroy(&d->lock);
+    pthread_mutex_destroy(&d->charge_lock);
+    free(d);
+}
+
+static void
+device_stop(struct be_pace_device *d)
+{
+    pthread_mutex_lock(&d->lock);
+    d->stop = true;
+    pthread_cond_signal(&d->came);
+    pthread_cond_signal(&d->looks);
+    pthread_mutex_unlock(&d->lock);
+}
+
 static struct be_pace_device *
 device_create(struct be_session *session, unsigned device)
 {
@@ -712,17 +734,23 @@ device_create(struct be_session *session, unsigned device)
     d->tail = &d->head;
     d->mark_every = 1;
     pthread_mutex_init(&d->lock, NULL);
+    pthread_mutex_init(&d->charge_lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&d->came, &attr);
     pthread_cond_init(&d->went, &attr);
+    pthread_cond_init(&d->looks, &attr);
     pthread_condattr_destroy(&attr);
     if (pthread_create(&d->thread, NULL, be_pace_main, d) != 0) {
         log_error("session: cannot make a thread: %m");
-        pthread_cond_destroy(&d->came);
-        pthread_cond_destroy(&d->went);
-        pthread_mutex_destroy(&d->lock);
-        free(d);
+        device_free(d);
+        return NULL;
+    }
+    if (pthread_create(&d->second, NULL, be_pace_second, d) != 0) {
+        log_error("session: cannot make a thread: %m");
+        device_stop(d);
+        pthread_join(d->thread, NULL);
+        device_free(d);
         return NULL;
     }
     return d;
@@ -761,11 +789,13 @@ be_pace_forget(struct be_session *session, struct be_context *context)
     batches_close(session, d, NULL, NULL, true);
     marks_drop(d, context);
     pthread_mutex_lock(&d->lock);
-    while (d->head != NULL || d->in_hand)
+    while (d->head != NULL || d->in_hand != 0)
         pthread_cond_wait(&d->went, &d->lock);
+    pthread_mutex_unlock(&d->lock);
+    pthread_mutex_lock(&d->charge_lock);
     if (d->base_context == context)
         be_pace_base_drop(d);
-    pthread_mutex_unlock(&d->lock);
+    pthread_mutex_unlock(&d->charge_lock);
     /* Those that could not be closed because their context could not be made current. */
     for (int i = 0; i < BE_PACE_OPEN_MAX; i++) {
         struct be_pace_batch *batch = d->open[i];
@@ -819,15 +849,10 @@ be_pace_destroy(struct be_session *session)
         if (d == NULL)
             continue;
         be_turns_detach(session->ledger, d->device);
-        pthread_mutex_lock(&d->lock);
-        d->stop = true;
-        pthread_cond_signal(&d->came);
-        pthread_mutex_unlock(&d->lock);
+        device_stop(d);
         pthread_join(d->thread, NULL);
-        pthread_cond_destroy(&d->came);
-        pthread_cond_destroy(&d->went);
-        pthread_mutex_destroy(&d->lock);
-        free(d);
+        pthread_join(d->second, NULL);
+        device_free(d);
     }
     free(session->pace);
     session->pace = NULL;

@@ -90,8 +90,15 @@ be_pace_base_drop(struct be_pace_device *d)
 static void
 overdue_end(struct be_pace_device *d)
 {
-    be_client_end(d->session, CUDA_ERROR_LAUNCH_TIMEOUT,
-                  "a kernel ran for longer than the tenant's max-kernel-time");
+    bool ended;
+
+    pthread_mutex_lock(&d->lock);
+    ended = d->ended;
+    d->ended = true;
+    pthread_mutex_unlock(&d->lock);
+    if (!ended)
+        be_client_end(d->session, CUDA_ERROR_LAUNCH_TIMEOUT,
+                      "a kernel ran for longer than the tenant's max-kernel-time");
 }
 
 /* Until the batch, which is at work, is done; a tenant may be bounded in how long its work runs. */
@@ -118,24 +125,39 @@ batch_wait(struct be_pace_device *d, const struct be_pace_batch *batch)
     return t->cuEventSynchronize(batch->end); /* or the process's end */
 }
 
+/* With the charge lock held, as below. Milliseconds from the base to the batch's start; false: that
+ * cannot be told from this base. */
+static bool
+start_of(struct be_pace_device *d, const struct be_pace_batch *batch, float *start_p)
+{
+    *start_p = 0;
+    return batch->is_base || (d->base != NULL && d->base_context == batch->context &&
+                              d->session->driver->table.cuEventElapsedTime(
+                                  start_p, d->base, batch->start) == CUDA_SUCCESS &&
+                              *start_p >= 0);
+}
+
+static void
+base_set(struct be_pace_device *d, struct be_pace_batch *batch)
+{
+    be_pace_base_drop(d);
+    d->base = batch->start;
+    d->base_context = batch->context;
+    d->covered_ms = 0;
+    batch->start = NULL;
+    batch->is_base = true;
+}
+
 /* Milliseconds of the batch that no earlier one was charged for, and its own length. */
 static float
 batch_busy(struct be_pace_device *d, struct be_pace_batch *batch, float *length_p)
 {
     const struct be_driver_table *t = &d->session->driver->table;
-    float start = 0, end = 0, busy;
+    float start, end = 0, busy;
 
-    if (d->base != NULL &&
-        (d->base_context != batch->context || d->covered_ms > BASE_MS ||
-         t->cuEventElapsedTime(&start, d->base, batch->start) != CUDA_SUCCESS || start < 0))
-        be_pace_base_drop(d);
-    if (d->base == NULL) {
-        d->base = batch->start;
-        d->base_context = batch->context;
-        d->covered_ms = 0;
-        batch->start = NULL;
-        start = 0;
-    }
+    if (!batch->is_base && (d->covered_ms > BASE_MS || !start_of(d, batch, &start)))
+        base_set(d, batch);
+    (void)start_of(d, batch, &start);
     if (t->cuEventElapsedTime(&end, d->base, batch->end) != CUDA_SUCCESS || end < start)
         end = start;
     *length_p = end - start;
@@ -145,18 +167,59 @@ batch_busy(struct be_pace_device *d, struct be_pace_batch *batch, float *length_
     return busy > 0 ? busy : 0;
 }
 
-static void
-batch_account(struct be_pace_device *d, struct be_pace_batch *batch)
+/* The same of one that was over while another one, longest, was at work still: that one is charged
+ * for what it had beside it, *longest_ms_p. No other base is taken meanwhile. */
+static float
+batch_busy_beside(struct be_pace_device *d, struct be_pace_batch *longest,
+                  struct be_pace_batch *batch, float *length_p, float *longest_ms_p)
 {
     const struct be_driver_table *t = &d->session->driver->table;
-    float busy_ms = 0, length_ms = 0;
+    float first, start, end = 0, from;
+
+    *longest_ms_p = *length_p = 0;
+    if (!start_of(d, longest, &first)) {
+        base_set(d, longest);
+        first = 0;
+    }
+    if (batch->context != longest->context) {
+        (void)t->cuEventElapsedTime(length_p, batch->start, batch->end);
+        return *length_p;
+    }
+    if (t->cuEventElapsedTime(&end, d->base, batch->end) != CUDA_SUCCESS)
+        return 0;
+    if (!start_of(d, batch, &start)) /* it began before the longest */
+        start = 0;
+    *length_p = end > start ? end - start : 0;
+    from = first < start ? first : start;
+    if (d->covered_ms > from)
+        from = d->covered_ms;
+    if (end <= from)
+        return 0;
+    d->covered_ms = end;
+    if (end - from > *length_p)
+        *longest_ms_p = end - from - *length_p;
+    return end - from - *longest_ms_p;
+}
+
+/* longest: is at work still, as far as is known, and this one is over; else NULL. */
+static void
+batch_account(struct be_pace_device *d, struct be_pace_batch *batch, struct be_pace_batch *longest)
+{
+    const struct be_driver_table *t = &d->session->driver->table;
+    float busy_ms = 0, length_ms = 0, longest_ms = 0;
     bool known = false;
 
     if (batch->end != NULL && t->cuCtxSetCurrent(batch->context->handle) == CUDA_SUCCESS &&
         batch_wait(d, batch) == CUDA_SUCCESS) {
-        busy_ms = batch_busy(d, batch, &length_ms);
+        pthread_mutex_lock(&d->charge_lock);
+        busy_ms = longest != NULL ? batch_busy_beside(d, longest, batch, &length_ms, &longest_ms)
+                                  : batch_busy(d, batch, &length_ms);
+        pthread_mutex_unlock(&d->charge_lock);
         known = true;
     }
+    if (longest_ms > 0)
+        be_turns_charge(d->session->ledger, d->device, (uint64_t)(longest_ms * 1e6f),
+                        (uint64_t)(longest_ms * 1e6f));
     be_turns_charge(d->session->ledger, d->device, batch->est_ns, (uint64_t)(busy_ms * 1e6f));
     pthread_mutex_lock(&d->lock);
     if (known && batch->calls == 1)
@@ -165,6 +228,8 @@ batch_account(struct be_pace_device *d, struct be_pace_batch *batch)
         be_pace_less(d, batch->est_ns);
         d->lively--;
     }
+    while (d->beside == batch)
+        pthread_cond_wait(&d->went, &d->lock);
     pthread_mutex_unlock(&d->lock);
     be_pace_batch_free(d, batch);
 }
@@ -206,9 +271,10 @@ streams_have(struct streams *streams, const struct be_pace_batch *batch)
 
 /* With the lock held: take out one that is over, or else the first that the device alone can end;
  * NULL: there is none, and what there is holds nobody else's batches up. *busy_ns_p: until then a
- * graph that may wait for the client can be thought to be at work. */
+ * graph that may wait for the client can be thought to be at work. beside: only one that is over,
+ * while this one is waited for; else NULL. */
 static struct be_pace_batch *
-batch_take(struct be_pace_device *d, uint64_t *busy_ns_p)
+batch_take(struct be_pace_device *d, const struct be_pace_batch *beside, uint64_t *busy_ns_p)
 {
     struct be_pace_batch **found = NULL, *batch;
     struct streams streams = {0};
@@ -216,6 +282,8 @@ batch_take(struct be_pace_device *d, uint64_t *busy_ns_p)
     bool begun;
 
     *busy_ns_p = 0;
+    if (beside != NULL)
+        (void)streams_have(&streams, beside);
     for (struct be_pace_batch **at = &d->head; *at != NULL && progress != OVER; at = &(*at)->next) {
         batch = *at;
         if (streams_have(&streams, batch))
@@ -224,7 +292,8 @@ batch_take(struct be_pace_device *d, uint64_t *busy_ns_p)
         progress = batch_look(d, batch);
         if (batch->stalled && (progress == OVER || (progress == AT_WORK && !begun)))
             stream_revive(d, batch);
-        if (progress == OVER || (progress == AT_WORK && !batch->halts && found == NULL))
+        if (progress == OVER ||
+            (progress == AT_WORK && !batch->halts && found == NULL && beside == NULL))
             found = at;
         else if (progress == AT_WORK && batch->halts)
             *busy_ns_p = gp_max_u64(
@@ -281,6 +350,26 @@ doze(struct be_pace_device *d, uint64_t busy_ns, uint64_t nap_ns)
     return gp_min_u64(2 * nap_ns, holds ? NAP_MOST_NS : NAP_LONG_NS);
 }
 
+/* With the lock held, which is given up meanwhile. */
+static void
+batch_over(struct be_pace_device *d, struct be_pace_batch *batch, struct be_pace_batch *longest)
+{
+    d->in_hand++;
+    if (longest != NULL)
+        d->beside = longest;
+    pthread_mutex_unlock(&d->lock);
+    batch_account(d, batch, longest);
+    pthread_mutex_lock(&d->lock);
+    d->in_hand--;
+    if (longest != NULL)
+        d->beside = NULL;
+    d->moved_ns = gp_now_ns();
+    if (d->head == NULL && d->open_count == 0 && d->in_hand == 0)
+        d->under_way_ns = 0;
+    be_pace_drained(d);
+    pthread_cond_broadcast(&d->went);
+}
+
 void *
 be_pace_main(void *arg)
 {
@@ -294,22 +383,77 @@ be_pace_main(void *arg)
             pthread_cond_wait(&d->came, &d->lock);
         if (d->head == NULL)
             break;
-        batch = batch_take(d, &busy_ns);
+        batch = batch_take(d, NULL, &busy_ns);
         if (batch == NULL) {
             nap_ns = doze(d, busy_ns, nap_ns);
             continue;
         }
         nap_ns = NAP_LEAST_NS;
-        d->in_hand = true;
-        pthread_mutex_unlock(&d->lock);
-        batch_account(d, batch);
-        pthread_mutex_lock(&d->lock);
-        d->in_hand = false;
-        d->moved_ns = gp_now_ns();
-        if (d->head == NULL && d->open_count == 0)
-            d->under_way_ns = 0;
-        be_pace_drained(d);
-        pthread_cond_broadcast(&d->went);
+        d->hand = batch;
+        d->hand_ns = gp_now_ns();
+        if (d->second_sleeps)
+            pthread_cond_signal(&d->looks);
+        batch_over(d, batch, NULL);
+        d->hand = NULL;
+    }
+    pthread_mutex_unlock(&d->lock);
+    return NULL;
+}
+
+/* -- beside what takes long ---------------------------------------------------------------------
+ */
+
+/* With the lock held, as below. */
+static void
+looks_wait(struct be_pace_device *d, uint64_t ns)
+{
+    uint64_t until = gp_now_ns() + ns;
+    struct timespec at = {.tv_sec = (time_t)(until / GP_NS_PER_S),
+                          .tv_nsec = (long)(until % GP_NS_PER_S)};
+
+    (void)pthread_cond_timedwait(&d->looks, &d->lock, &at);
+}
+
+/* While the other thread waits for this batch, see those of other streams end. */
+static void
+beside(struct be_pace_device *d, struct be_pace_batch *longest)
+{
+    uint64_t nap_ns = NAP_LEAST_NS, busy_ns;
+
+    while (d->hand == longest && !d->stop) {
+        struct be_pace_batch *batch = batch_take(d, longest, &busy_ns);
+
+        if (batch == NULL) {
+            looks_wait(d, nap_ns);
+            nap_ns = gp_min_u64(2 * nap_ns, NAP_LONG_NS);
+            continue;
+        }
+        nap_ns = NAP_LEAST_NS;
+        batch_over(d, batch, longest);
+    }
+}
+
+void *
+be_pace_second(void *arg)
+{
+    struct be_pace_device *d = arg;
+
+    pthread_mutex_lock(&d->lock);
+    while (!d->stop) {
+        if (d->head == NULL && d->hand == NULL) {
+            d->second_sleeps = true;
+            pthread_cond_wait(&d->looks, &d->lock);
+            d->second_sleeps = false;
+        } else {
+            looks_wait(d, BE_FAIR_STUCK_NS);
+        }
+        if (any_overdue(d)) {
+            pthread_mutex_unlock(&d->lock);
+            overdue_end(d);
+            pthread_mutex_lock(&d->lock);
+        }
+        if (d->hand != NULL && gp_now_ns() - d->hand_ns >= BE_FAIR_STUCK_NS)
+            beside(d, d->hand);
     }
     pthread_mutex_unlock(&d->lock);
     return NULL;

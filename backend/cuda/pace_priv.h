@@ -23,7 +23,8 @@ struct be_pace_batch {
     unsigned calls;
     bool measure;
     bool halts;        /* a graph in it may wait for more than the device */
-    uint64_t began_ns; /* the thread's: seen at work; 0: not yet */
+    uint64_t began_ns; /* the threads': seen at work; 0: not yet */
+    bool is_base;      /* its start is the device's base */
     /* Guarded by lock, once it is closed. */
     bool stalled; /* its stream waits for something else than the device: it counts for nothing */
     struct be_pace_batch *next;
@@ -48,7 +49,7 @@ struct be_pace_device {
     unsigned device;
     const atomic_uint *only; /* be_turns_only() */
     unsigned own;
-    pthread_t thread;
+    pthread_t thread, second;
 
     /* The executor's. */
     struct be_pace_batch *open[BE_PACE_OPEN_MAX];
@@ -59,10 +60,15 @@ struct be_pace_device {
     uint64_t batch_ns;  /* as long as a batch gets, about */
 
     pthread_mutex_t lock; /* rank 36 */
-    pthread_cond_t came, went;
+    pthread_cond_t came, went, looks;
     /* Guarded by lock. */
     struct be_pace_batch *head, **tail; /* closed ones */
-    bool in_hand, stop;
+    struct be_pace_batch *hand;         /* the thread waits for its end since hand_ns */
+    uint64_t hand_ns;
+    const struct be_pace_batch *beside; /* the second charges another one beside it */
+    unsigned in_hand;                   /* of both threads */
+    bool stop, second_sleeps;
+    bool ended;          /* the session, for it worked for too long */
     unsigned open_count; /* open ones, and a call that was let in and has none yet */
     unsigned lively;     /* closed ones, also the one in hand, that are not stalled */
     uint64_t under_way_ns;
@@ -72,7 +78,8 @@ struct be_pace_device {
     struct be_pace_spare spares[BE_PACE_SPARES_MAX];
     unsigned spare_count;
 
-    /* The thread's. */
+    pthread_mutex_t charge_lock; /* rank 34: while a batch is charged */
+    /* Guarded by charge_lock. */
     struct be_context *base_context;
     CUevent base;
     float covered_ms; /* since base: charged up to here */
@@ -81,6 +88,9 @@ struct be_pace_device {
 /* An event that nobody waits for any more; NULL is fine. */
 void be_pace_event_give(struct be_pace_device *d, struct be_context *context, CUevent event);
 void be_pace_batch_free(struct be_pace_device *d, struct be_pace_batch *batch);
+
+/* Times are counted from now on anew. */
+void be_pace_base_drop(struct be_pace_device *d);
 
 /* -- pace_ends.c, with the lock held ------------------------------------------------------------
  */
@@ -91,10 +101,9 @@ bool be_pace_behind_stalled(struct be_pace_device *d, const struct be_pace_batch
 void be_pace_less(struct be_pace_device *d, uint64_t ns);
 /* If nothing is at work, or will be by itself, somebody else may have the turn. */
 void be_pace_drained(struct be_pace_device *d);
-/* Times are counted from now on anew. */
-void be_pace_base_drop(struct be_pace_device *d);
-
-/* The thread of a device. */
+/* The threads of a device: one sees batches end, in their order; while it waits for one that takes
+ * long, the other sees those of other streams. */
 void *be_pace_main(void *device);
+void *be_pace_second(void *device);
 
 #endif
