@@ -4,6 +4,7 @@
  * asked for. Nobody else shall wait for that, and neither shall the session itself, whose answer
  * comes by a later call. bob has such streams, alice wants to work.
  */
+#include "tests/support/paging.h"
 #include "tests/support/tenants.h"
 
 #include "protocol/base/clock.h"
@@ -11,7 +12,9 @@
 
 #include <criterion/criterion.h>
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char kernel[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
                              ".visible .entry k()\n{\nret;\n}\n";
@@ -230,9 +233,6 @@ Test(hostile_turns, nobody_waits_for_who_does_not_read)
 /* carol works for eight seconds, bob may not meanwhile, and alice needs his memory. */
 Test(hostile_turns, who_waits_for_its_turn_keeps_nobody_from_memory)
 {
-    enum {
-        MIB = 1 << 20
-    };
     static const char three[] =
         "[tenant \"a\"]\nmatch = cn:alice\nmemory = 36m\nsessions = 1\n"
         "[tenant \"c\"]\nmatch = cn:carol\nmemory = 2m\n"
@@ -282,4 +282,73 @@ Test(hostile_turns, who_waits_for_its_turn_keeps_nobody_from_memory)
     test_client_abandon(&bob);
     test_client_close(&alice);
     test_tenants_stop(&server);
+}
+
+/* -- a kernel that runs on and on -------------------------------------------------------------- */
+
+static const char spins[] =
+    ".version 7.0\n.target sm_70\n.address_size 64\n"
+    ".visible .entry k(.param .u64 word) {\n"
+    "  .reg .b32 %r<2>; .reg .b64 %rd<2>; .reg .pred %p<2>;\n"
+    "  ld.param.u64 %rd1, [word];\n"
+    "L: ld.volatile.global.u32 %r1, [%rd1]; setp.eq.u32 %p1, %r1, 0; @%p1 bra L;\n  ret;\n}\n";
+
+/* Nanoseconds of turns that the only tenant was charged for. */
+static uint64_t
+charged(const char *path)
+{
+    struct wire_admin_answer answer;
+    uint64_t ns = 0;
+
+    paging_admin(path, &answer);
+    cr_assert_eq(answer.tenant_count, 1);
+    for (uint32_t i = 0; i < answer.tenants[0].use_count; i++)
+        ns += answer.tenants[0].uses[i].turn_ns;
+    wire_admin_answer_fini(&answer);
+    return ns;
+}
+
+/* Its other streams are measured meanwhile, and what it takes itself by their ends. */
+Test(hostile_turns, a_kernel_without_an_end_hides_no_work_of_other_streams)
+{
+    char path[64], option[96];
+    const uint64_t until = gp_now_ns() + 20 * GP_NS_PER_S;
+    struct test_server server;
+    uint64_t word, before, beside;
+    struct test_client bob;
+    uint8_t params[8];
+
+    snprintf(path, sizeof(path), "/tmp/gpupool-turns-%d.sock", (int)getpid());
+    snprintf(option, sizeof(option), "--admin-socket=%s", path);
+    /* So that it is measured though it is alone. */
+    server = test_tenants_start_with("[tenant \"b\"]\nmatch = cn:bob\nmax-kernel-time = 60s\n",
+                                     (const char *const[]){option, NULL});
+    test_tenants_open(&bob, &server, "bob");
+    word = bob.answer.device_range.base;
+    memcpy(params, &word, sizeof(params));
+    TEST_ADD(&bob, cuMemAlloc_v2, .address = word, .bytes = 4096);
+    TEST_ADD(&bob, cuMemsetD32Async, .dst = word, .value = 0, .count = 1024);
+    TEST_ADD(&bob, cuCtxSynchronize, 0);
+    for (unsigned i = 1; i <= 2; i++)
+        TEST_ADD(&bob, cuStreamCreateWithPriority, .phStream = ID(i), .flags = 1);
+    cr_assert_eq(test_client_module(&bob, ID(1), spins), CUDA_SUCCESS);
+    TEST_ADD(&bob, cuLaunchKernelEx, .function = wire_function_id(false, ID(1), 0),
+             .grid = {1, 1, 1}, .block = {1, 1, 1}, .stream = ID(2), .params = params,
+             .params_len = sizeof(params));
+    cr_assert_eq(test_client_deferred(&bob), CUDA_SUCCESS);
+    before = charged(path);
+    do {
+        cr_assert_lt(gp_now_ns(), until, "%llu ns", (unsigned long long)charged(path));
+        TEST_ADD(&bob, cuMemsetD32Async, .dst = word + 8, .value = 1, .count = 1, .stream = ID(1));
+        settle(&bob);
+        beside = charged(path) - before;
+    } while (beside < 300 * GP_NS_PER_MS);
+    TEST_ADD(&bob, cuMemsetD32Async, .dst = word, .value = 1, .count = 1, .stream = ID(1));
+    TEST_ADD(&bob, cuCtxSynchronize, 0);
+    cr_assert_eq(test_client_call(&bob), CUDA_SUCCESS);
+    cr_assert_lt(charged(path) - before, gp_now_ns() - (until - 20 * GP_NS_PER_S),
+                 "no more than there was");
+    test_client_close(&bob);
+    test_tenants_stop(&server);
+    unlink(path);
 }

@@ -5,6 +5,11 @@
  * clock. The software device has a timing model under which kernels occupy it for a modelled time,
  * across processes. Each client is a process that always has launches under way; what it got done
  * is counted in shared memory, and only what happens between two looks at the counters counts.
+ *
+ * On a machine with other work the clients and workers may not be given the processors they need to
+ * keep the device busy, and then the shares are not theirs to divide. The kernel knows how long
+ * they waited for a processor: an attempt that fails while they did decides nothing, and is made
+ * again.
  */
 #include "tests/support/tenants.h"
 
@@ -13,9 +18,11 @@
 
 #include <criterion/criterion.h>
 
+#include <dirent.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -143,6 +150,94 @@ client_main(const struct test_server *server, const struct client *with, unsigne
         requests(&c, with, index, row);
 }
 
+/* -- whether they got the processors ------------------------------------------------------------
+ */
+
+#define PROCESSES_MAX 64
+#define STARVED_PART  10 /* of the time: it waited for a processor for so long */
+
+/* Nanoseconds that the threads of a process were ready and did not run. */
+static uint64_t
+waited_ns(pid_t pid)
+{
+    char path[320];
+    uint64_t sum = 0;
+    struct dirent *entry;
+    DIR *dir;
+
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    dir = opendir(path);
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        unsigned long long ran, waited;
+        FILE *file;
+
+        snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", (int)pid, entry->d_name);
+        file = entry->d_name[0] != '.' ? fopen(path, "r") : NULL;
+        if (file == NULL)
+            continue;
+        if (fscanf(file, "%llu %llu", &ran, &waited) == 2)
+            sum += waited;
+        fclose(file);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return sum;
+}
+
+static struct {
+    pid_t pids[PROCESSES_MAX];
+    uint64_t before[PROCESSES_MAX], began_ns;
+    size_t count;
+    bool starved; /* while it was measured last */
+} processors;
+
+static void
+processors_begin(const struct test_server *server, const pid_t *clients, unsigned count)
+{
+    processors.count = test_server_workers(server, processors.pids, PROCESSES_MAX - CLIENTS_MAX);
+    for (unsigned i = 0; i < count; i++)
+        processors.pids[processors.count++] = clients[i];
+    for (size_t i = 0; i < processors.count; i++)
+        processors.before[i] = waited_ns(processors.pids[i]);
+    processors.began_ns = gp_now_ns();
+}
+
+static void
+processors_end(void)
+{
+    uint64_t took = gp_now_ns() - processors.began_ns, most = 0;
+
+    for (size_t i = 0; i < processors.count; i++) {
+        uint64_t waited = waited_ns(processors.pids[i]);
+
+        if (waited > processors.before[i] && waited - processors.before[i] > most)
+            most = waited - processors.before[i];
+    }
+    processors.starved = most > took / STARVED_PART;
+    cr_log_info("one waited for a processor for %.0f %% of the time",
+                100.0 * (double)most / (double)took);
+}
+
+#define TRIES 3
+#define MOST  8 /* with those that decide nothing */
+
+/* Until it is good, or has failed so often; on a machine that lets nothing be decided nothing is.
+ */
+static void
+try_shares(bool (*good)(void))
+{
+    unsigned failed = 0;
+
+    for (unsigned i = 0; i < MOST && failed < TRIES; i++) {
+        if (good())
+            return;
+        failed += !processors.starved;
+    }
+    if (failed < TRIES)
+        cr_skip_test("the processors are too busy to keep the device busy");
+    cr_assert_fail("as the log says");
+}
+
 /* Let them work together for a while; last_us is what each got in the given time. */
 static void
 together(const char *config, const struct client *clients, unsigned count, unsigned warm_ms,
@@ -164,12 +259,14 @@ together(const char *config, const struct client *clients, unsigned count, unsig
     }
     /* Time itself is what is measured here. */
     poll(NULL, 0, (int)warm_ms);
+    processors_begin(&server, pids, count);
     for (unsigned i = 0; i < count; i++)
         before[i] = atomic_load(&board->done_us[i]);
     atomic_store(&board->latencies, 0);
     poll(NULL, 0, (int)ms);
     for (unsigned i = 0; i < count; i++)
         board->last_us[i] = atomic_load(&board->done_us[i]) - before[i];
+    processors_end();
     for (unsigned i = 0; i < count; i++) {
         cr_assert_eq(waitpid(pids[i], NULL, WNOHANG), 0, "client %u ended early", i);
         kill(pids[i], SIGKILL);
@@ -193,63 +290,65 @@ near(double value, double wanted, double within)
     return value >= wanted - within && value <= wanted + within;
 }
 
-#define TRIES 3
+static const struct client both[] = {{.name = "alice", .kernel_us = 40000},
+                                     {.name = "bob", .kernel_us = 40000}};
+
+static bool
+thirty(void)
+{
+    return near(first_part("[tenant \"a\"]\nmatch = cn:alice\nshare = 30\n"
+                           "[tenant \"b\"]\nmatch = cn:bob\nshare = 70\n",
+                           both),
+                0.30, 0.05);
+}
 
 Test(shares, thirty_and_seventy)
 {
-    static const struct client clients[] = {{.name = "alice", .kernel_us = 40000},
-                                            {.name = "bob", .kernel_us = 40000}};
-    bool good = false;
+    try_shares(thirty);
+}
 
-    for (int i = 0; i < TRIES && !good; i++)
-        good = near(first_part("[tenant \"a\"]\nmatch = cn:alice\nshare = 30\n"
-                               "[tenant \"b\"]\nmatch = cn:bob\nshare = 70\n",
-                               clients),
-                    0.30, 0.05);
-    cr_assert(good);
+static bool
+ten(void)
+{
+    return near(first_part("[tenant \"a\"]\nmatch = cn:alice\nshare = 10\n"
+                           "[tenant \"b\"]\nmatch = cn:bob\nshare = 90\n",
+                           both),
+                0.10, 0.05);
 }
 
 Test(shares, ten_and_ninety)
 {
-    static const struct client clients[] = {{.name = "alice", .kernel_us = 40000},
-                                            {.name = "bob", .kernel_us = 40000}};
-    bool good = false;
+    try_shares(ten);
+}
 
-    for (int i = 0; i < TRIES && !good; i++)
-        good = near(first_part("[tenant \"a\"]\nmatch = cn:alice\nshare = 10\n"
-                               "[tenant \"b\"]\nmatch = cn:bob\nshare = 90\n",
-                               clients),
-                    0.10, 0.05);
-    cr_assert(good);
+static bool
+quarter(void)
+{
+    together("[tenant \"a\"]\nmatch = cn:alice\nshare = 25\npolicy = force\n", both, 1, 1000, 5000);
+    return near((double)board->last_us[0] / 5e6, 0.25, 0.05);
 }
 
 Test(shares, a_forced_quarter_alone)
 {
-    static const struct client clients[] = {{.name = "alice", .kernel_us = 40000}};
-    bool good = false;
-
-    for (int i = 0; i < TRIES && !good; i++) {
-        together("[tenant \"a\"]\nmatch = cn:alice\nshare = 25\npolicy = force\n", clients, 1, 1000,
-                 5000);
-        good = near((double)board->last_us[0] / 5e6, 0.25, 0.05);
-    }
-    cr_assert(good);
+    try_shares(quarter);
 }
 
-Test(shares, what_nobody_else_wants_is_lent)
+static bool
+lent(void)
 {
     static const struct client clients[] = {
         {.name = "alice", .kernel_us = 40000},
         {.name = "bob", .kernel_us = 40000, .request = 1, .pause_us = 1000000}};
-    bool good = false;
 
-    for (int i = 0; i < TRIES && !good; i++) {
-        together("[tenant \"a\"]\nmatch = cn:alice\nshare = 10\n"
-                 "[tenant \"b\"]\nmatch = cn:bob\nshare = 90\n",
-                 clients, 2, 1000, 3000);
-        good = near((double)board->last_us[0] / 3e6, 0.85, 0.15);
-    }
-    cr_assert(good);
+    together("[tenant \"a\"]\nmatch = cn:alice\nshare = 10\n"
+             "[tenant \"b\"]\nmatch = cn:bob\nshare = 90\n",
+             clients, 2, 1000, 3000);
+    return near((double)board->last_us[0] / 3e6, 0.85, 0.15);
+}
+
+Test(shares, what_nobody_else_wants_is_lent)
+{
+    try_shares(lent);
 }
 
 /* Queues far more than it could ever run, and waits for none of it. */
@@ -272,8 +371,8 @@ flood_main(const struct test_server *server)
         (void)pause();
 }
 
-/* It has queued 40 s of work when the other one comes, whose device it is but for a tenth. */
-Test(shares, who_came_first_has_not_taken_the_device_for_long)
+static bool
+flooded(void)
 {
     static const struct client second = {.name = "bob", .kernel_us = 20000};
     struct test_server server = server_start("[tenant \"a\"]\nmatch = cn:alice\nshare = 10\n"
@@ -296,16 +395,24 @@ Test(shares, who_came_first_has_not_taken_the_device_for_long)
         poll(NULL, 0, 5);
     }
     poll(NULL, 0, 1000); /* time itself is what is measured here */
+    processors_begin(&server, pids, 2);
     before = atomic_load(&board->done_us[1]);
     poll(NULL, 0, 3000);
     got = atomic_load(&board->done_us[1]) - before;
+    processors_end();
     for (int i = 0; i < 2; i++) {
         kill(pids[i], SIGKILL);
         waitpid(pids[i], NULL, 0);
     }
     cr_log_info("%.2f s of 3", (double)got / 1e6);
-    cr_assert_gt(got, 2100000, "%llu us", (unsigned long long)got);
     test_tenants_stop(&server);
+    return got > 2100000;
+}
+
+/* It has queued 40 s of work when the other one comes, whose device it is but for a tenth. */
+Test(shares, who_came_first_has_not_taken_the_device_for_long)
+{
+    try_shares(flooded);
 }
 
 static int
@@ -329,27 +436,31 @@ median_us(void)
     return list[count / 2];
 }
 
-Test(shares, a_higher_class_hardly_notices_a_lower_one)
+static bool
+hardly(void)
 {
     static const struct client clients[] = {
         {.name = "alice", .kernel_us = 1000, .request = 40, .pause_us = 20000},
         {.name = "bob", .kernel_us = 500}};
     static const char config[] = "[tenant \"a\"]\nmatch = cn:alice\npriority = high\n"
                                  "[tenant \"b\"]\nmatch = cn:bob\npriority = low\n";
-    bool good = false;
+    bool starved;
+    uint64_t alone, beside;
 
-    for (int i = 0; i < TRIES && !good; i++) {
-        uint64_t alone, beside;
+    together(config, clients, 1, 500, 2000);
+    starved = processors.starved;
+    alone = median_us();
+    together(config, clients, 2, 1000, 3000);
+    processors.starved = processors.starved || starved;
+    beside = median_us();
+    cr_log_info("median %llu us alone, %llu us beside; the lower one had %.2f s of 3",
+                (unsigned long long)alone, (unsigned long long)beside,
+                (double)board->last_us[1] / 1e6);
+    /* In turns with it, it would take twice as long. */
+    return beside <= alone + alone / 3 && board->last_us[1] >= 300000;
+}
 
-        together(config, clients, 1, 500, 2000);
-        alone = median_us();
-        together(config, clients, 2, 1000, 3000);
-        beside = median_us();
-        cr_log_info("median %llu us alone, %llu us beside; the lower one had %.2f s of 3",
-                    (unsigned long long)alone, (unsigned long long)beside,
-                    (double)board->last_us[1] / 1e6);
-        /* In turns with it, it would take twice as long. */
-        good = beside <= alone + alone / 3 && board->last_us[1] >= 300000;
-    }
-    cr_assert(good);
+Test(shares, a_higher_class_hardly_notices_a_lower_one)
+{
+    try_shares(hardly);
 }
