@@ -30,13 +30,21 @@ def die(status, text):
 
 
 class Parts:
-    """The built things, or a skip that names what is missing."""
+    """The built things, or a skip that names what is missing. driver: what servers load and what
+    programs run straight on; a library's path, or cuda for the machine's own."""
 
-    def __init__(self, build):
+    def __init__(self, build, driver=None):
         self.daemon = os.path.join(build, "backend", "gpupoold")
         self.tool = os.path.join(build, "frontend", "tool", "gpupool")
         self.client = os.path.join(build, "frontend", "cuda", "libcuda.so.1")
         self.soft = os.path.join(build, "backend", "driver", "soft", "libcuda.so.1")
+        self.driver = driver or self.soft
+
+    def direct_env(self, env):
+        """env for programs that run straight on the driver."""
+        if self.driver != "cuda":
+            return dict(env, LD_LIBRARY_PATH=os.path.dirname(self.driver))
+        return dict(env, **{k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"})
 
     def need(self, *names):
         for name in names:
@@ -78,7 +86,7 @@ def read_ready_line(fd, process, seconds):
 
 
 class Server:
-    """One gpupoold on the software device, listening with TLS on loopback or on a unix socket."""
+    """One gpupoold, on the software device where parts say nothing else, listening with TLS on loopback or on a unix socket."""
 
     def __init__(self, parts, work, env, lane="tls", more=()):
         self.work = work
@@ -89,7 +97,7 @@ class Server:
         read_end, write_end = os.pipe()
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [parts.daemon, "--driver", parts.soft, "--listen", listen,
+                [parts.daemon, "--driver", parts.driver, "--listen", listen,
                  "--tls-cert", certs + "/server.crt", "--tls-key", certs + "/server.key",
                  "--tls-ca", certs + "/ca.crt", "--ready-fd", str(write_end),
                  "--exit-with-parent", *more],
@@ -199,8 +207,7 @@ def run_again(parts, server, env, command, direct, options):
 
 
 def run_pair(parts, server, env, program, args, options):
-    direct_env = dict(env, LD_LIBRARY_PATH=os.path.dirname(parts.soft))
-    direct = run([program] + args, direct_env, options.timeout)
+    direct = run([program] + args, parts.direct_env(env), options.timeout)
     pooled_env = dict(server.client_env, GPUPOOL_STATS="1")
     pooled = run([parts.tool, "run", "--server", server.url, "--", program] + args, pooled_env,
                  options.timeout)
@@ -238,7 +245,7 @@ def run_direct(parts, jobs, options):
     return 1 if failed else 0
 
 
-def parse():
+def parse(words=None):
     p = argparse.ArgumentParser(usage=__doc__.split("\n\n")[1].replace("usage: ", ""))
     p.add_argument("--build", required=True, help="Meson's build folder")
     p.add_argument("--all", action="store_true", help="every argument is a program")
@@ -256,7 +263,7 @@ def parse():
                    help="one more option of gpupoold (--server-option=--name=value)")
     p.add_argument("program")
     p.add_argument("args", nargs=argparse.REMAINDER)
-    return p.parse_args()
+    return p.parse_args(words)
 
 
 def main():

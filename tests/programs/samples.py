@@ -182,7 +182,7 @@ def run_one(table, parts, server, env, name, path, args, options):
     folder = os.path.dirname(path)
     direct = pooled = None
     trips, output, note = "-", "-", None
-    direct_env = dict(env, LD_LIBRARY_PATH=os.path.dirname(parts.soft))
+    direct_env = parts.direct_env(env)
     if not options.pooled:
         direct = run_both.run([path] + args, direct_env, options.timeout, folder)
     if not options.direct:
