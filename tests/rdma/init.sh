@@ -362,13 +362,13 @@ tls_stat() { awk -v name="$1" '$1 == name {print $2}' /proc/net/tls_stat; }
 # a while: 64 MiB each way are exact.
 kernel_tls() {
     server_stop
-    server_start --listen tls://10.9.0.1:0 --offer-shm=no --tls-rekey=8m --heartbeat=1s || return 1
+    server_start --listen tls://10.9.0.1:0 --offer-shm=no --tls-rekey=8m --heartbeat=500ms || return 1
     export GPUPOOL_TLS_REKEY=8m GPUPOOL_LINES=3 GPUPOOL_LINES_AFTER=0
     background /tmp/ktls ./drv_bulk 16 4 || return 2
     unset GPUPOOL_TLS_REKEY GPUPOOL_LINES GPUPOOL_LINES_AFTER
     said '^round 7: 0 words' /tmp/ktls || return 3
     /usr/bin/ip link set v1 down
-    sleep 1
+    usleep 500000
     /usr/bin/ip link set v1 up
     neighbours
     wait "$pid" || { cat /tmp/ktls /tmp/server.log; return 4; }

@@ -3,6 +3,7 @@
 
 #include "protocol/base/util.h"
 
+#include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -70,17 +71,20 @@ names_text(const X509 *cert, char *out, size_t out_bytes)
     snprintf(out, out_bytes, "nobody");
     for (int i = 0; i < sk_GENERAL_NAME_num(names) && used + 2 < out_bytes; i++) {
         const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
-        const ASN1_STRING *str = name->d.dNSName;
-        const unsigned char *b;
+        const ASN1_STRING *str = name->d.dNSName; /* of an address, its bytes */
+        char address[INET6_ADDRSTRLEN];
+        int family;
 
         if (name->type == GEN_DNS) {
             used +=
                 (size_t)snprintf(out + used, out_bytes - used, "%s%.*s", used ? ", " : "",
                                  ASN1_STRING_length(str), (const char *)ASN1_STRING_get0_data(str));
-        } else if (name->type == GEN_IPADD && ASN1_STRING_length(name->d.iPAddress) == 4) {
-            b = ASN1_STRING_get0_data(name->d.iPAddress);
-            used += (size_t)snprintf(out + used, out_bytes - used, "%s%u.%u.%u.%u",
-                                     used ? ", " : "", b[0], b[1], b[2], b[3]);
+        } else if (name->type == GEN_IPADD &&
+                   (ASN1_STRING_length(str) == 4 || ASN1_STRING_length(str) == 16)) {
+            family = ASN1_STRING_length(str) == 4 ? AF_INET : AF_INET6;
+            if (inet_ntop(family, ASN1_STRING_get0_data(str), address, sizeof(address)) != NULL)
+                used += (size_t)snprintf(out + used, out_bytes - used, "%s%s", used ? ", " : "",
+                                         address);
         }
     }
     for (char *p = out; *p != '\0'; p++) /* it goes to a log: nothing but one plain line */

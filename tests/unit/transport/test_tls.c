@@ -190,9 +190,12 @@ Test(tls, server_with_another_address_is_refused)
 {
     struct tp_opts client = test_client_opts(), server = with_cert(test_server_opts(), "far");
 
-    test_certs_add(&(struct test_cert){
-        .name = "far", .ca = "ca", .cn = "pool server", .san = "IP:192.0.2.7,DNS:far.example"});
-    expect_client_refuses(&client, &server, "192.0.2.7, far.example, not for 127.0.0.1");
+    test_certs_add(&(struct test_cert){.name = "far",
+                                       .ca = "ca",
+                                       .cn = "pool server",
+                                       .san = "IP:192.0.2.7,IP:2001:db8::7,DNS:far.example"});
+    expect_client_refuses(&client, &server,
+                          "192.0.2.7, 2001:db8::7, far.example, not for 127.0.0.1");
 }
 
 Test(tls, server_with_another_name_is_refused_and_the_right_name_is_taken)
