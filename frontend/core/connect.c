@@ -631,7 +631,7 @@ group_choose(struct attempt *a, const struct group *g, unsigned *order, unsigned
 {
     const char *visible = getenv("CUDA_VISIBLE_DEVICES");
 
-    *count = fe_visible(visible, g->devices, g->device_count, order);
+    *count = fe_visible(visible, getenv("CUDA_DEVICE_ORDER"), g->devices, g->device_count, order);
     if (*count == 0)
         return fail(a, CUDA_ERROR_NO_DEVICE,
                     "CUDA_VISIBLE_DEVICES=%s shows none of the %u devices of %s", visible,

@@ -18,9 +18,36 @@ fe_uuid_text(const char *prefix, const uint8_t uuid[WIRE_UUID_BYTES], char *out)
                        i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
 }
 
+/* Where it is on the bus; one that does not say comes last. */
+static uint64_t
+place_of(const struct wire_device *device)
+{
+    unsigned domain, bus, slot, function;
+
+    if (sscanf(device->pci_bus_id, "%x:%x:%x.%x", &domain, &bus, &slot, &function) != 4)
+        return UINT64_MAX;
+    return (uint64_t)domain << 32 | (bus & 0xffu) << 16 | (slot & 0xffu) << 8 | (function & 0xffu);
+}
+
+/* What each index of the program's means. */
+static void
+count_them(const char *wish, const struct wire_device *devices, unsigned count, unsigned *all)
+{
+    bool by_place = wish != NULL && strcmp(wish, "PCI_BUS_ID") == 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        unsigned at = i;
+
+        for (; by_place && at > 0 && place_of(&devices[all[at - 1]]) > place_of(&devices[i]); at--)
+            all[at] = all[at - 1];
+        all[at] = i;
+    }
+}
+
 /* The device that the len characters at text name, -1: none, or more than one. */
 static int
-named(const char *text, size_t len, const struct wire_device *devices, unsigned count)
+named(const char *text, size_t len, const struct wire_device *devices, const unsigned *all,
+      unsigned count)
 {
     char uuid[UUID_TEXT];
     unsigned i, index = 0;
@@ -46,24 +73,25 @@ named(const char *text, size_t len, const struct wire_device *devices, unsigned 
             return -1;
         index = index * 10 + (unsigned)(text[i] - '0');
     }
-    return index < count ? (int)index : -1;
+    return index < count ? (int)all[index] : -1;
 }
 
 unsigned
-fe_visible(const char *text, const struct wire_device *devices, unsigned count, unsigned *order)
+fe_visible(const char *text, const char *wish, const struct wire_device *devices, unsigned count,
+           unsigned *order)
 {
     bool taken[WIRE_DEVICES_MAX] = {false};
-    unsigned n = 0;
+    unsigned all[WIRE_DEVICES_MAX], n = 0;
 
+    count_them(wish, devices, count, all);
     if (text == NULL) {
-        for (n = 0; n < count; n++)
-            order[n] = n;
-        return n;
+        memcpy(order, all, count * sizeof(*order));
+        return count;
     }
     for (;;) {
         size_t blank = strspn(text, " \t");
         size_t len = strcspn(text + blank, ", \t");
-        int device = named(text + blank, len, devices, count);
+        int device = named(text + blank, len, devices, all, count);
 
         if (device < 0)
             return n;

@@ -140,9 +140,33 @@ Test(visible, devices_follow_the_variable_like_the_drivers)
     }
     memset(devices[3].uuid, 0x30, 8);
     for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        n = fe_visible(rows[i].text, devices, 4, order);
+        n = fe_visible(rows[i].text, NULL, devices, 4, order);
         cr_assert_eq(n, strlen(rows[i].order), "%s: %u devices", rows[i].text, n);
         for (k = 0; k < n; k++)
             cr_assert_eq(order[k], (unsigned)(rows[i].order[k] - '0'), "%s", rows[i].text);
+    }
+}
+
+Test(visible, devices_are_counted_as_cuda_device_order_says)
+{
+    static struct wire_device devices[5] = {
+        {.pci_bus_id = "0000:C1:00.0"}, {.pci_bus_id = "0000:3b:00.0"}, {.pci_bus_id = "none"},
+        {.pci_bus_id = "0001:01:00.0"}, {.pci_bus_id = "0000:3B:00.0"},
+    };
+    static const struct {
+        const char *text, *wish, *order;
+    } rows[] = {
+        {NULL, "PCI_BUS_ID", "14032"}, {NULL, "FASTEST_FIRST", "01234"},
+        {NULL, "pci_bus_id", "01234"}, {NULL, "", "01234"},
+        {"0,2", "PCI_BUS_ID", "10"},   {"4", "PCI_BUS_ID", "2"},
+        {"5", "PCI_BUS_ID", ""},       {"0,2", "FASTEST_FIRST", "02"},
+    };
+    unsigned order[WIRE_DEVICES_MAX], n, i, k;
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        n = fe_visible(rows[i].text, rows[i].wish, devices, 5, order);
+        cr_assert_eq(n, strlen(rows[i].order), "row %u: %u devices", i, n);
+        for (k = 0; k < n; k++)
+            cr_assert_eq(order[k], (unsigned)(rows[i].order[k] - '0'), "row %u", i);
     }
 }
