@@ -1,7 +1,7 @@
 #!/bin/bash
 # tests/frameworks.sh -- frameworks from PyPI as users install them, straight and through a pool
 #
-# usage: tests/frameworks.sh DIR [NAME...]     NAME: cupy numba torch taichi cuda-python pycuda pynvml jax nccl
+# usage: tests/frameworks.sh DIR [NAME...]     NAME: cupy numba torch taichi cuda-python cudnn pycuda pynvml jax nccl
 #
 # Without a name all but nccl, which runs under a limit of memory.
 # DIR gets virtual environments (about 7 GB); packages that are there stay as they are. The programs

@@ -35,6 +35,7 @@ PROGRAMS = {
     "numba": ("numba", "numba_cuda", "numba_kernels.py", {"NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS": "0"}, False),
     "taichi": ("all", "taichi", "taichi_fields.py", {"TI_LOG_LEVEL": "error"}, False),
     "torch": ("all", "torch", "torch_basics.py", {}, False),
+    "cudnn": ("all", "nvidia.cudnn", "cudnn_layers.py", {}, False),
     "pycuda": ("all", "pycuda", "pycuda_driver.py", {}, False),
     "jax": ("jax", "jax", "jax_transformer.py",
             {"JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1", "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
@@ -135,7 +136,7 @@ def run_one(name, parts, server, env, options, table, work):
             table.bad += 1
             run_both.show("%s, %s" % (name, title), outcome)
     packages = [p for p in version.stdout.split() if p.split("==")[0].replace("_", "-").lower() in
-                (name, "cupy-cuda13x", "numba-cuda", "nvidia-ml-py") and
+                (name, "cupy-cuda13x", "numba-cuda", "nvidia-ml-py", "nvidia-cudnn-cu13") and
                 (name[:4] in p.lower() or name == "pynvml" and "nvidia-ml" in p)]
     print("| %s: whole program, %s exposed round trips | %s | %.1f | %.1f |"
           % (name, run_both.stats_of(pooled.err).get("exposed_round_trips", "no"), ", ".join(packages),
