@@ -68,8 +68,8 @@ if [ "$install" = yes ]; then
     fi
 fi
 
-# build TREE COMPILER MESON-OPTIONS...: configures when new, builds
-build() {
+# configure TREE COMPILER MESON-OPTIONS...: when it is new, or something was installed
+configure() {
     tree=$1
     compiler=$2
     shift 2
@@ -82,6 +82,11 @@ build() {
     elif [ -n "$installed" ]; then
         meson setup --reconfigure "$tree" >"$work/setup.log" 2>&1 || true # ninja tells
     fi
+}
+
+# build TREE COMPILER MESON-OPTIONS...: configures, and builds everything
+build() {
+    configure "$@" || return 1
     if ninja -C "$tree" -k 0 >"$work/build.log" 2>&1; then
         record passed "$tree: build"
     else
@@ -91,7 +96,7 @@ build() {
     fi
 }
 
-# run_tests TREE LABEL MESON-TEST-ARGUMENTS...
+# run_tests TREE LABEL MESON-TEST-ARGUMENTS...: builds what these tests need, and runs them
 run_tests() {
     tree=$1
     label=$2
@@ -117,12 +122,6 @@ run_vm() {
     esac
     grep '^figure: ' "$work/vm.log" || true
 }
-# Programs that a sanitizer's build can run: client, server and device together.
-c_programs="drv_callbacks drv_copies drv_launch drv_mistakes drv_modules drv_pinned drv_shown drv_shown_later drv_streams drv_threads"
-
-# Under ThreadSanitizer pinned memory lies where the server has its own, and has another address there.
-displaced_programs="drv_capture_errors drv_graph_capture"
-
 if wanted gcc; then
     step "gcc: build and all tests"
 fi
@@ -141,6 +140,8 @@ fi
 
 # What every client or program can reach, for the whole time; the others for half of it.
 fuzz_whole="dispatch frame hello image ptx"
+# As many side by side: this is a look at each, for its time by the clock; a search takes hours.
+fuzz_at_once=$((jobs * 5 / 2))
 
 # One fuzzer for its time; a finding's input stays in build-clang/findings.
 fuzz_one() {
@@ -170,7 +171,7 @@ if ! wanted clang; then
     :
 elif ! command -v clang >/dev/null; then
     record skipped "clang build and fuzzers" "clang is not installed"
-elif build build-clang clang -Dnvcc=disabled || [ -d build-clang/tests/fuzz ]; then
+elif build build-clang clang -Doptimization=0 -Dnvcc=disabled || [ -d build-clang/tests/fuzz ]; then
     found=no
     running=0
     seen=" "
@@ -184,7 +185,7 @@ elif build build-clang clang -Dnvcc=disabled || [ -d build-clang/tests/fuzz ]; t
         found=yes
         fuzz_one "$fuzzer" &
         running=$((running + 1))
-        if [ "$running" -ge "$jobs" ]; then
+        if [ "$running" -ge "$fuzz_at_once" ]; then
             wait
             running=0
         fi
@@ -201,11 +202,11 @@ export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after
 echo leak:libcriterion >"$work/leaks"
 export LSAN_OPTIONS=suppressions=$work/leaks:print_suppressions=0
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-if wanted asan && build build-asan gcc -Dnvcc=disabled -Db_sanitize=address,undefined -Db_lundef=false; then
+# Not optimised: to compile that with these two takes longer than the tests.
+if wanted asan && configure build-asan gcc -Doptimization=0 -Dnvcc=disabled -Db_sanitize=address,undefined \
+    -Db_lundef=false; then
     # What measures parts of a device's time takes 40 s and runs no code that others do not.
-    run_tests build-asan asan --timeout-multiplier 3 --suite unit --suite integration --no-suite timing
-    # shellcheck disable=SC2086
-    run_tests build-asan asan-programs --timeout-multiplier 3 $c_programs
+    run_tests build-asan asan --timeout-multiplier 3 --suite unit --suite integration --suite asan --no-suite timing
 fi
 
 if wanted tsan; then
@@ -218,10 +219,8 @@ if ! wanted tsan; then
     :
 elif ! $around true 2>/dev/null; then
     record skipped "ThreadSanitizer" "setarch -R is not allowed here"
-elif build build-tsan gcc -Dnvcc=disabled -Db_sanitize=thread -Db_lundef=false; then
-    # shellcheck disable=SC2046,SC2086
-    run_tests build-tsan tsan --timeout-multiplier 5 \
-        $(python3 tests/support/plain_tests.py build-tsan unit integration) $c_programs $displaced_programs
+elif configure build-tsan gcc -Dnvcc=disabled -Db_sanitize=thread -Db_lundef=false; then
+    run_tests build-tsan tsan --timeout-multiplier 5 --suite tsan
 fi
 
 step "done"
