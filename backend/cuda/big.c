@@ -44,6 +44,7 @@ struct be_big_slot {
     struct be_block *block;
     struct be_cut cut;
     CUevent event;
+    struct be_pace_apart apart;
 };
 
 static void
@@ -65,8 +66,11 @@ big_issue(struct be_big *big, struct be_cut *cut, struct be_big_slot *slot)
         cr = be_staging_get(big->staging, be_cut_most(&big->from), true, &slot->block);
     else
         be_data_settle(big->call.session, slot->block->data, be_cut_most(&big->from));
-    if (cr == CUDA_SUCCESS)
+    if (cr == CUDA_SUCCESS) {
+        be_pace_apart_begin(big->call.session, big->wait.context, big->copier, &slot->apart);
         cr = be_cut_copy(big->call.driver, &big->from, cut, slot->block->data, big->copier);
+        be_pace_apart_end(&slot->apart, big->copier);
+    }
     if (cr == CUDA_SUCCESS)
         cr = be_context_mark(big->wait.context, big->copier, &slot->event);
     be_cut_next(&big->from, cut);
@@ -93,6 +97,7 @@ big_copy(struct be_big *big)
             cr = session->driver->table.cuEventSynchronize(slot->event);
         be_context_event_put(big->wait.context, slot->event);
         slot->event = NULL;
+        be_pace_apart_charge(&slot->apart, big->wait.context);
         head.offset = be_cut_offset(&big->from, &slot->cut);
         if (cr == CUDA_SUCCESS && !be_data_send_lent(session, big->data, &head, slot->block->data,
                                                      slot->cut.bytes * slot->cut.rows))
@@ -105,6 +110,7 @@ big_copy(struct be_big *big)
             be_staging_put(big->staging, slots[i].block);
         }
         be_context_event_put(big->wait.context, slots[i].event);
+        be_pace_apart_charge(&slots[i].apart, big->wait.context);
     }
     return cr;
 }
@@ -124,11 +130,17 @@ fill_put(void *user, size_t at, void *to, size_t bytes)
 {
     struct big_fill *f = user;
     const struct be_driver_table *t = f->big->call.driver;
+    struct be_context *context = f->big->wait.context;
+    struct be_pace_apart apart;
 
-    if (f->cr == CUDA_SUCCESS)
-        f->cr = t->cuMemcpyDtoHAsync_v2(to, f->from + at, bytes, f->big->copier);
+    if (f->cr != CUDA_SUCCESS)
+        return;
+    be_pace_apart_begin(f->big->call.session, context, f->big->copier, &apart);
+    f->cr = t->cuMemcpyDtoHAsync_v2(to, f->from + at, bytes, f->big->copier);
+    be_pace_apart_end(&apart, f->big->copier);
     if (f->cr == CUDA_SUCCESS)
         f->cr = t->cuStreamSynchronize(f->big->copier);
+    be_pace_apart_charge(&apart, context);
 }
 
 bool

@@ -696,6 +696,61 @@ be_pace_leave(struct be_pace_pass *pass)
         batch_close(pass->device, batch);
 }
 
+/* -- beside calls ------------------------------------------------------------------------------ */
+
+/* The lock that begin takes and end gives back keeps what several threads give to the stream apart:
+ * none is charged for another one's. */
+void
+be_pace_apart_begin(struct be_session *session, struct be_context *context, CUstream stream,
+                    struct be_pace_apart *apart)
+{
+    struct be_pace_device *d =
+        session->pace != NULL ? session->pace->devices[context->device] : NULL;
+
+    *apart = (struct be_pace_apart){0};
+    if (d == NULL || atomic_load_explicit(d->only, memory_order_acquire) == d->own)
+        return;
+    apart->start = event_take(d, context);
+    apart->end = event_take(d, context);
+    pthread_mutex_lock(&d->apart_lock);
+    apart->device = d;
+    if (apart->start == NULL || apart->end == NULL ||
+        context->driver->table.cuEventRecord(apart->start, stream) != CUDA_SUCCESS) {
+        be_pace_event_give(d, context, apart->start);
+        be_pace_event_give(d, context, apart->end);
+        apart->start = apart->end = NULL;
+    }
+}
+
+void
+be_pace_apart_end(struct be_pace_apart *apart, CUstream stream)
+{
+    struct be_pace_device *d = apart->device;
+
+    if (d == NULL)
+        return;
+    if (apart->end != NULL)
+        (void)d->session->driver->table.cuEventRecord(apart->end, stream);
+    pthread_mutex_unlock(&d->apart_lock);
+}
+
+void
+be_pace_apart_charge(struct be_pace_apart *apart, struct be_context *context)
+{
+    struct be_pace_device *d = apart->device;
+    float ms = 0;
+
+    if (d == NULL || apart->end == NULL)
+        return;
+    if (d->session->driver->table.cuEventElapsedTime(&ms, apart->start, apart->end) ==
+            CUDA_SUCCESS &&
+        ms > 0)
+        be_turns_charge_beside(d->session->ledger, d->device, (uint64_t)(ms * 1e6f), false);
+    be_pace_event_give(d, context, apart->start);
+    be_pace_event_give(d, context, apart->end);
+    *apart = (struct be_pace_apart){0};
+}
+
 /* -- life -------------------------------------------------------------------------------------- */
 
 /* The threads are not there. */
@@ -707,6 +762,7 @@ device_free(struct be_pace_device *d)
     pthread_cond_destroy(&d->looks);
     pthread_mutex_destroy(&d->lock);
     pthread_mutex_destroy(&d->charge_lock);
+    pthread_mutex_destroy(&d->apart_lock);
     free(d);
 }
 
@@ -735,6 +791,7 @@ device_create(struct be_session *session, unsigned device)
     d->mark_every = 1;
     pthread_mutex_init(&d->lock, NULL);
     pthread_mutex_init(&d->charge_lock, NULL);
+    pthread_mutex_init(&d->apart_lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&d->came, &attr);

@@ -41,6 +41,18 @@ enum be_stay_verdict be_pace_enter(struct be_call *call, const struct wire_recor
 void be_pace_leave(struct be_pace_pass *pass);
 /* What follows on the stream waits for more than the device: no batch reaches over it. */
 void be_pace_cut(struct be_call *call, CUstream stream);
+/* Work for the device beside the session's calls, on a stream of ours, is measured: between these
+ * it is given to the stream, after the stream got there it is charged. Any thread, with the context
+ * current. */
+struct be_pace_apart {
+    struct be_pace_device *device; /* NULL: nothing is counted */
+    CUevent start, end;
+};
+void be_pace_apart_begin(struct be_session *session, struct be_context *context, CUstream stream,
+                         struct be_pace_apart *apart);
+void be_pace_apart_end(struct be_pace_apart *apart, CUstream stream);
+void be_pace_apart_charge(struct be_pace_apart *apart, struct be_context *context);
+
 /* No more calls are here for now: what is gathered is measured. */
 void be_pace_flush(struct be_session *session);
 

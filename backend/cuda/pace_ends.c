@@ -167,16 +167,16 @@ batch_busy(struct be_pace_device *d, struct be_pace_batch *batch, float *length_
     return busy > 0 ? busy : 0;
 }
 
-/* The same of one that was over while another one, longest, was at work still: that one is charged
- * for what it had beside it, *longest_ms_p. No other base is taken meanwhile. */
+/* The same of one that was over while another one, longest, was at work still, and of what that one
+ * had up to this one's end. No other base is taken meanwhile. */
 static float
 batch_busy_beside(struct be_pace_device *d, struct be_pace_batch *longest,
-                  struct be_pace_batch *batch, float *length_p, float *longest_ms_p)
+                  struct be_pace_batch *batch, float *length_p)
 {
     const struct be_driver_table *t = &d->session->driver->table;
     float first, start, end = 0, from;
 
-    *longest_ms_p = *length_p = 0;
+    *length_p = 0;
     if (!start_of(d, longest, &first)) {
         base_set(d, longest);
         first = 0;
@@ -196,9 +196,7 @@ batch_busy_beside(struct be_pace_device *d, struct be_pace_batch *longest,
     if (end <= from)
         return 0;
     d->covered_ms = end;
-    if (end - from > *length_p)
-        *longest_ms_p = end - from - *length_p;
-    return end - from - *longest_ms_p;
+    return end - from;
 }
 
 /* longest: is at work still, as far as is known, and this one is over; else NULL. */
@@ -206,21 +204,21 @@ static void
 batch_account(struct be_pace_device *d, struct be_pace_batch *batch, struct be_pace_batch *longest)
 {
     const struct be_driver_table *t = &d->session->driver->table;
-    float busy_ms = 0, length_ms = 0, longest_ms = 0;
+    float busy_ms = 0, length_ms = 0;
     bool known = false;
 
     if (batch->end != NULL && t->cuCtxSetCurrent(batch->context->handle) == CUDA_SUCCESS &&
         batch_wait(d, batch) == CUDA_SUCCESS) {
         pthread_mutex_lock(&d->charge_lock);
-        busy_ms = longest != NULL ? batch_busy_beside(d, longest, batch, &length_ms, &longest_ms)
+        busy_ms = longest != NULL ? batch_busy_beside(d, longest, batch, &length_ms)
                                   : batch_busy(d, batch, &length_ms);
         pthread_mutex_unlock(&d->charge_lock);
         known = true;
     }
-    if (longest_ms > 0)
-        be_turns_charge(d->session->ledger, d->device, (uint64_t)(longest_ms * 1e6f),
-                        (uint64_t)(longest_ms * 1e6f));
-    be_turns_charge(d->session->ledger, d->device, batch->est_ns, (uint64_t)(busy_ms * 1e6f));
+    if (longest != NULL)
+        be_turns_charge_beside(d->session->ledger, d->device, (uint64_t)(busy_ms * 1e6f), true);
+    else
+        be_turns_charge(d->session->ledger, d->device, batch->est_ns, (uint64_t)(busy_ms * 1e6f));
     pthread_mutex_lock(&d->lock);
     if (known && batch->calls == 1)
         be_estimate_learn(&d->estimates, batch->key, (uint64_t)(length_ms * 1e6f));

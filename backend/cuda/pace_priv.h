@@ -78,6 +78,7 @@ struct be_pace_device {
     struct be_pace_spare spares[BE_PACE_SPARES_MAX];
     unsigned spare_count;
 
+    pthread_mutex_t apart_lock;  /* rank 33: while something is given to a stream of ours */
     pthread_mutex_t charge_lock; /* rank 34: while a batch is charged */
     /* Guarded by charge_lock. */
     struct be_context *base_context;

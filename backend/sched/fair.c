@@ -236,6 +236,28 @@ be_fair_charge(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t bus
     vtime_move(f);
 }
 
+void
+be_fair_charge_beside(struct be_fair *f, uint32_t member, uint64_t busy_ns, bool in_turn,
+                      uint64_t now)
+{
+    struct be_fair_member *m = &f->members[member];
+    uint64_t ahead = 0;
+
+    if (m->group == 0)
+        return;
+    if (in_turn) {
+        behind_count(f, member, busy_ns);
+        if (f->holder == member + 1)
+            f->paid_ns = now; /* what it began with is at work still */
+        ahead = gp_min_u64(m->ahead_ns, busy_ns);
+    }
+    m->active_ns = now;
+    m->ahead_ns -= ahead;
+    pay(f, member, busy_ns - ahead, now);
+    group_of(f, member)->service_ns += busy_ns;
+    vtime_move(f);
+}
+
 /* The holder's turn ends, though its work has not: nobody else had the device meanwhile. What runs
  * is measured once it is done, and then this is taken off. */
 static void

@@ -138,6 +138,10 @@ bool be_fair_stalled(struct be_fair *f, uint32_t member, uint64_t since_ns, uint
 /* The device worked so long for member, on what was thought to take est_ns. */
 void be_fair_charge(struct be_fair *f, uint32_t member, uint64_t est_ns, uint64_t busy_ns,
                     uint64_t now);
+/* The same beside work that is not done yet. in_turn: all that the device did since member was
+ * charged last is in it; else it was done apart from turns, as copies to the host are. */
+void be_fair_charge_beside(struct be_fair *f, uint32_t member, uint64_t busy_ns, bool in_turn,
+                           uint64_t now);
 /* How much member may have under way. */
 uint64_t be_fair_window(const struct be_fair *f, uint32_t member);
 

@@ -201,6 +201,15 @@ be_turns_charge(struct be_ledger *ledger, unsigned device, uint64_t est_ns, uint
 }
 
 void
+be_turns_charge_beside(struct be_ledger *ledger, unsigned device, uint64_t busy_ns, bool in_turn)
+{
+    struct be_segment_turns *t = turns_lock(ledger, device);
+
+    be_fair_charge_beside(&t->fair, ledger->slot, busy_ns, in_turn, gp_now_ns());
+    turns_unlock(t);
+}
+
+void
 be_turns_drained(struct be_ledger *ledger, unsigned device)
 {
     struct be_segment_turns *t = turns_lock(ledger, device);

@@ -28,6 +28,9 @@ enum be_fair_verdict be_turns_enter(struct be_ledger *ledger, unsigned device, u
 void be_turns_leave(struct be_ledger *ledger, unsigned device);
 void be_turns_begun(struct be_ledger *ledger, unsigned device);
 void be_turns_charge(struct be_ledger *ledger, unsigned device, uint64_t est_ns, uint64_t busy_ns);
+/* As be_fair_charge_beside(). */
+void be_turns_charge_beside(struct be_ledger *ledger, unsigned device, uint64_t busy_ns,
+                            bool in_turn);
 void be_turns_drained(struct be_ledger *ledger, unsigned device);
 /* As be_fair_stalled(). */
 bool be_turns_stalled(struct be_ledger *ledger, unsigned device, uint64_t since_ns);

@@ -284,7 +284,7 @@ Test(hostile_turns, who_waits_for_its_turn_keeps_nobody_from_memory)
     test_tenants_stop(&server);
 }
 
-/* -- a kernel that runs on and on -------------------------------------------------------------- */
+/* -- what is charged -------------------------------------------------------------- */
 
 static const char spins[] =
     ".version 7.0\n.target sm_70\n.address_size 64\n"
@@ -306,6 +306,65 @@ charged(const char *path)
         ns += answer.tenants[0].uses[i].turn_ns;
     wire_admin_answer_fini(&answer);
     return ns;
+}
+
+/* So much more is charged than before, soon: what was asked for is over. */
+static void
+is_charged(struct test_client *c, const char *path, uint64_t *before, uint64_t least_ns,
+           const char *what)
+{
+    const uint64_t until = gp_now_ns() + 20 * GP_NS_PER_S;
+    uint64_t now;
+
+    settle(c);
+    while ((now = charged(path)) < *before + least_ns) {
+        cr_assert_lt(gp_now_ns(), until, "%s is free", what);
+        usleep(1000);
+    }
+    *before = now;
+}
+
+Test(hostile_turns, no_kind_of_work_is_free)
+{
+    enum {
+        LARGE = 40 * (int)MIB, /* more than is staged in the stream */
+        SMALL = (int)MIB
+    };
+    static uint8_t data[SMALL];
+    char path[64], option[96];
+    struct test_server server;
+    struct test_client bob;
+    uint64_t base, before;
+
+    snprintf(path, sizeof(path), "/tmp/gpupool-turns-%d.sock", (int)getpid());
+    snprintf(option, sizeof(option), "--admin-socket=%s", path);
+    server = test_tenants_start_with("[tenant \"b\"]\nmatch = cn:bob\nmax-kernel-time = 60s\n",
+                                     (const char *const[]){option, NULL});
+    begin(&bob, &server, "bob");
+    base = bob.answer.device_range.base;
+    TEST_ADD(&bob, gpLease, .device = 0, .bytes = 2 * LARGE);
+    cr_assert_eq(test_client_call(&bob), CUDA_SUCCESS);
+    TEST_ADD(&bob, cuMemAlloc_v2, .address = base, .bytes = LARGE);
+    settle(&bob);
+    before = charged(path);
+    launch(&bob, ID(1), 2000);
+    is_charged(&bob, path, &before, 1, "a kernel");
+    TEST_ADD(&bob, cuMemsetD8Async, .dst = base, .value = 1, .count = SMALL, .stream = ID(1));
+    is_charged(&bob, path, &before, 1, "a fill");
+    TEST_ADD(&bob, cuMemcpyHtoDAsync_v2, .dst = base, .data = data, .data_len = SMALL / 32,
+             .stream = ID(1));
+    is_charged(&bob, path, &before, 1, "a copy to the device");
+    TEST_ADD(&bob, cuMemcpyDtoDAsync_v2, .dst = base, .src = base + LARGE / 2, .bytes = SMALL,
+             .stream = ID(1));
+    is_charged(&bob, path, &before, 1, "a copy on the device");
+    TEST_ADD(&bob, cuMemcpyDtoHAsync_v2, .src = base, .bytes = SMALL, .data = 1, .stream = ID(1));
+    is_charged(&bob, path, &before, 1, "a copy to the host");
+    gp_buf_reset(&bob.data);
+    TEST_ADD(&bob, cuMemcpyDtoHAsync_v2, .src = base, .bytes = LARGE, .data = 2, .stream = ID(1));
+    is_charged(&bob, path, &before, GP_NS_PER_MS / 2, "a long copy to the host");
+    test_client_close(&bob);
+    test_tenants_stop(&server);
+    unlink(path);
 }
 
 /* Its other streams are measured meanwhile, and what it takes itself by their ends. */

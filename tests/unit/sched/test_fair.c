@@ -594,6 +594,35 @@ Test(fair, what_was_paid_ahead_is_not_paid_twice)
     cr_assert_eq(w.f.members[0].ahead_ns, 0);
 }
 
+/* What ends beside it is charged as it ends, with all that the long one had meanwhile; copies that
+ * go apart come on top of that, and begin nothing anew. */
+Test(fair, what_ends_beside_long_work_is_paid_once)
+{
+    uint32_t picked;
+    uint64_t until;
+
+    world_begin(11);
+    add(0, 50, 1, false, 2);
+    add(1, 50, 1, false, 2);
+    cr_assert_eq(be_fair_enter(&w.f, 0, MS, 0, w.now, &picked, &until), BE_FAIR_GO);
+    be_fair_begun(&w.f, 0, w.now);
+    cr_assert_eq(be_fair_enter(&w.f, 1, MS, 0, w.now, &picked, &until), BE_FAIR_WAIT);
+    w.now += 1 * S;
+    be_fair_charge_beside(&w.f, 0, 1 * S, true, w.now);
+    cr_assert_eq(w.f.groups[0].vtime, 2 * S);
+    be_fair_charge_beside(&w.f, 0, S / 2, false, w.now + MS);
+    cr_assert_eq(w.f.groups[0].vtime, 3 * S, "half a second of copies");
+    w.now += 2 * S;
+    cr_assert_eq(be_fair_enter(&w.f, 1, MS, 0, w.now, &picked, &until), BE_FAIR_GO);
+    cr_assert_eq(w.f.groups[0].vtime, 7 * S, "the turn ends: 2 s more");
+    be_fair_charge_beside(&w.f, 0, 1 * S, true, w.now);
+    cr_assert_eq(w.f.groups[0].vtime, 7 * S, "of these");
+    be_fair_charge(&w.f, 0, MS, 3 * S, w.now + 2 * S);
+    cr_assert_eq(w.f.groups[0].vtime, 11 * S, "5 s of it, half a second of copies");
+    cr_assert_eq(w.f.groups[0].service_ns, 5 * S + S / 2);
+    cr_assert_eq(w.f.members[0].ahead_ns, 0);
+}
+
 /* -- priority ---------------------------------------------------------------------------------- */
 
 #define ARRIVALS 1000

@@ -279,8 +279,19 @@ session_start(struct be_ledger *ledger, unsigned slot, unsigned which, uint32_t 
     return pid;
 }
 
+/* GPUPOOL_TEST_LONG: so many times as often. */
+static uint32_t
+times(uint32_t rounds)
+{
+    const char *text = getenv("GPUPOOL_TEST_LONG");
+    int factor = text != NULL ? atoi(text) : 1;
+
+    return rounds * (uint32_t)(factor > 1 ? factor : 1);
+}
+
 Test(ledger, a_thousand_patterns_never_over_never_negative_all_returned)
 {
+    const uint32_t rounds = times(1000 / SESSIONS);
     struct be_ledger *ledger;
     pid_t pids[SESSIONS];
     unsigned slots[SESSIONS];
@@ -289,7 +300,7 @@ Test(ledger, a_thousand_patterns_never_over_never_negative_all_returned)
     policy_set(0, "a", "cn:a", QUOTA_A, 0);
     policy_set(1, "b", "cn:b", QUOTA_B, 0);
     ledger = ledger_of(&policies);
-    for (uint32_t round = 0; round < 1000 / SESSIONS; round++) {
+    for (uint32_t round = 0; round < rounds; round++) {
         for (unsigned i = 0; i < SESSIONS; i++) {
             cr_assert_eq(be_ledger_slot_take(ledger, &slots[i]), GP_OK);
             pids[i] = session_start(ledger, slots[i], i, round * SESSIONS + i, 200);
@@ -310,6 +321,7 @@ Test(ledger, killed_sessions_leave_true_numbers_and_no_lock)
     struct be_ledger *ledger;
     pid_t pids[SESSIONS];
     unsigned slots[SESSIONS];
+    const uint32_t rounds = times(100);
     uint32_t seed = 7;
 
     policy_set(0, "a", "cn:a", QUOTA_A, 0);
@@ -319,7 +331,7 @@ Test(ledger, killed_sessions_leave_true_numbers_and_no_lock)
         cr_assert_eq(be_ledger_slot_take(ledger, &slots[i]), GP_OK);
         pids[i] = session_start(ledger, slots[i], i, i, -1);
     }
-    for (uint32_t round = 0; round < 100; round++) {
+    for (uint32_t round = 0; round < rounds; round++) {
         unsigned victim = dice(&seed) % SESSIONS;
 
         for (uint32_t look = dice(&seed) % 8; look > 0; look--)
