@@ -284,26 +284,39 @@ class Text:
             self.lines.append(meeting(this_round, len(self.lines) % 2 == 0))
             return
         number = self.functions.setdefault(this_round, len(self.functions))
-        self.lines.append(f"call (%v), f{number}, (%v, %lane, {calls - 1});")
+        if calls % 2 == 0:
+            self.lines.append(f"call (%v), f{number}, (%v, %lane, {calls - 1});")
+            return
+        # Odd and even lanes call another function each, by its address.
+        self.lines.append(f"and.b32 %t, %lane, 1; mad.lo.u32 %t, {number}, 2, %t; mov.u64 %a, table;\n"
+                          "mul.wide.u32 %l, %t, 8; add.u64 %a, %a, %l; ld.global.u64 %a, [%a];\n"
+                          f"call (%v), %a, (%v, %lane, {calls - 1}), like_f;")
 
     def write(self, steps):
         for step in steps:
             {"arithmetic": self.arithmetic, "loop": self.loop, "exit": self.exit, "if": self.branch,
              "again": self.again, "meet": self.meet}[step[0]](step)
 
-    def function(self, this_round, number):
-        return (f".func (.reg .b32 %ret) f{number}"
+    def function(self, this_round, number, name):
+        return (f".func (.reg .b32 %ret) {name}"
                 "(.reg .b32 %v0, .reg .b32 %lane0, .reg .b32 %n0)\n{ " + REGISTERS +
                 " mov.u32 %v, %v0; mov.u32 %lane, %lane0; mov.u32 %n, %n0;\n"
                 "setp.eq.u32 %p, %n, 0; @%p bra MEET; mad.lo.u32 %v, %n, 100, %v;\n"
-                f"sub.u32 %z, %n, 1; call (%v), f{number}, (%v, %lane, %z);\n"
+                f"sub.u32 %z, %n, 1; call (%v), {name}, (%v, %lane, %z);\n"
                 "mad.lo.u32 %ret, %v, 7, %n; ret;\nMEET: " + meeting(this_round, number % 2 == 0) +
                 " mov.u32 %ret, %v; ret; }")
 
     def module(self):
         head = [".version 8.6\n.target sm_90\n.address_size 64"]
-        head += [self.function(*item) for item in self.functions.items()]
+        names = []
+        for this_round, number in self.functions.items():
+            for name in (f"f{number}", f"g{number}"):
+                head.append(self.function(this_round, number, name))
+                names.append(name)
+        if names:
+            head.append(f".global .u64 table[{len(names)}] = {{{', '.join(names)}}};")
         head.append(".visible .entry meetings(.param .u64 out)\n{ " + REGISTERS +
+                    "\nlike_f: .callprototype (.reg .b32 _) _ (.reg .b32 _, .reg .b32 _, .reg .b32 _);\n" +
                     " ld.param.u64 %out, [out]; mov.u32 %lane, %tid.x;\n"
                     "mul.wide.u32 %a, %lane, 4; add.u64 %out, %out, %a;\n"
                     "mad.lo.u32 %v, %lane, 2654435761, 12345;")
