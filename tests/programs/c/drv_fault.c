@@ -113,18 +113,21 @@ exported(void)
     return drv_result("exported");
 }
 
-/* A stream of a green context goes as any other does, and no other context hears of it. */
+/* A stream of a green context goes as any other does, and no other context hears of it; the green
+ * context says what happened where it is named. */
 static int
 green_stream(void)
 {
     CUdeviceptr nowhere = 0, word;
     uint32_t value = 7, got = 0;
     void *params[] = {&nowhere, &value};
-    CUcontext failed, other;
+    CUgraphConditionalHandle condition;
+    CUcontext failed, other, as_plain;
     CUdevResourceDesc desc;
     CUfunction store;
     CUdevResource sms;
     CUgreenCtx green;
+    CUgraph graph;
     CUstream s;
 
     drv_open();
@@ -134,6 +137,8 @@ green_stream(void)
     CU(cuDevResourceGenerateDesc(&desc, &sms, 1));
     CU(cuGreenCtxCreate(&green, desc, 0, CU_GREEN_CTX_DEFAULT_STREAM));
     CU(cuGreenCtxStreamCreate(&s, green, CU_STREAM_NON_BLOCKING, 0));
+    CU(cuCtxFromGreenCtx(&as_plain, green));
+    CU(cuGraphCreate(&graph, 0));
     CU(cuCtxCreate_v2(&other, 0, 0));
     CU(cuMemAlloc(&word, 4));
     CU(cuMemsetD32(word, 7, 1));
@@ -142,6 +147,9 @@ green_stream(void)
     EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuStreamSynchronize(s));
     EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuStreamDestroy(s));
     EXPECT_CU(CUDA_ERROR_INVALID_HANDLE, cuStreamDestroy(s));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS,
+              cuGraphConditionalHandleCreate(&condition, graph, as_plain, 0, 0));
+    CU(cuGraphDestroy(graph));
     CU(cuCtxSetCurrent(other));
     CU(cuMemcpyDtoH(&got, word, 4));
     CU(cuCtxSynchronize());

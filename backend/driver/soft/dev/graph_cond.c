@@ -87,8 +87,9 @@ cuGraphConditionalHandleCreate(CUgraphConditionalHandle *pHandle_out, CUgraph hG
         ctx = sd_ctx_current();
     if (pHandle_out == NULL || (flags & ~(unsigned)CU_GRAPH_COND_ASSIGN_DEFAULT) != 0)
         return CUDA_ERROR_INVALID_VALUE;
-    if (sd_green_plain(&ctx) != CUDA_SUCCESS)
-        return CUDA_ERROR_INVALID_CONTEXT;
+    cr = sd_green_plain(&ctx);
+    if (cr != CUDA_SUCCESS)
+        return cr;
     sd_graph_lock();
     if (!sd_graph_valid(hGraph)) {
         cr = CUDA_ERROR_INVALID_VALUE;
