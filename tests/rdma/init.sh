@@ -237,16 +237,16 @@ cuts() {
     server_start --heartbeat=1s || return 1
     while [ $(($(uptime_s) - began)) -lt "$cuts_s" ]; do
         runs=$((runs + 1))
-        (client_exec ./exact 4 $runs >/tmp/cuts 2>&1) &
+        (client_exec ./exact 40 $runs >/tmp/cuts 2>&1) &
         pid=$!
         while kill -0 $pid 2>/dev/null; do
-            usleep $((RANDOM * 60))
+            usleep $((RANDOM * 15))
             # What cannot be survived is the opening: it is over soon after the server has the session.
             grep -q "session: exact" /tmp/server.log || continue
-            usleep 300000
+            usleep 200000
             kill -0 $pid 2>/dev/null || break
             /usr/bin/ip link set v1 down
-            usleep $((RANDOM * 90))
+            usleep $((RANDOM * 150))
             /usr/bin/ip link set v1 up
             neighbours
             cut=$((cut + 1))
