@@ -169,7 +169,9 @@ static const struct gp_option be_options[] = {
      "with tenants: fill memory with zeros before a session gets it", NULL, NULL, NULL, false},
     {"oversubscribe", "FACTOR", GP_OPT_TEXT, "1.0",
      "promise so many times the devices' memory, 1.0 to 8.0; what does not fit is kept in the "
-     "host's",
+     "host's. A session whose work does not end is ended when others have waited for its memory "
+     "for "
+     "10m, or its tenant's max-hold-time",
      "memory", "oversubscribe", NULL, false},
     {"arena", "BYTES", GP_OPT_BYTES, "0",
      "host memory for what does not fit; sessions are refused what would need more; 0: no limit",
