@@ -127,7 +127,7 @@ log=$vm/log
 boot() {
     timeout "${VM_SECONDS:-480}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max,-erms,-fsrm -smp 2 -m 1536 \
         -nographic -no-reboot -net none -kernel "$vm"/kernel/boot/vmlinuz-* -initrd "$vm/initramfs" \
-        -append "console=ttyS0 panic=-1 loglevel=5 softlockup_panic=1 watchdog_thresh=20 mitigations=off no_timer_check nokaslr tsc=reliable clocksource=tsc steps=${steps// /,} cuts_s=$cuts" \
+        -append "console=ttyS0 panic=-1 quiet softlockup_panic=1 watchdog_thresh=20 mitigations=off no_timer_check nokaslr tsc=reliable clocksource=tsc steps=${steps// /,} cuts_s=$cuts" \
         </dev/null 2>&1 | tee "$vm/console" | tr -d "\r" | sed -un '/^vm: /,$p' | tee "$log" || true
 }
 boot
