@@ -230,7 +230,8 @@ Test(hostile_turns, nobody_waits_for_who_does_not_read)
     test_tenants_stop(&server);
 }
 
-/* carol works for eight seconds, bob may not meanwhile, and alice needs his memory. */
+/* carol works for a minute, bob may not meanwhile, and alice needs his memory: she has it in a
+ * second or two, on a busy machine in some more. */
 Test(hostile_turns, who_waits_for_its_turn_keeps_nobody_from_memory)
 {
     static const char three[] =
@@ -264,7 +265,7 @@ Test(hostile_turns, who_waits_for_its_turn_keeps_nobody_from_memory)
     settle(&bob);
     launch(&carol, ID(1), 400000); /* so that it is known how long they take */
     settle(&carol);
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < 150; i++)
         launch(&carol, ID(1), 400000);
     test_client_send(&carol);
     TEST_ADD(&bob, cuMemGetInfo_v2, 0);
@@ -276,7 +277,7 @@ Test(hostile_turns, who_waits_for_its_turn_keeps_nobody_from_memory)
     began = gp_now_ns();
     TEST_ADD(&alice, cuFlushGPUDirectRDMAWrites, 0); /* of no turn, but of all memory */
     (void)test_client_call(&alice);
-    cr_assert_lt(gp_now_ns() - began, 5 * GP_NS_PER_S, "%llu ms",
+    cr_assert_lt(gp_now_ns() - began, 40 * GP_NS_PER_S, "%llu ms",
                  (unsigned long long)((gp_now_ns() - began) / GP_NS_PER_MS));
     test_client_abandon(&carol);
     test_client_abandon(&bob);
