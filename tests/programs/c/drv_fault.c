@@ -157,6 +157,38 @@ green_stream(void)
     return drv_result("green stream");
 }
 
+/* An executable graph of a context that has failed is not changed any more. */
+static int
+executable(void)
+{
+    CUDA_MEMSET_NODE_PARAMS fill = {.elementSize = 4, .width = 1, .height = 1};
+    CUgraphExecUpdateResultInfo info;
+    CUdeviceptr nowhere = 0;
+    uint32_t value = 7;
+    void *params[] = {&nowhere, &value};
+    CUgraph graph, empty;
+    CUgraphNode node;
+    CUgraphExec exec;
+    CUcontext ctx;
+
+    drv_open();
+    CU(cuCtxGetCurrent(&ctx));
+    CU(cuMemAlloc(&fill.dst, 4));
+    CU(cuGraphCreate(&graph, 0));
+    CU(cuGraphCreate(&empty, 0));
+    CU(cuGraphAddMemsetNode(&node, graph, NULL, 0, &fill, ctx));
+    CU(cuGraphInstantiateWithFlags(&exec, graph, 0));
+    CU(cuGraphExecUpdate_v2(exec, graph, &info));
+    CU(cuGraphNodeSetEnabled(exec, node, 0));
+    CU(cuLaunchKernel(drv_kernel(misc_ptx, "store_at"), 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuCtxSynchronize());
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuGraphExecUpdate_v2(exec, graph, &info));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuGraphExecUpdate_v2(exec, empty, &info));
+    EXPECT_CU(CUDA_ERROR_INVALID_VALUE, cuGraphExecUpdate_v2(exec, NULL, &info));
+    EXPECT_CU(CUDA_ERROR_ILLEGAL_ADDRESS, cuGraphNodeSetEnabled(exec, node, 1));
+    return drv_result("executable");
+}
+
 int
 main(void)
 {
@@ -170,6 +202,7 @@ main(void)
         {"trap", trap},
         {"exported", exported},
         {"a green context's stream", green_stream},
+        {"an executable graph", executable},
     };
 
     int status[COUNT_OF(cases)];

@@ -33,6 +33,13 @@ step_enter(CUgraphExec exec, CUgraphNode node, CUgraphNodeType type, struct sd_p
     return cr == CUDA_SUCCESS ? step_find(exec, node, type, step_p) : cr;
 }
 
+/* Why no further work of its context will be done, if so: nothing is prepared for that. */
+static CUresult
+failed(CUgraphExec exec)
+{
+    return (CUresult)atomic_load(&exec->ctx->error);
+}
+
 /* The end of a call that made work for the step, or failed to. */
 static CUresult
 step_leave(struct sd_plan_node *step, const struct sd_work *work, CUresult cr)
@@ -252,6 +259,8 @@ cuGraphNodeSetEnabled(CUgraphExec hGraphExec, CUgraphNode hNode, unsigned int is
         return CUDA_ERROR_INVALID_VALUE;
     cr = step_enter(hGraphExec, hNode, hNode->type, &step);
     if (cr == CUDA_SUCCESS)
+        cr = failed(hGraphExec);
+    if (cr == CUDA_SUCCESS)
         step->disabled = isEnabled == 0;
     sd_graph_unlock();
     return cr;
@@ -375,8 +384,9 @@ cuGraphExecUpdate_v2(CUgraphExec hGraphExec, CUgraph hGraph,
     sd_graph_lock();
     cr = sd_exec_get(hGraphExec); /* another thread may have destroyed it */
     if (cr == CUDA_SUCCESS)
-        cr = sd_graph_valid(hGraph) && !hGraph->moved ? sd_plan_make(hGraph, &plan)
-                                                      : CUDA_ERROR_INVALID_VALUE;
+        cr = sd_graph_valid(hGraph) ? failed(hGraphExec) : CUDA_ERROR_INVALID_VALUE;
+    if (cr == CUDA_SUCCESS)
+        cr = !hGraph->moved ? sd_plan_make(hGraph, &plan) : CUDA_ERROR_INVALID_VALUE;
     if (cr == CUDA_SUCCESS) {
         resultInfo->result = compare_plans(hGraphExec->plan, plan, &resultInfo->errorNode);
         cr = resultInfo->result == CU_GRAPH_EXEC_UPDATE_SUCCESS
