@@ -149,22 +149,24 @@ launch(struct test_client *c, const char *kernel)
              .grid = {1, 1, 1}, .block = {1, 1, 1});
 }
 
-/* bob is told why he is ended, and what he held is there for alice. */
+/* bob is told why he is ended, and what he held is there for alice; then all are ended. */
 static void
-alice_gets_what_bob_held(struct test_client *alice, struct test_client *bob)
+alice_gets_what_bob_held(struct test_server *server, struct test_client *bob)
 {
     struct wire_gpNoticeLost_args lost;
+    struct test_client alice;
     struct wire_record record;
     size_t at = 0;
 
-    take(alice, 0, PIECES);
+    begin(&alice, server, "alice");
+    take(&alice, 0, PIECES);
     for (unsigned p = 0; p < PIECES; p++)
-        set(alice, p, p);
-    launch(alice, "nothing"); /* which may reach all of it */
-    TEST_ADD(alice, cuCtxSynchronize, 0);
-    cr_assert_eq(test_client_call(alice), CUDA_SUCCESS);
+        set(&alice, p, p);
+    launch(&alice, "nothing"); /* which may reach all of it */
+    TEST_ADD(&alice, cuCtxSynchronize, 0);
+    cr_assert_eq(test_client_call(&alice), CUDA_SUCCESS);
     for (unsigned p = 0; p < PIECES; p++)
-        cr_assert_eq(word_of(alice, p), p);
+        cr_assert_eq(word_of(&alice, p), p);
     while (test_client_receive(bob, gp_now_ns() + 20 * GP_NS_PER_S))
         ;
     for (;;) { /* a warning came before */
@@ -177,6 +179,9 @@ alice_gets_what_bob_held(struct test_client *alice, struct test_client *bob)
     cr_assert(wire_get_gpNoticeLost_args(bob->notices.data + at + sizeof(record),
                                          record.bytes - sizeof(record), &lost));
     cr_assert_eq(lost.result, CUDA_ERROR_LAUNCH_TIMEOUT);
+    test_client_abandon(bob);
+    test_client_close(&alice);
+    test_tenants_stop(server);
 }
 
 static struct test_server
@@ -191,7 +196,7 @@ bounded_start(void)
 Test(stuck, who_waits_for_ever_keeps_its_memory_from_nobody_for_ever)
 {
     struct test_server server = bounded_start();
-    struct test_client alice, bob;
+    struct test_client bob;
     uint64_t until;
 
     begin(&bob, &server, "bob");
@@ -202,35 +207,27 @@ Test(stuck, who_waits_for_ever_keeps_its_memory_from_nobody_for_ever)
         TEST_ADD(&bob, cuMemGetInfo_v2, 0);
         cr_assert_eq(test_client_call(&bob), CUDA_SUCCESS, "nobody wants his memory");
     }
-    begin(&alice, &server, "alice");
-    alice_gets_what_bob_held(&alice, &bob);
-    test_client_abandon(&bob);
-    test_client_close(&alice);
-    test_tenants_stop(&server);
+    alice_gets_what_bob_held(&server, &bob);
 }
 
 Test(stuck, a_kernel_without_an_end_keeps_memory_from_nobody_for_ever)
 {
     struct test_server server = bounded_start();
-    struct test_client alice, bob;
+    struct test_client bob;
 
     begin(&bob, &server, "bob");
     take(&bob, 0, PIECES);
     launch(&bob, "endless");
     TEST_ADD(&bob, cuCtxSynchronize, 0);
     test_client_send(&bob);
-    begin(&alice, &server, "alice");
-    alice_gets_what_bob_held(&alice, &bob);
-    test_client_abandon(&bob);
-    test_client_close(&alice);
-    test_tenants_stop(&server);
+    alice_gets_what_bob_held(&server, &bob);
 }
 
 /* A host function that never returns; and bob goes on with other calls, as if he were at work. */
 Test(stuck, a_host_function_without_an_end_keeps_memory_from_nobody_for_ever)
 {
     struct test_server server = bounded_start();
-    struct test_client alice, bob;
+    struct test_client bob;
 
     begin(&bob, &server, "bob");
     take(&bob, 0, PIECES);
@@ -240,11 +237,7 @@ Test(stuck, a_host_function_without_an_end_keeps_memory_from_nobody_for_ever)
     for (unsigned i = 0; i < 2000; i++)
         set(&bob, i % PIECES, i);
     test_client_send(&bob);
-    begin(&alice, &server, "alice");
-    alice_gets_what_bob_held(&alice, &bob);
-    test_client_abandon(&bob);
-    test_client_close(&alice);
-    test_tenants_stop(&server);
+    alice_gets_what_bob_held(&server, &bob);
 }
 
 /* Neither can: one is refused, and when it is gone the other one goes on. */

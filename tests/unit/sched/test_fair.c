@@ -574,7 +574,9 @@ Test(fair, a_higher_class_waits_little_for_work_that_has_not_begun)
     cr_assert_eq(be_fair_enter(&w.f, 1, MS, 0, w.now + 2 * MS, &picked, &until), BE_FAIR_GO);
 }
 
-Test(fair, what_was_paid_ahead_is_not_paid_twice)
+/* Of two halves, for who has the turn an estimate of a millisecond. */
+static void
+one_works_the_other_waits(void)
 {
     uint32_t picked;
     uint64_t until;
@@ -585,6 +587,14 @@ Test(fair, what_was_paid_ahead_is_not_paid_twice)
     cr_assert_eq(be_fair_enter(&w.f, 0, MS, 0, w.now, &picked, &until), BE_FAIR_GO);
     be_fair_begun(&w.f, 0, w.now);
     cr_assert_eq(be_fair_enter(&w.f, 1, MS, 0, w.now, &picked, &until), BE_FAIR_WAIT);
+}
+
+Test(fair, what_was_paid_ahead_is_not_paid_twice)
+{
+    uint32_t picked;
+    uint64_t until;
+
+    one_works_the_other_waits();
     w.now += 3 * S;
     cr_assert_eq(be_fair_enter(&w.f, 1, MS, 0, w.now, &picked, &until), BE_FAIR_GO);
     cr_assert_eq(w.f.groups[0].vtime, 6 * S, "3 s of half a share");
@@ -601,12 +611,7 @@ Test(fair, what_ends_beside_long_work_is_paid_once)
     uint32_t picked;
     uint64_t until;
 
-    world_begin(11);
-    add(0, 50, 1, false, 2);
-    add(1, 50, 1, false, 2);
-    cr_assert_eq(be_fair_enter(&w.f, 0, MS, 0, w.now, &picked, &until), BE_FAIR_GO);
-    be_fair_begun(&w.f, 0, w.now);
-    cr_assert_eq(be_fair_enter(&w.f, 1, MS, 0, w.now, &picked, &until), BE_FAIR_WAIT);
+    one_works_the_other_waits();
     w.now += 1 * S;
     be_fair_charge_beside(&w.f, 0, 1 * S, true, w.now);
     cr_assert_eq(w.f.groups[0].vtime, 2 * S);

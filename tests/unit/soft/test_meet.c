@@ -321,6 +321,17 @@ run(const char *ptx, unsigned block, CUresult want, uint32_t **out_p)
     return s;
 }
 
+static void
+three_lanes_give(const char *ptx, const uint32_t want[3])
+{
+    uint32_t *out;
+    struct soft *s = run(ptx, 3, CUDA_SUCCESS, &out);
+
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert_eq(out[i], want[i], "lane %u: %u", i, out[i]);
+    soft_close(s);
+}
+
 /* A hundred turns, in each of which the lanes part in another way; one way takes the second result
  * and the other does not. */
 Test(soft_meet, a_loop_whose_lanes_change_places)
@@ -405,13 +416,8 @@ Test(soft_meet, others_meet_while_a_lane_spins)
                  "  st.volatile.shared.u32 [%r3], %r4; bra OUT;\n"
                  "TWO: add.u32 %r4, %r1, 50; shfl.sync.idx.b32 %r4, %r4, 1, 31, 6;\n"
                  "OUT: st.global.u32 [%rd3], %r4; ret; }\n";
-    static const uint32_t want[3] = {92, 92, 1};
-    uint32_t *out;
-    struct soft *s = run(ptx, 3, CUDA_SUCCESS, &out);
 
-    for (unsigned i = 0; i < 3; i++)
-        cr_assert_eq(out[i], want[i], "lane %u: %u", i, out[i]);
-    soft_close(s);
+    three_lanes_give(ptx, (const uint32_t[3]){92, 92, 1});
 }
 
 /* The members must be the same: lane 1 is at the instruction for lane 2 first, then for lane 0. */
@@ -427,13 +433,8 @@ Test(soft_meet, a_lane_that_is_there_for_others_is_not_met)
         "  setp.ne.u32 %p5, %r3, 6; not.pred %p6, %p2; or.pred %p5, %p5, %p6; @%p5 bra OUT;\n"
         "  mov.u32 %r3, 3; add.u32 %r4, %r4, 500; bra TURN;\n"
         "OUT: st.global.u32 [%rd3], %r10; ret; }\n";
-    static const uint32_t want[3] = {501, 2000, 1};
-    uint32_t *out;
-    struct soft *s = run(ptx, 3, CUDA_SUCCESS, &out);
 
-    for (unsigned i = 0; i < 3; i++)
-        cr_assert_eq(out[i], want[i], "lane %u: %u", i, out[i]);
-    soft_close(s);
+    three_lanes_give(ptx, (const uint32_t[3]){501, 2000, 1});
 }
 
 /* ---- who does not meet ---- */
