@@ -20,6 +20,9 @@
 #define KEEPALIVE_EVERY_S   10
 #define KEEPALIVE_PROBES    4
 #define PAGE_BYTES          4096u
+/* Of connections within the machine, unless told otherwise: there is nobody to share the line with,
+ * and what paces (bbr) only leaves it idle meanwhile. Every kernel has it, for everybody. */
+#define LOCAL_CONGESTION "reno"
 
 bool
 tp_socket_is_loopback(const struct sockaddr *addr)
@@ -69,18 +72,24 @@ set_int(int fd, int level, int option, int value)
     (void)setsockopt(fd, level, option, &value, sizeof(value));
 }
 
-/* Nothing to be congested. */
-static bool
-is_unix(int fd)
+static enum gp_status
+congestion_set(int fd, const struct sockaddr *peer, const struct tp_opts *opts)
 {
-    int domain = AF_UNSPEC;
-    socklen_t len = sizeof(domain);
+    const char *name = opts->congestion;
 
-    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+    if (peer->sa_family == AF_UNIX || (name == NULL && !tp_socket_is_loopback(peer)))
+        return GP_OK;
+    if (name == NULL)
+        name = LOCAL_CONGESTION;
+    if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) != 0 &&
+        opts->congestion != NULL)
+        return tp_fail(opts, GP_ERR_INVALID, "congestion control \"%s\": %s", name,
+                       strerror(errno));
+    return GP_OK;
 }
 
 static enum gp_status
-tune(int fd, const struct tp_opts *opts)
+tune(int fd, const struct sockaddr *peer, const struct tp_opts *opts)
 {
     uint32_t idle = opts->keepalive_s != 0 ? opts->keepalive_s : KEEPALIVE_DEFAULT_S;
 
@@ -93,12 +102,7 @@ tune(int fd, const struct tp_opts *opts)
         set_int(fd, SOL_SOCKET, SO_SNDBUF, (int)opts->send_buffer_bytes);
     if (opts->recv_buffer_bytes != 0)
         set_int(fd, SOL_SOCKET, SO_RCVBUF, (int)opts->recv_buffer_bytes);
-    if (opts->congestion != NULL && !is_unix(fd) &&
-        setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, opts->congestion,
-                   (socklen_t)strlen(opts->congestion)) != 0)
-        return tp_fail(opts, GP_ERR_INVALID, "congestion control \"%s\": %s", opts->congestion,
-                       strerror(errno));
-    return GP_OK;
+    return congestion_set(fd, peer, opts);
 }
 
 enum gp_status
@@ -117,7 +121,7 @@ tp_socket_prepare(int fd, bool loopback_only, const struct tp_opts *opts)
         return tp_fail(opts, GP_ERR_INVALID,
                        "connection from %s refused: tcp:// is for loopback only, use tls://", text);
     }
-    return tune(fd, opts);
+    return tune(fd, (struct sockaddr *)&addr, opts);
 }
 
 /* -- connecting -----------------------------------------------------------------------------------
@@ -157,7 +161,8 @@ race_start(struct race *race, int *fd_p)
 
     race->next = ai->ai_next;
     race->next_ns = gp_deadline_after(gp_now_ns(), HEAD_START_NS);
-    if (error == 0 && tune(fd, race->opts) != GP_OK) /* before the window's scale is fixed */
+    if (error == 0 &&
+        tune(fd, ai->ai_addr, race->opts) != GP_OK) /* before the window's scale is fixed */
         error = EINVAL;
     if (error == 0 && connect(fd, ai->ai_addr, ai->ai_addrlen) != 0)
         error = errno;

@@ -96,7 +96,8 @@ struct tp_opts {
     uint32_t spin_us;                 /* receive: look this long before sleeping */
     uint32_t send_buffer_bytes;       /* of the socket; 0: the system's choice */
     uint32_t recv_buffer_bytes;
-    const char *congestion; /* TCP_CONGESTION, e.g. "reno"; NULL: the system's choice */
+    const char *congestion; /* TCP_CONGESTION, e.g. "bbr"; NULL: the system's choice, of loopback
+                               addresses reno, which does not pace */
     uint32_t keepalive_s;   /* idle time before the first probe; 0: 30 s */
     /* tp_connect(): sent in clear before anything else; at most TP_PREFACE_MAX bytes. */
     const void *preface;

@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define CONGESTION_MAX 16 /* TCP_CA_NAME_MAX */
+
 static enum gp_status
 try_connect(const char *url, char why[TP_WHY_BYTES])
 {
@@ -150,29 +152,72 @@ option_of(int fd, int level, int option)
     return value;
 }
 
+/* Another one than those within the machine have by themselves; reno where there is none. */
+static void
+other_congestion(char name[CONGESTION_MAX])
+{
+    FILE *file = fopen("/proc/sys/net/ipv4/tcp_allowed_congestion_control", "re");
+
+    strcpy(name, "reno");
+    while (file != NULL && strcmp(name, "reno") == 0 && fscanf(file, "%15s", name) == 1)
+        ;
+    if (file != NULL)
+        fclose(file);
+}
+
+static void
+congestion_is(struct tp_lane *lane, const char *wanted)
+{
+    char name[CONGESTION_MAX];
+    socklen_t bytes = sizeof(name);
+
+    cr_assert_eq(getsockopt(tp_event_fd(lane), IPPROTO_TCP, TCP_CONGESTION, name, &bytes), 0);
+    cr_assert_str_eq(name, wanted);
+}
+
+/* Whatever the system's is: nothing is to be paced there. */
+Test(connect, connections_within_the_machine_are_not_paced, .timeout = 20)
+{
+    static const char *const urls[] = {"tcp://127.0.0.1:0", "tcp://[::1]:0", "tls://127.0.0.1:0"};
+
+    test_certs_create();
+    for (size_t i = 0; i < GP_ARRAY_LEN(urls); i++) {
+        struct tp_opts opts = test_client_opts(), server_opts = test_server_opts();
+        struct test_acceptor *acceptor = test_acceptor_start(urls[i], &server_opts);
+        struct tp_lane *client, *server;
+
+        cr_assert_eq(tp_connect(test_acceptor_url(acceptor), &opts, &client), GP_OK);
+        cr_assert_eq(test_acceptor_finish(acceptor, &server), GP_OK);
+        congestion_is(client, "reno");
+        congestion_is(server, "reno");
+        tp_close(client);
+        tp_close(server);
+    }
+    test_certs_destroy();
+}
+
 /* Of both ends, as each was told; keepalive also where nobody said anything. */
 Test(connect, sockets_are_as_the_options_say, .timeout = 20)
 {
     struct tp_opts opts = test_client_opts(), server_opts = test_server_opts();
     struct test_acceptor *acceptor;
     struct tp_lane *lanes[2];
-    char name[16];
+    char other[CONGESTION_MAX];
 
     opts.keepalive_s = 7;
     opts.send_buffer_bytes = opts.recv_buffer_bytes = 100000;
-    opts.congestion = server_opts.congestion = "reno";
+    other_congestion(other);
+    opts.congestion = server_opts.congestion = other;
     acceptor = test_acceptor_start("tcp://127.0.0.1:0", &server_opts);
     cr_assert_eq(tp_connect(test_acceptor_url(acceptor), &opts, &lanes[0]), GP_OK);
     cr_assert_eq(test_acceptor_finish(acceptor, &lanes[1]), GP_OK);
     for (int i = 0; i < 2; i++) {
         int fd = tp_event_fd(lanes[i]);
-        socklen_t bytes = sizeof(name);
 
         cr_assert_eq(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
         cr_assert_eq(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), i == 0 ? 7 : 30);
         cr_assert_eq(option_of(fd, IPPROTO_TCP, TCP_NODELAY), 1);
-        cr_assert_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &bytes), 0);
-        cr_assert_str_eq(name, "reno");
+        congestion_is(lanes[i], other);
     }
     /* The kernel doubles what it is asked for. */
     cr_assert_eq(option_of(tp_event_fd(lanes[0]), SOL_SOCKET, SO_SNDBUF), 200000);
