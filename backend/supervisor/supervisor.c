@@ -359,13 +359,26 @@ signals_take(struct be_supervisor *s)
 /* -- the loop
  * ------------------------------------------------------------------------------------------ */
 
+/* A worker that starts needs a core for some milliseconds, which the session that has just begun
+ * needs too: the scheduler then puts its client and its worker on one, and leaves them there. So it
+ * starts a little later, if there is another one for whoever comes next. */
+static uint64_t
+fill_not_before(const struct be_supervisor *s)
+{
+    const struct be_workers *w = &s->workers;
+
+    if (w->given_ns == 0 || w->counts[BE_WORKER_READY] + w->counts[BE_WORKER_STARTING] == 0)
+        return w->not_before_ns;
+    return gp_max_u64(w->not_before_ns, w->given_ns + s->config->warm_delay_ns);
+}
+
 /* As many as shall be warm, but not all of a failing kind at once. */
 static void
 workers_fill(struct be_supervisor *s)
 {
     struct be_workers *w = &s->workers;
 
-    if (s->draining || s->succession.given || gp_now_ns() < w->not_before_ns)
+    if (s->draining || s->succession.given || gp_now_ns() < fill_not_before(s))
         return;
     while (w->counts[BE_WORKER_READY] + w->counts[BE_WORKER_STARTING] < s->config->warm_workers &&
            w->counts[BE_WORKER_STARTING] < BE_STARTING_MAX) {
@@ -432,8 +445,8 @@ poll_timeout(struct be_supervisor *s)
     next = gp_min_u64(next, s->cordon_until_ns);
     if (s->draining)
         next = gp_min_u64(next, s->drain_until_ns);
-    else if (s->workers.not_before_ns > now)
-        next = gp_min_u64(s->workers.not_before_ns, next);
+    else if (fill_not_before(s) > now)
+        next = gp_min_u64(fill_not_before(s), next);
     return gp_deadline_poll_ms(now, next);
 }
 

@@ -28,6 +28,7 @@ struct be_supervisor_config {
     int inherited[BE_LISTENERS_MAX];
     int ready_fd; /* -1: nobody asks; closed when told */
     unsigned warm_workers;
+    uint64_t warm_delay_ns; /* from a session's beginning until the next one is made ready */
     unsigned sessions_max;   /* open ones */
     unsigned handshakes_max; /* connections that are not open yet */
     unsigned pending_max;  /* connections that said nothing yet; 0: by what descriptors there are */

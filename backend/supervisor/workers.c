@@ -134,6 +134,7 @@ be_workers_give(struct be_workers *workers, struct be_worker *worker, const stru
 
     if (status == GP_OK) {
         state_set(workers, worker, BE_WORKER_GIVEN);
+        workers->given_ns = gp_now_ns();
     } else {
         close(worker->socket);
         worker->socket = -1;

@@ -35,6 +35,7 @@ struct be_workers {
     unsigned counts[BE_WORKER_ADMIN + 1]; /* by state */
     unsigned early_deaths;                /* in a row, before they were ready */
     uint64_t not_before_ns;               /* start no more before */
+    uint64_t given_ns;                    /* when a session got its worker last */
     uint64_t lingering_seq;
     uint64_t died, ended, dropped; /* since the start: sessions and what became none */
     int board;                     /* the descriptor of backend/metrics/board.h */

@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -175,6 +176,25 @@ Test(faults, a_killed_worker_is_noticed_by_its_client_within_a_second)
     test_client_start(&c, server.url[0]);
     cr_assert(test_server_logged(&server, "signal 9"));
     test_client_close(&c);
+    test_server_stop(&server);
+}
+
+/* What makes the next one ready takes a core, which the session that begins needs. */
+Test(faults, the_next_worker_starts_late_unless_none_is_left)
+{
+    struct test_server server =
+        test_server_start((const char *[]){"--warm-workers=2", "--warm-delay=3600s", NULL});
+    struct test_client a, b;
+    pid_t workers[16];
+
+    cr_assert_eq(test_server_workers(&server, workers, 16), 2);
+    test_client_start(&a, server.url[0]);
+    cr_assert_eq(test_server_workers(&server, workers, 16), 2);
+    test_client_start(&b, server.url[0]);
+    while (test_server_workers(&server, workers, 16) < 4)
+        sched_yield();
+    test_client_close(&a);
+    test_client_close(&b);
     test_server_stop(&server);
 }
 
