@@ -162,6 +162,7 @@ struct fe_resume {
     uint64_t grace_ns; /* 0: it does not */
     uint64_t session_id;
     uint8_t key[TP_KEY_BYTES];
+    char url[GP_URL_TEXT_MAX + 1]; /* the server's, by the address that it was met at */
     /* Where a session that asked for the best lane went over to RDMA; "": nowhere. */
     char rdma_url[GP_URL_TEXT_MAX + 1];
     /* Where the server says that it listens for RDMA; "": nowhere. */

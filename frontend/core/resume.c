@@ -201,6 +201,31 @@ try_once(struct fe_line *l, const char *url, char why[TP_WHY_BYTES])
     return try_lines(l, url, 0, why);
 }
 
+/* What whoever has the session, or had it, has said. */
+static bool
+is_verdict(enum gp_status status)
+{
+    return status == GP_ERR_NOT_FOUND || status == GP_ERR_AUTH || status == GP_ERR_INVALID ||
+           status == GP_ERR_VERSION;
+}
+
+/* By the address where the server was met, and where that leads nowhere by its name: client or
+ * server may be elsewhere by now. The name decides nothing: without a network nobody knows it, and
+ * other servers may have it too. */
+static enum gp_status
+try_places(struct fe_line *l, char why[TP_WHY_BYTES])
+{
+    enum gp_status status = try_once(l, l->resume.url, why);
+    char other[TP_WHY_BYTES] = "";
+
+    if (status == GP_OK || is_verdict(status) || strcmp(l->resume.url, l->session->url) == 0)
+        return status;
+    if (try_once(l, l->session->url, other) == GP_OK)
+        return GP_OK;
+    log_info("%s: the line is lost: %s", l->session->url, other);
+    return status;
+}
+
 /* --- several ------------------------------------------------------------------------------- */
 
 static bool
@@ -252,7 +277,7 @@ widen(struct fe_line *l)
 
     if (!wants_wide(l))
         return;
-    status = try_lines(l, l->session->url, l->resume.lines, why);
+    status = try_lines(l, l->resume.url, l->resume.lines, why);
     if (status == GP_OK) {
         l->resume.wide_ns = gp_now_ns();
         atomic_store_explicit(&l->resume.wide, true, memory_order_relaxed);
@@ -285,6 +310,7 @@ hopeless(const struct fe_line *l, struct search *s, enum gp_status status)
 {
     uint64_t now = gp_now_ns();
 
+    /* As is_verdict(). */
     if (status == GP_ERR_NOT_FOUND)
         return "it no longer has the session";
     if (status == GP_ERR_AUTH)
@@ -324,7 +350,7 @@ search(struct fe_line *l)
 
     while (wanted(l)) {
         why[0] = '\0';
-        status = try_once(l, l->session->url, why);
+        status = try_places(l, why);
         if (status == GP_OK) {
             log_warn("the line to %s was lost for %llu ms, the session goes on by %s",
                      l->session->url,
@@ -334,7 +360,7 @@ search(struct fe_line *l)
             tp_link_catch_up(l->lane);
             return;
         }
-        log_info("%s: the line is lost: %s", l->session->url,
+        log_info("%s: the line is lost: %s", l->resume.url,
                  why[0] != '\0' ? why : gp_status_text(status));
         end = hopeless(l, &s, status);
         if (end != NULL) {
@@ -450,6 +476,23 @@ fe_lane_url(const char *session_url, const char *offered, char *url, size_t byte
     return true;
 }
 
+/* What leads to this server and no other for as long as it keeps its address. */
+static void
+place_note(struct fe_line *l)
+{
+    char address[TP_ADDRESS_MAX + 16];
+    struct gp_url url, at;
+
+    if (gp_url_parse(l->session->url, &url) != GP_OK)
+        return; /* cannot be: it was connected to */
+    snprintf(address, sizeof(address), "at://%s", tp_peer(l->lane)->address);
+    if (!url.is_path && gp_url_parse(address, &at) == GP_OK && at.has_port) {
+        memcpy(at.scheme, url.scheme, sizeof(at.scheme));
+        url = at;
+    }
+    gp_url_format(&url, l->resume.url, sizeof(l->resume.url));
+}
+
 /* How many connections this session may go by for bulk. */
 static void
 lines_choose(struct fe_line *l, const struct wire_open_answer *answer)
@@ -488,7 +531,7 @@ go_over(struct fe_line *l, const struct wire_open_answer *answer)
     for (uint32_t i = 0; i < answer->lane_count && status != GP_OK; i++) {
         if (tp_link_state(l->lane) != TP_LINK_LIVE)
             break;
-        if (!fe_lane_url(here, answer->lanes[i], url, sizeof(url)))
+        if (!fe_lane_url(l->resume.url, answer->lanes[i], url, sizeof(url)))
             continue;
         why[0] = '\0';
         status = try_once(l, url, why);
@@ -509,6 +552,7 @@ fe_resume_choose(struct fe_line *l, const struct wire_open_answer *answer)
 {
     if (!tp_link_is(l->lane))
         return;
+    place_note(l);
     lines_choose(l, answer);
     offer_note(l, answer);
     atomic_store(&l->resume.at_work, true); /* what goes meanwhile we see ourselves */

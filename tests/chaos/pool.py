@@ -14,19 +14,20 @@ import time
 class Pool:
     """One gpupoold on the software device, its certificates and its clients' environment."""
 
-    def __init__(self, build, source, scheme="tls", options=(), address="127.0.0.1", inside=()):
+    def __init__(self, build, source, scheme="tls", options=(), address="127.0.0.1", inside=(), name="localhost",
+                 port="0"):
         self.build, self.source, self.scheme, self.options = build, source, scheme, options
-        self.address, self.inside = address, list(inside)
+        self.address, self.inside, self.port = address, list(inside), port
         self.folder = tempfile.TemporaryDirectory(prefix="gpupool-chaos-")
         self.certs = os.path.join(self.folder.name, "certs")
-        subprocess.run([os.path.join(source, "deploy/certs.sh"), self.certs, "--server-name", address], check=True,
-                       stdout=subprocess.DEVNULL)
+        subprocess.run([os.path.join(source, "deploy/certs.sh"), self.certs, "--server-name", address, "--server-name",
+                        name], check=True, stdout=subprocess.DEVNULL)
         self.log_path = os.path.join(self.folder.name, "gpupoold.log")
         self.server = None
         self.url = ""
 
     def start(self):
-        listen = f"{'tls' if self.scheme == 'gpupool' else self.scheme}://{self.address}:0"
+        listen = f"{'tls' if self.scheme == 'gpupool' else self.scheme}://{self.address}:{self.port}"
         if self.scheme == "shm":
             listen = f"shm://{self.folder.name}/socket"
         read_end, write_end = os.pipe()
