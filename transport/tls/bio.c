@@ -135,7 +135,8 @@ tp_tls_send_leaving(struct tls_lane *t)
         if (put < 0 && (errno == EAGAIN || errno == EINTR))
             return GP_ERR_AGAIN;
         if (put < 0) {
-            log_info("lane %s: send: %m", t->s.lane.peer.address);
+            if (!t->finishing)
+                log_info("lane %s: send: %m", t->s.lane.peer.address);
             return GP_ERR_IO;
         }
         t->left_at += (size_t)put;

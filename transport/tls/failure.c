@@ -207,7 +207,7 @@ say_protocol(enum tp_role role, int reason, char *text)
 }
 
 enum gp_status
-tp_tls_explain(SSL *ssl, enum tp_role role, const char *name, bool cut, char *text)
+tp_tls_explain(SSL *ssl, enum tp_role role, const char *name, bool cut, bool shaking, char *text)
 {
     unsigned long error = ERR_peek_error();
     int reason = ERR_GET_REASON(error);
@@ -246,7 +246,7 @@ tp_tls_explain(SSL *ssl, enum tp_role role, const char *name, bool cut, char *te
         return status;
     if (cut)
         snprintf(text, TP_WHY_BYTES, "the peer cut the line%s",
-                 SSL_is_init_finished(ssl) ? "" : " during the TLS handshake: its log says why");
+                 shaking ? " during the TLS handshake: its log says why" : "");
     else
         snprintf(text, TP_WHY_BYTES, "tls: %s", words != NULL ? words : "unknown error");
     return GP_ERR_IO;

@@ -17,12 +17,14 @@ void tp_tls_forget_refused(SSL *ssl);
  * Explain why ssl failed, from the certificate's verdict and the thread's error queue, which is
  * emptied.
  *
- * name: what the server's certificate had to carry; NULL on a server.
- * cut:  the line ended instead of answering.
- * text: TP_WHY_BYTES, without the peer's address.
+ * name:    what the server's certificate had to carry; NULL on a server.
+ * cut:     the line ended instead of answering.
+ * shaking: in the handshake; OpenSSL does not know any more once it has failed.
+ * text:    TP_WHY_BYTES, without the peer's address.
  * Returns GP_ERR_AUTH for a certificate matter, GP_ERR_PROTOCOL for a peer that speaks no TLS 1.3,
  * GP_ERR_IO otherwise.
  */
-enum gp_status tp_tls_explain(SSL *ssl, enum tp_role role, const char *name, bool cut, char *text);
+enum gp_status tp_tls_explain(SSL *ssl, enum tp_role role, const char *name, bool cut, bool shaking,
+                              char *text);
 
 #endif

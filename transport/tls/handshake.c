@@ -11,7 +11,7 @@ failed(struct tls_lane *t, const struct tp_opts *opts)
 {
     char text[TP_WHY_BYTES];
     enum gp_status status =
-        tp_tls_explain(t->ssl, t->role, t->name[0] != '\0' ? t->name : NULL, t->ended, text);
+        tp_tls_explain(t->ssl, t->role, t->name[0] != '\0' ? t->name : NULL, t->ended, true, text);
 
     /* Our alert tells the peer; whether it still gets it changes nothing here. */
     if (tp_tls_push(t) == GP_ERR_AGAIN)

@@ -27,11 +27,13 @@ read_failed(struct tls_lane *t, int error)
 
     if (error == SSL_ERROR_ZERO_RETURN)
         return GP_ERR_CLOSED;
-    status = tp_tls_explain(t->ssl, t->role, NULL, t->ended, text);
+    status = tp_tls_explain(t->ssl, t->role, NULL, t->ended, false, text);
     if (status == GP_ERR_AUTH)
         log_error("tls %s: %s", t->s.lane.peer.address, text);
     else if (t->ended && t->in_error != 0)
         log_info("lane %s: receive: %s", t->s.lane.peer.address, strerror(t->in_error));
+    else if (t->ended) /* as after a BYE: whoever minds says that it is lost */
+        log_debug("lane %s: %s", t->s.lane.peer.address, text);
     else
         log_info("lane %s: %s", t->s.lane.peer.address, text);
     return status;
@@ -220,6 +222,7 @@ tls_finish(struct tp_stream *s)
         tp_tls_kernel_finish(t);
     } else if (t->read_status == GP_OK || t->read_status == GP_ERR_CLOSED) {
         ERR_clear_error();
+        t->finishing = true;
         (void)SSL_shutdown(t->ssl); /* writes close_notify; the peer's is not waited for */
         if (tp_tls_push(t) != GP_OK)
             log_debug("lane %s: closed without a word", s->lane.peer.address);

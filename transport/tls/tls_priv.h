@@ -49,6 +49,7 @@ struct tls_lane {
     /* The sender's. */
     struct gp_buf leaving; /* ciphertext on its way; [left_at, len) is not sent yet */
     size_t left_at;
+    bool finishing;                  /* nobody misses what does not arrive */
     uint64_t key_bytes, rekey_bytes; /* sent under this key; limit */
     uint8_t *record;                 /* small pieces are gathered here */
 

@@ -1,11 +1,13 @@
 /* tests/unit/transport/test_tls.c -- who gets in, who does not, and what they are told */
 #include "tests/unit/transport/certs.h"
 #include "tests/unit/transport/pair.h"
+#include "protocol/base/log.h"
 #include "transport/tls/sha256.h"
 #include "transport/tls/tls_priv.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -312,14 +314,27 @@ Test(tls, silent_and_slow_clients_are_dropped_at_the_deadline)
     }
 }
 
+static char heard[256];
+
+static void
+hear(enum gp_log_level level, const char *text)
+{
+    (void)level;
+    snprintf(heard, sizeof(heard), "%s", text);
+}
+
 Test(tls, line_cut_in_mid_stream_is_no_orderly_end)
 {
     struct tp_frame frame;
     struct test_pair p;
 
     test_pair_open("tls", NULL, &p);
+    gp_log_set_level(GP_LOG_DEBUG);
+    gp_log_set_sink(hear);
     tp_shutdown(p.client); /* the socket ends, no close_notify */
     cr_assert_eq(tp_recv_frame(p.server, &frame, test_soon()), GP_ERR_IO);
+    cr_assert_not_null(strstr(heard, "the peer cut the line"), "%s", heard);
+    cr_assert_null(strstr(heard, "handshake"), "that was over long ago: %s", heard);
     test_pair_close(&p);
 }
 
