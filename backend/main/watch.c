@@ -20,6 +20,9 @@
 #define BE_END_HOPELESS_MS 300
 /* What a client may take to go after BYE. */
 #define BE_FAREWELL_MS 500
+/* A client that is away for less goes over to another lane, or is back before anybody could care.
+ */
+#define BE_AWAY_NS (100 * GP_NS_PER_MS)
 /* How often we look at a peer that has gone, while what it said is still being taken in. */
 #define BE_LOOK_MS 20
 /* So much fits into the shortest line. */
@@ -158,6 +161,22 @@ take_further(struct be_watch *watch)
         watch->supervisor = -1; /* it is gone, or wants nothing of us any more */
 }
 
+/* Words about the client, once it is away for longer than a change of lanes takes. */
+static void
+say_state(struct be_watch *watch, enum tp_link_state state, uint64_t now)
+{
+    if (state == TP_LINK_LIVE && watch->away_said) {
+        log_info("session: the client was away for %llu ms",
+                 (unsigned long long)((now - watch->lost_ns) / GP_NS_PER_MS));
+        watch->away_said = false;
+    } else if (state == TP_LINK_BROKEN && !watch->away_said && watch->lost_ns != 0 &&
+               now - watch->lost_ns >= BE_AWAY_NS) {
+        log_info("session: the client is lost, its session is kept for %llu ms",
+                 (unsigned long long)(watch->grace_ns / GP_NS_PER_MS));
+        watch->away_said = true;
+    }
+}
+
 /* The client came or went: false once it is gone for good. */
 static bool
 note_state(struct be_watch *watch)
@@ -167,15 +186,9 @@ note_state(struct be_watch *watch)
 
     if (state == TP_LINK_OVER)
         return false;
-    if (state == TP_LINK_LIVE && watch->lost_ns != 0) {
-        log_info("session: the client was away for %llu ms",
-                 (unsigned long long)((now - watch->lost_ns) / GP_NS_PER_MS));
-        watch->lost_ns = 0;
-        tell(watch);
-    } else if (state == TP_LINK_BROKEN && watch->lost_ns == 0) {
-        log_info("session: the client is lost, its session is kept for %llu ms",
-                 (unsigned long long)(watch->grace_ns / GP_NS_PER_MS));
-        watch->lost_ns = now;
+    say_state(watch, state, now);
+    if ((state == TP_LINK_LIVE) == (watch->lost_ns != 0)) {
+        watch->lost_ns = state == TP_LINK_LIVE ? 0 : now;
         tell(watch);
     }
     if (watch->lost_ns == 0 || now - watch->lost_ns < watch->grace_ns)
@@ -189,7 +202,11 @@ static int
 timeout_ms(const struct be_watch *watch, bool leaving)
 {
     if (watch->lost_ns != 0)
-        return gp_deadline_poll_ms(gp_now_ns(), gp_deadline_after(watch->lost_ns, watch->grace_ns));
+        return gp_deadline_poll_ms(
+            gp_now_ns(),
+            gp_deadline_after(watch->lost_ns, watch->away_said
+                                                  ? watch->grace_ns
+                                                  : gp_min_u64(watch->grace_ns, BE_AWAY_NS)));
     return leaving ? BE_LOOK_MS : beat_ms(watch);
 }
 
@@ -255,6 +272,7 @@ enum gp_status
 be_watch_start(struct be_watch *watch)
 {
     watch->lost_ns = 0;
+    watch->away_said = false;
     watch->end = eventfd(0, EFD_CLOEXEC);
     watch->changed = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     watch->running = watch->end >= 0 && watch->changed >= 0 &&

@@ -30,6 +30,7 @@ struct be_watch {
     int end;          /* eventfd: be_watch_stop() */
     int changed;      /* eventfd: the link lost its line, or has one again */
     uint64_t lost_ns; /* 0: the client is there */
+    bool away_said;   /* that it is not */
 };
 
 GP_CHECK enum gp_status be_watch_start(struct be_watch *watch);

@@ -87,8 +87,8 @@ def lost_lines(build, source):
         server.process.send_signal(signal.SIGUSR2)
         check("taken over", eventually(lambda: "the successor has taken over" in server.log(), 40), server.log())
         successor = lab.json("get", "servers", "--socket", server.socket)[0]["pid"]
-        check("the line is cut and found again", eventually(lambda: "client was away" in server.log(), 30), server.log())
-        check("behind the new server", server.log().index("has taken over") < server.log().rindex("client was away"),
+        check("the line is cut and found again", eventually(lambda: "client is on the line again" in server.log(), 30), server.log())
+        check("behind the new server", server.log().index("has taken over") < server.log().rindex("client is on the line again"),
               server.log())
         check("the program goes on", client.stdout.read(64) != b"")
         client.stdin.close()
