@@ -24,8 +24,9 @@
 /* Between two tries where a program waits for its turn: each costs the server a worker. */
 #define WAIT_LEAST_NS (100 * GP_NS_PER_MS)
 #define WAIT_MOST_NS  GP_NS_PER_S
-#define WAIT_PART     16 /* of what it has waited */
-#define OPEN_ROUNDS   4  /* how often another range of addresses is asked for */
+#define WAIT_PART     16                   /* of what it has waited */
+#define LEAVE_NS      (100 * GP_NS_PER_MS) /* for a BYE; the line is hardly ever full then */
+#define OPEN_ROUNDS   4                    /* how often another range of addresses is asked for */
 #define ADDRESS_END   (1ull << 47)
 #define HINT_STEP     (1ull << 43) /* places far from where programs and their heaps lie */
 #define PLACE_ALIGN   (1ull << 32)
@@ -308,6 +309,20 @@ hear_answer(struct attempt *a)
     return true;
 }
 
+/* Of a session that is open: a server that hears nothing keeps it for a lost client. */
+static void
+leave(struct tp_lane *lane)
+{
+    const struct wire_frame_header header = {.kind = WIRE_FRAME_BYE, .tag = WIRE_CODE_OK};
+    uint8_t head[WIRE_FRAME_HEADER_BYTES];
+    struct iovec iov = {head, sizeof(head)};
+
+    wire_frame_encode(&header, head);
+    if (lane != NULL && tp_send_by(lane, &iov, 1, gp_now_ns() + LEAVE_NS) != GP_OK)
+        log_debug("%s: gone before we were", tp_peer(lane)->address);
+    tp_close(lane);
+}
+
 static bool
 open_once(struct attempt *a)
 {
@@ -412,7 +427,7 @@ open_session(struct attempt *a)
         log_debug("%s: device addresses %#llx + %#llx are in use here", a->url,
                   (unsigned long long)got.base, (unsigned long long)got.bytes);
         wire_open_answer_fini(&a->answer);
-        tp_close(a->lane);
+        leave(a->lane);
         a->lane = NULL;
         if (!find_place(got.bytes, got.base, &a->hint))
             break;
@@ -439,7 +454,7 @@ struct group {
 static void
 attempt_drop(struct attempt *a)
 {
-    tp_close(a->lane);
+    leave(a->lane);
     a->lane = NULL;
     release(&a->answer.device_range);
     release(&a->answer.host_range);
@@ -873,4 +888,12 @@ fe_connect_monitor(const struct fe_config *config, size_t which, uint64_t deadli
     one.servers[0] = config->servers[which];
     one.server_count = 1;
     return fe_connect_monitors(&one, deadline_ns, monitor, &count, why);
+}
+
+void
+fe_monitor_close(struct fe_monitor *monitor)
+{
+    leave(monitor->lane);
+    monitor->lane = NULL;
+    wire_open_answer_fini(&monitor->answer);
 }

@@ -31,13 +31,16 @@ struct fe_monitor {
 };
 
 /* The same for monitors: of one server, or of each of those that are named together. Ownership:
- * lanes and answers are the caller's to close and to finish. */
+ * the caller's, to be finished with fe_monitor_close(), or in a child of the process that opened
+ * them by hand. */
 CUresult fe_connect_monitors(const struct fe_config *config, uint64_t deadline_ns,
                              struct fe_monitor monitors[FE_SERVERS_MAX], unsigned *count_p,
                              char why[FE_WHY_BYTES]);
 /* Of this server only. */
 CUresult fe_connect_monitor(const struct fe_config *config, size_t which, uint64_t deadline_ns,
                             struct fe_monitor *monitor, char why[FE_WHY_BYTES]);
+/* Waits a little at most. */
+void fe_monitor_close(struct fe_monitor *monitor);
 
 /* What the user wants of connections, for each of them. */
 /* The names of fabrics are put into fabrics, which opts then points to. */

@@ -59,10 +59,11 @@ line_drop(void)
     if (!pool.open)
         return;
     for (unsigned i = 0; i < pool.servers; i++) {
-        if (pool.owner == getpid())
-            tp_close(pool.monitors[i].lane);
-        else
-            tp_abandon(pool.monitors[i].lane);
+        if (pool.owner == getpid()) {
+            fe_monitor_close(&pool.monitors[i]);
+            continue;
+        }
+        tp_abandon(pool.monitors[i].lane);
         wire_open_answer_fini(&pool.monitors[i].answer);
     }
     pool.open = false;

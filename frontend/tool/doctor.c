@@ -331,8 +331,7 @@ check_server(struct doctor *d, const struct fe_config *config, size_t which)
     if (monitor->answer.software)
         warning(d, "fine for tests; gpupoold --driver cuda uses GPUs",
                 "server %s: it has no GPU and computes on its CPU", config->servers[which]);
-    tp_close(monitor->lane);
-    wire_open_answer_fini(&monitor->answer);
+    fe_monitor_close(monitor);
     return true;
 }
 

@@ -55,8 +55,7 @@ server_ask(const struct fe_config *config, size_t which, struct place_server *se
         return false;
     }
     server_describe(&monitor->answer, server);
-    tp_close(monitor->lane);
-    wire_open_answer_fini(&monitor->answer);
+    fe_monitor_close(monitor);
     return true;
 }
 

@@ -62,6 +62,8 @@ def faults(build, source):
 
         pool.eventually(lambda: time.time() > made + 1)  # whole seconds, the certificate's
         planted("nothing", "0 faults", "", code=0)
+        check("and leaves no session that waits for it", pool.eventually(
+            lambda: lab.json("get", "sessions", "--socket", server.socket) == []), server.log())
         planted("no server", "no server is named", "GPUPOOL_SERVER", GPUPOOL_SERVER="")
         planted("a directory", "the directory knows", "", code=0, GPUPOOL_SERVER="", GPUPOOL_ETCD="https://127.0.0.1:1")
         planted("a bad setting", "broken.ini:3", "correct that line", GPUPOOL_CONFIG=broken)

@@ -123,6 +123,7 @@ Test(session, asks_for_other_addresses_when_these_are_in_use)
     cr_assert_not(fe_reserve(&s->device_range));
     fake_stop(&f);
     cr_assert_eq(f.opens, 2);
+    cr_assert_eq(f.bye, WIRE_CODE_OK, "the first is not kept for a lost client");
 }
 
 Test(session, uses_the_next_server_when_the_first_is_not_there)
