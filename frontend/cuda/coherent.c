@@ -254,6 +254,12 @@ begin_edges(const struct fe_where *where, const struct fe_span *spans, size_t co
     return cr;
 }
 
+bool
+fe_coherent_guards(void)
+{
+    return atomic_load(&parts) != 0;
+}
+
 static CUresult
 begin_regions(const struct fe_where *where, const struct fe_span *spans, size_t count)
 {

@@ -46,6 +46,10 @@ fe_coherent_active(void)
     return atomic_load_explicit(&fe_coherent_count, memory_order_acquire) != 0;
 }
 
+/* Whether any pages of the program may be guarded now. Pinned memory that no kernel has come to
+ * reach has none. */
+bool fe_coherent_guards(void);
+
 /* Errors: OUT_OF_MEMORY, ALREADY_MAPPED. */
 CUresult fe_coherent_add(const struct fe_region_info *info);
 /* A variable's bytes; pages of it that are not there yet are mapped here. Errors:

@@ -223,39 +223,89 @@ copy_in_parts(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
     return cr;
 }
 
-CUresult
-fe_copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
-           const struct fe_where *where, bool *pulled_p)
+/* Piece by piece, each looked at while the line finds it in a cache; the first one was. Ends before
+ * one that names memory which kernels must come to reach first. *sent_p is what is lent. */
+static CUresult
+send_looking(struct fe_call *call, uint64_t dst, const uint8_t *from, size_t bytes,
+             const struct fe_where *where, size_t *sent_p)
 {
+    uint64_t device = fe_host_device(dst);
+    CUresult cr = CUDA_SUCCESS;
+    size_t sent = 0;
+
+    while (sent < bytes && cr == CUDA_SUCCESS) {
+        size_t part = gp_min_u64(bytes - sent, PIECE_BYTES);
+
+        if (sent > 0)
+            fe_host_look(dst + sent, from + sent, part);
+        if (sent > 0 && fe_host_any_wanted())
+            break;
+        cr = send_plain(call, device + sent, from + sent, part, where);
+        sent += part;
+    }
+    *sent_p = sent;
+    return cr;
+}
+
+/* As much as goes at once: where nothing is guarded, up to the next address of memory that kernels
+ * could not reach so far. */
+static CUresult
+copy_in_some(struct fe_call *call, uint64_t dst, const uint8_t *src, size_t bytes,
+             const struct fe_where *where, bool *pulled_p, size_t *done_p)
+{
+    bool looking = fe_coherent_active() && !fe_coherent_guards();
+    size_t looked = looking ? gp_min_u64(bytes, PIECE_BYTES) : bytes;
     struct fe_host_hold hold;
     enum fe_host_held held;
     CUresult cr;
 
-    if (pulled_p != NULL)
-        *pulled_p = false;
-    if (fe_host_pinned((uint64_t)(uintptr_t)src, bytes) &&
-        fe_host_may_change((uint64_t)(uintptr_t)src)) {
-        if (pulled_p != NULL)
-            *pulled_p = true;
-        return fe_pull(call, dst, src, bytes, where->stream, where->wire);
-    }
-    fe_host_look(dst, src, bytes);
+    fe_host_look(dst, src, looked);
     cr = fe_call_next(call, WIRE_CALL_cuMemcpyHtoDAsync_v2);
     if (cr == CUDA_SUCCESS)
         cr = guard_source(&hold, &held, dst, src, bytes, where, call);
     if (cr != CUDA_SUCCESS)
         return cr;
+    *done_p = bytes;
+    if (GP_UNLIKELY(held != FE_HOST_HELD))
+        fe_host_look(dst + looked, src + looked, bytes - looked);
     if (GP_UNLIKELY(held == FE_HOST_SHOWN)) {
-        if (pulled_p != NULL)
-            *pulled_p = true;
+        *pulled_p = true;
         return fe_copy_on_device(call, dst, (uint64_t)(uintptr_t)src, bytes, where);
     }
     if (GP_UNLIKELY(held == FE_HOST_PARTS))
         return copy_in_parts(call, dst, src, bytes, where);
-    cr = send_large(call, fe_host_device(dst), src, bytes, where);
-    fe_settle(call, src, bytes);
+    cr = looking ? send_looking(call, dst, src, bytes, where, done_p)
+                 : send_large(call, fe_host_device(dst), src, bytes, where);
+    fe_settle(call, src, *done_p);
     fe_host_release(&hold);
     fe_copy_unguard(call, where);
+    return cr;
+}
+
+CUresult
+fe_copy_in(struct fe_call *call, uint64_t dst, const void *src, size_t bytes,
+           const struct fe_where *where, bool *pulled_p)
+{
+    const uint8_t *from = src;
+    CUresult cr = CUDA_SUCCESS;
+    bool pulled = false;
+
+    if (fe_host_pinned((uint64_t)(uintptr_t)src, bytes) &&
+        fe_host_may_change((uint64_t)(uintptr_t)src)) {
+        pulled = true;
+        cr = fe_pull(call, dst, src, bytes, where->stream, where->wire);
+        bytes = 0;
+    }
+    while (bytes > 0 && cr == CUDA_SUCCESS) {
+        size_t done = 0;
+
+        cr = copy_in_some(call, dst, from, bytes, where, &pulled, &done);
+        dst += done;
+        from += done;
+        bytes -= done;
+    }
+    if (pulled_p != NULL)
+        *pulled_p = pulled;
     return cr;
 }
 

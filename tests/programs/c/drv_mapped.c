@@ -54,14 +54,16 @@ pinned_kinds(void)
     printf("pinned kinds: %u wrong\n", wrong);
 }
 
+struct node {
+    struct node *next;
+    uint32_t value, pad;
+};
+
 /* The kernel learns the address from device memory, and from other host memory, only. */
 static void
 hidden_pointers(void)
 {
-    struct node {
-        struct node *next;
-        uint32_t value, pad;
-    } * a, *b, *c;
+    struct node *a, *b, *c;
     CUdeviceptr head, out;
     uint32_t sum = 0;
     void *params[] = {&head, &out};
@@ -86,6 +88,71 @@ hidden_pointers(void)
     CU(cuMemFreeHost(b));
     CU(cuMemHostUnregister(c));
     free(c);
+}
+
+/* The sum of the values that a kernel finds from the pointer at head on. */
+static uint32_t
+walked(CUdeviceptr head)
+{
+    CUdeviceptr out;
+    uint32_t sum = 0;
+    void *params[] = {&head, &out};
+
+    CU(cuMemAlloc(&out, 4));
+    CU(cuLaunchKernel(walk, 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL));
+    CU(cuMemcpyDtoH(&sum, out, 4));
+    CU(cuMemFree(out));
+    return sum;
+}
+
+/* Addresses far behind in long copies: of two other pieces of pinned memory, from pageable memory,
+ * then of the pinned source's own, at its end. All of each copy is there. */
+static void
+far_pointers(void)
+{
+    enum {
+        WORDS = (9u << 20) / 8,
+        FIRST = (3u << 20) / 8,
+        SECOND = (6u << 20) / 8 + 5
+    };
+    uint64_t *table = malloc(WORDS * 8), *back = malloc(WORDS * 8), *pinned;
+    struct node *a, *b, *own;
+    uint32_t sums[3];
+    CUdeviceptr d;
+
+    CU(cuMemAlloc(&d, WORDS * 8));
+    CU(cuMemHostAlloc((void **)&a, sizeof(*a), 0));
+    CU(cuMemHostAlloc((void **)&b, sizeof(*b), 0));
+    *a = (struct node){NULL, 1, 0};
+    *b = (struct node){NULL, 10, 0};
+    for (uint64_t i = 0; i < WORDS; i++)
+        table[i] = i * 3;
+    table[FIRST] = address(a);
+    table[SECOND] = address(b);
+    CU(cuMemcpyHtoD(d, table, WORDS * 8));
+    CU(cuMemcpyDtoH(back, d, WORDS * 8));
+    EXPECT(memcmp(table, back, WORDS * 8) == 0);
+    sums[0] = walked(d + FIRST * 8);
+    sums[1] = walked(d + SECOND * 8);
+    CU(cuMemFreeHost(a));
+    CU(cuMemFreeHost(b));
+
+    CU(cuMemHostAlloc((void **)&pinned, WORDS * 8, 0));
+    memcpy(pinned, table, WORDS * 8);
+    own = (struct node *)(pinned + FIRST);
+    *own = (struct node){NULL, 100, 0};
+    pinned[WORDS - 1] = address(own);
+    memcpy(table, pinned, WORDS * 8);
+    CU(cuMemcpyHtoDAsync(d, pinned, WORDS * 8, NULL));
+    CU(cuMemcpyDtoH(back, d, WORDS * 8));
+    EXPECT(memcmp(table, back, WORDS * 8) == 0);
+    sums[2] = walked(d + (WORDS - 1) * 8);
+    EXPECT(sums[0] == 1 && sums[1] == 10 && sums[2] == 100 && own->value == 200);
+    printf("far pointers: %u %u %u\n", sums[0], sums[1], sums[2]);
+    CU(cuMemFreeHost(pinned));
+    CU(cuMemFree(d));
+    free(table);
+    free(back);
 }
 
 /* Registrations of the program's own memory: begin and end in the midst of pages, share one, and
@@ -389,6 +456,7 @@ main(void)
     CU(cuStreamCreate(&s, CU_STREAM_NON_BLOCKING));
     pinned_kinds();
     hidden_pointers();
+    far_pointers();
     registered();
     neighbours();
     copies();
