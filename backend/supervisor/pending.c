@@ -65,6 +65,19 @@ be_pending_close(struct be_pending *pending)
     pending->epoll_fd = -1;
 }
 
+/* Close it, and count it: it is over or takes too long, and did not begin as clients do. */
+static void
+entry_refuse(struct be_pending *pending, struct be_pending_entry *entry)
+{
+    char byte;
+
+    if (recv(entry->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+        pending->odd++;
+    else if (entry->until_ns <= gp_now_ns())
+        pending->silent++;
+    entry_drop(pending, entry);
+}
+
 static void
 receive_from(int fd, int bytes)
 {
@@ -147,7 +160,7 @@ be_pending_next(struct be_pending *pending, struct be_pending_ready *ready_p)
         }
         if (status == GP_ERR_PROTOCOL)
             log_warn("supervisor: a connection began with a malformed preface");
-        entry_drop(pending, entry);
+        entry_refuse(pending, entry);
     }
     return GP_ERR_AGAIN;
 }
@@ -155,28 +168,31 @@ be_pending_next(struct be_pending *pending, struct be_pending_ready *ready_p)
 static void
 tell(struct be_pending *pending, uint64_t now_ns)
 {
-    if (pending->dropped + pending->silent == 0 || now_ns - pending->told_ns < GP_NS_PER_S)
+    if (pending->dropped + pending->silent + pending->odd == 0 ||
+        now_ns - pending->told_ns < GP_NS_PER_S)
         return;
     if (pending->silent > 0)
         log_warn("supervisor: %llu connections said nothing for %llu s, closed",
                  (unsigned long long)pending->silent,
                  (unsigned long long)(pending->patience_ns / GP_NS_PER_S));
+    if (pending->odd > 0)
+        log_warn("supervisor: %llu connections began as no client does, closed: clients must use "
+                 "tls://",
+                 (unsigned long long)pending->odd);
     if (pending->dropped > 0)
         log_warn("supervisor: %llu silent connections were closed, more than %u at once",
                  (unsigned long long)pending->dropped, pending->most);
-    pending->silent = pending->dropped = 0;
+    pending->silent = pending->dropped = pending->odd = 0;
     pending->told_ns = now_ns;
 }
 
 uint64_t
 be_pending_expire(struct be_pending *pending, uint64_t now_ns)
 {
-    while (pending->first != NULL && pending->first->until_ns <= now_ns) {
-        entry_drop(pending, pending->first);
-        pending->silent++;
-    }
+    while (pending->first != NULL && pending->first->until_ns <= now_ns)
+        entry_refuse(pending, pending->first);
     tell(pending, now_ns);
-    if (pending->dropped + pending->silent > 0)
+    if (pending->dropped + pending->silent + pending->odd > 0)
         return pending->told_ns + GP_NS_PER_S;
     return pending->first != NULL ? pending->first->until_ns : GP_FOREVER;
 }

@@ -20,7 +20,7 @@ struct be_pending {
     int epoll_fd; /* readable when somebody spoke; -1: not open */
     unsigned count, most;
     uint64_t patience_ns;
-    uint64_t dropped, silent; /* since the last line in the log */
+    uint64_t dropped, silent, odd; /* since the last line in the log */
     uint64_t told_ns;
     struct be_pending_entry *first, *last; /* by age */
 };

@@ -197,6 +197,13 @@ Test(tls, a_plain_client_is_told_apart, .timeout = 60)
         ;
     close(fd);
     test_server_await_log(&server, "the peer does not speak TLS");
+    /* And one that says less than any client begins with. */
+    fd = test_server_connect(&server);
+    cr_assert_eq(send(fd, words, 6, MSG_NOSIGNAL), 6);
+    cr_assert_eq(shutdown(fd, SHUT_WR), 0);
+    cr_assert_leq(recv(fd, answer, sizeof(answer), 0), 0);
+    close(fd);
+    test_server_await_log(&server, "began as no client does");
     session_works(&server);
     test_server_stop(&server);
     test_certs_destroy();
