@@ -420,3 +420,17 @@ tp_socket_send(int fd, const struct iovec *iov, int iovcnt, const char *who, siz
     *put_p = (size_t)put;
     return GP_OK;
 }
+
+bool
+tp_congestion_known(const char *name)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), error = 0;
+
+    if (fd < 0)
+        return true; /* whoever connects will see */
+    if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) != 0)
+        error = errno;
+    close(fd);
+    errno = error;
+    return error == 0;
+}

@@ -141,6 +141,9 @@ struct tp_frame {
     uint32_t payload_bytes;
 };
 
+/* False, with errno: connections cannot have it as tp_opts.congestion, here or for us. */
+GP_CHECK bool tp_congestion_known(const char *name);
+
 /*
  * Connect to url: "tls://host[:port]", "tcp://127.0.0.1:port", "shm:///path", "shm://@name"; IPv6
  * in brackets.

@@ -102,6 +102,17 @@ rdma_complete(const struct gp_options *options, bool listens)
     return false;
 }
 
+static bool
+congestion_known(const struct gp_options *options)
+{
+    const char *name = gp_options_text(options, "tcp-congestion");
+
+    if (name == NULL || tp_congestion_known(name))
+        return true;
+    log_error("--tcp-congestion %s: %m: see sysctl net.ipv4.tcp_allowed_congestion_control", name);
+    return false;
+}
+
 /* Where sessions may copy to. */
 static bool
 peers_fill(const struct gp_options *options, struct be_supervisor_config *config)
@@ -242,8 +253,8 @@ supervise(const struct gp_options *options, const struct be_policies *policies, 
         tls = tls || rdma || has_scheme(config.listen[i], "tls");
     }
     if (!peers_fill(options, &config) || (tls && !tls_complete(options)) ||
-        !rdma_complete(options, rdma) || be_relay_rules_check(options) != GP_OK ||
-        be_registrar_check(options) != GP_OK)
+        !rdma_complete(options, rdma) || !congestion_known(options) ||
+        be_relay_rules_check(options) != GP_OK || be_registrar_check(options) != GP_OK)
         return 2;
     (void)gethostname(host, sizeof(host) - 1);
     config.name = gp_options_is_set(options, "name") ? gp_options_text(options, "name") : host;

@@ -225,9 +225,11 @@ take_socket(const struct gp_options *o, struct fe_socket *to)
 {
     const char *congestion = gp_options_text(o, "tcp-congestion");
 
-    if (congestion != NULL && strlen(congestion) >= sizeof(to->congestion)) {
-        log_error("%s: \"%s\" is no congestion control", gp_options_where(o, "tcp-congestion"),
-                  congestion);
+    if (congestion != NULL &&
+        (strlen(congestion) >= sizeof(to->congestion) || !tp_congestion_known(congestion))) {
+        log_error("%s: \"%s\" is no congestion control here: see sysctl "
+                  "net.ipv4.tcp_allowed_congestion_control",
+                  gp_options_where(o, "tcp-congestion"), congestion);
         return GP_ERR_INVALID;
     }
     snprintf(to->congestion, sizeof(to->congestion), "%s", congestion != NULL ? congestion : "");

@@ -377,9 +377,14 @@ Test(faults, sigterm_waits_for_sessions_and_then_ends_them)
     test_client_abandon(&c);
 }
 
-Test(faults, a_missing_driver_ends_the_server_with_a_reason)
+/* A server with this option ends with this status, and says why. */
+static void
+does_not_start(const char *option, int code, const char *words)
 {
+    char said[4096] = "";
     int status, pipes[2];
+    size_t len = 0;
+    ssize_t got;
     pid_t pid;
 
     cr_assert_eq(pipe(pipes), 0);
@@ -387,14 +392,34 @@ Test(faults, a_missing_driver_ends_the_server_with_a_reason)
     if (pid == 0) {
         dup2(pipes[1], STDERR_FILENO);
         close(pipes[0]);
-        execl(getenv("GPUPOOL_TEST_SERVER"), "gpupoold", "--driver=/nonexistent/libcuda.so.1",
-              "--listen=tcp://127.0.0.1:0", (char *)NULL);
+        execl(getenv("GPUPOOL_TEST_SERVER"), "gpupoold", "--listen=tcp://127.0.0.1:0", option,
+              (char *)NULL);
         _exit(127);
     }
     close(pipes[1]);
+    while ((got = read(pipes[0], said + len, sizeof(said) - 1 - len)) > 0)
+        len += (size_t)got;
+    said[len] = '\0';
     cr_assert_eq(waitpid(pid, &status, 0), pid);
-    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == code, "%s: %x", option, status);
+    cr_assert_not_null(strstr(said, words), "%s: \"%s\" lacks \"%s\"", option, said, words);
     close(pipes[0]);
+}
+
+Test(faults, a_missing_driver_ends_the_server_with_a_reason, .timeout = 60)
+{
+    does_not_start("--driver=/nonexistent/libcuda.so.1", 1, "/nonexistent/libcuda.so.1");
+}
+
+Test(faults, settings_that_cannot_be_end_the_server_with_a_reason, .timeout = 60)
+{
+    does_not_start("--tcp-congestion=nosuch", 2, "--tcp-congestion nosuch");
+    does_not_start("--rdma-fabric=a b", 2, "no device, port or network");
+    does_not_start("--peer=10.9.0.0/99", 2, "no network, address or *");
+    does_not_start("--listen=carrier://127.0.0.1:0", 1, "no such transport");
+    does_not_start("--grace=soon", 2, "grace");
+    does_not_start("--config=/nonexistent.ini", 2, "/nonexistent.ini");
+    does_not_start("--speed=high", 2, "speed");
 }
 
 /* A text that takes the driver as long as wanted to compile. */

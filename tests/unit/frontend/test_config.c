@@ -145,5 +145,8 @@ Test(config, says_what_connections_shall_be_like)
     setenv("GPUPOOL_TCP_CONGESTION", "no-such-congestion-control", 1);
     cr_assert_eq(fe_config_load(&config), GP_ERR_INVALID);
     fe_config_fini(&config);
+    setenv("GPUPOOL_TCP_CONGESTION", "nosuch", 1);
+    cr_assert_eq(fe_config_load(&config), GP_ERR_INVALID);
+    fe_config_fini(&config);
     unsetenv("GPUPOOL_TCP_CONGESTION");
 }
