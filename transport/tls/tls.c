@@ -107,8 +107,8 @@ encrypt(struct tls_lane *t, const void *data, size_t bytes)
         if (rc != 1 || gp_buf_status(&t->out) != GP_OK) {
             if (gp_buf_status(&t->out) != GP_OK)
                 log_error("lane %s: no memory to send %zu bytes", t->s.lane.peer.address, bytes);
-            else /* the receiver met a fatal error, which ended both directions */
-                log_info("lane %s: tls is over, nothing more is sent", t->s.lane.peer.address);
+            else /* the receiver met a fatal error, which ended both directions, and has said so */
+                log_debug("lane %s: tls is over, nothing more is sent", t->s.lane.peer.address);
             ERR_clear_error();
             return GP_ERR_IO;
         }
