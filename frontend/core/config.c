@@ -54,7 +54,8 @@ static const struct gp_option options[] = {
     {"lines-after", "BYTES", GP_OPT_BYTES, "64m", "of a session's data go by one connection"},
     {NULL},
 };
-static const struct gp_option_set set = {"gpupool", "use the pool", "GPUPOOL_", "client", options};
+const struct gp_option_set fe_config_options = {"gpupool", "use the pool", "GPUPOOL_", "client",
+                                                options};
 
 /* "~/.config/gpupool", or NULL where there is no home. */
 static char *
@@ -305,7 +306,7 @@ fe_config_load(struct fe_config *config)
     enum gp_status status;
 
     memset(config, 0, sizeof(*config));
-    status = gp_options_create(&set, &o);
+    status = gp_options_create(&fe_config_options, &o);
     if (status != GP_OK)
         return status;
     status = load_file(o, home, config);

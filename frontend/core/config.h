@@ -16,6 +16,7 @@
 
 #include "protocol/directory/place.h"
 #include "frontend/core/servers.h"
+#include "protocol/base/options.h"
 #include "protocol/base/status.h"
 
 #include <stdbool.h>
@@ -61,6 +62,9 @@ struct fe_config {
     char *notice_hook;                                                     /* hook.h; NULL: none */
     struct fe_socket socket;
 };
+
+/* Each is a line of client.ini, and a variable. */
+extern const struct gp_option_set fe_config_options;
 
 /* Errors: GP_ERR_INVALID (logged), GP_ERR_NOT_FOUND: no server named (not logged),
  * GP_ERR_NO_MEMORY. *config_p is set in every case, to be finished with fe_config_fini(). */

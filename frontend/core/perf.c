@@ -4,6 +4,8 @@
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 uint32_t fe_perf_bits = UINT32_MAX;
@@ -20,9 +22,21 @@ static const struct {
     {"no_content", FE_PERF_CONTENT},
 };
 
+void
+fe_perf_names(char *out, size_t bytes)
+{
+    size_t len = 0;
+
+    out[0] = '\0';
+    for (size_t i = 0; i < GP_ARRAY_LEN(switches) && len < bytes; i++)
+        len +=
+            (size_t)snprintf(out + len, bytes - len, "%s%s", i > 0 ? ", " : "", switches[i].name);
+}
+
 static void
 switch_off(const char *word, size_t len)
 {
+    char names[256];
     size_t i;
 
     for (i = 0; i < GP_ARRAY_LEN(switches); i++) {
@@ -31,7 +45,8 @@ switch_off(const char *word, size_t len)
             return;
         }
     }
-    log_warn("GPUPOOL_PERF: unknown switch %.*s", (int)len, word);
+    fe_perf_names(names, sizeof(names));
+    log_warn("GPUPOOL_PERF: unknown switch %.*s, there are %s", (int)len, word, names);
 }
 
 __attribute__((constructor)) static void

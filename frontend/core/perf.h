@@ -5,6 +5,7 @@
 #define FE_PERF_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum fe_perf {
@@ -20,6 +21,9 @@ enum fe_perf {
     FE_PERF_CONTENT = 1u << 10,  /* no_content: GPUPOOL_CONTENT_CACHE is not heard */
     FE_PERF_IMAGES = 1u << 6,    /* no_images: module images are sent, not offered by their hash */
 };
+
+/* Of all switches by comma: "no_batch, no_spin, ..." */
+void fe_perf_names(char *out, size_t bytes);
 
 extern uint32_t fe_perf_bits; /* set once when the library is loaded; all by default */
 

@@ -1,6 +1,9 @@
 /* frontend/tool/main.c -- the command `gpupool` */
 #include "frontend/tool/tool.h"
 
+#include "frontend/core/config.h"
+#include "frontend/core/perf.h"
+
 #include "protocol/base/buf.h"
 #include "protocol/base/util.h"
 #include "protocol/base/version.h"
@@ -27,6 +30,7 @@ static const char help[] =
     "  doctor                                     find what keeps programs from the pool\n"
     "  certs DIR                                  make certificates for a laboratory\n"
     "  version                                    show the versions of this client\n"
+    "  man                                        print the manual page, with all settings\n"
     "\n"
     "gpupool COMMAND --help tells more. The server is named by --server, by GPUPOOL_SERVER, or in\n"
     "~/.config/gpupool/client.ini or /etc/gpupool/client.ini:\n"
@@ -40,6 +44,17 @@ static const char help[] =
     "  gpupool run -- ./vectorAdd\n"
     "  gpupool info --server tls://gpu1.example:7470\n"
     "Exit code 0, 1: failed, 2: wrong usage.\n";
+
+static const char environment[] =
+    "GPUPOOL_CONFIG=FILE    settings from FILE instead of client.ini\n"
+    "GPUPOOL_LOG=LEVEL      how much to say on standard error: error|warn|info|debug (warn)\n"
+    "GPUPOOL_STATS=1|json   at exit: calls, exposed round trips, bytes each way, time waited\n"
+    "GPUPOOL_TRACE=FILE     what happened when, here and on the server, for Perfetto; %p in FILE\n"
+    "                       becomes the process's id\n"
+    "CUDA_VISIBLE_DEVICES, CUDA_DEVICE_ORDER, CUDA_MODULE_LOADING, CUDA_LAUNCH_BLOCKING\n"
+    "                       as with NVIDIA's driver\n"
+    "GPUPOOL_PERF=SWITCH,.. leave optimisations out, to find faults and measure gains:\n"
+    "                       ";
 
 /* A path as it will be understood from every folder; NULL when there is no such file. */
 static bool
@@ -214,6 +229,31 @@ print_roff(const char *text)
     }
 }
 
+static void
+print_settings(void)
+{
+    GP_AUTO_BUF struct gp_buf text = {0};
+    char names[256];
+
+    fe_perf_names(names, sizeof(names));
+    gp_options_example(&fe_config_options, &text);
+    gp_buf_append(&text, "", 1);
+    if (gp_buf_status(&text) != GP_OK)
+        return;
+    fputs(
+        ".SH SETTINGS\nOf programs that use the pool, in client.ini; each may also be a variable,\n"
+        "GPUPOOL_NAME, which wins.\n.PP\n.nf\n",
+        stdout);
+    print_roff((const char *)text.data);
+    fputs(".fi\n.SH ENVIRONMENT\n.nf\n", stdout);
+    print_roff(environment);
+    print_roff(names);
+    fputs("\n.fi\n.SH FILES\n.nf\n", stdout);
+    print_roff("~/.config/gpupool/client.ini, or /etc/gpupool/client.ini if that is not there\n"
+               "client.crt, client.key, ca.crt in the same folder\n");
+    fputs(".fi\n", stdout);
+}
+
 /* gpupool man: the manual page, from what --help says. */
 static int
 tool_man(void)
@@ -232,6 +272,7 @@ tool_man(void)
             print_roff(text);
         fputs(".fi\n", stdout);
     }
+    print_settings();
     fputs(".SH SEE ALSO\n.BR gpupoold (8)\n", stdout);
     return 0;
 }

@@ -123,6 +123,14 @@ def pages(build, source):
                                                 check=True).stdout}
         for command in ("run", "get", "describe", "top", "report", "drain", "kick", "quota", "doctor", "certs"):
             check(f"{command} is in the manual", f".SS gpupool {command}\n" in manuals["gpupool.1"], manuals["gpupool.1"])
+        with open(os.path.join(source, "frontend/core/config.c"), encoding="ascii") as file:
+            settings = re.findall(r'^    {"([a-z-]+)", ', file.read(), re.M)
+        with open(os.path.join(source, "frontend/core/perf.c"), encoding="ascii") as file:
+            settings += re.findall(r'{"(no_[a-z_]+)", ', file.read())
+        page = manuals["gpupool.1"].replace(r"\-", "-")
+        for word in [*settings, "memory", "GPUPOOL_STATS", "GPUPOOL_TRACE", "CUDA_VISIBLE_DEVICES"]:
+            check(f"{word} is in the manual", re.search(rf"^#?{word} = |\b{word}\b", page, re.M), page)
+        check("all of them", len(settings) > 30, settings)
         check("options are in the manual", r"\-\-listen" in manuals["gpupoold.8"] and "(internal)" not in
               manuals["gpupoold.8"])
         for name, text in manuals.items():

@@ -51,7 +51,11 @@ def main():
     parts = run_both.Parts(sys.argv[1])
     parts.need("soft", "client", "daemon", "tool")
     names = switches(sys.argv[2])
-    failed = 0 if len(names) >= 8 else 1
+    failed = 0 if len(names) >= 11 else 1
+    with open(os.path.join(sys.argv[2], "frontend", "README.md"), encoding="utf-8") as file:
+        if ",".join(names) not in file.read().replace("GPUPOOL_PERF=", "\n"):
+            print("frontend/README.md does not list the switches: " + ",".join(names))
+            failed += 1
     at = sys.argv.index("--server")
     options = type("Options", (), {"unordered": False})
     with tempfile.TemporaryDirectory(prefix="gpupool-switches-") as work:

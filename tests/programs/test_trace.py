@@ -38,8 +38,25 @@ def pooled(server, command):
     return [server.tool, "run", "--server", server.url, "--"] + command
 
 
+def check_nesting(events):
+    """Spans of a thread contain each other or are apart: what readers show as one below the other."""
+    threads = {}
+    for e in events:
+        if e["ph"] == "X":
+            threads.setdefault((e["pid"], e["tid"]), []).append(e)
+    for thread, spans_of in threads.items():
+        around = []
+        for e in sorted(spans_of, key=lambda e: (e["ts"], -e["dur"])):
+            while around and around[-1]["ts"] + around[-1]["dur"] <= e["ts"]:
+                around.pop()
+            check(not around or e["ts"] + e["dur"] <= around[-1]["ts"] + around[-1]["dur"] + 0.0005,
+                  "spans of %s overlap: %s, %s" % (thread, around and around[-1], e))
+            around.append(e)
+
+
 def whole(path):
     events = load(path)
+    check_nesting(events)
     calls, waits, server = spans(events, "call"), spans(events, "wait"), spans(events, "server")
     names = {e["name"] for e in calls}
     check({"cuModuleLoadDataEx", "cuLaunchKernelEx"} <= names, "calls are missing: %s" % names)
