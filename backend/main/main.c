@@ -19,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define RDMA_DEVICES "/dev/infiniband"
+
 /* Standard error goes to systemd's journal, which takes levels and knows who speaks. */
 static bool
 journal_is_there(void)
@@ -96,6 +98,8 @@ rdma_complete(const struct gp_options *options, bool listens)
         log_error("--rdma-fabric is needed to listen on rdma://: what it carries is not encrypted");
         return false;
     }
+    if (access(RDMA_DEVICES, F_OK) != 0)
+        log_warn("no RDMA device is at " RDMA_DEVICES ": clients of rdma:// will be refused");
     if (tp_rdma_memory_ok(why))
         return true;
     log_error("%s", why);

@@ -273,6 +273,10 @@ remedy_of(CUresult cr, const char *why)
 {
     if (strstr(why, "drains it") != NULL || strstr(why, "as many sessions") != NULL)
         return "name a further server, or come back later";
+    if (strstr(why, "no RDMA device") != NULL)
+        return "use gpupool:// or tls:// from here, or load the device's driver";
+    if (strstr(why, "revoked") != NULL)
+        return "have the pool's operator issue a new certificate";
     if (strstr(why, "wire format") != NULL || strstr(why, "version") != NULL)
         return "install the same version on both sides (gpupool version, gpupoold --version)";
     if (strstr(why, "tenant") != NULL)
@@ -285,6 +289,8 @@ remedy_of(CUresult cr, const char *why)
     if (strstr(why, "no such host") != NULL || strstr(why, "address") != NULL ||
         strstr(why, "resolve") != NULL || strstr(why, "unknown") != NULL)
         return "correct the name, or add it to DNS or /etc/hosts";
+    if (strstr(why, "unreachable") != NULL || strstr(why, "No route") != NULL)
+        return "no way leads there from here: check network, routes and VPN";
     if (strstr(why, "time") != NULL)
         return "a firewall may drop it: open TCP port 7470 from here to the server";
     return "see the server's log: journalctl -u gpupoold";

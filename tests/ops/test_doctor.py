@@ -90,6 +90,9 @@ def faults(build, source):
         planted("another version", "this side 99", "same version", GPUPOOL_SERVER=old.url)
         planted("plain TCP to elsewhere", "plain TCP", "use tls://", marks=2, GPUPOOL_SERVER="tcp://192.0.2.1:1")
         lab.run("drain", "--socket", server.socket)
+        if not os.path.exists("/dev/infiniband"):
+            planted("RDMA without a device", "no RDMA device", "use gpupool://",
+                    GPUPOOL_SERVER=server.url.replace("tls:", "rdma:"))
         planted("a drained server", "drains it", "come back later")
         done = subprocess.run(["sh", "-c", f'ulimit -l 64; exec "{lab.tool}" doctor --infiniband /dev'], text=True,
                               capture_output=True, timeout=60, env=lab.environment("alice", GPUPOOL_SERVER=server.url))
