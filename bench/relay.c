@@ -246,7 +246,7 @@ wait_events(struct relay *r, struct epoll_event *events)
 {
     uint64_t due = next_due(r), now = gp_now_ns();
     uint64_t left = due > now ? due - now : 0;
-    struct timespec wait = {(time_t)(left / GP_NS_PER_S), (long)(left % GP_NS_PER_S)};
+    struct timespec wait = gp_timespec(left);
 
     return epoll_pwait2(r->epoll_fd, events, EVENTS, due == GP_FOREVER ? NULL : &wait, NULL);
 }

@@ -13,6 +13,8 @@
  */
 #include "bench/tenant_load.h"
 
+#include "protocol/base/clock.h"
+
 #include "cuda_api.h"
 
 #include <fcntl.h>
@@ -142,7 +144,7 @@ busy_all(struct load *l)
 static void
 nap(uint64_t us)
 {
-    struct timespec t = {(time_t)(us / 1000000), (long)(us % 1000000 * 1000)};
+    struct timespec t = gp_timespec(us * GP_NS_PER_US);
 
     nanosleep(&t, NULL);
 }

@@ -56,7 +56,7 @@ await(struct question *q, uint64_t deadline_ns)
     while ((rc = gai_error(&q->cb)) == EAI_INPROGRESS) {
         uint64_t now = gp_now_ns();
         uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
-        struct timespec ts = {(time_t)(left / GP_NS_PER_S), (long)(left % GP_NS_PER_S)};
+        struct timespec ts = gp_timespec(left);
 
         if (left == 0)
             return EAI_INPROGRESS;

@@ -290,8 +290,7 @@ turn_wait(struct be_session *session, struct be_pace_device *d, enum be_fair_ver
 
     until = gp_min_u64(until, now + LOOK_NS);
     if (verdict == BE_FAIR_DRAIN) {
-        at = (struct timespec){.tv_sec = (time_t)(until / GP_NS_PER_S),
-                               .tv_nsec = (long)(until % GP_NS_PER_S)};
+        at = gp_timespec(until);
         pthread_mutex_lock(&d->lock);
         if (d->head != NULL || d->in_hand != 0)
             (void)pthread_cond_timedwait(&d->went, &d->lock, &at);
@@ -523,8 +522,7 @@ drain_wait(struct be_session *session, struct be_pace_device *d)
     be_flush(session);
     while (busy && there && (now = gp_now_ns()) < until && !be_callbacks_pending(session)) {
         uint64_t look = gp_min_u64(until, now + LOOK_NS);
-        struct timespec at = {.tv_sec = (time_t)(look / GP_NS_PER_S),
-                              .tv_nsec = (long)(look % GP_NS_PER_S)};
+        struct timespec at = gp_timespec(look);
 
         pthread_mutex_lock(&d->lock);
         busy = d->lively != 0;

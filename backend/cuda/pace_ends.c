@@ -341,8 +341,7 @@ doze(struct be_pace_device *d, uint64_t busy_ns, uint64_t nap_ns)
             pthread_cond_broadcast(&d->went);
     }
     until = now + nap_ns;
-    at = (struct timespec){.tv_sec = (time_t)(until / GP_NS_PER_S),
-                           .tv_nsec = (long)(until % GP_NS_PER_S)};
+    at = gp_timespec(until);
     if (!d->stop)
         (void)pthread_cond_timedwait(&d->came, &d->lock, &at);
     return gp_min_u64(2 * nap_ns, holds ? NAP_MOST_NS : NAP_LONG_NS);
@@ -406,8 +405,7 @@ static void
 looks_wait(struct be_pace_device *d, uint64_t ns)
 {
     uint64_t until = gp_now_ns() + ns;
-    struct timespec at = {.tv_sec = (time_t)(until / GP_NS_PER_S),
-                          .tv_nsec = (long)(until % GP_NS_PER_S)};
+    struct timespec at = gp_timespec(until);
 
     (void)pthread_cond_timedwait(&d->looks, &d->lock, &at);
 }

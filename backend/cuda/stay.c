@@ -450,8 +450,7 @@ static bool
 gate_wait(struct be_stay *stay)
 {
     uint64_t until = gp_now_ns() + PATIENCE_NS;
-    struct timespec at = {.tv_sec = (time_t)(until / GP_NS_PER_S),
-                          .tv_nsec = (long)(until % GP_NS_PER_S)};
+    struct timespec at = gp_timespec(until);
     bool there;
 
     (void)pthread_cond_timedwait(&stay->changed, &stay->lock, &at);
@@ -800,8 +799,7 @@ idler_main(void *arg)
 static bool
 idler_end(struct be_stay *stay, uint64_t until)
 {
-    struct timespec at = {.tv_sec = (time_t)(until / GP_NS_PER_S),
-                          .tv_nsec = (long)(until % GP_NS_PER_S)};
+    struct timespec at = gp_timespec(until);
     bool done;
 
     pthread_mutex_lock(&stay->lock);

@@ -319,8 +319,7 @@ pause_until_next(struct registrar *r)
         if (now >= next)
             break;
         left = next - now;
-        ts = (struct timespec){.tv_sec = (time_t)(left / GP_NS_PER_S),
-                               .tv_nsec = (long)(left % GP_NS_PER_S)};
+        ts = gp_timespec(left);
         if (ppoll(&line, 1, &ts, &none) > 0)
             return false;
     }

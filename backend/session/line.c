@@ -136,18 +136,14 @@ be_line_farewell(struct be_line *line, void (*say)(void *user), void (*then)(voi
                  void *user)
 {
     struct farewell f = {.line = line, .say = say, .user = user};
-    struct timespec until;
+    const struct timespec until = gp_timespec(gp_now_ns() + BE_FAREWELL_NS);
     pthread_t thread;
     bool there;
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += BE_FAREWELL_NS;
-    until.tv_sec += until.tv_nsec / (long)GP_NS_PER_S;
-    until.tv_nsec %= (long)GP_NS_PER_S;
     there = pthread_create(&thread, NULL, farewell_main, &f) == 0;
     pthread_mutex_lock(&line->lock);
     while (there && (!f.said || line->sending) && !line->closed &&
-           pthread_cond_timedwait(&line->turn, &line->lock, &until) == 0)
+           pthread_cond_clockwait(&line->turn, &line->lock, CLOCK_MONOTONIC, &until) == 0)
         ;
     pthread_mutex_unlock(&line->lock);
     if (then != NULL)

@@ -373,8 +373,7 @@ static int
 dial(struct be_put_lines *lines, const struct sockaddr_storage *to, uint64_t deadline_ns,
      char why[WHY_BYTES])
 {
-    struct timespec until = {.tv_sec = (time_t)(deadline_ns / GP_NS_PER_S),
-                             .tv_nsec = (long)(deadline_ns % GP_NS_PER_S)};
+    struct timespec until = gp_timespec(deadline_ns);
     struct dialled *d, got;
     int rc = 0;
 

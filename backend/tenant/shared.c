@@ -38,8 +38,7 @@ be_word_ring(atomic_uint *word)
 void
 be_word_await(atomic_uint *word, uint32_t seen, uint64_t until_ns)
 {
-    struct timespec until = {.tv_sec = (time_t)(until_ns / GP_NS_PER_S),
-                             .tv_nsec = (long)(until_ns % GP_NS_PER_S)};
+    struct timespec until = gp_timespec(until_ns);
 
     /* The time of FUTEX_WAIT_BITSET is absolute, of CLOCK_MONOTONIC. */
     (void)syscall(SYS_futex, word, FUTEX_WAIT_BITSET, seen, until_ns != GP_FOREVER ? &until : NULL,

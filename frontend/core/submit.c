@@ -452,8 +452,7 @@ void
 fe_submit_finish(struct fe_line *l, uint64_t deadline_ns)
 {
     struct fe_submit *sub = &l->submit;
-    struct timespec until = {(time_t)(deadline_ns / GP_NS_PER_S),
-                             (long)(deadline_ns % GP_NS_PER_S)};
+    struct timespec until = gp_timespec(deadline_ns);
     struct controls none = {.count = 0}, bye = {.count = 0};
     struct fe_batch nothing = {.records = 0};
     int rc = 0;

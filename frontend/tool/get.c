@@ -1,11 +1,11 @@
 /* frontend/tool/get.c -- gpupool get, gpupool describe */
 #include "frontend/tool/list.h"
 
+#include "protocol/base/clock.h"
 #include "protocol/base/util.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 static const struct gp_option get_options[] = {
     {"output", "FORMAT", GP_OPT_ENUM, "table", "table, wide, json or yaml (-o)", NULL, NULL,
@@ -108,12 +108,8 @@ tool_get(int argc, char **argv)
     if (!gp_options_flag(o, "watch"))
         left = 1;
     while (left-- > 0 && get_once(&targets, kind, format_of(gp_options_text(o, "output")), &bad) &&
-           left > 0) {
-        struct timespec pause = {.tv_sec = (time_t)(interval / 1000000000u),
-                                 .tv_nsec = (long)(interval % 1000000000u)};
-
-        nanosleep(&pause, NULL);
-    }
+           left > 0)
+        gp_sleep_ns(interval);
     tool_targets_fini(&targets);
     gp_options_destroy(o);
     return bad > 0 ? TOOL_FAILED : 0;

@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define NAMES_MAX 32
 
@@ -73,7 +72,6 @@ static int
 drain_wait(struct tool_targets *targets)
 {
     const struct wire_admin_request look = {.what = WIRE_ADMIN_LIST, .parts = WIRE_ADMIN_SERVER};
-    const struct timespec pause = {.tv_nsec = 200000000};
 
     for (;;) {
         uint64_t left = 0;
@@ -85,7 +83,7 @@ drain_wait(struct tool_targets *targets)
                         targets->list[i].answer.server.opening;
         if (left == 0)
             return 0;
-        nanosleep(&pause, NULL);
+        gp_sleep_ns(200 * GP_NS_PER_MS);
     }
 }
 

@@ -18,8 +18,7 @@ gp_now_ns(void)
 void
 gp_sleep_ns(uint64_t ns)
 {
-    const struct timespec ts = {.tv_sec = (time_t)(ns / GP_NS_PER_S),
-                                .tv_nsec = (long)(ns % GP_NS_PER_S)};
+    const struct timespec ts = gp_timespec(ns);
 
     (void)nanosleep(&ts, NULL);
 }

@@ -7,6 +7,7 @@
 #define GP_CLOCK_H
 
 #include <stdint.h>
+#include <time.h>
 
 #define GP_NS_PER_US 1000ull
 #define GP_NS_PER_MS 1000000ull
@@ -49,6 +50,14 @@ static inline uint64_t
 gp_clock_ns(const struct gp_clock *clock)
 {
     return clock->now(clock);
+}
+
+/* What the C library takes for a time or how long, both from 0 on; GP_FOREVER is 584 years. */
+static inline struct timespec
+gp_timespec(uint64_t ns)
+{
+    return (struct timespec){.tv_sec = (time_t)(ns / GP_NS_PER_S),
+                             .tv_nsec = (long)(ns % GP_NS_PER_S)};
 }
 
 /* now + after_ns, GP_FOREVER where that would wrap. */

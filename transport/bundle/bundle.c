@@ -79,16 +79,14 @@ bundle_shutdown(struct tp_stream *s)
 static void
 await_sent(struct tp_bundle *b)
 {
-    struct timespec until;
+    const struct timespec until = gp_timespec(gp_now_ns() + FINISH_NS);
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += (time_t)(FINISH_NS / GP_NS_PER_S);
     for (unsigned i = 0; i < b->way_count; i++) {
         struct tp_runs *out = &b->ways[i].out;
 
         pthread_mutex_lock(&out->lock);
         while (out->count > 0 && tp_bundle_failed(b) == GP_OK &&
-               pthread_cond_timedwait(&out->changed, &out->lock, &until) == 0)
+               pthread_cond_clockwait(&out->changed, &out->lock, CLOCK_MONOTONIC, &until) == 0)
             ;
         pthread_mutex_unlock(&out->lock);
     }

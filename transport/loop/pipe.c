@@ -57,8 +57,7 @@ set_due(struct tp_pipe *pipe)
     if (ns == pipe->armed_ns)
         return;
     pipe->armed_ns = ns;
-    when.it_value.tv_sec = (time_t)(ns / GP_NS_PER_S);
-    when.it_value.tv_nsec = (long)(ns % GP_NS_PER_S);
+    when.it_value = gp_timespec(ns);
     if (timerfd_settime(pipe->due_fd, TFD_TIMER_ABSTIME, &when, NULL) != 0)
         log_error("loop: timerfd: %m");
 }

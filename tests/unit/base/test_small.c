@@ -60,6 +60,17 @@ Test(clock, deadlines_round_up_and_do_not_wrap)
     cr_assert_eq(gp_deadline_poll_ms(0, GP_FOREVER - 1), INT_MAX);
 }
 
+Test(clock, times_of_the_c_library_are_seconds_and_the_rest)
+{
+    struct timespec ts = gp_timespec(3 * GP_NS_PER_S + 7);
+
+    cr_assert(ts.tv_sec == 3 && ts.tv_nsec == 7);
+    ts = gp_timespec(GP_NS_PER_S - 1);
+    cr_assert(ts.tv_sec == 0 && ts.tv_nsec == 999999999);
+    ts = gp_timespec(GP_FOREVER);
+    cr_assert(ts.tv_sec == 18446744073 && ts.tv_nsec == 709551615);
+}
+
 Test(clock, fake_clock_moves_only_when_told)
 {
     struct gp_clock_fake fake = GP_CLOCK_FAKE_INIT(100);

@@ -230,7 +230,7 @@ timed_run(struct sd_work *work)
     end = gp_max_u64(ready, *free_ns) +
           gp_max_u64(model_ns(&dev->profile, work), gp_now_ns() - began);
     over_ns = *free_ns = end;
-    until = (struct timespec){(time_t)(end / GP_NS_PER_S), (long)(end % GP_NS_PER_S)};
+    until = gp_timespec(end);
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
         continue;
     sd_engine_unlock(dev->ordinal, engine);
