@@ -64,6 +64,17 @@ void be_malformed(const struct be_call *call);
 /* Any thread. A notice's arguments, as be_reply_begin(). */
 uint8_t *be_notice_begin(struct be_session *session, uint16_t id, uint32_t tag, size_t bytes);
 void be_notice_end(struct be_session *session);
+/* A notice NAME with these arguments; of a session that is over, nothing. */
+#define BE_NOTICE(session, NAME, tag, args)                                                        \
+    do {                                                                                           \
+        uint8_t *notice_to_ =                                                                      \
+            be_notice_begin((session), WIRE_CALL_##NAME, (tag), wire_size_##NAME##_args(args));    \
+                                                                                                   \
+        if (notice_to_ != NULL) {                                                                  \
+            wire_put_##NAME##_args(notice_to_, (args));                                            \
+            be_notice_end(session);                                                                \
+        }                                                                                          \
+    } while (0)
 
 /* Any thread. One DATA frame; payload is read until the call returns. False if the line is gone. */
 bool be_data_send(struct be_session *session, uint32_t data, const struct wire_data *head,

@@ -110,7 +110,6 @@ notice_run(struct be_wait *wait, CUresult cr)
 {
     struct be_callback *callback = GP_CONTAINER_OF(wait, struct be_callback, notice);
     struct be_session *session = callback->session;
-    uint8_t *to = NULL;
 
     (void)cr;
     be_prove(session, UINT64_MAX);
@@ -120,21 +119,13 @@ notice_run(struct be_wait *wait, CUresult cr)
         struct wire_gpNoticeHost_args args = {.callback = callback->id,
                                               .status = (int32_t)callback->status};
 
-        to = be_notice_begin(session, WIRE_CALL_gpNoticeHost, callback->tag,
-                             wire_size_gpNoticeHost_args(&args));
-        if (to != NULL)
-            wire_put_gpNoticeHost_args(to, &args);
+        BE_NOTICE(session, gpNoticeHost, callback->tag, &args);
     } else {
         struct wire_gpNoticePull_args args = {.source = callback->id,
                                               .bytes = callback->pull_bytes};
 
-        to = be_notice_begin(session, WIRE_CALL_gpNoticePull, callback->tag,
-                             wire_size_gpNoticePull_args(&args));
-        if (to != NULL)
-            wire_put_gpNoticePull_args(to, &args);
+        BE_NOTICE(session, gpNoticePull, callback->tag, &args);
     }
-    if (to != NULL)
-        be_notice_end(session);
     be_flush(session);
     pthread_mutex_lock(&session->callbacks_lock);
     callback->noticed = true;

@@ -91,17 +91,11 @@ exec_free(struct be_exec *exec)
 static void
 exec_tell(struct be_exec *exec)
 {
-    uint8_t *to;
     struct wire_gpNoticeGraphGone_args args = {.execs = &exec->id, .execs_len = 1};
 
     if (!exec->counted)
         return;
-    to = be_notice_begin(exec->session, WIRE_CALL_gpNoticeGraphGone, 0,
-                         wire_size_gpNoticeGraphGone_args(&args));
-    if (to != NULL) {
-        wire_put_gpNoticeGraphGone_args(to, &args);
-        be_notice_end(exec->session);
-    }
+    BE_NOTICE(exec->session, gpNoticeGraphGone, 0, &args);
     be_flush(exec->session);
 }
 

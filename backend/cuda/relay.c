@@ -29,13 +29,8 @@ void
 be_relay_tell(struct be_session *session, uint64_t gate, CUresult cr)
 {
     const struct wire_gpNoticeGate_args args = {.gate = gate, .status = (int32_t)cr};
-    uint8_t *to =
-        be_notice_begin(session, WIRE_CALL_gpNoticeGate, 0, wire_size_gpNoticeGate_args(&args));
 
-    if (to == NULL)
-        return;
-    wire_put_gpNoticeGate_args(to, &args);
-    be_notice_end(session);
+    BE_NOTICE(session, gpNoticeGate, 0, &args);
 }
 
 /* -- gates ------------------------------------------------------------------------------------- */

@@ -18,16 +18,11 @@ tell(struct be_session *session)
         .calls = trace->calls,
         .calls_len = trace->count,
     };
-    uint8_t *to;
 
     if (trace->count == 0)
         return;
     trace->count = 0;
-    to = be_notice_begin(session, WIRE_CALL_gpNoticeTrace, 0, wire_size_gpNoticeTrace_args(&args));
-    if (to == NULL)
-        return;
-    wire_put_gpNoticeTrace_args(to, &args);
-    be_notice_end(session);
+    BE_NOTICE(session, gpNoticeTrace, 0, &args);
 }
 
 void

@@ -33,13 +33,8 @@ memory_freed(void *user, int32_t device, const uint64_t *addresses, uint32_t cou
     struct be_session *session = user;
     struct wire_gpNoticeFreed_args args = {
         .device = device, .addresses = addresses, .addresses_len = count};
-    uint8_t *to =
-        be_notice_begin(session, WIRE_CALL_gpNoticeFreed, 0, wire_size_gpNoticeFreed_args(&args));
 
-    if (to == NULL)
-        return;
-    wire_put_gpNoticeFreed_args(to, &args);
-    be_notice_end(session);
+    BE_NOTICE(session, gpNoticeFreed, 0, &args);
 }
 
 static void
@@ -367,13 +362,8 @@ session_lost(struct be_session *session, CUresult cr, const char *why)
 {
     struct wire_gpNoticeLost_args args = {
         .result = (int32_t)cr, .reason = why, .reason_len = (uint32_t)strlen(why)};
-    uint8_t *to =
-        be_notice_begin(session, WIRE_CALL_gpNoticeLost, 0, wire_size_gpNoticeLost_args(&args));
 
-    if (to != NULL) {
-        wire_put_gpNoticeLost_args(to, &args);
-        be_notice_end(session);
-    }
+    BE_NOTICE(session, gpNoticeLost, 0, &args);
 }
 
 /* Numbered frames come once and in their order, whatever happened to the line; 0: not numbered. */
@@ -418,13 +408,8 @@ void
 be_client_tell(struct be_session *session, const char *text)
 {
     struct wire_gpNoticeText_args args = {.text = text, .text_len = (uint32_t)strlen(text)};
-    uint8_t *to =
-        be_notice_begin(session, WIRE_CALL_gpNoticeText, 0, wire_size_gpNoticeText_args(&args));
 
-    if (to == NULL)
-        return;
-    wire_put_gpNoticeText_args(to, &args);
-    be_notice_end(session);
+    BE_NOTICE(session, gpNoticeText, 0, &args);
     be_flush(session);
 }
 

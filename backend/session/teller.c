@@ -28,39 +28,16 @@ struct be_teller {
 };
 
 static void
-lease_say(struct be_session *session, int32_t device)
-{
-    struct wire_gpNoticeLease_args args = {.device = device};
-    uint8_t *to;
-
-    to = be_notice_begin(session, WIRE_CALL_gpNoticeLease, 0, wire_size_gpNoticeLease_args(&args));
-    if (to == NULL)
-        return;
-    wire_put_gpNoticeLease_args(to, &args);
-    be_notice_end(session);
-}
-
-static void
-over_say(struct be_session *session, int32_t device, uint64_t bytes)
-{
-    struct wire_gpNoticeOver_args args = {.device = device, .bytes = bytes};
-    uint8_t *to;
-
-    to = be_notice_begin(session, WIRE_CALL_gpNoticeOver, 0, wire_size_gpNoticeOver_args(&args));
-    if (to == NULL)
-        return;
-    wire_put_gpNoticeOver_args(to, &args);
-    be_notice_end(session);
-}
-
-static void
 say(struct be_session *session, const struct words *words)
 {
     for (int32_t d = 0; d < BE_LEDGER_DEVICES; d++) {
+        struct wire_gpNoticeLease_args lease = {.device = d};
+        struct wire_gpNoticeOver_args over = {.device = d, .bytes = words->over_bytes[d]};
+
         if (words->lease[d])
-            lease_say(session, d);
+            BE_NOTICE(session, gpNoticeLease, 0, &lease);
         if (words->over[d])
-            over_say(session, d, words->over_bytes[d]);
+            BE_NOTICE(session, gpNoticeOver, 0, &over);
     }
     if (words->text[0] != '\0')
         be_client_tell(session, words->text);
