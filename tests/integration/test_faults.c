@@ -117,12 +117,50 @@ Test(faults, an_oversized_frame_is_refused_unread)
     wire_frame_encode(&header, head);
     status = tp_send(p.bad.lane, &iov, 1);
     cr_assert_eq(status, GP_OK);
-    while (test_client_receive(&p.bad, gp_now_ns() + 10 * GP_NS_PER_S))
-        ;
-    good_works(&p);
-    test_client_abandon(&p.bad);
-    test_client_close(&p.good);
-    test_server_stop(&p.server);
+    bad_is_ended(&p);
+}
+
+static bool
+is_confined(pid_t worker)
+{
+    char path[64], text[8192] = "";
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)worker);
+    file = fopen(path, "r");
+    cr_assert_not_null(file);
+    cr_assert_gt(fread(text, 1, sizeof(text) - 1, file), 0);
+    fclose(file);
+    return strstr(text, "Seccomp:\t0") == NULL;
+}
+
+Test(faults, limits_are_those_that_were_set, .timeout = 60)
+{
+    static const char *const args[] = {"--frame-max=1m",     "--lease-max=256m", "--pending-max=3",
+                                       "--heartbeat=7s",     "--grace=9s",       "--sandbox=no",
+                                       "--tcp-keepalive=7s", "--warm-workers=1", NULL};
+    struct pair p = {.server = test_server_start(args)};
+    uint8_t head[WIRE_FRAME_HEADER_BYTES];
+    struct wire_frame_header header = {.payload_bytes = 2u << 20, .kind = WIRE_FRAME_CALLS};
+    struct iovec iov = {head, sizeof(head)};
+    pid_t worker;
+    int silent[4];
+
+    cr_assert(test_client_open_with(&p.bad, p.server.url[0], NULL, WIRE_FEATURE_RESUME));
+    cr_assert_eq(test_server_workers(&p.server, &worker, 1), 1);
+    cr_assert(!is_confined(worker));
+    cr_assert_eq(p.bad.answer.devices[0].lease_bytes, 256u << 20);
+    cr_assert_eq(p.bad.answer.heartbeat_ms, 7000);
+    cr_assert_eq(p.bad.answer.grace_ms, 9000);
+    for (int i = 0; i < 4; i++)
+        silent[i] = test_server_connect(&p.server);
+    test_server_await_log(&p.server, "more than 3 at once");
+    for (int i = 0; i < 4; i++)
+        close(silent[i]);
+    test_client_start(&p.good, p.server.url[0]);
+    wire_frame_encode(&header, head);
+    cr_assert_eq((int)tp_send(p.bad.lane, &iov, 1), (int)GP_OK);
+    bad_is_ended(&p);
 }
 
 Test(faults, the_death_of_a_client_ends_its_worker_only)
