@@ -120,6 +120,7 @@ void
 fe_stats_print(const struct fe_sessions *all)
 {
     const struct fe_session *s = all->list[0];
+    const char *scheme = tp_scheme(s->line->lane);
     struct fe_stats stats;
 
     if (!fe_stats_on)
@@ -145,8 +146,9 @@ fe_stats_print(const struct fe_sessions *all)
         put_number("bytes_between_by_rdma", copied(FE_BETWEEN_RDMA));
         put_number("bytes_relayed", copied(FE_BETWEEN_RELAYED));
     }
-    put_text("transport", tp_scheme(s->line->lane), false);
-    put_text("cipher", tp_peer(s->line->lane)->cipher, false);
+    put_text("transport", scheme, false);
+    /* What opened the session is not what it goes by now. */
+    put_text("cipher", strcmp(scheme, "tls") == 0 ? tp_peer(s->line->lane)->cipher : "", false);
     put_servers(all);
     put_text("device", all->devices[0].info->name, false);
     put_text("driver", s->driver, true);

@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define ROUNDS 51
 
@@ -61,16 +62,29 @@ print_round_trip(void)
            (double)ns[0] / 1e3);
 }
 
+/* A session that went over to another lane was opened by TLS, and is not encrypted any more. */
+static void
+print_transport(const struct tp_lane *lane)
+{
+    const struct tp_peer *peer = tp_peer(lane);
+    const char *scheme = tp_scheme(lane);
+
+    if (peer->cipher[0] == '\0')
+        printf("transport:  %s\n", scheme);
+    else if (strcmp(scheme, "tls") == 0)
+        printf("transport:  tls, %s, %s\n", peer->protocol, peer->cipher);
+    else
+        printf("transport:  %s, not encrypted, opened by %s\n", scheme, peer->protocol);
+}
+
 static void
 print_session(struct fe_session *s)
 {
-    const struct tp_peer *peer = tp_peer(s->line->lane);
     char uuid[48];
     unsigned i;
 
     printf("server:     %s (%s)\n", s->server[0] != '\0' ? s->server : "without a name", s->url);
-    printf("transport:  %s%s%s%s%s\n", tp_scheme(s->line->lane), peer->protocol[0] ? ", " : "",
-           peer->protocol, peer->cipher[0] ? ", " : "", peer->cipher);
+    print_transport(s->line->lane);
     printf("driver:     %s, CUDA %d.%d%s\n", s->driver, s->driver_version / 1000,
            s->driver_version % 1000 / 10, s->software ? " (no GPU: computes on the CPU)" : "");
     print_round_trip();

@@ -89,6 +89,13 @@ def faults(build, source):
                 GPUPOOL_KEY=lab.path("certs/bob.key"))
         planted("another version", "this side 99", "same version", GPUPOOL_SERVER=old.url)
         planted("plain TCP to elsewhere", "plain TCP", "use tls://", marks=2, GPUPOOL_SERVER="tcp://192.0.2.1:1")
+        for url, words in ((server.url, "tls, TLSv1.3, TLS_AES"),
+                           (server.url.replace("tls:", "gpupool:"), "shm, not encrypted, opened by TLSv1.3")):
+            done = lab.run("info", "--server", url, who="alice", GPUPOOL_STATS="json")
+            check("info works", "cipher" in done.stderr, done)
+            told = re.search(r'"cipher": "(.*?)"', done.stderr).group(1)
+            check("who encrypts is told as it is", words in done.stdout and told.startswith("TLS_AES") == ("shm" not in words),
+                  done.stdout, done.stderr)
         lab.run("drain", "--socket", server.socket)
         if not os.path.exists("/dev/infiniband"):
             planted("RDMA without a device", "no RDMA device", "use gpupool://",
