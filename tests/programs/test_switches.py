@@ -20,7 +20,7 @@ def switches(root):
         return re.findall(r'\{"(no_\w+)"', file.read())
 
 
-SERVER = ("--straight=no",)
+SERVER = ("--straight=no", "--spin=0s", "--image-cache-bytes=0", "--lines-max=1", "--sandbox=no")
 
 
 def server_switches(parts, programs):
@@ -39,7 +39,7 @@ def server_switches(parts, programs):
                         pooled = run_both.run([parts.tool, "run", "--server", server.url, "--", program],
                                               server.client_env, 60)
                         why = run_both.differences(direct[program], pooled, options)
-                        print("%-22s %-14s %s  %s" % (os.path.basename(program), name, lane,
+                        print("%-22s %-21s %s  %s" % (os.path.basename(program), name, lane,
                                                       "; ".join(why) or "passed"), flush=True)
                         failed += bool(why)
                 finally:
