@@ -71,8 +71,13 @@ upload_begin(struct be_session *session, uint32_t id, uint64_t total, struct be_
 {
     struct be_upload *upload = upload_find(session, 0);
 
-    if (upload == NULL || total > session->limits.upload_bytes)
+    if (upload == NULL || total > session->limits.upload_bytes) {
+        if (!session->upload_refused)
+            log_warn("session: an image of %llu bytes is refused: %s", (unsigned long long)total,
+                     upload == NULL ? "too many are on their way" : "--image-max is less");
+        session->upload_refused = true;
         return CUDA_ERROR_OUT_OF_MEMORY;
+    }
     upload->id = id;
     upload->total = total;
     *upload_p = upload;

@@ -87,6 +87,7 @@ struct be_session {
     struct be_trace *trace;     /* NULL: nobody wants to know */
     uint32_t primary_refs[BE_DRIVER_DEVICES_MAX];
     struct be_upload uploads[BE_UPLOADS_MAX];
+    bool upload_refused; /* and it was said */
     uint64_t link_bytes; /* that the driver may keep of what was given to links */
     uint32_t link_count;
     struct be_promises promises;

@@ -136,9 +136,11 @@ is_confined(pid_t worker)
 
 Test(faults, limits_are_those_that_were_set, .timeout = 60)
 {
-    static const char *const args[] = {"--frame-max=1m",     "--lease-max=256m", "--pending-max=3",
-                                       "--heartbeat=7s",     "--grace=9s",       "--sandbox=no",
-                                       "--tcp-keepalive=7s", "--warm-workers=1", NULL};
+    static const char *const args[] = {"--frame-max=1m",   "--lease-max=256m",
+                                       "--pending-max=3",  "--heartbeat=7s",
+                                       "--grace=9s",       "--sandbox=no",
+                                       "--image-max=64k",  "--tcp-keepalive=7s",
+                                       "--warm-workers=1", NULL};
     struct pair p = {.server = test_server_start(args)};
     uint8_t head[WIRE_FRAME_HEADER_BYTES];
     struct wire_frame_header header = {.payload_bytes = 2u << 20, .kind = WIRE_FRAME_CALLS};
@@ -152,6 +154,10 @@ Test(faults, limits_are_those_that_were_set, .timeout = 60)
     cr_assert_eq(p.bad.answer.devices[0].lease_bytes, 256u << 20);
     cr_assert_eq(p.bad.answer.heartbeat_ms, 7000);
     cr_assert_eq(p.bad.answer.grace_ms, 9000);
+    TEST_ADD(&p.bad, gpUpload, .upload = 3, .total = 1 << 20, .data = (const uint8_t *)"12345678",
+             .data_len = 8);
+    test_client_send(&p.bad);
+    test_server_await_log(&p.server, "an image of 1048576 bytes is refused: --image-max is less");
     for (int i = 0; i < 4; i++)
         silent[i] = test_server_connect(&p.server);
     test_server_await_log(&p.server, "more than 3 at once");
