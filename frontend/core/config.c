@@ -17,7 +17,9 @@
 
 static const struct gp_option options[] = {
     {"server", "URL", GP_OPT_GROUPS, NULL,
-     "the pool's servers, in order of preference; a+b: both together"},
+     "the pool's servers, in order of preference: tls://host:port, gpupool://host:port for the "
+     "best "
+     "of shared memory, RDMA and TLS; a+b: both together"},
     {"cert", "FILE", GP_OPT_PATH, NULL, "the client's certificate, PEM"},
     {"key", "FILE", GP_OPT_PATH, NULL, "its private key, PEM"},
     {"ca", "FILE", GP_OPT_PATH, NULL, "who signed the servers' certificates, PEM"},

@@ -39,7 +39,8 @@ int tool_arguments(const struct gp_option_set *set, const char *examples, int ar
 /* What an option was given, by comma, into the environment; nothing where it was not. */
 bool tool_option_export(const struct gp_options *o, const char *option, const char *variable);
 #define TOOL_CLIENT_OPTIONS                                                                        \
-    {"server", "URL", GP_OPT_GROUPS, NULL, "pool servers, tls://host:port, in order; a+b: both"},  \
+    {"server", "URL", GP_OPT_GROUPS, NULL,                                                         \
+     "pool servers in order, tls://host:port, or gpupool:// for the best lane; a+b: both"},        \
         {"config", "FILE", GP_OPT_PATH, NULL,                                                      \
          "read FILE instead of ~/.config/gpupool/client.ini"},                                     \
         {"cert", "FILE", GP_OPT_PATH, NULL, "the client's certificate, PEM"},                      \
