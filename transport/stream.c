@@ -99,12 +99,14 @@ window(const struct iovec *iov, int iovcnt, size_t skip, struct iovec out[WRITE_
     return n;
 }
 
-static enum gp_status
-write_all(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline_ns)
+/* From the done-th byte on. */
+static __attribute__((noinline)) enum gp_status
+write_rest(struct tp_stream *s, const struct iovec *iov, int iovcnt, size_t done,
+           uint64_t deadline_ns)
 {
     struct iovec part[WRITE_PIECES];
-    size_t done = 0, put;
     enum gp_status status;
+    size_t put;
     int parts;
 
     /* iov is walked on from the piece that was reached, so long batches cost no square. */
@@ -127,6 +129,41 @@ write_all(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t dea
             return status;
     }
     return GP_OK;
+}
+
+/* Where no piece is empty and there are few: it can be written as it is. Else 0. */
+static size_t
+bytes_as_they_are(const struct iovec *iov, int iovcnt)
+{
+    size_t total = 0;
+
+    for (; iovcnt > 0 && iovcnt <= WRITE_PIECES; iovcnt--, iov++) {
+        if (iov->iov_len == 0)
+            return 0;
+        total += iov->iov_len;
+    }
+    return iovcnt == 0 ? total : 0;
+}
+
+static enum gp_status
+write_all(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline_ns)
+{
+    size_t all = bytes_as_they_are(iov, iovcnt), put = 0;
+    enum gp_status status;
+
+    if (all > 0) {
+        status = s->bytes->write(s, iov, iovcnt, &put);
+        if (status == GP_ERR_AGAIN) {
+            status = wait_writable(s, deadline_ns);
+            put = 0;
+        }
+        if (status != GP_OK)
+            return status;
+        tp_count(&s->lane.bytes_sent, put);
+        if (put == all && s->bytes->flush == NULL)
+            return GP_OK;
+    }
+    return write_rest(s, iov, iovcnt, put, deadline_ns);
 }
 
 static enum gp_status
