@@ -33,6 +33,8 @@ enum {
     DO_ARM,
     DO_FAIL, /* what the device is given next fails */
     DO_WORDS,
+    DO_SMALL, /* a small message in memory, likely or spoilt, with or without its completion */
+    DO_MATCH, /* the completion of one that was found there */
     DO_KINDS,
 };
 
@@ -205,7 +207,7 @@ pair_make(struct tp_rdma_pair *pair, unsigned which)
 }
 
 static void
-lane_make(bool rails, bool as_device, int fd)
+lane_make(bool rails, bool as_device, bool small, int fd)
 {
     static const struct tp_device_memory memory;
 
@@ -231,6 +233,8 @@ lane_make(bool rails, bool as_device, int fd)
     lane.out.ring_address = PEER_AT;
     lane.out.ring_bytes = PEER_RING;
     lane.out.messages = TP_RDMA_MESSAGES_MIN;
+    lane.in.seeks = lane.out.seals = small;
+    lane.in.key = lane.out.key = tp_rdma_key_make(1);
     tp_cache_init(&lane.cache, &keys, NULL, 1u << 30);
     if (rails) {
         pair_make(&rail.pair, 2);
@@ -304,6 +308,39 @@ piece(uint8_t how, uint64_t value)
         message((all - first) | TP_RDMA_STRAIGHT, IBV_WC_SUCCESS, IBV_WC_RECV_RDMA_WITH_IMM);
 }
 
+/* Right, or with another key, place or byte, or torn, or somewhere else. */
+static void
+small(uint8_t how, uint64_t value)
+{
+    uint32_t bytes = 1 + value % (TP_RDMA_SMALL_MOST + 8), all = TP_RDMA_HEAD_BYTES + bytes;
+    struct tp_rdma_key key = tp_rdma_key_make(1 + (how >> 6 & 1));
+    uint8_t m[TP_RDMA_HEAD_BYTES + TP_RDMA_SMALL_MOST + 8];
+    uint64_t at = lane.in.tail;
+
+    if ((how & 1) != 0)
+        at -= RING; /* of an earlier lap */
+    memset(m, (int)(value >> 32 & 0xff), sizeof(m));
+    tp_rdma_small_seal(&key, at, m, bytes);
+    if ((how & 2) != 0)
+        m[(value >> 16) % all] ^= 1;
+    if ((how & 4) != 0)
+        all = (uint32_t)(value >> 24) % all; /* torn */
+    into_ring(m, all, (how & 8) != 0 ? value >> 40 : 0);
+    if ((how & 16) != 0)
+        message(all | TP_RDMA_SEALED, IBV_WC_SUCCESS, IBV_WC_RECV_RDMA_WITH_IMM);
+}
+
+static void
+match(void)
+{
+    const struct tp_rdma_in *in = &lane.in;
+    uint64_t end = in->ends[in->completed % TP_RDMA_MESSAGES];
+
+    if (in->completed < in->came)
+        message((uint32_t)(end - in->sure) | TP_RDMA_SEALED, IBV_WC_SUCCESS,
+                IBV_WC_RECV_RDMA_WITH_IMM);
+}
+
 static void
 words(const uint8_t *data, uint32_t size)
 {
@@ -354,6 +391,9 @@ check(void)
 
     MUST(in->head <= in->tail && in->tail - in->head <= RING);
     MUST(in->came - in->taken <= TP_RDMA_MESSAGES && in->told <= in->head);
+    MUST(in->taken <= in->came && in->told <= in->sure && in->sure <= in->tail);
+    MUST(in->completed <= in->came && in->came - in->completed <= TP_RDMA_AHEAD);
+    MUST(in->head == in->tail || in->taken < in->came);
     MUST(out->read <= out->at && out->at - out->read <= PEER_RING);
     MUST(out->done <= out->at && out->taken <= out->posted && out->completed <= out->posted);
     MUST(out->posted - gp_min_u64(out->taken, out->completed) <= out->messages);
@@ -398,6 +438,12 @@ step(const uint8_t *row)
         iov.iov_len = (value >> 20) % (BULK / 2) + 1;
         (void)tp_rdma_out_write(&lane, &iov, 1, &put);
         break;
+    case DO_SMALL:
+        small(row[1], value);
+        break;
+    case DO_MATCH:
+        match();
+        break;
     case DO_ARM:
         (void)tp_rdma_in_arm(&lane);
         break;
@@ -417,7 +463,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     gp_log_set_level(GP_LOG_ERROR);
     MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
-    lane_make((data[0] & 1) != 0, (data[0] & 2) != 0, fds[0]);
+    lane_make((data[0] & 1) != 0, (data[0] & 2) != 0, (data[0] & 4) == 0, fds[0]);
     for (data++, size--; size >= ROW; data += ROW, size -= ROW) {
         if (data[0] % DO_KINDS == DO_WORDS) {
             words(data + 1, (uint32_t)size - 1);

@@ -434,9 +434,9 @@ json() { sed -n "s/.*\"$2\".*\"$1\": \([0-9.]*\).*/\1/p" "$3"; }
 
 # Beside perftest's, three times in turn, the best of each: the machine is not ours alone. Who looks
 # without sleeping has the shorter way, and takes the cores from the software device: so the one for
-# the ping, the other for the stream. What bounds them is measured too: a lane is told of a message
-# by a completion, as ib_send_lat is, and not by looking at memory, where no completion says that all
-# of a message is there; and bulk past the rings is read, as by ib_read_bw, in pieces as clients send.
+# the ping, the other for the stream. What is nearest to them is measured too: ib_send_lat is told of a
+# message by a completion, as a lane is of all that it does not find in memory (ib_write_lat looks at
+# its last byte there); and bulk past the rings is read, as by ib_read_bw, in pieces as clients send.
 figures() {
     for _ in 1 2 3; do
         perftest ib_write_lat 5 96 -s 96 -n 1000 >>/tmp/their_lat || return 1

@@ -3,14 +3,21 @@
  * The peer writes into the ring whenever it likes and says in each message what it likes. So the
  * counts are kept here, a message is believed only if they allow it, and bytes are looked at only
  * after they were copied out.
+ *
+ * Small messages that come when nothing else is here are found in memory, before their completions:
+ * these must then be as memory was. The peer learns only of what both have told, so that no queue
+ * can run over or dry while completions are not looked at.
  */
 #include "protocol/base/log.h"
 #include "transport/rdma/rdma_priv.h"
 
 #include <arpa/inet.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define LOOK_AT_ONCE 16
+/* While small messages are expected: looks at memory, which cost less, for one at the queue. */
+#define LOOKS_PER_POLL 4u
 /* Of the ring and of the messages: so often the peer is told how far we are. */
 #define CREDIT_SHARE 4u
 
@@ -57,11 +64,69 @@ take_piece(struct tp_rdma *r, uint32_t bytes)
            tp_rdma_piece_decode(in->told_piece, r->rail_count, &in->piece) == GP_OK;
 }
 
+void
+tp_rdma_in_pass(struct tp_rdma_in *in)
+{
+    while (in->taken < in->came && in->ends[in->taken % TP_RDMA_MESSAGES] <= in->head) {
+        in->taken++;
+        in->found = false;
+        if (in->taken < in->came && in->sealed[in->taken % TP_RDMA_MESSAGES])
+            in->head += TP_RDMA_HEAD_BYTES;
+    }
+}
+
+/* One more is here. */
+static void
+add_message(struct tp_rdma_in *in, uint32_t bytes, bool sealed)
+{
+    bool next = in->taken == in->came;
+
+    in->tail += bytes;
+    in->ends[in->came % TP_RDMA_MESSAGES] = in->tail;
+    in->sealed[in->came++ % TP_RDMA_MESSAGES] = sealed;
+    if (next && sealed)
+        in->head += TP_RDMA_HEAD_BYTES;
+    else if (next)
+        tp_rdma_in_pass(in);
+}
+
+/* It was found, and nothing else is here. */
+static void
+add_found(struct tp_rdma_in *in)
+{
+    in->head = in->tail + TP_RDMA_HEAD_BYTES;
+    in->tail = in->head + in->small_bytes;
+    in->ends[in->came++ % TP_RDMA_MESSAGES] = in->tail;
+}
+
+static bool
+could_be_sealed(const struct tp_rdma_in *in, uint32_t word, uint32_t bytes)
+{
+    return in->seeks && (word & (TP_RDMA_END | TP_RDMA_STRAIGHT)) == 0 &&
+           bytes > TP_RDMA_HEAD_BYTES && bytes <= TP_RDMA_HEAD_BYTES + TP_RDMA_SMALL_MOST;
+}
+
+/* What was found in memory. */
+static void
+match_message(struct tp_rdma *r, uint32_t word)
+{
+    struct tp_rdma_in *in = &r->in;
+    uint64_t end = in->ends[in->completed % TP_RDMA_MESSAGES];
+
+    if (word != ((uint32_t)(end - in->sure) | TP_RDMA_SEALED)) {
+        broke(r, "a message that is not as it was in memory");
+        return;
+    }
+    in->sure = end;
+    in->completed++;
+}
+
 static void
 take_message(struct tp_rdma *r, const struct ibv_wc *wc)
 {
     struct tp_rdma_in *in = &r->in;
-    uint32_t word = ntohl(wc->imm_data), bytes = word & ~(TP_RDMA_END | TP_RDMA_STRAIGHT);
+    uint32_t word = ntohl(wc->imm_data);
+    uint32_t bytes = word & ~(TP_RDMA_END | TP_RDMA_STRAIGHT | TP_RDMA_SEALED);
 
     if (wc->status != IBV_WC_SUCCESS) {
         failed_work(r, wc);
@@ -73,21 +138,30 @@ take_message(struct tp_rdma *r, const struct ibv_wc *wc)
         broke(r, "something behind a piece that was not read yet");
     else if (in->ended)
         broke(r, "something after the end");
+    else if (word == 0)
+        return; /* it shows that there is a way */
+    else if (in->completed < in->came)
+        match_message(r, word);
     else if (bytes > in->ring_bytes - (in->tail - in->head))
         broke(r, "more bytes than there is room for");
     else if (in->came - in->taken >= TP_RDMA_MESSAGES)
         broke(r, "more messages than there is room for");
+    else if ((word & TP_RDMA_SEALED) != 0 && !could_be_sealed(in, word, bytes))
+        broke(r, "a small message that is none");
     else if ((word & TP_RDMA_STRAIGHT) != 0 && !take_piece(r, bytes))
         broke(r, "a piece of memory that is none");
     else {
-        in->tail += bytes;
+        add_message(in, bytes, (word & TP_RDMA_SEALED) != 0);
+        in->sure = in->tail;
+        in->completed++;
         in->ended = (word & TP_RDMA_END) != 0;
-        in->ends[in->came++ % TP_RDMA_MESSAGES] = in->tail;
+        if (bytes > 0)
+            in->by_memory = (word & TP_RDMA_SEALED) != 0;
     }
 }
 
 static void
-look(struct tp_rdma *r)
+poll_queue(struct tp_rdma *r)
 {
     struct tp_rdma_in *in = &r->in;
     struct ibv_wc wc[LOOK_AT_ONCE];
@@ -102,16 +176,63 @@ look(struct tp_rdma *r)
     }
 }
 
+/* The next message is small and in memory, whole, and now in->small has it. */
+static bool
+find_message(struct tp_rdma_in *in)
+{
+    uint64_t at = tp_rdma_place(in->tail, in->ring_bytes), room = in->ring_bytes - at, word;
+    uint32_t bytes;
+
+    if (GP_UNLIKELY(room <= TP_RDMA_HEAD_BYTES))
+        return false;
+    atomic_signal_fence(memory_order_seq_cst); /* at memory, each time */
+    bytes = tp_rdma_small_glance(in->tail, in->ring + at, &word);
+    if (GP_LIKELY(bytes == 0) || bytes > room - TP_RDMA_HEAD_BYTES)
+        return false;
+    memcpy(in->small, in->ring + at, TP_RDMA_HEAD_BYTES + bytes);
+    memcpy(in->small + 8, &word, sizeof(word));
+    atomic_signal_fence(memory_order_seq_cst); /* nobody else writes there */
+    if (!tp_rdma_small_whole(&in->key, in->tail, in->small, bytes))
+        return false;
+    in->small_bytes = bytes;
+    in->found = true;
+    in->by_memory = true;
+    in->looks = 0;
+    in->founds++;
+    add_found(in);
+    return true;
+}
+
+static bool
+may_find(const struct tp_rdma_in *in)
+{
+    return in->seeks && in->taken == in->came && in->came - in->completed < TP_RDMA_AHEAD &&
+           !in->ended && in->status == GP_OK;
+}
+
+/* At memory each time, at the queue whenever something may be there that memory does not show. */
+static void
+look(struct tp_rdma *r)
+{
+    struct tp_rdma_in *in = &r->in;
+
+    if (GP_UNLIKELY(in->came - in->completed >= TP_RDMA_AHEAD))
+        poll_queue(r);
+    if (may_find(in) && find_message(in))
+        return;
+    if (!in->by_memory || in->looks++ % LOOKS_PER_POLL == 0 || tp_rdma_in_has(in))
+        poll_queue(r);
+}
+
 /* -- credits ------------------------------------------------------------------------------------
  */
 
 static bool
-credit_due(struct tp_rdma_in *in)
+credit_due(const struct tp_rdma_in *in)
 {
-    while (in->taken < in->came && in->ends[in->taken % TP_RDMA_MESSAGES] <= in->head)
-        in->taken++;
-    return in->head - in->told >= in->ring_bytes / CREDIT_SHARE ||
-           in->taken - in->told_messages >= TP_RDMA_MESSAGES / CREDIT_SHARE;
+    return gp_min_u64(in->head, in->sure) - in->told >= in->ring_bytes / CREDIT_SHARE ||
+           gp_min_u64(in->taken, in->completed) - in->told_messages >=
+               TP_RDMA_MESSAGES / CREDIT_SHARE;
 }
 
 bool
@@ -145,9 +266,10 @@ static void
 credit_send(struct tp_rdma *r)
 {
     struct tp_rdma_in *in = &r->in;
+    uint64_t read = gp_min_u64(in->head, in->sure);
     struct ibv_send_wr wr = {
         .opcode = IBV_WR_SEND_WITH_IMM,
-        .imm_data = htonl((uint32_t)in->head),
+        .imm_data = htonl((uint32_t)read),
         .send_flags = IBV_SEND_SIGNALED | IBV_SEND_SOLICITED,
     };
     struct ibv_send_wr *bad;
@@ -160,8 +282,8 @@ credit_send(struct tp_rdma *r)
         return;
     in->spent = 0;
     in->credits++;
-    in->told = in->head;
-    in->told_messages = in->taken;
+    in->told = read;
+    in->told_messages = gp_min_u64(in->taken, in->completed);
     if (ibv_post_send(in->pair.qp, &wr, &bad) == 0)
         return;
     log_info("lane %s: credit: %m", r->s.lane.peer.address);
@@ -171,19 +293,33 @@ credit_send(struct tp_rdma *r)
 /* -- reading ------------------------------------------------------------------------------------
  */
 
+/* How many of the next message are. */
+static uint64_t
+bytes_here(const struct tp_rdma_in *in)
+{
+    if (in->head >= (in->told_bytes > 0 ? in->edge : in->tail))
+        return 0;
+    return in->ends[in->taken % TP_RDMA_MESSAGES] - in->head;
+}
+
 static size_t
 copy_out(struct tp_rdma_in *in, uint8_t *to, size_t most)
 {
-    uint64_t end = in->told_bytes > 0 ? in->edge : in->tail;
-    size_t total = 0;
+    size_t total = 0, here, n;
 
-    while (total < most && in->head < end) {
+    while (total < most && (here = bytes_here(in)) > 0) {
         uint64_t at = tp_rdma_place(in->head, in->ring_bytes);
-        size_t n = gp_min_u64(gp_min_u64(most - total, end - in->head), in->ring_bytes - at);
 
-        memcpy(to + total, in->ring + at, n);
+        n = gp_min_u64(most - total, here);
+        if (in->found) {
+            memcpy(to + total, in->small + TP_RDMA_HEAD_BYTES + in->small_bytes - here, n);
+        } else {
+            n = gp_min_u64(n, in->ring_bytes - at);
+            memcpy(to + total, in->ring + at, n);
+        }
         in->head += n;
         total += n;
+        tp_rdma_in_pass(in);
     }
     return total;
 }
@@ -198,18 +334,43 @@ nothing_here(struct tp_rdma_in *in)
     return in->gone ? GP_ERR_IO : GP_ERR_AGAIN;
 }
 
+static size_t
+copy_into(struct tp_rdma_in *in, const struct iovec *iov, int iovcnt)
+{
+    size_t total = 0;
+
+    for (; iovcnt > 0 && tp_rdma_in_has(in); iovcnt--, iov++)
+        total += copy_out(in, iov->iov_base, iov->iov_len);
+    return total;
+}
+
+/* What was found in memory, at once: 0 where it does not fit, or some of it was read. */
+static size_t
+copy_found(struct tp_rdma_in *in, const struct iovec *to)
+{
+    uint32_t bytes = in->small_bytes;
+
+    if (bytes > to->iov_len || in->ends[in->taken % TP_RDMA_MESSAGES] - in->head != bytes)
+        return 0;
+    memcpy(to->iov_base, in->small + TP_RDMA_HEAD_BYTES, bytes);
+    in->head += bytes;
+    tp_rdma_in_pass(in);
+    return bytes;
+}
+
 enum gp_status
 tp_rdma_in_read(struct tp_rdma *r, const struct iovec *iov, int iovcnt, size_t *got_p)
 {
     struct tp_rdma_in *in = &r->in;
-    size_t total = 0;
+    size_t total;
 
     look(r);
     *got_p = 0;
     if (!tp_rdma_in_has(in) && !in->owing) /* what there is to look for most of the time */
         return nothing_here(in);
-    for (int i = 0; i < iovcnt && tp_rdma_in_has(in); i++)
-        total += copy_out(in, iov[i].iov_base, iov[i].iov_len);
+    total = in->found && iovcnt > 0 ? copy_found(in, iov) : 0;
+    if (total == 0)
+        total = copy_into(in, iov, iovcnt);
     if (total == 0 && in->piece.bytes > 0 && in->status == GP_OK)
         total = tp_rdma_straight_read(r, iov, iovcnt);
     if (in->status == GP_OK && (in->owing || credit_due(in)))
@@ -226,7 +387,7 @@ tp_rdma_in_read_direct(struct tp_rdma *r, const struct iovec *to, size_t *got_p,
     uint64_t here;
 
     look(r);
-    here = (in->told_bytes > 0 ? in->edge : in->tail) - in->head;
+    here = bytes_here(in);
     *got_p = 0;
     *others_p = gp_min_u64(here, to->iov_len);
     if (here == 0 && in->piece.bytes == 0) {
@@ -253,16 +414,20 @@ tp_rdma_in_arm(struct tp_rdma *r)
 {
     struct tp_rdma_in *in = &r->in;
 
+    in->looks = 0;
+    poll_queue(r);
+    if (in->status == GP_OK && credit_due(in))
+        credit_send(r);
     if (!in->armed || in->owing) {
         tp_rdma_pair_arm(r, &in->pair, in->owing, true);
         in->armed = true;
-        look(r);
+        poll_queue(r);
         if (in->owing)
             credit_send(r);
     }
     if (!in->gone && tp_rdma_is_gone(r)) {
         in->gone = true; /* what it sent before has come by now */
-        look(r);
+        poll_queue(r);
         return true;
     }
     return tp_rdma_in_has(in) || in->ended || in->status != GP_OK;

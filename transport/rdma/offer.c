@@ -95,6 +95,7 @@ tp_rdma_offer_encode(const struct tp_rdma_offer *offer, uint8_t out[TP_RDMA_OFFE
     put(&out, offer->messages, 4);
     put(&out, offer->reads, 4);
     put(&out, offer->rails, 4);
+    put(&out, offer->key_word, 8);
 }
 
 static bool
@@ -134,6 +135,7 @@ tp_rdma_offer_decode(const uint8_t *in, uint32_t bytes, struct tp_rdma_offer *of
     offer->messages = (uint32_t)get(&in, 4);
     offer->reads = (uint32_t)get(&in, 4);
     offer->rails = (uint32_t)get(&in, 4);
+    offer->key_word = get(&in, 8);
     return plausible(offer) ? GP_OK : GP_ERR_PROTOCOL;
 }
 

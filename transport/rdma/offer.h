@@ -60,6 +60,9 @@ struct tp_rdma_offer {
     uint32_t reads;
     /* How many further ports its sender has; 0 also of one that knows of none. */
     uint32_t rails;
+    /* What small messages to its sender are sealed with (small.h), where both offer one; 0 of one
+     * that looks for none. */
+    uint64_t key_word;
 };
 
 /* One of a list of rails: a port, its queue pair, and which of the client's list it is. */
@@ -127,6 +130,8 @@ GP_CHECK enum gp_status tp_rdma_piece_decode(const uint8_t *in, unsigned rails,
 #define TP_RDMA_END 0x80000000u
 /* With how many bytes were written: they are (part of) a struct tp_rdma_piece. */
 #define TP_RDMA_STRAIGHT 0x40000000u
+/* With how many bytes were written: they are a head and a small message (small.h). */
+#define TP_RDMA_SEALED 0x20000000u
 
 /* A count whose low half is low and that is not before seen. */
 static inline uint64_t

@@ -291,6 +291,9 @@ tp_rdma_resources_create(struct tp_rdma *r, const struct tp_opts *opts)
     if (status != GP_OK)
         return tp_fail(opts, status, "rdma: %s: no queue pairs: %s", r->nic.port.device,
                        strerror(errno));
+    while (r->in.key_word == 0)
+        if (gp_random_bytes(&r->in.key_word, sizeof(r->in.key_word)) != GP_OK)
+            return tp_fail(opts, GP_ERR_IO, "rdma: no key for small messages");
     tp_rdma_pair_arm(r, &r->in.pair, false, true);
     r->in.armed = true;
     tp_rdma_straight_begin(r);
@@ -327,6 +330,7 @@ tp_rdma_offer_fill(const struct tp_rdma *r, struct tp_rdma_offer *offer)
         .ring_bytes = r->in.ring_bytes,
         .messages = TP_RDMA_MESSAGES,
         .reads = reads,
+        .key_word = r->in.key_word,
     };
     memcpy(offer->gid, r->nic.port.gid, sizeof(offer->gid));
 }
@@ -396,6 +400,9 @@ tp_rdma_join(struct tp_rdma *r, const struct tp_rdma_offer *peer, const struct t
     o->ring_key = peer->ring_key;
     o->ring_bytes = peer->ring_bytes;
     o->messages = (uint32_t)gp_min_u64(peer->messages, TP_RDMA_MESSAGES);
+    o->seals = r->in.seeks = peer->key_word != 0;
+    o->key = tp_rdma_key_make(peer->key_word);
+    r->in.key = tp_rdma_key_make(r->in.key_word);
     /* Both or neither, each of them what the other's device serves. */
     (void)tp_rdma_straight_possible(r, &serves);
     reads = (uint8_t)gp_min_u64(serves, peer->reads);

@@ -13,9 +13,9 @@
 /* For an empty message and its answer by the device; one that is not there takes longer. */
 #define WAY_NS (3 * GP_NS_PER_S)
 /* The peer is on another machine, and the device on no core. */
-#define LOOKS_PER_YIELD 64
+#define LOOKS_PER_YIELD 128
 /* ... and no look at the clock: some microseconds. */
-#define FIRST_LOOKS 100
+#define FIRST_LOOKS 200
 
 /* -- the lane -----------------------------------------------------------------------------------
  */

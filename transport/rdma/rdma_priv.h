@@ -6,6 +6,10 @@
  *        bytes they are (a message); what comes on this pair are credits: how far the peer has read
  *   in:  the peer's messages come; what goes on this pair are credits
  *
+ * A message is there when its completion says so. Small ones (small.h) are found in memory too,
+ * which is earlier; their completions are matched with that when they come, and only then count for
+ * credits.
+ *
  * Both rings are registered once for the lane's life and belong to it alone, so nothing that the
  * program maps, unmaps or forks concerns the device. Large pieces of memory whose owner says when
  * it ends (transport/kept.h) do not pass the rings: the receiver reads them straight out of the
@@ -23,6 +27,7 @@
 #include "transport/rdma/cache.h"
 #include "transport/rdma/offer.h"
 #include "transport/rdma/port.h"
+#include "transport/rdma/small.h"
 #include "transport/stream.h"
 
 /* Messages on their way in one direction, of which the last is kept for the end. */
@@ -36,6 +41,8 @@
 #define TP_RDMA_BOUNCE_BYTES (256u << 10)
 /* The receiver's pair sends credits, by the number 0, and reads. */
 #define TP_RDMA_READ_ID 1u
+/* Small messages that were read before their completions were seen, at most. */
+#define TP_RDMA_AHEAD 16u
 /* Pieces of less go by one port: each more is told of them, which takes time too. */
 #define TP_RDMA_SPREAD_MIN (256u << 10)
 
@@ -120,6 +127,8 @@ struct tp_rdma_out {
     uint64_t ring_address;
     uint32_t ring_key, ring_bytes;
     uint32_t messages;
+    bool seals; /* the peer looks for small messages, which are sealed with its key */
+    struct tp_rdma_key key;
 
     /* Bytes: handed to the device; read by the peer; no longer needed by the device. */
     uint64_t at, read, done;
@@ -137,12 +146,24 @@ struct tp_rdma_in {
     uint8_t *ring;
     struct ibv_mr *mr;
     uint32_t ring_bytes;
+    uint64_t key_word; /* offered to the peer; not 0 */
+    struct tp_rdma_key key;
+    bool seeks; /* the peer seals small messages */
 
-    /* Bytes: arrived; taken by the reader; told to the peer. */
-    uint64_t tail, head, told;
+    /* Bytes: arrived; as completions say; taken by the reader; told to the peer. What stands in
+     * front of a small message is taken with what was read before it. */
+    uint64_t tail, sure, head, told;
     /* Messages, likewise. */
-    uint64_t came, taken, told_messages;
+    uint64_t came, completed, taken, told_messages;
     uint64_t ends[TP_RDMA_MESSAGES];
+    bool sealed[TP_RDMA_MESSAGES];
+    /* The message that is being read was found in memory and copied out before it was checked. */
+    bool found;
+    uint32_t small_bytes;
+    uint8_t small[TP_RDMA_HEAD_BYTES + TP_RDMA_SMALL_MOST];
+    bool by_memory; /* the last message was found so, and the next is likely to be */
+    unsigned looks; /* since then */
+    uint64_t founds;
     uint64_t credits, credits_done; /* posted, completed */
     uint32_t spent; /* places for messages that were used: given back before the peer is told */
     bool armed;     /* the next message shows on the channel */
@@ -244,6 +265,8 @@ bool tp_rdma_in_arm(struct tp_rdma *r);
 /* The same into memory of a device; *others_p: so many of the bytes come another way. */
 enum gp_status tp_rdma_in_read_direct(struct tp_rdma *r, const struct iovec *to, size_t *got_p,
                                       size_t *others_p);
+/* The message that head stands at the end of is read. */
+void tp_rdma_in_pass(struct tp_rdma_in *in);
 /* A message or a piece can be read. */
 bool tp_rdma_in_has(const struct tp_rdma_in *in);
 /* Something else than a message is done, if any: false if nothing is. */

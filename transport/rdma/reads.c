@@ -351,6 +351,7 @@ took(struct tp_rdma_in *in, size_t bytes)
         return;
     in->head = in->tail;
     in->told_bytes = 0;
+    tp_rdma_in_pass(in);
     in->owing = true; /* the sender waits for it */
 }
 

@@ -170,6 +170,54 @@ Test(rdma, a_sender_without_credits_waits_for_them, .timeout = 60)
     test_pair_close(&p);
 }
 
+/* --- small messages --------------------------------------------------------------------------- */
+
+static void *
+echo(void *arg)
+{
+    struct tp_lane *lane = arg;
+    struct tp_frame frame;
+
+    for (uint32_t i = 0; i < 3000; i++) {
+        need(tp_recv_frame(lane, &frame, test_soon()) == GP_OK);
+        need(test_send(lane, test_tag(&frame), frame.payload, frame.payload_bytes) == GP_OK);
+    }
+    return NULL;
+}
+
+/* Both ends offer a key of their own; who looks finds small messages in memory. */
+Test(rdma, small_messages_are_found_in_memory, .timeout = 60)
+{
+    struct tp_opts common = {.spin_us = 100000};
+    uint8_t payload[300];
+    struct test_pair p;
+    struct tp_rdma *c, *s;
+    pthread_t thread;
+
+    test_pair_open("rdma", &common, &p);
+    c = inside(p.client);
+    s = inside(p.server);
+    cr_assert(c->out.seals && c->in.seeks && s->out.seals && s->in.seeks);
+    cr_assert_neq(c->in.key_word, s->in.key_word);
+    cr_assert_eq(memcmp(&c->out.key, &s->in.key, sizeof(c->out.key)), 0);
+    cr_assert_eq(memcmp(&s->out.key, &c->in.key, sizeof(c->out.key)), 0);
+    pthread_create(&thread, NULL, echo, p.server);
+    for (uint32_t i = 0; i < 3000; i++) {
+        size_t bytes = i % sizeof(payload);
+        struct tp_frame frame;
+
+        test_fill(payload, bytes, i);
+        cr_assert_eq(test_send(p.client, i, payload, bytes), GP_OK);
+        cr_assert_eq(tp_recv_frame(p.client, &frame, test_soon()), GP_OK);
+        cr_assert_eq(test_tag(&frame), i);
+        cr_assert(frame.payload_bytes == bytes && test_is_filled(frame.payload, bytes, i));
+    }
+    pthread_join(thread, NULL);
+    cr_assert_gt(c->in.founds, 1000);
+    cr_assert_gt(s->in.founds, 1000);
+    test_pair_close(&p);
+}
+
 /* --- peers that go, and lines that are cut ---------------------------------------------------- */
 
 Test(rdma, a_killed_peer_is_noticed_at_once, .timeout = 60)

@@ -22,6 +22,7 @@ static const struct tp_rdma_offer good = {
     .messages = 256,
     .reads = 4,
     .rails = 3,
+    .key_word = 0xfedcba9876543210,
 };
 
 Test(rdma_words, an_offer_is_read_as_it_was_written)
@@ -45,6 +46,7 @@ Test(rdma_words, an_offer_is_read_as_it_was_written)
     cr_assert_eq(got.messages, good.messages);
     cr_assert_eq(got.reads, good.reads);
     cr_assert_eq(got.rails, good.rails);
+    cr_assert_eq(got.key_word, good.key_word);
 }
 
 Test(rdma_words, a_piece_is_read_as_it_was_written_and_within_bounds)
