@@ -12,6 +12,7 @@
 #include "backend/cuda/pages.h"
 #include "backend/cuda/promise.h"
 #include "backend/cuda/quick.h"
+#include "backend/cuda/tail.h"
 #include "backend/cuda/waits.h"
 #include "backend/driver/driver.h"
 #include "backend/images/keeper.h"
@@ -76,7 +77,6 @@ struct be_session {
     uint64_t hidden;                  /* devices that the tenant may not use, a bit each */
     struct be_waits *waits;           /* for the device */
     struct be_waits *notices;         /* one thread, never waits for the device */
-    int print_fd;                     /* the process's standard output; -1: nobody prints */
     char tenant[BE_SHARE_TENANT_MAX]; /* who may share with whom */
 
     /* The executor's. */
@@ -124,7 +124,7 @@ struct be_session {
     atomic_size_t graph_bytes; /* pinned memory of graphs' copies */
 
     pthread_mutex_t print_lock; /* rank 38 */
-    uint64_t print_at;          /* guarded by print_lock: how far the output was read */
+    struct be_tail printed;     /* guarded by print_lock, but for its fd: standard output */
 
     atomic_size_t staging_bytes;
     atomic_uint pending; /* waits and copies to the client that are not answered yet */

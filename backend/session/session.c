@@ -122,6 +122,7 @@ session_free(struct be_session *session)
     pthread_cond_destroy(&session->callbacks_done);
     pthread_mutex_destroy(&session->graphs_lock);
     pthread_mutex_destroy(&session->print_lock);
+    be_tail_fini(&session->printed);
     free(session);
 }
 
@@ -142,7 +143,7 @@ be_session_create(const struct be_session_config *config, struct be_line *line,
     session->ledger = config->ledger;
     session->row = config->row;
     session->hidden = config->hidden;
-    session->print_fd = config->print_fd;
+    be_tail_init(&session->printed, config->print_fd);
     session->images.socket = config->images_fd;
     session->fresh_tail = &session->fresh;
     be_handles_init(&session->handles);
