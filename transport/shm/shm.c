@@ -16,7 +16,7 @@
 #define FIRST_LOOKS 200u
 /* Fruitless looks at a ring between two looks at the socket, where whoever receives never sleeps.
  */
-#define LOOKS_PER_HANGUP 256u
+#define LOOKS_PER_HANGUP 4096u
 
 struct shm_lane {
     struct tp_stream s; /* first */
