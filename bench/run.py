@@ -30,6 +30,10 @@ CALLS = ["sync_launch", "sync_idle", "dtoh_8", "htod_8", "launch_burst", "launch
 BULK = ["htod_256m", "dtoh_256m", "htod_256m_pinned", "dtoh_256m_pinned"]
 THIN = ["htod_256m_thin", "dtoh_256m_thin"]  # on lines with a rate only
 FAR = ["sync_launch", "dtoh_8", "module_warm", "decode", "training"]
+# The training-like step on a device whose driver takes some microseconds for a launch, as real ones
+# do and the instant device does not; a row of its own, and of the software device only.
+PACED, PACED_RTT = "training_5us", "1ms"
+PACED_DEVICE = {"GPUPOOL_SOFT_SUBMIT_COST": "5us"}
 TRIPS = ["decode", "training", "alloc_free", "htod_8", "event_query", "sync_idle", "graph",
          "module_warm"]
 SWITCHES = ["no_batch", "no_spin", "no_zero_copy", "no_cache", "no_async", "no_resume",
@@ -90,7 +94,7 @@ class Session:
     def __init__(self, options, build):
         self.options, self.build = options, build
         self.rounds = Rounds()
-        self.pools = {}
+        self.pools, self.paced = {}, {}
         self.trips = {}
         self.memory = {}
         if options.driver == "soft":
@@ -105,9 +109,23 @@ class Session:
             pool = runs.Pool(self.build.folder, runs.SOURCE, scheme, [*more, "--log-level", "warn"])
             self.pools[scheme] = pool
             pool.start()
+        if self.options.driver == "soft" and PACED_RTT in self.options.rtt:
+            os.environ.update(PACED_DEVICE)
+            try:
+                for scheme in self.far():
+                    self.paced[scheme] = runs.Pool(self.build.folder, runs.SOURCE, scheme, self.pools[scheme].options)
+                    self.paced[scheme].start()
+            finally:
+                for name in PACED_DEVICE:
+                    del os.environ[name]
+
+    def far(self):
+        """Transports that are measured at a distance."""
+        far = [t for t in self.options.transports if t != "shm"]  # which goes nowhere
+        return far[-1:] if self.options.quick else far
 
     def close(self):
-        for pool in self.pools.values():
+        for pool in [*self.pools.values(), *self.paced.values()]:
             pool.close()
 
     def say(self, text):
@@ -138,10 +156,17 @@ class Session:
         """Without a relay. A line with a rate has one, so then only the device is left to do."""
         self.say("round %d: direct" % number)
         self.measure_side("direct", self.direct_env)
+        if self.paced:
+            self.measure_paced("direct", "0", dict(self.direct_env, **PACED_DEVICE))
         for scheme, pool in self.pools.items() if not self.options.gbit else ():
             self.say("round %d: %s" % (number, scheme))
             add_floor(self.rounds, scheme, "0", runs.floor(self.build, scheme, pool.certs))
             self.measure_side(scheme, self.env(scheme))
+
+    def measure_paced(self, side, rtt, env, repeat=0):
+        outcome = runs.bench(self.build, env, ["training"], repeat)
+        why = {} if outcome.figures else {PACED: outcome.why}
+        self.rounds.add(side, rtt, {PACED: f for f in outcome.figures.values()}, why)
 
     def one_round_far(self, scheme, rtt):
         mbit = int(self.options.gbit * 1000)
@@ -159,6 +184,12 @@ class Session:
             if mbit and self.options.bulk:
                 figures, failures = runs.bench_each(self.build, env, BULK[:2] + THIN, 1)
                 self.rounds.add(scheme, rtt, figures, failures)
+
+        if rtt == PACED_RTT and scheme in self.paced:
+            paced = self.paced[scheme]
+            with runs.Line(self.build, paced.url, rtt, mbit) as line:
+                self.measure_paced(scheme, rtt, dict(paced.environment(), GPUPOOL_SERVER=line.url),
+                                   repeat)
 
     def count_trips(self):
         """Round trips are counted, not timed: once is enough."""
@@ -342,9 +373,7 @@ def measure(options, build):
         for number in range(1, options.rounds + 1):
             if "0" in options.rtt:
                 session.one_round(number)
-            far = [t for t in options.transports if t != "shm"]  # which goes nowhere
-            far = far[-1:] if options.quick else far
-            for scheme in far:
+            for scheme in session.far():
                 for rtt in [r for r in options.rtt if r != "0" or options.gbit]:
                     session.say("round %d: %s at %s" % (number, scheme, rtt))
                     session.one_round_far(scheme, rtt)

@@ -91,13 +91,14 @@ def steps(f):
                      "%s" % side, 12, trips.get("cu_lib_blas_solver"))
         if "1ms" in f.far:
             # The line's own round trip, as its floor measures it, is what "1 ms" came to here.
-            there = f.get("direct", "training")
             line = f.get("floor " + side, "pingpong", "1ms")
-            total = None if there is None or line is None else there + line
-            step = f.get(side, "training", "1ms")
-            if step is not None:
-                yield target("training-like step at 1 ms over direct and one round trip, %s" % side,
-                             1.05, f.ratio(step, total), "x")
+            for name, words in (("training", "training-like step at 1 ms"),
+                                ("training_5us", "training-like step of launches of 5 us, at 1 ms,")):
+                there, step = f.get("direct", name), f.get(side, name, "1ms")
+                total = None if there is None or line is None else there + line
+                if step is not None:
+                    yield target("%s over direct and one round trip, %s" % (words, side), 1.05,
+                                 f.ratio(step, total), "x")
 
 
 def footprint(f):

@@ -158,6 +158,21 @@ class ReportTest(unittest.TestCase):
         self.assertIs(self.verdict("idle worker's memory, tls"), True)
         self.assertIsNone(self.verdict("sustained launches of one thread, tls"))
 
+    def test_steps_at_a_distance_are_judged_by_direct_and_the_line_each_by_its_own(self):
+        rows = [row("direct", "training", 200.0), row("direct", "training_5us", 10000.0),
+                row("floor tls", "pingpong", 1000.0, rtt="1ms"), row("tls", "training", 1300.0, rtt="1ms")]
+        words = "%s over direct and one round trip, tls"
+        instant = words % "training-like step at 1 ms"
+        paced = words % "training-like step of launches of 5 us, at 1 ms,"
+
+        def verdicts(more):
+            return {t["what"]: t["holds"] for t in targets.judge(result_of([*rows, *more]))}
+
+        self.assertIs(verdicts([])[instant], False)
+        self.assertNotIn(paced, verdicts([]))
+        self.assertIs(verdicts([row("tls", "training_5us", 11500.0, rtt="1ms")])[paced], True)
+        self.assertIs(verdicts([row("tls", "training_5us", 11600.0, rtt="1ms")])[paced], False)
+
     def test_a_table_names_every_workload_and_every_verdict(self):
         text = report.table(self.result)
         for words in ("sync_launch", "decode", "MISSED", "holds", "not measured"):

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The process's profile is this text. */
@@ -188,6 +189,25 @@ milliseconds(struct dev *d, CUdeviceptr p, uint32_t threads, unsigned launches)
     ok(cuEventDestroy_v2(from));
     ok(cuEventDestroy_v2(to));
     return ms;
+}
+
+/* A driver works for a launch; whoever launches waits for it, and nobody else does. */
+Test(profile, of_a_submit_cost_has_launches_take_it)
+{
+    struct timespec from, to;
+    struct dev d;
+    CUdeviceptr p;
+
+    profile("[device]\ninstant = yes\nsubmit_cost = 3ms\n");
+    d = dev_open();
+    ok(cuMemAlloc_v2(&p, 1024));
+    ok(cuCtxSynchronize());
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    for (int i = 0; i < 10; i++)
+        ok(dev_launch(d.fill, p, 2, 1, NULL));
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    cr_expect_geq((to.tv_sec - from.tv_sec) * 1e3 + (to.tv_nsec - from.tv_nsec) / 1e6, 30.0);
+    dev_close(&d);
 }
 
 Test(profile, models_the_time_of_kernels)

@@ -330,6 +330,16 @@ submit(CUstream stream, struct sd_op *op, const CUlaunchConfig *config)
     return sd_stream_submit(stream, op, NULL);
 }
 
+/* The caller works, as in a driver; it does not sleep. */
+static void
+submit_take_time(uint64_t ns)
+{
+    uint64_t until = gp_now_ns() + ns;
+
+    while (gp_now_ns() < until)
+        ;
+}
+
 /* config is where the attributes stand, or NULL. */
 static CUresult
 launch(CUfunction f, struct sd_launch_dims *dims, CUstream hStream, void **kernel_params,
@@ -353,6 +363,8 @@ launch(CUfunction f, struct sd_launch_dims *dims, CUstream hStream, void **kerne
         return cr;
     if (fn->mod->ctx != stream->ctx)
         return CUDA_ERROR_INVALID_HANDLE;
+    if (GP_UNLIKELY(stream->ctx->dev->profile.submit_ns != 0))
+        submit_take_time(stream->ctx->dev->profile.submit_ns);
     dims->sms = stream->green != NULL ? stream->green->desc : NULL;
     op = sd_op_new(SD_WORK_KERNEL, stream->ctx);
     if (op == NULL)

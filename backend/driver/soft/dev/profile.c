@@ -78,6 +78,8 @@ profile_set(struct sd_profile *profile, const char *key, const char *value)
         return gp_parse_u64(value, &profile->threads_per_second) == GP_OK;
     if (strcmp(key, "copy_rate") == 0)
         return gp_parse_bytes(value, &profile->copy_bytes_per_second) == GP_OK;
+    if (strcmp(key, "submit_cost") == 0)
+        return gp_parse_time(value, &profile->submit_ns) == GP_OK;
     if (strcmp(key, "persisting_l2") == 0)
         return gp_parse_bytes(value, &profile->persisting_l2_bytes) == GP_OK &&
                profile->persisting_l2_bytes <= SD_L2_BYTES;
@@ -152,6 +154,7 @@ reader_environment(struct profile_reader *reader)
         {"GPUPOOL_SOFT_LAUNCH_COST", "launch_cost"},
         {"GPUPOOL_SOFT_THREAD_RATE", "thread_rate"},
         {"GPUPOOL_SOFT_COPY_RATE", "copy_rate"},
+        {"GPUPOOL_SOFT_SUBMIT_COST", "submit_cost"},
         {"GPUPOOL_SOFT_PERSISTING_L2", "persisting_l2"},
     };
 

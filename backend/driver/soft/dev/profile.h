@@ -2,7 +2,8 @@
  *
  * An INI file named by GPUPOOL_SOFT_PROFILE, section [device] for all and [device N] for one of
  * them, then the variables GPUPOOL_SOFT_MEMORY, _DEVICES, _CC, _SMS, _THREADS,
- * _INSTANT, _STRICT, _SHARED, _LAUNCH_COST, _THREAD_RATE, _COPY_RATE, _PERSISTING_L2.
+ * _INSTANT, _STRICT, _SHARED, _LAUNCH_COST, _THREAD_RATE, _COPY_RATE, _SUBMIT_COST,
+ * _PERSISTING_L2.
  *
  *   [device]
  *   name = GPUpool software device    compute_capability = 13.0
@@ -13,6 +14,7 @@
  *   launch_cost = 0us                 (timing model: under it work occupies its engine for the
  *   thread_rate = 0                   longer of its real and its modelled time, one at a time)
  *   copy_rate = 0                     threads and bytes per second
+ *   submit_cost = 0us                 a kernel's launch keeps its caller so long, as drivers do
  *   persisting_l2 = 6m                of the L2 cache; what is asked of it has no effect
  */
 #ifndef SD_PROFILE_H
@@ -41,6 +43,8 @@ struct sd_profile {
     uint64_t launch_ns;          /* of each kernel, copy and fill */
     uint64_t threads_per_second; /* of kernels */
     uint64_t copy_bytes_per_second;
+
+    uint64_t submit_ns; /* that a kernel's launch takes its caller */
 };
 
 /*
