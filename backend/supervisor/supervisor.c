@@ -361,15 +361,11 @@ signals_take(struct be_supervisor *s)
 
 /* A worker that starts needs a core for some milliseconds, which the session that has just begun
  * needs too: the scheduler then puts its client and its worker on one, and leaves them there. So it
- * starts a little later, if there is another one for whoever comes next. */
+ * starts a little later. One is made ready in any case, for whoever comes next. */
 static uint64_t
-fill_not_before(const struct be_supervisor *s)
+calm_until(const struct be_supervisor *s)
 {
-    const struct be_workers *w = &s->workers;
-
-    if (w->given_ns == 0 || w->counts[BE_WORKER_READY] + w->counts[BE_WORKER_STARTING] == 0)
-        return w->not_before_ns;
-    return gp_max_u64(w->not_before_ns, w->given_ns + s->config->warm_delay_ns);
+    return s->workers.given_ns != 0 ? s->workers.given_ns + s->config->warm_delay_ns : 0;
 }
 
 /* As many as shall be warm, but not all of a failing kind at once. */
@@ -377,10 +373,12 @@ static void
 workers_fill(struct be_supervisor *s)
 {
     struct be_workers *w = &s->workers;
+    uint64_t now = gp_now_ns();
+    unsigned want = now < calm_until(s) ? 1 : s->config->warm_workers;
 
-    if (s->draining || s->succession.given || gp_now_ns() < fill_not_before(s))
+    if (s->draining || s->succession.given || now < w->not_before_ns)
         return;
-    while (w->counts[BE_WORKER_READY] + w->counts[BE_WORKER_STARTING] < s->config->warm_workers &&
+    while (w->counts[BE_WORKER_READY] + w->counts[BE_WORKER_STARTING] < want &&
            w->counts[BE_WORKER_STARTING] < BE_STARTING_MAX) {
         if (be_workers_start(w, NULL) != GP_OK)
             break;
@@ -443,10 +441,14 @@ poll_timeout(struct be_supervisor *s)
     next = gp_min_u64(next, be_notify_watchdog(now));
     next = gp_min_u64(next, be_accounting_check(s, now));
     next = gp_min_u64(next, s->cordon_until_ns);
-    if (s->draining)
+    if (s->draining) {
         next = gp_min_u64(next, s->drain_until_ns);
-    else if (fill_not_before(s) > now)
-        next = gp_min_u64(fill_not_before(s), next);
+    } else {
+        uint64_t fill = gp_max_u64(s->workers.not_before_ns, calm_until(s));
+
+        if (fill > now)
+            next = gp_min_u64(fill, next);
+    }
     return gp_deadline_poll_ms(now, next);
 }
 

@@ -235,7 +235,7 @@ Test(faults, the_next_worker_starts_late_unless_none_is_left)
     test_client_start(&a, server.url[0]);
     cr_assert_eq(test_server_workers(&server, workers, 16), 2);
     test_client_start(&b, server.url[0]);
-    while (test_server_workers(&server, workers, 16) < 4)
+    while (test_server_workers(&server, workers, 16) < 3)
         sched_yield();
     test_client_close(&a);
     test_client_close(&b);
