@@ -342,14 +342,15 @@ note_peer(struct tp_stream *s, uint64_t gone_ns)
         s->peer_here++;
 }
 
-/* Look at the line without sleeping. GP_ERR_TIMEOUT: looked long enough. */
+/* Look at the line without sleeping, from now on. GP_ERR_TIMEOUT: looked long enough. */
 static enum gp_status
-spin(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t deadline_ns, size_t *got_p)
+spin(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t now, uint64_t deadline_ns,
+     size_t *got_p)
 {
     uint64_t most = atomic_load_explicit(&s->lane.spin_us, memory_order_relaxed) * GP_NS_PER_US;
     unsigned per_yield = atomic_load_explicit(&s->looks_per_yield, memory_order_relaxed);
     unsigned first = atomic_load_explicit(&s->first_looks, memory_order_relaxed);
-    uint64_t now = gp_now_ns(), end, gone_ns = 0;
+    uint64_t end, gone_ns = 0;
     enum gp_status status;
 
     if (most == 0)
@@ -441,7 +442,7 @@ read_waiting(struct tp_stream *s, const struct iovec *iov, int iovcnt, uint64_t 
     if (status != GP_ERR_AGAIN || deadline_ns == TP_NOW || take_wake(s))
         return status;
     start = gp_now_ns();
-    status = spin(s, iov, iovcnt, deadline_ns, got_p);
+    status = spin(s, iov, iovcnt, start, deadline_ns, got_p);
     if (status != GP_ERR_TIMEOUT)
         return status;
     do { /* a descriptor may be readable with nothing in it for us */

@@ -158,14 +158,14 @@ grow(atomic_uint_least64_t *all, atomic_uint_least64_t *by, uint64_t total)
 
 void
 be_board_row_frame(struct be_board_row *row, const char *scheme, uint64_t bytes_in,
-                   uint64_t bytes_out)
+                   uint64_t bytes_out, uint64_t now_ns)
 {
     enum be_way way = way_of(scheme);
 
     grow(&row->counts[BE_COUNT_BYTES_IN], &row->bytes_in[way], bytes_in);
     grow(&row->counts[BE_COUNT_BYTES_OUT], &row->bytes_out[way], bytes_out);
     atomic_store_explicit(&row->way, way, memory_order_relaxed);
-    atomic_store_explicit(&row->active_ns, gp_now_ns(), memory_order_relaxed);
+    atomic_store_explicit(&row->active_ns, now_ns, memory_order_relaxed);
 }
 
 void

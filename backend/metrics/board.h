@@ -125,7 +125,7 @@ void be_board_row_set(struct be_board_row *row, const struct be_board_session *s
 
 /* A frame came by the transport of this scheme; so many bytes of frames in all. One thread. */
 void be_board_row_frame(struct be_board_row *row, const char *scheme, uint64_t bytes_in,
-                        uint64_t bytes_out);
+                        uint64_t bytes_out, uint64_t now_ns);
 
 /* By how much a counter of one's own row has grown; row may be NULL. */
 static inline void

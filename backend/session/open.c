@@ -387,7 +387,7 @@ answer(const struct be_open_config *config, struct be_line *line, struct be_sess
     opened->seen.monitor = monitor;
     opened->seen.opened_ms = gp_wall_ms();
     be_board_row_set(config->session.row, &opened->seen);
-    be_frame_count(config->session.row, line->lane);
+    be_frame_count(config->session.row, line->lane, gp_now_ns());
     memcpy(opened->secret, out.resume_secret, sizeof(opened->secret));
     explicit_bzero(out.resume_secret, sizeof(out.resume_secret));
     if (message.data != NULL)

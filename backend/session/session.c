@@ -415,14 +415,14 @@ be_client_tell(struct be_session *session, const char *text)
 }
 
 void
-be_frame_count(struct be_board_row *row, const struct tp_lane *lane)
+be_frame_count(struct be_board_row *row, const struct tp_lane *lane, uint64_t now_ns)
 {
     struct tp_stats stats;
 
     if (row == NULL)
         return;
     tp_stats(lane, &stats);
-    be_board_row_frame(row, tp_scheme(lane), stats.bytes_received, stats.bytes_sent);
+    be_board_row_frame(row, tp_scheme(lane), stats.bytes_received, stats.bytes_sent, now_ns);
 }
 
 /* False at the session's end, and then *code_p says why. */
@@ -509,6 +509,7 @@ be_session_run(struct be_session *session)
     enum wire_control_code code = WIRE_CODE_OK;
     struct tp_frame frame;
     enum gp_status status;
+    uint64_t now_ns;
 
     session->line->executor = pthread_self();
     be_promises_tell(session);
@@ -518,15 +519,16 @@ be_session_run(struct be_session *session)
             continue;
         if (status == GP_ERR_PROTOCOL || status == GP_ERR_LIMIT)
             code = WIRE_CODE_PROTOCOL;
-        be_frame_count(session->row, session->line->lane);
+        now_ns = gp_now_ns();
+        be_frame_count(session->row, session->line->lane, now_ns);
         if (status != GP_OK)
             break;
-        atomic_store_explicit(&session->line->busy_since_ns, gp_now_ns(), memory_order_relaxed);
+        atomic_store_explicit(&session->line->busy_since_ns, now_ns, memory_order_relaxed);
         if (!frame_take(session, &frame, &code))
             break;
         atomic_store_explicit(&session->line->busy_since_ns, 0, memory_order_relaxed);
     }
-    be_frame_count(session->row, session->line->lane);
+    be_frame_count(session->row, session->line->lane, gp_now_ns());
     if (code != WIRE_CODE_OK) {
         be_line_frame(session->line, WIRE_FRAME_BYE, code, NULL, 0);
         be_line_flush(session->line);

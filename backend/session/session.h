@@ -71,7 +71,7 @@ struct be_open_config {
 };
 
 /* What the operator sees of the line; row may be NULL. */
-void be_frame_count(struct be_board_row *row, const struct tp_lane *lane);
+void be_frame_count(struct be_board_row *row, const struct tp_lane *lane, uint64_t now_ns);
 
 /* What client and server agreed on. */
 struct be_opened {

@@ -303,15 +303,19 @@ stop_leading(struct fe_line *l, bool background)
     }
 }
 
-static void
-lead(struct fe_line *l, struct fe_done *done)
+/* From now on; returns about when it ended. */
+static uint64_t
+lead(struct fe_line *l, struct fe_done *done, uint64_t now)
 {
-    while (!is_set(done) && !line_over(l))
-        (void)receive_one(l, next_beat(l));
+    while (!is_set(done) && !line_over(l)) {
+        (void)receive_one(l, l->heartbeat_ns != 0 ? now + l->heartbeat_ns : GP_FOREVER);
+        now = is_set(done) ? gp_max_u64(now, l->recv.heard_ns) : gp_now_ns();
+    }
     /* What is here already does not show in poll(). */
     while (!line_over(l) && tp_pending(l->lane) && receive_one(l, TP_NOW) == GP_OK)
         ;
     stop_leading(l, false);
+    return now;
 }
 
 static void
@@ -366,7 +370,7 @@ void
 fe_receive_wait(struct fe_line *l, struct fe_done *done)
 {
     struct fe_receive *r = &l->recv;
-    uint64_t begin = gp_now_ns();
+    uint64_t begin = gp_now_ns(), end = begin;
 
     while (!is_set(done) && !line_over(l)) {
         pthread_mutex_lock(&r->lock);
@@ -375,13 +379,14 @@ fe_receive_wait(struct fe_line *l, struct fe_done *done)
         } else if (!r->leader) {
             r->leader = true;
             pthread_mutex_unlock(&r->lock);
-            lead(l, done);
+            end = lead(l, done, end);
         } else {
             follow(l, done);
+            end = gp_now_ns();
         }
     }
     atomic_fetch_add_explicit(&r->round_trips, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&r->waited_ns, gp_now_ns() - begin, memory_order_relaxed);
+    atomic_fetch_add_explicit(&r->waited_ns, end - begin, memory_order_relaxed);
     fe_trace_add("wait", "wait", begin, 0);
 }
 
