@@ -17,6 +17,7 @@ import time
 
 from pool import Pool, eventually, finish, wait_dots
 
+WARM = 2  # processes that a server keeps ready
 HANG_SECONDS = 20  # generous: a machine under load; a hang is without end
 
 
@@ -90,6 +91,9 @@ def kill_sessions(build, source, scheme, times, chance):
         bystander = pool.client("0")
         if not wait_dots(bystander, 2):
             return [f"bystander did not start: {finish(bystander, HANG_SECONDS)}"]
+        # The next worker is made ready a moment after a session began.
+        if not eventually(lambda: len(pool.workers()) == len(session_workers(pool)) + WARM):
+            return [f"{len(pool.workers())} workers for one session"]
         sessions, descriptors = len(session_workers(pool)), pool.descriptors()
         faults = []
         for number in range(times):
