@@ -23,7 +23,7 @@ say(const struct gp_url *url, const struct tp_opts *opts, int rc)
 {
     if (rc == EAI_MEMORY)
         return tp_fail(opts, GP_ERR_NO_MEMORY, "%s: out of memory", url->host);
-    if (rc == EAI_INPROGRESS)
+    if (rc == EAI_INPROGRESS || rc == EAI_AGAIN) /* which says nothing about the name */
         return tp_fail(opts, GP_ERR_TIMEOUT,
                        "%s: the name server does not answer: check /etc/resolv.conf or give an "
                        "IP address",
