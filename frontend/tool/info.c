@@ -22,7 +22,7 @@ static const char examples[] = "\nExamples:\n"
                                "Exit code 0 if a session could be opened, 1 if not.\n";
 
 static bool
-round_trip(uint64_t *ns_p)
+round_trip(struct fe_session *s, uint64_t *ns_p)
 {
     uint64_t begin = gp_now_ns();
     const uint8_t *bytes;
@@ -30,7 +30,7 @@ round_trip(uint64_t *ns_p)
     size_t len;
     CUresult cr;
 
-    if (fe_enter_in(&call, WIRE_CALL_gpBarrier, NULL) != CUDA_SUCCESS)
+    if (fe_enter_on(&call, WIRE_CALL_gpBarrier, s) != CUDA_SUCCESS)
         return false;
     if (fe_post(&call, 0) == NULL)
         return false;
@@ -49,13 +49,13 @@ by_size(const void *x, const void *y)
 }
 
 static void
-print_round_trip(void)
+print_round_trip(struct fe_session *s)
 {
     uint64_t ns[ROUNDS];
     int i;
 
     for (i = 0; i < ROUNDS; i++)
-        if (!round_trip(&ns[i]))
+        if (!round_trip(s, &ns[i]))
             return;
     qsort(ns, ROUNDS, sizeof(ns[0]), by_size);
     printf("round trip: %.1f us median, %.1f us least\n", (double)ns[ROUNDS / 2] / 1e3,
@@ -77,20 +77,23 @@ print_transport(const struct tp_lane *lane)
         printf("transport:  %s, not encrypted, opened by %s\n", scheme, peer->protocol);
 }
 
+/* Its devices by the numbers that a program gives them. */
 static void
 print_session(struct fe_session *s)
 {
+    const struct fe_sessions *all = fe_sessions();
     char uuid[48];
-    unsigned i;
 
     printf("server:     %s (%s)\n", s->server[0] != '\0' ? s->server : "without a name", s->url);
     print_transport(s->line->lane);
     printf("driver:     %s, CUDA %d.%d%s\n", s->driver, s->driver_version / 1000,
            s->driver_version % 1000 / 10, s->software ? " (no GPU: computes on the CPU)" : "");
-    print_round_trip();
-    for (i = 0; i < s->device_count; i++) {
-        const struct wire_device *d = s->devices[i].info;
+    print_round_trip(s);
+    for (unsigned i = 0; i < all->device_count; i++) {
+        const struct wire_device *d = all->devices[i].info;
 
+        if (all->devices[i].session != s)
+            continue;
         fe_uuid_text("GPU-", d->uuid, uuid);
         printf("device %-4u %s, %" PRIu64 " MiB, %" PRIu64 " free, %s, %s\n", i, d->name,
                d->total_bytes >> 20, d->free_bytes >> 20, d->pci_bus_id, uuid);
@@ -112,6 +115,7 @@ tool_info(int argc, char **argv)
     }
     if (fe_start() != CUDA_SUCCESS)
         return TOOL_FAILED; /* one line has said why */
-    print_session(fe_session_get(NULL));
+    for (unsigned i = 0; i < fe_sessions()->count; i++)
+        print_session(fe_sessions()->list[i]);
     return 0;
 }

@@ -87,6 +87,9 @@ def the_best_lane_between_servers(build, source):
               stats(secret)["bytes_between_servers"], secret.stderr)
         check("nor is it tried", not any("no copies go to" in server.log() for server in three.servers),
               *(server.log() for server in three.servers))
+        shown = three.lab.run("info", "--server", three.together, who="alice")
+        check("all of them are shown", re.findall(r"(?m)^(?:server: |device) +(\w+)", shown.stdout) ==
+              ["gpu1", "0", "1", "gpu2", "2", "3", "gpu3", "4", "5"], shown.stdout, shown.stderr)
         three.together = three.together.replace("tls:", "gpupool:")
         best = three.run(GPUPOOL_STATS="1", GPUPOOL_LOG="info")
         check("the same is said", best.returncode == 0 and best.stdout == direct.stdout, best.stdout, best.stderr)
