@@ -16,6 +16,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 
@@ -330,15 +331,40 @@ def buildtype(build):
         return None
 
 
+def transports(text):
+    names = text.split(",")
+    if not set(names) <= {"tcp", "tls", "shm"}:
+        raise argparse.ArgumentTypeError("%r: tcp, tls and shm are measured (rdma by tests/rdma)" % text)
+    return names
+
+
+def round_trips(text):
+    if not all(re.fullmatch(r"0|[0-9]+(\.[0-9]+)?(us|ms|s)", t) for t in text.split(",")):
+        raise argparse.ArgumentTypeError("%r: times like 0,100us,1ms" % text)
+    return text.split(",")
+
+
+def read_figures(parser, name):
+    """What --out wrote."""
+    try:
+        with open(name, encoding="utf-8") as file:
+            figures = json.load(file)
+    except (OSError, ValueError) as error:
+        parser.error("%s: %s" % (name, error))
+    if not isinstance(figures, dict) or "rows" not in figures:
+        parser.error("%s: not what --out writes" % name)
+    return figures
+
+
 def parse():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--build", help="Meson's build folder")
     p.add_argument("--driver", default="soft", help="driver of the server: soft, cuda or a path")
-    p.add_argument("--transports", default="tcp,tls,shm", type=lambda t: t.split(","))
-    p.add_argument("--rtt", default="0", type=lambda t: t.split(","),
+    p.add_argument("--transports", default="tcp,tls,shm", type=transports, help="by comma: tcp,tls,shm")
+    p.add_argument("--rtt", default="0", type=round_trips,
                    help="round trips to add, by comma: 0,100us,500us,1ms,30ms")
     p.add_argument("--gbit", default=0.0, type=float, help="rate of the line, with --rtt")
-    p.add_argument("--rounds", default=5, type=int)
+    p.add_argument("--rounds", default=5, type=int, help="at least 1")
     p.add_argument("--quick", action="store_true", help="under 3 minutes, and the targets")
     p.add_argument("--check", action="store_true", help="exit status 1 if a target does not hold")
     p.add_argument("--switches", action="store_true", help="what each GPUPOOL_PERF switch is worth")
@@ -352,8 +378,12 @@ def parse():
     p.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two files of --out")
     options = p.parse_args()
     options.seconds, options.repeat = 0.9, 0
-    if options.compare is None and not options.build:
+    if options.compare is not None:
+        options.compare = [read_figures(p, name) for name in options.compare]
+    elif not options.build:
         p.error("--build is needed")
+    if options.rounds < 1 or options.gbit < 0:
+        p.error("--rounds is at least 1, --gbit not negative")
     if options.quick:
         options.rounds, options.seconds = min(options.rounds, 3), 0.6
         options.rtt = ["0", "100us", "1ms"]
@@ -391,7 +421,7 @@ def measure(options, build):
 def main():
     options = parse()
     if options.compare is not None:
-        print(report.comparison(*[json.load(open(n, encoding="utf-8")) for n in options.compare]))
+        print(report.comparison(*options.compare))
         return 0
     build = runs.Build(options.build)
     missing = build.missing()

@@ -196,6 +196,23 @@ class ReportTest(unittest.TestCase):
         self.assertTrue(line.endswith("*") and "2.00" in line, line)
 
 
+class OptionTest(unittest.TestCase):
+    def test_what_cannot_be_measured_is_said_in_a_line(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as other:
+            other.write("[]")
+            other.flush()
+            for words, said in ((["--transports", "tcp,rdma"], "tcp, tls and shm"),
+                                (["--rtt", "0,soon"], "times like"),
+                                (["--rounds", "0"], "at least 1"),
+                                (["--compare", "/nowhere", "/nowhere"], "No such file"),
+                                (["--compare", other.name, other.name], "not what --out writes")):
+                done = runs.subprocess.run([sys.executable, os.path.join(runs.HERE, "run.py"), "--build",
+                                            BUILD.folder, *words], text=True, capture_output=True, timeout=60)
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertIn(said, done.stderr)
+                self.assertNotIn("Traceback", done.stderr)
+
+
 class WorkloadTest(unittest.TestCase):
     def test_each_workload_runs_on_the_software_device(self):
         env = dict(os.environ, LD_LIBRARY_PATH=os.path.dirname(BUILD.soft), GPUPOOL_SOFT_DEVICES="2")
