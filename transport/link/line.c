@@ -17,7 +17,7 @@
 /* More than a window and the longest frame that may be in front of an acknowledgement. */
 #define AHEAD_MAX (64u << 20)
 /* Silent receivers acknowledge after this share of a window. */
-#define ACK_SHARE 8
+#define ACK_SHARE 4
 
 void
 tp_link_signal(int fd)

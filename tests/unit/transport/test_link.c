@@ -417,7 +417,7 @@ Test(link, forgets_what_is_acknowledged, .timeout = 60)
     }
     pthread_join(thread, NULL);
     tp_link_look(links[0]);
-    cr_assert_leq(tp_link_kept(links[0]), 2u << 20);
+    cr_assert_leq(tp_link_kept(links[0]), 4u << 20);
     links_close(links);
 }
 
