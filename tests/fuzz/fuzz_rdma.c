@@ -5,6 +5,7 @@
  * come; so must what the lane counts. Words inside TLS are whatever follows a row that says so.
  */
 #include "tests/fuzz/fuzz.h"
+#include "tests/support/played_device.h"
 
 #include "protocol/base/log.h"
 #include "protocol/base/util.h"
@@ -38,18 +39,11 @@ enum {
     DO_KINDS,
 };
 
-/* A completion queue, and what is in it. */
-struct queue {
-    struct ibv_cq cq;
-    struct ibv_wc wc[1024];
-    unsigned first, count;
-};
-
 static struct {
     struct ibv_context context;
     struct ibv_qp qp[3]; /* out, in, rail */
     struct ibv_comp_channel channel[3];
-    struct queue sent[3], came[2];
+    struct played_queue sent[3], came[2];
     struct ibv_mr key;
     bool fails;
     /* What it may write to, beside what is listed as kept. */
@@ -64,23 +58,10 @@ static struct tp_rdma_rail rail;
  */
 
 static void
-complete(struct queue *q, struct ibv_wc wc)
+complete(struct played_queue *q, struct ibv_wc wc)
 {
-    if (q->count < GP_ARRAY_LEN(q->wc))
-        q->wc[(q->first + q->count++) % GP_ARRAY_LEN(q->wc)] = wc;
-}
-
-static int
-poll_cq(struct ibv_cq *cq, int most, struct ibv_wc *wc)
-{
-    struct queue *q = cq->cq_context;
-    int n = 0;
-
-    for (; n < most && q->count > 0; n++, q->count--) {
-        wc[n] = q->wc[q->first];
-        q->first = (q->first + 1) % GP_ARRAY_LEN(q->wc);
-    }
-    return n;
+    if (played_complete(q, wc))
+        played_arrive(q, 1);
 }
 
 static bool
@@ -125,29 +106,12 @@ post_recv(struct ibv_qp *qp, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
 }
 
 static int
-req_notify_cq(struct ibv_cq *cq, int solicited)
-{
-    (void)cq;
-    (void)solicited;
-    return 0;
-}
-
-static int
 modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 {
     (void)qp;
     (void)attr;
     (void)mask;
     return 0;
-}
-
-static int
-get_cq_event(struct ibv_comp_channel *channel, struct ibv_cq **cq_p, void **user_p)
-{
-    (void)channel;
-    (void)cq_p;
-    (void)user_p;
-    return -1;
 }
 
 static const char *
@@ -158,7 +122,7 @@ wc_status_str(enum ibv_wc_status status)
 }
 
 static const struct tp_verbs verbs = {
-    .modify_qp = modify_qp, .get_cq_event = get_cq_event, .wc_status_str = wc_status_str};
+    .modify_qp = modify_qp, .get_cq_event = played_get_cq_event, .wc_status_str = wc_status_str};
 
 static void *
 key_add(void *user, void *base, size_t bytes, bool peer)
@@ -194,15 +158,13 @@ pair_make(struct tp_rdma_pair *pair, unsigned which)
 {
     device.qp[which].context = &device.context;
     device.channel[which].fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    device.sent[which].cq =
-        (struct ibv_cq){.context = &device.context, .cq_context = &device.sent[which]};
+    played_queue_make(&device.sent[which], &device.context);
     pair->channel = &device.channel[which];
     pair->qp = &device.qp[which];
     pair->sent = pair->came = &device.sent[which].cq;
     if (which == 2)
         return;
-    device.came[which].cq =
-        (struct ibv_cq){.context = &device.context, .cq_context = &device.came[which]};
+    played_queue_make(&device.came[which], &device.context);
     pair->came = &device.came[which].cq;
 }
 
@@ -214,10 +176,10 @@ lane_make(bool rails, bool as_device, bool small, int fd)
     memset(&device, 0, sizeof(device));
     memset(&lane, 0, sizeof(lane));
     memset(&rail, 0, sizeof(rail));
-    device.context.ops.poll_cq = poll_cq;
+    device.context.ops.poll_cq = played_poll_cq;
     device.context.ops.post_send = post_send;
     device.context.ops.post_recv = post_recv;
-    device.context.ops.req_notify_cq = req_notify_cq;
+    device.context.ops.req_notify_cq = played_req_notify_cq;
     lane.verbs = &verbs;
     lane.control_fd = fd;
     pair_make(&lane.out.pair, 0);

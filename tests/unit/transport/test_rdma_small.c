@@ -4,6 +4,7 @@
  * The device is played here: a write is in memory at once or when a test says so, its completion is
  * there when a test says so, and each takes a place of the receive queue, which may not run dry.
  */
+#include "tests/support/played_device.h"
 #include "tests/unit/transport/pair.h"
 #include "transport/rdma/rdma_priv.h"
 
@@ -17,20 +18,13 @@
 #define QUEUE (TP_RDMA_MESSAGES + TP_RDMA_SPARE_MESSAGES)
 #define WORD  0x0123456789abcdefull
 
-/* A completion queue: what is in it, and what is on its way there. */
-struct queue {
-    struct ibv_cq cq;
-    struct ibv_wc wc[QUEUE];
-    unsigned first, count, late;
-};
-
 /* One direction: a sender, a receiver, and the device between them. */
 static struct {
     struct tp_rdma from, to;
     struct ibv_context context;
     struct ibv_qp out, in;
     struct ibv_comp_channel channel;
-    struct queue sent, credits, credited, came;
+    struct played_queue sent, credits, credited, came;
     struct ibv_mr key;
     unsigned places, places_least; /* of the receive queue */
     uint64_t writes;
@@ -42,30 +36,10 @@ static struct {
  */
 
 static void
-complete(struct queue *q, struct ibv_wc wc)
+complete(struct played_queue *q, struct ibv_wc wc)
 {
     cr_assert_lt(q->count + q->late, QUEUE, "a completion queue runs over");
-    q->wc[(q->first + q->count + q->late++) % QUEUE] = wc;
-}
-
-static void
-arrive(struct queue *q, unsigned most)
-{
-    for (; most > 0 && q->late > 0; most--, q->late--)
-        q->count++;
-}
-
-static int
-poll_cq(struct ibv_cq *cq, int most, struct ibv_wc *wc)
-{
-    struct queue *q = cq->cq_context;
-    int n = 0;
-
-    for (; n < most && q->count > 0; n++, q->count--) {
-        wc[n] = q->wc[q->first];
-        q->first = (q->first + 1) % QUEUE;
-    }
-    return n;
+    cr_assert(played_complete(q, wc));
 }
 
 static void
@@ -92,7 +66,7 @@ post_send(struct ibv_qp *qp, struct ibv_send_wr *wr, struct ibv_send_wr **bad)
                                                 .opcode = IBV_WC_RECV,
                                                 .wc_flags = IBV_WC_WITH_IMM,
                                                 .imm_data = wr->imm_data});
-        arrive(&line.credits, 1);
+        played_arrive(&line.credits, 1);
     } else {
         if (wr->num_sge > 0)
             memcpy((void *)(uintptr_t)wr->wr.rdma.remote_addr, (void *)(uintptr_t)sge->addr,
@@ -102,10 +76,10 @@ post_send(struct ibv_qp *qp, struct ibv_send_wr *wr, struct ibv_send_wr **bad)
         take_place(line.last_word);
     }
     if ((wr->send_flags & IBV_SEND_SIGNALED) != 0) {
-        struct queue *q = credit ? &line.credited : &line.sent;
+        struct played_queue *q = credit ? &line.credited : &line.sent;
 
         complete(q, (struct ibv_wc){.wr_id = wr->wr_id, .status = IBV_WC_SUCCESS});
-        arrive(q, 1);
+        played_arrive(q, 1);
     }
     return 0;
 }
@@ -120,30 +94,7 @@ post_recv(struct ibv_qp *qp, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
     return 0;
 }
 
-static int
-req_notify_cq(struct ibv_cq *cq, int solicited)
-{
-    (void)cq;
-    (void)solicited;
-    return 0;
-}
-
-static int
-get_cq_event(struct ibv_comp_channel *channel, struct ibv_cq **cq_p, void **user_p)
-{
-    (void)channel;
-    (void)cq_p;
-    (void)user_p;
-    return -1;
-}
-
-static const struct tp_verbs verbs = {.get_cq_event = get_cq_event};
-
-static void
-queue_make(struct queue *q)
-{
-    q->cq = (struct ibv_cq){.context = &line.context, .cq_context = q};
-}
+static const struct tp_verbs verbs = {.get_cq_event = played_get_cq_event};
 
 static void
 end_make(struct tp_rdma *r)
@@ -163,16 +114,16 @@ begin(void)
 
     memset(&line, 0, sizeof(line));
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line.fds), 0);
-    line.context.ops.poll_cq = poll_cq;
+    line.context.ops.poll_cq = played_poll_cq;
     line.context.ops.post_send = post_send;
     line.context.ops.post_recv = post_recv;
-    line.context.ops.req_notify_cq = req_notify_cq;
+    line.context.ops.req_notify_cq = played_req_notify_cq;
     line.out.context = line.in.context = &line.context;
     line.places = line.places_least = QUEUE;
-    queue_make(&line.sent);
-    queue_make(&line.credits);
-    queue_make(&line.credited);
-    queue_make(&line.came);
+    played_queue_make(&line.sent, &line.context);
+    played_queue_make(&line.credits, &line.context);
+    played_queue_make(&line.credited, &line.context);
+    played_queue_make(&line.came, &line.context);
     end_make(&line.from);
     end_make(&line.to);
     o->pair = (struct tp_rdma_pair){&line.channel, &line.sent.cq, &line.credits.cq, &line.out, 0};
@@ -318,7 +269,7 @@ Test(rdma_small, a_message_is_found_before_its_completion)
     expect(7, 96);
     cr_assert_eq(line.to.in.completed, 0);
     expect_nothing();
-    arrive(&line.came, 1);
+    played_arrive(&line.came, 1);
     expect_nothing();
     cr_assert_eq(line.to.in.completed, 1);
     cr_assert_eq(line.to.in.sure, line.to.in.head);
@@ -326,7 +277,7 @@ Test(rdma_small, a_message_is_found_before_its_completion)
     expect(8, 1);
     /* Who sleeps now would be woken by what is told late: so it is looked for first. */
     line.to.in.armed = true;
-    arrive(&line.came, 1);
+    played_arrive(&line.came, 1);
     cr_assert_not(tp_rdma_in_arm(&line.to));
     cr_assert_eq(line.to.in.completed, 2);
 }
@@ -338,7 +289,7 @@ Test(rdma_small, a_completion_may_be_seen_before_memory_is_looked_at)
     cr_assert(put(3, TP_RDMA_SMALL_MOST + 1)); /* as it is */
     cr_assert_eq(line.last_word, TP_RDMA_SMALL_MOST + 1);
     cr_assert(put(4, 41));
-    arrive(&line.came, 4);
+    played_arrive(&line.came, 4);
     cr_assert(tp_rdma_in_arm(&line.to));
     cr_assert_eq(line.to.in.completed, 4);
 
@@ -369,7 +320,7 @@ Test(rdma_small, a_found_message_is_read_piece_by_piece)
         cr_assert_eq(get(data + got, gp_min_u64(30, 100 - got), &n), GP_OK);
         got += n;
         memset(line.to.in.ring, 0xee, 200);
-        arrive(&line.came, got > 50);
+        played_arrive(&line.came, got > 50);
     }
     cr_assert(test_is_filled(data, 100, 5));
     expect_nothing();
@@ -390,7 +341,7 @@ Test(rdma_small, a_found_message_goes_before_what_completions_tell)
         cr_assert_eq(n, first);
         cr_assert(first == 0 || put(2, first)); /* so that as much is here as before */
         cr_assert(put(3, 300));
-        arrive(&line.came, QUEUE);
+        played_arrive(&line.came, QUEUE);
         for (got = first; got < 40 + first + 300; got += n)
             cr_assert_eq(get(data + got, sizeof(data) - got, &n), GP_OK);
         cr_assert_eq(got, 40 + first + 300);
@@ -449,7 +400,7 @@ Test(rdma_small, what_an_earlier_lap_left_is_no_message)
 
     cr_assert(put(3, 64));
     expect(3, 64);
-    arrive(&line.came, 1);
+    played_arrive(&line.came, 1);
     expect_nothing();
     go_on(RING - in->tail); /* where that message lies */
     cr_assert_eq(tp_rdma_place(in->tail, RING), 0);
@@ -480,9 +431,9 @@ Test(rdma_small, messages_of_all_lengths_go_round_the_ring)
         cr_assert(put(i, bytes));
         sealed += (line.last_word & TP_RDMA_SEALED) != 0;
         if (i % 3 == 0)
-            arrive(&line.came, QUEUE);
+            played_arrive(&line.came, QUEUE);
         if (bytes > TP_RDMA_SMALL_MOST || (line.last_word & TP_RDMA_SEALED) == 0)
-            arrive(&line.came, QUEUE);
+            played_arrive(&line.came, QUEUE);
         for (uint8_t data[4096], *at = data; bytes > 0;) { /* it may have gone in two */
             size_t n;
 
@@ -506,7 +457,7 @@ contradict(uint32_t word)
     cr_assert(put(1, 24));
     expect(1, 24);
     line.came.wc[line.came.first].imm_data = htonl(word);
-    arrive(&line.came, 1);
+    played_arrive(&line.came, 1);
     expect_broken();
 }
 
@@ -539,14 +490,14 @@ Test(rdma_small, a_message_that_only_its_completion_calls_small_ends_the_lane)
         finish();
         begin();
         take_place(none[i]);
-        arrive(&line.came, 1);
+        played_arrive(&line.came, 1);
         expect_broken();
     }
     finish();
     begin();
     line.to.in.seeks = false; /* nor where it was not agreed on */
     take_place((TP_RDMA_HEAD_BYTES + 8) | TP_RDMA_SEALED);
-    arrive(&line.came, 1);
+    played_arrive(&line.came, 1);
     expect_broken();
 }
 
@@ -556,7 +507,7 @@ Test(rdma_small, an_empty_message_stands_nowhere)
     take_place(0);
     cr_assert(put(6, 32));
     expect(6, 32);
-    arrive(&line.came, 2);
+    played_arrive(&line.came, 2);
     expect_nothing();
     cr_assert_eq(line.to.in.completed, 1);
 }
@@ -580,7 +531,7 @@ Test(rdma_small, the_receive_queue_runs_neither_dry_nor_over)
 
             while (sent < 5000 && put(sent, 48) && ++sent % 7 != 0)
                 ;
-            arrive(&line.came, line.came.late - (unsigned)gp_min_u64(line.came.late, lag));
+            played_arrive(&line.came, line.came.late - (unsigned)gp_min_u64(line.came.late, lag));
             while (got < sent && get(data, 48, &n) == GP_OK) {
                 cr_assert_eq(n, 48);
                 cr_assert(test_is_filled(data, n, got));
@@ -590,7 +541,7 @@ Test(rdma_small, the_receive_queue_runs_neither_dry_nor_over)
             cr_assert_lt(++idle, 3, "%u of %u, %u late", got, sent, lag);
             /* Nothing comes any more: the reader sleeps until something does. */
             if (idle == 2 && !tp_rdma_in_arm(&line.to))
-                arrive(&line.came, QUEUE);
+                played_arrive(&line.came, QUEUE);
         }
         cr_assert_leq(line.to.in.came - line.to.in.completed, TP_RDMA_AHEAD);
     }
@@ -609,13 +560,13 @@ Test(rdma_small, what_memory_shows_is_credited_when_it_is_completed)
     expect_nothing(); /* no further than that */
     before = line.to.in.told;
     cr_assert_eq(before, 0);
-    arrive(&line.came, QUEUE);
+    played_arrive(&line.came, QUEUE);
     expect(99, 100);
     for (uint32_t i = 0; i < TP_RDMA_MESSAGES / 2; i++) {
         cr_assert(put(i, 100));
         expect(i, 100);
         cr_assert_leq(line.to.in.told, line.to.in.sure);
-        arrive(&line.came, QUEUE);
+        played_arrive(&line.came, QUEUE);
     }
     cr_assert_gt(line.to.in.told, before);
     cr_assert_gt(line.places_least, TP_RDMA_MESSAGES / 2);
@@ -627,6 +578,6 @@ Test(rdma_small, a_peer_that_looks_for_none_gets_them_as_they_are)
     cr_assert(put(1, 96));
     cr_assert_eq(line.last_word, 96);
     expect_nothing();
-    arrive(&line.came, 1);
+    played_arrive(&line.came, 1);
     expect(1, 96);
 }
