@@ -201,12 +201,17 @@ try_once(struct fe_line *l, const char *url, char why[TP_WHY_BYTES])
     return try_lines(l, url, 0, why);
 }
 
-/* What whoever has the session, or had it, has said. */
-static bool
-is_verdict(enum gp_status status)
+/* In words what whoever has the session, or had it, has said for good; NULL: nothing. */
+static const char *
+verdict(enum gp_status status)
 {
-    return status == GP_ERR_NOT_FOUND || status == GP_ERR_AUTH || status == GP_ERR_INVALID ||
-           status == GP_ERR_VERSION;
+    if (status == GP_ERR_NOT_FOUND)
+        return "it no longer has the session";
+    if (status == GP_ERR_AUTH)
+        return "it does not let the session go on";
+    if (status == GP_ERR_INVALID || status == GP_ERR_VERSION)
+        return "it is not the server that it was";
+    return NULL;
 }
 
 /* By the address where the server was met, and where that leads nowhere by its name: client or
@@ -218,7 +223,7 @@ try_places(struct fe_line *l, char why[TP_WHY_BYTES])
     enum gp_status status = try_once(l, l->resume.url, why);
     char other[TP_WHY_BYTES] = "";
 
-    if (status == GP_OK || is_verdict(status) || strcmp(l->resume.url, l->session->url) == 0)
+    if (status == GP_OK || verdict(status) != NULL || strcmp(l->resume.url, l->session->url) == 0)
         return status;
     if (try_once(l, l->session->url, other) == GP_OK)
         return GP_OK;
@@ -310,13 +315,8 @@ hopeless(const struct fe_line *l, struct search *s, enum gp_status status)
 {
     uint64_t now = gp_now_ns();
 
-    /* As is_verdict(). */
-    if (status == GP_ERR_NOT_FOUND)
-        return "it no longer has the session";
-    if (status == GP_ERR_AUTH)
-        return "it does not let the session go on";
-    if (status == GP_ERR_INVALID || status == GP_ERR_VERSION)
-        return "it is not the server that it was";
+    if (verdict(status) != NULL)
+        return verdict(status);
     if (status != GP_ERR_REFUSED)
         s->refused_ns = 0;
     else if (s->refused_ns == 0)
